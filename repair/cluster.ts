@@ -1,0 +1,69 @@
+/**
+ * The cluster as one node sees it: members, their states, and what metadata the protocol depends on.
+ *
+ * `ClusterSnapshot` is what the main thread hands to its workers whenever it changes; it is plain data.
+ */
+import type { NodeNumber, Stamp } from '../shards/version.ts';
+
+/** States only rise (protocol rule 23). */
+export const MEMBER_STATES = ['joining', 'up', 'leaving', 'removed'] as const;
+export type MemberState = (typeof MEMBER_STATES)[number];
+
+export interface Member {
+  readonly number: NodeNumber;
+  readonly name: string;
+  /** http://HOST:PORT that other members use. */
+  readonly address: string;
+  readonly state: MemberState;
+}
+
+export interface RetentionPolicyDefinition {
+  readonly name: string;
+  readonly generation: number;
+  /** 0n: forever. */
+  readonly durationNs: bigint;
+  readonly shardDurationNs: bigint;
+  readonly replication: number;
+}
+
+export interface DatabaseDefinition {
+  readonly name: string;
+  readonly generation: number;
+  readonly durability: 'fsync' | 'interval' | 'none';
+  readonly defaultRetentionPolicy: string;
+  readonly retentionPolicies: readonly RetentionPolicyDefinition[];
+}
+
+export interface ClusterSnapshot {
+  /** Hash over members with states, databases and retention policies (protocol rule 11). */
+  readonly viewHash: string;
+  readonly self: NodeNumber;
+  readonly members: readonly Member[];
+  /** Members heard of lately, self included; a skewed member is not in it (protocol rule 3). */
+  readonly live: readonly NodeNumber[];
+  readonly databases: readonly DatabaseDefinition[];
+  /** Name -> highest generation dropped, for databases and for `database\0policy`: frames at or below it are refused. */
+  readonly droppedThrough: Readonly<Record<string, number>>;
+  /** The latest statement of each member, own one included. */
+  readonly statements: readonly Statement[];
+}
+
+/** A promise of one member, carried by its heartbeats (protocol rules 9 to 12). */
+export interface Statement {
+  readonly member: NodeNumber;
+  readonly sequence: number;
+  readonly viewHash: string;
+  /** The member accepts no more writes at or below this stamp, except those listed in `open`. */
+  readonly closed: Stamp;
+  /** Per shard the oldest version, for each set of full owners that acknowledged it, that is still open or in the outbox. */
+  readonly open: readonly { shard: string; oldest: string; acknowledgedBy: readonly NodeNumber[] }[];
+  /** Grows whenever the list of shards held or their states change; the list itself is fetched on change. */
+  readonly shardListSequence: number;
+}
+
+/** One shard in a member's shard list. */
+export interface HeldShard {
+  readonly id: string;
+  readonly key: import('../shards/shard-key.ts').ShardKeyJson;
+  readonly state: 'full' | 'filling' | 'damaged';
+}

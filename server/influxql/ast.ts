@@ -1,0 +1,142 @@
+/**
+ * Syntax tree of InfluxQL, as the specification of InfluxDB 1.8 describes the language.
+ *
+ * Plain data: the parser makes it, the planner and the printer read it. Durations and times are nanoseconds as bigint.
+ */
+export type CastType = 'float' | 'integer' | 'unsigned' | 'string' | 'boolean' | 'field' | 'tag';
+
+export type BinaryOperator =
+  | '+'
+  | '-'
+  | '*'
+  | '/'
+  | '%'
+  | '&'
+  | '|'
+  | '^'
+  | 'AND'
+  | 'OR'
+  | '='
+  | '!='
+  | '<'
+  | '<='
+  | '>'
+  | '>='
+  | '=~'
+  | '!~';
+
+export type Expression =
+  | { readonly kind: 'reference'; readonly name: string; readonly cast?: CastType }
+  | { readonly kind: 'call'; readonly name: string; readonly args: readonly Expression[] }
+  | { readonly kind: 'binary'; readonly op: BinaryOperator; readonly left: Expression; readonly right: Expression }
+  | { readonly kind: 'paren'; readonly inner: Expression }
+  | { readonly kind: 'number'; readonly value: number }
+  | { readonly kind: 'integer'; readonly value: bigint }
+  | { readonly kind: 'unsigned'; readonly value: bigint }
+  | { readonly kind: 'string'; readonly value: string }
+  | { readonly kind: 'boolean'; readonly value: boolean }
+  | { readonly kind: 'duration'; readonly ns: bigint }
+  | { readonly kind: 'regex'; readonly pattern: string }
+  | { readonly kind: 'wildcard'; readonly of: 'all' | 'field' | 'tag' }
+  | { readonly kind: 'distinct'; readonly name: string };
+
+export interface SelectField {
+  readonly expression: Expression;
+  readonly alias?: string;
+}
+
+export interface MeasurementSource {
+  readonly kind: 'measurement';
+  readonly database?: string;
+  readonly retentionPolicy?: string;
+  /** Exactly one of name and regex is set. */
+  readonly name?: string;
+  readonly regex?: string;
+}
+
+export interface SubquerySource {
+  readonly kind: 'subquery';
+  readonly select: SelectStatement;
+}
+
+export type Source = MeasurementSource | SubquerySource;
+
+export type Dimension =
+  | { readonly kind: 'time'; readonly intervalNs: bigint; readonly offset?: Expression }
+  | { readonly kind: 'tag'; readonly name: string }
+  | { readonly kind: 'regex'; readonly pattern: string }
+  | { readonly kind: 'wildcard' };
+
+export type Fill =
+  | { readonly kind: 'null' | 'none' | 'previous' | 'linear' }
+  | { readonly kind: 'value'; readonly value: number | bigint };
+
+export interface SelectStatement {
+  readonly kind: 'select';
+  readonly fields: readonly SelectField[];
+  readonly into?: MeasurementSource;
+  readonly sources: readonly Source[];
+  readonly condition?: Expression;
+  readonly dimensions: readonly Dimension[];
+  /** Absent: not written (null fill for aggregates). */
+  readonly fill?: Fill;
+  /** Default ascending by time. */
+  readonly descending: boolean;
+  readonly limit?: number;
+  readonly offset?: number;
+  readonly seriesLimit?: number;
+  readonly seriesOffset?: number;
+  readonly timeZone?: string;
+}
+
+/** Clauses that several SHOW statements share. */
+export interface ShowClauses {
+  readonly database?: string;
+  readonly sources?: readonly Source[];
+  readonly condition?: Expression;
+  readonly limit?: number;
+  readonly offset?: number;
+  readonly seriesLimit?: number;
+  readonly seriesOffset?: number;
+}
+
+export type WithKey =
+  | { readonly op: '=' | '!='; readonly key: string }
+  | { readonly op: '=~' | '!~'; readonly regex: string }
+  | { readonly op: 'IN'; readonly keys: readonly string[] };
+
+export interface RetentionPolicyOptions {
+  readonly durationNs?: bigint;
+  readonly replication?: number;
+  readonly shardDurationNs?: bigint;
+  readonly isDefault?: boolean;
+}
+
+export type Statement =
+  | SelectStatement
+  | { readonly kind: 'explain'; readonly analyze: boolean; readonly select: SelectStatement }
+  | { readonly kind: 'show-databases' }
+  | ({
+      readonly kind: 'show-measurements';
+      readonly measurement?: { readonly op: '=' | '=~'; readonly name?: string; readonly regex?: string };
+    } & ShowClauses)
+  | ({ readonly kind: 'show-tag-keys' } & ShowClauses)
+  | ({ readonly kind: 'show-tag-values'; readonly withKey: WithKey } & ShowClauses)
+  | ({ readonly kind: 'show-field-keys' } & ShowClauses)
+  | ({ readonly kind: 'show-series' } & ShowClauses)
+  | { readonly kind: 'show-retention-policies'; readonly database?: string }
+  | {
+      readonly kind: 'create-database';
+      readonly name: string;
+      /** Present when WITH was written. */
+      readonly policy?: RetentionPolicyOptions & { readonly name?: string };
+    }
+  | { readonly kind: 'drop-database'; readonly name: string }
+  | ({ readonly kind: 'create-retention-policy'; readonly name: string; readonly database: string } & RetentionPolicyOptions)
+  | ({ readonly kind: 'alter-retention-policy'; readonly name: string; readonly database: string } & RetentionPolicyOptions)
+  | { readonly kind: 'drop-retention-policy'; readonly name: string; readonly database: string }
+  | { readonly kind: 'delete'; readonly sources: readonly Source[]; readonly condition?: Expression }
+  | { readonly kind: 'drop-measurement'; readonly name: string }
+  | { readonly kind: 'drop-series'; readonly sources: readonly Source[]; readonly condition?: Expression };
+
+export type StatementKind = Statement['kind'];

@@ -1,0 +1,23 @@
+/**
+ * Content checksums: 128-bit sums over cells, independent of order, blocks and encodings.
+ *
+ * A cell's hash covers series hash, time, field name, type, value bits and version; a tombstone's covers its encoded
+ * predicate and version. Hashes are added modulo 2^128, so sums of parts add up to the sum of the whole.
+ */
+
+/** 0 <= sum < 2^128. One bigint per batch or per comparison, never per cell. */
+export type Sum128 = bigint;
+
+const MASK = (1n << 128n) - 1n;
+
+export function addSums(a: Sum128, b: Sum128): Sum128 {
+  return (a + b) & MASK;
+}
+
+export function subtractSums(a: Sum128, b: Sum128): Sum128 {
+  return (a - b) & MASK;
+}
+
+export function sumToHex(sum: Sum128): string {
+  return sum.toString(16).padStart(32, '0');
+}

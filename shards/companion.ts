@@ -1,0 +1,21 @@
+/**
+ * State that must change in the same transaction as a shard's blocks, though another room owns it: the ledger.
+ *
+ * The engine calls `load` when it opens a shard file, `replayed` for each batch that recovery applies from the log
+ * after what `load` gave, and `save` inside the transaction of every flush. So the ledger is always exactly the
+ * content of the file plus the replayed part of the log.
+ */
+import type { Database } from 'better-sqlite3';
+import type { Batch } from './batch.ts';
+import type { ShardKey } from './shard-key.ts';
+import type { Version } from './version.ts';
+
+export interface ShardCompanion {
+  /** True when a batch of this version is already in the shard: recovery then skips its log record. */
+  has(version: Version): boolean;
+  load(database: Database): void;
+  replayed(batch: Batch): void;
+  save(database: Database): void;
+}
+
+export type CompanionFactory = (key: ShardKey) => ShardCompanion;

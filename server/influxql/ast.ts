@@ -132,11 +132,21 @@ export type Statement =
       readonly policy?: RetentionPolicyOptions & { readonly name?: string };
     }
   | { readonly kind: 'drop-database'; readonly name: string }
-  | ({ readonly kind: 'create-retention-policy'; readonly name: string; readonly database: string } & RetentionPolicyOptions)
-  | ({ readonly kind: 'alter-retention-policy'; readonly name: string; readonly database: string } & RetentionPolicyOptions)
+  | ({
+      readonly kind: 'create-retention-policy';
+      readonly name: string;
+      readonly database: string;
+    } & RetentionPolicyOptions)
+  | ({
+      readonly kind: 'alter-retention-policy';
+      readonly name: string;
+      readonly database: string;
+    } & RetentionPolicyOptions)
   | { readonly kind: 'drop-retention-policy'; readonly name: string; readonly database: string }
   | { readonly kind: 'delete'; readonly sources: readonly Source[]; readonly condition?: Expression }
   | { readonly kind: 'drop-measurement'; readonly name: string }
-  | { readonly kind: 'drop-series'; readonly sources: readonly Source[]; readonly condition?: Expression };
+  | { readonly kind: 'drop-series'; readonly sources: readonly Source[]; readonly condition?: Expression }
+  /** Correct InfluxQL that this server does not carry out; `name` is its leading keywords, for the error. */
+  | { readonly kind: 'unsupported'; readonly name: string; readonly text: string };
 
 export type StatementKind = Statement['kind'];

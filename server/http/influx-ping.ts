@@ -1,0 +1,31 @@
+/** /ping, and the headers that every answer of the InfluxDB door carries. */
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+
+/** Clients parse the leading number and expect 1.x; the part behind it names this program. */
+export function influxVersion(packageVersion: string): string {
+  return `1.8.10-starling-${packageVersion}`;
+}
+
+/** To be called first on every request of the door. Returns the request's id. */
+export function setInfluxHeaders(request: IncomingMessage, response: ServerResponse, packageVersion: string): string {
+  const given = request.headers['x-request-id'] ?? request.headers['request-id'];
+  const id = typeof given === 'string' && /^[\x21-\x7e]{1,128}$/.test(given) ? given : randomUUID();
+  response.setHeader('X-Influxdb-Version', influxVersion(packageVersion));
+  response.setHeader('X-Influxdb-Build', 'OSS');
+  response.setHeader('Request-Id', id);
+  response.setHeader('X-Request-Id', id);
+  return id;
+}
+
+/** GET or HEAD /ping: 204, or with a true `verbose` parameter 200 and the version. */
+export function handlePing(request: IncomingMessage, response: ServerResponse, url: URL, packageVersion: string): void {
+  const verbose = url.searchParams.get('verbose');
+  if (verbose === null || verbose === '' || verbose === '0' || verbose === 'false') {
+    response.writeHead(204).end();
+    return;
+  }
+  const body = `${JSON.stringify({ version: influxVersion(packageVersion) })}\n`;
+  response.writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) });
+  response.end(request.method === 'HEAD' ? undefined : body);
+}

@@ -1,0 +1,432 @@
+/**
+ * The settings of one node: one table of options, each with its unit, default, reason and limits.
+ *
+ * Every option is a flag (`--pass-interval`), an environment variable (`STARLING_PASS_INTERVAL`) and a key of the YAML
+ * file (`pass-interval`). The first that is given wins, in this order: flag, environment, file, default. The command
+ * line makes its help from `SERVE_OPTIONS`. Relations between limits are checked here, once, when the configuration is
+ * built; the rest of the program relies on them.
+ */
+import { readFileSync } from 'node:fs';
+import { availableParallelism, hostname } from 'node:os';
+import { parse as parseYaml } from 'yaml';
+import { z } from 'zod';
+import { SHARDS_PER_GROUP } from '../shards/shard-key.ts';
+
+export class ConfigError extends Error {
+  readonly code = 'config';
+}
+
+export interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+const GIB = 1024 * MIB;
+
+const DURATION_UNITS_MS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+};
+const BYTE_UNITS: Readonly<Record<string, number>> = {
+  '': 1,
+  b: 1,
+  kib: KIB,
+  mib: MIB,
+  gib: GIB,
+  kb: 1e3,
+  mb: 1e6,
+  gb: 1e9,
+};
+
+/** '2s', '500ms', '1m30s' -> milliseconds; null when it is not a duration. */
+export function parseDurationMs(text: string): number | null {
+  if (!/^(\d+(\.\d+)?(ms|s|m|h|d))+$/.test(text)) return null;
+  let total = 0;
+  for (const part of text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h|d)/g)) total += Number(part[1]) * DURATION_UNITS_MS[part[2]!]!;
+  return Math.round(total);
+}
+
+/** '64MiB', '25000000' -> bytes; null when it is not a size. */
+export function parseBytes(text: string): number | null {
+  const match = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/i.exec(text.trim());
+  const unit = match ? BYTE_UNITS[match[2]!.toLowerCase()] : undefined;
+  return match && unit !== undefined ? Math.round(Number(match[1]) * unit) : null;
+}
+
+function duration(minMs: number, maxMs: number) {
+  return z.string().transform((text, context) => {
+    const ms = parseDurationMs(text);
+    if (ms === null) context.addIssue({ code: 'custom', message: `"${text}" is not a duration such as 500ms, 2s or 1m30s` });
+    else if (ms < minMs || ms > maxMs)
+      context.addIssue({ code: 'custom', message: `${text} is outside ${minMs} ms to ${maxMs} ms` });
+    return ms ?? 0;
+  });
+}
+
+function bytes(min: number, max: number) {
+  return z.string().transform((text, context) => {
+    const value = parseBytes(text);
+    if (value === null) context.addIssue({ code: 'custom', message: `"${text}" is not a size such as 64MiB or 25000000` });
+    else if (value < min || value > max)
+      context.addIssue({ code: 'custom', message: `${text} is outside ${min} to ${max} bytes` });
+    return value ?? 0;
+  });
+}
+
+function count(min: number, max: number) {
+  return z.string().transform((text, context) => {
+    const value = Number(text);
+    if (!/^\d+$/.test(text) || value < min || value > max)
+      context.addIssue({ code: 'custom', message: `"${text}" is not a whole number from ${min} to ${max}` });
+    return value;
+  });
+}
+
+const listenAddress = z.string().transform((text, context): ListenAddress => {
+  const match = /^(?:https?:\/\/)?(\[[0-9a-fA-F:]+\]|[^:/]*):(\d{1,5})$/.exec(text);
+  const port = match ? Number(match[2]) : -1;
+  if (!match || port > 65_535) {
+    context.addIssue({ code: 'custom', message: `"${text}" is not HOST:PORT` });
+    return { host: '', port: 0 };
+  }
+  return { host: match[1]!.replace(/^\[|\]$/g, '') || '0.0.0.0', port };
+});
+
+function nodeUrl(text: string): string | null {
+  const withScheme = /^https?:\/\//.test(text) ? text : `http://${text}`;
+  if (!URL.canParse(withScheme)) return null;
+  const url = new URL(withScheme);
+  return url.protocol === 'http:' && url.hostname !== '' ? url.origin : null;
+}
+
+const oneUrl = z.string().transform((text, context) => {
+  if (text === '') return null;
+  const url = nodeUrl(text);
+  if (url === null) context.addIssue({ code: 'custom', message: `"${text}" is not http://HOST:PORT` });
+  return url;
+});
+
+const urlList = z.string().transform((text, context) => {
+  const urls: string[] = [];
+  for (const part of text.split(',').map((p) => p.trim())) {
+    if (part === '') continue;
+    const url = nodeUrl(part);
+    if (url === null) context.addIssue({ code: 'custom', message: `"${part}" is not http://HOST:PORT` });
+    else urls.push(url);
+  }
+  return urls;
+});
+
+const nodeName = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/, 'must be 1 to 64 letters, digits, dots, dashes or underscores');
+
+const optionalPath = z.string().transform((text) => (text === '' ? null : text));
+
+interface OptionDefinition {
+  readonly schema: z.ZodType<unknown, string>;
+  readonly value: string;
+  readonly fallback: string;
+  readonly about: string;
+}
+
+const WORKERS_MAX = SHARDS_PER_GROUP;
+
+/** Key: the option's name as a flag. More workers than shards per group would have nothing to do. */
+const DEFINITIONS = {
+  node: {
+    schema: nodeName,
+    value: 'NAME',
+    fallback: hostname().replace(/[^A-Za-z0-9_.-]/g, '-').slice(0, 64) || 'node',
+    about: 'name of this node; it must stay the same over restarts and be unique in the cluster',
+  },
+  listen: {
+    schema: listenAddress,
+    value: 'HOST:PORT',
+    fallback: '127.0.0.1:8086',
+    about: 'address for clients and other nodes; port 0 picks a free one',
+  },
+  advertise: {
+    schema: oneUrl,
+    value: 'URL',
+    fallback: '',
+    about: 'URL under which other nodes reach this one (default: the listen address)',
+  },
+  data: { schema: z.string().min(1), value: 'DIR', fallback: './data/node', about: 'directory of this node alone' },
+  join: {
+    schema: urlList,
+    value: 'URL,...',
+    fallback: '',
+    about: 'members to join through; needed only while the data directory is new',
+  },
+  workers: {
+    schema: count(1, WORKERS_MAX),
+    value: 'N',
+    fallback: String(Math.min(WORKERS_MAX, availableParallelism())),
+    about: `threads that store and query, at most ${WORKERS_MAX}`,
+  },
+  rules: { schema: optionalPath, value: 'DIR', fallback: '', about: 'directory with alert rules (*.yml, *.yaml)' },
+  'log-level': {
+    schema: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']),
+    value: 'LEVEL',
+    fallback: 'info',
+    about: 'trace, debug, info, warn, error, fatal or silent; logs go to stderr as JSON lines',
+  },
+  'pass-interval': {
+    schema: duration(100, 3_600_000),
+    value: 'DURATION',
+    fallback: '30s',
+    about: 'time between two repair passes over a shard',
+  },
+  'heartbeat-interval': {
+    schema: duration(50, 60_000),
+    value: 'DURATION',
+    fallback: '500ms',
+    about: 'time between two heartbeats to each member; part of the convergence bound',
+  },
+  'max-clock-drift': {
+    schema: duration(100, 600_000),
+    value: 'DURATION',
+    fallback: '10s',
+    about: 'a node whose clock is further away from the others than this is not listened to',
+  },
+  'mail-timeout': {
+    schema: duration(50, 60_000),
+    value: 'DURATION',
+    fallback: '1s',
+    about: 'an owner that has not acknowledged a write by then gets it from the outbox later',
+  },
+  'write-timeout': {
+    schema: duration(100, 300_000),
+    value: 'DURATION',
+    fallback: '10s',
+    about: 'a write that has not enough acknowledgements by then is answered with 503',
+  },
+  'query-timeout': {
+    schema: duration(100, 86_400_000),
+    value: 'DURATION',
+    fallback: '60s',
+    about: 'a query that takes longer is ended with an error',
+  },
+  'body-bytes-max': {
+    schema: bytes(1 * KIB, 1 * GIB),
+    value: 'SIZE',
+    fallback: '25000000',
+    about: 'largest body of a write after decompression; larger ones get 413',
+  },
+  'write-in-flight-bytes-max': {
+    schema: bytes(1 * MIB, 16 * GIB),
+    value: 'SIZE',
+    fallback: '256MiB',
+    about: 'bodies waiting to be acknowledged; above it writes get 503 with Retry-After',
+  },
+  'series-cache-max': {
+    schema: count(1_000, 50_000_000),
+    value: 'N',
+    fallback: '2000000',
+    about: 'series whose keys the write path remembers',
+  },
+  'log-bytes-max': {
+    schema: bytes(32 * MIB, 1024 * GIB),
+    value: 'SIZE',
+    fallback: '1GiB',
+    about: "largest write-ahead log of a node; the oldest shards are flushed above it, and writes get 503 at twice this",
+  },
+  'memtable-bytes-max': {
+    schema: bytes(4 * MIB, 64 * GIB),
+    value: 'SIZE',
+    fallback: '64MiB',
+    about: 'rows that a worker keeps in memory before it flushes them',
+  },
+  'outbox-bytes-max': {
+    schema: bytes(1 * MIB, 1024 * GIB),
+    value: 'SIZE',
+    fallback: '1GiB',
+    about: 'writes kept on disk for owners that are away, in all outboxes of a node together',
+  },
+  'query-points-max': {
+    schema: count(1, 1_000_000_000),
+    value: 'N',
+    fallback: '50000000',
+    about: 'most rows and buckets that one statement may produce',
+  },
+  'query-series-max': {
+    schema: count(1, 100_000_000),
+    value: 'N',
+    fallback: '1000000',
+    about: 'most series that one statement may touch',
+  },
+  'history-entries-max': {
+    schema: count(10, 1_000_000),
+    value: 'N',
+    fallback: '2000',
+    about: 'repair records that a node remembers',
+  },
+} satisfies Readonly<Record<string, OptionDefinition>>;
+
+type OptionName = keyof typeof DEFINITIONS;
+
+export interface Config {
+  readonly nodeName: string;
+  readonly listen: ListenAddress;
+  /** null: made from the listen address once the port is known. */
+  readonly advertise: string | null;
+  readonly dataDirectory: string;
+  readonly join: readonly string[];
+  readonly workers: number;
+  readonly rulesDirectory: string | null;
+  readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
+  readonly passIntervalMs: number;
+  readonly heartbeatIntervalMs: number;
+  readonly clockDriftMaxMs: number;
+  readonly mailTimeoutMs: number;
+  readonly writeTimeoutMs: number;
+  readonly queryTimeoutMs: number;
+  readonly bodyBytesMax: number;
+  readonly writeInFlightBytesMax: number;
+  readonly seriesCacheMax: number;
+  readonly logBytesMax: number;
+  readonly memtableBytesMax: number;
+  readonly outboxBytesMax: number;
+  readonly queryPointsMax: number;
+  readonly querySeriesMax: number;
+  readonly historyEntriesMax: number;
+}
+
+/** What the command line shows for one option. */
+export interface OptionSpec {
+  /** Without the dashes: `pass-interval`. Also the key of the YAML file. */
+  readonly name: string;
+  /** `STARLING_PASS_INTERVAL`. */
+  readonly environment: string;
+  /** Placeholder in help: `DURATION`. */
+  readonly value: string;
+  readonly fallback: string;
+  readonly about: string;
+}
+
+export const SERVE_OPTIONS: readonly OptionSpec[] = (Object.keys(DEFINITIONS) as OptionName[]).map((name) => ({
+  name,
+  environment: environmentName(name),
+  value: DEFINITIONS[name].value,
+  fallback: DEFINITIONS[name].fallback,
+  about: DEFINITIONS[name].about,
+}));
+
+export interface ConfigSources {
+  /** Flags by name without dashes (`pass-interval`); undefined where not given. `config` names the YAML file. */
+  readonly flags?: Readonly<Record<string, string | undefined>>;
+  readonly environment?: Readonly<Record<string, string | undefined>>;
+}
+
+/** Throws ConfigError with one line that names the option, where it was given, and what is wrong. */
+export function loadConfig(sources: ConfigSources): Config {
+  const flags = sources.flags ?? {};
+  const environment = sources.environment ?? {};
+  for (const name of Object.keys(flags)) {
+    if (name !== 'config' && !(name in DEFINITIONS)) throw new ConfigError(`unknown option --${name}`);
+  }
+  const path = flags.config ?? environment.STARLING_CONFIG;
+  const file = path === undefined || path === '' ? {} : readConfigFile(path);
+
+  const resolve = <T>(name: OptionName, schema: z.ZodType<T, string>): T => {
+    const from = pickSource(name, flags, environment, file, path);
+    const parsed = schema.safeParse(from.text);
+    if (!parsed.success) throw new ConfigError(`${from.where}: ${parsed.error.issues[0]?.message ?? 'invalid'}`);
+    return parsed.data;
+  };
+  const d = DEFINITIONS;
+  const config: Config = {
+    nodeName: resolve('node', d.node.schema),
+    listen: resolve('listen', d.listen.schema),
+    advertise: resolve('advertise', d.advertise.schema),
+    dataDirectory: resolve('data', d.data.schema),
+    join: resolve('join', d.join.schema),
+    workers: resolve('workers', d.workers.schema),
+    rulesDirectory: resolve('rules', d.rules.schema),
+    logLevel: resolve('log-level', d['log-level'].schema),
+    passIntervalMs: resolve('pass-interval', d['pass-interval'].schema),
+    heartbeatIntervalMs: resolve('heartbeat-interval', d['heartbeat-interval'].schema),
+    clockDriftMaxMs: resolve('max-clock-drift', d['max-clock-drift'].schema),
+    mailTimeoutMs: resolve('mail-timeout', d['mail-timeout'].schema),
+    writeTimeoutMs: resolve('write-timeout', d['write-timeout'].schema),
+    queryTimeoutMs: resolve('query-timeout', d['query-timeout'].schema),
+    bodyBytesMax: resolve('body-bytes-max', d['body-bytes-max'].schema),
+    writeInFlightBytesMax: resolve('write-in-flight-bytes-max', d['write-in-flight-bytes-max'].schema),
+    seriesCacheMax: resolve('series-cache-max', d['series-cache-max'].schema),
+    logBytesMax: resolve('log-bytes-max', d['log-bytes-max'].schema),
+    memtableBytesMax: resolve('memtable-bytes-max', d['memtable-bytes-max'].schema),
+    outboxBytesMax: resolve('outbox-bytes-max', d['outbox-bytes-max'].schema),
+    queryPointsMax: resolve('query-points-max', d['query-points-max'].schema),
+    querySeriesMax: resolve('query-series-max', d['query-series-max'].schema),
+    historyEntriesMax: resolve('history-entries-max', d['history-entries-max'].schema),
+  };
+  checkRelations(config);
+  return config;
+}
+
+function checkRelations(config: Config): void {
+  const relations: readonly [boolean, string][] = [
+    [config.mailTimeoutMs <= config.writeTimeoutMs, 'mail-timeout must not exceed write-timeout'],
+    [config.bodyBytesMax <= config.writeInFlightBytesMax, 'body-bytes-max must not exceed write-in-flight-bytes-max'],
+    // Beyond it a member would be thought dead, or skewed, between two of its heartbeats.
+    [config.heartbeatIntervalMs * 2 <= config.clockDriftMaxMs, 'heartbeat-interval must be at most half of max-clock-drift'],
+    [config.memtableBytesMax <= config.logBytesMax, 'memtable-bytes-max must not exceed log-bytes-max'],
+  ];
+  for (const [holds, rule] of relations) if (!holds) throw new ConfigError(rule);
+}
+
+function environmentName(option: string): string {
+  return `STARLING_${option.toUpperCase().replaceAll('-', '_')}`;
+}
+
+function pickSource(
+  name: OptionName,
+  flags: Readonly<Record<string, string | undefined>>,
+  environment: Readonly<Record<string, string | undefined>>,
+  file: Readonly<Record<string, string>>,
+  path: string | undefined,
+): { text: string; where: string } {
+  const flag = flags[name];
+  if (flag !== undefined) return { text: flag, where: `--${name}` };
+  const variable = environmentName(name);
+  const fromEnvironment = environment[variable];
+  if (fromEnvironment !== undefined && fromEnvironment !== '') return { text: fromEnvironment, where: variable };
+  const fromFile = file[name];
+  if (fromFile !== undefined) return { text: fromFile, where: `${path}: ${name}` };
+  return { text: DEFINITIONS[name].fallback, where: `default of --${name}` };
+}
+
+function readConfigFile(path: string): Record<string, string> {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new ConfigError(`cannot read the configuration file ${path}: ${(error as Error).message}`);
+  }
+  let parsed: unknown;
+  try {
+    parsed = parseYaml(text);
+  } catch (error) {
+    throw new ConfigError(`${path} is not valid YAML: ${(error as Error).message.split('\n')[0]}`);
+  }
+  if (parsed === null || parsed === undefined) return {};
+  if (typeof parsed !== 'object' || Array.isArray(parsed)) throw new ConfigError(`${path}: expected a mapping of options`);
+  const options: Record<string, string> = {};
+  for (const [key, value] of Object.entries(parsed)) {
+    const name = key.replaceAll('_', '-');
+    if (!(name in DEFINITIONS)) {
+      throw new ConfigError(`${path}: unknown option "${key}" (known: ${Object.keys(DEFINITIONS).join(', ')})`);
+    }
+    if (Array.isArray(value)) options[name] = value.join(',');
+    else if (value === null) options[name] = '';
+    else if (typeof value === 'object') throw new ConfigError(`${path}: "${key}" must be a single value`);
+    else options[name] = String(value);
+  }
+  return options;
+}

@@ -1,0 +1,35 @@
+/**
+ * The bounds of one query statement. Going over one is the statement's error, never the process's end.
+ */
+export interface QueryLimits {
+  /** Wall time of a statement. */
+  readonly queryMsMax: number;
+  /** Rows read from each shard (before field conditions). */
+  readonly rowsScannedMax: number;
+  /** Rows that one shard hands to the coordinator, and that the coordinator holds for one statement. */
+  readonly rowsMax: number;
+  /** Matching series of one shard. */
+  readonly seriesMax: number;
+  /** Windows per series, as InfluxDB's max-select-buckets. */
+  readonly bucketsMax: number;
+  /** Groups x windows x calls held at once. */
+  readonly cellsMax: number;
+  /** Rows answered per statement. */
+  readonly responseRowsMax: number;
+  /** Statements in one request. */
+  readonly statementsMax: number;
+  /** Subqueries inside subqueries. */
+  readonly nestingMax: number;
+}
+
+export const DEFAULT_QUERY_LIMITS: QueryLimits = {
+  queryMsMax: 60_000,
+  rowsScannedMax: 200_000_000,
+  rowsMax: 5_000_000,
+  seriesMax: 2_000_000,
+  bucketsMax: 1_000_000,
+  cellsMax: 20_000_000,
+  responseRowsMax: 5_000_000,
+  statementsMax: 1_000,
+  nestingMax: 16,
+};

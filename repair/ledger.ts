@@ -1,0 +1,370 @@
+/**
+ * The ledger of a shard: which batches it has received, as sums that two replicas can compare.
+ *
+ * Truth: `ledger_state` and `ledger_epochs` in the shard's SQLite file, written only inside the transaction of a flush
+ * (ShardCompanion), plus what recovery replays from the log. So after a crash the ledger is exactly the content of the
+ * file plus the replayed part of the log; a lost floor is only an older true floor.
+ *
+ * Above the floor each epoch (10 s of hybrid time) lists its identities: version, rows, content sum. Everything at or
+ * below the floor is collapsed into one root, because nothing at or below the floor is accepted any more (rule 7).
+ * A root is (count, sum of identity hashes, sum of content sums); an identity's hash is 128 bits of SHA-256 of its
+ * version. A version is counted once however often it arrives (rule 14).
+ *
+ * Worst outcome still possible: a damaged identity list makes `load` throw LedgerError, and the shard is set aside and
+ * filled from another owner.
+ */
+import { createHash } from 'node:crypto';
+import type { Database } from 'better-sqlite3';
+import type { Batch } from '../shards/batch.ts';
+import { addSums, contentSum, type Sum128, sumToHex } from '../shards/checksum.ts';
+import type { ShardCompanion } from '../shards/companion.ts';
+import {
+  EPOCH_MS,
+  epochOf,
+  type NodeNumber,
+  STAMP_ZERO,
+  type Stamp,
+  stampOf,
+  type Version,
+} from '../shards/version.ts';
+import { decodeIdentities, encodeIdentities, type Identity, LedgerError } from './ledger-codec.ts';
+
+export interface Root {
+  readonly count: number;
+  readonly identity: Sum128;
+  readonly content: Sum128;
+}
+
+export const EMPTY_ROOT: Root = { count: 0, identity: 0n, content: 0n };
+
+export interface EpochSum extends Root {
+  readonly epoch: number;
+}
+
+export interface Watermark {
+  readonly through: Stamp;
+  readonly pass: string;
+  readonly members: readonly NodeNumber[];
+  readonly root: RootJson;
+}
+
+/** Count, identity sum and content sum in hexadecimal. */
+export type RootJson = readonly [number, string, string];
+
+interface Epoch {
+  count: number;
+  identity: Sum128;
+  content: Sum128;
+  readonly batches: Map<Version, { rows: number; content: Sum128 }>;
+}
+
+/** What `ledger_state` holds, as JSON. */
+interface StateJson {
+  sequence: number;
+  replica: 'full' | 'filling' | 'damaged';
+  floor: Stamp;
+  collapsed: RootJson;
+  converged: Watermark | null;
+  liveConverged: Watermark | null;
+  damage: string | null;
+}
+
+const CREATE_TABLES = `
+  CREATE TABLE IF NOT EXISTS ledger_state (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL);
+  CREATE TABLE IF NOT EXISTS ledger_epochs (epoch INTEGER PRIMARY KEY, identities BLOB NOT NULL);`;
+const READ_STATE = 'SELECT state FROM ledger_state WHERE id = 1';
+const WRITE_STATE = 'INSERT OR REPLACE INTO ledger_state (id, state) VALUES (1, ?)';
+const READ_EPOCHS = 'SELECT epoch, identities FROM ledger_epochs ORDER BY epoch';
+const WRITE_EPOCH = 'INSERT OR REPLACE INTO ledger_epochs (epoch, identities) VALUES (?, ?)';
+const DELETE_EPOCHS_THROUGH = 'DELETE FROM ledger_epochs WHERE epoch <= ?';
+const DELETE_EPOCHS = 'DELETE FROM ledger_epochs';
+const DELETE_EPOCH = 'DELETE FROM ledger_epochs WHERE epoch = ?';
+
+export class Ledger implements ShardCompanion {
+  /** Set by repair only; durable with the next flush. */
+  replica: StateJson['replica'] = 'full';
+  damage: string | null = null;
+  converged: Watermark | null = null;
+  liveConverged: Watermark | null = null;
+  private floorStamp: Stamp = STAMP_ZERO;
+  private collapsed: Root = EMPTY_ROOT;
+  private epochs = new Map<number, Epoch>();
+  private newestVersion: Version | null = null;
+  private readonly changed = new Set<number>();
+  /** Number of the last save; a file that does not hold it missed one (rolled back or replaced) and is written whole. */
+  private sequence = 0;
+
+  get floor(): Stamp {
+    return this.floorStamp;
+  }
+
+  get newest(): Version | null {
+    return this.newestVersion;
+  }
+
+  /** Batches above the floor. */
+  get listed(): number {
+    let count = 0;
+    for (const epoch of this.epochs.values()) count += epoch.batches.size;
+    return count;
+  }
+
+  has(version: Version): boolean {
+    return stampOf(version) <= this.floorStamp || this.lists(version);
+  }
+
+  /** Whether the identity is listed above the floor. */
+  lists(version: Version): boolean {
+    return this.epochs.get(epochOf(version))?.batches.has(version) ?? false;
+  }
+
+  /** False when it was known or lies at or below the floor; then nothing changes. Lowers LCT where needed (rule 7). */
+  add(version: Version, content: Sum128, rows: number): boolean {
+    if (this.has(version)) return false;
+    const number = epochOf(version);
+    let epoch = this.epochs.get(number);
+    if (epoch === undefined) {
+      epoch = { count: 0, identity: 0n, content: 0n, batches: new Map() };
+      this.epochs.set(number, epoch);
+    }
+    epoch.batches.set(version, { rows, content });
+    epoch.count++;
+    epoch.identity = addSums(epoch.identity, identityHash(version));
+    epoch.content = addSums(epoch.content, content);
+    this.changed.add(number);
+    if (this.newestVersion === null || version > this.newestVersion) this.newestVersion = version;
+    const stamp = stampOf(version);
+    if (this.liveConverged !== null && stamp <= this.liveConverged.through) this.lowerLive(stamp);
+    return true;
+  }
+
+  replayed(batch: Batch): void {
+    this.add(batch.version, contentSum(batch), rowsOf(batch));
+  }
+
+  /** Root of everything with a stamp at or below `through`, which must not lie below the floor. */
+  root(through: Stamp): Root {
+    if (through < this.floorStamp) throw new RangeError(`root at ${through} asked below the floor ${this.floorStamp}`);
+    return this.rootWithin(STAMP_ZERO, through, this.collapsed);
+  }
+
+  floorRoot(): Root {
+    return this.collapsed;
+  }
+
+  /** Sums of epochs with identities in (after, through], ascending, from epoch `from` on, at most `max`. */
+  epochSums(after: Stamp, through: Stamp, from: number, max: number): { sums: EpochSum[]; next: number | null } {
+    const last = epochOf(through);
+    const numbers = [...this.epochs.keys()]
+      .filter((n) => n >= from && n >= epochOf(after) && n <= last)
+      .sort(ascending);
+    const sums: EpochSum[] = [];
+    for (const number of numbers) {
+      if (sums.length === max) return { sums, next: number };
+      const sum = this.epochWithin(number, after, through);
+      if (sum.count > 0) sums.push({ epoch: number, ...sum });
+    }
+    return { sums, next: null };
+  }
+
+  /** Identities of one epoch in (after, through] above `above` (a version or ''), ascending, at most `max`. */
+  identities(epoch: number, after: Stamp, through: Stamp, above: Version | '', max: number): Identity[] {
+    const found: Identity[] = [];
+    const batches = this.epochs.get(epoch)?.batches;
+    if (batches === undefined) return found;
+    for (const [version, { rows, content }] of batches) {
+      const stamp = stampOf(version);
+      if (stamp > after && stamp <= through && version > above) found.push({ version, rows, content });
+    }
+    found.sort((a, b) => (a.version < b.version ? -1 : 1));
+    return found.slice(0, max);
+  }
+
+  contentOf(version: Version): Sum128 | null {
+    return this.epochs.get(epochOf(version))?.batches.get(version)?.content ?? null;
+  }
+
+  /** Versions above the floor, ascending. */
+  versions(): Version[] {
+    const all: Version[] = [];
+    for (const epoch of this.epochs.values()) all.push(...epoch.batches.keys());
+    return all.sort();
+  }
+
+  /** Collapses everything at or below `through`. The caller has made sure that the root there is proven (rule 18). */
+  adoptFloor(through: Stamp): void {
+    if (through <= this.floorStamp) return;
+    this.collapsed = this.root(through);
+    this.floorStamp = through;
+    const last = epochOf(through);
+    for (const [number, epoch] of this.epochs) {
+      if (number > last) continue;
+      this.changed.add(number);
+      if (number < last) {
+        this.epochs.delete(number);
+        continue;
+      }
+      const above = [...epoch.batches].filter(([version]) => stampOf(version) > through);
+      this.epochs.delete(number);
+      for (const [version, { rows, content }] of above) this.insert(version, content, rows);
+    }
+  }
+
+  load(database: Database): void {
+    database.exec(CREATE_TABLES);
+    this.epochs = new Map();
+    this.changed.clear();
+    this.newestVersion = null;
+    const row = database.prepare<[], { state: string }>(READ_STATE).get();
+    if (row === undefined) return;
+    const state = parseState(row.state);
+    this.sequence = state.sequence;
+    this.replica = state.replica;
+    this.damage = state.damage;
+    this.floorStamp = state.floor;
+    this.collapsed = rootFromJson(state.collapsed);
+    this.converged = state.converged;
+    this.liveConverged = state.liveConverged;
+    for (const { identities } of database.prepare<[], { identities: Uint8Array }>(READ_EPOCHS).all()) {
+      for (const { version, rows, content } of decodeIdentities(identities)) {
+        if (stampOf(version) > this.floorStamp) this.insert(version, content, rows);
+      }
+    }
+    this.changed.clear();
+  }
+
+  save(database: Database): void {
+    database.exec(CREATE_TABLES);
+    const row = database.prepare<[], { state: string }>(READ_STATE).get();
+    const whole = (row === undefined ? 0 : parseState(row.state).sequence) !== this.sequence;
+    if (whole) database.prepare(DELETE_EPOCHS).run();
+    else database.prepare(DELETE_EPOCHS_THROUGH).run(epochOf(this.floorStamp) - 1);
+    const write = database.prepare(WRITE_EPOCH);
+    const remove = database.prepare(DELETE_EPOCH);
+    for (const number of whole ? this.epochs.keys() : this.changed) {
+      const epoch = this.epochs.get(number);
+      if (epoch === undefined) remove.run(number);
+      else write.run(number, encodeIdentities(listOf(epoch)));
+    }
+    this.sequence++;
+    database.prepare(WRITE_STATE).run(JSON.stringify(this.toState()));
+    this.changed.clear();
+  }
+
+  private toState(): StateJson {
+    return {
+      sequence: this.sequence,
+      replica: this.replica,
+      floor: this.floorStamp,
+      collapsed: rootToJson(this.collapsed),
+      converged: this.converged,
+      liveConverged: this.liveConverged,
+      damage: this.damage,
+    };
+  }
+
+  private insert(version: Version, content: Sum128, rows: number): void {
+    const live = this.liveConverged;
+    this.liveConverged = null;
+    this.add(version, content, rows);
+    this.liveConverged = live;
+  }
+
+  private lowerLive(stamp: Stamp): void {
+    const below = stampBefore(stamp);
+    const live = this.liveConverged!;
+    if (below <= this.floorStamp) this.liveConverged = this.converged;
+    else
+      this.liveConverged = {
+        ...live,
+        through: below,
+        root: rootToJson(this.rootWithin(STAMP_ZERO, below, this.collapsed)),
+      };
+  }
+
+  private rootWithin(after: Stamp, through: Stamp, base: Root): Root {
+    let { count, identity, content } = base;
+    const last = epochOf(through);
+    for (const [number, epoch] of this.epochs) {
+      if (number > last) continue;
+      const sum = number < last ? epoch : this.epochWithin(number, after, through);
+      count += sum.count;
+      identity = addSums(identity, sum.identity);
+      content = addSums(content, sum.content);
+    }
+    return { count, identity, content };
+  }
+
+  private epochWithin(number: number, after: Stamp, through: Stamp): Root {
+    const epoch = this.epochs.get(number)!;
+    if (number > epochOf(after) && number < epochOf(through)) {
+      return { count: epoch.count, identity: epoch.identity, content: epoch.content };
+    }
+    let { count, identity, content } = EMPTY_ROOT;
+    for (const [version, batch] of epoch.batches) {
+      const stamp = stampOf(version);
+      if (stamp <= after || stamp > through) continue;
+      count++;
+      identity = addSums(identity, identityHash(version));
+      content = addSums(content, batch.content);
+    }
+    return { count, identity, content };
+  }
+}
+
+/** Identity and content sums are both equal. */
+export function rootsEqual(a: Root, b: Root): boolean {
+  return identitiesEqual(a, b) && a.content === b.content;
+}
+
+export function identitiesEqual(a: Root, b: Root): boolean {
+  return a.count === b.count && a.identity === b.identity;
+}
+
+export function rootToJson(root: Root): RootJson {
+  return [root.count, sumToHex(root.identity), sumToHex(root.content)];
+}
+
+/** The digits have been checked by whoever parsed the JSON (replica-messages.ts, or the file's own writer). */
+export function rootFromJson(json: RootJson): Root {
+  return { count: json[0], identity: BigInt(`0x${json[1]}`), content: BigInt(`0x${json[2]}`) };
+}
+
+export function rowsOf(batch: Batch): number {
+  if (batch.kind === 'delete') return 0;
+  let rows = 0;
+  for (const group of batch.groups) rows += group.rowSeries.length;
+  return rows;
+}
+
+export function identityHash(version: Version): Sum128 {
+  return BigInt(`0x${createHash('sha256').update(version, 'hex').digest('hex').slice(0, 32)}`);
+}
+
+/** The greatest stamp below `stamp`, which must not be zero. */
+export function stampBefore(stamp: Stamp): Stamp {
+  return (BigInt(`0x${stamp}`) - 1n).toString(16).padStart(16, '0');
+}
+
+/** First and last millisecond of an epoch, for people. */
+export function epochRangeMs(epoch: number): [number, number] {
+  return [epoch * EPOCH_MS, (epoch + 1) * EPOCH_MS - 1];
+}
+
+function listOf(epoch: Epoch): Identity[] {
+  const list: Identity[] = [];
+  for (const [version, { rows, content }] of epoch.batches) list.push({ version, rows, content });
+  return list.sort((a, b) => (a.version < b.version ? -1 : 1));
+}
+
+function parseState(text: string): StateJson {
+  try {
+    return JSON.parse(text) as StateJson;
+  } catch {
+    throw new LedgerError(`ledger state is not JSON: ${text.slice(0, 80)}`);
+  }
+}
+
+function ascending(a: number, b: number): number {
+  return a - b;
+}

@@ -1,0 +1,94 @@
+/**
+ * Every bound of a worker's repair work, with its unit and the reason for its default. Relations between them are
+ * asserted in `checkReplicaLimits`; a process sets some of them from its configuration.
+ */
+export interface ReplicaLimits {
+  /** P of the published bound: each shard is passed at least this often. */
+  readonly passIntervalMs: number;
+  /** A start is delayed by this much per rank among the owners, so that usually one of them starts (rule 28). */
+  readonly staggerMs: number;
+  /** Without a sign of life from the receiver of a token for this long, its predecessor goes on without it. */
+  readonly hopTimeoutMs: number;
+  /** One request of a pull, fill or preview is repeated after this long without its answer. */
+  readonly requestTimeoutMs: number;
+  readonly requestTriesMax: number;
+  /** A pass that has not ended by then is given up by every node that holds a part of it. */
+  readonly passMsMax: number;
+  /** Passes that this worker has started and that run at the same time; others wait for their turn. */
+  readonly passesAtOnceMax: number;
+  /** An owner without an acknowledgement for this long gets the batch from the outbox. */
+  readonly mailTimeoutMs: number;
+  /** Frames of writes that wait for owners, in memory; above it writes are refused. */
+  readonly pendingBytesMax: number;
+  /** Frames that wait for the log, in memory; above it mail is refused with `overloaded`. */
+  readonly commitBytesMax: number;
+  /** Bytes of one group of the log: bounds the time of one write and one sync. */
+  readonly groupBytesMax: number;
+  /** `durability: interval` syncs the log this often. */
+  readonly syncIntervalMs: number;
+  /** A version further ahead of this node's clock is refused for now (design 3). */
+  readonly clockDriftMsMax: number;
+  readonly outboxBytesMax: number;
+  readonly outboxSegmentBytes: number;
+  /** Unanswered outbox batches per peer: enough for a round trip of 100 ms at the rate below. */
+  readonly outboxWindowBytes: number;
+  /** Per peer: a returned owner is not drowned in what it missed. */
+  readonly outboxBytesPerSecond: number;
+  readonly backoffMsMin: number;
+  readonly backoffMsMax: number;
+  readonly epochsPerPage: number;
+  readonly identitiesPerPage: number;
+  readonly fetchBatchesMax: number;
+  readonly fetchBytesMax: number;
+  readonly fillPageBytes: number;
+  /** Snapshots that this worker gives to others at the same time. */
+  readonly snapshotsMax: number;
+  /** A snapshot that nobody has asked for this long is closed. */
+  readonly snapshotIdleMs: number;
+  /** Repairs that are remembered after they ended. */
+  readonly repairsKeptMax: number;
+}
+
+export const DEFAULT_REPLICA_LIMITS: ReplicaLimits = {
+  passIntervalMs: 30_000,
+  staggerMs: 1_000,
+  hopTimeoutMs: 3_000,
+  requestTimeoutMs: 1_000,
+  requestTriesMax: 5,
+  passMsMax: 600_000,
+  passesAtOnceMax: 32,
+  mailTimeoutMs: 1_000,
+  pendingBytesMax: 128 << 20,
+  commitBytesMax: 64 << 20,
+  groupBytesMax: 8 << 20,
+  syncIntervalMs: 1_000,
+  clockDriftMsMax: 10_000,
+  outboxBytesMax: 1 << 30,
+  outboxSegmentBytes: 8 << 20,
+  outboxWindowBytes: 2 << 20,
+  outboxBytesPerSecond: 20 << 20,
+  backoffMsMin: 200,
+  backoffMsMax: 5_000,
+  epochsPerPage: 1_000,
+  identitiesPerPage: 5_000,
+  fetchBatchesMax: 256,
+  fetchBytesMax: 1 << 20,
+  fillPageBytes: 1 << 20,
+  snapshotsMax: 4,
+  snapshotIdleMs: 30_000,
+  repairsKeptMax: 256,
+};
+
+/** Throws with the values when a relation between limits does not hold: a fault of the configuration. */
+export function checkReplicaLimits(limits: ReplicaLimits): void {
+  const rules: [boolean, string][] = [
+    [limits.requestTimeoutMs < limits.hopTimeoutMs, 'requestTimeoutMs < hopTimeoutMs'],
+    [limits.hopTimeoutMs < limits.passMsMax, 'hopTimeoutMs < passMsMax'],
+    [limits.backoffMsMin <= limits.backoffMsMax, 'backoffMsMin <= backoffMsMax'],
+    [limits.outboxSegmentBytes <= limits.outboxBytesMax, 'outboxSegmentBytes <= outboxBytesMax'],
+    [limits.groupBytesMax <= limits.commitBytesMax, 'groupBytesMax <= commitBytesMax'],
+    [limits.passesAtOnceMax >= 1 && limits.passIntervalMs > 0, 'passesAtOnceMax >= 1 and passIntervalMs > 0'],
+  ];
+  for (const [holds, text] of rules)
+    if (!holds) throw new RangeError(`limits: ${text} does not hold: ${JSON.stringify(limits)}`);
+}

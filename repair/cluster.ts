@@ -46,6 +46,8 @@ export interface ClusterSnapshot {
   readonly droppedThrough: Readonly<Record<string, number>>;
   /** The latest statement of each member, own one included. */
   readonly statements: readonly Statement[];
+  /** The shard list of each member, as last fetched; own one included. */
+  readonly heldBy: Readonly<Record<NodeNumber, readonly HeldShard[]>>;
 }
 
 /** A promise of one member, carried by its heartbeats (protocol rules 9 to 12). */

@@ -1,0 +1,36 @@
+/** Columns for a terminal: left-aligned text, right-aligned numbers, no frames, so that `awk` and `grep` work too. */
+export type Cell = string | number | null;
+
+export function formatTable(columns: readonly string[], rows: readonly (readonly Cell[])[]): string {
+  const texts = rows.map((row) => row.map((cell) => (cell === null ? '-' : String(cell))));
+  const widths = columns.map((name, index) => Math.max(name.length, ...texts.map((row) => row[index]!.length)));
+  const numeric = columns.map(
+    (_, index) => rows.length > 0 && rows.every((row) => typeof row[index] === 'number' || row[index] === null),
+  );
+  const line = (cells: readonly string[]) =>
+    cells
+      .map((cell, index) => (numeric[index] ? cell.padStart(widths[index]!) : cell.padEnd(widths[index]!)))
+      .join('  ')
+      .trimEnd();
+  return [line(columns), ...texts.map(line)].join('\n');
+}
+
+export function formatBytes(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
+}
+
+/** How long ago an instant was: `3.2 s ago`; `-` when there is none. */
+export function formatAgo(atMs: number | null, nowMs: number): string {
+  if (atMs === null) return '-';
+  const seconds = (nowMs - atMs) / 1000;
+  if (seconds < 120) return `${seconds.toFixed(1)} s ago`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min ago`;
+  return `${Math.round(seconds / 3600)} h ago`;
+}

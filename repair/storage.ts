@@ -1,86 +1,13 @@
 /**
- * What repair needs of the storage engine; `shards/engine.ts` provides it. One `Storage` per worker thread.
- *
- * Everything is synchronous except `sync`, whose callback runs when what was appended before the call is on disk.
- * The caller (replica-host.ts) keeps one sync in flight, applies the batches of a group to their shards only after it,
- * and acknowledges after that: what is readable is durable (with `durability: fsync`).
+ * What repair needs of the storage engine. The declarations stand in shards/storage.ts, because shards may not import
+ * repair; repair names them by this file.
  */
-import type { Batch, SeriesKeyRecord } from '../shards/batch.ts';
-import type { Sum128 } from '../shards/checksum.ts';
-import type { SeriesHash } from '../shards/series-key.ts';
-import type { ShardId, ShardKey } from '../shards/shard-key.ts';
-import type { Stamp, Version } from '../shards/version.ts';
-
-/** Segment number and byte offset in the worker's log. */
-export interface LogPosition {
-  readonly segment: number;
-  readonly offset: number;
-}
-
-export interface LogEntry {
-  readonly shard: ShardId;
-  /** Keys that came with the frame; the engine writes those that this log segment has not had. */
-  readonly keys: readonly SeriesKeyRecord[];
-  /** The encoded batch, exactly as it will be sent to others. */
-  readonly frame: Uint8Array;
-}
-
-export interface Storage {
-  readonly shards: ReadonlyMap<ShardId, StoredShard>;
-  /** Durable when it returns: an empty shard file with its key. */
-  create(key: ShardKey): StoredShard;
-  /** Removes the shard's file and memory, durably. */
-  drop(id: ShardId): void;
-  /** One vectored write; throws StorageError `disk-full` and leaves the log as it was. */
-  append(entries: readonly LogEntry[]): LogPosition;
-  sync(done: (error: Error | null) => void): void;
-  /** Bytes in log and memtables; at the maximum writes are refused with `overloaded`. */
-  pressure(): { logBytes: number; memtableBytes: number; overloaded: boolean };
-  /** A bounded step of flushing, compaction, retention; true when more remains. */
-  step(budgetMs: number, nowMs: () => number): boolean;
-  /** Starts a shard that is being given by another owner; replaces the local content only when finished. */
-  beginFill(key: ShardKey): FillTarget;
-}
-
-export interface StoredShard {
-  readonly id: ShardId;
-  readonly key: ShardKey;
-  /** Hashes of series in the batch whose keys neither the shard nor `keys` holds. */
-  unknownSeries(batch: Batch, keys: readonly SeriesKeyRecord[]): SeriesHash[];
-  /** Registers the keys and puts the rows (or the tombstone) into the memtable. `position`: the end of its log record. */
-  apply(batch: Batch, keys: readonly SeriesKeyRecord[], position: LogPosition): void;
-  /** The batches of these versions, encoded again from the stored rows and tombstones, each with all its keys. */
-  rebuild(versions: ReadonlySet<Version>): { version: Version; frame: Uint8Array; keys: SeriesKeyRecord[] }[];
-  /** All (version, content sum) with stamp above `floor`, recomputed from the stored rows (slow: rebuilding a lost ledger, scrub). */
-  recomputeContent(floor: Stamp): Map<Version, Sum128>;
-  /** Sum over all stored rows and tombstones with stamp at or below `through`, recomputed (slow). */
-  recomputeContentThrough(through: Stamp): Sum128;
-  /** Writes memtable and companion to the shard's file in one transaction. */
-  flush(): void;
-  /** A consistent copy of the shard as pages of at most about `pageBytes`; compaction waits until it is closed. */
-  snapshot(pageBytes: number): FillSource;
-  sizes(): ShardSizes;
-}
-
-export interface ShardSizes {
-  readonly rows: number;
-  readonly series: number;
-  readonly fileBytes: number;
-  readonly memtableBytes: number;
-  readonly blocks: number;
-}
-
-export interface FillSource {
-  readonly bytesTotal: number;
-  /** null when the last page has been given. Page n is a pure function of the snapshot: it may be asked for again. */
-  page(index: number): Uint8Array | null;
-  close(): void;
-}
-
-export interface FillTarget {
-  /** Pages in order; throws on damage. */
-  accept(page: Uint8Array): void;
-  /** Puts the new file in place of the old one, durably, and opens it (companion loaded from it). */
-  finish(): StoredShard;
-  abort(): void;
-}
+export type {
+  FillSource,
+  FillTarget,
+  LogEntry,
+  LogPosition,
+  ShardSizes,
+  Storage,
+  StoredShard,
+} from '../shards/storage.ts';

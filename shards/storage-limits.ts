@@ -1,0 +1,50 @@
+/**
+ * The maxima of storage, per worker, each with the reason for its number.
+ */
+export interface StorageLimits {
+  /** A log segment: large enough that opening one (two fsyncs) does not count, small enough to be let go soon. */
+  readonly segmentBytesMax: number;
+  /** One record: a frame is never longer than a request body with all its keys. */
+  readonly recordBytesMax: number;
+  /** All segments: bounds the time of recovery and the disk that is taken. Above it writes are refused. */
+  readonly logBytesMax: number;
+  /** All memtables. Above it writes are refused; flushing begins at `flushShare` of it. */
+  readonly memtableBytesMax: number;
+  /** Share of a maximum (log, memtable) at which the largest (or oldest) shards are flushed. */
+  readonly flushShare: number;
+  /** A shard that nothing was written to for so long is flushed, so that it does not pin the log. */
+  readonly flushIdleMs: number;
+  /** Unflushed rows get no older than this. */
+  readonly flushAgeMs: number;
+  /** A block's body is cut at about this size. */
+  readonly blockBytesTarget: number;
+  /** One SQLite transaction of a large flush: keeps the rollback journal and the pause short. */
+  readonly transactionBytesMax: number;
+  /** Shard files open at once: a connection costs two descriptors and its page cache. */
+  readonly openFilesMax: number;
+  /** Decoded block heads kept in memory, counted by their encoded bytes. */
+  readonly headCacheBytesMax: number;
+  /** So many runs of about one size in a window are merged into one. */
+  readonly compactionRunsMin: number;
+  /** Rows decoded at once by one step of compaction. */
+  readonly compactionRowsMax: number;
+  /** A window that was not flushed into for so long is merged into one run. */
+  readonly compactionIdleMs: number;
+}
+
+export const STORAGE_LIMITS: StorageLimits = {
+  segmentBytesMax: 64 << 20,
+  recordBytesMax: 256 << 20,
+  logBytesMax: 1 << 30,
+  memtableBytesMax: 64 << 20,
+  flushShare: 0.75,
+  flushIdleMs: 600_000,
+  flushAgeMs: 3_600_000,
+  blockBytesTarget: 64 << 10,
+  transactionBytesMax: 8 << 20,
+  openFilesMax: 256,
+  headCacheBytesMax: 8 << 20,
+  compactionRunsMin: 4,
+  compactionRowsMax: 500_000,
+  compactionIdleMs: 600_000,
+};

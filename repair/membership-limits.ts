@@ -1,0 +1,45 @@
+/** Every maximum and interval of membership, metadata and the clock, with its unit. */
+export interface MembershipLimits {
+  readonly heartbeatIntervalMs: number;
+  /** A member that was not heard for this many heartbeat intervals is not live. */
+  readonly liveIntervals: number;
+  /** Further than this from the median of the live members' clocks a clock is skewed (protocol rule 3). */
+  readonly clockDriftMaxMs: number;
+  /** Hybrid time is reserved this far ahead, so that the clock costs one durable write per this much time. */
+  readonly clockReserveMs: number;
+  readonly joinBackoffMinMs: number;
+  readonly joinBackoffMaxMs: number;
+  /** How long a joiner waits for a member of its own name to be given up, before it stops with an error. */
+  readonly nameClaimWaitMs: number;
+  /** Addresses asked while joining, those that others named included. */
+  readonly joinAddressesMax: number;
+  /** Least time between two comparisons of metadata that this node starts with one peer. */
+  readonly metadataSyncIntervalMs: number;
+  readonly messageBytesMax: number;
+  /** Messages with many registers are cut at about this size. */
+  readonly registersMessageBytes: number;
+  readonly registerBytesMax: number;
+  readonly registersMax: number;
+  readonly shardListMax: number;
+  readonly openEntriesMax: number;
+  readonly membersMax: number;
+}
+
+export const DEFAULT_MEMBERSHIP_LIMITS: MembershipLimits = {
+  heartbeatIntervalMs: 1_000,
+  liveIntervals: 3,
+  clockDriftMaxMs: 10_000,
+  clockReserveMs: 5_000,
+  joinBackoffMinMs: 200,
+  joinBackoffMaxMs: 3_000,
+  nameClaimWaitMs: 20_000,
+  joinAddressesMax: 64,
+  metadataSyncIntervalMs: 500,
+  messageBytesMax: 12 * 1024 * 1024,
+  registersMessageBytes: 512 * 1024,
+  registerBytesMax: 256 * 1024,
+  registersMax: 100_000,
+  shardListMax: 200_000,
+  openEntriesMax: 100_000,
+  membersMax: 1_000,
+};

@@ -17,16 +17,27 @@ import type { ClusterSnapshot, RetentionPolicyDefinition } from './cluster.ts';
 export function ownersOf(snapshot: ClusterSnapshot, key: ShardKey): NodeNumber[] {
   const policy = policyOf(snapshot, key);
   if (policy === null) return [];
-  const id = shardId(key);
-  return snapshot.members
-    .filter((member) => member.state === 'up')
-    .map((member) => ({
-      member,
-      weight: createHash('sha256').update(id).update('\0').update(member.name).digest('hex'),
-    }))
-    .sort((a, b) => (a.weight < b.weight ? 1 : a.weight > b.weight ? -1 : a.member.number < b.member.number ? -1 : 1))
+  const up = snapshot.members.filter((member) => member.state === 'up');
+  return rendezvousOrder(shardId(key), up)
     .slice(0, policy.replication)
-    .map(({ member }) => member.number);
+    .map((member) => member.number);
+}
+
+/** The members by descending weight for `key`: the same order on every node that knows the same members. */
+export function rendezvousOrder<M extends { readonly name: string; readonly number: NodeNumber }>(
+  key: string,
+  members: readonly M[],
+): M[] {
+  return members
+    .map((member) => ({ member, weight: weightOf(key, member.name) }))
+    .sort((a, b) =>
+      a.weight === b.weight ? (a.member.number < b.member.number ? -1 : 1) : a.weight < b.weight ? 1 : -1,
+    )
+    .map(({ member }) => member);
+}
+
+function weightOf(key: string, name: string): string {
+  return createHash('sha256').update(key).update('\0').update(name).digest('hex');
 }
 
 /** The retention policy of a shard in exactly the shard's generations; null when unknown or dropped. */

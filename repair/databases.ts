@@ -1,0 +1,283 @@
+/**
+ * Databases and retention policies as registers (protocol rule 24), with InfluxDB 1.8's rules and error texts.
+ *
+ *   dropped/<database>               rank = number of drops of that name, as many as generations are dead
+ *   dropped/<database>/<policy>      the same for a retention policy of that database's name
+ *   database/<database>/<generation>                          {default, durability, created}
+ *   policy/<database>/<generation>/<policy>/<generation>      {durationNs, shardDurationNs, replication, created}
+ *
+ * The generation of a new database is the number of drops of its name seen: CREATE on both sides of a partition gives
+ * the same registers, whose policies add up when the sides meet. DROP raises the rank of `dropped/...`, which only grows,
+ * so it kills everything of that generation, whatever the versions. Registers of dead generations stay; nothing reads them.
+ * Names hold no `/` (InfluxDB forbids it), so keys need no escapes.
+ */
+import type { DatabaseDefinition, RetentionPolicyDefinition } from './cluster.ts';
+import { MembershipError } from './membership-error.ts';
+import type { Metadata, Register } from './metadata.ts';
+
+export interface RetentionPolicyOptions {
+  readonly durationNs?: bigint;
+  readonly replication?: number;
+  /** 0n or left out: chosen from the duration. */
+  readonly shardDurationNs?: bigint;
+  readonly isDefault?: boolean;
+}
+
+/** A register to be written; the caller draws the version. */
+export interface Change {
+  readonly key: string;
+  readonly rank: number;
+  readonly value: unknown;
+}
+
+export const DEFAULT_RETENTION_POLICY = 'autogen';
+export const DEFAULT_REPLICATION = 3;
+const REPLICATION_MAX = 64;
+const NAME_BYTES_MAX = 1_024;
+const HOUR_NS = 3_600_000_000_000n;
+const DAY_NS = 24n * HOUR_NS;
+
+interface DatabaseValue {
+  default: string;
+  durability: DatabaseDefinition['durability'];
+  /** Order of creation, for listings: hybrid stamp. */
+  created: string;
+}
+
+interface PolicyValue {
+  durationNs: string;
+  shardDurationNs: string;
+  replication: number;
+  created: string;
+}
+
+/** What lives: databases by name, their policies in order of creation, equal on all nodes with equal registers. */
+export function databasesOf(metadata: Metadata): DatabaseDefinition[] {
+  const policies = new Map<string, (RetentionPolicyDefinition & { created: string })[]>();
+  for (const register of metadata.withPrefix('policy/')) {
+    const [, database, generation, name, policyGeneration] = register.key.split('/') as [
+      string,
+      string,
+      string,
+      string,
+      string,
+    ];
+    const value = parsed<PolicyValue>(register);
+    if (value === null || Number(policyGeneration) !== dropsOf(metadata, `${database}/${name}`)) continue;
+    const list = policies.get(`${database}/${generation}`) ?? [];
+    policies.set(`${database}/${generation}`, list);
+    list.push({
+      name,
+      generation: Number(policyGeneration),
+      durationNs: BigInt(value.durationNs),
+      shardDurationNs: BigInt(value.shardDurationNs),
+      replication: value.replication,
+      created: value.created,
+    });
+  }
+  const databases: DatabaseDefinition[] = [];
+  for (const register of metadata.withPrefix('database/')) {
+    const [, name, generation] = register.key.split('/') as [string, string, string];
+    const value = parsed<DatabaseValue>(register);
+    if (value === null || Number(generation) !== dropsOf(metadata, name)) continue;
+    const list = policies.get(`${name}/${generation}`) ?? [];
+    list.sort((a, b) => compare(a.created, b.created) || compare(a.name, b.name));
+    databases.push({
+      name,
+      generation: Number(generation),
+      durability: value.durability,
+      defaultRetentionPolicy: value.default,
+      retentionPolicies: list.map(({ created: _, ...policy }) => policy),
+    });
+  }
+  return databases.sort((a, b) => compare(a.name, b.name));
+}
+
+/** Name, or `database\0policy` -> highest generation dropped. */
+export function droppedThroughOf(metadata: Metadata): Record<string, number> {
+  const dropped: Record<string, number> = Object.create(null) as Record<string, number>;
+  for (const register of metadata.withPrefix('dropped/')) {
+    if (register.rank > 0) dropped[register.key.slice('dropped/'.length).replace('/', '\0')] = register.rank - 1;
+  }
+  return dropped;
+}
+
+/** Nothing to change when the database exists and fits; `created`: a stamp. */
+export function createDatabaseChanges(
+  metadata: Metadata,
+  name: string,
+  policy: (RetentionPolicyOptions & { readonly name?: string }) | null,
+  created: string,
+): Change[] {
+  checkName(name);
+  const policyName = policy?.name ?? DEFAULT_RETENTION_POLICY;
+  if (policy !== null) checkName(policyName);
+  const wanted = policyValue(policy ?? {}, created);
+  const existing = findDatabase(metadata, name);
+  if (existing !== null) {
+    if (policy === null) return [];
+    const same = existing.retentionPolicies.find((each) => each.name === policyName);
+    if (same === undefined || !fits(policy, same) || existing.defaultRetentionPolicy !== policyName) throw conflict();
+    return [];
+  }
+  const generation = dropsOf(metadata, name);
+  const value: DatabaseValue = { default: policyName, durability: 'fsync', created };
+  return [
+    { key: `database/${name}/${generation}`, rank: 0, value },
+    { key: policyKey(metadata, name, generation, policyName), rank: 0, value: wanted },
+  ];
+}
+
+/** Dropping what is not there succeeds, as in InfluxDB. */
+export function dropDatabaseChanges(metadata: Metadata, name: string): Change[] {
+  if (findDatabase(metadata, name) === null) return [];
+  return [{ key: `dropped/${name}`, rank: dropsOf(metadata, name) + 1, value: true }];
+}
+
+export function createPolicyChanges(
+  metadata: Metadata,
+  database: string,
+  name: string,
+  options: RetentionPolicyOptions,
+  created: string,
+): Change[] {
+  if (name === '') throw new MembershipError('invalid-name', 'retention policy name required');
+  checkName(name);
+  const value = policyValue(options, created);
+  const found = mustFind(metadata, database);
+  const same = found.retentionPolicies.find((each) => each.name === name);
+  if (same !== undefined) {
+    const equal =
+      same.replication === value.replication &&
+      same.durationNs === BigInt(value.durationNs) &&
+      same.shardDurationNs === BigInt(value.shardDurationNs);
+    if (!equal) throw new MembershipError('retention-policy-exists', 'retention policy already exists');
+    if (options.isDefault === true && found.defaultRetentionPolicy !== name) throw conflict();
+    return [];
+  }
+  const changes: Change[] = [{ key: policyKey(metadata, database, found.generation, name), rank: 0, value }];
+  if (options.isDefault === true) changes.push(...defaultChange(metadata, found, name));
+  return changes;
+}
+
+export function alterPolicyChanges(
+  metadata: Metadata,
+  database: string,
+  name: string,
+  options: RetentionPolicyOptions,
+): Change[] {
+  const found = mustFind(metadata, database);
+  const policy = found.retentionPolicies.find((each) => each.name === name);
+  if (policy === undefined)
+    throw new MembershipError('retention-policy-not-found', `retention policy not found: ${name}`);
+  const key = policyKey(metadata, database, found.generation, name);
+  const before = parsed<PolicyValue>(metadata.get(key)!)!;
+  const durationNs = options.durationNs ?? policy.durationNs;
+  const value = policyValue(
+    {
+      durationNs,
+      // An untouched shard duration stays as it is, even where the new duration would choose another one.
+      shardDurationNs: options.shardDurationNs ?? policy.shardDurationNs,
+      replication: options.replication ?? policy.replication,
+    },
+    before.created,
+  );
+  const changes: Change[] = [];
+  if (JSON.stringify(value) !== JSON.stringify(before)) changes.push({ key, rank: 0, value });
+  if (options.isDefault === true) changes.push(...defaultChange(metadata, found, name));
+  return changes;
+}
+
+/**
+ * As in InfluxDB the default policy can be dropped: the name stays the default, so writes that name no policy get
+ * `retention policy not found` until another one is made the default or this one is created again.
+ */
+export function dropPolicyChanges(metadata: Metadata, database: string, name: string): Change[] {
+  const found = findDatabase(metadata, database);
+  if (found === null || !found.retentionPolicies.some((each) => each.name === name)) return [];
+  const path = `${database}/${name}`;
+  return [{ key: `dropped/${path}`, rank: dropsOf(metadata, path) + 1, value: true }];
+}
+
+/** InfluxDB's choice where none is given; at least an hour where one is. */
+export function shardDurationFor(durationNs: bigint, givenNs: bigint | undefined): bigint {
+  if (givenNs !== undefined && givenNs > 0n) return givenNs < HOUR_NS ? HOUR_NS : givenNs;
+  if (durationNs === 0n || durationNs >= 180n * DAY_NS) return 7n * DAY_NS;
+  return durationNs >= 2n * DAY_NS ? DAY_NS : HOUR_NS;
+}
+
+function policyValue(options: RetentionPolicyOptions, created: string): PolicyValue {
+  const durationNs = options.durationNs ?? 0n;
+  const replication = options.replication ?? DEFAULT_REPLICATION;
+  if (durationNs !== 0n && durationNs < HOUR_NS) {
+    throw new MembershipError('retention-policy-duration', 'retention policy duration must be at least 1h0m0s');
+  }
+  if (!(replication >= 1)) {
+    throw new MembershipError('retention-policy-replication', 'replication factor must be greater than 0');
+  }
+  if (replication > REPLICATION_MAX || !Number.isInteger(replication)) {
+    throw new MembershipError(
+      'retention-policy-replication',
+      `replication factor must be a whole number of at most ${REPLICATION_MAX}`,
+    );
+  }
+  const shardDurationNs = shardDurationFor(durationNs, options.shardDurationNs);
+  if (durationNs !== 0n && durationNs < shardDurationNs) {
+    throw new MembershipError(
+      'retention-policy-duration',
+      'retention policy duration must be greater than the shard duration',
+    );
+  }
+  return { durationNs: durationNs.toString(), shardDurationNs: shardDurationNs.toString(), replication, created };
+}
+
+function fits(options: RetentionPolicyOptions, policy: RetentionPolicyDefinition): boolean {
+  return (
+    (options.durationNs === undefined || options.durationNs === policy.durationNs) &&
+    (options.replication === undefined || options.replication === policy.replication) &&
+    shardDurationFor(policy.durationNs, options.shardDurationNs) === policy.shardDurationNs
+  );
+}
+
+function defaultChange(metadata: Metadata, database: DatabaseDefinition, name: string): Change[] {
+  if (database.defaultRetentionPolicy === name) return [];
+  const key = `database/${database.name}/${database.generation}`;
+  const before = parsed<DatabaseValue>(metadata.get(key)!)!;
+  return [{ key, rank: 0, value: { ...before, default: name } }];
+}
+
+function findDatabase(metadata: Metadata, name: string): DatabaseDefinition | null {
+  return databasesOf(metadata).find((each) => each.name === name) ?? null;
+}
+
+function mustFind(metadata: Metadata, name: string): DatabaseDefinition {
+  const found = findDatabase(metadata, name);
+  if (found === null) throw new MembershipError('database-not-found', `database not found: ${name}`);
+  return found;
+}
+
+function policyKey(metadata: Metadata, database: string, generation: number, name: string): string {
+  return `policy/${database}/${generation}/${name}/${dropsOf(metadata, `${database}/${name}`)}`;
+}
+
+function dropsOf(metadata: Metadata, path: string): number {
+  return metadata.get(`dropped/${path}`)?.rank ?? 0;
+}
+
+/** InfluxDB's names: printable, without slashes, not `.` or `..`. */
+function checkName(name: string): void {
+  const bad = name === '' || name === '.' || name === '..' || /[/\\]|[\p{C}\p{Zl}\p{Zp}]/u.test(name);
+  if (bad || Buffer.byteLength(name) > NAME_BYTES_MAX) throw new MembershipError('invalid-name', 'invalid name');
+}
+
+function conflict(): MembershipError {
+  return new MembershipError('retention-policy-conflict', 'retention policy conflicts with an existing policy');
+}
+
+function parsed<T>(register: Register): T | null {
+  return register.value === null ? null : (JSON.parse(register.value) as T);
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -11,9 +11,10 @@
  * so it kills everything of that generation, whatever the versions. Registers of dead generations stay; nothing reads them.
  * Names hold no `/` (InfluxDB forbids it), so keys need no escapes.
  */
+import { z } from 'zod';
 import type { DatabaseDefinition, RetentionPolicyDefinition } from './cluster.ts';
 import { MembershipError } from './membership-error.ts';
-import type { Metadata, Register } from './metadata.ts';
+import { type Metadata, type Register, valueOf } from './metadata.ts';
 
 export interface RetentionPolicyOptions {
   readonly durationNs?: bigint;
@@ -37,19 +38,22 @@ const NAME_BYTES_MAX = 1_024;
 const HOUR_NS = 3_600_000_000_000n;
 const DAY_NS = 24n * HOUR_NS;
 
-interface DatabaseValue {
-  default: string;
-  durability: DatabaseDefinition['durability'];
-  /** Order of creation, for listings: hybrid stamp. */
-  created: string;
-}
+/** `created`: hybrid stamp, for the order of listings. */
+const databaseValueSchema = z.object({
+  default: z.string(),
+  durability: z.enum(['fsync', 'interval', 'none']),
+  created: z.string(),
+});
+type DatabaseValue = z.infer<typeof databaseValueSchema>;
 
-interface PolicyValue {
-  durationNs: string;
-  shardDurationNs: string;
-  replication: number;
-  created: string;
-}
+const nanoseconds = z.string().regex(/^\d{1,19}$/);
+const policyValueSchema = z.object({
+  durationNs: nanoseconds,
+  shardDurationNs: nanoseconds.refine((text) => BigInt(text) >= HOUR_NS),
+  replication: z.number().int().min(1).max(REPLICATION_MAX),
+  created: z.string(),
+});
+type PolicyValue = z.infer<typeof policyValueSchema>;
 
 /** What lives: databases by name, their policies in order of creation, equal on all nodes with equal registers. */
 export function databasesOf(metadata: Metadata): DatabaseDefinition[] {
@@ -62,7 +66,7 @@ export function databasesOf(metadata: Metadata): DatabaseDefinition[] {
       string,
       string,
     ];
-    const value = parsed<PolicyValue>(register);
+    const value = parsed(register, policyValueSchema);
     if (value === null || Number(policyGeneration) !== dropsOf(metadata, `${database}/${name}`)) continue;
     const list = policies.get(`${database}/${generation}`) ?? [];
     policies.set(`${database}/${generation}`, list);
@@ -78,7 +82,7 @@ export function databasesOf(metadata: Metadata): DatabaseDefinition[] {
   const databases: DatabaseDefinition[] = [];
   for (const register of metadata.withPrefix('database/')) {
     const [, name, generation] = register.key.split('/') as [string, string, string];
-    const value = parsed<DatabaseValue>(register);
+    const value = parsed(register, databaseValueSchema);
     if (value === null || Number(generation) !== dropsOf(metadata, name)) continue;
     const list = policies.get(`${name}/${generation}`) ?? [];
     list.sort((a, b) => compare(a.created, b.created) || compare(a.name, b.name));
@@ -171,7 +175,7 @@ export function alterPolicyChanges(
   if (policy === undefined)
     throw new MembershipError('retention-policy-not-found', `retention policy not found: ${name}`);
   const key = policyKey(metadata, database, found.generation, name);
-  const before = parsed<PolicyValue>(metadata.get(key)!)!;
+  const before = parsed(metadata.get(key)!, policyValueSchema)!;
   const durationNs = options.durationNs ?? policy.durationNs;
   const value = policyValue(
     {
@@ -242,7 +246,7 @@ function fits(options: RetentionPolicyOptions, policy: RetentionPolicyDefinition
 function defaultChange(metadata: Metadata, database: DatabaseDefinition, name: string): Change[] {
   if (database.defaultRetentionPolicy === name) return [];
   const key = `database/${database.name}/${database.generation}`;
-  const before = parsed<DatabaseValue>(metadata.get(key)!)!;
+  const before = parsed(metadata.get(key)!, databaseValueSchema)!;
   return [{ key, rank: 0, value: { ...before, default: name } }];
 }
 
@@ -274,8 +278,11 @@ function conflict(): MembershipError {
   return new MembershipError('retention-policy-conflict', 'retention policy conflicts with an existing policy');
 }
 
-function parsed<T>(register: Register): T | null {
-  return register.value === null ? null : (JSON.parse(register.value) as T);
+/** null for a deleted register, and for one that this version cannot read: a peer's mistake must not end this process. */
+function parsed<T>(register: Register, schema: z.ZodType<T>): T | null {
+  if (register.value === null) return null;
+  const value = schema.safeParse(valueOf(register));
+  return value.success ? value.data : null;
 }
 
 function compare(a: string, b: string): number {

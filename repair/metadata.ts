@@ -124,6 +124,16 @@ export function wins(a: Register, b: Register): boolean {
   return b.value === null || a.value > b.value;
 }
 
+/** The JSON value; undefined when deleted or not JSON. */
+export function valueOf(register: Register): unknown {
+  if (register.value === null) return undefined;
+  try {
+    return JSON.parse(register.value);
+  } catch {
+    return undefined;
+  }
+}
+
 export function bucketOf(key: string): number {
   return createHash('sha256').update(key).digest()[0]! % METADATA_BUCKETS;
 }

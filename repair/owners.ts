@@ -8,7 +8,7 @@
 import { createHash } from 'node:crypto';
 import { type ShardKey, shardId } from '../shards/shard-key.ts';
 import type { NodeNumber } from '../shards/version.ts';
-import type { ClusterSnapshot, RetentionPolicyDefinition } from './cluster.ts';
+import type { ClusterSnapshot, Member, RetentionPolicyDefinition } from './cluster.ts';
 
 /**
  * k = min(replication, members up). Empty when this node does not know the retention policy in that generation (or it
@@ -18,26 +18,22 @@ export function ownersOf(snapshot: ClusterSnapshot, key: ShardKey): NodeNumber[]
   const policy = policyOf(snapshot, key);
   if (policy === null) return [];
   const up = snapshot.members.filter((member) => member.state === 'up');
-  return rendezvousOrder(shardId(key), up)
-    .slice(0, policy.replication)
-    .map((member) => member.number);
+  const names = rendezvousOrder([...new Set(up.map((member) => member.name))], shardId(key));
+  return names.slice(0, policy.replication).map((name) => numberOf(up, name));
 }
 
-/** The members by descending weight for `key`: the same order on every node that knows the same members. */
-export function rendezvousOrder<M extends { readonly name: string; readonly number: NodeNumber }>(
-  key: string,
-  members: readonly M[],
-): M[] {
-  return members
-    .map((member) => ({ member, weight: weightOf(key, member.name) }))
-    .sort((a, b) =>
-      a.weight === b.weight ? (a.member.number < b.member.number ? -1 : 1) : a.weight < b.weight ? 1 : -1,
-    )
-    .map(({ member }) => member);
+/** The names by descending weight for `key`: the same order on every node that knows the same names. */
+export function rendezvousOrder(names: readonly string[], key: string): string[] {
+  return names
+    .map((name) => ({ name, weight: createHash('sha256').update(key).update('\0').update(name).digest('hex') }))
+    .sort((a, b) => (a.weight === b.weight ? (a.name < b.name ? -1 : 1) : a.weight < b.weight ? 1 : -1))
+    .map(({ name }) => name);
 }
 
-function weightOf(key: string, name: string): string {
-  return createHash('sha256').update(key).update('\0').update(name).digest('hex');
+/** Two members up with one name are possible only until their states have met; then the smaller number counts. */
+function numberOf(up: readonly Member[], name: string): NodeNumber {
+  const numbers = up.filter((member) => member.name === name).map((member) => member.number);
+  return numbers.sort()[0]!;
 }
 
 /** The retention policy of a shard in exactly the shard's generations; null when unknown or dropped. */

@@ -1,0 +1,82 @@
+/**
+ * Members as registers, and the hash of the view that rests on them.
+ *
+ *   member/<number>   rank = the state's place in joining, up, leaving, removed; {name, address}
+ *
+ * Because the rank decides before the version, a state only rises, whatever the versions say; removed is final
+ * (protocol rule 23). An address is last-writer-wins within a state, and each member corrects its own.
+ */
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import type { NodeNumber } from '../shards/version.ts';
+import { type DatabaseDefinition, MEMBER_STATES, type Member, type MemberState } from './cluster.ts';
+import type { Change } from './databases.ts';
+import { type Metadata, type Register, valueOf } from './metadata.ts';
+
+const PREFIX = 'member/';
+const valueSchema = z.object({ name: z.string().min(1).max(255), address: z.string().max(1_024) });
+
+/** Sorted by number. */
+export function membersOf(metadata: Metadata): Member[] {
+  const members: Member[] = [];
+  for (const register of metadata.withPrefix(PREFIX)) {
+    const member = memberOfRegister(register);
+    if (member !== null) members.push(member);
+  }
+  return members;
+}
+
+export function memberChange(member: Member): Change {
+  return {
+    key: PREFIX + member.number,
+    rank: MEMBER_STATES.indexOf(member.state),
+    value: { name: member.name, address: member.address },
+  };
+}
+
+export function isMemberKey(key: string): boolean {
+  return key.startsWith(PREFIX);
+}
+
+export function memberKey(number: NodeNumber): string {
+  return PREFIX + number;
+}
+
+function memberOfRegister(register: Register): Member | null {
+  const number = register.key.slice(PREFIX.length);
+  const state: MemberState | undefined = MEMBER_STATES[register.rank];
+  const value = valueSchema.safeParse(valueOf(register));
+  if (!/^[0-9a-f]{16}$/.test(number) || state === undefined || !value.success) return null;
+  return { number, name: value.data.name, address: value.data.address, state };
+}
+
+/**
+ * Over members with their states, databases and policies (protocol rule 11). Addresses are left out: they decide nothing
+ * that a pass rests on. 32 hexadecimal digits.
+ */
+export function viewHashOf(
+  members: readonly Member[],
+  databases: readonly DatabaseDefinition[],
+  droppedThrough: Readonly<Record<string, number>>,
+): string {
+  const text = JSON.stringify([
+    members.map(({ number, name, state }) => [number, name, state]),
+    databases.map((database) => [
+      database.name,
+      database.generation,
+      database.durability,
+      database.defaultRetentionPolicy,
+      database.retentionPolicies.map((policy) => [
+        policy.name,
+        policy.generation,
+        policy.durationNs.toString(),
+        policy.shardDurationNs.toString(),
+        policy.replication,
+      ]),
+    ]),
+    Object.keys(droppedThrough)
+      .sort()
+      .map((name) => [name, droppedThrough[name]]),
+  ]);
+  return createHash('sha256').update(text).digest('hex').slice(0, 32);
+}

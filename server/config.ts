@@ -11,6 +11,7 @@ import { availableParallelism, hostname } from 'node:os';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { SHARDS_PER_GROUP } from '../shards/shard-key.ts';
+import { parseDurationMs } from './duration.ts';
 
 export class ConfigError extends Error {
   readonly code = 'config';
@@ -25,13 +26,6 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 const GIB = 1024 * MIB;
 
-const DURATION_UNITS_MS: Readonly<Record<string, number>> = {
-  ms: 1,
-  s: 1000,
-  m: 60_000,
-  h: 3_600_000,
-  d: 86_400_000,
-};
 const BYTE_UNITS: Readonly<Record<string, number>> = {
   '': 1,
   b: 1,
@@ -42,14 +36,6 @@ const BYTE_UNITS: Readonly<Record<string, number>> = {
   mb: 1e6,
   gb: 1e9,
 };
-
-/** '2s', '500ms', '1m30s' -> milliseconds; null when it is not a duration. */
-export function parseDurationMs(text: string): number | null {
-  if (!/^(\d+(\.\d+)?(ms|s|m|h|d))+$/.test(text)) return null;
-  let total = 0;
-  for (const part of text.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h|d)/g)) total += Number(part[1]) * DURATION_UNITS_MS[part[2]!]!;
-  return Math.round(total);
-}
 
 /** '64MiB', '25000000' -> bytes; null when it is not a size. */
 export function parseBytes(text: string): number | null {

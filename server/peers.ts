@@ -1,0 +1,234 @@
+/**
+ * Transport between members: one outgoing connection to each (peers-link.ts), any number of incoming ones, and plain
+ * posts to addresses of nodes whose number is not known yet (joins).
+ *
+ * What arrives is not trusted: a broken packet, another cluster's id or another sender than the hello named closes that
+ * connection, is counted, and changes nothing else. Every packet lifts the clock; when it would be lifted too far
+ * (`heard` says no) the frames in it are dropped, since their versions would drag this node's clock along.
+ */
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { request as undiciRequest } from 'undici';
+import type { Member } from '../repair/cluster.ts';
+import type { NodeNumber, Stamp } from '../shards/version.ts';
+import type { LinkIdentity } from './peers-link.ts';
+import { DEFAULT_LINK_LIMITS, PeerLink } from './peers-link.ts';
+import type { Packet } from './peers-packet.ts';
+import { PacketError, PacketReader } from './peers-packet.ts';
+
+const CALL_BYTES_MAX = 16 * 1024 * 1024;
+const CALL_TIMEOUT_MS = 3_000;
+const INCOMING_MAX = 256;
+const LINK_CHECK_MS = 1_000;
+
+export interface PeersLog {
+  info(fields: object, text: string): void;
+  warn(fields: object, text: string): void;
+}
+
+export interface PeersOptions {
+  readonly identity: () => LinkIdentity | null;
+  readonly stampNow: () => Stamp;
+  readonly nowMs: () => number;
+  readonly random: () => number;
+  /** False: the sender's clock is too far ahead, drop what it says. */
+  readonly heard: (from: NodeNumber, stamp: Stamp) => boolean;
+  readonly onPacket: (packet: Packet) => void;
+  readonly log: PeersLog;
+}
+
+export interface PeerStatus {
+  readonly peer: NodeNumber;
+  readonly address: string;
+  readonly connected: boolean;
+  readonly problem: string | null;
+  readonly queuedBytes: number;
+  readonly sentBytes: number;
+  readonly dropped: number;
+}
+
+export interface PeersCounters {
+  corruptPackets: number;
+  refusedConnections: number;
+  skewedPackets: number;
+  packetsReceived: number;
+  bytesReceived: number;
+}
+
+export class Peers {
+  readonly counters: PeersCounters = {
+    corruptPackets: 0,
+    refusedConnections: 0,
+    skewedPackets: 0,
+    packetsReceived: 0,
+    bytesReceived: 0,
+  };
+  #o: PeersOptions;
+  #links = new Map<NodeNumber, PeerLink>();
+  #incoming = new Set<Duplex>();
+  #flushScheduled = false;
+  #timer: NodeJS.Timeout;
+  #closed = false;
+
+  constructor(options: PeersOptions) {
+    this.#o = options;
+    this.#timer = setInterval(() => {
+      for (const link of this.#links.values()) link.check();
+    }, LINK_CHECK_MS);
+    this.#timer.unref();
+  }
+
+  /** One link per other member that may be spoken to. */
+  setMembers(members: readonly Member[]): void {
+    const self = this.#o.identity();
+    if (self === null || this.#closed) return;
+    const wanted = new Map(members.filter((m) => m.number !== self.number && m.state !== 'removed').map((m) => [m.number, m]));
+    for (const [number, link] of this.#links) {
+      if (wanted.get(number)?.address === link.address) continue;
+      link.close();
+      this.#links.delete(number);
+    }
+    for (const [number, member] of wanted) {
+      if (this.#links.has(number)) continue;
+      const link = new PeerLink({
+        to: number,
+        address: member.address,
+        self,
+        stampNow: this.#o.stampNow,
+        nowMs: this.#o.nowMs,
+        random: this.#o.random,
+        limits: DEFAULT_LINK_LIMITS,
+        onState: (problem) => {
+          const fields = { peer: member.name, address: member.address };
+          if (problem === null) this.#o.log.info(fields, 'connected to member');
+          else this.#o.log.warn({ ...fields, problem }, 'member cannot be reached');
+        },
+      });
+      this.#links.set(number, link);
+    }
+  }
+
+  /** Queued until the end of this turn, so that all messages of a turn to one member share a packet. */
+  send(to: NodeNumber, lane: number, message: Uint8Array): void {
+    const link = this.#links.get(to);
+    if (link === undefined) return;
+    link.send(lane, message);
+    if (this.#flushScheduled) return;
+    this.#flushScheduled = true;
+    setImmediate(() => {
+      this.#flushScheduled = false;
+      for (const each of this.#links.values()) each.flush();
+    });
+  }
+
+  /** Posts to an address; null when nobody answered. */
+  async call(address: string, self: { number: NodeNumber; address: string }, message: Uint8Array): Promise<Uint8Array | null> {
+    try {
+      const response = await undiciRequest(new URL('/internal/call', address), {
+        method: 'POST',
+        body: Buffer.from(message),
+        headers: {
+          'content-type': 'application/octet-stream',
+          'starling-number': self.number,
+          'starling-address': self.address,
+          'starling-name': this.#o.identity()?.name ?? '',
+        },
+        headersTimeout: CALL_TIMEOUT_MS,
+        bodyTimeout: CALL_TIMEOUT_MS,
+      });
+      if (response.statusCode !== 200) {
+        await response.body.dump();
+        return null;
+      }
+      const chunks: Buffer[] = [];
+      let bytes = 0;
+      for await (const chunk of response.body) {
+        bytes += (chunk as Buffer).length;
+        if (bytes > CALL_BYTES_MAX) throw new Error(`an answer of more than ${CALL_BYTES_MAX} bytes`);
+        chunks.push(chunk as Buffer);
+      }
+      return new Uint8Array(Buffer.concat(chunks));
+    } catch (error) {
+      this.#o.log.info({ address, problem: (error as Error).message }, 'address does not answer');
+      return null;
+    }
+  }
+
+  /** An HTTP upgrade on /internal/peer. */
+  accept(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const problem = this.#refusal(request);
+    if (problem !== null) {
+      this.counters.refusedConnections++;
+      socket.on('error', () => socket.destroy());
+      socket.end(`HTTP/1.1 409 Conflict\r\nStarling-Refused: ${problem}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`);
+      return;
+    }
+    const sender = String(request.headers['starling-number']);
+    this.#incoming.add(socket);
+    const reader = new PacketReader();
+    const take = (chunk: Buffer) => {
+      this.counters.bytesReceived += chunk.length;
+      try {
+        const packets = reader.push(chunk);
+        if (packets.length > 0) socket.write(Buffer.alloc(packets.length, 6));
+        for (const packet of packets) this.#receive(sender, packet);
+      } catch (error) {
+        if (!(error instanceof PacketError)) throw error;
+        this.counters.corruptPackets++;
+        this.#o.log.warn({ peer: sender, problem: error.message }, 'broken packet from member, connection closed');
+        socket.destroy();
+      }
+    };
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => this.#incoming.delete(socket));
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: starling/1\r\n\r\n');
+    socket.on('data', take);
+    if (head.length > 0) take(head);
+  }
+
+  status(): PeerStatus[] {
+    return [...this.#links].map(([peer, link]) => ({
+      peer,
+      address: link.address,
+      connected: link.problem === null,
+      problem: link.problem,
+      queuedBytes: link.queuedBytes,
+      sentBytes: link.counters.bytes,
+      dropped: link.counters.dropped,
+    }));
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearInterval(this.#timer);
+    for (const link of this.#links.values()) {
+      link.flush();
+      link.close();
+    }
+    this.#links.clear();
+    for (const socket of this.#incoming) socket.destroy();
+  }
+
+  #refusal(request: IncomingMessage): string | null {
+    const self = this.#o.identity();
+    if (request.url !== '/internal/peer' || request.headers.upgrade !== 'starling/1') return 'not a starling/1 connection';
+    if (self === null) return 'this node has not joined a cluster yet';
+    if (request.headers['starling-cluster'] !== self.clusterId) return 'this node belongs to another cluster';
+    if (request.headers['starling-to'] !== self.number) return 'this address now belongs to another node number';
+    if (!/^[0-9a-f]{16}$/.test(String(request.headers['starling-number']))) return 'no node number was given';
+    if (this.#incoming.size >= INCOMING_MAX) return 'too many connections';
+    return null;
+  }
+
+  #receive(sender: NodeNumber, packet: Packet): void {
+    if (packet.sender !== sender || packet.clusterId !== this.#o.identity()?.clusterId) {
+      throw new PacketError('corrupt-packet', 'a packet names another sender or cluster than its connection');
+    }
+    this.counters.packetsReceived++;
+    if (!this.#o.heard(sender, packet.stamp)) {
+      this.counters.skewedPackets++;
+      return;
+    }
+    this.#o.onPacket(packet);
+  }
+}

@@ -1,0 +1,213 @@
+/**
+ * Runs queries where the shards are: this node's workers first, else a live owner that has the shard in full.
+ *
+ * A place that turns out not to have a shard (it began filling, or has not received it yet) is asked no more for it and
+ * the next holder is; a shard of which no holder is up is `missing`, and the answer says so. All places work at the same
+ * time; the order of the results does not matter, because each carries its shards one by one.
+ */
+import type { ClusterSnapshot, DatabaseDefinition, Member, RetentionPolicyDefinition } from '../repair/cluster.ts';
+import type { DeletePredicate } from '../shards/batch.ts';
+import { encodeBatch } from '../shards/batch-codec.ts';
+import type { PartialRequest, PartialResult } from '../shards/query/partial.ts';
+import type { ShardId } from '../shards/shard-key.ts';
+import type { NodeNumber } from '../shards/version.ts';
+import type { Coordinator } from './coordinator.ts';
+import type { PartialAnswers, QueryBackend, QueryMetadata, ShardTarget } from './query/backend.ts';
+import type { PlaceAnswer } from './query-rpc.ts';
+import { callNode } from './query-rpc.ts';
+import type { ShardPlaces } from './shard-places.ts';
+import type { FieldRecord, WorkerPool } from './threads.ts';
+
+/** Holders of a shard that are tried one after the other. */
+const ROUNDS_MAX = 8;
+
+export interface BackendPorts {
+  readonly pool: WorkerPool;
+  readonly places: ShardPlaces;
+  readonly coordinator: () => Coordinator;
+  readonly metadata: QueryMetadata;
+  readonly queryTimeoutMs: number;
+  snapshot(): ClusterSnapshot;
+  clusterId(): string;
+}
+
+export function createQueryBackend(ports: BackendPorts): QueryBackend {
+  return {
+    snapshot: ports.snapshot,
+    metadata: ports.metadata,
+    targets: (database: DatabaseDefinition, policy: RetentionPolicyDefinition, minNs, maxNs) =>
+      ports.places.targets(database, policy, minNs, maxNs),
+    run: (targets, request, signal) => runEverywhere(ports, targets, request, signal),
+    deleteRows: (targets, predicate, minNs, maxNs) => deleteRows(ports, targets, predicate, minNs, maxNs),
+  };
+}
+
+/** This node's own shards, for its own queries and for other nodes'. */
+export async function runLocal(
+  pool: WorkerPool,
+  shards: readonly { readonly id: ShardId; readonly number: number }[],
+  request: PartialRequest,
+): Promise<PlaceAnswer> {
+  const byWorker = new Map<number, ShardId[]>();
+  for (const { id, number } of shards) {
+    const worker = pool.workerOf(number);
+    const list = byWorker.get(worker);
+    if (list === undefined) byWorker.set(worker, [id]);
+    else list.push(id);
+  }
+  const answers = await Promise.all([...byWorker].map(([worker, ids]) => pool.call(worker, 'partial', ids, request)));
+  const covering = answers.filter((answer) => answer.result !== null);
+  return {
+    results: covering.map((answer) => answer.result!),
+    absent: answers.flatMap((answer) => answer.absent),
+    convergedThroughMs: leastKnown(covering.map((answer) => answer.convergedThroughMs)),
+  };
+}
+
+/** Schemas of shards that are here. */
+export async function localSchemas(
+  pool: WorkerPool,
+  shards: readonly { readonly id: ShardId; readonly number: number; readonly known: number }[],
+): Promise<{ id: ShardId; fields: readonly FieldRecord[] }[]> {
+  const byWorker = new Map<number, { id: ShardId; known: number }[]>();
+  for (const { id, number, known } of shards) {
+    const worker = pool.workerOf(number);
+    const list = byWorker.get(worker);
+    if (list === undefined) byWorker.set(worker, [{ id, known }]);
+    else list.push({ id, known });
+  }
+  const answers = await Promise.all([...byWorker].map(([worker, each]) => pool.call(worker, 'schemas', each)));
+  return answers.flat();
+}
+
+async function runEverywhere(
+  ports: BackendPorts,
+  targets: readonly ShardTarget[],
+  request: PartialRequest,
+  signal: AbortSignal | undefined,
+): Promise<PartialAnswers> {
+  const results: PartialResult[] = [];
+  const watermarks: (number | null)[] = [];
+  const missing: ShardTarget[] = [];
+  const tried = new Map<ShardId, Set<NodeNumber>>();
+  let left: readonly ShardTarget[] = targets;
+  for (let round = 0; left.length > 0; round++) {
+    const { places, absent } = assign(ports, left, tried, round);
+    missing.push(...absent);
+    left = [];
+    const outcomes = await Promise.all(
+      [...places].map(async ([place, shards]) => ({ shards, answer: await ask(ports, place, shards, request, signal) })),
+    );
+    signal?.throwIfAborted();
+    const again: ShardTarget[] = [];
+    for (const { shards, answer } of outcomes) {
+      if (answer === null) {
+        again.push(...shards);
+        continue;
+      }
+      results.push(...answer.results);
+      watermarks.push(answer.convergedThroughMs);
+      again.push(...shards.filter((shard) => answer.absent.includes(shard.id)));
+    }
+    left = again;
+  }
+  return { results, missing, convergedThroughMs: targets.length === 0 ? null : leastKnown(watermarks) };
+}
+
+/** Picks a place for each shard that has not been tried for it. */
+function assign(
+  ports: BackendPorts,
+  targets: readonly ShardTarget[],
+  tried: Map<ShardId, Set<NodeNumber>>,
+  round: number,
+): { places: Map<NodeNumber, ShardTarget[]>; absent: ShardTarget[] } {
+  const { self } = ports.snapshot();
+  const places = new Map<NodeNumber, ShardTarget[]>();
+  const absent: ShardTarget[] = [];
+  for (const target of targets) {
+    let seen = tried.get(target.id);
+    if (seen === undefined) {
+      seen = new Set();
+      tried.set(target.id, seen);
+    }
+    const known = seen;
+    const holders = ports.places.isLocal(target.id) ? [self] : [];
+    holders.push(...ports.places.remoteHolders(target));
+    const place = round < ROUNDS_MAX ? holders.find((holder) => !known.has(holder)) : undefined;
+    if (place === undefined) {
+      absent.push(target);
+      continue;
+    }
+    known.add(place);
+    const list = places.get(place);
+    if (list === undefined) places.set(place, [target]);
+    else list.push(target);
+  }
+  return { places, absent };
+}
+
+/** null: this place did not answer. */
+async function ask(
+  ports: BackendPorts,
+  place: NodeNumber,
+  targets: readonly ShardTarget[],
+  request: PartialRequest,
+  signal: AbortSignal | undefined,
+): Promise<PlaceAnswer | null> {
+  const shards = targets.map(({ id, key }) => ({ id, number: key.number }));
+  const snapshot = ports.snapshot();
+  if (place === snapshot.self) return runLocal(ports.pool, shards, request);
+  const member = snapshot.members.find((each) => each.number === place);
+  if (member === undefined) return null;
+  const target = {
+    address: member.address,
+    clusterId: ports.clusterId(),
+    timeoutMs: ports.queryTimeoutMs,
+    ...(signal === undefined ? {} : { signal }),
+  };
+  try {
+    return await callNode(target, 'partial', shards, request);
+  } catch (error) {
+    if ((error as { code?: string }).code === 'node-call') return null;
+    throw error;
+  }
+}
+
+/** A delete is a batch like any other: logged, mailed, queued, entered in the ledger, repaired. One per known shard. */
+async function deleteRows(
+  ports: BackendPorts,
+  targets: readonly ShardTarget[],
+  predicate: Omit<DeletePredicate, 'minTime' | 'maxTime'>,
+  minNs: bigint,
+  maxNs: bigint,
+): Promise<void> {
+  await Promise.all(
+    targets.map(({ key }) => {
+      const database = ports.snapshot().databases.find((each) => each.name === key.database);
+      if (database === undefined) throw new Error(`database not found: ${key.database}`);
+      const lastNs = key.endNs - 1n;
+      const minTime = Number((minNs > key.startNs ? minNs : key.startNs) - key.startNs);
+      const maxTime = Number((maxNs < lastNs ? maxNs : lastNs) - key.startNs);
+      return ports.coordinator().submitFrame(key, database, (version) =>
+        encodeBatch({ kind: 'delete', shard: key, version, predicate: { ...predicate, minTime, maxTime } }),
+      );
+    }),
+  );
+}
+
+/** Members other than this one that are live. */
+export function liveOthers(snapshot: ClusterSnapshot): Member[] {
+  const live = new Set(snapshot.live);
+  return snapshot.members.filter((member) => member.number !== snapshot.self && live.has(member.number));
+}
+
+/** Least of the numbers, null when one is unknown or there is none. */
+function leastKnown(values: readonly (number | null)[]): number | null {
+  let least: number | null = null;
+  for (const value of values) {
+    if (value === null) return null;
+    if (least === null || value < least) least = value;
+  }
+  return least;
+}
+

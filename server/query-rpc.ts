@@ -1,0 +1,110 @@
+/**
+ * Requests from one node to another that want an answer: partial queries, schemas, descriptions, repairs.
+ *
+ * POST /internal/query with a body made by v8.serialize (it knows typed arrays, bigints and maps), authenticated by the
+ * cluster's id, which only members know. Bounded in size and time. These are reads, or orders that may be repeated; what
+ * must not get lost travels as frames between workers instead.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { deserialize, serialize } from 'node:v8';
+import { request as undiciRequest } from 'undici';
+import type { RepairMode, RepairStatus, ShardDescription } from '../repair/records.ts';
+import type { PartialRequest, PartialResult } from '../shards/query/partial.ts';
+import type { ShardId, ShardKeyJson } from '../shards/shard-key.ts';
+import type { FieldRecord } from './threads.ts';
+
+const REQUEST_BYTES_MAX = 8 * 1024 * 1024;
+const ANSWER_BYTES_MAX = 512 * 1024 * 1024;
+const SHORT_TIMEOUT_MS = 3_000;
+
+export interface PlaceAnswer {
+  readonly results: readonly PartialResult[];
+  readonly absent: readonly ShardId[];
+  /** null: unknown, because one of the shards has no watermark yet. */
+  readonly convergedThroughMs: number | null;
+}
+
+/** What every node answers for its own shards. */
+export interface NodeApi {
+  partial(shards: readonly { id: ShardId; number: number }[], request: PartialRequest): Promise<PlaceAnswer>;
+  schemas(shards: readonly { id: ShardId; number: number; known: number }[]): Promise<{ id: ShardId; fields: readonly FieldRecord[] }[]>;
+  describeShard(shard: { id: ShardId; number: number }, throughStamp: string | null): Promise<ShardDescription | null>;
+  /** Starts those that are here; answers which. */
+  startRepair(repair: { id: string; mode: RepairMode; shards: readonly { id: ShardId; key: ShardKeyJson }[] }): Promise<ShardId[]>;
+  controlRepair(id: string, action: 'pause' | 'resume' | 'cancel'): Promise<void>;
+  repairs(id: string): Promise<RepairStatus[]>;
+}
+
+const METHODS: readonly (keyof NodeApi)[] = ['partial', 'schemas', 'describeShard', 'startRepair', 'controlRepair', 'repairs'];
+
+export class NodeCallError extends Error {
+  readonly code = 'node-call';
+  readonly status = 503;
+}
+
+type Answer = { readonly ok: true; readonly value: unknown } | { readonly ok: false; readonly message: string };
+
+/** Rejects with NodeCallError when the node does not answer, or answers with an error. */
+export async function callNode<K extends keyof NodeApi>(
+  target: { readonly address: string; readonly clusterId: string; readonly timeoutMs?: number; readonly signal?: AbortSignal },
+  method: K,
+  ...args: Parameters<NodeApi[K]>
+): Promise<Awaited<ReturnType<NodeApi[K]>>> {
+  const timeoutMs = target.timeoutMs ?? SHORT_TIMEOUT_MS;
+  let answer: Answer;
+  try {
+    const response = await undiciRequest(new URL('/internal/query', target.address), {
+      method: 'POST',
+      body: serialize({ method, args }),
+      headers: { 'content-type': 'application/octet-stream', 'starling-cluster': target.clusterId },
+      headersTimeout: timeoutMs,
+      bodyTimeout: timeoutMs,
+      signal: target.signal ?? AbortSignal.timeout(timeoutMs),
+    });
+    const bytes = await readBytes(response.body, ANSWER_BYTES_MAX);
+    if (response.statusCode !== 200) throw new Error(`status ${response.statusCode}`);
+    answer = deserialize(bytes) as Answer;
+  } catch (error) {
+    throw new NodeCallError(`${target.address} did not answer ${method}: ${(error as Error).message}`);
+  }
+  if (!answer.ok) throw new NodeCallError(answer.message);
+  return answer.value as Awaited<ReturnType<NodeApi[K]>>;
+}
+
+/** The other side. Never throws: what is wrong with the request is answered, and what is wrong here too. */
+export async function serveNodeCall(
+  request: IncomingMessage,
+  response: ServerResponse,
+  clusterId: string | null,
+  api: NodeApi,
+): Promise<void> {
+  if (request.method !== 'POST' || clusterId === null || request.headers['starling-cluster'] !== clusterId) {
+    request.resume();
+    response.writeHead(403).end();
+    return;
+  }
+  let answer: Answer;
+  try {
+    const call = deserialize(await readBytes(request, REQUEST_BYTES_MAX)) as { method: keyof NodeApi; args: unknown[] };
+    if (!METHODS.includes(call.method) || !Array.isArray(call.args)) throw new Error('unknown method');
+    const method = api[call.method] as (...args: unknown[]) => Promise<unknown>;
+    answer = { ok: true, value: await method(...call.args) };
+  } catch (error) {
+    answer = { ok: false, message: (error as Error).message };
+  }
+  if (response.destroyed) return;
+  const body = serialize(answer);
+  response.writeHead(200, { 'Content-Type': 'application/octet-stream', 'Content-Length': body.length });
+  response.end(body);
+}
+
+export async function readBytes(stream: AsyncIterable<Buffer>, bytesMax: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of stream) {
+    bytes += chunk.length;
+    if (bytes > bytesMax) throw new NodeCallError(`more than ${bytesMax} bytes`);
+    chunks.push(chunk);
+  }
+  return chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
+}

@@ -1,0 +1,135 @@
+/**
+ * The types of fields that this coordinator knows, per shard group; the type rule is checked against it before a version
+ * is drawn, and never on receipt (protocol rule 6).
+ *
+ * A group is loaded from the owners of its shards before its first write, learns from every batch accepted here, and is
+ * refreshed for what other coordinators accepted. Two coordinators may still accept a field with two types at the same
+ * moment; both then settle on the stronger type, which is also the one that queries use. A group that could not be
+ * loaded from anybody starts empty: availability goes before the type rule.
+ */
+import type { GroupSchema } from '../shards/batch-builder.ts';
+import type { FieldType } from '../shards/column.ts';
+import type { ShardId, ShardKey } from '../shards/shard-key.ts';
+import { SHARDS_PER_GROUP, shardId, shardRange } from '../shards/shard-key.ts';
+import type { FieldRecord } from './threads.ts';
+
+const GROUPS_MAX = 4_096;
+const ACTIVE_MS = 60_000;
+
+export interface GroupName {
+  readonly database: string;
+  readonly databaseGeneration: number;
+  readonly retentionPolicy: string;
+  readonly retentionPolicyGeneration: number;
+  readonly startNs: bigint;
+  readonly shardDurationNs: bigint;
+}
+
+export interface SchemaShard {
+  readonly id: ShardId;
+  readonly key: ShardKey;
+  /** How many field records of the shard are known already. */
+  readonly known: number;
+}
+
+/** Asks the owners; leaves out shards that nobody can answer for, or whose records are as many as known. */
+export type SchemaSource = (shards: readonly SchemaShard[]) => Promise<readonly { id: ShardId; fields: readonly FieldRecord[] }[]>;
+
+interface Group {
+  readonly schema: GroupSchema;
+  readonly types: Map<string, Map<string, FieldType>>;
+  readonly shards: Map<ShardId, { key: ShardKey; known: number }>;
+  usedMs: number;
+}
+
+export class SchemaCache {
+  #source: SchemaSource;
+  #groups = new Map<string, Group>();
+  #loading = new Map<string, Promise<void>>();
+
+  constructor(source: SchemaSource) {
+    this.#source = source;
+  }
+
+  /** null: to be loaded first. */
+  get(name: GroupName, nowMs: number): GroupSchema | null {
+    const group = this.#groups.get(textOf(name));
+    if (group === undefined) return null;
+    group.usedMs = nowMs;
+    return group.schema;
+  }
+
+  /** Never rejects for an absent owner. */
+  load(name: GroupName, nowMs: number): Promise<void> {
+    const text = textOf(name);
+    const running = this.#loading.get(text);
+    if (running !== undefined) return running;
+    const group = newGroup(name, nowMs);
+    const loading = this.#fill(group).finally(() => {
+      this.#loading.delete(text);
+      if (this.#groups.size >= GROUPS_MAX) this.#groups.delete(this.#groups.keys().next().value!);
+      this.#groups.set(text, group);
+    });
+    this.#loading.set(text, loading);
+    return loading;
+  }
+
+  /** A write failed after its types were learnt: what the shards really hold is asked again at the next write. */
+  forget(name: GroupName): void {
+    this.#groups.delete(textOf(name));
+  }
+
+  /** Takes in what other coordinators have written to groups that are in use here. */
+  async refresh(nowMs: number): Promise<void> {
+    const active = [...this.#groups.values()].filter((group) => nowMs - group.usedMs < ACTIVE_MS);
+    await Promise.all(active.map((group) => this.#fill(group)));
+  }
+
+  async #fill(group: Group): Promise<void> {
+    const asked = [...group.shards].map(([id, { key, known }]) => ({ id, key, known }));
+    for (const { id, fields } of await this.#source(asked)) {
+      const shard = group.shards.get(id);
+      if (shard === undefined) continue;
+      shard.known = fields.length;
+      for (const { measurement, field, type } of fields) setStronger(group.types, measurement, field, type);
+    }
+  }
+}
+
+function newGroup(name: GroupName, nowMs: number): Group {
+  const types = new Map<string, Map<string, FieldType>>();
+  const { startNs, endNs } = shardRange(name.startNs, name.shardDurationNs);
+  const shards = new Map<ShardId, { key: ShardKey; known: number }>();
+  for (let number = 0; number < SHARDS_PER_GROUP; number++) {
+    const key: ShardKey = {
+      database: name.database,
+      databaseGeneration: name.databaseGeneration,
+      retentionPolicy: name.retentionPolicy,
+      retentionPolicyGeneration: name.retentionPolicyGeneration,
+      startNs,
+      endNs,
+      number,
+    };
+    shards.set(shardId(key), { key, known: 0 });
+  }
+  const schema: GroupSchema = {
+    typeOf: (measurement, field) => types.get(measurement)?.get(field) ?? null,
+    learn: (measurement, field, type) => setStronger(types, measurement, field, type),
+  };
+  return { schema, types, shards, usedMs: nowMs };
+}
+
+function setStronger(types: Map<string, Map<string, FieldType>>, measurement: string, field: string, type: FieldType): void {
+  let fields = types.get(measurement);
+  if (fields === undefined) {
+    fields = new Map();
+    types.set(measurement, fields);
+  }
+  const before = fields.get(field);
+  if (before === undefined || type < before) fields.set(field, type);
+}
+
+function textOf(name: GroupName): string {
+  const { database, databaseGeneration, retentionPolicy, retentionPolicyGeneration, startNs, shardDurationNs } = name;
+  return `${database}\0${databaseGeneration}\0${retentionPolicy}\0${retentionPolicyGeneration}\0${startNs}\0${shardDurationNs}`;
+}

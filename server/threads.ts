@@ -1,0 +1,325 @@
+/**
+ * Messages between the main thread and its workers, typed, and the main thread's side of them.
+ *
+ * A worker owns the shards whose number modulo the worker count is its index. Messages to one worker arrive in the order
+ * in which they were posted; the heartbeat relies on it: what `openVersions` answers covers every write posted before.
+ * Frames are moved, not copied. A worker that ends, for whatever reason, is reported once through `onDeath`: the process
+ * must not go on without part of its shards.
+ */
+import { Worker } from 'node:worker_threads';
+import type { ClusterSnapshot, HeldShard, Statement } from '../repair/cluster.ts';
+import type { OutboxStatus, PassRecord, RepairMode, RepairStatus, ShardDescription } from '../repair/records.ts';
+import type { WriteOutcome } from '../repair/replica-host.ts';
+import type { FieldType } from '../shards/column.ts';
+import type { PartialRequest, PartialResult } from '../shards/query/partial.ts';
+import type { ShardId, ShardKey } from '../shards/shard-key.ts';
+import type { NodeNumber, Version } from '../shards/version.ts';
+
+export interface WorkerSettings {
+  readonly index: number;
+  readonly workers: number;
+  readonly self: NodeNumber;
+  readonly dataDirectory: string;
+  readonly snapshot: ClusterSnapshot;
+  readonly tickMs: number;
+  readonly passIntervalMs: number;
+  readonly heartbeatIntervalMs: number;
+  readonly mailTimeoutMs: number;
+  /** The worker's own share. */
+  readonly outboxBytesMax: number;
+  readonly logBytesMax: number;
+  readonly memtableBytesMax: number;
+}
+
+/** A batch on its way to the worker that owns its shard. `keys` and `allKeys` are encoded (shards/batch-codec.ts). */
+export interface PostedWrite {
+  readonly request: number;
+  readonly shard: ShardKey;
+  readonly version: Version;
+  readonly frame: Uint8Array;
+  readonly keys: Uint8Array;
+  /** null: the same as `keys`. */
+  readonly allKeys: Uint8Array | null;
+  readonly consistency: 'any' | 'one' | 'quorum' | 'all';
+  readonly durability: 'fsync' | 'interval' | 'none';
+  readonly timeoutMs: number;
+}
+
+export interface FieldRecord {
+  readonly measurement: string;
+  readonly field: string;
+  readonly type: FieldType;
+}
+
+export interface PartialAnswer {
+  readonly result: PartialResult | null;
+  /** Shards that are not here in full; the result does not cover them. */
+  readonly absent: readonly ShardId[];
+  /** The least watermark of the shards that the result covers; null when one of them has none. */
+  readonly convergedThroughMs: number | null;
+}
+
+export interface Recovery {
+  readonly records: number;
+  readonly bytes: number;
+  readonly truncatedBytes: number;
+  readonly ms: number;
+}
+
+/** Durations in seconds of what a worker did since it was last asked. */
+export interface WorkerTimings {
+  readonly fsyncSeconds: readonly number[];
+  readonly flushSeconds: readonly number[];
+  readonly logBytes: number;
+  readonly memtableBytes: number;
+}
+
+export interface WorkerApi {
+  openVersions(): Statement['open'];
+  describeShards(): ShardDescription[];
+  describeShard(id: ShardId, throughStamp: string | null): ShardDescription | null;
+  startRepair(request: { id: string; shard: ShardId; mode: RepairMode }): void;
+  controlRepair(id: string, action: 'pause' | 'resume' | 'cancel'): void;
+  repairs(): RepairStatus[];
+  outboxStatus(): OutboxStatus[];
+  counters(): Record<string, number>;
+  timings(): WorkerTimings;
+  partial(ids: readonly ShardId[], request: PartialRequest): PartialAnswer;
+  /** Fields of those shards that have other than `known` of them. */
+  schemas(shards: readonly { id: ShardId; known: number }[]): { id: ShardId; fields: FieldRecord[] }[];
+  dropShards(ids: readonly ShardId[]): void;
+  /** Flushes and closes; the worker ends after answering. */
+  stop(): void;
+}
+
+export type ToWorker =
+  | { readonly kind: 'cluster'; readonly snapshot: ClusterSnapshot }
+  | { readonly kind: 'submit'; readonly writes: readonly PostedWrite[] }
+  | { readonly kind: 'deliver'; readonly from: NodeNumber; readonly messages: readonly Uint8Array[] }
+  | { readonly kind: 'call'; readonly id: number; readonly method: keyof WorkerApi; readonly args: readonly unknown[] };
+
+export interface OutgoingMessage {
+  readonly to: NodeNumber;
+  readonly lane: number;
+  readonly message: Uint8Array;
+}
+
+/** Everything that one turn of a worker produced. */
+export interface WorkerTurn {
+  readonly kind: 'turn';
+  readonly sends: readonly OutgoingMessage[];
+  readonly written: readonly { readonly request: number; readonly outcome: WriteOutcome }[];
+  /** null: unchanged. */
+  readonly held: readonly HeldShard[] | null;
+  readonly passes: readonly PassRecord[];
+}
+
+export interface WorkerErrorReport {
+  readonly code: string;
+  readonly message: string;
+  readonly status: number;
+}
+
+export type FromWorker =
+  | { readonly kind: 'ready'; readonly held: readonly HeldShard[]; readonly recovery: Recovery }
+  | WorkerTurn
+  | { readonly kind: 'answer'; readonly id: number; readonly value: unknown }
+  | { readonly kind: 'failed'; readonly id: number; readonly error: WorkerErrorReport }
+  | { readonly kind: 'fatal'; readonly code: string; readonly message: string };
+
+/** A call that a worker answered with an error. */
+export class WorkerCallError extends Error {
+  readonly code: string;
+  readonly status: number;
+  constructor(report: WorkerErrorReport) {
+    super(report.message);
+    this.code = report.code;
+    this.status = report.status;
+  }
+}
+
+/** A worker ended by itself; `expected` when the reason is outside the program (a full disk, say). */
+export class WorkerDeathError extends Error {
+  readonly code: string;
+  constructor(code: string, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+export interface PoolEvents {
+  onTurn(worker: number, turn: WorkerTurn): void;
+  onDeath(error: WorkerDeathError): void;
+}
+
+interface PendingCall {
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: Error) => void;
+}
+
+interface Seat {
+  readonly worker: Worker;
+  readonly calls: Map<number, PendingCall>;
+  held: readonly HeldShard[];
+  recovery: Recovery | null;
+}
+
+/** Bytes that may be moved to another thread: a buffer of their own. */
+export function movable(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  if (bytes.byteLength === bytes.buffer.byteLength && bytes.buffer instanceof ArrayBuffer && !Buffer.isBuffer(bytes)) {
+    return bytes as Uint8Array<ArrayBuffer>;
+  }
+  return Uint8Array.prototype.slice.call(bytes) as Uint8Array<ArrayBuffer>;
+}
+
+export class WorkerPool {
+  #seats: Seat[] = [];
+  #events: PoolEvents;
+  #nextCall = 1;
+  #stopping = false;
+  #dead = false;
+
+  private constructor(events: PoolEvents) {
+    this.#events = events;
+  }
+
+  /** Resolves when every worker has recovered its shards; rejects with the first worker's error. */
+  static async start(settings: readonly WorkerSettings[], events: PoolEvents): Promise<WorkerPool> {
+    const pool = new WorkerPool(events);
+    try {
+      await Promise.all(settings.map((each) => pool.#startOne(each)));
+    } catch (error) {
+      pool.#stopping = true;
+      await Promise.all(pool.#seats.map((seat) => seat.worker.terminate()));
+      throw error;
+    }
+    return pool;
+  }
+
+  get count(): number {
+    return this.#seats.length;
+  }
+
+  /** Which worker has the shards of this number. */
+  workerOf(shardNumber: number): number {
+    return shardNumber % this.#seats.length;
+  }
+
+  held(): HeldShard[] {
+    return this.#seats.flatMap((seat) => seat.held);
+  }
+
+  recovery(): Recovery {
+    const total = { records: 0, bytes: 0, truncatedBytes: 0, ms: 0 };
+    for (const { recovery } of this.#seats) {
+      if (recovery === null) continue;
+      total.records += recovery.records;
+      total.bytes += recovery.bytes;
+      total.truncatedBytes += recovery.truncatedBytes;
+      total.ms = Math.max(total.ms, recovery.ms);
+    }
+    return total;
+  }
+
+  setCluster(snapshot: ClusterSnapshot): void {
+    for (const seat of this.#seats) this.#post(seat, { kind: 'cluster', snapshot }, []);
+  }
+
+  submit(worker: number, writes: readonly PostedWrite[]): void {
+    const moved: ArrayBuffer[] = [];
+    const owned = writes.map((write) => {
+      const frame = movable(write.frame);
+      const keys = movable(write.keys);
+      const allKeys = write.allKeys === null ? null : movable(write.allKeys);
+      moved.push(frame.buffer);
+      if (keys.byteLength > 0) moved.push(keys.buffer);
+      if (allKeys !== null && allKeys.byteLength > 0 && allKeys.buffer !== keys.buffer) moved.push(allKeys.buffer);
+      return { ...write, frame, keys, allKeys };
+    });
+    this.#post(this.#seats[worker]!, { kind: 'submit', writes: owned }, moved);
+  }
+
+  deliver(worker: number, from: NodeNumber, messages: readonly Uint8Array[]): void {
+    const owned = messages.map(movable);
+    const moved = owned.map((bytes) => bytes.buffer);
+    this.#post(this.#seats[worker]!, { kind: 'deliver', from, messages: owned }, moved);
+  }
+
+  call<K extends keyof WorkerApi>(
+    worker: number,
+    method: K,
+    ...args: Parameters<WorkerApi[K]>
+  ): Promise<ReturnType<WorkerApi[K]>> {
+    const seat = this.#seats[worker];
+    if (seat === undefined) throw new Error(`no worker ${worker} of ${this.#seats.length}`);
+    if (this.#dead) return Promise.reject(new WorkerDeathError('worker-gone', 'the node is stopping'));
+    const id = this.#nextCall++;
+    return new Promise<unknown>((resolve, reject) => {
+      seat.calls.set(id, { resolve, reject });
+      this.#post(seat, { kind: 'call', id, method, args }, []);
+    }) as Promise<ReturnType<WorkerApi[K]>>;
+  }
+
+  callAll<K extends keyof WorkerApi>(method: K, ...args: Parameters<WorkerApi[K]>): Promise<ReturnType<WorkerApi[K]>[]> {
+    return Promise.all(this.#seats.map((_, worker) => this.call(worker, method, ...args)));
+  }
+
+  /** Flushes and closes all workers. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    await Promise.all(
+      this.#seats.map(async (seat, worker) => {
+        const ended = new Promise((resolve) => seat.worker.once('exit', resolve));
+        await this.call(worker, 'stop');
+        await ended;
+      }),
+    );
+    this.#dead = true;
+  }
+
+  #startOne(settings: WorkerSettings): Promise<void> {
+    const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: settings });
+    const seat: Seat = { worker, calls: new Map(), held: [], recovery: null };
+    this.#seats[settings.index] = seat;
+    return new Promise((resolve, reject) => {
+      const die = (error: WorkerDeathError) => {
+        reject(error);
+        for (const call of seat.calls.values()) call.reject(error);
+        seat.calls.clear();
+        if (this.#stopping || this.#dead || seat.recovery === null) return;
+        this.#dead = true;
+        this.#events.onDeath(error);
+      };
+      worker.on('message', (message: FromWorker) => {
+        switch (message.kind) {
+          case 'ready':
+            seat.held = message.held;
+            seat.recovery = message.recovery;
+            resolve();
+            return;
+          case 'turn':
+            if (message.held !== null) seat.held = message.held;
+            this.#events.onTurn(settings.index, message);
+            return;
+          case 'answer':
+            seat.calls.get(message.id)?.resolve(message.value);
+            seat.calls.delete(message.id);
+            return;
+          case 'failed':
+            seat.calls.get(message.id)?.reject(new WorkerCallError(message.error));
+            seat.calls.delete(message.id);
+            return;
+          case 'fatal':
+            die(new WorkerDeathError(message.code, message.message));
+            return;
+        }
+      });
+      worker.on('error', (error) => die(new WorkerDeathError('worker-error', error.stack ?? error.message)));
+      worker.on('exit', (code) => die(new WorkerDeathError('worker-exit', `worker ${settings.index} ended (${code})`)));
+    });
+  }
+
+  #post(seat: Seat, message: ToWorker, moved: readonly ArrayBuffer[]): void {
+    if (!this.#dead) seat.worker.postMessage(message, moved as ArrayBuffer[]);
+  }
+}

@@ -1,14 +1,47 @@
-/** Batches as bytes. */
-import type { Batch, SeriesKeyRecord } from './batch.ts';
-import type { ShardKey } from './shard-key.ts';
-import type { Version } from './version.ts';
+/**
+ * Batches as bytes: the one frame that goes into the log, to the other owners, into the outbox, and out again when
+ * repair asks. Little-endian.
+ *
+ *   offset size
+ *    0      4   magic 'STLB'
+ *    4      1   format version, 1; a higher one is `future-batch`
+ *    5      1   kind: 1 write, 2 delete
+ *    6      2   flags, 0; a bit that is set is `future-batch`
+ *    8      4   length of the whole frame
+ *   12      4   CRC-32 of bytes 0..12 and 16..length
+ *   16     16   version, big-endian as everywhere
+ *   32      4+n shard key: length, JSON (shard-key.ts)
+ *   then for kind delete: 4+n predicate as JSON;
+ *   for kind write:
+ *     series count u32, 16 bytes of hash each
+ *     group count u32; each group:
+ *       measurement (u32 length, UTF-8), rows u32
+ *       series of the rows: width u8, indexes
+ *       times (batch-values.ts)
+ *       column count u32; each column:
+ *         field (u32 length, UTF-8), type u8, presence u8 (0 all rows, 1 a bit per row follows), values (batch-values.ts)
+ *
+ * Written once by the coordinator (and by repair, from stored rows), never changed. Where a frame is kept, its keeper
+ * finds torn writes; here every length, index and time is checked again, so that a damaged or hostile frame is a
+ * BatchError and nothing else. What the CRC cannot tell is bounded: DECODED_BYTES_MAX limits what one frame may
+ * unfold to.
+ */
+import { crc32 } from 'node:zlib';
+import type { Batch, BatchGroup, DeleteBatch, DeletePredicate, SeriesKeyRecord, WriteBatch } from './batch.ts';
+import { countPresent, readBits, readTimes, readValues, writeBits, writeTimes, writeValues } from './batch-values.ts';
+import { BOOLEAN, type Column, type ColumnValues, type FieldType, makeValues, STRING } from './column.ts';
+import { FrameError, FrameReader, FrameWriter, readOffsets, widthFor, writeOffsets } from './frame.ts';
+import { SERIES_HASH_BYTES, type SeriesHash } from './series-key.ts';
+import { SHARD_SPAN_MAX_NS, type ShardKey, type ShardKeyJson, shardKeyFromJson, shardKeyToJson } from './shard-key.ts';
+import type { TagCondition } from './tag-condition.ts';
+import { VERSION_BYTES, type Version } from './version.ts';
 
 export type BatchErrorCode = 'corrupt-batch' | 'future-batch';
 
 export class BatchError extends Error {
   readonly code: BatchErrorCode;
-  readonly status: number = 400;
-  readonly retry: boolean = false;
+  readonly status = 400;
+  readonly retry = false;
   constructor(code: BatchErrorCode, message: string) {
     super(message);
     this.name = 'BatchError';
@@ -16,20 +49,324 @@ export class BatchError extends Error {
   }
 }
 
-export function encodeBatch(_batch: Batch): Uint8Array {
-  throw new Error('in construction');
+/** A frame may unfold to this much memory: constant columns take no bytes in the frame. */
+export const DECODED_BYTES_MAX = 512 << 20;
+const MAGIC = 0x424c_5453;
+const FORMAT_VERSION = 1;
+const KEYS_FORMAT_VERSION = 1;
+const KIND_WRITE = 1;
+const KIND_DELETE = 2;
+const HEAD_BYTES = 36;
+const CRC_OFFSET = 12;
+const COLUMN_BYTES_MIN = 7;
+const GROUP_BYTES_MIN = 31;
+const CONDITION_DEPTH_MAX = 64;
+const UNFOLDED_ROW_BYTES = 12;
+const UNFOLDED_CELL_BYTES = 9;
+
+export function encodeBatch(batch: Batch): Uint8Array {
+  const writer = new FrameWriter();
+  writer.u32(MAGIC);
+  writer.u8(FORMAT_VERSION);
+  writer.u8(batch.kind === 'write' ? KIND_WRITE : KIND_DELETE);
+  writer.u8(0);
+  writer.u8(0);
+  writer.u32(0);
+  writer.u32(0);
+  writer.hex(batch.version);
+  writer.text(JSON.stringify(shardKeyToJson(batch.shard)));
+  if (batch.kind === 'delete') writer.text(JSON.stringify(predicateToJson(batch.predicate)));
+  else writeBody(writer, batch);
+  writer.setU32(8, writer.length);
+  writer.setU32(CRC_OFFSET, frameCrc(writer.bytes, writer.length));
+  return writer.finish();
 }
+
 /** Throws BatchError. */
-export function decodeBatch(_frame: Uint8Array): Batch {
-  throw new Error('in construction');
+export function decodeBatch(frame: Uint8Array): Batch {
+  return guarded(() => {
+    const { reader, kind, version, shard } = readHead(frame);
+    const length = new FrameReader(frame, 8, 16);
+    const declared = length.u32();
+    if (declared !== frame.length) throw new FrameError(`frame of ${frame.length} bytes says ${declared}`);
+    const crc = length.u32();
+    const actual = frameCrc(frame, frame.length);
+    if (crc !== actual) throw new FrameError(`CRC is ${actual}, the frame says ${crc}`);
+    const batch = kind === 'write' ? readBody(reader, shard, version) : readDelete(reader, shard, version);
+    if (reader.at !== reader.end) throw new FrameError(`${reader.end - reader.at} bytes too many`);
+    return batch;
+  });
 }
+
 /** Reads the head only; the CRC is not checked. Throws BatchError. */
-export function peekBatch(_frame: Uint8Array): { kind: Batch['kind']; shard: ShardKey; version: Version } {
-  throw new Error('in construction');
+export function peekBatch(frame: Uint8Array): { kind: Batch['kind']; shard: ShardKey; version: Version } {
+  return guarded(() => {
+    const { kind, shard, version } = readHead(frame);
+    return { kind, shard, version };
+  });
 }
-export function encodeKeys(_records: readonly SeriesKeyRecord[]): Uint8Array {
-  throw new Error('in construction');
+
+/** Format version u8, count u32, per record 16 bytes of hash and the key (u32 length, UTF-8), CRC-32 of all that. */
+export function encodeKeys(records: readonly SeriesKeyRecord[]): Uint8Array {
+  const writer = new FrameWriter();
+  writer.u8(KEYS_FORMAT_VERSION);
+  writer.u32(records.length);
+  for (const { hash, key } of records) {
+    writer.hex(hash);
+    writer.text(key);
+  }
+  writer.u32(crc32(writer.bytes.subarray(0, writer.length)));
+  return writer.finish();
 }
-export function decodeKeys(_bytes: Uint8Array): SeriesKeyRecord[] {
-  throw new Error('in construction');
+
+/** Throws BatchError. */
+export function decodeKeys(bytes: Uint8Array): SeriesKeyRecord[] {
+  return guarded(() => {
+    const reader = new FrameReader(bytes, 0, bytes.length - 4);
+    const format = reader.u8();
+    if (format > KEYS_FORMAT_VERSION) throw new BatchError('future-batch', `keys of format ${format}`);
+    const crc = new FrameReader(bytes, bytes.length - 4, bytes.length).u32();
+    if (crc !== crc32(bytes.subarray(0, bytes.length - 4))) throw new FrameError('CRC of keys');
+    const count = reader.count(SERIES_HASH_BYTES + 4);
+    const records: SeriesKeyRecord[] = [];
+    for (let i = 0; i < count; i++) records.push({ hash: reader.hex(SERIES_HASH_BYTES), key: reader.text() });
+    if (reader.at !== reader.end) throw new FrameError(`${reader.end - reader.at} bytes too many after keys`);
+    return records;
+  });
+}
+
+function guarded<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof FrameError) throw new BatchError('corrupt-batch', `corrupt batch: ${error.message}`);
+    throw error;
+  }
+}
+
+function frameCrc(bytes: Uint8Array, length: number): number {
+  return crc32(bytes.subarray(CRC_OFFSET + 4, length), crc32(bytes.subarray(0, CRC_OFFSET)));
+}
+
+function readHead(frame: Uint8Array): {
+  reader: FrameReader;
+  kind: Batch['kind'];
+  version: Version;
+  shard: ShardKey;
+} {
+  if (frame.length < HEAD_BYTES) throw new FrameError(`${frame.length} bytes are no frame`);
+  const reader = new FrameReader(frame, 0, frame.length);
+  const magic = reader.u32();
+  if (magic !== MAGIC) throw new FrameError(`magic ${magic.toString(16)}`);
+  const format = reader.u8();
+  if (format > FORMAT_VERSION) throw new BatchError('future-batch', `batch of format ${format}`);
+  const kind = reader.u8();
+  const flags = reader.u8() | (reader.u8() << 8);
+  if (flags !== 0) throw new BatchError('future-batch', `batch with flags ${flags}`);
+  if (format === 0 || (kind !== KIND_WRITE && kind !== KIND_DELETE)) throw new FrameError(`kind ${kind}`);
+  reader.take(8);
+  const version = reader.hex(VERSION_BYTES);
+  const shard = readShardKey(reader.text());
+  return { reader, kind: kind === KIND_WRITE ? 'write' : 'delete', version, shard };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new FrameError('JSON that cannot be read');
+  }
+}
+
+function readShardKey(text: string): ShardKey {
+  const json = parseJson(text);
+  if (!Array.isArray(json) || json.length !== 7) throw new FrameError('shard key of another form');
+  const kinds = json.map((item) => (Number.isSafeInteger(item) && (item as number) >= 0 ? 'number' : typeof item));
+  if (kinds.join() !== 'string,number,string,number,string,string,number' || !json.every(isPlainPart)) {
+    throw new FrameError('shard key of another form');
+  }
+  if (!/^-?\d{1,20}$/.test(json[4]) || !/^-?\d{1,20}$/.test(json[5])) throw new FrameError('shard key without times');
+  const key = shardKeyFromJson(json as ShardKeyJson);
+  const span = key.endNs - key.startNs;
+  if (span <= 0n || span > SHARD_SPAN_MAX_NS) throw new FrameError(`shard of ${span} ns`);
+  return key;
+}
+
+function isPlainPart(item: unknown): boolean {
+  return typeof item === 'string' || Number.isSafeInteger(item);
+}
+
+function writeBody(writer: FrameWriter, batch: WriteBatch): void {
+  writer.u32(batch.series.length);
+  writer.hex(batch.series.join(''));
+  writer.u32(batch.groups.length);
+  for (const group of batch.groups) {
+    const rows = group.times.length;
+    writer.text(group.measurement);
+    writer.u32(rows);
+    const width = widthFor(batch.series.length - 1);
+    writer.u8(width);
+    writeOffsets(writer, group.rowSeries, rows, width);
+    writeTimes(writer, group.times);
+    writer.u32(group.columns.length);
+    for (const { field, type, present, values } of group.columns) {
+      writer.text(field);
+      writer.u8(type);
+      if (present === null) writer.u8(0);
+      else writeBits(writer, present, 1);
+      writeValues(writer, type, present, values);
+    }
+  }
+}
+
+function readBody(reader: FrameReader, shard: ShardKey, version: Version): WriteBatch {
+  const seriesCount = reader.count(SERIES_HASH_BYTES);
+  const series: SeriesHash[] = [];
+  for (let i = 0; i < seriesCount; i++) series.push(reader.hex(SERIES_HASH_BYTES));
+  const groupCount = reader.count(GROUP_BYTES_MIN);
+  const span = Number(shard.endNs - shard.startNs);
+  const budget = { bytes: DECODED_BYTES_MAX };
+  const groups: BatchGroup[] = [];
+  for (let i = 0; i < groupCount; i++) groups.push(readGroup(reader, seriesCount, span, budget));
+  return { kind: 'write', shard, version, series, groups };
+}
+
+function readGroup(reader: FrameReader, seriesCount: number, span: number, budget: { bytes: number }): BatchGroup {
+  const measurement = reader.text();
+  const rows = reader.u32();
+  spend(budget, rows * UNFOLDED_ROW_BYTES);
+  const indexes = readOffsets(reader, rows, reader.u8());
+  const rowSeries = new Uint32Array(rows);
+  for (let row = 0; row < rows; row++) {
+    if (!(indexes[row]! < seriesCount)) throw new FrameError(`row ${row} of series ${indexes[row]} of ${seriesCount}`);
+    rowSeries[row] = indexes[row]!;
+  }
+  const times = readTimes(reader, rows, span);
+  const columnCount = reader.count(COLUMN_BYTES_MIN);
+  const columns: Column[] = [];
+  const names = new Set<string>();
+  for (let i = 0; i < columnCount; i++) {
+    const column = readColumn(reader, rows, budget);
+    const name = column.type + column.field;
+    if (names.has(name)) throw new FrameError(`field ${JSON.stringify(column.field)} twice`);
+    names.add(name);
+    columns.push(column);
+  }
+  return { measurement, rowSeries, times, columns };
+}
+
+function readColumn(reader: FrameReader, rows: number, budget: { bytes: number }): Column {
+  const field = reader.text();
+  const type = reader.u8();
+  if (type > BOOLEAN) throw new FrameError(`field type ${type}`);
+  spend(budget, rows * UNFOLDED_CELL_BYTES);
+  const presence = reader.u8();
+  if (presence > 1) throw new FrameError(`presence ${presence}`);
+  const present = presence === 0 ? null : readBits(reader, rows);
+  const count = present === null ? rows : countPresent(present);
+  const packed = readValues(reader, type as FieldType, count);
+  const values = present === null ? packed : spread(packed, type as FieldType, present);
+  return { field, type: type as FieldType, present, values };
+}
+
+function spend(budget: { bytes: number }, bytes: number): void {
+  budget.bytes -= bytes;
+  if (budget.bytes < 0) throw new FrameError(`more than ${DECODED_BYTES_MAX} bytes when unfolded`);
+}
+
+/** Puts packed values at the rows that have them. */
+function spread(packed: ColumnValues, type: FieldType, present: Uint8Array): ColumnValues {
+  const values = makeValues(type, present.length);
+  if (type === STRING) {
+    let from = 0;
+    for (let row = 0; row < present.length; row++) {
+      if (present[row] === 1) (values as string[])[row] = (packed as string[])[from++]!;
+    }
+    return values;
+  }
+  if (type === BOOLEAN) {
+    spreadWords(packed as Uint8Array, values as Uint8Array, present, 1);
+    return values;
+  }
+  spreadWords(wordsOf(packed as Float64Array), wordsOf(values as Float64Array), present, 2);
+  return values;
+}
+
+function wordsOf(values: Float64Array): Uint32Array {
+  return new Uint32Array(values.buffer, values.byteOffset, values.length * 2);
+}
+
+function spreadWords(
+  from: Uint8Array | Uint32Array,
+  into: Uint8Array | Uint32Array,
+  present: Uint8Array,
+  each: number,
+) {
+  let at = 0;
+  for (let row = 0; row < present.length; row++) {
+    if (present[row] !== 1) continue;
+    for (let k = 0; k < each; k++) into[row * each + k] = from[at++]!;
+  }
+}
+
+/** A canonical form: equal predicates give equal text (checksum.ts counts on it). */
+export function predicateToJson(predicate: DeletePredicate): unknown {
+  const { measurement, condition, minTime, maxTime } = predicate;
+  const named =
+    measurement === null ? null : 'name' in measurement ? ['=', measurement.name] : ['=~', measurement.regex];
+  return [named, condition === null ? null : conditionToJson(condition), minTime, maxTime];
+}
+
+function conditionToJson(condition: TagCondition): unknown {
+  switch (condition.op) {
+    case 'and':
+    case 'or':
+      return [condition.op, ...condition.terms.map(conditionToJson)];
+    case '=':
+    case '!=':
+      return [condition.op, condition.key, condition.value];
+    case '=~':
+    case '!~':
+      return [condition.op, condition.key, condition.regex];
+    default:
+      return [condition.op];
+  }
+}
+
+function readDelete(reader: FrameReader, shard: ShardKey, version: Version): DeleteBatch {
+  const json = parseJson(reader.text());
+  if (!Array.isArray(json) || json.length !== 4) throw new FrameError('predicate of another form');
+  const [named, condition, minTime, maxTime] = json as unknown[];
+  if (!Number.isSafeInteger(minTime) || !Number.isSafeInteger(maxTime)) throw new FrameError('predicate without times');
+  const predicate: DeletePredicate = {
+    measurement: measurementFromJson(named),
+    condition: condition === null ? null : conditionFromJson(condition, 0),
+    minTime: minTime as number,
+    maxTime: maxTime as number,
+  };
+  return { kind: 'delete', shard, version, predicate };
+}
+
+function measurementFromJson(json: unknown): DeletePredicate['measurement'] {
+  if (json === null) return null;
+  if (Array.isArray(json) && json.length === 2 && typeof json[1] === 'string') {
+    if (json[0] === '=') return { name: json[1] };
+    if (json[0] === '=~') return { regex: json[1] };
+  }
+  throw new FrameError('predicate with another form of measurement');
+}
+
+function conditionFromJson(json: unknown, depth: number): TagCondition {
+  if (Array.isArray(json) && depth < CONDITION_DEPTH_MAX) {
+    const [op, key, value] = json as unknown[];
+    if (op === 'and' || op === 'or') {
+      return { op, terms: json.slice(1).map((term: unknown) => conditionFromJson(term, depth + 1)) };
+    }
+    if (json.length === 1 && (op === 'true' || op === 'false')) return { op };
+    if (json.length === 3 && typeof key === 'string' && typeof value === 'string') {
+      if (op === '=' || op === '!=') return { op, key, value };
+      if (op === '=~' || op === '!~') return { op, key, regex: value };
+    }
+  }
+  throw new FrameError('condition of another form');
 }

@@ -7,7 +7,7 @@
  * (line-protocol.ts) takes only lines on which all passes agree and hands everything else here: new series, escapes,
  * odd spacing, extreme numbers, and whatever is wrong.
  */
-import { BOOLEAN, FLOAT, type FieldType, INTEGER, STRING, UNSIGNED } from './column.ts';
+import { BOOLEAN, type FieldType, FLOAT, INTEGER, STRING, UNSIGNED } from './column.ts';
 
 /** InfluxDB's `MaxKeyLength`, for the key and for key + separator + field name. */
 export const KEY_BYTES_MAX = 65_535;
@@ -255,7 +255,8 @@ function bigDigits(text: string): bigint | null {
 function scanBoolean(body: Buffer, start: number, end: number): number {
   let i = start + 1;
   while (i < end && body[i] !== COMMA && body[i] !== SPACE) i++;
-  if (i - start > 5 || readBoolean(body.toString('latin1', start, i)) === null) throw new LineSyntaxError('invalid boolean');
+  if (i - start > 5 || readBoolean(body.toString('latin1', start, i)) === null)
+    throw new LineSyntaxError('invalid boolean');
   return i;
 }
 

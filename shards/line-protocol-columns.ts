@@ -5,7 +5,7 @@
  * marks of the columns that the line had touched. `filled` is the first row of a column whose presence byte is not yet
  * known; columns that skip rows fill the gap with zeros when they are next written.
  */
-import { BOOLEAN, type Column, FLOAT, type FieldType, INTEGER, STRING, UNSIGNED } from './column.ts';
+import { BOOLEAN, type Column, type FieldType, FLOAT, INTEGER, STRING, UNSIGNED } from './column.ts';
 
 const ROWS_INITIAL = 1024;
 /** Larger scratch is given back to the heap after the body. */

@@ -8,7 +8,7 @@
  * an error and how it reads. So the fast parser may be incomplete but must never accept what the careful one would read
  * differently; test/ingest holds the two against a third.
  */
-import { BOOLEAN, type Column, FLOAT, type FieldType, INTEGER, STRING, UNSIGNED } from './column.ts';
+import { BOOLEAN, type Column, type FieldType, FLOAT, INTEGER, STRING, UNSIGNED } from './column.ts';
 import { endOfLine, LineSyntaxError, parseLineCarefully, skipBlanks } from './line-protocol-careful.ts';
 import {
   putBoolean,

@@ -28,14 +28,14 @@ export function compileTagCondition(condition: TagCondition): TagMatcher {
     case '!=': {
       const { key, value } = condition;
       const wanted = condition.op === '=';
-      return (measurement, tags) => (valueOf(key, measurement, tags) === value) === wanted;
+      return (measurement, tags) => (tagValue(key, measurement, tags) === value) === wanted;
     }
     case '=~':
     case '!~': {
       const { key } = condition;
       const wanted = condition.op === '=~';
       const regex = compileGoRegex(condition.regex);
-      return (measurement, tags) => regex.test(valueOf(key, measurement, tags)) === wanted;
+      return (measurement, tags) => regex.test(tagValue(key, measurement, tags)) === wanted;
     }
   }
 }
@@ -45,7 +45,7 @@ export function matchTags(condition: TagCondition, measurement: string, tags: re
   return compileTagCondition(condition)(measurement, tags);
 }
 
-function valueOf(key: string, measurement: string, tags: readonly Tag[]): string {
+function tagValue(key: string, measurement: string, tags: readonly Tag[]): string {
   if (key === '_name') return measurement;
   for (const tag of tags) if (tag.key === key) return tag.value;
   return '';

@@ -94,7 +94,7 @@ export interface MeasurementSchema {
 
 export interface CatalogEntry {
   readonly measurement: string;
-  /** Series keys, tag keys, or alternating key and value. */
+  /** Series keys, tag keys, or tag pairs as `<length of key>:<key><value>`. */
   readonly items: readonly string[];
 }
 

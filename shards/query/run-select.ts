@@ -1,0 +1,251 @@
+/**
+ * Runs a select request on one shard: series to groups, slices to states and rows.
+ *
+ * When only the first rows of each group are wanted (LIMIT without aggregates), the range is read in growing steps and
+ * reading stops as soon as every group has enough; a step's rows all lie before the next step's, so this is exact.
+ */
+import type { Column } from '../column.ts';
+import type { QueryableShard, SeriesSlice } from '../queryable.ts';
+import { bothMasks, cellValue, columnAs } from './columns.ts';
+import { filterFields, filterMask, type RegexCache } from './filter.ts';
+import { type GroupedSeries, groupSeries, type MeasurementScan } from './groups.ts';
+import type { RowColumn, RowValues, SelectRequest, ShardSelect } from './partial.ts';
+import { RowCollector } from './row-collector.ts';
+import { addRun, finishState, makeState, type State } from './state-arrays.ts';
+import { type ShardWindows, seekWindow, shardWindowRange, shardWindows } from './windows.ts';
+
+/** First step of a limited read. */
+const STEP_NS = 3_600_000_000_000;
+
+class Refusal extends Error {}
+
+/** A string is the error text. */
+export function runSelect(shard: QueryableShard, request: SelectRequest, regexes: RegexCache): ShardSelect | string {
+  try {
+    return select(shard, request, regexes);
+  } catch (error) {
+    if (error instanceof Refusal) return error.message;
+    throw error;
+  }
+}
+
+function select(shard: QueryableShard, request: SelectRequest, regexes: RegexCache): ShardSelect {
+  const { startNs, endNs, number } = shard.key;
+  const minNs = request.minNs > startNs ? request.minNs : startNs;
+  const maxNs = request.maxNs < endNs - 1n ? request.maxNs : endNs - 1n;
+  const grouped = groupSeries(shard, request, regexes);
+  if (grouped === null) throw new Refusal(`max-select-series limit exceeded: (/${request.limits.seriesMax})`);
+  const empty = minNs > maxNs;
+  const minTime = empty ? 0 : Number(minNs - startNs);
+  const maxTime = empty ? 0 : Number(maxNs - startNs);
+  const range = empty ? { first: 0, count: 0 } : shardWindowRange(request.windows, startNs, minTime, maxTime);
+  const cells = grouped.groups.measurements.length * range.count;
+  if (cells * request.states.length > request.limits.cellsMax)
+    throw new Refusal(
+      `query holds too many windows at once: ${grouped.groups.measurements.length} groups x ${range.count} windows x ${request.states.length} aggregates (limit ${request.limits.cellsMax})`,
+    );
+  const windows = shardWindows(request.windows, range, startNs, minTime, maxTime);
+  const run = new ShardRun(shard, request, grouped, windows, cells, regexes);
+  if (!empty) run.scanAll(minTime, maxTime);
+  return {
+    startNs,
+    number,
+    rowsScanned: run.rowsScanned,
+    seriesMatched: grouped.seriesMatched,
+    groups: grouped.groups,
+    firstWindow: range.first,
+    windowCount: range.count,
+    ...run.finish(),
+  };
+}
+
+class ShardRun {
+  readonly #shard: QueryableShard;
+  readonly #request: SelectRequest;
+  readonly #grouped: GroupedSeries;
+  readonly #windows: ShardWindows;
+  readonly #regexes: RegexCache;
+  readonly #fields: readonly string[];
+  readonly #fieldIndex = new Map<string, number>();
+  readonly #states: readonly State[];
+  readonly #rows: RowCollector | null;
+  /** Only for a selector with further columns: the picked row per cell. */
+  readonly #pickedSeries: Uint32Array | null;
+  readonly #auxValues: (number | bigint | string | boolean | null)[][];
+  rowsScanned = 0;
+
+  constructor(
+    shard: QueryableShard,
+    request: SelectRequest,
+    grouped: GroupedSeries,
+    windows: ShardWindows,
+    cells: number,
+    regexes: RegexCache,
+  ) {
+    this.#shard = shard;
+    this.#request = request;
+    this.#grouped = grouped;
+    this.#windows = windows;
+    this.#regexes = regexes;
+    const fields = new Set<string>(request.states.map((call) => call.field));
+    for (const column of [...request.aux, ...(request.rows?.columns ?? [])])
+      if (column.kind === 'field') fields.add(column.name);
+    filterFields(request.filter, fields);
+    this.#fields = [...fields];
+    this.#fields.forEach((field, index) => {
+      this.#fieldIndex.set(field, index);
+    });
+    this.#states = request.states.map((call) => makeState(call, cells));
+    const aux = request.aux.length > 0;
+    this.#pickedSeries = aux ? new Uint32Array(cells) : null;
+    this.#auxValues = request.aux.map(() => new Array(cells).fill(null));
+    this.#rows = request.rows === null ? null : new RowCollector(shard, request.rows, request.descending);
+  }
+
+  scanAll(minTime: number, maxTime: number): void {
+    const wanted = this.#request.rows?.perGroup ?? null;
+    if (wanted === null || this.#states.length > 0) {
+      this.#scan(minTime, maxTime);
+      return;
+    }
+    let step = STEP_NS;
+    if (this.#request.descending) {
+      for (let high = maxTime; high >= minTime && !this.#enough(wanted); step *= 2) {
+        const low = Math.max(minTime, high - step + 1);
+        this.#scan(low, high);
+        high = low - 1;
+      }
+    } else {
+      for (let low = minTime; low <= maxTime && !this.#enough(wanted); step *= 2) {
+        const high = Math.min(maxTime, low + step - 1);
+        this.#scan(low, high);
+        low = high + 1;
+      }
+    }
+  }
+
+  #enough(wanted: number): boolean {
+    return this.#rows!.groupsWith(wanted) >= this.#grouped.groups.measurements.length;
+  }
+
+  #scan(minTime: number, maxTime: number): void {
+    const descending = this.#request.descending;
+    for (const scan of this.#grouped.scans) {
+      const request = { measurement: scan.measurement, series: scan.series, fields: this.#fields, minTime, maxTime };
+      this.#shard.scan(descending && this.#states.length === 0 ? { ...request, descending } : request, (slice) => {
+        this.rowsScanned += slice.times.length;
+        if (this.rowsScanned > this.#request.limits.rowsScannedMax)
+          throw new Refusal(
+            `max-select-point limit exceeded: (${this.rowsScanned}/${this.#request.limits.rowsScannedMax})`,
+          );
+        this.#visit(scan, slice);
+        if (this.#rows !== null && this.#rows.length > this.#request.limits.rowsMax)
+          throw new Refusal(
+            `query reads too many rows at once: more than ${this.#request.limits.rowsMax} in one shard; narrow the time range or use LIMIT`,
+          );
+        return true;
+      });
+    }
+  }
+
+  #visit(scan: MeasurementScan, slice: SeriesSlice): void {
+    const filter = scan.filters.get(slice.series);
+    const rows = slice.times.length;
+    const columnOf = (field: string): Column | null => slice.columns[this.#fieldIndex.get(field)!] ?? null;
+    const mask = filter === undefined ? null : filterMask(filter, columnOf, rows, this.#regexes);
+    const group = this.#grouped.groupOf.get(slice.series)!;
+    for (let i = 0; i < this.#states.length; i++) {
+      const call = this.#request.states[i]!;
+      const column = columnAs(columnOf(call.field), call.type);
+      if (column !== null)
+        this.#accumulate(this.#states[i]!, column, bothMasks(column.present, mask), slice, group, columnOf);
+    }
+    this.#rows?.add(slice, group, mask, columnOf);
+  }
+
+  #accumulate(
+    state: State,
+    column: Column,
+    mask: Uint8Array | null,
+    slice: SeriesSlice,
+    group: number,
+    columnOf: (field: string) => Column | null,
+  ): void {
+    const { times } = slice;
+    const { offsets, count } = this.#windows;
+    const rows = times.length;
+    const tieBreak =
+      this.#pickedSeries === null
+        ? null
+        : (cell: number) => this.#shard.keyOf(slice.series) < this.#shard.keyOf(this.#pickedSeries![cell]!);
+    let window = 0;
+    for (let from = 0; from < rows; ) {
+      window = seekWindow(offsets, window, times[from]!);
+      const end = offsets[window + 1]!;
+      let to = from + 1;
+      if (window === count - 1) to = rows;
+      else while (to < rows && times[to]! < end) to++;
+      const cell = group * count + window;
+      const picked = addRun(state, cell, column, mask, times, from, to, tieBreak);
+      if (picked >= 0 && this.#pickedSeries !== null) this.#keepAux(cell, slice.series, picked, columnOf);
+      from = to;
+    }
+  }
+
+  #keepAux(cell: number, series: number, row: number, columnOf: (field: string) => Column | null): void {
+    this.#pickedSeries![cell] = series;
+    this.#request.aux.forEach((aux, index) => {
+      this.#auxValues[index]![cell] = rowValue(this.#shard, aux, series, row, columnOf);
+    });
+  }
+
+  finish(): Pick<ShardSelect, 'states' | 'seriesKeys' | 'aux' | 'rows'> {
+    const keys = new SeriesKeys(this.#shard);
+    let picked: Uint32Array | null = null;
+    if (this.#pickedSeries !== null) {
+      picked = new Uint32Array(this.#pickedSeries.length);
+      const count = this.#states[0]!.count;
+      for (let cell = 0; cell < picked.length; cell++)
+        if (count[cell]! > 0) picked[cell] = keys.indexOf(this.#pickedSeries[cell]!);
+    }
+    const rows = this.#rows === null ? null : this.#rows.finish((series) => keys.indexOf(series));
+    return {
+      states: this.#states.map((state) => finishState(state, picked)),
+      seriesKeys: keys.list,
+      aux: this.#auxValues as readonly RowValues[],
+      rows,
+    };
+  }
+}
+
+class SeriesKeys {
+  readonly list: string[] = [];
+  readonly #index = new Map<number, number>();
+  readonly #shard: QueryableShard;
+
+  constructor(shard: QueryableShard) {
+    this.#shard = shard;
+  }
+
+  indexOf(series: number): number {
+    let index = this.#index.get(series);
+    if (index === undefined) {
+      index = this.list.length;
+      this.#index.set(series, index);
+      this.list.push(this.#shard.keyOf(series));
+    }
+    return index;
+  }
+}
+
+export function rowValue(
+  shard: QueryableShard,
+  column: RowColumn,
+  series: number,
+  row: number,
+  columnOf: (field: string) => Column | null,
+): number | bigint | string | boolean | null {
+  if (column.kind === 'tag') return shard.tagsOf(series).find((tag) => tag.key === column.name)?.value ?? null;
+  const stored = columnAs(columnOf(column.name), column.type);
+  return stored === null ? null : cellValue(stored, row);
+}

@@ -56,9 +56,9 @@ export async function runLocal(
     else list.push(id);
   }
   const answers = await Promise.all([...byWorker].map(([worker, ids]) => pool.call(worker, 'partial', ids, request)));
-  const covering = answers.filter((answer) => answer.result !== null);
+  const covering = answers.filter((answer) => answer.results.length > 0);
   return {
-    results: covering.map((answer) => answer.result!),
+    results: covering.flatMap((answer) => answer.results),
     absent: answers.flatMap((answer) => answer.absent),
     convergedThroughMs: leastKnown(covering.map((answer) => answer.convergedThroughMs)),
   };
@@ -133,6 +133,8 @@ function assign(
     const known = seen;
     const holders = ports.places.isLocal(target.id) ? [self] : [];
     holders.push(...ports.places.remoteHolders(target));
+    // A damaged replica still serves what is undamaged, when nobody else is up.
+    if (ports.places.isDamaged(target.id)) holders.push(self);
     const place = round < ROUNDS_MAX ? holders.find((holder) => !known.has(holder)) : undefined;
     if (place === undefined) {
       absent.push(target);

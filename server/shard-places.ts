@@ -55,6 +55,10 @@ export class ShardPlaces {
     return this.#local.get(id)?.state === 'full';
   }
 
+  isDamaged(id: ShardId): boolean {
+    return this.#local.get(id)?.state === 'damaged';
+  }
+
   /** Live members that can answer for the shard, best first; owners that do not list it yet come last. */
   remoteHolders(shard: KnownShard): NodeNumber[] {
     const { self } = this.#source;

@@ -23,8 +23,8 @@ export interface WorkerSettings {
   readonly snapshot: ClusterSnapshot;
   readonly tickMs: number;
   readonly passIntervalMs: number;
-  readonly heartbeatIntervalMs: number;
   readonly mailTimeoutMs: number;
+  readonly clockDriftMaxMs: number;
   /** The worker's own share. */
   readonly outboxBytesMax: number;
   readonly logBytesMax: number;
@@ -52,10 +52,10 @@ export interface FieldRecord {
 }
 
 export interface PartialAnswer {
-  readonly result: PartialResult | null;
-  /** Shards that are not here in full; the result does not cover them. */
+  readonly results: readonly PartialResult[];
+  /** Shards that are not here in full; the results do not cover them. */
   readonly absent: readonly ShardId[];
-  /** The least watermark of the shards that the result covers; null when one of them has none. */
+  /** The least watermark of the shards that the results cover; null when one of them has none. */
   readonly convergedThroughMs: number | null;
 }
 

@@ -1,0 +1,329 @@
+/**
+ * Entry of a worker thread: one `ReplicaHost` on one `Engine`, driven by messages and a timer, and nothing else.
+ *
+ * What a turn of the event loop produces leaves in one message at its end. Flushing and compaction run in short steps
+ * between messages. Errors that are not expected are not caught: they end the thread, the main thread reports them and
+ * the process stops, because a node without part of its shards would answer wrongly.
+ */
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { parentPort, workerData } from 'node:worker_threads';
+import Database from 'better-sqlite3';
+import { Ledger, rootToJson } from '../repair/ledger.ts';
+import type { PassRecord } from '../repair/records.ts';
+import type { HostEffect } from '../repair/replica-host.ts';
+import { ReplicaHost } from '../repair/replica-host.ts';
+import { DEFAULT_REPLICA_LIMITS } from '../repair/replica-limits.ts';
+import { decodeKeys } from '../shards/batch-codec.ts';
+import { Engine } from '../shards/engine.ts';
+import { errorCodeOf, StorageError } from '../shards/errors.ts';
+import type { Files } from '../shards/files.ts';
+import { runPartial } from '../shards/query/run-partial.ts';
+import type { QueryableShard } from '../shards/queryable.ts';
+import type { ShardId } from '../shards/shard-key.ts';
+import { STORAGE_LIMITS } from '../shards/storage-limits.ts';
+import { stampMs } from '../shards/version.ts';
+import { nodeFiles } from './node-files.ts';
+import type {
+  FromWorker,
+  OutgoingMessage,
+  PartialAnswer,
+  PostedWrite,
+  ToWorker,
+  WorkerApi,
+  WorkerSettings,
+  WorkerTurn,
+} from './threads.ts';
+import { movable } from './threads.ts';
+
+const STEP_BUDGET_MS = 5;
+/** After a full disk, background work is tried again only this much later. */
+const STEP_BACKOFF_MS = 1_000;
+const TIMINGS_MAX = 2_000;
+
+const settings = workerData as WorkerSettings;
+const port = parentPort!;
+const now = () => Date.now();
+
+let sends: OutgoingMessage[] = [];
+let written: WorkerTurn['written'][number][] = [];
+let passes: PassRecord[] = [];
+let heldChanged = false;
+let flushScheduled = false;
+let stepping = false;
+let stepNotBeforeMs = 0;
+let stopped = false;
+let fsyncSeconds: number[] = [];
+let stepSeconds: number[] = [];
+
+const files = timedFiles(nodeFiles());
+const directory = join(settings.dataDirectory, `worker-${settings.index}`);
+const engine = Engine.open({
+  shardsDirectory: join(settings.dataDirectory, 'shards'),
+  directory,
+  owns: (key) => key.number % settings.workers === settings.index,
+  files,
+  companion: () => new Ledger(),
+  limits: { ...STORAGE_LIMITS, logBytesMax: settings.logBytesMax, memtableBytesMax: settings.memtableBytesMax },
+  openDatabase: (path) => new Database(path),
+  nowMs: now,
+});
+const host = new ReplicaHost({
+  self: settings.self,
+  storage: engine,
+  ledgerOf: (id) => ledgerOf(id)!,
+  outboxDirectory: join(directory, 'outbox'),
+  files,
+  random: () => randomBytes(6).readUIntBE(0, 6) / 2 ** 48,
+  limits: {
+    ...DEFAULT_REPLICA_LIMITS,
+    passIntervalMs: settings.passIntervalMs,
+    // Ranks must not stretch a short interval beyond itself.
+    staggerMs: Math.min(DEFAULT_REPLICA_LIMITS.staggerMs, Math.ceil(settings.passIntervalMs / 4)),
+    mailTimeoutMs: settings.mailTimeoutMs,
+    outboxBytesMax: settings.outboxBytesMax,
+    outboxSegmentBytes: Math.min(DEFAULT_REPLICA_LIMITS.outboxSegmentBytes, settings.outboxBytesMax),
+    clockDriftMsMax: settings.clockDriftMaxMs,
+  },
+  emit,
+});
+
+function ledgerOf(id: ShardId): Ledger | null {
+  if (!engine.shards.has(id)) return null;
+  const companion = engine.companionOf(id);
+  if (!(companion instanceof Ledger)) throw new Error(`shard ${id} has another companion than a ledger`);
+  return companion;
+}
+
+function emit(effect: HostEffect): void {
+  switch (effect.kind) {
+    case 'send':
+      sends.push({ to: effect.to, lane: effect.lane, message: effect.message });
+      break;
+    case 'written':
+      written.push({ request: effect.request, outcome: effect.outcome });
+      break;
+    case 'held-changed':
+      heldChanged = true;
+      break;
+    case 'pass':
+      passes.push(effect.record);
+      break;
+  }
+  if (flushScheduled) return;
+  flushScheduled = true;
+  setImmediate(endTurn);
+}
+
+function endTurn(): void {
+  flushScheduled = false;
+  if (stopped) return;
+  // The host may keep what it sends for a repetition: what leaves is a copy, moved. A message to several members is
+  // copied once for each.
+  const moved: ArrayBuffer[] = [];
+  const outgoing = sends.map(({ to, lane, message }) => {
+    const copy = Uint8Array.prototype.slice.call(message) as Uint8Array<ArrayBuffer>;
+    const own = Buffer.isBuffer(copy) ? movable(copy) : copy;
+    moved.push(own.buffer as ArrayBuffer);
+    return { to, lane, message: own };
+  });
+  post({ kind: 'turn', sends: outgoing, written, held: heldChanged ? host.heldShards() : null, passes }, moved);
+  sends = [];
+  written = [];
+  passes = [];
+  heldChanged = false;
+}
+
+function post(message: FromWorker, moved: ArrayBuffer[] = []): void {
+  port.postMessage(message, moved);
+}
+
+function submit(writes: readonly PostedWrite[]): void {
+  host.submit(
+    writes.map((write) => {
+      const keys = decodeKeys(write.keys);
+      const { allKeys } = write;
+      return {
+        request: write.request,
+        shard: write.shard,
+        version: write.version,
+        frame: write.frame,
+        keys,
+        allKeys: () => (allKeys === null ? keys : decodeKeys(allKeys)),
+        consistency: write.consistency,
+        durability: write.durability,
+        timeoutMs: write.timeoutMs,
+      };
+    }),
+    now(),
+  );
+}
+
+/** Background work in short steps, as long as there is some. */
+function step(): void {
+  stepping = false;
+  if (stopped) return;
+  let more = false;
+  const began = performance.now();
+  try {
+    more = engine.step(STEP_BUDGET_MS, () => performance.now());
+  } catch (error) {
+    if (!(error instanceof StorageError)) throw error;
+    stepNotBeforeMs = now() + STEP_BACKOFF_MS;
+  }
+  const ms = performance.now() - began;
+  if (ms > 0.5) keepTiming(stepSeconds, ms / 1000);
+  if (more) scheduleStep();
+}
+
+function scheduleStep(): void {
+  if (stepping || stopped || now() < stepNotBeforeMs) return;
+  stepping = true;
+  setImmediate(step);
+}
+
+const api: WorkerApi = {
+  openVersions: () => host.openVersions(),
+  describeShards: () => host.describeShards(),
+  describeShard(id, throughStamp) {
+    const description = host.describeShard(id);
+    const ledger = ledgerOf(id);
+    if (description === null || throughStamp === null || ledger === null || throughStamp < ledger.floor) return description;
+    const [batches, identitySum, contentSum] = rootToJson(ledger.root(throughStamp));
+    return { ...description, ledgerAtWatermark: { through: throughStamp, batches, identitySum, contentSum } };
+  },
+  startRepair: (request) => host.startRepair(request, now()),
+  controlRepair: (id, action) => host.controlRepair(id, action),
+  repairs: () => host.repairs(),
+  outboxStatus: () => host.outboxStatus(),
+  counters: () => host.counters(),
+  timings() {
+    const { logBytes, memtableBytes } = engine.pressure();
+    const answer = { fsyncSeconds, flushSeconds: stepSeconds, logBytes, memtableBytes };
+    fsyncSeconds = [];
+    stepSeconds = [];
+    return answer;
+  },
+  partial,
+  schemas: (shards) =>
+    shards.flatMap(({ id, known }) => {
+      if (!engine.shards.has(id)) return [];
+      const fields = engine.schema(id);
+      return fields.length === known ? [] : [{ id, fields }];
+    }),
+  dropShards(ids) {
+    for (const id of ids) if (engine.shards.has(id)) engine.drop(id);
+    emit({ kind: 'held-changed' });
+  },
+  stop() {
+    stopped = true;
+    clearInterval(ticker);
+    try {
+      for (const shard of engine.shards.values()) shard.flush();
+    } catch (error) {
+      // What is not flushed is in the log and will be replayed.
+      if (!(error instanceof StorageError)) throw error;
+    }
+    engine.close();
+  },
+};
+
+/** Shards that are not here in full are named, and a shard with damaged blocks is left to another replica. */
+function partial(ids: Parameters<WorkerApi['partial']>[0], request: Parameters<WorkerApi['partial']>[1]): PartialAnswer {
+  const absent: ShardId[] = [];
+  const present: { id: ShardId; shard: QueryableShard }[] = [];
+  for (const id of ids) {
+    const ledger = ledgerOf(id);
+    const shard = ledger === null || ledger.replica === 'filling' ? null : engine.queryable(id);
+    if (shard === null) absent.push(id);
+    else present.push({ id, shard });
+  }
+  const answered: ShardId[] = [];
+  const results: PartialAnswer['results'][number][] = [];
+  const run = (part: typeof present): boolean => {
+    try {
+      results.push(
+        runPartial(
+          part.map((each) => each.shard),
+          request,
+        ),
+      );
+      answered.push(...part.map((each) => each.id));
+      return true;
+    } catch (error) {
+      if (!errorCodeOf(error).startsWith('damaged')) throw error;
+      return false;
+    }
+  };
+  if (present.length > 0 && !run(present)) for (const each of present) if (!run([each])) absent.push(each.id);
+  let convergedThroughMs: number | null = null;
+  for (const id of answered) {
+    const through = ledgerOf(id)?.converged?.through;
+    if (through === undefined) return { results, absent, convergedThroughMs: null };
+    convergedThroughMs = Math.min(convergedThroughMs ?? Number.MAX_SAFE_INTEGER, stampMs(through));
+  }
+  return { results, absent, convergedThroughMs };
+}
+
+function answer(id: number, method: keyof WorkerApi, args: readonly unknown[]): void {
+  let value: unknown;
+  try {
+    value = (api[method] as (...args: readonly unknown[]) => unknown)(...args);
+  } catch (error) {
+    const { code, message, status } = error as { code?: unknown; message: string; status?: unknown };
+    // An error without a code of ours is a bug: it ends the thread.
+    if (typeof code !== 'string' || typeof status !== 'number') throw error;
+    post({ kind: 'failed', id, error: { code, message, status } });
+    return;
+  }
+  post({ kind: 'answer', id, value });
+  if (method === 'stop') port.close();
+}
+
+function timedFiles(inner: Files): Files {
+  return {
+    ...inner,
+    open(path) {
+      const file = inner.open(path);
+      const sync = file.sync.bind(file);
+      file.sync = (done) => {
+        const began = performance.now();
+        sync((error) => {
+          keepTiming(fsyncSeconds, (performance.now() - began) / 1000);
+          done(error);
+        });
+      };
+      return file;
+    },
+  };
+}
+
+function keepTiming(list: number[], seconds: number): void {
+  if (list.length < TIMINGS_MAX) list.push(seconds);
+}
+
+port.on('message', (message: ToWorker) => {
+  if (stopped) return;
+  switch (message.kind) {
+    case 'cluster':
+      host.setCluster(message.snapshot, now());
+      break;
+    case 'submit':
+      submit(message.writes);
+      break;
+    case 'deliver':
+      for (const bytes of message.messages) host.receive(message.from, bytes, now());
+      break;
+    case 'call':
+      answer(message.id, message.method, message.args);
+      break;
+  }
+  scheduleStep();
+});
+
+host.setCluster(settings.snapshot, now());
+const ticker = setInterval(() => {
+  host.tick(now());
+  scheduleStep();
+}, settings.tickMs);
+post({ kind: 'ready', held: host.heldShards(), recovery: engine.recovery });

@@ -1,8 +1,15 @@
-import type { Column } from './column.ts';
+/**
+ * Sorting rows of one measurement by (series, time, version): what a memtable does at a flush or before a query.
+ *
+ * A counting sort by series, stable; then each series is checked and sorted only when it is out of order, which rows that
+ * arrive in time order are not. Columns are permuted in one pass each, or left alone when everything was in order.
+ */
+import type { Column, ColumnValues } from './column.ts';
+import { makeValues } from './column.ts';
 import type { RowSet } from './row-set.ts';
 import type { Version } from './version.ts';
 
-/** Rows of one measurement in any order. */
+/** Rows of one measurement in any order. Arrays are exactly as long as there are rows. */
 export interface UnsortedRows {
   /** Per row: id of the series, local to the shard. */
   readonly rowSeries: Uint32Array;
@@ -10,12 +17,174 @@ export interface UnsortedRows {
   readonly times: Float64Array;
   /** Per row: index into `versionTable`. */
   readonly versions: Uint32Array;
-  /** In any order. */
+  /** In any order, also with repetitions. */
   readonly versionTable: readonly Version[];
   /** Each (field, type) at most once, in any order. */
   readonly columns: readonly Column[];
 }
 
+/** A table by series id is used as long as it is at most this many times as long as the rows; else a Map. */
+const TABLE_RATIO_MAX = 16;
+const TABLE_MIN = 1 << 16;
+
+/** `rankOf` orders series (by hash); it is called once per distinct series. The result may share arrays with `unsorted`. */
 export function sortRows(unsorted: UnsortedRows, rankOf: (series: number) => number): RowSet {
-  throw new Error(`not sorted yet: ${unsorted.times.length} ${rankOf.length}`);
+  const count = unsorted.times.length;
+  const { slots, ids } = slotsOf(unsorted.rowSeries);
+  const ranks = ids.map((id) => rankOf(id));
+  const order = Array.from(ids.keys()).sort((a, b) => rankDifference(ranks[a]!, ranks[b]!));
+  const position = new Uint32Array(ids.length);
+  order.forEach((slot, i) => {
+    position[slot] = i;
+  });
+  const seriesStart = new Uint32Array(ids.length + 1);
+  for (let i = 0; i < count; i++) seriesStart[position[slots[i]!]! + 1]!++;
+  for (let s = 0; s < ids.length; s++) seriesStart[s + 1]! += seriesStart[s]!;
+  const next = seriesStart.slice(0, ids.length);
+  const rowOrder = new Uint32Array(count);
+  for (let i = 0; i < count; i++) rowOrder[next[position[slots[i]!]!]!++] = i;
+
+  const { versionTable, versions } = ascendingVersions(unsorted.versionTable, unsorted.versions);
+  for (let s = 0; s < ids.length; s++) {
+    sortSpan(rowOrder, seriesStart[s]!, seriesStart[s + 1]!, unsorted.times, versions);
+  }
+  const columns = [...unsorted.columns].sort(compareColumns);
+  const series = Uint32Array.from(order, (slot) => ids[slot]!);
+  if (isIdentity(rowOrder)) {
+    return { series, seriesStart, times: unsorted.times, versions, versionTable, columns };
+  }
+  const times = new Float64Array(count);
+  const sortedVersions = new Uint32Array(count);
+  for (let i = 0; i < count; i++) {
+    times[i] = unsorted.times[rowOrder[i]!]!;
+    sortedVersions[i] = versions[rowOrder[i]!]!;
+  }
+  return {
+    series,
+    seriesStart,
+    times,
+    versions: sortedVersions,
+    versionTable,
+    columns: columns.map((column) => permuteColumn(column, rowOrder)),
+  };
+}
+
+function rankDifference(a: number, b: number): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+export function compareColumns(a: Pick<Column, 'field' | 'type'>, b: Pick<Column, 'field' | 'type'>): number {
+  return a.field < b.field ? -1 : a.field > b.field ? 1 : a.type - b.type;
+}
+
+/** Numbers the distinct series in order of appearance. */
+function slotsOf(rowSeries: Uint32Array): { slots: Uint32Array; ids: number[] } {
+  const count = rowSeries.length;
+  const slots = new Uint32Array(count);
+  const ids: number[] = [];
+  let greatest = 0;
+  for (let i = 0; i < count; i++) if (rowSeries[i]! > greatest) greatest = rowSeries[i]!;
+  if (greatest > Math.max(TABLE_MIN, count * TABLE_RATIO_MAX)) {
+    const slotOf = new Map<number, number>();
+    for (let i = 0; i < count; i++) {
+      let slot = slotOf.get(rowSeries[i]!);
+      if (slot === undefined) {
+        slot = ids.length;
+        slotOf.set(rowSeries[i]!, slot);
+        ids.push(rowSeries[i]!);
+      }
+      slots[i] = slot;
+    }
+    return { slots, ids };
+  }
+  const slotOf = new Uint32Array(greatest + 1);
+  for (let i = 0; i < count; i++) {
+    const id = rowSeries[i]!;
+    // One more than the slot; zero is none.
+    let slot = slotOf[id]!;
+    if (slot === 0) {
+      ids.push(id);
+      slot = ids.length;
+      slotOf[id] = slot;
+    }
+    slots[i] = slot - 1;
+  }
+  return { slots, ids };
+}
+
+/** The same versions as an ascending table without repetitions, and the rows' indexes into it. */
+export function ascendingVersions(
+  table: readonly Version[],
+  versions: Uint32Array,
+): { versionTable: readonly Version[]; versions: Uint32Array } {
+  let ascending = true;
+  for (let i = 1; i < table.length && ascending; i++) ascending = table[i - 1]! < table[i]!;
+  if (ascending) return { versionTable: table, versions };
+  const versionTable = [...new Set(table)].sort();
+  const indexOf = new Map(versionTable.map((version, i) => [version, i]));
+  const renumbered = Uint32Array.from(table, (version) => indexOf.get(version)!);
+  const into = new Uint32Array(versions.length);
+  for (let i = 0; i < versions.length; i++) into[i] = renumbered[versions[i]!]!;
+  return { versionTable, versions: into };
+}
+
+/** Sorts rowOrder[start .. end - 1] by (time, version, arrival); nothing happens when it is sorted. */
+function sortSpan(rowOrder: Uint32Array, start: number, end: number, times: Float64Array, versions: Uint32Array): void {
+  let i = start + 1;
+  for (; i < end; i++) {
+    const a = rowOrder[i - 1]!;
+    const b = rowOrder[i]!;
+    if (times[a]! > times[b]! || (times[a] === times[b] && versions[a]! > versions[b]!)) break;
+  }
+  if (i >= end) return;
+  rowOrder.subarray(start, end).sort((a, b) => times[a]! - times[b]! || versions[a]! - versions[b]! || a - b);
+}
+
+function isIdentity(order: Uint32Array): boolean {
+  for (let i = 0; i < order.length; i++) if (order[i] !== i) return false;
+  return true;
+}
+
+/** Row i of the result is row order[i] of the column. */
+export function permuteColumn(column: Column, order: Uint32Array): Column {
+  const { field, type } = column;
+  let present: Uint8Array | null = null;
+  if (column.present !== null) {
+    present = new Uint8Array(order.length);
+    for (let i = 0; i < order.length; i++) present[i] = column.present[order[i]!]!;
+  }
+  return { field, type, present, values: permuteValues(column.values, type, order) };
+}
+
+function permuteValues(source: ColumnValues, type: Column['type'], order: Uint32Array): ColumnValues {
+  const target = makeValues(type, order.length);
+  if (source instanceof Float64Array) permuteFloats(source, target as Float64Array, order);
+  else if (source instanceof Uint8Array) permuteBytes(source, target as Uint8Array, order);
+  else if (Array.isArray(source)) {
+    const strings = target as string[];
+    for (let i = 0; i < order.length; i++) strings[i] = source[order[i]!]!;
+  } else permuteHalves(source, target as BigInt64Array, order);
+  return target;
+}
+
+function permuteFloats(source: Float64Array, target: Float64Array, order: Uint32Array): void {
+  for (let i = 0; i < order.length; i++) target[i] = source[order[i]!]!;
+}
+
+function permuteBytes(source: Uint8Array, target: Uint8Array, order: Uint32Array): void {
+  for (let i = 0; i < order.length; i++) target[i] = source[order[i]!]!;
+}
+
+function permuteHalves(
+  source: BigInt64Array | BigUint64Array,
+  target: BigInt64Array | BigUint64Array,
+  order: Uint32Array,
+): void {
+  const from = new Uint32Array(source.buffer, source.byteOffset, 2 * source.length);
+  const to = new Uint32Array(target.buffer, target.byteOffset, 2 * target.length);
+  for (let i = 0; i < order.length; i++) {
+    const row = order[i]!;
+    to[2 * i] = from[2 * row]!;
+    to[2 * i + 1] = from[2 * row + 1]!;
+  }
 }

@@ -1,5 +1,148 @@
+/**
+ * Splitting rows into blocks: by window, then into runs of whole series of about a target size.
+ *
+ * The encoded size of a row is measured on the first rows of each window. A series is cut only when it alone exceeds eight
+ * times the target; so a reader finds all rows of a series and window of one run in one block, with that exception.
+ */
+import { encodeBlock } from './block.ts';
+import { BLOCK_CELLS_MAX, BLOCK_ROWS_MAX } from './block-head.ts';
+import { gatherRows, type RowRanges } from './row-gather.ts';
 import type { RowSet } from './row-set.ts';
 
+/** Enough for a steady figure: the series are in the order of their hashes, hence a random sample. */
+const SAMPLE_ROWS = 2048;
+const SERIES_TARGETS_MAX = 8;
+
+/** Windows are [n * windowNs, (n + 1) * windowNs) from the shard's start. Blocks of a window follow one another. */
 export function splitRows(rows: RowSet, windowNs: number, blockBytesTarget: number): RowSet[] {
-  throw new Error(`not split yet: ${[rows, windowNs, blockBytesTarget].length}`);
+  if (rows.times.length === 0) return [];
+  return windowsOf(rows, windowNs).flatMap((window) => cutWindow(window, blockBytesTarget));
+}
+
+function windowsOf(rows: RowSet, windowNs: number): RowSet[] {
+  let least = Number.POSITIVE_INFINITY;
+  let greatest = Number.NEGATIVE_INFINITY;
+  const count = rows.series.length;
+  for (let s = 0; s < count; s++) {
+    least = Math.min(least, rows.times[rows.seriesStart[s]!]!);
+    greatest = Math.max(greatest, rows.times[rows.seriesStart[s + 1]! - 1]!);
+  }
+  if (Math.floor(least / windowNs) === Math.floor(greatest / windowNs)) return [rows];
+  const parts = new Map<number, { series: number[]; from: number[]; to: number[] }>();
+  for (let s = 0; s < count; s++) {
+    const end = rows.seriesStart[s + 1]!;
+    for (let from = rows.seriesStart[s]!; from < end; ) {
+      const window = Math.floor(rows.times[from]! / windowNs);
+      const limit = (window + 1) * windowNs;
+      let to = from + 1;
+      while (to < end && rows.times[to]! < limit) to++;
+      let part = parts.get(window);
+      if (part === undefined) {
+        part = { series: [], from: [], to: [] };
+        parts.set(window, part);
+      }
+      part.series.push(rows.series[s]!);
+      part.from.push(from);
+      part.to.push(to);
+      from = to;
+    }
+  }
+  return [...parts.entries()]
+    .sort(([a], [b]) => a - b)
+    .map(([, part]) => {
+      const ranges: RowRanges = {
+        series: Uint32Array.from(part.series),
+        from: Uint32Array.from(part.from),
+        to: Uint32Array.from(part.to),
+        count: part.series.length,
+      };
+      return gatherRows(rows, ranges);
+    });
+}
+
+function cutWindow(window: RowSet, blockBytesTarget: number): RowSet[] {
+  const total = window.times.length;
+  const columns = window.columns.length;
+  const cellRows = Math.max(1, Math.floor(BLOCK_CELLS_MAX / Math.max(columns, 1)));
+  const rowsMax = Math.min(BLOCK_ROWS_MAX, cellRows);
+  const bytesPerRow = measure(window, rowsMax);
+  if (total <= rowsMax && total * bytesPerRow <= blockBytesTarget) return [usedVersions(window)];
+  const rowsTarget = Math.max(1, Math.min(Math.floor(blockBytesTarget / bytesPerRow), rowsMax));
+  const seriesRowsMax = Math.min(rowsTarget * SERIES_TARGETS_MAX, rowsMax);
+  const blocks: RowSet[] = [];
+  let first = 0;
+  const starts = window.seriesStart;
+  const close = (end: number): void => {
+    if (end > first) blocks.push(usedVersions(seriesRange(window, first, end)));
+    first = end;
+  };
+  for (let s = 0; s < window.series.length; s++) {
+    const rows = starts[s + 1]! - starts[s]!;
+    if (rows > seriesRowsMax) {
+      close(s);
+      for (let from = starts[s]!; from < starts[s + 1]!; from += rowsTarget) {
+        const to = Math.min(from + rowsTarget, starts[s + 1]!);
+        blocks.push(usedVersions(rowRange(window, s, from, to)));
+      }
+      first = s + 1;
+    } else if (starts[s + 1]! - starts[first]! > rowsTarget) {
+      // The nearer of the two sizes, except that a block never exceeds what the format allows.
+      const without = rowsTarget - (starts[s]! - starts[first]!);
+      const withIt = starts[s + 1]! - starts[first]! - rowsTarget;
+      close(s > first && (without <= withIt || starts[s + 1]! - starts[first]! > rowsMax) ? s : s + 1);
+    }
+  }
+  close(window.series.length);
+  return blocks;
+}
+
+/** Encoded bytes of a row, from the first rows. At least an eighth of a byte, so that constant data ends somewhere too. */
+function measure(window: RowSet, rowsMax: number): number {
+  const starts = window.seriesStart;
+  const sampleMax = Math.min(SAMPLE_ROWS, rowsMax);
+  let end = 1;
+  while (end < window.series.length && starts[end + 1]! <= sampleMax) end++;
+  const sample =
+    starts[end]! <= rowsMax && starts[end]! <= 2 * SAMPLE_ROWS
+      ? seriesRange(window, 0, end)
+      : rowRange(window, 0, 0, Math.min(starts[1]!, sampleMax));
+  const { body } = encodeBlock(usedVersions(sample));
+  return Math.max(body.length / sample.times.length, 0.125);
+}
+
+function seriesRange(rows: RowSet, from: number, to: number): RowSet {
+  const starts = rows.seriesStart;
+  return gatherRows(rows, {
+    series: rows.series.subarray(from, to),
+    from: starts.subarray(from, to),
+    to: starts.subarray(from + 1, to + 1),
+    count: to - from,
+  });
+}
+
+function rowRange(rows: RowSet, series: number, from: number, to: number): RowSet {
+  return gatherRows(rows, {
+    series: rows.series.subarray(series, series + 1),
+    from: Uint32Array.of(from),
+    to: Uint32Array.of(to),
+    count: 1,
+  });
+}
+
+/** The same rows with a version table of only the versions that occur. */
+function usedVersions(rows: RowSet): RowSet {
+  const used = new Uint8Array(rows.versionTable.length);
+  for (let i = 0; i < rows.versions.length; i++) used[rows.versions[i]!] = 1;
+  if (used.indexOf(0) < 0) return rows;
+  const renumbered = new Uint32Array(used.length);
+  const versionTable: string[] = [];
+  for (let v = 0; v < used.length; v++) {
+    if (used[v] === 0) continue;
+    renumbered[v] = versionTable.length;
+    versionTable.push(rows.versionTable[v]!);
+  }
+  const versions = new Uint32Array(rows.versions.length);
+  for (let i = 0; i < versions.length; i++) versions[i] = renumbered[rows.versions[i]!]!;
+  const { series, seriesStart, times, columns } = rows;
+  return { series, seriesStart, times, versions, versionTable, columns };
 }

@@ -1,0 +1,166 @@
+/**
+ * The HTTP front of a node: plain node:http for what is hot (write, query, ping, other nodes), Express for the rest.
+ *
+ * Express costs three times as much per request on Node 20, so it only sees what people and admin programs ask.
+ * A request that cannot be answered yet (the node is starting or joining) gets 503 with Retry-After, never a wait.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
+import express, { type Express, type NextFunction, type Request, type Response } from 'express';
+import type { ListenAddress } from '../config.ts';
+import { StartError } from '../node-identity.ts';
+import type { QueryService } from '../query/result.ts';
+import { handlePing, setInfluxHeaders } from './influx-ping.ts';
+import { handleQuery, type QueryDoorLimits } from './influx-query.ts';
+import { handleWrite, type WriteCoordinator, type WriteLimits } from './influx-write.ts';
+
+/** Keep-alive of agents that push every few seconds. */
+const KEEP_ALIVE_MS = 65_000;
+
+/** What the routes need; null parts are not there yet, and their routes answer 503. */
+export interface HttpPorts {
+  readonly version: string;
+  readonly writeLimits: WriteLimits;
+  readonly queryLimits: QueryDoorLimits;
+  /** null when the node can serve; otherwise why not. */
+  notReady(): string | null;
+  coordinator(): WriteCoordinator;
+  queryService(): QueryService;
+  internalCall(request: IncomingMessage, response: ServerResponse): Promise<void>;
+  internalQuery(request: IncomingMessage, response: ServerResponse): Promise<void>;
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+  observe(route: 'write' | 'query', seconds: number, status: number): void;
+  readonly log: { error(fields: object, text: string): void };
+}
+
+export interface HttpFront {
+  readonly server: Server;
+  readonly app: Express;
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+/** Listens; throws StartError when the address cannot be had. */
+export async function startHttp(listen: ListenAddress, ports: HttpPorts): Promise<HttpFront> {
+  const app = express();
+  app.disable('x-powered-by');
+  app.disable('etag');
+  const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, (request, response) => route(app, ports, request, response));
+  server.on('upgrade', (request, socket, head) => ports.upgrade(request, socket, head));
+  // A client that speaks no HTTP, or too much of it, is told so and cut off.
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    if (error.code === 'ECONNRESET' || !socket.writable) return;
+    const status = error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request';
+    socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(error, listen)));
+    server.listen(listen.port, listen.host, resolve);
+  });
+  return {
+    server,
+    app,
+    port: (server.address() as AddressInfo).port,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeIdleConnections();
+        setTimeout(() => server.closeAllConnections(), 2_000).unref();
+      }),
+  };
+}
+
+/** To be added behind all routes. */
+export function addErrorHandling(app: Express, log: HttpPorts['log']): void {
+  app.use((request: Request, response: Response) => {
+    sendError(response, 404, 'not found', `no such path: ${request.method} ${request.path}`);
+  });
+  app.use((error: Error & { status?: number; code?: string }, _request: Request, response: Response, next: NextFunction) => {
+    if (response.headersSent) return next(error);
+    const status = error.status !== undefined && error.status >= 400 && error.status < 600 ? error.status : 500;
+    if (status === 500) log.error({ problem: error.stack }, 'request failed');
+    sendError(response, status, typeof error.code === 'string' ? error.code : 'internal error', error.message);
+  });
+}
+
+/** The admin API's errors: `{code, message}`, the code also as a header. */
+export function sendError(response: Response, status: number, code: string, message: string): void {
+  response.status(status).set('X-Platform-Error-Code', code).json({ code, message });
+}
+
+function route(app: Express, ports: HttpPorts, request: IncomingMessage, response: ServerResponse): void {
+  const text = request.url ?? '/';
+  const end = text.indexOf('?');
+  const path = end < 0 ? text : text.slice(0, end);
+  switch (path) {
+    case '/write':
+      return door('write', ports, request, response, (url) =>
+        handleWrite(request, response, url, ports.coordinator(), ports.writeLimits),
+      );
+    case '/query':
+      return door('query', ports, request, response, (url) =>
+        handleQuery(request, response, url, ports.queryService(), ports.queryLimits),
+      );
+    case '/ping': {
+      setInfluxHeaders(request, response, ports.version);
+      request.resume();
+      const url = urlOf(text);
+      if (url === null) response.writeHead(400).end();
+      else handlePing(request, response, url, ports.version);
+      return;
+    }
+    case '/internal/call':
+      return guarded(ports, response, ports.internalCall(request, response));
+    case '/internal/query':
+      return guarded(ports, response, ports.internalQuery(request, response));
+    default:
+      app(request, response);
+  }
+}
+
+function door(
+  name: 'write' | 'query',
+  ports: HttpPorts,
+  request: IncomingMessage,
+  response: ServerResponse,
+  handle: (url: URL) => Promise<void>,
+): void {
+  const began = performance.now();
+  setInfluxHeaders(request, response, ports.version);
+  response.on('close', () => ports.observe(name, (performance.now() - began) / 1000, response.statusCode));
+  const url = urlOf(request.url ?? '/');
+  const problem = url === null ? 'bad request' : ports.notReady();
+  if (url === null || problem !== null) {
+    request.resume();
+    if (url !== null) response.setHeader('Retry-After', '1');
+    response.setHeader('X-Influxdb-Error', problem!);
+    response.writeHead(url === null ? 400 : 503, { 'Content-Type': 'application/json' });
+    response.end(`${JSON.stringify({ error: problem })}\n`);
+    return;
+  }
+  guarded(ports, response, handle(url));
+}
+
+/** A handler that throws has a fault of ours in it: it is logged, answered with 500, and the process goes on. */
+function guarded(ports: HttpPorts, response: ServerResponse, work: Promise<void>): void {
+  work.catch((error: Error) => {
+    ports.log.error({ problem: error.stack }, 'request failed');
+    if (response.headersSent) response.destroy();
+    else response.writeHead(500, { 'Content-Type': 'application/json' }).end('{"error":"internal error"}\n');
+  });
+}
+
+function urlOf(text: string): URL | null {
+  return URL.canParse(text, 'http://node') ? new URL(text, 'http://node') : null;
+}
+
+function listenError(error: NodeJS.ErrnoException, { host, port }: ListenAddress): StartError {
+  const reasons: Readonly<Record<string, string>> = {
+    EADDRINUSE: 'the port is in use by another program',
+    EACCES: 'permission denied',
+    EADDRNOTAVAIL: 'this machine has no such address',
+    ENOTFOUND: 'no such host',
+  };
+  return new StartError('listen', `cannot listen on ${host}:${port}: ${reasons[error.code ?? ''] ?? error.message}`);
+}

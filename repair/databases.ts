@@ -14,7 +14,7 @@
 import { z } from 'zod';
 import type { DatabaseDefinition, RetentionPolicyDefinition } from './cluster.ts';
 import { MembershipError } from './membership-error.ts';
-import { type Metadata, type Register, valueOf } from './metadata.ts';
+import { jsonOf, type Metadata, type Register } from './metadata.ts';
 
 export interface RetentionPolicyOptions {
   readonly durationNs?: bigint;
@@ -281,7 +281,7 @@ function conflict(): MembershipError {
 /** null for a deleted register, and for one that this version cannot read: a peer's mistake must not end this process. */
 function parsed<T>(register: Register, schema: z.ZodType<T>): T | null {
   if (register.value === null) return null;
-  const value = schema.safeParse(valueOf(register));
+  const value = schema.safeParse(jsonOf(register));
   return value.success ? value.data : null;
 }
 

@@ -11,7 +11,7 @@ import { z } from 'zod';
 import type { NodeNumber } from '../shards/version.ts';
 import { type DatabaseDefinition, MEMBER_STATES, type Member, type MemberState } from './cluster.ts';
 import type { Change } from './databases.ts';
-import { type Metadata, type Register, valueOf } from './metadata.ts';
+import { jsonOf, type Metadata, type Register } from './metadata.ts';
 
 const PREFIX = 'member/';
 const valueSchema = z.object({ name: z.string().min(1).max(255), address: z.string().max(1_024) });
@@ -45,7 +45,7 @@ export function memberKey(number: NodeNumber): string {
 function memberOfRegister(register: Register): Member | null {
   const number = register.key.slice(PREFIX.length);
   const state: MemberState | undefined = MEMBER_STATES[register.rank];
-  const value = valueSchema.safeParse(valueOf(register));
+  const value = valueSchema.safeParse(jsonOf(register));
   if (!/^[0-9a-f]{16}$/.test(number) || state === undefined || !value.success) return null;
   return { number, name: value.data.name, address: value.data.address, state };
 }

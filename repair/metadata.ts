@@ -125,7 +125,7 @@ export function wins(a: Register, b: Register): boolean {
 }
 
 /** The JSON value; undefined when deleted or not JSON. */
-export function valueOf(register: Register): unknown {
+export function jsonOf(register: Register): unknown {
   if (register.value === null) return undefined;
   try {
     return JSON.parse(register.value);

@@ -97,7 +97,8 @@ const messageSchema = z.discriminatedUnion('kind', [
     stamp,
     registers: z.array(register),
   }),
-  z.object({ kind: z.literal('refuse'), reason: z.string(), retry: z.boolean() }),
+  /** `name-live`: a member of that name is up. `busy`: ask again. `removed`: that number can not come back. */
+  z.object({ kind: z.literal('refuse'), code: z.enum(['name-live', 'busy', 'removed']), reason: z.string() }),
 ]);
 
 export type NodeMessage = z.infer<typeof messageSchema>;

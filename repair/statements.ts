@@ -1,0 +1,88 @@
+/**
+ * What other members have said: their latest statements and the lists of shards they hold.
+ *
+ * A statement carries the sequence of its sender's shard list; when that is new here the list is asked for, again with
+ * every heartbeat until it has come. Older statements and lists than those known are ignored, so repeats and reordering
+ * do nothing. Sequences go on rising over restarts because they start from the hybrid clock.
+ */
+import type { NodeNumber } from '../shards/version.ts';
+import { stampMs } from '../shards/version.ts';
+import type { HeldShard, Statement } from './cluster.ts';
+
+interface Said {
+  statement: Statement | null;
+  shards: readonly HeldShard[] | null;
+  /** Of `shards`; 0: not known. */
+  shardsSequence: number;
+}
+
+export class Statements {
+  readonly #said = new Map<NodeNumber, Said>();
+
+  /** True when the sender should be asked for its shard list. Null: an old statement. */
+  statement(statement: Statement): { askShards: boolean } | null {
+    const said = this.#of(statement.member);
+    if (said.statement !== null && statement.sequence <= said.statement.sequence) return null;
+    said.statement = statement;
+    return { askShards: statement.shardListSequence > said.shardsSequence };
+  }
+
+  /** True when it is newer than what was known. */
+  shards(member: NodeNumber, sequence: number, shards: readonly HeldShard[]): boolean {
+    const said = this.#of(member);
+    if (sequence <= said.shardsSequence) return false;
+    said.shards = shards;
+    said.shardsSequence = sequence;
+    return true;
+  }
+
+  /** The next own statement; `shards` null: unchanged. */
+  own(
+    member: NodeNumber,
+    from: Pick<Statement, 'viewHash' | 'closed' | 'open'>,
+    shards: readonly HeldShard[] | null,
+  ): Statement {
+    const said = this.#of(member);
+    const fresh = stampMs(from.closed);
+    if (shards !== null) {
+      said.shards = shards;
+      said.shardsSequence = Math.max(said.shardsSequence + 1, fresh);
+    }
+    const sequence = Math.max((said.statement?.sequence ?? 0) + 1, fresh);
+    said.statement = { member, sequence, ...from, shardListSequence: said.shardsSequence };
+    return said.statement;
+  }
+
+  shardsOf(member: NodeNumber): { sequence: number; shards: readonly HeldShard[] } | null {
+    const said = this.#said.get(member);
+    if (said === undefined || said.shards === null) return null;
+    return { sequence: said.shardsSequence, shards: said.shards };
+  }
+
+  statements(members: ReadonlySet<NodeNumber>): Statement[] {
+    const found: Statement[] = [];
+    for (const [member, { statement }] of this.#said) {
+      if (statement !== null && members.has(member)) found.push(statement);
+    }
+    return found;
+  }
+
+  heldBy(members: ReadonlySet<NodeNumber>): Record<NodeNumber, readonly HeldShard[]> {
+    const held: Record<NodeNumber, readonly HeldShard[]> = {};
+    for (const [member, { shards }] of this.#said) if (shards !== null && members.has(member)) held[member] = shards;
+    return held;
+  }
+
+  forget(member: NodeNumber): void {
+    this.#said.delete(member);
+  }
+
+  #of(member: NodeNumber): Said {
+    let said = this.#said.get(member);
+    if (said === undefined) {
+      said = { statement: null, shards: null, shardsSequence: 0 };
+      this.#said.set(member, said);
+    }
+    return said;
+  }
+}

@@ -147,7 +147,7 @@ function halvesOf(column: Column): Uint32Array {
 function withOneNaN(numbers: Float64Array, halves: Uint32Array): Uint32Array {
   let copy: Uint32Array | null = null;
   for (let i = 0; i < numbers.length; i++) {
-    if (numbers[i] === numbers[i]) continue;
+    if (!Number.isNaN(numbers[i])) continue;
     copy ??= halves.slice();
     copy[i * 2] = 0;
     copy[i * 2 + 1] = 0x7ff80000;

@@ -2,41 +2,46 @@
  * One worker's replicas and everything that keeps them equal to the others': direct mail, outbox, ring, filling.
  *
  * A message machine: `submit`, `receive`, `tick` in; effects out. It knows no network, timers or clock. The caller calls
- * `tick` at least every `tickMs`, and `receive` with messages in any order, any number of times, or not at all.
+ * `tick` often (every 50 ms or so), and `receive` with messages in any order, any number of times, or not at all.
+ * Rules, states and messages: PROTOCOL.md beside this file.
  */
-import type { SeriesKeyRecord } from '../shards/batch.ts';
 import type { Files } from '../shards/files.ts';
-import type { ShardId, ShardKey } from '../shards/shard-key.ts';
-import type { NodeNumber, Version } from '../shards/version.ts';
+import { type ShardId, type ShardKey, shardKeyToJson } from '../shards/shard-key.ts';
+import { type NodeNumber, stampMs } from '../shards/version.ts';
 import type { ClusterSnapshot, HeldShard, Statement } from './cluster.ts';
-import type { Ledger } from './ledger.ts';
-import type { OutboxStatus, PassRecord, RepairMode, RepairStatus, ShardDescription } from './records.ts';
-import type { ReplicaLimits } from './replica-limits.ts';
+import { CommitQueue } from './commit.ts';
+import { Filling } from './filling.ts';
+import { type Ledger, rootFromJson, type Watermark } from './ledger.ts';
+import { Mail, OpenList, type SubmittedWrite, type WriteOutcome } from './mail.ts';
+import { MailReceiver } from './mail-receiver.ts';
+import { Outbox } from './outbox.ts';
+import { OutboxSender } from './outbox-sender.ts';
+import type {
+  OutboxStatus,
+  PassRecord,
+  RepairMode,
+  RepairStatus,
+  ReplicaDescription,
+  ShardDescription,
+  WatermarkDescription,
+} from './records.ts';
+import { Repairs } from './repairs.ts';
+import { checkReplicaLimits, type ReplicaLimits } from './replica-limits.ts';
+import { decodeMessage, encodeMessage, type Message, MessageError, type Received } from './replica-messages.ts';
+import { type Replica, ReplicaTable } from './replica-table.ts';
+import { Requests } from './requests.ts';
+import { Ring, summaryOf } from './ring.ts';
+import { RingAnswers } from './ring-answers.ts';
 import type { Storage } from './storage.ts';
+import { memberOf, nameOf, OwnerTable, type Surroundings } from './surroundings.ts';
 
-export type WriteOutcome =
-  | { readonly ok: true }
-  | { readonly ok: false; readonly code: string; readonly message: string; readonly status: number };
+export type { SubmittedWrite, WriteOutcome } from './mail.ts';
 
 export type HostEffect =
   | { readonly kind: 'send'; readonly to: NodeNumber; readonly lane: number; readonly message: Uint8Array }
   | { readonly kind: 'written'; readonly request: number; readonly outcome: WriteOutcome }
   | { readonly kind: 'held-changed' }
   | { readonly kind: 'pass'; readonly record: PassRecord };
-
-export interface SubmittedWrite {
-  readonly request: number;
-  readonly shard: ShardKey;
-  readonly version: Version;
-  readonly frame: Uint8Array;
-  /** Keys that the local worker and the owners may lack. */
-  readonly keys: readonly SeriesKeyRecord[];
-  /** Every key of the batch: sent when an owner asks for keys, and kept with the batch in the outbox. */
-  readonly allKeys: () => readonly SeriesKeyRecord[];
-  readonly consistency: 'any' | 'one' | 'quorum' | 'all';
-  readonly durability: 'fsync' | 'interval' | 'none';
-  readonly timeoutMs: number;
-}
 
 export interface ReplicaHostOptions {
   readonly self: NodeNumber;
@@ -51,47 +56,310 @@ export interface ReplicaHostOptions {
 
 export class ReplicaHost {
   private readonly options: ReplicaHostOptions;
+  private readonly ownerTable = new OwnerTable();
+  private readonly counted = new Map<string, number>();
+  private readonly toSelf: Received[] = [];
+  private nowMs = 0;
+  private snapshot: ClusterSnapshot | null = null;
+  private live: ReadonlySet<NodeNumber> = new Set();
+  private turning = false;
+  private readonly replicas: ReplicaTable;
+  private readonly commit: CommitQueue;
+  private readonly requests: Requests;
+  private readonly outbox: Outbox;
+  private readonly sender: OutboxSender;
+  private readonly mail: Mail;
+  private readonly receiver: MailReceiver;
+  private readonly filling: Filling;
+  private readonly answers: RingAnswers;
+  private readonly ring: Ring;
+  private readonly repairsTable: Repairs;
 
   constructor(options: ReplicaHostOptions) {
+    checkReplicaLimits(options.limits);
     this.options = options;
+    const { storage, ledgerOf, limits, files, outboxDirectory, emit } = options;
+    const around = this.surroundings();
+    const replicas = new ReplicaTable(storage, ledgerOf, around);
+    const commit = new CommitQueue(storage, replicas, around);
+    const requests = new Requests(around);
+    const outbox = new Outbox(files, outboxDirectory, limits.outboxBytesMax, limits.outboxSegmentBytes);
+    const receiver = new MailReceiver(commit, replicas, around);
+    const sender = new OutboxSender(outbox, around, (entry, frame, keys) => {
+      const message = { t: 'mail' as const, key: shardKeyToJson(entry.key), version: entry.version };
+      this.toSelf.push({ message, attachments: [frame, keys] });
+    });
+    const written = (request: number, outcome: WriteOutcome) => emit({ kind: 'written', request, outcome });
+    this.mail = new Mail({ commit, outbox, sender, around, written });
+    this.filling = new Filling({ storage, replicas, requests, outbox, sender, around });
+    this.answers = new RingAnswers(replicas, around, (replica, reason) => this.filling.demote(replica, reason));
+    const progressed: Repairs['progressed'] = (pass, progress) => this.repairsTable.progressed(pass, progress);
+    this.ring = new Ring({ replicas, commit, requests, filling: this.filling, outbox, around, progressed });
+    this.repairsTable = new Repairs({ replicas, requests, ring: this.ring, around });
+    this.replicas = replicas;
+    this.commit = commit;
+    this.requests = requests;
+    this.outbox = outbox;
+    this.sender = sender;
+    this.receiver = receiver;
+    if (outbox.damaged > 0) this.counted.set('outbox_damaged', outbox.damaged);
   }
-  setCluster(_snapshot: ClusterSnapshot, _nowMs: number): void {
-    throw new Error(`in construction ${this.options.self}`);
+
+  setCluster(snapshot: ClusterSnapshot, nowMs: number): void {
+    this.turn(nowMs, () => {
+      this.snapshot = snapshot;
+      this.live = new Set(snapshot.live);
+      this.sender.reroute();
+    });
   }
-  submit(_writes: readonly SubmittedWrite[], _nowMs: number): void {
-    throw new Error('in construction');
+
+  submit(writes: readonly SubmittedWrite[], nowMs: number): void {
+    this.turn(nowMs, () => {
+      for (const write of writes) this.mail.submit(write);
+    });
   }
-  receive(_from: NodeNumber, _message: Uint8Array, _nowMs: number): void {
-    throw new Error('in construction');
+
+  /** A message that is malformed or unknown is counted and dropped. */
+  receive(from: NodeNumber, message: Uint8Array, nowMs: number): void {
+    this.turn(nowMs, () => {
+      let received: Received;
+      try {
+        received = decodeMessage(message);
+      } catch (error) {
+        if (!(error instanceof MessageError)) throw error;
+        return this.count(error.code === 'malformed-message' ? 'messages_malformed' : 'messages_unknown');
+      }
+      this.dispatch(from, received);
+    });
   }
-  tick(_nowMs: number): void {
-    throw new Error('in construction');
+
+  tick(nowMs: number): void {
+    this.turn(nowMs, () => {
+      this.commit.tick();
+      this.requests.tick();
+      this.mail.tick();
+      this.sender.tick();
+      this.filling.tick();
+      this.ring.tick();
+    });
   }
+
+  /** To be called after everything minted at or below the closing stamp has been submitted. */
   openVersions(): Statement['open'] {
-    throw new Error('in construction');
+    const list = new OpenList();
+    this.mail.addOpen((id, version, by) => list.add(id, version, by));
+    this.filling.addOpen((id, version, by) => list.add(id, version, by));
+    return list.list();
   }
+
   heldShards(): HeldShard[] {
-    throw new Error('in construction');
+    const held: HeldShard[] = [];
+    for (const id of this.replicas.ids()) {
+      const { key, ledger } = this.replicas.get(id)!;
+      held.push({ id, key: shardKeyToJson(key), state: ledger.replica });
+    }
+    return held;
   }
+
   describeShards(): ShardDescription[] {
-    throw new Error('in construction');
+    return [...this.replicas.ids()].map((id) => this.describeShard(id)!);
   }
-  describeShard(_id: ShardId): ShardDescription | null {
-    throw new Error('in construction');
+
+  describeShard(id: ShardId): ShardDescription | null {
+    const replica = this.replicas.get(id);
+    if (replica === null) return null;
+    const { key, ledger, notes, stored } = replica;
+    let [outboxEntries, outboxBytes, debts] = [0, 0, 0];
+    for (const entry of this.outbox.entries.values()) {
+      if (entry.id !== id) continue;
+      outboxEntries++;
+      outboxBytes += entry.bytes;
+    }
+    for (const debt of this.outbox.debts.values()) if (debt.id === id) debts++;
+    const { converged, liveConverged } = ledger;
+    const through =
+      ledger.newest === null || ledger.newest.slice(0, 16) < ledger.floor ? ledger.floor : ledger.newest.slice(0, 16);
+    const atWatermark = converged !== null && converged.through >= ledger.floor;
+    return {
+      id,
+      database: key.database,
+      databaseGeneration: key.databaseGeneration,
+      retentionPolicy: key.retentionPolicy,
+      retentionPolicyGeneration: key.retentionPolicyGeneration,
+      startNs: key.startNs.toString(),
+      endNs: key.endNs.toString(),
+      number: key.number,
+      replicas: this.describeReplicas(replica),
+      state: ledger.replica,
+      floor: ledger.floor,
+      ledger: summaryOf(through, ledger.root(through)),
+      ledgerAtWatermark: atWatermark ? summaryOf(converged.through, ledger.root(converged.through)) : null,
+      converged: describeWatermark(converged),
+      liveConverged: describeWatermark(liveConverged),
+      heldBackBy: notes.heldBackBy,
+      newestVersion: ledger.newest,
+      ...stored.sizes(),
+      outboxEntries,
+      outboxBytes,
+      debts,
+      fill: this.filling.describe(id),
+      damage:
+        notes.damage ?? (ledger.damage === null ? null : { reason: ledger.damage, sinceMs: 0, comparedWith: null }),
+      lastPass: notes.lastPass,
+      passMs: notes.passMs,
+    };
   }
-  startRepair(_request: { id: string; shard: ShardId; mode: RepairMode }, _nowMs: number): void {
-    throw new Error('in construction');
+
+  startRepair(request: { id: string; shard: ShardId; mode: RepairMode }, nowMs: number): void {
+    this.turn(nowMs, () => this.repairsTable.start(request.id, request.shard, request.mode));
   }
-  controlRepair(_id: string, _action: 'pause' | 'resume' | 'cancel'): void {
-    throw new Error('in construction');
+
+  controlRepair(id: string, action: 'pause' | 'resume' | 'cancel'): void {
+    this.turn(this.nowMs, () => this.repairsTable.control(id, action));
   }
+
   repairs(): RepairStatus[] {
-    throw new Error('in construction');
+    return this.repairsTable.list();
   }
+
   outboxStatus(): OutboxStatus[] {
-    throw new Error('in construction');
+    return this.sender.status();
   }
+
   counters(): Record<string, number> {
-    throw new Error('in construction');
+    const now = {
+      writes_waiting: this.mail.waiting,
+      outbox_bytes: this.outbox.bytes,
+      outbox_debts: this.outbox.debts.size,
+    };
+    return { ...Object.fromEntries(this.counted), ...now };
   }
+
+  close(): void {
+    this.outbox.close();
+  }
+
+  /** One entry from outside, with what it causes here: the log's next group, messages to self, answers to mail. */
+  private turn(nowMs: number, work: () => void): void {
+    this.nowMs = Math.max(this.nowMs, nowMs);
+    if (this.turning) return work();
+    this.turning = true;
+    try {
+      work();
+      let received = this.toSelf.shift();
+      while (received !== undefined) {
+        this.dispatch(this.options.self, received);
+        received = this.toSelf.shift();
+      }
+      this.commit.pump();
+      this.receiver.flush();
+      this.drainSelf();
+    } finally {
+      this.turning = false;
+    }
+  }
+
+  private drainSelf(): void {
+    for (let received = this.toSelf.shift(); received !== undefined; received = this.toSelf.shift()) {
+      this.dispatch(this.options.self, received);
+      this.receiver.flush();
+    }
+  }
+
+  private dispatch(from: NodeNumber, received: Received): void {
+    const { message, attachments } = received;
+    switch (message.t) {
+      case 'mail':
+        return this.receiver.receive(from, message, attachments);
+      case 'mail-answers':
+        return this.mail.answers(from, message.answers);
+      case 'token':
+        return this.ring.receiveToken(from, message);
+      case 'token-answer':
+        return this.ring.tokenAnswered(from, message);
+      case 'pass-ended':
+        return this.ring.passEnded(message.record);
+      case 'proven':
+        return this.ring.proven(from, message);
+      case 'converged':
+        return this.ring.converged(message);
+      case 'compare':
+        return this.answers.compare(from, message);
+      case 'identities':
+        return this.answers.identities(from, message);
+      case 'fetch':
+        return this.answers.fetch(from, message);
+      case 'fill-open':
+        return this.filling.open(from, message);
+      case 'fill-page':
+        return this.filling.page(from, message);
+      case 'compare-answer':
+      case 'identities-answer':
+      case 'fetch-answer':
+      case 'fill-answer':
+        return this.requests.answer(from, message.request, received);
+      case 'pass-control':
+        return this.ring.control(message.pass, message.action);
+      case 'pass-progress':
+        return this.repairsTable.progressed(message.pass, message);
+    }
+  }
+
+  private describeReplicas(replica: Replica): ReplicaDescription[] {
+    const owners = this.ownerTable.owners(this.snapshot, replica.key);
+    const heldBy = this.snapshot?.heldBy ?? {};
+    const stateOf = (member: NodeNumber) => heldBy[member]?.find((held) => held.id === replica.id)?.state;
+    const holders = Object.keys(heldBy).filter((member) => !owners.includes(member) && stateOf(member) !== undefined);
+    if (!owners.includes(this.options.self) && !holders.includes(this.options.self)) holders.push(this.options.self);
+    return [...owners, ...holders.filter((member) => memberOf(this.snapshot, member)?.state !== 'removed')].map(
+      (member) => ({
+        member,
+        name: nameOf(this.snapshot, member),
+        live: this.live.has(member),
+        owner: owners.includes(member),
+        state:
+          member === this.options.self
+            ? replica.ledger.replica
+            : (stateOf(member) ?? (heldBy[member] === undefined ? 'unknown' : 'absent')),
+      }),
+    );
+  }
+
+  private count(name: string, by = 1): void {
+    this.counted.set(name, (this.counted.get(name) ?? 0) + by);
+  }
+
+  private surroundings(): Surroundings {
+    const host = this;
+    const { self, limits, random, emit } = this.options;
+    return {
+      self,
+      limits,
+      random,
+      get nowMs() {
+        return host.nowMs;
+      },
+      get snapshot() {
+        return host.snapshot;
+      },
+      owners: (key: ShardKey) => host.ownerTable.owners(host.snapshot, key),
+      isLive: (member) => host.live.has(member),
+      send: (to, shardNumber, message: Message, attachments = []) => {
+        if (to === self) host.toSelf.push({ message, attachments });
+        else emit({ kind: 'send', to, lane: shardNumber, message: encodeMessage(message, attachments) });
+      },
+      count: (name, by) => host.count(name, by),
+      passEnded: (record) => {
+        host.repairsTable.passEnded(record);
+        emit({ kind: 'pass', record });
+      },
+      heldChanged: () => emit({ kind: 'held-changed' }),
+    };
+  }
+}
+
+function describeWatermark(mark: Watermark | null): WatermarkDescription | null {
+  if (mark === null) return null;
+  const { through, pass, members, root } = mark;
+  return { through, throughMs: stampMs(through), pass, members, root: summaryOf(through, rootFromJson(root)) };
 }

@@ -1,0 +1,263 @@
+/**
+ * Group commit: everything that has to get into this worker's log, from clients, mail, outbox and ring alike.
+ *
+ * One sync is in flight; whatever arrives meanwhile is the next group. A batch of a database with `durability: fsync` is
+ * applied to its shard and entered in the ledger only after the sync, so that what is readable, and what is in a root,
+ * is durable. Batches of other databases are applied at once (`applied`) and reported as `stored` after the next sync.
+ *
+ * A version is in the queue once; later arrivals wait for the same result. Keys are judged when a group is formed: all
+ * earlier groups have been applied by then, so a series whose key came with an earlier batch is known.
+ */
+import type { Batch, SeriesKeyRecord } from '../shards/batch.ts';
+import { decodeBatch } from '../shards/batch-codec.ts';
+import { contentSum } from '../shards/checksum.ts';
+import type { ShardId, ShardKey } from '../shards/shard-key.ts';
+import type { Version } from '../shards/version.ts';
+import { rowsOf } from './ledger.ts';
+import type { ReplicaTable } from './replica-table.ts';
+import type { LogPosition, Storage } from './storage.ts';
+import type { Surroundings } from './surroundings.ts';
+
+export type CommitResult =
+  /** In the log, synced, applied; or known already; or at or below the floor (rule 7). */
+  | { readonly kind: 'stored' }
+  /** Readable, not synced yet: `stored` follows. Never given for `durability: fsync`. */
+  | { readonly kind: 'applied' }
+  | { readonly kind: 'need-keys' }
+  | { readonly kind: 'filling' }
+  | { readonly kind: 'refused'; readonly code: string; readonly retry: boolean; readonly reason: string };
+
+export interface CommitRequest {
+  readonly id: ShardId;
+  readonly key: ShardKey;
+  readonly version: Version;
+  readonly frame: Uint8Array;
+  readonly keys: readonly SeriesKeyRecord[];
+  readonly durability: 'fsync' | 'interval' | 'none';
+  /** Content sum that the frame must have; null when nobody has told one. */
+  readonly content: bigint | null;
+  readonly done: (result: CommitResult) => void;
+}
+
+interface Entry extends CommitRequest {
+  readonly waiters: ((result: CommitResult) => void)[];
+  batch: Batch | null;
+}
+
+export class CommitQueue {
+  private readonly queue: Entry[] = [];
+  private readonly byVersion = new Map<string, Entry>();
+  private bytes = 0;
+  private syncing = false;
+  private pumping = false;
+  /** Applied, and in the log since before no sync that has ended. */
+  private unsynced: Entry[] = [];
+  /** The part of them that the running sync covers. */
+  private beingSynced: Entry[] = [];
+  private lastSyncMs = 0;
+  private readonly whenSynced: (() => void)[] = [];
+  private readonly storage: Storage;
+  private readonly replicas: ReplicaTable;
+  private readonly around: Surroundings;
+
+  constructor(storage: Storage, replicas: ReplicaTable, around: Surroundings) {
+    this.storage = storage;
+    this.replicas = replicas;
+    this.around = around;
+  }
+
+  offer(request: CommitRequest): void {
+    const name = request.id + request.version;
+    const waiting = this.byVersion.get(name);
+    if (waiting !== undefined) {
+      waiting.waiters.push(request.done);
+      return;
+    }
+    if (
+      this.bytes + request.frame.byteLength > this.around.limits.commitBytesMax ||
+      this.storage.pressure().overloaded
+    ) {
+      this.around.count('commit_refused_overloaded');
+      request.done({
+        kind: 'refused',
+        code: 'overloaded',
+        retry: true,
+        reason: 'log and memtable are full: try again',
+      });
+      return;
+    }
+    const entry: Entry = { ...request, waiters: [request.done], batch: null };
+    this.byVersion.set(name, entry);
+    this.queue.push(entry);
+    this.bytes += request.frame.byteLength;
+  }
+
+  /** Versions that are neither in the ledger nor refused yet: from the log they may come back after a crash. */
+  pending(id: ShardId): number {
+    let count = 0;
+    for (const entry of this.byVersion.values()) if (entry.id === id) count++;
+    return count;
+  }
+
+  /** Runs `then` when everything that is applied now is synced: at once when it is. */
+  afterSync(then: () => void): void {
+    if (this.unsynced.length === 0 && this.beingSynced.length === 0) then();
+    else {
+      this.whenSynced.push(then);
+      if (!this.syncing) this.startSync([], null);
+    }
+  }
+
+  tick(): void {
+    const due = this.around.nowMs - this.lastSyncMs >= this.around.limits.syncIntervalMs;
+    if ((this.unsynced.length > 0 || this.whenSynced.length > 0) && due && !this.syncing) this.startSync([], null);
+    this.pump();
+  }
+
+  pump(): void {
+    if (this.pumping) return;
+    this.pumping = true;
+    while (!this.syncing && this.queue.length > 0) this.commitGroup();
+    this.pumping = false;
+  }
+
+  private commitGroup(): void {
+    const group: Entry[] = [];
+    const keysOfGroup = new Map<ShardId, SeriesKeyRecord[]>();
+    let bytes = 0;
+    let taken = 0;
+    while (taken < this.queue.length && bytes < this.around.limits.groupBytesMax) {
+      const entry = this.queue[taken++]!;
+      const refusal = this.judge(entry, keysOfGroup);
+      if (refusal !== null) this.finish(entry, refusal);
+      else {
+        group.push(entry);
+        bytes += entry.frame.byteLength;
+      }
+    }
+    this.queue.splice(0, taken);
+    if (group.length === 0) return;
+    let position: LogPosition;
+    try {
+      position = this.storage.append(group.map(({ id, keys, frame }) => ({ shard: id, keys, frame })));
+    } catch (error) {
+      for (const entry of group) this.finish(entry, refusalOf(error));
+      return;
+    }
+    this.around.count('log_groups');
+    this.around.count('log_batches', group.length);
+    const synced: Entry[] = [];
+    for (const entry of group) {
+      if (entry.durability === 'fsync') synced.push(entry);
+      else if (this.apply(entry, position)) this.unsynced.push(entry);
+    }
+    if (synced.length > 0) this.startSync(synced, position);
+  }
+
+  /** null: goes into the log. */
+  private judge(entry: Entry, keysOfGroup: Map<ShardId, SeriesKeyRecord[]>): CommitResult | null {
+    try {
+      const replica = this.replicas.ensure(entry.key);
+      if (replica.ledger.replica === 'filling') return { kind: 'filling' };
+      if (replica.ledger.has(entry.version)) {
+        if (entry.version.slice(0, 16) <= replica.ledger.floor) this.around.count('frames_at_or_below_floor');
+        else this.around.count('frames_known');
+        if (!this.isUnsynced(entry)) return { kind: 'stored' };
+        const waiters = entry.waiters;
+        this.whenSynced.push(() => {
+          for (const done of waiters) done({ kind: 'stored' });
+        });
+        return { kind: 'applied' };
+      }
+      entry.batch = decodeBatch(entry.frame);
+      if (entry.batch.version !== entry.version) {
+        return {
+          kind: 'refused',
+          code: 'corrupt-batch',
+          retry: false,
+          reason: `frame of ${entry.batch.version} sent as ${entry.version}`,
+        };
+      }
+      if (entry.content !== null && contentSum(entry.batch) !== entry.content) {
+        return {
+          kind: 'refused',
+          code: 'unequal-content',
+          retry: false,
+          reason: `batch ${entry.version} is not what its ledger says`,
+        };
+      }
+      const earlier = keysOfGroup.get(entry.id) ?? [];
+      const keys = earlier.length === 0 ? entry.keys : [...earlier, ...entry.keys];
+      if (replica.stored.unknownSeries(entry.batch, keys).length > 0) return { kind: 'need-keys' };
+      if (entry.keys.length > 0) keysOfGroup.set(entry.id, [...keys]);
+      return null;
+    } catch (error) {
+      return refusalOf(error);
+    }
+  }
+
+  private startSync(entries: Entry[], position: LogPosition | null): void {
+    this.syncing = true;
+    this.beingSynced = this.unsynced;
+    this.unsynced = [];
+    const waiting = this.whenSynced.splice(0);
+    this.storage.sync((error) => {
+      this.syncing = false;
+      this.lastSyncMs = this.around.nowMs;
+      if (error !== null) {
+        this.around.count('log_sync_failures');
+        this.unsynced = [...this.beingSynced, ...this.unsynced];
+        this.beingSynced = [];
+        for (const entry of entries) this.finish(entry, refusalOf(error));
+        this.whenSynced.unshift(...waiting);
+        return;
+      }
+      this.around.count('log_syncs');
+      const applied = this.beingSynced;
+      this.beingSynced = [];
+      for (const entry of applied) this.finish(entry, { kind: 'stored' });
+      for (const entry of entries) if (this.apply(entry, position!)) this.finish(entry, { kind: 'stored' });
+      for (const then of waiting) then();
+      this.pump();
+    });
+  }
+
+  /** False when the replica has changed under the batch and it was answered otherwise. */
+  private apply(entry: Entry, position: LogPosition): boolean {
+    const replica = this.replicas.get(entry.id);
+    if (replica === null) {
+      this.finish(entry, { kind: 'refused', code: 'absent', retry: true, reason: 'the shard is gone from this node' });
+      return false;
+    }
+    if (replica.ledger.replica === 'filling') {
+      this.finish(entry, { kind: 'filling' });
+      return false;
+    }
+    if (!replica.ledger.has(entry.version)) {
+      replica.stored.apply(entry.batch!, entry.keys, position);
+      replica.ledger.add(entry.version, entry.content ?? contentSum(entry.batch!), rowsOf(entry.batch!));
+    }
+    if (entry.durability !== 'fsync') for (const done of entry.waiters) done({ kind: 'applied' });
+    return true;
+  }
+
+  private isUnsynced(entry: Entry): boolean {
+    const same = (other: Entry) => other.id === entry.id && other.version === entry.version;
+    return this.unsynced.some(same) || this.beingSynced.some(same);
+  }
+
+  private finish(entry: Entry, result: CommitResult): void {
+    if (this.byVersion.delete(entry.id + entry.version)) this.bytes -= entry.frame.byteLength;
+    for (const done of entry.waiters) done(result);
+  }
+}
+
+/** Typed errors of storage and codec carry `code` and `retry`; anything else is our own fault and goes on upwards. */
+function refusalOf(error: unknown): CommitResult {
+  if (error instanceof Error && 'code' in error && typeof error.code === 'string') {
+    const retry = 'retry' in error ? error.retry === true : true;
+    const final = error.code === 'corrupt-batch';
+    return { kind: 'refused', code: error.code, retry: retry || !final, reason: error.message };
+  }
+  throw error;
+}

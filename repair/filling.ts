@@ -1,0 +1,308 @@
+/**
+ * Filling: a replica that cannot be brought level batch by batch is replaced by a copy of a full owner's.
+ *
+ * Stages of the one that is filled: `owing` (rule 31: what it holds above its floor goes into the outbox, and stays named
+ * as open until it is durable there) -> `saving` (the state `filling` is made durable) -> `asking` -> `copying` -> full.
+ * A crash while owing leaves a full replica with its old floor, which is fenced again at the next comparison; later, a
+ * filling one that starts at `asking`. The local content is replaced only when the copy is whole. A source that dies,
+ * restarts or says no costs a new start from another one.
+ *
+ * The source keeps a snapshot per copy and answers any page of it, any number of times, until it is idle too long.
+ */
+import { encodeKeys } from '../shards/batch-codec.ts';
+import { type ShardId, type ShardKey, shardId, shardKeyFromJson, shardKeyToJson } from '../shards/shard-key.ts';
+import type { NodeNumber, Version } from '../shards/version.ts';
+import type { Outbox } from './outbox.ts';
+import type { OutboxSender } from './outbox-sender.ts';
+import type { FillDescription } from './records.ts';
+import type { MessageOf, PullStatus, Received } from './replica-messages.ts';
+import { claimOf, type Replica, type ReplicaTable } from './replica-table.ts';
+import type { Requests } from './requests.ts';
+import type { FillSource, FillTarget, Storage } from './storage.ts';
+import type { Surroundings } from './surroundings.ts';
+
+interface Job {
+  readonly id: ShardId;
+  readonly key: ShardKey;
+  stage: 'owing' | 'saving' | 'asking' | 'copying';
+  /** Versions still to be put into the outbox, ascending. */
+  owed: Version[];
+  putting: number;
+  source: NodeNumber | null;
+  readonly avoid: Set<NodeNumber>;
+  target: FillTarget | null;
+  waiting: boolean;
+  retryAtMs: number;
+  bytesDone: number;
+  bytesTotal: number | null;
+  readonly startedMs: number;
+  restarts: number;
+}
+
+interface Given {
+  readonly id: ShardId;
+  readonly to: NodeNumber;
+  readonly source: FillSource;
+  usedMs: number;
+}
+
+/** Batches rebuilt for the outbox at a time. */
+const OWED_PER_STEP = 64;
+
+export class Filling {
+  private readonly jobs = new Map<ShardId, Job>();
+  private readonly given = new Map<number, Given>();
+  private readonly o: {
+    storage: Storage;
+    replicas: ReplicaTable;
+    requests: Requests;
+    outbox: Outbox;
+    sender: OutboxSender;
+    around: Surroundings;
+  };
+
+  constructor(options: Filling['o']) {
+    this.o = options;
+  }
+
+  /** Idempotent. From here on the replica refuses mail and takes part in no proof. */
+  demote(replica: Replica, reason: string): void {
+    const { ledger } = replica;
+    if (ledger.replica === 'filling') return;
+    ledger.replica = 'filling';
+    replica.notes.heldBackBy = `this replica is being filled: ${reason}`;
+    this.o.around.count('replicas_fenced');
+    this.o.around.heldChanged();
+    this.startJob(replica, 'owing').owed = ledger.versions();
+  }
+
+  describe(id: ShardId): FillDescription | null {
+    const job = this.jobs.get(id);
+    if (job === undefined) return null;
+    const { source, bytesDone, bytesTotal, startedMs, restarts } = job;
+    return { source, bytesDone, bytesTotal, startedMs, restarts };
+  }
+
+  addOpen(add: (id: ShardId, version: Version, acknowledgedBy: readonly NodeNumber[]) => void): void {
+    for (const job of this.jobs.values()) {
+      if (job.owed.length === 0) continue;
+      add(job.id, job.owed[0]!, []);
+    }
+  }
+
+  tick(): void {
+    const { replicas, around } = this.o;
+    for (const id of replicas.ids()) {
+      if (this.jobs.has(id)) continue;
+      const replica = replicas.get(id)!;
+      if (replica.ledger.replica === 'filling') this.startJob(replica, 'asking');
+    }
+    for (const job of this.jobs.values()) this.step(job);
+    for (const [number, given] of this.given) {
+      if (around.nowMs - given.usedMs < around.limits.snapshotIdleMs) continue;
+      given.source.close();
+      this.given.delete(number);
+    }
+  }
+
+  private startJob(replica: Replica, stage: Job['stage']): Job {
+    const job: Job = {
+      id: replica.id,
+      key: replica.key,
+      stage,
+      owed: [],
+      putting: 0,
+      source: null,
+      avoid: new Set(),
+      target: null,
+      waiting: false,
+      retryAtMs: 0,
+      bytesDone: 0,
+      bytesTotal: null,
+      startedMs: this.o.around.nowMs,
+      restarts: 0,
+    };
+    this.jobs.set(replica.id, job);
+    return job;
+  }
+
+  private step(job: Job): void {
+    const replica = this.o.replicas.get(job.id);
+    if (replica === null) {
+      job.target?.abort();
+      this.jobs.delete(job.id);
+      return;
+    }
+    if (job.waiting || this.o.around.nowMs < job.retryAtMs) return;
+    if (job.stage === 'owing') this.owe(job, replica);
+    if (job.stage === 'saving') {
+      replica.stored.flush();
+      job.stage = 'asking';
+    }
+    if (job.stage === 'asking') this.askSource(job, replica);
+  }
+
+  private owe(job: Job, replica: Replica): void {
+    const { outbox, sender, around } = this.o;
+    if (job.owed.length === 0) {
+      job.stage = 'saving';
+      return;
+    }
+    const page = job.owed.slice(0, OWED_PER_STEP);
+    const rebuilt = replica.stored.rebuild(new Set(page));
+    const owners = (key: ShardKey) => around.owners(key);
+    job.waiting = true;
+    job.putting = 1;
+    const done = () => {
+      if (--job.putting > 0) return;
+      job.waiting = false;
+      job.owed = job.owed.slice(page.length);
+    };
+    for (const { version, frame, keys } of rebuilt) {
+      job.putting++;
+      if (outbox.put(job.key, version, frame, encodeKeys(keys), [], owners, done)) {
+        sender.route(outbox.entries.get(job.id + version)!);
+        continue;
+      }
+      // No room: what has been put is kept, the page is tried again when the outbox has drained.
+      around.count('fill_waits_for_outbox');
+      job.waiting = false;
+      job.putting = Number.POSITIVE_INFINITY;
+      job.retryAtMs = around.nowMs + around.limits.backoffMsMax;
+      return;
+    }
+    around.count('fill_batches_owed', rebuilt.length);
+    done();
+  }
+
+  private askSource(job: Job, replica: Replica): void {
+    const { around, requests, storage } = this.o;
+    const heldBy = around.snapshot?.heldBy ?? {};
+    const sources = Object.keys(heldBy).filter(
+      (member) =>
+        member !== around.self &&
+        around.isLive(member) &&
+        heldBy[member]!.some((held) => held.id === job.id && held.state === 'full'),
+    );
+    const fresh = sources.filter((member) => !job.avoid.has(member));
+    if (fresh.length === 0) job.avoid.clear();
+    const choice = fresh.length > 0 ? fresh : sources;
+    if (choice.length === 0) return;
+    const source = choice[Math.floor(around.random() * choice.length)]!;
+    job.source = source;
+    job.waiting = true;
+    const question = { t: 'fill-open' as const, key: shardKeyToJson(job.key), ...claimOf(replica.ledger) };
+    requests.ask(source, job.key.number, question, (answer) => {
+      job.waiting = false;
+      const message = answer?.message as MessageOf<'fill-answer'> | undefined;
+      if (message?.status !== 'ok') return this.restart(job, message?.status ?? 'no answer');
+      job.stage = 'copying';
+      job.bytesTotal = message.bytesTotal;
+      job.bytesDone = 0;
+      job.target = storage.beginFill(job.key);
+      this.accept(job, answer!);
+    });
+  }
+
+  private askPage(job: Job, snapshot: number, index: number): void {
+    const question = { t: 'fill-page' as const, key: shardKeyToJson(job.key), snapshot, index };
+    job.waiting = true;
+    this.o.requests.ask(job.source!, job.key.number, question, (answer) => {
+      job.waiting = false;
+      const message = answer?.message as MessageOf<'fill-answer'> | undefined;
+      if (message?.status !== 'ok' || message.index !== index) return this.restart(job, message?.status ?? 'no answer');
+      this.accept(job, answer!);
+    });
+  }
+
+  private accept(job: Job, answer: Received): void {
+    const message = answer.message as MessageOf<'fill-answer'>;
+    const page = answer.attachments[0];
+    try {
+      if (page !== undefined && page.byteLength > 0) job.target!.accept(page);
+      job.bytesDone += page?.byteLength ?? 0;
+      if (!message.last) return this.askPage(job, message.snapshot, message.index + 1);
+      job.target!.finish();
+      job.target = null;
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error)) throw error;
+      return this.restart(job, error.message);
+    }
+    const replica = this.o.replicas.get(job.id)!;
+    replica.ledger.replica = 'full';
+    replica.ledger.damage = null;
+    replica.stored.flush();
+    replica.notes.heldBackBy = null;
+    replica.notes.damage = null;
+    this.jobs.delete(job.id);
+    this.o.around.count('replicas_filled');
+    this.o.around.count('fill_bytes', job.bytesDone);
+    this.o.around.heldChanged();
+  }
+
+  private restart(job: Job, reason: string): void {
+    const { around } = this.o;
+    job.target?.abort();
+    job.target = null;
+    if (job.source !== null) job.avoid.add(job.source);
+    job.source = null;
+    job.stage = 'asking';
+    job.restarts++;
+    job.bytesTotal = null;
+    job.retryAtMs = around.nowMs + (reason === 'busy' ? around.limits.requestTimeoutMs : around.limits.backoffMsMin);
+    around.count('fill_restarts');
+  }
+
+  /** Source side. */
+  open(from: NodeNumber, m: MessageOf<'fill-open'>): void {
+    const { replicas, around } = this.o;
+    const id = shardId(shardKeyFromJson(m.key));
+    const replica = replicas.get(id);
+    for (const [number, given] of this.given) {
+      if (given.to !== from || given.id !== id) continue;
+      given.source.close();
+      this.given.delete(number);
+    }
+    let status: PullStatus = 'ok';
+    if (replica === null) status = 'absent';
+    else if (replica.ledger.replica !== 'full') status = replica.ledger.replica;
+    // A copy of something with a lower floor would take back what has been proven.
+    else if (replica.ledger.floor < m.floor) status = 'floor';
+    else if (this.given.size >= around.limits.snapshotsMax) status = 'busy';
+    if (status !== 'ok') return this.answerPage(from, m.request, id, shardKeyFromJson(m.key).number, status, 0, 0);
+    replica!.stored.flush();
+    const number = 1 + Math.floor(around.random() * 2 ** 48);
+    this.given.set(number, {
+      id,
+      to: from,
+      source: replica!.stored.snapshot(around.limits.fillPageBytes),
+      usedMs: around.nowMs,
+    });
+    this.answerPage(from, m.request, id, replica!.key.number, 'ok', number, 0);
+  }
+
+  page(from: NodeNumber, m: MessageOf<'fill-page'>): void {
+    const key = shardKeyFromJson(m.key);
+    const given = this.given.get(m.snapshot);
+    const status = given === undefined || given.to !== from ? 'gone' : 'ok';
+    this.answerPage(from, m.request, shardId(key), key.number, status, m.snapshot, m.index);
+  }
+
+  private answerPage(
+    to: NodeNumber,
+    request: number,
+    shard: ShardId,
+    number: number,
+    status: PullStatus,
+    snapshot: number,
+    index: number,
+  ): void {
+    const given = status === 'ok' ? this.given.get(snapshot)! : null;
+    const page = given?.source.page(index) ?? null;
+    if (given !== null) given.usedMs = this.o.around.nowMs;
+    const last = page === null;
+    const bytesTotal = given?.source.bytesTotal ?? 0;
+    const answer = { t: 'fill-answer' as const, request, shard, status, snapshot, index, bytesTotal, last };
+    this.o.around.send(to, number, answer, page === null ? [] : [page]);
+  }
+}

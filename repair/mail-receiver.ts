@@ -1,0 +1,139 @@
+/**
+ * Mail from other members: judged (rules 6 to 8), committed, answered. Answers to one sender that fall into one turn
+ * travel in one message.
+ */
+import { BatchError, decodeKeys, peekBatch } from '../shards/batch-codec.ts';
+import { type ShardKey, shardId, shardKeyFromJson } from '../shards/shard-key.ts';
+import { type NodeNumber, stampMs, type Version } from '../shards/version.ts';
+import type { ClusterSnapshot, DatabaseDefinition } from './cluster.ts';
+import type { CommitQueue, CommitResult } from './commit.ts';
+import type { MailAnswer, MessageOf } from './replica-messages.ts';
+import type { ReplicaTable } from './replica-table.ts';
+import type { Surroundings } from './surroundings.ts';
+
+export interface Refusal {
+  readonly code: 'drift' | 'unknown-database' | 'dropped' | 'expired';
+  readonly retry: boolean;
+  readonly reason: string;
+}
+
+export class MailReceiver {
+  private readonly answers = new Map<NodeNumber, Map<number, MailAnswer[]>>();
+  private readonly commit: CommitQueue;
+  private readonly replicas: ReplicaTable;
+  private readonly around: Surroundings;
+
+  constructor(commit: CommitQueue, replicas: ReplicaTable, around: Surroundings) {
+    this.commit = commit;
+    this.replicas = replicas;
+    this.around = around;
+  }
+
+  receive(from: NodeNumber, message: MessageOf<'mail'>, attachments: readonly Uint8Array[]): void {
+    const key = shardKeyFromJson(message.key);
+    const id = shardId(key);
+    const { version } = message;
+    const answer = (result: CommitResult | { kind: 'not-mine' }) => this.answer(from, key.number, id, version, result);
+    const [frame, keyBytes] = attachments;
+    if (frame === undefined || keyBytes === undefined) return this.around.count('messages_malformed');
+    const refusal = judgeFrame(
+      this.around.snapshot,
+      key,
+      version,
+      this.around.nowMs,
+      this.around.limits.clockDriftMsMax,
+    );
+    if (refusal !== null) {
+      this.around.count(`mail_refused_${refusal.code}`);
+      return answer({ kind: 'refused', ...refusal });
+    }
+    const owner = this.around.owners(key).includes(this.around.self);
+    if (!owner && this.replicas.get(id) === null) return answer({ kind: 'not-mine' });
+    try {
+      const peeked = peekBatch(frame);
+      if (peeked.version !== version || shardId(peeked.shard) !== id)
+        throw new BatchError('corrupt-batch', 'envelope differs');
+      const keys = decodeKeys(keyBytes);
+      const durability = databaseOf(this.around.snapshot!, key)!.durability;
+      this.commit.offer({ id, key, version, frame, keys, durability, content: null, done: answer });
+    } catch (error) {
+      if (!(error instanceof BatchError)) throw error;
+      this.around.count('mail_refused_corrupt');
+      answer({ kind: 'refused', code: error.code, retry: error.retry, reason: error.message });
+    }
+  }
+
+  /** At the end of every turn. */
+  flush(): void {
+    if (this.answers.size === 0) return;
+    const view = this.around.snapshot?.viewHash ?? '';
+    for (const [to, byNumber] of this.answers) {
+      for (const [number, answers] of byNumber) this.around.send(to, number, { t: 'mail-answers', answers, view });
+    }
+    this.answers.clear();
+  }
+
+  private answer(
+    to: NodeNumber,
+    number: number,
+    id: string,
+    version: Version,
+    result: CommitResult | { kind: 'not-mine' },
+  ): void {
+    let byNumber = this.answers.get(to);
+    if (byNumber === undefined) this.answers.set(to, (byNumber = new Map()));
+    let answers = byNumber.get(number);
+    if (answers === undefined) byNumber.set(number, (answers = []));
+    if (result.kind === 'refused')
+      answers.push([id, version, 'refused', result.code, result.retry, result.reason.slice(0, 400)]);
+    else answers.push([id, version, result.kind, '', true, '']);
+  }
+}
+
+/**
+ * Rule 6: why a member's frame is not taken, or null. `retry`: for now only. An unknown name or generation means *not
+ * yet* (rule 24): the sender keeps the frame until the metadata has come here.
+ */
+export function judgeFrame(
+  snapshot: ClusterSnapshot | null,
+  key: ShardKey,
+  version: Version,
+  nowMs: number,
+  driftMsMax: number,
+): Refusal | null {
+  const aheadMs = stampMs(version) - nowMs;
+  if (aheadMs > driftMsMax) {
+    return {
+      code: 'drift',
+      retry: true,
+      reason: `version is ${aheadMs} ms ahead of this node, more than ${driftMsMax} ms`,
+    };
+  }
+  const dropped = snapshot?.droppedThrough ?? {};
+  const policyName = `${key.database}\0${key.retentionPolicy}`;
+  if ((dropped[key.database] ?? 0) >= key.databaseGeneration && key.database in dropped) {
+    return { code: 'dropped', retry: false, reason: `database ${key.database} has been dropped` };
+  }
+  if ((dropped[policyName] ?? 0) >= key.retentionPolicyGeneration && policyName in dropped) {
+    return { code: 'dropped', retry: false, reason: `retention policy ${key.retentionPolicy} has been dropped` };
+  }
+  const database = snapshot === null ? undefined : databaseOf(snapshot, key);
+  const policy = database?.retentionPolicies.find(
+    (p) => p.name === key.retentionPolicy && p.generation === key.retentionPolicyGeneration,
+  );
+  if (policy === undefined) {
+    return {
+      code: 'unknown-database',
+      retry: true,
+      reason: `${key.database}.${key.retentionPolicy} is not known here yet`,
+    };
+  }
+  if (policy.durationNs > 0n && key.endNs <= BigInt(nowMs) * 1_000_000n - policy.durationNs) {
+    return { code: 'expired', retry: false, reason: 'the shard is beyond its retention' };
+  }
+  return null;
+}
+
+export function databaseOf(snapshot: ClusterSnapshot, key: ShardKey): DatabaseDefinition | undefined {
+  return snapshot.databases.find((d) => d.name === key.database && d.generation === key.databaseGeneration);
+}

@@ -1,0 +1,301 @@
+/**
+ * Direct mail: a coordinator's writes on their way to the owners, and the answers to their clients.
+ *
+ * A write is *open* from `submit` until every owner has it synced or it is durably in the outbox; until then, and in the
+ * outbox as well, it is named in this member's statements together with the full owners that acknowledged it (rule 9).
+ * Only a full owner's synced acknowledgement counts (rule 8); with `durability: interval | none` the client is answered
+ * when it is applied, closing still waits for the sync. The outbox counts as one for `any`, and for `one` at a
+ * coordinator that owns nothing while no owner can be reached.
+ */
+import type { SeriesKeyRecord } from '../shards/batch.ts';
+import { encodeKeys } from '../shards/batch-codec.ts';
+import { type ShardId, type ShardKey, shardId, shardKeyToJson } from '../shards/shard-key.ts';
+import type { NodeNumber, Version } from '../shards/version.ts';
+import type { Statement } from './cluster.ts';
+import type { CommitQueue, CommitResult } from './commit.ts';
+import type { Outbox } from './outbox.ts';
+import type { OutboxSender } from './outbox-sender.ts';
+import type { MailAnswer } from './replica-messages.ts';
+import type { Surroundings } from './surroundings.ts';
+
+export type WriteOutcome =
+  | { readonly ok: true }
+  | { readonly ok: false; readonly code: string; readonly message: string; readonly status: number };
+
+export interface SubmittedWrite {
+  readonly request: number;
+  readonly shard: ShardKey;
+  readonly version: Version;
+  readonly frame: Uint8Array;
+  /** Keys that the local worker and the owners may lack. */
+  readonly keys: readonly SeriesKeyRecord[];
+  /** Every key of the batch: sent when an owner asks for keys, and kept with the batch in the outbox. */
+  readonly allKeys: () => readonly SeriesKeyRecord[];
+  readonly consistency: 'any' | 'one' | 'quorum' | 'all';
+  readonly durability: 'fsync' | 'interval' | 'none';
+  readonly timeoutMs: number;
+}
+
+interface Pending {
+  readonly write: SubmittedWrite;
+  readonly name: string;
+  readonly id: ShardId;
+  readonly owners: readonly NodeNumber[];
+  /** Synced at full owners. */
+  readonly acks: Set<NodeNumber>;
+  /** Applied at full owners: counts for clients of databases that do not wait for the sync. */
+  readonly applied: Set<NodeNumber>;
+  /** Owners that said no, or that could not be asked. */
+  readonly failed: Map<NodeNumber, { code: string; reason: string }>;
+  readonly startedMs: number;
+  answered: boolean;
+  outbox: 'no' | 'writing' | 'durable' | 'full';
+}
+
+export class Mail {
+  private readonly pending = new Map<string, Pending>();
+  private bytes = 0;
+  private readonly commit: CommitQueue;
+  private readonly outbox: Outbox;
+  private readonly sender: OutboxSender;
+  private readonly around: Surroundings;
+  private readonly written: (request: number, outcome: WriteOutcome) => void;
+
+  constructor(o: {
+    commit: CommitQueue;
+    outbox: Outbox;
+    sender: OutboxSender;
+    around: Surroundings;
+    written: Mail['written'];
+  }) {
+    this.commit = o.commit;
+    this.outbox = o.outbox;
+    this.sender = o.sender;
+    this.around = o.around;
+    this.written = o.written;
+  }
+
+  submit(write: SubmittedWrite): void {
+    const owners = this.around.owners(write.shard);
+    const { limits, nowMs } = this.around;
+    if (owners.length === 0) {
+      return this.written(
+        write.request,
+        failure('no-owners', 'this node does not know the cluster yet; safe to retry'),
+      );
+    }
+    if (this.bytes + write.frame.byteLength > limits.pendingBytesMax) {
+      this.around.count('writes_refused_overloaded');
+      return this.written(
+        write.request,
+        failure('overloaded', 'too many writes wait for their replicas; safe to retry'),
+      );
+    }
+    const id = shardId(write.shard);
+    const pending: Pending = {
+      write,
+      name: id + write.version,
+      id,
+      owners,
+      acks: new Set(),
+      applied: new Set(),
+      failed: new Map(),
+      startedMs: nowMs,
+      answered: false,
+      outbox: 'no',
+    };
+    this.pending.set(pending.name, pending);
+    this.bytes += write.frame.byteLength;
+    for (const owner of owners) {
+      if (owner === this.around.self) this.commitHere(pending, write.keys);
+      else if (this.around.isLive(owner)) this.mail(pending, owner, write.keys);
+      else pending.failed.set(owner, { code: 'not-live', reason: 'the replica is not live' });
+    }
+    this.judge(pending);
+  }
+
+  answers(from: NodeNumber, answers: readonly MailAnswer[]): void {
+    for (const answer of answers) {
+      const [id, version, status, code, , reason] = answer;
+      const pending = this.pending.get(id + version);
+      if (pending !== undefined && pending.owners.includes(from)) {
+        if (status === 'need-keys') this.mail(pending, from, pending.write.allKeys());
+        else this.result(pending, from, status === 'not-mine' ? 'refused' : status, code || status, reason);
+      }
+      if (this.outbox.entries.has(id + version)) this.sender.answered(from, id + version, answer);
+    }
+  }
+
+  tick(): void {
+    for (const pending of this.pending.values()) {
+      const age = this.around.nowMs - pending.startedMs;
+      if (age >= this.around.limits.mailTimeoutMs) {
+        for (const owner of pending.owners) {
+          if (pending.acks.has(owner) || pending.failed.has(owner)) continue;
+          pending.failed.set(owner, { code: 'no-answer', reason: 'the replica did not answer in time' });
+        }
+      }
+      this.judge(pending);
+      if (!pending.answered && age >= pending.write.timeoutMs) {
+        const counted = this.counted(pending).size;
+        const text = `write not acknowledged: ${counted} of ${this.needed(pending)} replicas; safe to retry`;
+        this.around.count('writes_timed_out');
+        this.answer(pending, failure('not-acknowledged', text));
+        this.judge(pending);
+      }
+    }
+  }
+
+  /** Of this worker: batches that wait for owners, and everything in the outbox. */
+  addOpen(add: (id: ShardId, version: Version, acknowledgedBy: Iterable<NodeNumber>) => void): void {
+    for (const pending of this.pending.values()) add(pending.id, pending.write.version, pending.acks);
+    for (const entry of this.outbox.entries.values()) add(entry.id, entry.version, entry.acks);
+  }
+
+  get waiting(): number {
+    return this.pending.size;
+  }
+
+  private mail(pending: Pending, owner: NodeNumber, keys: readonly SeriesKeyRecord[]): void {
+    const { shard, version, frame } = pending.write;
+    const message = { t: 'mail' as const, key: shardKeyToJson(shard), version };
+    this.around.send(owner, shard.number, message, [frame, encodeKeys(keys)]);
+  }
+
+  private commitHere(pending: Pending, keys: readonly SeriesKeyRecord[]): void {
+    const { shard, version, frame, durability, allKeys } = pending.write;
+    const { self } = this.around;
+    const done = (result: CommitResult): void => {
+      if (result.kind === 'need-keys') {
+        const all = allKeys();
+        if (keys !== all && keys.length < all.length) return this.commitHere(pending, all);
+        return this.result(pending, self, 'refused', 'unknown-series', 'a key of the batch is missing');
+      }
+      const [code, reason] = result.kind === 'refused' ? [result.code, result.reason] : [result.kind, result.kind];
+      this.result(pending, self, result.kind, code, reason);
+    };
+    this.commit.offer({ id: pending.id, key: shard, version, frame, keys, durability, content: null, done });
+    this.commit.pump();
+  }
+
+  private result(
+    pending: Pending,
+    owner: NodeNumber,
+    kind: 'stored' | 'applied' | 'filling' | 'refused',
+    code: string,
+    reason: string,
+  ): void {
+    if (kind === 'stored') {
+      pending.acks.add(owner);
+      pending.failed.delete(owner);
+      this.outbox.acknowledge(pending.name, owner);
+      const entry = this.outbox.entries.get(pending.name);
+      if (entry !== undefined) this.sender.route(entry);
+    } else if (kind === 'applied') pending.applied.add(owner);
+    else if (!pending.acks.has(owner)) pending.failed.set(owner, { code, reason });
+    this.judge(pending);
+  }
+
+  private counted(pending: Pending): ReadonlySet<NodeNumber> {
+    return pending.write.durability === 'fsync' ? pending.acks : new Set([...pending.acks, ...pending.applied]);
+  }
+
+  private needed(pending: Pending): number {
+    const { consistency } = pending.write;
+    if (consistency === 'all') return pending.owners.length;
+    return consistency === 'quorum' ? Math.floor(pending.owners.length / 2) + 1 : 1;
+  }
+
+  /** Whether the outbox counts as the one that is needed. */
+  private outboxCounts(pending: Pending): boolean {
+    const { consistency } = pending.write;
+    if (consistency === 'any') return true;
+    return (
+      consistency === 'one' &&
+      !pending.owners.includes(this.around.self) &&
+      pending.failed.size === pending.owners.length
+    );
+  }
+
+  private judge(pending: Pending): void {
+    if (this.pending.get(pending.name) !== pending) return;
+    if (!pending.answered && this.counted(pending).size >= this.needed(pending)) this.answer(pending, { ok: true });
+    if (pending.acks.size === pending.owners.length) return this.forget(pending);
+    const settled = pending.acks.size + pending.failed.size;
+    if (pending.outbox === 'no' && pending.failed.size > 0) {
+      const nobody = pending.failed.size === pending.owners.length;
+      const hopeless = nobody && !this.outboxCounts(pending) && [...pending.failed.keys()].includes(this.around.self);
+      if (hopeless && pending.owners.length === 1) {
+        // The only owner is this node and it cannot take the write: the client is told, and nothing is kept.
+        const { code, reason } = pending.failed.get(this.around.self)!;
+        this.answer(pending, failure(code, `write not acknowledged: ${reason}; safe to retry`));
+        return this.forget(pending);
+      }
+      if (settled === pending.owners.length) this.toOutbox(pending);
+    }
+    if (pending.outbox === 'durable' && !pending.answered && this.outboxCounts(pending))
+      this.answer(pending, { ok: true });
+    if (pending.outbox === 'durable' && pending.answered) this.forget(pending);
+    if (pending.outbox === 'full') {
+      if (!pending.answered && settled === pending.owners.length && this.counted(pending).size < this.needed(pending)) {
+        this.answer(pending, failure('outbox-full', 'the outbox is full and too few replicas answer; safe to retry'));
+      }
+      if (pending.answered) this.forget(pending);
+    }
+  }
+
+  private toOutbox(pending: Pending): void {
+    const { shard, version, frame, allKeys } = pending.write;
+    pending.outbox = 'writing';
+    const done = () => {
+      pending.outbox = 'durable';
+      this.judge(pending);
+    };
+    const owners = (key: ShardKey) => this.around.owners(key);
+    if (this.outbox.put(shard, version, frame, encodeKeys(allKeys()), pending.acks, owners, done)) {
+      this.around.count('outbox_entries_taken');
+      this.sender.route(this.outbox.entries.get(pending.name)!);
+      return;
+    }
+    this.around.count('outbox_full');
+    pending.outbox = 'full';
+    if (pending.acks.size > 0)
+      this.outbox.owe(
+        pending.id,
+        version,
+        pending.owners.filter((o) => !pending.acks.has(o)),
+      );
+  }
+
+  private answer(pending: Pending, outcome: WriteOutcome): void {
+    pending.answered = true;
+    this.around.count(outcome.ok ? 'writes_acknowledged' : 'writes_failed');
+    this.written(pending.write.request, outcome);
+  }
+
+  private forget(pending: Pending): void {
+    this.pending.delete(pending.name);
+    this.bytes -= pending.write.frame.byteLength;
+  }
+}
+
+/** The oldest version for each shard and set of full owners that acknowledged it. */
+export class OpenList {
+  private readonly oldest = new Map<string, { shard: ShardId; oldest: Version; acknowledgedBy: NodeNumber[] }>();
+
+  add(shard: ShardId, version: Version, acknowledgedBy: Iterable<NodeNumber>): void {
+    const members = [...acknowledgedBy].sort();
+    const name = `${shard}:${members.join(',')}`;
+    const known = this.oldest.get(name);
+    if (known === undefined || version < known.oldest)
+      this.oldest.set(name, { shard, oldest: version, acknowledgedBy: members });
+  }
+
+  list(): Statement['open'] {
+    return [...this.oldest.values()];
+  }
+}
+
+function failure(code: string, message: string): WriteOutcome {
+  return { ok: false, code, message, status: 503 };
+}

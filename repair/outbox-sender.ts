@@ -1,0 +1,179 @@
+/**
+ * Sends what the outbox holds to the owners that lack it: in order per peer, within a window and a rate, with
+ * exponential backoff while a peer is silent. A frame that is refused for now goes to the end of its peer's queue with
+ * a delay of its own, so that it holds up nothing behind it.
+ */
+
+import { shardKeyToJson } from '../shards/shard-key.ts';
+import type { NodeNumber } from '../shards/version.ts';
+import type { Outbox, OutboxEntry } from './outbox.ts';
+import type { OutboxStatus } from './records.ts';
+import type { MailAnswer } from './replica-messages.ts';
+import type { Surroundings } from './surroundings.ts';
+
+interface Peer {
+  readonly queue: Set<string>;
+  readonly inFlight: Map<string, number>;
+  readonly delayed: Map<string, { untilMs: number; tries: number }>;
+  flightBytes: number;
+  budgetBytes: number;
+  filledMs: number;
+  backoffMs: number;
+  retryAtMs: number;
+  lastError: string | null;
+}
+
+/** Entries looked at per peer and tick: a long queue of delayed ones must not take the worker's time. */
+const SCAN_MAX = 2_000;
+
+export class OutboxSender {
+  private readonly peers = new Map<NodeNumber, Peer>();
+  private readonly outbox: Outbox;
+  private readonly around: Surroundings;
+  private readonly deliverHere: (entry: OutboxEntry, frame: Uint8Array, keys: Uint8Array) => void;
+
+  constructor(outbox: Outbox, around: Surroundings, deliverHere: OutboxSender['deliverHere']) {
+    this.outbox = outbox;
+    this.around = around;
+    this.deliverHere = deliverHere;
+  }
+
+  /** The cluster has changed: every entry is routed anew. */
+  reroute(): void {
+    for (const peer of this.peers.values()) peer.queue.clear();
+    for (const entry of this.outbox.entries.values()) this.route(entry);
+    const members = new Set(this.around.snapshot?.members.filter((m) => m.state !== 'removed').map((m) => m.number));
+    this.outbox.settleLeft((member) => members.has(member));
+    for (const [number, peer] of this.peers)
+      if (!members.has(number) && peer.queue.size === 0) this.peers.delete(number);
+  }
+
+  route(entry: OutboxEntry): void {
+    const owners = this.around.owners(entry.key);
+    if (owners.length === 0) return;
+    const missing = owners.filter((owner) => !entry.acks.has(owner));
+    if (missing.length === 0) this.outbox.remove(entry.name);
+    else for (const owner of missing) this.peer(owner).queue.add(entry.name);
+  }
+
+  tick(): void {
+    for (const [number, peer] of this.peers) this.serve(number, peer);
+    this.outbox.retrySync();
+    this.outbox.step();
+  }
+
+  /** `stored`: a full owner has it synced. */
+  answered(from: NodeNumber, name: string, answer: MailAnswer): void {
+    const entry = this.outbox.entries.get(name);
+    const peer = this.peer(from);
+    const sent = peer.inFlight.delete(name);
+    if (entry === undefined) return;
+    if (sent) peer.flightBytes -= entry.bytes;
+    const [, , status, code, retry, reason] = answer;
+    if (status === 'applied') return;
+    peer.backoffMs = 0;
+    if (status === 'stored') {
+      peer.queue.delete(name);
+      peer.delayed.delete(name);
+      peer.lastError = null;
+      this.outbox.acknowledge(name, from);
+      this.route(entry);
+      return;
+    }
+    peer.lastError = status === 'refused' ? `${code}: ${reason}` : status;
+    if (status === 'refused' && !retry && code !== 'corrupt-batch') {
+      // Dropped database or expired: nobody wants it any more, and every owner will come to say so.
+      this.around.count('outbox_refused_for_good');
+      this.outbox.remove(name);
+      return;
+    }
+    const tries = (peer.delayed.get(name)?.tries ?? 0) + 1;
+    if (code === 'corrupt-batch' && tries >= this.around.limits.requestTriesMax) {
+      this.around.count('outbox_damaged');
+      this.outbox.remove(name);
+      return;
+    }
+    peer.delayed.set(name, { untilMs: this.around.nowMs + this.backoff(tries), tries });
+    if (peer.queue.delete(name)) peer.queue.add(name);
+  }
+
+  status(): OutboxStatus[] {
+    const all: OutboxStatus[] = [];
+    for (const [number, peer] of this.peers) {
+      let bytes = 0;
+      for (const name of peer.queue) bytes += this.outbox.entries.get(name)?.bytes ?? 0;
+      let debts = 0;
+      for (const debt of this.outbox.debts.values()) if (debt.to.includes(number)) debts++;
+      if (peer.queue.size + debts === 0) continue;
+      const retryInMs = Math.max(0, peer.retryAtMs - this.around.nowMs);
+      all.push({ peer: number, bytes, entries: peer.queue.size, debts, retryInMs, lastError: peer.lastError });
+    }
+    return all;
+  }
+
+  private serve(number: NodeNumber, peer: Peer): void {
+    const { nowMs, limits } = this.around;
+    for (const [name, sentMs] of peer.inFlight) {
+      if (nowMs - sentMs < limits.mailTimeoutMs) continue;
+      peer.inFlight.delete(name);
+      peer.flightBytes -= this.outbox.entries.get(name)?.bytes ?? 0;
+      if (nowMs < peer.retryAtMs) continue;
+      peer.backoffMs = Math.min(limits.backoffMsMax, Math.max(limits.backoffMsMin, peer.backoffMs * 2));
+      peer.retryAtMs = nowMs + peer.backoffMs;
+      peer.lastError = 'no answer';
+    }
+    if (peer.inFlight.size === 0) peer.flightBytes = 0;
+    const rate = limits.outboxBytesPerSecond;
+    peer.budgetBytes = Math.min(rate, peer.budgetBytes + ((nowMs - peer.filledMs) * rate) / 1000);
+    peer.filledMs = nowMs;
+    if (nowMs < peer.retryAtMs || !this.around.isLive(number)) return;
+    let looked = 0;
+    for (const name of peer.queue) {
+      if (looked++ >= SCAN_MAX || peer.flightBytes >= limits.outboxWindowBytes || peer.budgetBytes <= 0) return;
+      const entry = this.outbox.entries.get(name);
+      if (entry === undefined) {
+        peer.queue.delete(name);
+        peer.delayed.delete(name);
+        continue;
+      }
+      if (peer.inFlight.has(name) || !entry.durable || (peer.delayed.get(name)?.untilMs ?? 0) > nowMs) continue;
+      this.sendEntry(number, peer, entry);
+    }
+  }
+
+  private sendEntry(number: NodeNumber, peer: Peer, entry: OutboxEntry): void {
+    const parts = this.outbox.read(entry);
+    if (parts === null) {
+      this.around.count('outbox_damaged');
+      this.outbox.remove(entry.name);
+      return;
+    }
+    peer.inFlight.set(entry.name, this.around.nowMs);
+    peer.flightBytes += entry.bytes;
+    peer.budgetBytes -= entry.bytes;
+    this.around.count('outbox_sent');
+    if (number === this.around.self) this.deliverHere(entry, parts.frame, parts.keys);
+    else {
+      const message = { t: 'mail' as const, key: shardKeyToJson(entry.key), version: entry.version };
+      this.around.send(number, entry.key.number, message, [parts.frame, parts.keys]);
+    }
+  }
+
+  private backoff(tries: number): number {
+    const { backoffMsMin, backoffMsMax } = this.around.limits;
+    const full = Math.min(backoffMsMax, backoffMsMin * 2 ** Math.min(tries, 20));
+    return Math.floor(full * (0.5 + this.around.random() / 2));
+  }
+
+  private peer(number: NodeNumber): Peer {
+    let peer = this.peers.get(number);
+    if (peer === undefined) {
+      const budgetBytes = this.around.limits.outboxBytesPerSecond;
+      const filledMs = this.around.nowMs;
+      const idle = { flightBytes: 0, budgetBytes, filledMs, backoffMs: 0, retryAtMs: 0, lastError: null };
+      peer = { queue: new Set(), inFlight: new Map(), delayed: new Map(), ...idle };
+      this.peers.set(number, peer);
+    }
+    return peer;
+  }
+}

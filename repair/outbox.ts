@@ -1,0 +1,423 @@
+/**
+ * The outbox: batches that some owner has not acknowledged yet, on disk (hinted handoff).
+ *
+ * Truth: segment files `<n>.log` (decimal, growing) in the worker's outbox directory; only this class writes them.
+ * Layout of a record: u32 length of the payload · u32 CRC-32 of the payload, both big-endian · payload. Payload: u8 kind
+ * · u32 length of header · header (JSON) · rest. Kinds: 1 entry (header: shard key, version, lengths; rest: frame, all
+ * keys), 2 acknowledgement (shard, version, members), 3 done (shard, version), 4 debt (shard, version, destinations),
+ * 5 debt ended.
+ * Records 2 to 5 are hints that are not synced: losing one means that something is sent once more.
+ * A crash may leave a torn record at the end of the newest segment: it is cut off on opening (it was never reported as
+ * durable). A damaged record in the middle ends the reading of its segment and is counted: what followed it is lost
+ * here, and is still on every owner that acknowledged it.
+ *
+ * An entry is routed by its shard, not by a node (rule 8): it ends when every current owner has acknowledged it.
+ * Bounded by `outboxBytesMax`. When full, the oldest entries that a full owner has acknowledged become debts: only
+ * *that* something is owed is kept, and the ring carries the batch. An entry that nobody acknowledged is never given up;
+ * when there is no room for a new one, `put` says so and the write is refused.
+ */
+import { crc32 } from 'node:zlib';
+import { type AppendFile, type Files, joinPath } from '../shards/files.ts';
+import {
+  type ShardId,
+  type ShardKey,
+  type ShardKeyJson,
+  shardId,
+  shardKeyFromJson,
+  shardKeyToJson,
+} from '../shards/shard-key.ts';
+import type { NodeNumber, Stamp, Version } from '../shards/version.ts';
+
+export interface OutboxEntry {
+  readonly name: string;
+  readonly id: ShardId;
+  readonly key: ShardKey;
+  readonly version: Version;
+  readonly bytes: number;
+  /** Full owners that have it synced. */
+  readonly acks: Set<NodeNumber>;
+  readonly durable: boolean;
+}
+
+export interface OutboxDebt {
+  readonly id: ShardId;
+  readonly version: Version;
+  /** Owners that had not acknowledged. */
+  readonly to: readonly NodeNumber[];
+}
+
+interface Stored extends OutboxEntry {
+  segment: number;
+  offset: number;
+  length: number;
+  durable: boolean;
+}
+
+interface Segment {
+  readonly number: number;
+  readonly file: AppendFile;
+  live: number;
+  liveBytes: number;
+}
+
+const ENTRY = 1;
+const ACKS = 2;
+const DONE = 3;
+const DEBT = 4;
+const DEBT_END = 5;
+const RECORD_HEAD = 8;
+
+export class Outbox {
+  readonly entries = new Map<string, OutboxEntry>();
+  readonly debts = new Map<string, OutboxDebt>();
+  /** Damaged records met on opening. */
+  damaged = 0;
+  private readonly stored = this.entries as Map<string, Stored>;
+  private readonly segments = new Map<number, Segment>();
+  private current: Segment | null = null;
+  private waiting: { entry: Stored; done: () => void }[] = [];
+  private syncing = false;
+  private liveBytes = 0;
+  private readonly files: Files;
+  private readonly directory: string;
+  private readonly bytesMax: number;
+  private readonly segmentBytes: number;
+
+  constructor(files: Files, directory: string, bytesMax: number, segmentBytes: number) {
+    this.files = files;
+    this.directory = directory;
+    this.bytesMax = bytesMax;
+    this.segmentBytes = segmentBytes;
+    files.makeDirectory(directory);
+    for (const name of files.list(directory))
+      if (/^[0-9]+\.log$/.test(name)) this.openSegment(Number.parseInt(name, 10));
+  }
+
+  get bytes(): number {
+    return this.liveBytes;
+  }
+
+  /**
+   * Takes a batch in. `done` runs when it is durable. False: there is no room (or no disk), and nothing was kept.
+   */
+  put(
+    key: ShardKey,
+    version: Version,
+    frame: Uint8Array,
+    keys: Uint8Array,
+    acks: Iterable<NodeNumber>,
+    owners: (key: ShardKey) => readonly NodeNumber[],
+    done: () => void,
+  ): boolean {
+    const id = shardId(key);
+    const name = id + version;
+    const known = this.stored.get(name);
+    if (known !== undefined) {
+      for (const member of acks) known.acks.add(member);
+      if (known.durable) done();
+      else this.waiting.push({ entry: known, done });
+      return true;
+    }
+    const bytes = frame.byteLength + keys.byteLength;
+    if (!this.makeRoom(bytes, owners)) return false;
+    const entry: Stored = {
+      name,
+      id,
+      key,
+      version,
+      bytes,
+      acks: new Set(acks),
+      durable: false,
+      segment: 0,
+      offset: 0,
+      length: 0,
+    };
+    if (!this.write(entry, frame, keys)) return false;
+    this.stored.set(name, entry);
+    this.liveBytes += bytes;
+    if (entry.acks.size > 0) this.hint(ACKS, { s: id, v: version, m: [...entry.acks] });
+    this.waiting.push({ entry, done });
+    this.sync();
+    return true;
+  }
+
+  /** Frame and encoded keys of an entry; null when its record no longer reads as written. */
+  read(entry: OutboxEntry): { frame: Uint8Array; keys: Uint8Array } | null {
+    const { segment, offset, length } = entry as Stored;
+    const payload = this.segments.get(segment)?.file.read(offset, length);
+    const record = payload === undefined || payload.byteLength !== length ? null : parseRecord(payload);
+    if (record === null || record.kind !== ENTRY) return null;
+    const header = record.header as { f: number };
+    return { frame: record.rest.subarray(0, header.f), keys: record.rest.subarray(header.f) };
+  }
+
+  acknowledge(name: string, member: NodeNumber): void {
+    const entry = this.stored.get(name);
+    if (entry === undefined || entry.acks.has(member)) return;
+    entry.acks.add(member);
+    this.hint(ACKS, { s: entry.id, v: entry.version, m: [member] });
+  }
+
+  remove(name: string): void {
+    const entry = this.stored.get(name);
+    if (entry === undefined) return;
+    this.stored.delete(name);
+    this.liveBytes -= entry.bytes;
+    this.hint(DONE, { s: entry.id, v: entry.version });
+    this.release(entry);
+  }
+
+  /** Records that `to` are owed a batch that a full owner has acknowledged (rule 10). */
+  owe(id: ShardId, version: Version, to: readonly NodeNumber[]): void {
+    this.debts.set(id + version, { id, version, to });
+    this.hint(DEBT, { s: id, v: version, m: to });
+  }
+
+  /** A proof covers what is owed of this shard up to `through`. */
+  settle(id: ShardId, through: Stamp): void {
+    for (const [name, debt] of this.debts)
+      if (debt.id === id && debt.version.slice(0, 16) <= through) this.endDebt(name, debt);
+  }
+
+  /** Destinations that have left the ring are owed nothing. */
+  settleLeft(stays: (member: NodeNumber) => boolean): void {
+    for (const [name, debt] of this.debts) if (!debt.to.some(stays)) this.endDebt(name, debt);
+  }
+
+  close(): void {
+    for (const segment of this.segments.values()) segment.file.close();
+  }
+
+  /** Rewrites the oldest segment when little of it is still needed, so that one waiting batch does not pin many. */
+  step(): boolean {
+    for (const segment of this.segments.values()) {
+      if (segment === this.current || segment.liveBytes * 4 > segment.file.size) continue;
+      for (const entry of [...this.stored.values()]) {
+        if (entry.segment !== segment.number) continue;
+        const parts = this.read(entry);
+        if (parts === null) {
+          this.damaged++;
+          this.stored.delete(entry.name);
+          this.liveBytes -= entry.bytes;
+          this.release(entry);
+        } else this.move(entry, parts.frame, parts.keys);
+      }
+      return true;
+    }
+    return false;
+  }
+
+  private endDebt(name: string, debt: OutboxDebt): void {
+    this.debts.delete(name);
+    this.hint(DEBT_END, { s: debt.id, v: debt.version });
+  }
+
+  private makeRoom(bytes: number, owners: (key: ShardKey) => readonly NodeNumber[]): boolean {
+    if (this.liveBytes + bytes <= this.bytesMax) return true;
+    for (const entry of [...this.stored.values()]) {
+      if (entry.acks.size === 0) continue;
+      this.owe(
+        entry.id,
+        entry.version,
+        owners(entry.key).filter((owner) => !entry.acks.has(owner)),
+      );
+      this.remove(entry.name);
+      if (this.liveBytes + bytes <= this.bytesMax) return true;
+    }
+    return false;
+  }
+
+  private write(entry: Stored, frame: Uint8Array, keys: Uint8Array): boolean {
+    const header = { k: shardKeyToJson(entry.key), v: entry.version, f: frame.byteLength };
+    const parts = formRecord(ENTRY, header, [frame, keys]);
+    const place = this.append(parts);
+    if (place === null) return false;
+    const segment = this.current!;
+    entry.segment = segment.number;
+    entry.offset = place + RECORD_HEAD;
+    entry.length = parts.reduce((sum, part) => sum + part.byteLength, 0) - RECORD_HEAD;
+    segment.live++;
+    segment.liveBytes += entry.length;
+    return true;
+  }
+
+  private move(entry: Stored, frame: Uint8Array, keys: Uint8Array): void {
+    const old = { ...entry };
+    if (!this.write(entry, frame, keys)) return;
+    this.hint(ACKS, { s: entry.id, v: entry.version, m: [...entry.acks] });
+    // The old record goes only when the new one is durable.
+    this.waiting.push({ entry, done: () => this.release(old) });
+    this.sync();
+  }
+
+  private hint(kind: number, header: object): void {
+    this.append(formRecord(kind, header, []));
+  }
+
+  /** Offset of the record, or null when the disk took nothing. */
+  private append(parts: readonly Uint8Array[]): number | null {
+    try {
+      if (this.current === null || this.current.file.size >= this.segmentBytes) this.startSegment();
+    } catch {
+      return null;
+    }
+    const { file } = this.current!;
+    const offset = file.size;
+    try {
+      file.append(parts);
+      return offset;
+    } catch {
+      file.truncate(offset);
+      return null;
+    }
+  }
+
+  private startSegment(): void {
+    this.current?.file.syncNow();
+    const number = Math.max(0, ...this.segments.keys()) + 1;
+    const file = this.files.open(joinPath(this.directory, `${number}.log`));
+    this.files.syncDirectory(this.directory);
+    this.current = { number, file, live: 0, liveBytes: 0 };
+    this.segments.set(number, this.current);
+    this.dropEmpty();
+  }
+
+  private sync(): void {
+    if (this.syncing || this.waiting.length === 0 || this.current === null) return;
+    this.syncing = true;
+    const waiting = this.waiting;
+    this.waiting = [];
+    this.current.file.sync((error) => {
+      this.syncing = false;
+      if (error !== null) this.waiting.unshift(...waiting);
+      else
+        for (const { entry, done } of waiting) {
+          entry.durable = true;
+          done();
+        }
+      if (error === null) this.sync();
+    });
+  }
+
+  /** Called by the owner of the outbox now and then: a sync that failed is tried again. */
+  retrySync(): void {
+    this.sync();
+  }
+
+  private release(entry: { segment: number; length: number }): void {
+    const segment = this.segments.get(entry.segment);
+    if (segment === undefined) return;
+    segment.live--;
+    segment.liveBytes -= entry.length;
+    this.dropEmpty();
+  }
+
+  /**
+   * Old segments without live entries go, oldest first only: a `done` or `acknowledgement` may lie in any segment that
+   * is newer than its entry, so the order keeps a removed entry from coming back.
+   */
+  private dropEmpty(): void {
+    for (const number of [...this.segments.keys()].sort((a, b) => a - b)) {
+      const segment = this.segments.get(number)!;
+      if (segment === this.current || segment.live > 0) return;
+      for (const debt of this.debts.values()) this.hintDebt(debt);
+      segment.file.close();
+      this.segments.delete(number);
+      this.files.remove(segment.file.path);
+    }
+  }
+
+  private hintDebt(debt: OutboxDebt): void {
+    if (this.current !== null) this.hint(DEBT, { s: debt.id, v: debt.version, m: debt.to });
+  }
+
+  private openSegment(number: number): void {
+    const file = this.files.open(joinPath(this.directory, `${number}.log`));
+    const segment: Segment = { number, file, live: 0, liveBytes: 0 };
+    this.segments.set(number, segment);
+    this.current = segment;
+    const bytes = file.size > 0 ? file.read(0, file.size) : new Uint8Array(0);
+    const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    let at = 0;
+    while (at + RECORD_HEAD <= view.length) {
+      const length = view.readUInt32BE(at);
+      const payload = view.subarray(at + RECORD_HEAD, at + RECORD_HEAD + length);
+      if (payload.length < length || crc32(payload) !== view.readUInt32BE(at + 4)) break;
+      this.replay(segment, at + RECORD_HEAD, payload);
+      at += RECORD_HEAD + length;
+    }
+    if (at < view.length) {
+      this.damaged++;
+      file.truncate(at);
+    }
+  }
+
+  private replay(segment: Segment, offset: number, payload: Buffer): void {
+    const record = parseRecord(payload);
+    if (record === null) {
+      this.damaged++;
+      return;
+    }
+    if (record.kind === ENTRY) {
+      const header = record.header as { k: ShardKeyJson; v: Version };
+      const key = shardKeyFromJson(header.k);
+      const id = shardId(key);
+      const name = id + header.v;
+      const before = this.stored.get(name);
+      if (before !== undefined) {
+        this.liveBytes -= before.bytes;
+        const old = this.segments.get(before.segment)!;
+        old.live--;
+        old.liveBytes -= before.length;
+      }
+      const acks = before?.acks ?? new Set<NodeNumber>();
+      const bytes = record.rest.byteLength;
+      const place = { segment: segment.number, offset, length: payload.length };
+      this.stored.set(name, { name, id, key, version: header.v, bytes, acks, durable: true, ...place });
+      segment.live++;
+      segment.liveBytes += payload.length;
+      this.liveBytes += bytes;
+      return;
+    }
+    const { s, v, m } = record.header as { s: ShardId; v: Version; m?: NodeNumber[] };
+    const entry = this.stored.get(s + v);
+    if (record.kind === ACKS) for (const member of m ?? []) entry?.acks.add(member);
+    else if (record.kind === DEBT) this.debts.set(s + v, { id: s, version: v, to: m ?? [] });
+    else if (record.kind === DEBT_END) this.debts.delete(s + v);
+    else if (record.kind === DONE && entry !== undefined) {
+      this.stored.delete(s + v);
+      this.liveBytes -= entry.bytes;
+      const from = this.segments.get(entry.segment)!;
+      from.live--;
+      from.liveBytes -= entry.length;
+    }
+  }
+}
+
+function formRecord(kind: number, header: object, rest: readonly Uint8Array[]): Uint8Array[] {
+  const text = Buffer.from(JSON.stringify(header));
+  const head = Buffer.alloc(RECORD_HEAD + 5);
+  head[RECORD_HEAD] = kind;
+  head.writeUInt32BE(text.length, RECORD_HEAD + 1);
+  let length = 5 + text.length;
+  let crc = crc32(text, crc32(head.subarray(RECORD_HEAD)));
+  for (const part of rest) {
+    length += part.byteLength;
+    crc = crc32(part, crc);
+  }
+  head.writeUInt32BE(length, 0);
+  head.writeUInt32BE(crc, 4);
+  return [head, text, ...rest];
+}
+
+function parseRecord(bytes: Uint8Array): { kind: number; header: unknown; rest: Uint8Array } | null {
+  const payload = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (payload.length < 5) return null;
+  const end = 5 + payload.readUInt32BE(1);
+  if (end > payload.length) return null;
+  try {
+    return { kind: payload[0]!, header: JSON.parse(payload.toString('utf8', 5, end)), rest: payload.subarray(end) };
+  } catch {
+    return null;
+  }
+}

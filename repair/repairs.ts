@@ -1,0 +1,340 @@
+/**
+ * Repairs that an operator has asked for: a pass now (`ring`), a comparison that changes nothing (`preview`), a
+ * recomputation of what is stored against the ledger (`scrub`). Kept in memory: after a restart the shard itself is all
+ * that remains of one, and asking again is harmless.
+ */
+import { type ShardId, shardKeyToJson } from '../shards/shard-key.ts';
+import { epochOf, type NodeNumber, type Version } from '../shards/version.ts';
+import { rootToJson } from './ledger.ts';
+import { decodeIdentities } from './ledger-codec.ts';
+import type { PassRecord, RepairDifference, RepairMode, RepairStatus } from './records.ts';
+import type { MessageOf } from './replica-messages.ts';
+import type { Replica, ReplicaTable } from './replica-table.ts';
+import type { Requests } from './requests.ts';
+import type { PassProgress, Ring } from './ring.ts';
+import { nameOf, type Surroundings } from './surroundings.ts';
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+interface Running {
+  status: Mutable<RepairStatus>;
+  pass: string | null;
+  /** Preview: what each replica lists above the floor. */
+  lists: Map<NodeNumber, Map<Version, number>>;
+  todo: NodeNumber[];
+}
+
+export class Repairs {
+  private readonly all = new Map<string, Running>();
+  private readonly o: { replicas: ReplicaTable; requests: Requests; ring: Ring; around: Surroundings };
+
+  constructor(options: Repairs['o']) {
+    this.o = options;
+  }
+
+  list(): RepairStatus[] {
+    return [...this.all.values()].map(({ status }) => ({ ...status }));
+  }
+
+  start(id: string, shard: ShardId, mode: RepairMode): void {
+    const { around, replicas, ring } = this.o;
+    if (this.all.has(id)) return;
+    const status: Mutable<RepairStatus> = {
+      id,
+      shard,
+      mode,
+      state: 'running',
+      hop: 0,
+      hops: 1,
+      percentage: 0,
+      batchesMoved: 0,
+      rowsMoved: 0,
+      bytesMoved: 0,
+      etaMs: null,
+      startedMs: around.nowMs,
+      finishedMs: null,
+      differences: [],
+      message: 'running',
+      pass: null,
+    };
+    const running: Running = { status, pass: null, lists: new Map(), todo: [] };
+    this.all.set(id, running);
+    this.forgetOld();
+    const replica = replicas.get(shard);
+    if (replica === null) return this.finish(running, 'failed', 'this node holds no replica of the shard');
+    if (mode === 'scrub') return this.scrub(running, replica);
+    if (mode === 'preview') return this.preview(running, replica);
+    const result = ring.start(replica, true);
+    if ('refused' in result) return this.finish(running, 'failed', result.refused);
+    running.pass = result.pass;
+    if (status.state === 'running') status.message = `pass ${result.pass}`;
+    const ended = replica.notes.lastPass;
+    if (ended?.id === result.pass) this.passEnded(ended);
+  }
+
+  control(id: string, action: 'pause' | 'resume' | 'cancel'): void {
+    const running = this.all.get(id);
+    if (running === undefined || running.status.finishedMs !== null) return;
+    const { around, ring, replicas } = this.o;
+    const { status } = running;
+    if (running.pass !== null) {
+      const replica = replicas.get(status.shard);
+      const message = { t: 'pass-control' as const, shard: status.shard, pass: running.pass, action };
+      for (const { number } of around.snapshot?.members ?? []) {
+        if (number !== around.self && replica !== null) around.send(number, replica.key.number, message);
+      }
+      ring.control(running.pass, action);
+    }
+    if (action === 'cancel') this.finish(running, 'cancelled', 'cancelled by the operator');
+    else status.state = action === 'pause' ? 'paused' : 'running';
+    if (action === 'resume' && status.mode === 'preview') this.previewNext(running);
+  }
+
+  progressed(pass: string, progress: PassProgress): void {
+    for (const { status, pass: own } of this.all.values()) {
+      if (own !== pass || status.finishedMs !== null) continue;
+      status.hop = Math.max(status.hop, progress.hop);
+      status.hops = progress.hops;
+      status.percentage = Math.min(99, Math.round((100 * status.hop) / status.hops));
+      status.batchesMoved = Math.max(status.batchesMoved, progress.batches);
+      status.rowsMoved = Math.max(status.rowsMoved, progress.rows);
+      status.bytesMoved = Math.max(status.bytesMoved, progress.bytes);
+      const perHop = (this.o.around.nowMs - status.startedMs) / Math.max(1, status.hop);
+      status.etaMs = Math.round(perHop * (status.hops - status.hop));
+    }
+  }
+
+  passEnded(record: PassRecord): void {
+    for (const running of this.all.values()) {
+      const { status } = running;
+      if (running.pass !== record.id || status.finishedMs !== null) continue;
+      status.pass = record;
+      status.batchesMoved = record.batchesMoved;
+      status.rowsMoved = record.rowsMoved;
+      status.bytesMoved = record.bytesMoved;
+      if (record.outcome === 'proven') {
+        const names = record.skipped.map(
+          ({ member, reason }) => `${nameOf(this.o.around.snapshot, member)} (${reason})`,
+        );
+        status.hop = record.hops.length;
+        status.hops = Math.max(record.hops.length, 1);
+        this.finish(
+          running,
+          'done',
+          names.length === 0 ? 'all replicas proven equal' : `proven without ${names.join(', ')}`,
+        );
+      } else
+        this.finish(running, record.outcome === 'cancelled' ? 'cancelled' : 'failed', record.reason ?? record.outcome);
+    }
+  }
+
+  private scrub(running: Running, replica: Replica): void {
+    const { around } = this.o;
+    const { ledger, stored } = replica;
+    const found = stored.recomputeContent(ledger.floor);
+    let missing = 0;
+    let unequal = 0;
+    for (const version of ledger.versions()) {
+      const content = found.get(version);
+      // A batch without rows of its own left has sum zero either way.
+      if ((content ?? 0n) === (ledger.contentOf(version) ?? 0n)) continue;
+      if (content === undefined) missing++;
+      else unequal++;
+    }
+    const extra = [...found.keys()].filter((version) => !ledger.has(version)).length;
+    const below = stored.recomputeContentThrough(ledger.floor) === ledger.floorRoot().content;
+    const good = missing + unequal + extra === 0 && below;
+    let note = 'what is stored is what the ledger says';
+    if (!good) {
+      note = `${missing} batches missing, ${unequal} unequal, ${extra} unknown; content up to the floor ${below ? 'equal' : 'unequal'}`;
+      ledger.replica = 'damaged';
+      ledger.damage = note;
+      replica.notes.damage = { reason: note, sinceMs: around.nowMs, comparedWith: null };
+      stored.flush();
+      around.count('damage_found');
+      around.heldChanged();
+    } else if (ledger.replica === 'damaged') {
+      ledger.replica = 'full';
+      ledger.damage = null;
+      replica.notes.damage = null;
+      stored.flush();
+      around.heldChanged();
+    }
+    const member = around.self;
+    const counts = { batchesMissing: missing + unequal, rowsMissing: null, epochsDiffering: 0 };
+    running.status.differences = [{ member, name: nameOf(around.snapshot, member), ...counts, note }];
+    running.status.hop = 1;
+    this.finish(running, good ? 'done' : 'failed', note);
+  }
+
+  private preview(running: Running, replica: Replica): void {
+    const { around } = this.o;
+    const owners = around.owners(replica.key).filter((owner) => owner !== around.self);
+    running.todo = [...owners];
+    running.status.hops = Math.max(1, owners.length);
+    const own = new Map<Version, number>();
+    const { ledger } = replica;
+    const through = this.through(replica);
+    for (const { epoch } of ledger.epochSums(ledger.floor, through, 0, Number.MAX_SAFE_INTEGER).sums) {
+      for (const { version, rows } of ledger.identities(epoch, ledger.floor, through, '', Number.MAX_SAFE_INTEGER)) {
+        own.set(version, rows);
+      }
+    }
+    running.lists.set(around.self, own);
+    this.previewNext(running);
+  }
+
+  /** Up to where a preview looks: what has been closed, so that writes in flight are no differences. */
+  private through(replica: Replica): string {
+    const through = this.o.ring.plan(replica)?.through ?? replica.ledger.floor;
+    return through > replica.ledger.floor ? through : replica.ledger.floor;
+  }
+
+  private previewNext(running: Running): void {
+    const { around, replicas } = this.o;
+    const { status } = running;
+    if (status.state !== 'running') return;
+    const replica = replicas.get(status.shard);
+    if (replica === null) return this.finish(running, 'failed', 'the shard is gone from this node');
+    const member = running.todo.shift();
+    status.hop = status.hops - running.todo.length - (member === undefined ? 0 : 1);
+    status.percentage = Math.round((100 * status.hop) / status.hops);
+    if (member === undefined) return this.previewDone(running);
+    if (!around.isLive(member)) {
+      this.differ(running, member, 0, null, 0, 'not live: not compared');
+      return this.previewNext(running);
+    }
+    this.previewCompare(running, replica, member, 0, []);
+  }
+
+  private previewCompare(running: Running, replica: Replica, member: NodeNumber, from: number, epochs: number[]): void {
+    const { requests } = this.o;
+    const { ledger, key } = replica;
+    const through = this.through(replica);
+    const after = ledger.floor;
+    const claim = { floor: after, floorRoot: rootToJson(ledger.floorRoot()) };
+    const json = shardKeyToJson(key);
+    requests.ask(member, key.number, { t: 'compare', key: json, through, from, preview: true, ...claim }, (answer) => {
+      const m = answer?.message as MessageOf<'compare-answer'> | undefined;
+      if (m?.status !== 'ok' || m.floor > after) {
+        const note = m === undefined ? 'no answer' : m.status === 'ok' ? 'its floor is above ours' : m.status;
+        this.differ(running, member, 0, null, 0, note);
+        return this.previewNext(running);
+      }
+      // Everything that it lists is asked for, so that what we lack is seen as well as what it lacks.
+      const listed = [...epochs, ...m.sums.map(([epoch]) => epoch)];
+      if (m.next !== null) return this.previewCompare(running, replica, member, m.next, listed);
+      running.lists.set(member, new Map());
+      this.previewList(running, replica, member, listed, '', { after, through });
+    });
+  }
+
+  private previewList(
+    running: Running,
+    replica: Replica,
+    member: NodeNumber,
+    epochs: number[],
+    above: Version | '',
+    range: { after: string; through: string },
+  ): void {
+    if (epochs.length === 0) return this.previewNext(running);
+    const page = epochs.slice(0, this.o.around.limits.epochsPerPage);
+    const key = shardKeyToJson(replica.key);
+    this.o.requests.ask(
+      member,
+      replica.key.number,
+      { t: 'identities', key, ...range, epochs: page, above },
+      (answer) => {
+        const m = answer?.message as MessageOf<'identities-answer'> | undefined;
+        if (m?.status !== 'ok') {
+          running.lists.delete(member);
+          this.differ(running, member, 0, null, 0, m?.status ?? 'no answer');
+          return this.previewNext(running);
+        }
+        const list = running.lists.get(member)!;
+        let last: Version | '' = above;
+        try {
+          for (const { version, rows } of decodeIdentities(answer!.attachments[0] ?? new Uint8Array(0))) {
+            list.set(version, rows);
+            last = version;
+          }
+        } catch (error) {
+          if (!(error instanceof Error && 'code' in error)) throw error;
+          return this.previewNext(running);
+        }
+        if (m.more && last !== above) this.previewList(running, replica, member, page, last, range);
+        else this.previewList(running, replica, member, epochs.slice(page.length), '', range);
+      },
+    );
+  }
+
+  private previewDone(running: Running): void {
+    const union = new Map<Version, number>();
+    for (const list of running.lists.values()) for (const [version, rows] of list) union.set(version, rows);
+    let total = 0;
+    for (const [member, list] of running.lists) {
+      let [batches, rows] = [0, 0];
+      const epochs = new Set<number>();
+      for (const [version, count] of union) {
+        if (list.has(version)) continue;
+        batches++;
+        rows += count;
+        epochs.add(epochOf(version));
+      }
+      total += batches;
+      this.differ(
+        running,
+        member,
+        batches,
+        rows,
+        epochs.size,
+        batches === 0 ? 'lacks nothing' : 'lacks what others have',
+      );
+    }
+    running.status.hop = running.status.hops;
+    running.lists.clear();
+    this.finish(
+      running,
+      'done',
+      total === 0 ? 'no differences among the compared replicas' : `${total} batches are missing`,
+    );
+  }
+
+  private differ(
+    r: Running,
+    member: NodeNumber,
+    batches: number,
+    rows: number | null,
+    epochs: number,
+    note: string,
+  ): void {
+    const name = nameOf(this.o.around.snapshot, member);
+    const difference: RepairDifference = {
+      member,
+      name,
+      batchesMissing: batches,
+      rowsMissing: rows,
+      epochsDiffering: epochs,
+      note,
+    };
+    r.status.differences = [...r.status.differences.filter((d) => d.member !== member), difference];
+  }
+
+  private finish(running: Running, state: 'done' | 'failed' | 'cancelled', message: string): void {
+    const { status } = running;
+    if (status.finishedMs !== null) return;
+    status.state = state;
+    status.finishedMs = this.o.around.nowMs;
+    status.message = message;
+    status.etaMs = null;
+    if (state === 'done') status.percentage = 100;
+  }
+
+  private forgetOld(): void {
+    if (this.all.size <= this.o.around.limits.repairsKeptMax) return;
+    for (const [id, { status }] of this.all) {
+      if (status.finishedMs === null) continue;
+      this.all.delete(id);
+      return;
+    }
+  }
+}

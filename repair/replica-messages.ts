@@ -1,0 +1,389 @@
+/**
+ * Messages between the workers of two members, as bytes.
+ *
+ * Layout: u8 magic 0x53 · u8 format (1) · u32 length of header, big-endian · header (JSON, UTF-8) · attachments, one
+ * after the other. The header holds `t` (kind), the fields of the kind, and `a`, the lengths of the attachments. Frames,
+ * keys, identity lists and pages travel as attachments, unchanged. Every field is checked on receipt against the
+ * table below; what does not fit is a MessageError, counted by the receiver and otherwise ignored. A kind that this
+ * version does not know is `unknown-message`, so that newer members can be told from damaged ones.
+ */
+import type { ShardKeyJson } from '../shards/shard-key.ts';
+import type { NodeNumber, Stamp, Version } from '../shards/version.ts';
+import type { RootJson } from './ledger.ts';
+import type { HopRecord, PassRecord, SkippedMember } from './records.ts';
+
+export type MailStatus = 'stored' | 'applied' | 'need-keys' | 'filling' | 'not-mine' | 'refused';
+/** Shard, version, status, code ('' unless refused), whether to keep and try again, reason. */
+export type MailAnswer = readonly [string, Version, MailStatus, string, boolean, string];
+
+/** What a side of a comparison or copy says of itself (protocol rule 19). */
+export interface FloorClaim {
+  readonly floor: Stamp;
+  readonly floorRoot: RootJson;
+}
+
+export interface Token extends FloorClaim {
+  readonly t: 'token';
+  readonly pass: string;
+  readonly key: ShardKeyJson;
+  readonly through: Stamp;
+  readonly view: string;
+  readonly kind: 'full' | 'live';
+  /** Walk order, starter first; members that were skipped are taken out. */
+  readonly order: readonly NodeNumber[];
+  /** How many of `order` have been gathered when the sender hands the token on; `order.length` from the spread half on. */
+  readonly gathered: number;
+  /** Members that have synced and verified `final`. */
+  readonly verified: readonly NodeNumber[];
+  readonly hop: number;
+  /** The sender's root at `through`. */
+  readonly root: RootJson;
+  /** The root that all must have; null in the gathering half. */
+  readonly final: RootJson | null;
+  readonly skipped: readonly SkippedMember[];
+  readonly hops: readonly HopRecord[];
+  readonly startedMs: number;
+  /** Somebody watches: report each hop to the starter. */
+  readonly watched: boolean;
+}
+
+export type PullStatus = 'ok' | 'filling' | 'absent' | 'floor' | 'busy' | 'gone' | 'damaged';
+
+export type Message =
+  | { readonly t: 'mail'; readonly key: ShardKeyJson; readonly version: Version }
+  | { readonly t: 'mail-answers'; readonly answers: readonly MailAnswer[]; readonly view: string }
+  | Token
+  | ({
+      readonly t: 'token-answer';
+      readonly pass: string;
+      readonly shard: string;
+      readonly hop: number;
+      readonly status: 'working' | 'handed' | 'refused';
+      readonly reason: string;
+    } & FloorClaim)
+  | { readonly t: 'pass-ended'; readonly shard: string; readonly record: PassRecord }
+  | {
+      readonly t: 'proven';
+      readonly key: ShardKeyJson;
+      readonly pass: string;
+      readonly through: Stamp;
+      readonly kind: 'full' | 'live';
+      readonly view: string;
+      readonly members: readonly NodeNumber[];
+      readonly root: RootJson;
+      readonly record: PassRecord;
+    }
+  | {
+      readonly t: 'converged';
+      readonly key: ShardKeyJson;
+      readonly pass: string;
+      readonly through: Stamp;
+      readonly members: readonly NodeNumber[];
+      readonly root: RootJson;
+    }
+  | ({
+      readonly t: 'compare';
+      readonly request: number;
+      readonly key: ShardKeyJson;
+      readonly through: Stamp;
+      readonly from: number;
+      /** Only look: neither side adopts a floor or turns filling. */
+      readonly preview: boolean;
+    } & FloorClaim)
+  | ({
+      readonly t: 'compare-answer';
+      readonly request: number;
+      readonly shard: string;
+      readonly status: PullStatus;
+      readonly root: RootJson | null;
+      /** Epoch, count, identity sum, content sum. */
+      readonly sums: readonly (readonly [number, number, string, string])[];
+      readonly next: number | null;
+    } & FloorClaim)
+  | {
+      readonly t: 'identities';
+      readonly request: number;
+      readonly key: ShardKeyJson;
+      readonly after: Stamp;
+      readonly through: Stamp;
+      readonly epochs: readonly number[];
+      /** Last version of the page before; '' at first. */
+      readonly above: Version | '';
+    }
+  | {
+      readonly t: 'identities-answer';
+      readonly request: number;
+      readonly shard: string;
+      readonly status: PullStatus;
+      readonly more: boolean;
+    }
+  | { readonly t: 'fetch'; readonly request: number; readonly key: ShardKeyJson; readonly versions: readonly Version[] }
+  | {
+      readonly t: 'fetch-answer';
+      readonly request: number;
+      readonly shard: string;
+      readonly status: PullStatus;
+      /** Versions given, in the order of the attachments (frame and keys of each). */
+      readonly versions: readonly Version[];
+    }
+  | ({ readonly t: 'fill-open'; readonly request: number; readonly key: ShardKeyJson } & FloorClaim)
+  | {
+      readonly t: 'fill-page';
+      readonly request: number;
+      readonly key: ShardKeyJson;
+      readonly snapshot: number;
+      readonly index: number;
+    }
+  | {
+      readonly t: 'fill-answer';
+      readonly request: number;
+      readonly shard: string;
+      readonly status: PullStatus;
+      readonly snapshot: number;
+      readonly index: number;
+      readonly bytesTotal: number;
+      readonly last: boolean;
+    }
+  | {
+      readonly t: 'pass-control';
+      readonly shard: string;
+      readonly pass: string;
+      readonly action: 'pause' | 'resume' | 'cancel';
+    }
+  | {
+      readonly t: 'pass-progress';
+      readonly shard: string;
+      readonly pass: string;
+      readonly hop: number;
+      readonly hops: number;
+      readonly batches: number;
+      readonly rows: number;
+      readonly bytes: number;
+    };
+
+export type MessageKind = Message['t'];
+export type MessageOf<K extends MessageKind> = Extract<Message, { t: K }>;
+
+export interface Received {
+  readonly message: Message;
+  readonly attachments: readonly Uint8Array[];
+}
+
+export class MessageError extends Error {
+  readonly code: 'malformed-message' | 'unknown-message';
+  constructor(code: MessageError['code'], message: string) {
+    super(message);
+    this.name = 'MessageError';
+    this.code = code;
+  }
+}
+
+const MAGIC = 0x53;
+const FORMAT = 1;
+const HEAD_BYTES = 6;
+/** Lists in a header are bounded by the limits of their senders; this bounds what a receiver takes from anybody. */
+const LIST_MAX = 100_000;
+
+export function encodeMessage(message: Message, attachments: readonly Uint8Array[] = []): Uint8Array {
+  const header = Buffer.from(JSON.stringify({ ...message, a: attachments.map((part) => part.byteLength) }));
+  let length = HEAD_BYTES + header.length;
+  for (const part of attachments) length += part.byteLength;
+  const out = Buffer.allocUnsafeSlow(length);
+  out[0] = MAGIC;
+  out[1] = FORMAT;
+  out.writeUInt32BE(header.length, 2);
+  header.copy(out, HEAD_BYTES);
+  let at = HEAD_BYTES + header.length;
+  for (const part of attachments) {
+    out.set(part, at);
+    at += part.byteLength;
+  }
+  return out;
+}
+
+/** Attachments are views of `bytes`. Throws MessageError. */
+export function decodeMessage(bytes: Uint8Array): Received {
+  const input = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (input.length < HEAD_BYTES || input[0] !== MAGIC || input[1] !== FORMAT)
+    throw malformed('not a message of format 1');
+  const end = HEAD_BYTES + input.readUInt32BE(2);
+  if (end > input.length) throw malformed(`header ends at ${end} of ${input.length} bytes`);
+  let header: unknown;
+  try {
+    header = JSON.parse(input.toString('utf8', HEAD_BYTES, end));
+  } catch {
+    throw malformed('header is not JSON');
+  }
+  if (!isObject(header) || typeof header.t !== 'string') throw malformed('header has no kind');
+  const fields = Object.hasOwn(FIELDS, header.t) ? FIELDS[header.t as MessageKind] : undefined;
+  if (fields === undefined)
+    throw new MessageError('unknown-message', `message of unknown kind ${header.t.slice(0, 40)}`);
+  for (const [name, check] of Object.entries(fields)) {
+    if (!check(header[name]))
+      throw malformed(`${header.t}: field ${name} is ${String(JSON.stringify(header[name])).slice(0, 80)}`);
+  }
+  if (!listOf(size)(header.a)) throw malformed(`${header.t}: no lengths of attachments`);
+  const attachments: Uint8Array[] = [];
+  let at = end;
+  for (const length of header.a as number[]) {
+    if (at + length > input.length) throw malformed(`${header.t}: attachment ends beyond the message`);
+    attachments.push(input.subarray(at, at + length));
+    at += length;
+  }
+  if (at !== input.length) throw malformed(`${header.t}: ${input.length - at} bytes too many`);
+  return { message: header as unknown as Message, attachments };
+}
+
+type Check = (value: unknown) => boolean;
+
+function malformed(reason: string): MessageError {
+  return new MessageError('malformed-message', reason);
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+const text: Check = (value) => typeof value === 'string' && value.length <= 4_096;
+const flag: Check = (value) => typeof value === 'boolean';
+const size: Check = (value) => typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+const hex =
+  (digits: number): Check =>
+  (value) =>
+    typeof value === 'string' && value.length === digits && /^[0-9a-f]*$/.test(value);
+const stamp = hex(16);
+const node = hex(16);
+const version = hex(32);
+const sum = hex(32);
+const orNull =
+  (check: Check): Check =>
+  (value) =>
+    value === null || check(value);
+const listOf =
+  (check: Check): Check =>
+  (value) =>
+    Array.isArray(value) && value.length <= LIST_MAX && value.every(check);
+const tupleOf =
+  (...checks: Check[]): Check =>
+  (value) =>
+    Array.isArray(value) && value.length === checks.length && checks.every((check, i) => check(value[i]));
+const oneOf =
+  (...values: string[]): Check =>
+  (value) =>
+    typeof value === 'string' && values.includes(value);
+const objectOf =
+  (checks: Record<string, Check>): Check =>
+  (value) =>
+    isObject(value) && Object.entries(checks).every(([name, check]) => check(value[name]));
+const integerText: Check = (value) => typeof value === 'string' && /^-?[0-9]{1,19}$/.test(value);
+
+const key = tupleOf(text, size, text, size, integerText, integerText, size);
+const root = tupleOf(size, sum, sum);
+const kind = oneOf('full', 'live');
+const pullStatus = oneOf('ok', 'filling', 'absent', 'floor', 'busy', 'gone', 'damaged');
+const claim = { floor: stamp, floorRoot: root };
+const skipped = listOf(objectOf({ member: node, reason: text }));
+const hops = listOf(
+  objectOf({ from: node, to: node, epochsDiffering: size, batches: size, rows: size, bytes: size, ms: size }),
+);
+const summary = objectOf({ through: stamp, batches: size, identitySum: sum, contentSum: sum });
+const record = objectOf({
+  id: text,
+  shard: text,
+  kind,
+  starter: node,
+  order: listOf(node),
+  skipped,
+  cutoff: stamp,
+  cutoffMs: size,
+  hops,
+  hopsPlanned: size,
+  startedMs: size,
+  finishedMs: size,
+  outcome: oneOf('proven', 'damage', 'failed', 'cancelled'),
+  reason: orNull(text),
+  root: orNull(summary),
+  batchesMoved: size,
+  rowsMoved: size,
+  bytesMoved: size,
+});
+
+const FIELDS: Record<MessageKind, Record<string, Check>> = {
+  mail: { key, version },
+  'mail-answers': {
+    answers: listOf(
+      tupleOf(
+        text,
+        version,
+        oneOf('stored', 'applied', 'need-keys', 'filling', 'not-mine', 'refused'),
+        text,
+        flag,
+        text,
+      ),
+    ),
+    view: text,
+  },
+  token: {
+    ...claim,
+    pass: text,
+    key,
+    through: stamp,
+    view: text,
+    kind,
+    order: listOf(node),
+    gathered: size,
+    verified: listOf(node),
+    hop: size,
+    root,
+    final: orNull(root),
+    skipped,
+    hops,
+    startedMs: size,
+    watched: flag,
+  },
+  'token-answer': {
+    ...claim,
+    pass: text,
+    shard: text,
+    hop: size,
+    status: oneOf('working', 'handed', 'refused'),
+    reason: text,
+  },
+  'pass-ended': { shard: text, record },
+  proven: { key, pass: text, through: stamp, kind, view: text, members: listOf(node), root, record },
+  converged: { key, pass: text, through: stamp, members: listOf(node), root },
+  compare: { ...claim, request: size, key, through: stamp, from: size, preview: flag },
+  'compare-answer': {
+    ...claim,
+    request: size,
+    shard: text,
+    status: pullStatus,
+    root: orNull(root),
+    sums: listOf(tupleOf(size, size, sum, sum)),
+    next: orNull(size),
+  },
+  identities: {
+    request: size,
+    key,
+    after: stamp,
+    through: stamp,
+    epochs: listOf(size),
+    above: (value) => value === '' || version(value),
+  },
+  'identities-answer': { request: size, shard: text, status: pullStatus, more: flag },
+  fetch: { request: size, key, versions: listOf(version) },
+  'fetch-answer': { request: size, shard: text, status: pullStatus, versions: listOf(version) },
+  'fill-open': { ...claim, request: size, key },
+  'fill-page': { request: size, key, snapshot: size, index: size },
+  'fill-answer': {
+    request: size,
+    shard: text,
+    status: pullStatus,
+    snapshot: size,
+    index: size,
+    bytesTotal: size,
+    last: flag,
+  },
+  'pass-control': { shard: text, pass: text, action: oneOf('pause', 'resume', 'cancel') },
+  'pass-progress': { shard: text, pass: text, hop: size, hops: size, batches: size, rows: size, bytes: size },
+};

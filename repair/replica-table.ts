@@ -1,0 +1,98 @@
+/**
+ * The replicas of this worker: the stored shard, its ledger, and what is known of it while the process runs.
+ *
+ * A replica that is created here because a frame or a token came is empty, full, with floor zero; the first comparison
+ * with an owner that has a floor turns it filling (protocol rule 19).
+ */
+import { type ShardId, type ShardKey, shardId } from '../shards/shard-key.ts';
+import { identitiesEqual, type Ledger, type Root, rootFromJson, rootsEqual, rootToJson } from './ledger.ts';
+import type { DamageDescription, PassRecord } from './records.ts';
+import type { FloorClaim } from './replica-messages.ts';
+import type { Storage, StoredShard } from './storage.ts';
+import type { Surroundings } from './surroundings.ts';
+
+export interface Replica {
+  readonly id: ShardId;
+  readonly key: ShardKey;
+  readonly stored: StoredShard;
+  readonly ledger: Ledger;
+  readonly notes: ReplicaNotes;
+}
+
+/** Lost at a restart, and rightly so. */
+export interface ReplicaNotes {
+  /** When a pass was last seen to begin (rule 28). */
+  begunMs: number;
+  lastPass: PassRecord | null;
+  passMs: number | null;
+  heldBackBy: string | null;
+  damage: DamageDescription | null;
+}
+
+export class ReplicaTable {
+  private readonly notes = new Map<ShardId, ReplicaNotes>();
+  private readonly storage: Storage;
+  private readonly ledgerOf: (id: ShardId) => Ledger;
+  private readonly around: Surroundings;
+
+  constructor(storage: Storage, ledgerOf: (id: ShardId) => Ledger, around: Surroundings) {
+    this.storage = storage;
+    this.ledgerOf = ledgerOf;
+    this.around = around;
+  }
+
+  get(id: ShardId): Replica | null {
+    const stored = this.storage.shards.get(id);
+    if (stored === undefined) return null;
+    return { id, key: stored.key, stored, ledger: this.ledgerOf(id), notes: this.notesOf(id) };
+  }
+
+  /** Throws StorageError when the shard cannot be created. */
+  ensure(key: ShardKey): Replica {
+    const id = shardId(key);
+    const found = this.get(id);
+    if (found !== null) return found;
+    this.storage.create(key);
+    this.around.count('shards_created');
+    this.around.heldChanged();
+    return this.get(id)!;
+  }
+
+  ids(): IterableIterator<ShardId> {
+    return this.storage.shards.keys();
+  }
+
+  private notesOf(id: ShardId): ReplicaNotes {
+    let notes = this.notes.get(id);
+    if (notes === undefined) {
+      // As if a pass had begun up to one interval ago: after a start not all shards are passed at the same moment.
+      const begunMs = this.around.nowMs - Math.floor(this.around.random() * this.around.limits.passIntervalMs);
+      notes = { begunMs, lastPass: null, passMs: null, heldBackBy: null, damage: null };
+      this.notes.set(id, notes);
+    }
+    return notes;
+  }
+}
+
+export function claimOf(ledger: Ledger): FloorClaim {
+  return { floor: ledger.floor, floorRoot: rootToJson(ledger.floorRoot()) };
+}
+
+/**
+ * Rule 19, seen from one side. `level`: floors are equal, or were made so by adopting the other's. `lower`: the other
+ * side is the lower one and will decide when it hears of this floor. `behind`: this replica lies below a floor that it
+ * cannot adopt and has to be filled. `damage`: the same batches up to there, with different content.
+ */
+export function meetFloor(
+  ledger: Ledger,
+  claim: FloorClaim,
+  mayAdopt: boolean,
+): 'level' | 'lower' | 'behind' | 'damage' {
+  if (claim.floor < ledger.floor) return 'lower';
+  const theirs: Root = rootFromJson(claim.floorRoot);
+  const mine = ledger.root(claim.floor);
+  if (!identitiesEqual(mine, theirs)) return 'behind';
+  if (!rootsEqual(mine, theirs)) return 'damage';
+  if (mayAdopt) ledger.adoptFloor(claim.floor);
+  return 'level';
+}

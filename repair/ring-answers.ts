@@ -1,0 +1,116 @@
+/**
+ * The side of a comparison that is asked: stateless, so any question may come twice, late or never.
+ */
+import { encodeKeys } from '../shards/batch-codec.ts';
+import { type ShardKeyJson, shardId, shardKeyFromJson } from '../shards/shard-key.ts';
+import type { NodeNumber } from '../shards/version.ts';
+import { STAMP_ZERO } from '../shards/version.ts';
+import { EMPTY_ROOT, rootToJson } from './ledger.ts';
+import { encodeIdentities, type Identity } from './ledger-codec.ts';
+import type { FloorClaim, MessageOf, PullStatus } from './replica-messages.ts';
+import { claimOf, meetFloor, type Replica, type ReplicaTable } from './replica-table.ts';
+import type { Surroundings } from './surroundings.ts';
+
+const NO_CLAIM: FloorClaim = { floor: STAMP_ZERO, floorRoot: rootToJson(EMPTY_ROOT) };
+
+export class RingAnswers {
+  private readonly replicas: ReplicaTable;
+  private readonly around: Surroundings;
+  private readonly demote: (replica: Replica, reason: string) => void;
+
+  constructor(replicas: ReplicaTable, around: Surroundings, demote: RingAnswers['demote']) {
+    this.replicas = replicas;
+    this.around = around;
+    this.demote = demote;
+  }
+
+  compare(from: NodeNumber, m: MessageOf<'compare'>): void {
+    const { id, number, replica } = this.find(m.key);
+    const answer = (status: PullStatus, rest: Partial<MessageOf<'compare-answer'>> = {}) => {
+      const claim = replica === null ? NO_CLAIM : claimOf(replica.ledger);
+      const empty = { root: null, sums: [], next: null };
+      this.around.send(from, number, {
+        t: 'compare-answer',
+        request: m.request,
+        shard: id,
+        status,
+        ...claim,
+        ...empty,
+        ...rest,
+      });
+    };
+    if (replica === null) return answer('absent');
+    const { ledger } = replica;
+    if (ledger.replica === 'filling') return answer('filling');
+    if (!m.preview) {
+      const met = meetFloor(ledger, m, true);
+      if (met === 'behind') {
+        this.demote(replica, `behind the floor ${m.floor} of ${from}`);
+        return answer('filling');
+      }
+      if (met === 'damage') return answer('damaged');
+      if (met === 'lower') return answer('floor');
+    }
+    if (m.through < ledger.floor) return answer('floor', { root: null });
+    const { sums, next } = ledger.epochSums(m.floor, m.through, m.from, this.around.limits.epochsPerPage);
+    answer('ok', {
+      root: rootToJson(ledger.root(m.through)),
+      sums: sums.map((sum) => [sum.epoch, ...rootToJson(sum)] as const),
+      next,
+    });
+  }
+
+  identities(from: NodeNumber, m: MessageOf<'identities'>): void {
+    const { id, number, replica } = this.find(m.key);
+    const max = this.around.limits.identitiesPerPage;
+    const list: Identity[] = [];
+    const status = statusOf(replica);
+    let more = false;
+    if (status === 'ok') {
+      for (const epoch of m.epochs) {
+        if (list.length >= max) {
+          more = true;
+          break;
+        }
+        const rest = max - list.length;
+        const found = replica!.ledger.identities(epoch, m.after, m.through, m.above, rest + 1);
+        list.push(...found.slice(0, rest));
+        if (found.length > rest) more = true;
+      }
+    }
+    const answer = { t: 'identities-answer' as const, request: m.request, shard: id, status, more };
+    this.around.send(from, number, answer, [encodeIdentities(list)]);
+  }
+
+  fetch(from: NodeNumber, m: MessageOf<'fetch'>): void {
+    const { id, number, replica } = this.find(m.key);
+    const status = statusOf(replica);
+    const parts: Uint8Array[] = [];
+    const versions: string[] = [];
+    if (status === 'ok') {
+      const limits = this.around.limits;
+      const asked = new Set(m.versions.slice(0, limits.fetchBatchesMax).filter((v) => replica!.ledger.lists(v)));
+      let bytes = 0;
+      for (const { version, frame, keys } of asked.size === 0 ? [] : replica!.stored.rebuild(asked)) {
+        const keyBytes = encodeKeys(keys);
+        bytes += frame.byteLength + keyBytes.byteLength;
+        if (bytes > limits.fetchBytesMax && versions.length > 0) break;
+        versions.push(version);
+        parts.push(frame, keyBytes);
+      }
+      this.around.count('repair_batches_given', versions.length);
+    }
+    this.around.send(from, number, { t: 'fetch-answer', request: m.request, shard: id, status, versions }, parts);
+  }
+
+  private find(json: ShardKeyJson): { id: string; number: number; replica: Replica | null } {
+    const key = shardKeyFromJson(json);
+    const id = shardId(key);
+    return { id, number: key.number, replica: this.replicas.get(id) };
+  }
+}
+
+function statusOf(replica: Replica | null): PullStatus {
+  if (replica === null) return 'absent';
+  return replica.ledger.replica === 'filling' ? 'filling' : 'ok';
+}

@@ -1,0 +1,97 @@
+/**
+ * Who takes part in a pass and up to which stamp it may prove (protocol rules 9 to 12, 16): a pure function of the
+ * cluster as last heard.
+ *
+ * The ring is the shard's owners and every other member that still holds it. A pass is `full` when all of them are live,
+ * full, and have spoken under this node's view, and every member has; otherwise it is `live`, among those that can.
+ * The cutoff is the least closed stamp of the members that count, below every open batch of the shard that no
+ * participant has acknowledged.
+ */
+import type { ShardId } from '../shards/shard-key.ts';
+import { type NodeNumber, type Stamp, stampOf } from '../shards/version.ts';
+import type { ClusterSnapshot, Statement } from './cluster.ts';
+import { stampBefore } from './ledger.ts';
+import type { PassKind, SkippedMember } from './records.ts';
+
+export interface PassPlan {
+  readonly kind: PassKind;
+  readonly through: Stamp;
+  /** Starter first, then on along the ring. */
+  readonly order: readonly NodeNumber[];
+  readonly skipped: readonly SkippedMember[];
+  /** Why the pass is not full, or what holds its cutoff; null when nothing but the clock does. */
+  readonly heldBackBy: string | null;
+}
+
+export function planPass(
+  snapshot: ClusterSnapshot,
+  shard: ShardId,
+  owners: readonly NodeNumber[],
+  converged: Stamp,
+): PassPlan | null {
+  const members = snapshot.members.filter((member) => member.state !== 'removed');
+  const names = new Map(members.map((member) => [member.number, member.name]));
+  const live = new Set(snapshot.live);
+  const statements = new Map<NodeNumber, Statement>();
+  for (const s of snapshot.statements)
+    if (s.viewHash === snapshot.viewHash && names.has(s.member)) statements.set(s.member, s);
+  const states = new Map<NodeNumber, string>();
+  for (const { number } of members) {
+    const held = snapshot.heldBy[number]?.find((h) => h.id === shard);
+    if (held !== undefined) states.set(number, held.state);
+  }
+  const ring = [...owners, ...[...states.keys()].filter((m) => !owners.includes(m)).sort()];
+  const skipped: SkippedMember[] = [];
+  const order: NodeNumber[] = [];
+  for (const member of ring) {
+    const state = states.get(member) ?? 'full';
+    if (!live.has(member)) skipped.push({ member, reason: 'not live' });
+    else if (!statements.has(member)) skipped.push({ member, reason: 'has not spoken under this view' });
+    else if (state !== 'full') skipped.push({ member, reason: state });
+    else order.push(member);
+  }
+  const silent = members.find((member) => !statements.has(member.number));
+  const first = order.indexOf(snapshot.self);
+  if (first < 0) return null;
+  const rotated = [...order.slice(first), ...order.slice(0, first)];
+  const wholeRing = skipped.length === 0 && silent === undefined;
+  if (wholeRing) {
+    const all = cutoff(
+      shard,
+      members.map((m) => statements.get(m.number)!),
+      rotated,
+    );
+    const dead = members.find((member) => !live.has(member.number));
+    // With a dead member outside the ring its last word is the limit: once proven, only the live ones get further.
+    if (dead === undefined || all > converged) {
+      const heldBackBy =
+        dead === undefined ? null : `${dead.name} is not live: nothing newer than its last word can be proven`;
+      return { kind: 'full', through: all, order: rotated, skipped, heldBackBy };
+    }
+  }
+  const speaking = members.filter((m) => live.has(m.number) && statements.has(m.number));
+  const through = cutoff(
+    shard,
+    speaking.map((m) => statements.get(m.number)!),
+    rotated,
+  );
+  const culprit = skipped[0];
+  let heldBackBy = 'a member outside the ring is not live';
+  if (culprit !== undefined) heldBackBy = `${names.get(culprit.member) ?? culprit.member}: ${culprit.reason}`;
+  else if (silent !== undefined) heldBackBy = `${silent.name}: has not spoken under this view`;
+  return { kind: 'live', through, order: rotated, skipped, heldBackBy };
+}
+
+/** Least closed stamp, below what is open and at no participant. */
+function cutoff(shard: ShardId, statements: readonly Statement[], participants: readonly NodeNumber[]): Stamp {
+  let through = 'f'.repeat(16);
+  for (const statement of statements) {
+    if (statement.closed < through) through = statement.closed;
+    for (const open of statement.open) {
+      if (open.shard !== shard || open.acknowledgedBy.some((member) => participants.includes(member))) continue;
+      const below = stampBefore(stampOf(open.oldest));
+      if (below < through) through = below;
+    }
+  }
+  return through;
+}

@@ -1,0 +1,229 @@
+/**
+ * Pulling: getting from one member everything up to a cutoff that it has and this replica lacks.
+ *
+ * Epoch sums first; of the epochs that differ the identities; of those that are missing the batches, which go through
+ * the log like any others. Every step is an idempotent request, every page is bounded, and nothing is kept at the
+ * source. Equal versions with unequal content are damage, reported and not overwritten.
+ */
+import { BatchError, decodeKeys } from '../shards/batch-codec.ts';
+import { shardKeyToJson } from '../shards/shard-key.ts';
+import { epochOf, type NodeNumber, type Stamp, type Version } from '../shards/version.ts';
+import type { CommitQueue } from './commit.ts';
+import { rootToJson } from './ledger.ts';
+import { decodeIdentities, type Identity, LedgerError } from './ledger-codec.ts';
+import { databaseOf } from './mail-receiver.ts';
+import type { FloorClaim, MessageOf } from './replica-messages.ts';
+import { claimOf, type Replica } from './replica-table.ts';
+import type { Requests } from './requests.ts';
+import type { Surroundings } from './surroundings.ts';
+
+export interface Pulled {
+  readonly outcome: 'ok' | 'failed' | 'damage';
+  readonly reason: string;
+  readonly epochs: number;
+  readonly batches: number;
+  readonly rows: number;
+  readonly bytes: number;
+}
+
+export interface PullOptions {
+  readonly replica: Replica;
+  readonly source: NodeNumber;
+  readonly through: Stamp;
+  readonly commit: CommitQueue;
+  readonly requests: Requests;
+  readonly around: Surroundings;
+  /** The source's floor is above ours: adopt it or turn filling. False: this replica cannot go on. */
+  readonly meet: (claim: FloorClaim) => boolean;
+  readonly moved: (batches: number, rows: number, bytes: number) => void;
+  readonly done: (result: Pulled) => void;
+}
+
+export class Pull {
+  private epochs: number[] = [];
+  private batches = 0;
+  private rows = 0;
+  private bytes = 0;
+  private damaged: Version | null = null;
+  private restarts = 0;
+  private ended = false;
+  private readonly o: PullOptions;
+
+  constructor(options: PullOptions) {
+    this.o = options;
+  }
+
+  start(): void {
+    this.epochs = [];
+    this.compare(0);
+  }
+
+  stop(): void {
+    this.ended = true;
+  }
+
+  private compare(from: number): void {
+    const { replica, source, through, requests } = this.o;
+    const { ledger } = replica;
+    const after = ledger.floor;
+    const question = {
+      t: 'compare' as const,
+      key: shardKeyToJson(replica.key),
+      through,
+      from,
+      preview: false,
+      ...claimOf(ledger),
+    };
+    requests.ask(source, replica.key.number, question, (answer) => {
+      if (this.ended) return;
+      if (answer === null) return this.fail('no answer to a comparison');
+      const message = answer.message as MessageOf<'compare-answer'>;
+      if (message.status === 'floor' || ledger.floor !== after) {
+        if (this.restarts++ > 3 || !this.o.meet(message)) return this.fail('its floor is above this one');
+        return this.start();
+      }
+      if (message.status !== 'ok') return this.fail(`source is ${message.status}`);
+      this.noteDiffering(message, after, from);
+      if (message.next !== null) this.compare(message.next);
+      else if (this.epochs.length === 0) this.finish();
+      else this.identities(0, '');
+    });
+  }
+
+  private noteDiffering(message: MessageOf<'compare-answer'>, after: Stamp, from: number): void {
+    const { ledger } = this.o.replica;
+    const mine = new Map<number, string>();
+    const own = ledger.epochSums(after, this.o.through, from, Number.MAX_SAFE_INTEGER).sums;
+    for (const sum of own) mine.set(sum.epoch, rootToJson(sum).join());
+    for (const [epoch, count, identity, content] of message.sums) {
+      if (mine.get(epoch) !== [count, identity, content].join()) this.epochs.push(epoch);
+    }
+  }
+
+  /** Pages of identities: epochs from index `at` of the list on, versions above `above`. */
+  private identities(at: number, above: Version | ''): void {
+    const { replica, source, through, requests, around } = this.o;
+    const epochs = this.epochs.slice(at, at + around.limits.epochsPerPage);
+    const after = replica.ledger.floor;
+    const question = { t: 'identities' as const, key: shardKeyToJson(replica.key), after, through, epochs, above };
+    requests.ask(source, replica.key.number, question, (answer) => {
+      if (this.ended) return;
+      if (answer === null) return this.fail('no answer to a question for identities');
+      const message = answer.message as MessageOf<'identities-answer'>;
+      if (message.status !== 'ok') return this.fail(`source is ${message.status}`);
+      let listed: Identity[];
+      try {
+        listed = decodeIdentities(answer.attachments[0] ?? new Uint8Array(0));
+      } catch (error) {
+        if (error instanceof LedgerError) return this.fail(error.message);
+        throw error;
+      }
+      const missing: Identity[] = [];
+      for (const identity of listed) {
+        if (!replica.ledger.has(identity.version)) missing.push(identity);
+        else {
+          const content = replica.ledger.contentOf(identity.version);
+          if (content !== null && content !== identity.content) this.damaged ??= identity.version;
+        }
+      }
+      const last = listed.at(-1);
+      const next = at + epochs.length;
+      let then = () => this.finish();
+      if (message.more && last !== undefined) then = () => this.identities(at, last.version);
+      else if (next < this.epochs.length) then = () => this.identities(next, '');
+      this.fetch(missing, then);
+    });
+  }
+
+  private fetch(missing: readonly Identity[], then: () => void): void {
+    const { replica, source, requests, around } = this.o;
+    const wanted = missing.filter((identity) => !replica.ledger.has(identity.version));
+    if (wanted.length === 0) return then();
+    const page = wanted.slice(0, around.limits.fetchBatchesMax);
+    const question = { t: 'fetch' as const, key: shardKeyToJson(replica.key), versions: page.map((i) => i.version) };
+    requests.ask(source, replica.key.number, question, (answer) => {
+      if (this.ended) return;
+      if (answer === null) return this.fail('no answer to a question for batches');
+      const message = answer.message as MessageOf<'fetch-answer'>;
+      if (message.status !== 'ok') return this.fail(`source is ${message.status}`);
+      if (message.versions.length === 0) return this.fail(`source lists ${page[0]!.version} and does not give it`);
+      this.store(page, message.versions, answer.attachments, () => this.fetch(wanted, then));
+    });
+  }
+
+  private store(
+    page: readonly Identity[],
+    versions: readonly Version[],
+    parts: readonly Uint8Array[],
+    then: () => void,
+  ): void {
+    const { replica, commit, around } = this.o;
+    const expected = new Map(page.map((identity) => [identity.version, identity]));
+    const durability =
+      around.snapshot === null ? 'fsync' : (databaseOf(around.snapshot, replica.key)?.durability ?? 'fsync');
+    let open = versions.length;
+    let failure: string | null = null;
+    const ready = (why: string | null) => {
+      failure ??= why;
+      if (--open > 0 || this.ended) return;
+      if (failure === null) then();
+      else this.fail(failure);
+    };
+    for (let i = 0; i < versions.length; i++) {
+      const version = versions[i]!;
+      const frame = parts[2 * i];
+      const identity = expected.get(version);
+      if (frame === undefined || parts[2 * i + 1] === undefined || identity === undefined) {
+        ready(`answer with a batch that was not asked for: ${version}`);
+        continue;
+      }
+      try {
+        const keys = decodeKeys(parts[2 * i + 1]!);
+        let counted = false;
+        commit.offer({
+          id: replica.id,
+          key: replica.key,
+          version,
+          frame,
+          keys,
+          durability,
+          content: identity.content,
+          done: (result) => {
+            if (counted) return;
+            counted = true;
+            if (result.kind !== 'stored' && result.kind !== 'applied') {
+              if (result.kind === 'refused' && result.code === 'unequal-content') this.damaged ??= version;
+              return ready(result.kind === 'refused' ? `${result.code}: ${result.reason}` : result.kind);
+            }
+            this.batches++;
+            this.rows += identity.rows;
+            this.bytes += frame.byteLength;
+            this.o.moved(1, identity.rows, frame.byteLength);
+            ready(null);
+          },
+        });
+      } catch (error) {
+        if (!(error instanceof BatchError)) throw error;
+        ready(error.message);
+      }
+    }
+    commit.pump();
+  }
+
+  private fail(reason: string): void {
+    this.end(this.damaged === null ? 'failed' : 'damage', reason);
+  }
+
+  private finish(): void {
+    const damage = this.damaged;
+    if (damage === null) this.end('ok', '');
+    else this.end('damage', `batch ${damage} has unequal content here and at the source (epoch ${epochOf(damage)})`);
+  }
+
+  private end(outcome: Pulled['outcome'], reason: string): void {
+    if (this.ended) return;
+    this.ended = true;
+    const { batches, rows, bytes } = this;
+    this.o.done({ outcome, reason, epochs: this.epochs.length, batches, rows, bytes });
+  }
+}

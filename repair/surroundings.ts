@@ -1,0 +1,57 @@
+/**
+ * What the parts of a worker's repair share: who and when we are, the cluster as last heard, the way out for messages,
+ * and counters. Set by replica-host.ts only; the parts read it.
+ */
+import { type ShardId, type ShardKey, shardId } from '../shards/shard-key.ts';
+import type { NodeNumber } from '../shards/version.ts';
+import type { ClusterSnapshot, Member } from './cluster.ts';
+import { ownersOf } from './owners.ts';
+import type { PassRecord } from './records.ts';
+import type { ReplicaLimits } from './replica-limits.ts';
+import type { Message } from './replica-messages.ts';
+
+export interface Surroundings {
+  readonly self: NodeNumber;
+  readonly limits: ReplicaLimits;
+  readonly random: () => number;
+  /** The latest time that the host was told; it never goes back. */
+  readonly nowMs: number;
+  /** null until the main thread has given one. */
+  readonly snapshot: ClusterSnapshot | null;
+  owners(key: ShardKey): readonly NodeNumber[];
+  isLive(member: NodeNumber): boolean;
+  /** Messages to self are delivered by the host like any other, after the current call. */
+  send(to: NodeNumber, shardNumber: number, message: Message, attachments?: readonly Uint8Array[]): void;
+  count(name: string, by?: number): void;
+  passEnded(record: PassRecord): void;
+  heldChanged(): void;
+}
+
+/** Owners by shard, remembered until the next snapshot: rendezvous hashing over all members is not free. */
+export class OwnerTable {
+  private snapshot: ClusterSnapshot | null = null;
+  private readonly byShard = new Map<ShardId, readonly NodeNumber[]>();
+
+  owners(snapshot: ClusterSnapshot | null, key: ShardKey): readonly NodeNumber[] {
+    if (snapshot === null) return [];
+    if (snapshot !== this.snapshot) {
+      this.snapshot = snapshot;
+      this.byShard.clear();
+    }
+    const id = shardId(key);
+    let owners = this.byShard.get(id);
+    if (owners === undefined) {
+      owners = ownersOf(snapshot, key);
+      this.byShard.set(id, owners);
+    }
+    return owners;
+  }
+}
+
+export function memberOf(snapshot: ClusterSnapshot | null, number: NodeNumber): Member | null {
+  return snapshot?.members.find((member) => member.number === number) ?? null;
+}
+
+export function nameOf(snapshot: ClusterSnapshot | null, number: NodeNumber): string {
+  return memberOf(snapshot, number)?.name ?? number;
+}

@@ -8,12 +8,24 @@
 import { BOOLEAN, type Column, type FieldType, FLOAT, INTEGER, STRING, UNSIGNED } from './column.ts';
 
 const ROWS_INITIAL = 1024;
-/** Larger scratch is given back to the heap after the body. */
-const ROWS_KEPT_MAX = 65_536;
-const COLUMNS_KEPT_MAX = 4096;
+/** Columns start smaller: a body may have many measurements of few rows. */
+const CELLS_INITIAL = 64;
+/** Value and presence. */
+const CELL_BYTES = 9;
+/** More scratch than this is given back to the heap after the body. */
+const BYTES_KEPT_MAX = 64 << 20;
 const GROUPS_KEPT_MAX = 512;
 
+/** What the columns of one body may still grow by. A few wide rows after many narrow ones would else take all memory. */
+export interface ScratchBudget {
+  bytes: number;
+}
+
+/** The budget is spent; the open row must be retracted. */
+export class ScratchFullError extends Error {}
+
 export class ScratchColumn {
+  private readonly budget: ScratchBudget;
   readonly field: string;
   readonly type: FieldType;
   /** The name as a line without escapes spells it. */
@@ -29,10 +41,17 @@ export class ScratchColumn {
   halves = new Int32Array(0);
   strings: string[] = [];
 
-  constructor(field: string, type: FieldType) {
+  constructor(field: string, type: FieldType, budget: ScratchBudget) {
+    this.budget = budget;
     this.field = field;
     this.type = type;
     this.name = new Uint8Array(Buffer.from(field, 'utf8'));
+  }
+
+  /** Throws ScratchFullError. */
+  spend(bytes: number): void {
+    if (bytes > this.budget.bytes) throw new ScratchFullError('columns of one body');
+    this.budget.bytes -= bytes;
   }
 }
 
@@ -45,8 +64,10 @@ export class ScratchGroup {
   first: ScratchColumn | null = null;
   readonly columns: ScratchColumn[] = [];
   private readonly index = new Map<string, ScratchColumn>();
+  private readonly budget: ScratchBudget;
 
-  constructor(measurement: string) {
+  constructor(measurement: string, budget: ScratchBudget) {
+    this.budget = budget;
     this.measurement = measurement;
   }
 
@@ -54,7 +75,7 @@ export class ScratchGroup {
     const key = type + field;
     let column = this.index.get(key);
     if (column === undefined) {
-      column = new ScratchColumn(field, type);
+      column = new ScratchColumn(field, type, this.budget);
       this.index.set(key, column);
       this.columns.push(column);
     }
@@ -91,8 +112,10 @@ export class ScratchGroup {
     };
   }
 
-  get worthKeeping(): boolean {
-    return this.capacity <= ROWS_KEPT_MAX && this.columns.length <= COLUMNS_KEPT_MAX;
+  get bytes(): number {
+    let bytes = this.capacity * 12;
+    for (const column of this.columns) bytes += column.capacity * CELL_BYTES;
+    return bytes;
   }
 
   private growRows(): void {
@@ -108,12 +131,13 @@ export class ScratchGroup {
 
 /** Scratch groups by measurement. */
 export class ScratchGroups {
+  readonly budget: ScratchBudget = { bytes: 0 };
   private groups = new Map<string, ScratchGroup>();
 
   of(measurement: string): ScratchGroup {
     let group = this.groups.get(measurement);
     if (group === undefined) {
-      group = new ScratchGroup(measurement);
+      group = new ScratchGroup(measurement, this.budget);
       this.groups.set(measurement, group);
     }
     return group;
@@ -121,8 +145,9 @@ export class ScratchGroups {
 
   /** Drops what one body has made too large to keep. */
   trim(): void {
-    if (this.groups.size > GROUPS_KEPT_MAX) this.groups.clear();
-    for (const [measurement, group] of this.groups) if (!group.worthKeeping) this.groups.delete(measurement);
+    let bytes = 0;
+    for (const group of this.groups.values()) bytes += group.bytes;
+    if (this.groups.size > GROUPS_KEPT_MAX || bytes > BYTES_KEPT_MAX) this.groups.clear();
   }
 }
 
@@ -167,7 +192,8 @@ function fillGap(column: ScratchColumn, row: number): void {
 }
 
 function growColumn(column: ScratchColumn, row: number): void {
-  const capacity = Math.max(ROWS_INITIAL, 2 ** Math.ceil(Math.log2(row + 1)), column.capacity * 2);
+  const capacity = Math.max(CELLS_INITIAL, 2 ** Math.ceil(Math.log2(row + 1)), column.capacity * 2);
+  column.spend(capacity * CELL_BYTES);
   const present = new Uint8Array(capacity);
   present.set(column.present);
   column.present = present;

@@ -16,6 +16,7 @@ import {
   putHalves,
   putString,
   type ScratchColumn,
+  ScratchFullError,
   type ScratchGroup,
   ScratchGroups,
 } from './line-protocol-columns.ts';
@@ -67,6 +68,8 @@ export interface LineLimits {
   readonly errorBytesMax: number;
   /** Distinct fields of one measurement in one body: each costs an array as long as the body has rows. */
   readonly columnsMax: number;
+  /** Memory that the columns of one body may newly take; copies of the same size follow. */
+  readonly scratchBytesMax: number;
 }
 
 export const LINE_LIMITS: LineLimits = {
@@ -74,6 +77,7 @@ export const LINE_LIMITS: LineLimits = {
   errorsMax: 1000,
   errorBytesMax: 1 << 20,
   columnsMax: 10_000,
+  scratchBytesMax: 256 << 20,
 };
 
 const QUOTED_BYTES_MAX = 16_384;
@@ -145,6 +149,7 @@ export class LineParser {
     const rest = ((defaultTimeNs % this.unitBig) + this.unitBig) % this.unitBig;
     this.defaultLow = lowHalf(defaultTimeNs - rest);
     this.defaultHigh = highHalf(defaultTimeNs - rest);
+    this.scratch.budget.bytes = this.limits.scratchBytesMax;
     this.errors = [];
     this.errorBytes = 0;
     this.failed = 0;
@@ -185,7 +190,12 @@ export class LineParser {
     const table = this.table;
     let at = start + table.entryStart[entry + 1]! - table.entryStart[entry]!;
     const group = this.groupFor(entry);
-    const end = this.fastFields(group, at, start);
+    let end = -1;
+    try {
+      end = this.fastFields(group, at, start);
+    } catch (error) {
+      if (!(error instanceof ScratchFullError)) throw error;
+    }
     if (end >= 0 && end - start <= this.limits.lineBytesMax) {
       at = this.fastTime(group, entry, end);
       if (at >= 0) {
@@ -375,8 +385,14 @@ export class LineParser {
     try {
       this.storeCarefully(first, end);
     } catch (error) {
-      if (!(error instanceof LineSyntaxError)) throw error;
-      this.fail(first, end, error.message);
+      if (error instanceof LineSyntaxError) {
+        this.fail(first, end, error.message);
+      } else if (error instanceof ScratchFullError) {
+        for (const group of this.groups) group.retract();
+        this.fail(first, end, 'too many fields for the rows of one body; send it in smaller parts');
+      } else {
+        throw error;
+      }
     }
     return next;
   }

@@ -140,6 +140,14 @@ describe('line protocol', () => {
     expect(parsed.errors[0]!.message.length).toBeLessThan(20_000);
   });
 
+  it('wide lines after very many narrow ones are refused before memory runs out', () => {
+    const narrow = 'm a=1 1\n'.repeat(300_000);
+    const wide = `m ${Array.from({ length: 2000 }, (_, i) => `f${i}=1`).join(',')} 2\n`;
+    const parsed = parseOnce(`${narrow}${wide}m a=2 3`);
+    expect([parsed.rows, parsed.failed]).toEqual([300_001, 1]);
+    expect(parsed.errors[0]!.message).toContain('smaller parts');
+  });
+
   it('two spellings and two orders of tags are one series', () => {
     const { series, parser } = newParser();
     const [group] = parser.parse(Buffer.from('m,b=2,a=1 v=1 1\nm,a=1,b=2 v=1 2\n'), 'n', 0n).groups;

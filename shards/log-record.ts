@@ -1,0 +1,122 @@
+/**
+ * Records of the log as bytes, and the reading of a segment that may be torn or damaged.
+ *
+ * Segment: header of 16 bytes: 'STARLOG1', segment number (u64 LE). Then records, one after the other:
+ *
+ * | offset | bytes | what                                                                        |
+ * |      0 |     4 | marker 'REC1', by which reading finds its way again behind damage            |
+ * |      4 |     4 | length of the payload, u32 LE                                                |
+ * |      8 |     4 | CRC-32 over bytes 4..7, 12..23 and the payload, u32 LE                       |
+ * |     12 |     1 | kind: 1 keys (encodeKeys), 2 batch (the frame as it came)                    |
+ * |     13 |     3 | zero                                                                        |
+ * |     16 |     8 | shard id                                                                    |
+ * |     24 |       | payload                                                                     |
+ *
+ * A crash leaves at most an unfinished tail: no whole record begins behind it. A damaged record in the middle is told
+ * from a torn tail by a whole record (marker and CRC) behind it. Worst outcome still possible: the last record before
+ * a crash is damaged as well as written; it then looks torn, and the ring brings it from another owner.
+ */
+import { crc32 } from 'node:zlib';
+import type { ShardId } from './shard-key.ts';
+
+export const SEGMENT_HEADER_BYTES = 16;
+export const RECORD_HEADER_BYTES = 24;
+export const KEYS_RECORD = 1;
+export const BATCH_RECORD = 2;
+export type RecordKind = typeof KEYS_RECORD | typeof BATCH_RECORD;
+
+const SEGMENT_MAGIC = Buffer.from('STARLOG1', 'latin1');
+const MARKER = Buffer.from('REC1', 'latin1');
+
+export interface LogRecord {
+  readonly kind: RecordKind;
+  readonly shard: ShardId;
+  readonly payload: Uint8Array;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Bytes start..end of a segment that are no whole record. */
+export interface BadRange {
+  readonly start: number;
+  readonly end: number;
+  /** True when nothing whole follows: what a crash leaves. */
+  readonly tail: boolean;
+}
+
+export function segmentHeader(segment: number): Uint8Array {
+  const header = Buffer.alloc(SEGMENT_HEADER_BYTES);
+  SEGMENT_MAGIC.copy(header);
+  header.writeBigUInt64LE(BigInt(segment), 8);
+  return header;
+}
+
+export function isSegmentHeader(bytes: Uint8Array, segment: number): boolean {
+  return (
+    bytes.byteLength >= SEGMENT_HEADER_BYTES && asBuffer(bytes).compare(segmentHeader(segment), 0, 16, 0, 16) === 0
+  );
+}
+
+/** Writes the header of a record into `into` at `offset`. */
+export function writeRecordHeader(
+  into: Buffer,
+  offset: number,
+  kind: RecordKind,
+  shard: ShardId,
+  payload: Uint8Array,
+): void {
+  MARKER.copy(into, offset);
+  into.writeUInt32LE(payload.byteLength, offset + 4);
+  into.writeUInt32LE(kind, offset + 12);
+  into.write(shard, offset + 16, 8, 'hex');
+  into.writeUInt32LE(recordCrc(into, offset, payload), offset + 8);
+}
+
+function recordCrc(header: Buffer, offset: number, payload: Uint8Array): number {
+  const length = crc32(header.subarray(offset + 4, offset + 8));
+  return crc32(payload, crc32(header.subarray(offset + 12, offset + RECORD_HEADER_BYTES), length));
+}
+
+/** The whole record that begins at `offset`, or null. */
+function recordAt(bytes: Buffer, offset: number): LogRecord | null {
+  if (offset + RECORD_HEADER_BYTES > bytes.length) return null;
+  if (bytes.compare(MARKER, 0, 4, offset, offset + 4) !== 0) return null;
+  const end = offset + RECORD_HEADER_BYTES + bytes.readUInt32LE(offset + 4);
+  if (end > bytes.length) return null;
+  const payload = bytes.subarray(offset + RECORD_HEADER_BYTES, end);
+  if (recordCrc(bytes, offset, payload) !== bytes.readUInt32LE(offset + 8)) return null;
+  const kind = bytes[offset + 12];
+  if (kind !== KEYS_RECORD && kind !== BATCH_RECORD) return null;
+  return { kind, shard: bytes.toString('hex', offset + 16, offset + 24), payload, start: offset, end };
+}
+
+/** Calls `visit` for each whole record in order, and returns what lies between and behind them. */
+export function scanSegment(segmentBytes: Uint8Array, visit: (record: LogRecord) => void): BadRange[] {
+  const bytes = asBuffer(segmentBytes);
+  const bad: BadRange[] = [];
+  let offset = SEGMENT_HEADER_BYTES;
+  while (offset < bytes.length) {
+    const record = recordAt(bytes, offset);
+    if (record !== null) {
+      visit(record);
+      offset = record.end;
+      continue;
+    }
+    const next = nextRecord(bytes, offset + 1);
+    bad.push({ start: offset, end: next ?? bytes.length, tail: next === null });
+    if (next === null) break;
+    offset = next;
+  }
+  return bad;
+}
+
+function nextRecord(bytes: Buffer, from: number): number | null {
+  for (let at = bytes.indexOf(MARKER, from); at >= 0; at = bytes.indexOf(MARKER, at + 1)) {
+    if (recordAt(bytes, at) !== null) return at;
+  }
+  return null;
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

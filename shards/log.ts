@@ -1,0 +1,404 @@
+/**
+ * The log of one worker: what was accepted and is not yet in the shards' files.
+ *
+ * Truth: `log/<n>.log`, segments in ascending numbers, records as in log-record.ts. Only the worker that owns the
+ * directory writes. A group is one vectored write; one fdatasync makes all groups before it durable. A segment is
+ * removed when each shard with records in it has flushed past its last one (`release`); numbers are never used again.
+ *
+ * What can go wrong, and how it is mended:
+ * - Crash: an unfinished tail of the newest segment. `replay` cuts it off and counts it; a tail that ends with a
+ *   record of full length but wrong CRC is also kept as a file, since it may be damage and not tearing.
+ * - Damage in the middle, or at the end of an older segment: the bytes are copied to `<n>-<offset>.damaged` (never
+ *   removed, never served), later records are read, and the ring brings the batches that are missing.
+ * - Full disk or I/O error in a write: the part that was written is cut off again. If even that fails the segment is
+ *   closed, and the next group begins a new one; its torn end is set aside at the next start.
+ * - Failed fdatasync: the kernel may have thrown the dirty pages away and a second fdatasync would report success
+ *   (Rebello et al., "Can Applications Recover from fsync Failures?", 2020). So nothing since the last successful sync
+ *   is trusted: it is cut off, refused to its callers (also to those whose group was appended while the sync ran: their
+ *   own `sync` fails), and a new segment begins. Worst outcome still possible: the cut fails as well, and a refused
+ *   batch is found at the next start; it is then as if its acknowledgement had been lost.
+ */
+import { diskError, StorageError } from './errors.ts';
+import type { AppendFile, Files } from './files.ts';
+import { joinPath } from './files.ts';
+import {
+  isSegmentHeader,
+  type LogRecord,
+  RECORD_HEADER_BYTES,
+  type RecordKind,
+  SEGMENT_HEADER_BYTES,
+  scanSegment,
+  segmentHeader,
+  writeRecordHeader,
+} from './log-record.ts';
+import type { ShardId } from './shard-key.ts';
+import type { LogPosition } from './storage.ts';
+import type { StorageLimits } from './storage-limits.ts';
+
+export interface RecordToAppend {
+  readonly kind: RecordKind;
+  readonly shard: ShardId;
+  readonly payload: Uint8Array;
+}
+
+export interface DamagedRange {
+  readonly segment: number;
+  readonly start: number;
+  readonly end: number;
+  /** Where the bytes were set aside. */
+  readonly path: string;
+}
+
+export interface Replayed {
+  records: number;
+  bytes: number;
+  truncatedBytes: number;
+  readonly damaged: DamagedRange[];
+}
+
+interface Segment {
+  readonly number: number;
+  bytes: number;
+  /** End of the last durable record of each shard. */
+  readonly lastOf: Map<ShardId, number>;
+  /** Ends of records that no sync has covered yet, in order. */
+  unsynced: { readonly shard: ShardId; readonly end: number }[];
+}
+
+const SEGMENT_NAME = /^(\d{10})\.log$/;
+
+type Done = (error: Error | null) => void;
+
+export class Log {
+  readonly #files: Files;
+  readonly #directory: string;
+  readonly #limits: StorageLimits;
+  /** Ascending; the last one is open for appending when `#file` is not null. */
+  readonly #segments: Segment[] = [];
+  #file: AppendFile | null = null;
+  /** Segments that were left before they were synced. */
+  #unsynced: AppendFile[] = [];
+  #nextNumber: number;
+  /** Everything up to here is durable. */
+  #synced: LogPosition;
+  #end: LogPosition;
+  /** Counts appends, so that a failed sync knows whether groups came after it began. */
+  #appends = 0;
+  /** A failed sync has cut off groups whose callers have not yet asked for their own sync. */
+  #cut: Error | null = null;
+
+  /** `numberMin`: segments are numbered from here on at least (positions that shards have noted are never met again). */
+  constructor(files: Files, directory: string, limits: StorageLimits, numberMin: number) {
+    this.#files = files;
+    this.#directory = directory;
+    this.#limits = limits;
+    files.makeDirectory(directory);
+    let last = numberMin - 1;
+    for (const name of files.list(directory)) {
+      const match = SEGMENT_NAME.exec(name);
+      if (match === null) continue;
+      const number = Number(match[1]);
+      this.#segments.push({ number, bytes: files.size(this.#path(number)), lastOf: new Map(), unsynced: [] });
+      last = Math.max(last, number);
+    }
+    this.#nextNumber = Math.max(1, last + 1);
+    this.#end = { segment: this.#nextNumber - 1, offset: Number.MAX_SAFE_INTEGER };
+    this.#synced = this.#end;
+  }
+
+  get bytes(): number {
+    let total = 0;
+    for (const segment of this.#segments) total += segment.bytes;
+    return total;
+  }
+
+  /** Nothing that is appended from now on has a position at or before this one. */
+  get end(): LogPosition {
+    return this.#end;
+  }
+
+  get synced(): LogPosition {
+    return this.#synced;
+  }
+
+  /** Reads all segments in order. To be called once, before the first append. */
+  replay(visit: (record: LogRecord, position: LogPosition) => void): Replayed {
+    const replayed: Replayed = { records: 0, bytes: 0, truncatedBytes: 0, damaged: [] };
+    for (const segment of [...this.#segments]) this.#replaySegment(segment, visit, replayed);
+    return replayed;
+  }
+
+  #replaySegment(segment: Segment, visit: (record: LogRecord, at: LogPosition) => void, replayed: Replayed): void {
+    const bytes = this.#readOrSetAside(segment, replayed);
+    if (bytes === null) return;
+    const newest = segment.number === this.#nextNumber - 1;
+    replayed.bytes += bytes.byteLength;
+    if (bytes.byteLength < SEGMENT_HEADER_BYTES) {
+      replayed.truncatedBytes += bytes.byteLength;
+      return;
+    }
+    if (!isSegmentHeader(bytes, segment.number)) this.#setAside(segment, bytes, 0, SEGMENT_HEADER_BYTES, replayed);
+    const bad = scanSegment(bytes, (record) => {
+      segment.lastOf.set(record.shard, record.end);
+      replayed.records++;
+      visit(record, { segment: segment.number, offset: record.end });
+    });
+    for (const range of bad) {
+      if (range.tail && newest) {
+        replayed.truncatedBytes += range.end - range.start;
+        if (isWhole(bytes, range.start)) this.#setAside(segment, bytes, range.start, range.end, replayed);
+        this.#cutTail(segment, range.start);
+      } else {
+        this.#setAside(segment, bytes, range.start, range.end, replayed);
+      }
+    }
+  }
+
+  /** A segment that the disk cannot read is kept under another name, so that it is never removed as done with. */
+  #readOrSetAside(segment: Segment, replayed: Replayed): Uint8Array | null {
+    const path = this.#path(segment.number);
+    try {
+      return this.#files.read(path);
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+      const aside = joinPath(this.#directory, `${pad(segment.number)}.damaged`);
+      this.#files.rename(path, aside);
+      this.#files.syncDirectory(this.#directory);
+      this.#segments.splice(this.#segments.indexOf(segment), 1);
+      replayed.damaged.push({ segment: segment.number, start: 0, end: segment.bytes, path: aside });
+      return null;
+    }
+  }
+
+  #cutTail(segment: Segment, size: number): void {
+    const file = this.#files.open(this.#path(segment.number));
+    try {
+      file.truncate(size);
+      file.syncNow();
+      segment.bytes = size;
+    } finally {
+      file.close();
+    }
+  }
+
+  #setAside(segment: Segment, bytes: Uint8Array, start: number, end: number, replayed: Replayed): void {
+    const path = joinPath(this.#directory, `${pad(segment.number)}-${start}.damaged`);
+    if (!this.#files.exists(path)) {
+      const file = this.#files.open(path);
+      try {
+        file.append([bytes.subarray(start, end)]);
+        file.syncNow();
+      } finally {
+        file.close();
+      }
+      this.#files.syncDirectory(this.#directory);
+    }
+    replayed.damaged.push({ segment: segment.number, start, end, path });
+  }
+
+  /** Keeps bytes of a record that is whole but cannot be applied. */
+  setAsideRecord(record: LogRecord, position: LogPosition, replayed: Replayed): void {
+    const segment = this.#segments.find(({ number }) => number === position.segment)!;
+    this.#setAside(segment, this.#files.read(this.#path(segment.number)), record.start, record.end, replayed);
+  }
+
+  /** Returns the end of the group. Throws StorageError; the log is then as it was. */
+  append(records: readonly RecordToAppend[]): LogPosition {
+    let length = 0;
+    for (const { payload } of records) {
+      if (payload.byteLength > this.#limits.recordBytesMax) {
+        throw new StorageError(
+          'record-too-long',
+          `a log record of ${payload.byteLength} bytes is longer than ${this.#limits.recordBytesMax}`,
+        );
+      }
+      length += RECORD_HEADER_BYTES + payload.byteLength;
+    }
+    const file = this.#fileFor(length);
+    const segment = this.#segments.at(-1)!;
+    const start = file.size;
+    try {
+      file.append(chunksOf(records));
+    } catch (error) {
+      this.#cutBack(file, segment, start);
+      throw diskError(error, `append ${length} bytes to ${file.path}`);
+    }
+    this.#appends++;
+    segment.bytes = file.size;
+    let end = start;
+    for (const { shard, payload } of records) {
+      end += RECORD_HEADER_BYTES + payload.byteLength;
+      segment.unsynced.push({ shard, end });
+    }
+    this.#end = { segment: segment.number, offset: file.size };
+    return this.#end;
+  }
+
+  #fileFor(length: number): AppendFile {
+    const file = this.#file;
+    if (file !== null && (file.size === SEGMENT_HEADER_BYTES || file.size + length <= this.#limits.segmentBytesMax)) {
+      return file;
+    }
+    const next = this.#newSegment();
+    if (file !== null) this.#unsynced.push(file);
+    return next;
+  }
+
+  #newSegment(): AppendFile {
+    const number = this.#nextNumber;
+    const file = this.#files.open(this.#path(number));
+    try {
+      file.append([segmentHeader(number)]);
+      this.#files.syncDirectory(this.#directory);
+    } catch (error) {
+      file.close();
+      this.#files.remove(this.#path(number));
+      throw diskError(error, `begin log segment ${file.path}`);
+    }
+    this.#nextNumber++;
+    this.#segments.push({ number, bytes: file.size, lastOf: new Map(), unsynced: [] });
+    this.#file = file;
+    return file;
+  }
+
+  #cutBack(file: AppendFile, segment: Segment, size: number): void {
+    try {
+      file.truncate(size);
+    } catch {
+      // The torn end stays; nothing is ever appended behind it. What was written before still needs its sync.
+      segment.bytes = file.size;
+      this.#unsynced.push(file);
+      this.#file = null;
+    }
+  }
+
+  /**
+   * One sync at a time. `done` gets null when everything appended before this call is durable; it runs later, or at
+   * once when nothing was ever appended.
+   */
+  sync(done: Done): void {
+    const appends = this.#appends;
+    const end = this.#end;
+    const files = this.#file === null ? this.#unsynced : [...this.#unsynced, this.#file];
+    this.#unsynced = [];
+    const finish = (error: Error | null): void => {
+      const failure = error ?? this.#cut;
+      if (failure === null) {
+        this.#markSynced(end);
+        for (const file of files) if (file !== this.#file && !this.#unsynced.includes(file)) file.close();
+      } else {
+        this.#giveUp(files);
+        this.#cut = appends === this.#appends ? null : failure;
+      }
+      done(failure);
+    };
+    if (files.length === 0) finish(null);
+    else syncInTurn(files, 0, finish);
+  }
+
+  #markSynced(end: LogPosition): void {
+    this.#synced = end;
+    for (const segment of this.#segments) {
+      if (segment.number > end.segment || segment.unsynced.length === 0) continue;
+      const size = segment.number < end.segment ? Number.POSITIVE_INFINITY : end.offset;
+      for (const record of segment.unsynced) if (record.end <= size) segment.lastOf.set(record.shard, record.end);
+      segment.unsynced = segment.unsynced.filter((record) => record.end > size);
+    }
+  }
+
+  /** Cuts everything off that is behind the last successful sync, and leaves its segment. */
+  #giveUp(files: readonly AppendFile[]): void {
+    const { segment: syncedSegment, offset: syncedOffset } = this.#synced;
+    const open = new Set([...files, ...this.#unsynced, ...(this.#file === null ? [] : [this.#file])]);
+    for (const file of open) {
+      const segment = this.#segments.find(({ number }) => this.#path(number) === file.path);
+      if (segment === undefined || segment.number < syncedSegment) continue;
+      const size = segment.number === syncedSegment ? syncedOffset : SEGMENT_HEADER_BYTES;
+      segment.unsynced = [];
+      try {
+        file.truncate(size);
+      } catch {
+        // A refused batch may be met at the next start: see the header.
+      }
+      segment.bytes = file.size;
+      file.close();
+    }
+    this.#unsynced = [];
+    this.#file = null;
+  }
+
+  /** Removes segments that no shard needs. `flushedThrough`: null for a shard that is gone. */
+  release(flushedThrough: (shard: ShardId) => LogPosition | null): void {
+    let removed = false;
+    const keep = this.#segments.filter((segment) => {
+      const current = segment === this.#segments.at(-1) && this.#file !== null;
+      const unsynced = this.#unsynced.some(({ path }) => path === this.#path(segment.number));
+      if (current || unsynced || isPinned(segment, flushedThrough)) return true;
+      this.#files.remove(this.#path(segment.number));
+      removed = true;
+      return false;
+    });
+    if (!removed) return;
+    this.#segments.splice(0, this.#segments.length, ...keep);
+    this.#files.syncDirectory(this.#directory);
+  }
+
+  /** Shards that hold the oldest segment. */
+  pinning(flushedThrough: (shard: ShardId) => LogPosition | null): ShardId[] {
+    const oldest = this.#segments.find((segment) => isPinned(segment, flushedThrough));
+    if (oldest === undefined) return [];
+    return [...oldest.lastOf.keys()].filter((shard) => isPinnedBy(oldest, shard, flushedThrough));
+  }
+
+  close(): void {
+    for (const file of this.#unsynced) file.close();
+    this.#file?.close();
+    this.#unsynced = [];
+    this.#file = null;
+  }
+
+  #path(number: number): string {
+    return joinPath(this.#directory, `${pad(number)}.log`);
+  }
+}
+
+function isPinned(segment: Segment, flushedThrough: (shard: ShardId) => LogPosition | null): boolean {
+  if (segment.unsynced.length > 0) return true;
+  for (const shard of segment.lastOf.keys()) if (isPinnedBy(segment, shard, flushedThrough)) return true;
+  return false;
+}
+
+function isPinnedBy(segment: Segment, shard: ShardId, flushedThrough: (shard: ShardId) => LogPosition | null): boolean {
+  const flushed = flushedThrough(shard);
+  if (flushed === null || flushed.segment > segment.number) return false;
+  return flushed.segment < segment.number || flushed.offset < segment.lastOf.get(shard)!;
+}
+
+function chunksOf(records: readonly RecordToAppend[]): Uint8Array[] {
+  const headers = Buffer.alloc(records.length * RECORD_HEADER_BYTES);
+  const chunks: Uint8Array[] = [];
+  records.forEach(({ kind, shard, payload }, index) => {
+    const offset = index * RECORD_HEADER_BYTES;
+    writeRecordHeader(headers, offset, kind, shard, payload);
+    chunks.push(headers.subarray(offset, offset + RECORD_HEADER_BYTES), payload);
+  });
+  return chunks;
+}
+
+function syncInTurn(files: readonly AppendFile[], index: number, done: Done): void {
+  files[index]!.sync((error) => {
+    if (error !== null || index === files.length - 1) done(error);
+    else syncInTurn(files, index + 1, done);
+  });
+}
+
+/** The record at `start` has its full length in the file: it is rather damaged than torn. */
+function isWhole(bytes: Uint8Array, start: number): boolean {
+  if (start + RECORD_HEADER_BYTES > bytes.byteLength) return false;
+  const length = new DataView(bytes.buffer, bytes.byteOffset + start).getUint32(4, true);
+  return start + RECORD_HEADER_BYTES + length <= bytes.byteLength && length > 0;
+}
+
+function pad(number: number): string {
+  return String(number).padStart(10, '0');
+}

@@ -205,3 +205,18 @@ export function randomRows(random: () => number, shape: Shape): ModelRow[] {
   }
   return model;
 }
+
+/** Rows as JSON: floats as the 16 hexadecimal digits of their bits, integers as decimal text. */
+export function describeRows(rows: RowSet): [number, number, Version, Record<string, string | boolean>][] {
+  return modelOf(rows).map((row) => [
+    row.series,
+    row.time,
+    row.version,
+    Object.fromEntries([...row.cells].map(([name, cell]) => [name, describeCell(name, cell)])),
+  ]);
+}
+
+function describeCell(name: string, cell: Cell): string | boolean {
+  if (typeof cell === 'boolean') return cell;
+  return name.startsWith('0:') ? (cell as bigint).toString(16).padStart(16, '0') : String(cell);
+}

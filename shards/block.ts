@@ -16,7 +16,7 @@ import { BLOCK_CELLS_MAX, BLOCK_ROWS_MAX, type BlockColumn, type BlockHead, writ
 import { statisticsOf } from './block-statistics.ts';
 import { aligned, ByteReader, ByteWriter, damaged } from './codec/bytes.ts';
 import { readColumn, writeColumn } from './codec/columns.ts';
-import { readPatterns, writePatterns } from './codec/patterns.ts';
+import { readIndexPatterns, readPatterns, writePatterns } from './codec/patterns.ts';
 import type { Column } from './column.ts';
 import { gatherRows, type RowRanges } from './row-gather.ts';
 import type { RowSet } from './row-set.ts';
@@ -116,14 +116,9 @@ export function decodeBlock(head: BlockHead, body: Uint8Array, want: BlockWant):
   const count = starts[to]! - starts[from]!;
   const times = new Float64Array(count);
   readPatterns(section(bytes, head.timesOffset, head.timesLength), starts, from, to, times);
-  const versionsRead = new Float64Array(count);
-  readPatterns(section(bytes, head.versionsOffset, head.versionsLength), starts, from, to, versionsRead);
   const versions = new Uint32Array(count);
-  for (let i = 0; i < count; i++) {
-    const version = versionsRead[i]!;
-    if (version >= head.versionCount) throw damaged(`row ${i} has version ${version} of ${head.versionCount}`);
-    versions[i] = version;
-  }
+  const versionSection = section(bytes, head.versionsOffset, head.versionsLength);
+  readIndexPatterns(versionSection, starts, from, to, head.versionCount, versions);
   const fields = want.fields === null ? null : new Set(want.fields);
   const columns: Column[] = [];
   for (const column of head.columns) {

@@ -7,6 +7,7 @@
  */
 import { type ByteReader, type ByteWriter, damaged } from './bytes.ts';
 import { NARROW_MAX, readNarrow, writeNarrow } from './narrow.ts';
+import { narrowScratch } from './scratch.ts';
 import { readWide, writeWide } from './wide.ts';
 
 const NARROW = 0;
@@ -63,7 +64,7 @@ export function readNumbers(
   if (form === NARROW) {
     const offset = reader.f64();
     if (!Number.isSafeInteger(offset)) throw damaged(`offset ${offset} is no whole number`);
-    const narrow = new Int32Array(count);
+    const narrow = narrowScratch(count);
     readNarrow(reader, starts, fromSpan, toSpan, narrow);
     widen(narrow, count, offset, divisor, into);
     return;
@@ -120,7 +121,7 @@ export function readHalves(
   const offset = reader.f64();
   if (!Number.isSafeInteger(offset)) throw damaged(`offset ${offset} is no whole number`);
   const count = spanOf(starts, fromSpan, toSpan);
-  const narrow = new Int32Array(count);
+  const narrow = narrowScratch(count);
   readNarrow(reader, starts, fromSpan, toSpan, narrow);
   const upperOffset = Math.floor(offset / TWO_32);
   const lowerOffset = offset - upperOffset * TWO_32;

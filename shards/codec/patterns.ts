@@ -118,18 +118,81 @@ export function readPatterns(
   toSeries: number,
   into: Float64Array,
 ): void {
-  const kind = reader.u8();
-  const unit = UNITS[kind >>> 4];
-  if (unit === undefined) throw damaged(`unit ${kind >>> 4}`);
-  const least = reader.f64();
-  if (!Number.isSafeInteger(least)) throw damaged(`least number ${least}`);
-  const form = kind & 15;
-  if (form === PLAIN) {
+  const scale = readScale(reader);
+  if (scale.form === PLAIN) {
     readNumbers(reader, starts, fromSeries, toSeries, 1, into);
-    scaleUp(into, unit, least);
+    scaleUp(into, scale);
     return;
   }
-  if (form !== SHARED) throw damaged(`patterns of form ${form}`);
+  const shared = readShared(reader, starts, scale);
+  const offset = starts[fromSeries]!;
+  for (let s = fromSeries; s < toSeries; s++) {
+    const p = patternAt(shared, starts, s);
+    into.set(shared.values.subarray(shared.starts[p]!, shared.starts[p + 1]!), starts[s]! - offset);
+  }
+}
+
+/**
+ * The same for small numbers, each below `limit`: they are checked and converted once per pattern, not once per row, and
+ * copied between arrays of one kind, which is ten times as fast.
+ */
+export function readIndexPatterns(
+  reader: ByteReader,
+  starts: Uint32Array,
+  fromSeries: number,
+  toSeries: number,
+  limit: number,
+  into: Uint32Array,
+): void {
+  const scale = readScale(reader);
+  if (scale.form === PLAIN) {
+    const values = new Float64Array(into.length);
+    readNumbers(reader, starts, fromSeries, toSeries, 1, values);
+    scaleUp(values, scale);
+    toIndexes(values, limit, into);
+    return;
+  }
+  const shared = readShared(reader, starts, scale);
+  const indexes = new Uint32Array(shared.values.length);
+  toIndexes(shared.values, limit, indexes);
+  const offset = starts[fromSeries]!;
+  for (let s = fromSeries; s < toSeries; s++) {
+    const p = patternAt(shared, starts, s);
+    into.set(indexes.subarray(shared.starts[p]!, shared.starts[p + 1]!), starts[s]! - offset);
+  }
+}
+
+function toIndexes(values: Float64Array, limit: number, into: Uint32Array): void {
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i]!;
+    if (!(value >= 0 && value < limit)) throw damaged(`index ${value} of ${limit}`);
+    into[i] = value;
+  }
+}
+
+interface Scale {
+  readonly form: number;
+  readonly unit: number;
+  readonly least: number;
+}
+
+function readScale(reader: ByteReader): Scale {
+  const kind = reader.u8();
+  const unit = UNITS[kind >>> 4];
+  const form = kind & 15;
+  if (unit === undefined || (form !== PLAIN && form !== SHARED)) throw damaged(`patterns of kind ${kind}`);
+  const least = reader.f64();
+  if (!Number.isSafeInteger(least)) throw damaged(`least number ${least}`);
+  return { form, unit, least };
+}
+
+interface SharedPatterns {
+  readonly patternOf: Float64Array;
+  readonly starts: Uint32Array;
+  readonly values: Float64Array;
+}
+
+function readShared(reader: ByteReader, starts: Uint32Array, scale: Scale): SharedPatterns {
   const series = starts.length - 1;
   const count = reader.count(series, 'patterns');
   const patternOf = new Float64Array(series);
@@ -140,23 +203,28 @@ export function readPatterns(
   let total = 0;
   for (let i = 0; i < count; i++) {
     total += lengths[i]!;
-    if (!(lengths[i]! >= 0) || total > starts[series]!)
+    if (!(lengths[i]! >= 0) || total > starts[series]!) {
       throw damaged(`patterns of ${total} rows, block of ${starts[series]}`);
+    }
     patternStarts[i + 1] = total;
   }
-  const patterns = new Float64Array(total);
-  readNumbers(reader, patternStarts, 0, count, 1, patterns);
-  scaleUp(patterns, unit, least);
-  const offset = starts[fromSeries]!;
-  for (let s = fromSeries; s < toSeries; s++) {
-    const p = patternOf[s]!;
-    const length = starts[s + 1]! - starts[s]!;
-    if (!(p >= 0 && p < count) || lengths[p] !== length)
-      throw damaged(`series ${s} of ${length} rows has pattern ${p}`);
-    into.set(patterns.subarray(patternStarts[p]!, patternStarts[p + 1]!), starts[s]! - offset);
-  }
+  const values = new Float64Array(total);
+  readNumbers(reader, patternStarts, 0, count, 1, values);
+  scaleUp(values, scale);
+  return { patternOf, starts: patternStarts, values };
 }
 
-function scaleUp(values: Float64Array, unit: number, least: number): void {
+/** The pattern of a series, which has as many rows as the series. */
+function patternAt(shared: SharedPatterns, starts: Uint32Array, series: number): number {
+  const p = shared.patternOf[series]!;
+  const rows = starts[series + 1]! - starts[series]!;
+  if (!(p >= 0 && p < shared.starts.length - 1) || shared.starts[p + 1]! - shared.starts[p]! !== rows) {
+    throw damaged(`series ${series} of ${rows} rows has pattern ${p}`);
+  }
+  return p;
+}
+
+function scaleUp(values: Float64Array, scale: Scale): void {
+  const { unit, least } = scale;
   for (let i = 0; i < values.length; i++) values[i] = values[i]! * unit + least;
 }

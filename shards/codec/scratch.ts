@@ -24,3 +24,13 @@ export function upperResidualScratch(length: number): Uint32Array {
   if (length <= KEPT_MAX) upperResiduals = grown;
   return grown;
 }
+
+let narrow = new Int32Array(1 << 13);
+
+/** A narrow sequence between its decoding and its conversion in numbers.ts. */
+export function narrowScratch(length: number): Int32Array {
+  if (narrow.length >= length) return narrow;
+  const grown = new Int32Array(length);
+  if (length <= KEPT_MAX) narrow = grown;
+  return grown;
+}

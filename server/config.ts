@@ -47,7 +47,8 @@ export function parseBytes(text: string): number | null {
 function duration(minMs: number, maxMs: number) {
   return z.string().transform((text, context) => {
     const ms = parseDurationMs(text);
-    if (ms === null) context.addIssue({ code: 'custom', message: `"${text}" is not a duration such as 500ms, 2s or 1m30s` });
+    if (ms === null)
+      context.addIssue({ code: 'custom', message: `"${text}" is not a duration such as 500ms, 2s or 1m30s` });
     else if (ms < minMs || ms > maxMs)
       context.addIssue({ code: 'custom', message: `${text} is outside ${minMs} ms to ${maxMs} ms` });
     return ms ?? 0;
@@ -57,7 +58,8 @@ function duration(minMs: number, maxMs: number) {
 function bytes(min: number, max: number) {
   return z.string().transform((text, context) => {
     const value = parseBytes(text);
-    if (value === null) context.addIssue({ code: 'custom', message: `"${text}" is not a size such as 64MiB or 25000000` });
+    if (value === null)
+      context.addIssue({ code: 'custom', message: `"${text}" is not a size such as 64MiB or 25000000` });
     else if (value < min || value > max)
       context.addIssue({ code: 'custom', message: `${text} is outside ${min} to ${max} bytes` });
     return value ?? 0;
@@ -128,7 +130,10 @@ const DEFINITIONS = {
   node: {
     schema: nodeName,
     value: 'NAME',
-    fallback: hostname().replace(/[^A-Za-z0-9_.-]/g, '-').slice(0, 64) || 'node',
+    fallback:
+      hostname()
+        .replace(/[^A-Za-z0-9_.-]/g, '-')
+        .slice(0, 64) || 'node',
     about: 'name of this node; it must stay the same over restarts and be unique in the cluster',
   },
   listen: {
@@ -221,7 +226,8 @@ const DEFINITIONS = {
     schema: bytes(32 * MIB, 1024 * GIB),
     value: 'SIZE',
     fallback: '1GiB',
-    about: "largest write-ahead log of a node; the oldest shards are flushed above it, and writes get 503 at twice this",
+    about:
+      'largest write-ahead log of a node; the oldest shards are flushed above it, and writes get 503 at twice this',
   },
   'memtable-bytes-max': {
     schema: bytes(4 * MIB, 64 * GIB),
@@ -361,7 +367,10 @@ function checkRelations(config: Config): void {
     [config.mailTimeoutMs <= config.writeTimeoutMs, 'mail-timeout must not exceed write-timeout'],
     [config.bodyBytesMax <= config.writeInFlightBytesMax, 'body-bytes-max must not exceed write-in-flight-bytes-max'],
     // Beyond it a member would be thought dead, or skewed, between two of its heartbeats.
-    [config.heartbeatIntervalMs * 2 <= config.clockDriftMaxMs, 'heartbeat-interval must be at most half of max-clock-drift'],
+    [
+      config.heartbeatIntervalMs * 2 <= config.clockDriftMaxMs,
+      'heartbeat-interval must be at most half of max-clock-drift',
+    ],
     [config.memtableBytesMax <= config.logBytesMax, 'memtable-bytes-max must not exceed log-bytes-max'],
   ];
   for (const [holds, rule] of relations) if (!holds) throw new ConfigError(rule);
@@ -402,7 +411,8 @@ function readConfigFile(path: string): Record<string, string> {
     throw new ConfigError(`${path} is not valid YAML: ${(error as Error).message.split('\n')[0]}`);
   }
   if (parsed === null || parsed === undefined) return {};
-  if (typeof parsed !== 'object' || Array.isArray(parsed)) throw new ConfigError(`${path}: expected a mapping of options`);
+  if (typeof parsed !== 'object' || Array.isArray(parsed))
+    throw new ConfigError(`${path}: expected a mapping of options`);
   const options: Record<string, string> = {};
   for (const [key, value] of Object.entries(parsed)) {
     const name = key.replaceAll('_', '-');

@@ -48,7 +48,13 @@ export interface CoordinatorPorts {
   submit(worker: number, writes: readonly PostedWrite[]): void;
   /** Runs `work` after the current turn of the event loop. */
   later(work: () => void): void;
-  observe(event: { readonly rows: number; readonly failedRows: number; readonly bytes: number; readonly ms: number; readonly status: number }): void;
+  observe(event: {
+    readonly rows: number;
+    readonly failedRows: number;
+    readonly bytes: number;
+    readonly ms: number;
+    readonly status: number;
+  }): void;
 }
 
 interface Waiting {
@@ -99,9 +105,12 @@ export class Coordinator implements WriteCoordinator {
   }
 
   write(request: WriteRequest): Promise<WriteResult> {
-    if (!this.#ports.isReady()) return Promise.resolve(unavailable('joining: this node is not yet a member of its cluster'));
+    if (!this.#ports.isReady())
+      return Promise.resolve(unavailable('joining: this node is not yet a member of its cluster'));
     if (this.#inFlightBytes + request.body.byteLength > this.#limits.writeInFlightBytesMax) {
-      return Promise.resolve(unavailable(`overloaded: ${this.#inFlightBytes} bytes of writes are waiting; retry later`));
+      return Promise.resolve(
+        unavailable(`overloaded: ${this.#inFlightBytes} bytes of writes are waiting; retry later`),
+      );
     }
     const refusal = this.#policyOf(request);
     if ('error' in refusal) return Promise.resolve(refusal);
@@ -265,7 +274,8 @@ export class Coordinator implements WriteCoordinator {
     } catch (error) {
       const { message, status, code } = error as Error & { status?: number; code?: string };
       if (typeof code !== 'string') throw error;
-      for (const waiting of batch.requests) this.#settleOne(waiting, { ok: false, code, message, status: status ?? 503 });
+      for (const waiting of batch.requests)
+        this.#settleOne(waiting, { ok: false, code, message, status: status ?? 503 });
       return null;
     }
     const { shard } = batch.builder;
@@ -293,7 +303,11 @@ export class Coordinator implements WriteCoordinator {
   }
 
   /** Records of series that some owner of the shard may not have had from here, and marks them as sent. */
-  #unsent(ids: Uint32Array, all: readonly SeriesKeyRecord[], owners: readonly NodeNumber[]): readonly SeriesKeyRecord[] {
+  #unsent(
+    ids: Uint32Array,
+    all: readonly SeriesKeyRecord[],
+    owners: readonly NodeNumber[],
+  ): readonly SeriesKeyRecord[] {
     const slots = owners.map((owner) => this.#slotOf(owner));
     const fresh: SeriesKeyRecord[] = [];
     for (let i = 0; i < ids.length; i++) {
@@ -349,7 +363,8 @@ export class Coordinator implements WriteCoordinator {
     | { database: DatabaseDefinition; policy: RetentionPolicyDefinition; routing: RoutingPolicy }
     | { status: number; error: string } {
     const database = this.#ports.snapshot().databases.find((each) => each.name === request.database);
-    if (database === undefined) return { status: 404, error: `database not found: ${JSON.stringify(request.database)}` };
+    if (database === undefined)
+      return { status: 404, error: `database not found: ${JSON.stringify(request.database)}` };
     const name = request.retentionPolicy === '' ? database.defaultRetentionPolicy : request.retentionPolicy;
     const policy = database.retentionPolicies.find((each) => each.name === name);
     if (policy === undefined) return { status: 500, error: `retention policy not found: ${name}` };
@@ -373,13 +388,13 @@ function unavailable(error: string): WriteResult {
 /** InfluxDB's answer to a request whose every batch is settled. */
 function resultOf({ parsed, rejected, failure }: Waiting): WriteResult {
   if (failure !== null) {
-    return failure.status === 503
-      ? unavailable(failure.message)
-      : { status: failure.status, error: failure.message };
+    return failure.status === 503 ? unavailable(failure.message) : { status: failure.status, error: failure.message };
   }
   const parseErrors = parsed === null ? '' : parsed.errors.map((each) => each.message).join('\n');
-  if (parsed !== null && parsed.rows === 0) return parseErrors === '' ? { status: 204 } : { status: 400, error: parseErrors };
-  if (rejected.dropped > 0) return { status: 400, error: `partial write: ${rejected.reason} dropped=${rejected.dropped}` };
+  if (parsed !== null && parsed.rows === 0)
+    return parseErrors === '' ? { status: 204 } : { status: 400, error: parseErrors };
+  if (rejected.dropped > 0)
+    return { status: 400, error: `partial write: ${rejected.reason} dropped=${rejected.dropped}` };
   if (parseErrors !== '') return { status: 400, error: `partial write: ${parseErrors} dropped=0` };
   return { status: 204 };
 }

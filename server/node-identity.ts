@@ -163,3 +163,15 @@ function reasonOf(error: unknown): string {
   if (code === 'EROFS') return 'the file system is read-only';
   return (error as Error).message;
 }
+
+/** Faults of the surroundings become one clear line; everything else stays the error that it is. */
+export function startErrorOf(error: unknown): Error {
+  const { code, message } = error as { code?: string; message: string };
+  if (error instanceof StartError) return error;
+  if (code === 'ENOSPC' || code === 'SQLITE_FULL' || code === 'disk-full')
+    return new StartError('disk-full', `no room on the disk: ${message}`);
+  if (code !== undefined && /^(E[A-Z]+|SQLITE_[A-Z_]+|disk-failed|damaged-file|future-format)$/.test(code)) {
+    return new StartError(code, message);
+  }
+  return error as Error;
+}

@@ -137,7 +137,12 @@ export class PeerLink {
 
   #write(messages: readonly PacketMessage[]): void {
     const { self } = this.#o;
-    const packet = encodePacket({ sender: self.number, stamp: this.#o.stampNow(), clusterId: self.clusterId, messages });
+    const packet = encodePacket({
+      sender: self.number,
+      stamp: this.#o.stampNow(),
+      clusterId: self.clusterId,
+      messages,
+    });
     this.counters.packets++;
     this.counters.bytes += packet.byteLength;
     this.#unansweredSince.push(this.#o.nowMs());

@@ -107,7 +107,8 @@ export class PacketReader {
       if (this.#held < HEADER_BYTES + length) break;
       const whole = this.#take(HEADER_BYTES + length);
       const body = whole.subarray(HEADER_BYTES);
-      if (crc32(body) !== whole.readUInt32LE(4)) throw new PacketError('corrupt-packet', 'the CRC of a packet is wrong');
+      if (crc32(body) !== whole.readUInt32LE(4))
+        throw new PacketError('corrupt-packet', 'the CRC of a packet is wrong');
       packets.push(decodePacket(body));
     }
     return packets;

@@ -34,6 +34,8 @@ export interface PeersOptions {
   /** False: the sender's clock is too far ahead, drop what it says. */
   readonly heard: (from: NodeNumber, stamp: Stamp) => boolean;
   readonly onPacket: (packet: Packet) => void;
+  /** An outgoing connection has been made: the member may have restarted meanwhile. */
+  readonly onConnected: (member: NodeNumber) => void;
   readonly log: PeersLog;
 }
 
@@ -82,7 +84,9 @@ export class Peers {
   setMembers(members: readonly Member[]): void {
     const self = this.#o.identity();
     if (self === null || this.#closed) return;
-    const wanted = new Map(members.filter((m) => m.number !== self.number && m.state !== 'removed').map((m) => [m.number, m]));
+    const wanted = new Map(
+      members.filter((m) => m.number !== self.number && m.state !== 'removed').map((m) => [m.number, m]),
+    );
     for (const [number, link] of this.#links) {
       if (wanted.get(number)?.address === link.address) continue;
       link.close();
@@ -100,8 +104,10 @@ export class Peers {
         limits: DEFAULT_LINK_LIMITS,
         onState: (problem) => {
           const fields = { peer: member.name, address: member.address };
-          if (problem === null) this.#o.log.info(fields, 'connected to member');
-          else this.#o.log.warn({ ...fields, problem }, 'member cannot be reached');
+          if (problem === null) {
+            this.#o.onConnected(number);
+            this.#o.log.info(fields, 'connected to member');
+          } else this.#o.log.warn({ ...fields, problem }, 'member cannot be reached');
         },
       });
       this.#links.set(number, link);
@@ -122,7 +128,11 @@ export class Peers {
   }
 
   /** Posts to an address; null when nobody answered. */
-  async call(address: string, self: { number: NodeNumber; address: string }, message: Uint8Array): Promise<Uint8Array | null> {
+  async call(
+    address: string,
+    self: { number: NodeNumber; address: string },
+    message: Uint8Array,
+  ): Promise<Uint8Array | null> {
     try {
       const response = await undiciRequest(new URL('/internal/call', address), {
         method: 'POST',
@@ -160,7 +170,9 @@ export class Peers {
     if (problem !== null) {
       this.counters.refusedConnections++;
       socket.on('error', () => socket.destroy());
-      socket.end(`HTTP/1.1 409 Conflict\r\nStarling-Refused: ${problem}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`);
+      socket.end(
+        `HTTP/1.1 409 Conflict\r\nStarling-Refused: ${problem}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`,
+      );
       return;
     }
     const sender = String(request.headers['starling-number']);
@@ -211,7 +223,8 @@ export class Peers {
 
   #refusal(request: IncomingMessage): string | null {
     const self = this.#o.identity();
-    if (request.url !== '/internal/peer' || request.headers.upgrade !== 'starling/1') return 'not a starling/1 connection';
+    if (request.url !== '/internal/peer' || request.headers.upgrade !== 'starling/1')
+      return 'not a starling/1 connection';
     if (self === null) return 'this node has not joined a cluster yet';
     if (request.headers['starling-cluster'] !== self.clusterId) return 'this node belongs to another cluster';
     if (request.headers['starling-to'] !== self.number) return 'this address now belongs to another node number';

@@ -96,7 +96,10 @@ async function runEverywhere(
     missing.push(...absent);
     left = [];
     const outcomes = await Promise.all(
-      [...places].map(async ([place, shards]) => ({ shards, answer: await ask(ports, place, shards, request, signal) })),
+      [...places].map(async ([place, shards]) => ({
+        shards,
+        answer: await ask(ports, place, shards, request, signal),
+      })),
     );
     signal?.throwIfAborted();
     const again: ShardTarget[] = [];
@@ -190,9 +193,11 @@ async function deleteRows(
       const lastNs = key.endNs - 1n;
       const minTime = Number((minNs > key.startNs ? minNs : key.startNs) - key.startNs);
       const maxTime = Number((maxNs < lastNs ? maxNs : lastNs) - key.startNs);
-      return ports.coordinator().submitFrame(key, database, (version) =>
-        encodeBatch({ kind: 'delete', shard: key, version, predicate: { ...predicate, minTime, maxTime } }),
-      );
+      return ports
+        .coordinator()
+        .submitFrame(key, database, (version) =>
+          encodeBatch({ kind: 'delete', shard: key, version, predicate: { ...predicate, minTime, maxTime } }),
+        );
     }),
   );
 }
@@ -212,4 +217,3 @@ function leastKnown(values: readonly (number | null)[]): number | null {
   }
   return least;
 }
-

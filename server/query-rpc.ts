@@ -27,15 +27,28 @@ export interface PlaceAnswer {
 /** What every node answers for its own shards. */
 export interface NodeApi {
   partial(shards: readonly { id: ShardId; number: number }[], request: PartialRequest): Promise<PlaceAnswer>;
-  schemas(shards: readonly { id: ShardId; number: number; known: number }[]): Promise<{ id: ShardId; fields: readonly FieldRecord[] }[]>;
+  schemas(
+    shards: readonly { id: ShardId; number: number; known: number }[],
+  ): Promise<{ id: ShardId; fields: readonly FieldRecord[] }[]>;
   describeShard(shard: { id: ShardId; number: number }, throughStamp: string | null): Promise<ShardDescription | null>;
   /** Starts those that are here; answers which. */
-  startRepair(repair: { id: string; mode: RepairMode; shards: readonly { id: ShardId; key: ShardKeyJson }[] }): Promise<ShardId[]>;
+  startRepair(repair: {
+    id: string;
+    mode: RepairMode;
+    shards: readonly { id: ShardId; key: ShardKeyJson }[];
+  }): Promise<ShardId[]>;
   controlRepair(id: string, action: 'pause' | 'resume' | 'cancel'): Promise<void>;
   repairs(id: string): Promise<RepairStatus[]>;
 }
 
-const METHODS: readonly (keyof NodeApi)[] = ['partial', 'schemas', 'describeShard', 'startRepair', 'controlRepair', 'repairs'];
+const METHODS: readonly (keyof NodeApi)[] = [
+  'partial',
+  'schemas',
+  'describeShard',
+  'startRepair',
+  'controlRepair',
+  'repairs',
+];
 
 export class NodeCallError extends Error {
   readonly code = 'node-call';
@@ -46,7 +59,12 @@ type Answer = { readonly ok: true; readonly value: unknown } | { readonly ok: fa
 
 /** Rejects with NodeCallError when the node does not answer, or answers with an error. */
 export async function callNode<K extends keyof NodeApi>(
-  target: { readonly address: string; readonly clusterId: string; readonly timeoutMs?: number; readonly signal?: AbortSignal },
+  target: {
+    readonly address: string;
+    readonly clusterId: string;
+    readonly timeoutMs?: number;
+    readonly signal?: AbortSignal;
+  },
   method: K,
   ...args: Parameters<NodeApi[K]>
 ): Promise<Awaited<ReturnType<NodeApi[K]>>> {

@@ -33,7 +33,9 @@ export interface SchemaShard {
 }
 
 /** Asks the owners; leaves out shards that nobody can answer for, or whose records are as many as known. */
-export type SchemaSource = (shards: readonly SchemaShard[]) => Promise<readonly { id: ShardId; fields: readonly FieldRecord[] }[]>;
+export type SchemaSource = (
+  shards: readonly SchemaShard[],
+) => Promise<readonly { id: ShardId; fields: readonly FieldRecord[] }[]>;
 
 interface Group {
   readonly schema: GroupSchema;
@@ -119,7 +121,12 @@ function newGroup(name: GroupName, nowMs: number): Group {
   return { schema, types, shards, usedMs: nowMs };
 }
 
-function setStronger(types: Map<string, Map<string, FieldType>>, measurement: string, field: string, type: FieldType): void {
+function setStronger(
+  types: Map<string, Map<string, FieldType>>,
+  measurement: string,
+  field: string,
+  type: FieldType,
+): void {
   let fields = types.get(measurement);
   if (fields === undefined) {
     fields = new Map();

@@ -260,7 +260,10 @@ export class WorkerPool {
     }) as Promise<ReturnType<WorkerApi[K]>>;
   }
 
-  callAll<K extends keyof WorkerApi>(method: K, ...args: Parameters<WorkerApi[K]>): Promise<ReturnType<WorkerApi[K]>[]> {
+  callAll<K extends keyof WorkerApi>(
+    method: K,
+    ...args: Parameters<WorkerApi[K]>
+  ): Promise<ReturnType<WorkerApi[K]>[]> {
     return Promise.all(this.#seats.map((_, worker) => this.call(worker, method, ...args)));
   }
 

@@ -65,7 +65,15 @@ async function moveOutboxes(directory: string, files: Files, workers: number): P
           const content = former.read(entry);
           if (content === null) return null;
           return new Promise<void>((resolve, reject) => {
-            const kept = target.put(entry.key, entry.version, content.frame, content.keys, entry.acks, () => [], resolve);
+            const kept = target.put(
+              entry.key,
+              entry.version,
+              content.frame,
+              content.keys,
+              entry.acks,
+              () => [],
+              resolve,
+            );
             if (!kept) reject(new Error(`the outbox of worker ${worker} takes nothing: is the disk full?`));
           });
         }),

@@ -188,7 +188,8 @@ const api: WorkerApi = {
   describeShard(id, throughStamp) {
     const description = host.describeShard(id);
     const ledger = ledgerOf(id);
-    if (description === null || throughStamp === null || ledger === null || throughStamp < ledger.floor) return description;
+    if (description === null || throughStamp === null || ledger === null || throughStamp < ledger.floor)
+      return description;
     const [batches, identitySum, contentSum] = rootToJson(ledger.root(throughStamp));
     return { ...description, ledgerAtWatermark: { through: throughStamp, batches, identitySum, contentSum } };
   },
@@ -229,7 +230,10 @@ const api: WorkerApi = {
 };
 
 /** Shards that are not here in full are named, and a shard with damaged blocks is left to another replica. */
-function partial(ids: Parameters<WorkerApi['partial']>[0], request: Parameters<WorkerApi['partial']>[1]): PartialAnswer {
+function partial(
+  ids: Parameters<WorkerApi['partial']>[0],
+  request: Parameters<WorkerApi['partial']>[1],
+): PartialAnswer {
   const absent: ShardId[] = [];
   const present: { id: ShardId; shard: QueryableShard }[] = [];
   for (const id of ids) {

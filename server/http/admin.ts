@@ -133,8 +133,14 @@ export async function describeShards(ports: AdminPorts): Promise<ShardDescriptio
   const found = [...own, ...asked.filter((shard) => shard !== null)];
   return found.sort((a, b) =>
     a.database !== b.database
-      ? a.database < b.database ? -1 : 1
-      : a.startNs === b.startNs ? a.number - b.number : BigInt(a.startNs) < BigInt(b.startNs) ? -1 : 1,
+      ? a.database < b.database
+        ? -1
+        : 1
+      : a.startNs === b.startNs
+        ? a.number - b.number
+        : BigInt(a.startNs) < BigInt(b.startNs)
+          ? -1
+          : 1,
   );
 }
 
@@ -146,9 +152,15 @@ async function askHolder(ports: AdminPorts, shard: KnownShard): Promise<ShardDes
   return null;
 }
 
-async function describeAt(ports: AdminPorts, member: string, shard: KnownShard, through: Stamp | null): Promise<ShardDescription | null> {
+async function describeAt(
+  ports: AdminPorts,
+  member: string,
+  shard: KnownShard,
+  through: Stamp | null,
+): Promise<ShardDescription | null> {
   const snapshot = ports.snapshot();
-  if (member === snapshot.self) return ports.pool.call(ports.pool.workerOf(shard.key.number), 'describeShard', shard.id, through);
+  if (member === snapshot.self)
+    return ports.pool.call(ports.pool.workerOf(shard.key.number), 'describeShard', shard.id, through);
   const address = snapshot.members.find((each) => each.number === member)?.address;
   const clusterId = ports.clusterId();
   if (address === undefined || clusterId === null) return null;
@@ -171,15 +183,21 @@ async function describeShardEverywhere(ports: AdminPorts, shard: KnownShard): Pr
   // written meanwhile is newer, and left out of the picture.
   const newest = present.map((each) => each.newestVersion?.slice(0, 16) ?? null).filter((each) => each !== null);
   const through = newest.length === 0 ? null : newest.reduce((a, b) => (a > b ? a : b));
-  const second = through === null ? first : await Promise.all(holders.map((holder) => describeAt(ports, holder, shard, through)));
+  const second =
+    through === null ? first : await Promise.all(holders.map((holder) => describeAt(ports, holder, shard, through)));
   const checksums = holders.flatMap((holder, index) => {
     const described = second[index];
     if (described === null || described === undefined) return [];
     const member = snapshot.members.find((each) => each.number === holder);
-    return [{ member: holder, name: member?.name ?? holder, state: described.state, ledger: described.ledgerAtWatermark }];
+    return [
+      { member: holder, name: member?.name ?? holder, state: described.state, ledger: described.ledgerAtWatermark },
+    ];
   });
-  const roots = checksums.map(({ ledger }) => (ledger === null ? null : `${ledger.batches} ${ledger.identitySum} ${ledger.contentSum}`));
-  const equal = checksums.every(({ state }) => state === 'full') && roots.every((root) => root !== null && root === roots[0]);
+  const roots = checksums.map(({ ledger }) =>
+    ledger === null ? null : `${ledger.batches} ${ledger.identitySum} ${ledger.contentSum}`,
+  );
+  const equal =
+    checksums.every(({ state }) => state === 'full') && roots.every((root) => root !== null && root === roots[0]);
   return { ...base, checksums, checksumsThrough: through, equal: through === null ? true : equal };
 }
 
@@ -202,4 +220,3 @@ function least(values: readonly (number | null)[]): number | null {
   if (values.length === 0 || values.includes(null)) return null;
   return Math.min(...(values as number[]));
 }
-

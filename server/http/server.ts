@@ -46,7 +46,9 @@ export async function startHttp(listen: ListenAddress, ports: HttpPorts): Promis
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
-  const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, (request, response) => route(app, ports, request, response));
+  const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, (request, response) =>
+    route(app, ports, request, response),
+  );
   server.on('upgrade', (request, socket, head) => ports.upgrade(request, socket, head));
   // A client that speaks no HTTP, or too much of it, is told so and cut off.
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
@@ -76,12 +78,14 @@ export function addErrorHandling(app: Express, log: HttpPorts['log']): void {
   app.use((request: Request, response: Response) => {
     sendError(response, 404, 'not found', `no such path: ${request.method} ${request.path}`);
   });
-  app.use((error: Error & { status?: number; code?: string }, _request: Request, response: Response, next: NextFunction) => {
-    if (response.headersSent) return next(error);
-    const status = error.status !== undefined && error.status >= 400 && error.status < 600 ? error.status : 500;
-    if (status === 500) log.error({ problem: error.stack }, 'request failed');
-    sendError(response, status, typeof error.code === 'string' ? error.code : 'internal error', error.message);
-  });
+  app.use(
+    (error: Error & { status?: number; code?: string }, _request: Request, response: Response, next: NextFunction) => {
+      if (response.headersSent) return next(error);
+      const status = error.status !== undefined && error.status >= 400 && error.status < 600 ? error.status : 500;
+      if (status === 500) log.error({ problem: error.stack }, 'request failed');
+      sendError(response, status, typeof error.code === 'string' ? error.code : 'internal error', error.message);
+    },
+  );
 }
 
 /** The admin API's errors: `{code, message}`, the code also as a header. */

@@ -1,0 +1,75 @@
+/**
+ * `GET /`: members, shards and watermarks on one page that brings everything with it and asks the admin API again every
+ * two seconds. Text from outside goes through `textContent` only.
+ */
+import type { Express } from 'express';
+
+const PAGE = `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Starling</title>
+<style>
+  :root { color-scheme: light dark; }
+  body { font: 14px/1.45 system-ui, sans-serif; margin: 1.5rem auto; max-width: 1240px; padding: 0 1rem; }
+  h1 { font-size: 1.3rem; margin: 0 0 .2rem; } h2 { font-size: 1rem; margin: 1.4rem 0 .4rem; }
+  table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+  th, td { text-align: left; padding: .2rem .7rem .2rem 0; border-bottom: 1px solid #8883; white-space: nowrap; }
+  td.why { white-space: normal; }
+  .good { color: #1a7f37; } .bad { color: #cf222e; } .dim { opacity: .65; }
+</style>
+</head>
+<body>
+<h1>Starling <span id="name"></span></h1>
+<div id="summary" class="dim">loading</div>
+<h2>Members</h2>
+<table><thead><tr><th>name<th>address<th>state<th>live<th>heard<th>clock<th>shards<th>link<tbody id="members"></table>
+<h2>Shards</h2>
+<table><thead><tr><th>shard<th>database<th>policy<th>from<th>no.<th>rows<th>series<th>bytes<th>equal on all owners up to<th>on live owners up to<th>held back by<tbody id="shards"></table>
+<script>
+const byId = (id) => document.getElementById(id);
+const ago = (ms, now) => ms === null || ms === undefined ? '-' : ((now - ms) / 1000).toFixed(1) + ' s ago';
+function fill(body, rows) {
+  body.replaceChildren(...rows.map((cells) => {
+    const row = document.createElement('tr');
+    for (const cell of cells) {
+      const [text, style] = Array.isArray(cell) ? cell : [cell, ''];
+      const box = document.createElement('td');
+      box.textContent = text === null || text === undefined ? '-' : String(text);
+      box.className = style;
+      row.append(box);
+    }
+    return row;
+  }));
+}
+async function refresh() {
+  try {
+    const [cluster, { shards }] = await Promise.all(['/api/cluster', '/api/shards'].map(async (path) => (await fetch(path)).json()));
+    const now = cluster.nowMs;
+    byId('name').textContent = cluster.name ?? '';
+    byId('summary').textContent = (cluster.ready ? 'ready' : cluster.notReady) + ' · version ' + cluster.version + ' · ' +
+      cluster.members.length + ' members · ' + shards.length + ' shards · convergence bound ' + (cluster.bound.boundMs / 1000).toFixed(1) + ' s';
+    fill(byId('members'), cluster.members.map((m) => [m.name, m.address, m.state, m.live ? ['yes', 'good'] : ['no', 'bad'],
+      m.self ? 'self' : m.lastHeardMsAgo === null ? '-' : (m.lastHeardMsAgo / 1000).toFixed(1) + ' s ago',
+      m.skewed ? ['skewed', 'bad'] : m.clockOffsetMs === null ? '-' : m.clockOffsetMs + ' ms', m.shards,
+      m.self ? '-' : m.link === null ? '-' : m.link.connected ? 'open' : [m.link.problem, 'bad']]));
+    fill(byId('shards'), shards.map((s) => [s.id, s.database, s.retentionPolicy, new Date(Number(BigInt(s.startNs) / 1000000n)).toISOString().slice(0, 16),
+      s.number, s.rows, s.series, s.fileBytes, s.converged ? ago(s.converged.throughMs, now) : '-', s.liveConverged ? ago(s.liveConverged.throughMs, now) : '-',
+      [s.heldBackBy ?? '', 'why']]));
+  } catch (error) {
+    byId('summary').textContent = 'no answer from the node: ' + error.message;
+  }
+}
+refresh();
+setInterval(refresh, 2000);
+</script>
+</body>
+</html>
+`;
+
+export function addStatusPage(app: Express): void {
+  app.get('/', (_request, response) => {
+    response.set({ 'Content-Type': 'text/html; charset=utf-8', 'Cache-Control': 'no-store' }).send(PAGE);
+  });
+}

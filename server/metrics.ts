@@ -1,0 +1,208 @@
+/**
+ * `GET /metrics`: what Prometheus is told about this node. Histograms are fed as things happen; gauges are read from
+ * the workers when somebody asks.
+ */
+import type { Express } from 'express';
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { ClusterSnapshot } from '../repair/cluster.ts';
+import type { NodeCore } from '../repair/node-core.ts';
+import type { PassRecord } from '../repair/records.ts';
+import type { ConvergenceBound } from './http/admin.ts';
+import type { Peers } from './peers.ts';
+import type { WorkerPool } from './threads.ts';
+
+export interface MetricSources {
+  readonly pool: WorkerPool;
+  readonly core: NodeCore;
+  snapshot(): ClusterSnapshot;
+  bound(): Promise<ConvergenceBound>;
+  peers(): Peers;
+  members(): readonly {
+    readonly number: string;
+    readonly name: string;
+    readonly live: boolean;
+    readonly skewed: boolean;
+    readonly clockOffsetMs: number | null;
+  }[];
+  coordinatorBytes(): number;
+}
+
+const SECONDS_FAST = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
+export class Metrics {
+  #registry = new Registry();
+  #requests: Histogram<'route' | 'status'>;
+  #ingestion: Histogram;
+  #rows: Counter;
+  #failedRows: Counter;
+  #bodyBytes: Counter;
+  #fsync: Histogram;
+  #flush: Histogram;
+  #passes: Counter<'kind' | 'outcome'>;
+  #found: Counter;
+  #repaired: Counter;
+  #passSeconds: Histogram;
+
+  constructor() {
+    const registers = [this.#registry];
+    collectDefaultMetrics({ register: this.#registry });
+    const histogram = (name: string, help: string) => new Histogram({ name, help, buckets: SECONDS_FAST, registers });
+    const counter = (name: string, help: string) => new Counter({ name, help, registers });
+    this.#requests = new Histogram({
+      name: 'starling_http_request_seconds',
+      help: 'time to answer write and query requests',
+      labelNames: ['route', 'status'],
+      buckets: SECONDS_FAST,
+      registers,
+    });
+    this.#ingestion = histogram('starling_ingestion_seconds', 'from the body of a write to its acknowledgement');
+    this.#rows = counter('starling_ingested_rows_total', 'rows acknowledged to clients of this node');
+    this.#failedRows = counter(
+      'starling_refused_rows_total',
+      'lines that could not be parsed and rows that were dropped',
+    );
+    this.#bodyBytes = counter('starling_ingested_bytes_total', 'bytes of line protocol taken in');
+    this.#fsync = histogram('starling_fsync_seconds', 'fdatasync of logs and outboxes');
+    this.#flush = histogram('starling_flush_seconds', 'steps of flushing and compaction');
+    this.#passes = new Counter({
+      name: 'starling_repair_passes_total',
+      help: 'repair passes that ended on this node',
+      labelNames: ['kind', 'outcome'],
+      registers,
+    });
+    this.#found = counter(
+      'starling_repair_differences_found_total',
+      'epochs that differed between two replicas in a pass',
+    );
+    this.#repaired = counter(
+      'starling_repair_differences_repaired_total',
+      'batches that a pass moved to a replica that lacked them',
+    );
+    this.#passSeconds = histogram('starling_repair_pass_seconds', 'time of a pass');
+  }
+
+  observeRequest(route: 'write' | 'query', seconds: number, status: number): void {
+    this.#requests.observe({ route, status: String(status) }, seconds);
+  }
+
+  observeWrite(event: { rows: number; failedRows: number; bytes: number; ms: number }): void {
+    this.#ingestion.observe(event.ms / 1000);
+    this.#rows.inc(event.rows);
+    this.#failedRows.inc(event.failedRows);
+    this.#bodyBytes.inc(event.bytes);
+  }
+
+  observePass(record: PassRecord): void {
+    this.#passes.inc({ kind: record.kind, outcome: record.outcome });
+    this.#passSeconds.observe((record.finishedMs - record.startedMs) / 1000);
+    this.#found.inc(record.hops.reduce((sum, hop) => sum + hop.epochsDiffering, 0));
+    this.#repaired.inc(record.batchesMoved);
+  }
+
+  addRoute(app: Express, sources: MetricSources): void {
+    const gauges = makeGauges(this.#registry);
+    app.get('/metrics', async (_request, response) => {
+      await this.#collect(gauges, sources);
+      response.set('Content-Type', this.#registry.contentType).send(await this.#registry.metrics());
+    });
+  }
+
+  async #collect(gauges: Gauges, sources: MetricSources): Promise<void> {
+    const { pool } = sources;
+    const [shards, outboxes, timings, counters, bound] = await Promise.all([
+      pool.callAll('describeShards'),
+      pool.callAll('outboxStatus'),
+      pool.callAll('timings'),
+      pool.callAll('counters'),
+      sources.bound(),
+    ]);
+    for (const gauge of Object.values(gauges)) gauge.reset();
+    for (const { fsyncSeconds, flushSeconds } of timings) {
+      for (const seconds of fsyncSeconds) this.#fsync.observe(seconds);
+      for (const seconds of flushSeconds) this.#flush.observe(seconds);
+    }
+    gauges.logBytes.set(timings.reduce((sum, each) => sum + each.logBytes, 0));
+    gauges.memtableBytes.set(timings.reduce((sum, each) => sum + each.memtableBytes, 0));
+    for (const shard of shards.flat()) {
+      const labels = { database: shard.database, shard: shard.id };
+      if (shard.converged !== null) gauges.converged.set(labels, shard.converged.throughMs / 1000);
+      if (shard.liveConverged !== null) gauges.liveConverged.set(labels, shard.liveConverged.throughMs / 1000);
+      gauges.shardRows.set(labels, shard.rows);
+      gauges.shardBytes.set(labels, shard.fileBytes);
+    }
+    const names = new Map(sources.snapshot().members.map((member) => [member.number, member.name]));
+    const nameOf = (number: string) => names.get(number) ?? number;
+    for (const peer of sources.peers().status()) {
+      gauges.outboxBytes.set({ peer: nameOf(peer.peer) }, 0);
+      gauges.peerConnected.set({ peer: nameOf(peer.peer) }, peer.connected ? 1 : 0);
+      gauges.peerDropped.set({ peer: nameOf(peer.peer) }, peer.dropped);
+    }
+    for (const status of outboxes.flat()) gauges.outboxBytes.inc({ peer: nameOf(status.peer) }, status.bytes);
+    for (const member of sources.members()) {
+      gauges.memberLive.set({ peer: member.name }, member.live ? 1 : 0);
+      gauges.memberSkewed.set({ peer: member.name }, member.skewed ? 1 : 0);
+      if (member.clockOffsetMs !== null) gauges.clockOffset.set({ peer: member.name }, member.clockOffsetMs / 1000);
+    }
+    const transport = sources.peers().counters;
+    gauges.event.set({ event: 'corrupt-packets' }, transport.corruptPackets);
+    gauges.event.set({ event: 'refused-connections' }, transport.refusedConnections);
+    gauges.event.set({ event: 'skewed-packets' }, transport.skewedPackets);
+    for (const [event, value] of Object.entries(sources.core.counters))
+      gauges.event.set({ event: kebab(event) }, value);
+    for (const each of counters)
+      for (const [event, value] of Object.entries(each)) gauges.event.inc({ event: kebab(event) }, value);
+    gauges.bound.set(bound.boundMs / 1000);
+    gauges.inFlight.set(sources.coordinatorBytes());
+  }
+}
+
+function makeGauges(registry: Registry) {
+  const gauge = <L extends string>(name: string, help: string, labelNames: readonly L[]) =>
+    new Gauge<L>({ name, help, labelNames, registers: [registry] });
+  const perShard = ['database', 'shard'] as const;
+  const perPeer = ['peer'] as const;
+  const plain: readonly string[] = [];
+  return {
+    converged: gauge(
+      'starling_shard_converged_through_seconds',
+      'all owners are proven equal for everything accepted up to here',
+      perShard,
+    ),
+    liveConverged: gauge(
+      'starling_shard_live_converged_through_seconds',
+      'the live owners are proven equal up to here',
+      perShard,
+    ),
+    shardRows: gauge('starling_shard_rows', 'rows stored, fragments included', perShard),
+    shardBytes: gauge('starling_shard_file_bytes', 'size of the shard file', perShard),
+    bound: gauge(
+      'starling_convergence_bound_seconds',
+      'every accepted row is on all live owners within this time',
+      plain,
+    ),
+    outboxBytes: gauge('starling_outbox_bytes', 'writes kept for a member that has not acknowledged them', perPeer),
+    peerConnected: gauge('starling_peer_connected', '1: the connection to the member is open', perPeer),
+    peerDropped: gauge(
+      'starling_peer_dropped_messages',
+      'messages not sent because the member could not be reached',
+      perPeer,
+    ),
+    memberLive: gauge('starling_member_live', '1: heard of lately', perPeer),
+    memberSkewed: gauge('starling_member_skewed', '1: its clock is too far from the others', perPeer),
+    clockOffset: gauge(
+      'starling_clock_offset_seconds',
+      'clock of a member against the median of the live members',
+      perPeer,
+    ),
+    logBytes: gauge('starling_log_bytes', 'write-ahead logs', plain),
+    memtableBytes: gauge('starling_memtable_bytes', 'rows in memory', plain),
+    inFlight: gauge('starling_writes_in_flight_bytes', 'bodies that wait to be acknowledged', plain),
+    event: gauge('starling_events', 'counts since the start of the process, by what happened', ['event'] as const),
+  };
+}
+
+type Gauges = ReturnType<typeof makeGauges>;
+
+function kebab(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}

@@ -1,0 +1,36 @@
+/**
+ * Signals and last words. SIGTERM and SIGINT stop the node and end the process with 0; an error that nobody expected
+ * ends it with 1, after the reason was logged and written as one line to stderr.
+ */
+import type { Logger } from 'pino';
+
+/** Returns what takes the handlers off again. */
+export function watchProcess(log: Logger, stop: () => Promise<void>, onUncaught: (error: Error) => void): () => void {
+  const onSignal = (signal: NodeJS.Signals) => {
+    log.info({ signal }, 'stopping');
+    stop().then(
+      () => process.exit(0),
+      (error: Error) => {
+        log.fatal({ problem: error.stack }, 'did not stop cleanly');
+        process.exit(1);
+      },
+    );
+  };
+  const signals = ['SIGTERM', 'SIGINT'] as const;
+  for (const signal of signals) process.on(signal, onSignal);
+  process.on('uncaughtException', onUncaught);
+  process.on('unhandledRejection', onUncaught);
+  return () => {
+    for (const signal of signals) process.off(signal, onSignal);
+    process.off('uncaughtException', onUncaught);
+    process.off('unhandledRejection', onUncaught);
+  };
+}
+
+/** The process must not go on: says why, and ends it. */
+export function endWithError(error: Error & { code?: unknown }, log: Logger): never {
+  const expected = typeof error.code === 'string' && error.code !== 'worker-error';
+  log.fatal({ problem: expected ? error.message : (error.stack ?? error.message) }, 'this node stops');
+  process.stderr.write(`starling: ${error.message.split('\n')[0]}\n`);
+  process.exit(1);
+}

@@ -1,0 +1,38 @@
+/** The convergence bound that this node publishes: the rule's arithmetic with this cluster's settings and measurements. */
+import { convergenceBound } from '../repair/bound.ts';
+import type { ClusterSnapshot } from '../repair/cluster.ts';
+import type { ShardDescription } from '../repair/records.ts';
+import { DEFAULT_REPLICA_LIMITS } from '../repair/replica-limits.ts';
+import type { Config } from './config.ts';
+import type { ConvergenceBound } from './http/admin.ts';
+
+/** One hop before any pass was measured: a few round trips, a comparison and a sync, on a slow disk. */
+const HOP_MS_ASSUMED = 100;
+/** Ticks on both sides and the loopback or a local network between them. */
+const MESSAGE_DELAY_MS = 100;
+
+export function measuredBound(
+  config: Config,
+  snapshot: ClusterSnapshot,
+  shards: readonly ShardDescription[],
+): ConvergenceBound {
+  const members = snapshot.members.filter((member) => member.state === 'up').length;
+  const wanted = snapshot.databases.flatMap((database) => database.retentionPolicies.map((each) => each.replication));
+  const replicas = Math.max(1, Math.min(members, Math.max(1, ...wanted)));
+  const hops = Math.max(1, 2 * (replicas - 1));
+  const measured = shards.map((shard) => (shard.passMs ?? 0) / hops);
+  return convergenceBound({
+    passIntervalMs: config.passIntervalMs,
+    replicas,
+    hopMs: Math.max(HOP_MS_ASSUMED, ...measured),
+    heartbeatMs: config.heartbeatIntervalMs,
+    messageDelayMs: MESSAGE_DELAY_MS,
+    // After it an unacknowledged batch is in the outbox, and no longer open.
+    openMsMax: config.mailTimeoutMs,
+    hopTimeoutMs: DEFAULT_REPLICA_LIMITS.hopTimeoutMs,
+    deaths: members > 1 ? 1 : 0,
+    staggerMs: Math.min(DEFAULT_REPLICA_LIMITS.staggerMs, Math.ceil(config.passIntervalMs / 4)),
+    startersMayBeDead: true,
+    predecessorMayDie: false,
+  });
+}

@@ -9,7 +9,7 @@
  * A crash loses at most the rest of the reservation: the next start begins above it. Lifting by messages alone is not
  * written, since a lifted stamp that was never used promises nothing.
  *
- * If saving fails (full disk) the error passes to the caller and the clock stays where it was.
+ * If saving fails (full disk) the caller gets MembershipError `disk-failed` and the clock stays where it was.
  */
 import {
   makeStamp,
@@ -20,6 +20,8 @@ import {
   stampMs,
   type Version,
 } from '../shards/version.ts';
+
+import { MembershipError } from './membership-error.ts';
 
 export interface ClockReservation {
   load(): Stamp;
@@ -98,7 +100,11 @@ export class HybridClock {
     const stamp = makeStamp(ms, counter);
     if (stamp > this.#reserved) {
       const reserved = makeStamp(Math.min(ms + this.#limits.clockReserveMs, MS_MAX), COUNTER_MAX);
-      this.#reservation.save(reserved);
+      try {
+        this.#reservation.save(reserved);
+      } catch (error) {
+        throw new MembershipError('disk-failed', `cannot reserve time for the clock: ${(error as Error).message}`);
+      }
       this.#reserved = reserved;
       this.saves += 1;
     }

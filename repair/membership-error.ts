@@ -6,6 +6,8 @@ export const MEMBERSHIP_CODES = {
   joining: { status: 503, retry: true },
   skewed: { status: 503, retry: true },
   'stopped-member': { status: 503, retry: false },
+  /** Metadata or the clock could not be made durable: nothing was changed. */
+  'disk-failed': { status: 503, retry: true },
   'bad-message': { status: 400, retry: false },
   'future-message': { status: 400, retry: false },
   'register-too-large': { status: 413, retry: false },

@@ -12,6 +12,7 @@
 import { crc32 } from 'node:zlib';
 import type { Database } from 'better-sqlite3';
 import { readVersion, VERSION_BYTES, writeVersion } from '../shards/version.ts';
+import { MembershipError } from './membership-error.ts';
 import type { Register, RegisterStore } from './metadata.ts';
 
 const CREATE = `CREATE TABLE IF NOT EXISTS register (
@@ -58,13 +59,20 @@ export class SqliteRegisterStore implements RegisterStore {
 
   save(registers: readonly Register[]): void {
     const upsert = this.#database.prepare(UPSERT);
-    this.#database.transaction(() => {
+    const all = this.#database.transaction(() => {
       for (const { key, rank, version: text, value } of registers) {
         const version = Buffer.alloc(VERSION_BYTES);
         writeVersion(text, version, 0);
         upsert.run(key, rank, version, value, crcOf({ key, rank, version, value }));
       }
-    })();
+    });
+    try {
+      all();
+    } catch (error) {
+      const code = (error as { code?: string }).code ?? '';
+      if (!/^SQLITE_(FULL|IOERR|READONLY|CANTOPEN)/.test(code)) throw error;
+      throw new MembershipError('disk-failed', `cannot store metadata: ${(error as Error).message}`);
+    }
   }
 
   clear(): void {

@@ -1,0 +1,221 @@
+/**
+ * How this node belongs to its cluster: fresh, founded or joined, refused. Answers calls of nodes that want to join
+ * (sponsor.ts decides) and looks for the cluster itself (joining.ts decides whom to ask).
+ *
+ * Order when joining or founding: registers and clock are durable first, then `identity` is emitted, whose handler writes
+ * node.json. A crash in between leaves a node that is fresh by its identity: it starts again under the same number.
+ */
+import type { NodeNumber } from '../shards/version.ts';
+import type { ClusterState } from './cluster-state.ts';
+import { Joining, normalAddress } from './joining.ts';
+import type { JudgedClock } from './judged-clock.ts';
+import type { Liveness } from './liveness.ts';
+import { memberChange } from './members.ts';
+import { MembershipError } from './membership-error.ts';
+import type { MembershipLimits } from './membership-limits.ts';
+import type { Register } from './metadata.ts';
+import type { NodeEffect, NodeIdentity } from './node-effects.ts';
+import { encodeNodeMessage, type NodeMessage } from './node-messages.ts';
+import { admit } from './sponsor.ts';
+
+export interface EnrolmentOptions {
+  readonly identity: NodeIdentity;
+  readonly address: string;
+  readonly state: ClusterState;
+  readonly clock: JudgedClock;
+  readonly liveness: Liveness;
+  readonly limits: MembershipLimits;
+  readonly random: () => number;
+  readonly emit: (effect: NodeEffect) => void;
+  /** What others said; durable. */
+  readonly merge: (registers: readonly Register[], nowMs: number) => void;
+  /** What this node says: durable, then to everybody. */
+  readonly spread: (registers: readonly Register[], nowMs: number) => void;
+  readonly changed: () => void;
+}
+
+export class Enrolment {
+  readonly #o: EnrolmentOptions;
+  readonly #address: string;
+  #identity: NodeIdentity;
+  #joining: Joining | null = null;
+  #refused: string | null = null;
+  #startedMs = 0;
+
+  constructor(options: EnrolmentOptions) {
+    this.#o = options;
+    this.#identity = options.identity;
+    this.#address = normalAddress(options.address);
+  }
+
+  get identity(): NodeIdentity {
+    return this.#identity;
+  }
+
+  get state(): 'joining' | 'up' | 'refused' {
+    if (this.#refused !== null) return 'refused';
+    return this.#identity.clusterId === null ? 'joining' : 'up';
+  }
+
+  get problem(): string | null {
+    return this.#refused ?? (this.#identity.clusterId === null ? (this.#joining?.problem ?? 'not started') : null);
+  }
+
+  start(join: readonly string[], nowMs: number): void {
+    const { number, name } = this.#identity;
+    this.#startedMs = nowMs;
+    this.#joining = new Joining(
+      {
+        number,
+        name,
+        address: this.#address,
+        clusterId: () => this.#identity.clusterId,
+        ownRegisters: () => this.#o.state.ownRegisters(number),
+        memberAddresses: () => this.#memberAddresses(),
+        call: (address, message) => this.#o.emit({ kind: 'call', address, message: encodeNodeMessage(message) }),
+        found: (atMs) => this.#found(atMs),
+        refuse: (reason) => this.#refuse(reason),
+        random: this.#o.random,
+      },
+      this.#o.limits,
+      join,
+    );
+    if (this.#identity.clusterId !== null) {
+      this.#claimOwnMember(nowMs);
+      this.#o.changed();
+      return;
+    }
+    // What an earlier attempt to join left behind may belong to another cluster.
+    this.#o.state.clear();
+    if (this.#joining.told.length === 0) this.#found(nowMs);
+  }
+
+  /** `alone`: no other member was heard lately. */
+  tick(alone: boolean, nowMs: number): void {
+    if (this.#identity.clusterId === null || alone) this.#joining?.tick(nowMs);
+    else this.#joining?.rest();
+  }
+
+  /** After members' registers changed. */
+  confirmOwnMember(nowMs: number): void {
+    const known = this.#o.state.member(this.#identity.number) !== null;
+    if (this.#identity.clusterId !== null && known) this.#claimOwnMember(nowMs);
+  }
+
+  /** A call, or the answer to one: `address` is where that call went. */
+  receive(address: string, message: NodeMessage, nowMs: number): NodeMessage | null {
+    const joining = this.#joining;
+    if (joining === null) return null;
+    const { clusterId, number, name } = this.#identity;
+    switch (message.kind) {
+      case 'probe': {
+        const same = clusterId !== null && message.clusterId === clusterId;
+        if (same) this.#o.merge(message.registers, nowMs);
+        const registers = same ? this.#o.state.metadata.withPrefix('member/') : [];
+        const join = [...joining.told];
+        return { kind: 'presence', clusterId, number, name, address: this.#address, join, registers };
+      }
+      case 'presence':
+        if (message.clusterId !== null && message.clusterId === clusterId) this.#o.merge(message.registers, nowMs);
+        joining.presence(address, message, nowMs);
+        return null;
+      case 'join':
+        return this.#sponsor(message, nowMs);
+      case 'welcome':
+        this.#welcomed(address, message, nowMs);
+        return null;
+      case 'refuse':
+        joining.refused(address, message, nowMs);
+        return null;
+      default:
+        throw new MembershipError('bad-message', `${message.kind} may not be called`);
+    }
+  }
+
+  #sponsor(message: Extract<NodeMessage, { kind: 'join' }>, nowMs: number): NodeMessage {
+    const { clusterId, seed } = this.#identity;
+    if (clusterId === null || seed === null) {
+      return { kind: 'refuse', code: 'busy', reason: 'this node belongs to no cluster yet' };
+    }
+    this.#o.clock.judge(nowMs);
+    if (this.#o.clock.skewed) {
+      return { kind: 'refuse', code: 'busy', reason: 'the clock of this node is skewed, so it may not admit members' };
+    }
+    const decision = admit(message, {
+      self: this.#identity,
+      members: this.#o.state.members,
+      lastHeardMsAgo: (number: NodeNumber) => this.#o.liveness.lastHeardMsAgo(number, nowMs),
+      windowMs: this.#o.liveness.windowMs,
+      upForMs: nowMs - this.#startedMs,
+      membersMax: this.#o.limits.membersMax,
+    });
+    if ('kind' in decision) return decision;
+    const registers = decision.changes.map((change) => this.#o.state.registerOf(change, this.#o.clock.mint(nowMs)));
+    this.#o.spread(registers, nowMs);
+    return {
+      kind: 'welcome',
+      number: message.number,
+      clusterId,
+      seed,
+      // Above every statement under a view without the joiner: those were closed before the change above.
+      stamp: this.#o.clock.closing(nowMs),
+      registers: this.#o.state.firstRegisters(),
+    };
+  }
+
+  #welcomed(address: string, message: Extract<NodeMessage, { kind: 'welcome' }>, nowMs: number): void {
+    if (this.#identity.clusterId !== null || message.number !== this.#identity.number) return;
+    if (!this.#o.clock.lift(message.stamp, nowMs)) {
+      const max = this.#o.limits.clockDriftMaxMs;
+      this.#joining!.problem = `the clock of ${address} is more than ${max} ms ahead of this node's: set the clocks`;
+      return;
+    }
+    // Saved with the reservation: a crash must not take the clock below what the sponsor has stated.
+    this.#o.clock.closing(nowMs);
+    this.#belong(message.clusterId, message.seed, message.registers, nowMs);
+  }
+
+  #found(nowMs: number): void {
+    const hex = (digits: number): string =>
+      Array.from({ length: digits }, () => Math.floor(this.#o.random() * 16).toString(16)).join('');
+    this.#belong(hex(16), hex(32), [], nowMs);
+  }
+
+  #belong(clusterId: string, seed: string, registers: readonly Register[], nowMs: number): void {
+    this.#identity = { ...this.#identity, clusterId, seed };
+    this.#o.merge(registers, nowMs);
+    this.#claimOwnMember(nowMs);
+    this.#o.emit({ kind: 'identity', identity: this.#identity });
+    this.#o.changed();
+  }
+
+  /** Makes the own register say `up` and the own address; a member that was removed stops. */
+  #claimOwnMember(nowMs: number): void {
+    const { number, name } = this.#identity;
+    const own = this.#o.state.member(number);
+    if (own?.state === 'removed') {
+      const heir = this.#o.state.members.find((member) => member.name === name && member.state !== 'removed');
+      const by = heir === undefined ? '' : `: the name now belongs to member ${heir.number} at ${heir.address}`;
+      this.#refuse(
+        `node "${name}" (${number}) was removed from the cluster${by}. Removal is final: start it with an empty data directory`,
+      );
+      return;
+    }
+    const state = own === null || own.state === 'joining' ? 'up' : own.state;
+    if (own !== null && own.state === state && normalAddress(own.address) === this.#address) return;
+    const change = memberChange({ number, name, address: this.#address, state });
+    this.#o.spread([this.#o.state.registerOf(change, this.#o.clock.mintForSelf(nowMs))], nowMs);
+  }
+
+  #memberAddresses(): string[] {
+    return this.#o.state.members
+      .filter(({ number, state }) => number !== this.#identity.number && state !== 'removed')
+      .map(({ address }) => normalAddress(address));
+  }
+
+  #refuse(reason: string): void {
+    if (this.#refused !== null) return;
+    this.#refused = reason;
+    this.#o.emit({ kind: 'refused', reason });
+  }
+}

@@ -1,0 +1,21 @@
+/** What a NodeCore asks of its surroundings, and who it is. */
+import type { NodeNumber } from '../shards/version.ts';
+
+export interface NodeIdentity {
+  readonly number: NodeNumber;
+  readonly name: string;
+  readonly clusterId: string | null;
+  /** For the hashes of series; the cluster's. */
+  readonly seed: string | null;
+}
+
+export type NodeEffect =
+  | { readonly kind: 'send'; readonly to: NodeNumber; readonly message: Uint8Array }
+  /** To a node whose number is unknown; its answer comes back through `receive` with the same address. */
+  | { readonly kind: 'call'; readonly address: string; readonly message: Uint8Array }
+  /** Joined or founded: make it durable before going on. */
+  | { readonly kind: 'identity'; readonly identity: NodeIdentity }
+  /** `snapshot()` is another one now. */
+  | { readonly kind: 'cluster-changed' }
+  /** This process must stop and say so. */
+  | { readonly kind: 'refused'; readonly reason: string };

@@ -1,0 +1,210 @@
+/**
+ * The SQLite file of one shard: connection, schema, and the pool that bounds open connections.
+ *
+ * Truth of everything of the shard up to the log position in `meta.flushed`. Written only by the thread that owns the
+ * shard; other workers of the node open it at their start for the time of reading its key.
+ * `application_id` says that it is ours, `user_version` is the format: a file of a later format is refused untouched.
+ *
+ * | table         | what                                                                                              |
+ * | meta          | name -> value: `key` (shard key as JSON), `flushed` (log position as JSON, local to this node)      |
+ * | series_chunks | chunks of series (series-chunk.ts) by the id of their first series                                 |
+ * | runs          | runs that are complete; blocks of other runs are leftovers of a flush or compaction that did not end |
+ * | blocks        | blocks (block.ts): run, time window, measurement, range of series, times and versions, head, body  |
+ * | fields        | (measurement, field, type) with the greatest version that wrote it                                |
+ * | tombstones    | delete batches as they came, by version                                                           |
+ * | others        | the companion's (ledger), opaque here                                                             |
+ *
+ * A crash leaves a rollback journal, which SQLite plays back at the next opening, or blocks of an incomplete run,
+ * which `open` removes.
+ */
+import type { Database, Statement } from 'better-sqlite3';
+import { diskError, StorageError } from './errors.ts';
+import { type ShardKey, type ShardKeyJson, shardKeyFromJson, shardKeyToJson } from './shard-key.ts';
+
+export const APPLICATION_ID = 0x5354_4152;
+export const FORMAT_VERSION = 1;
+export const OWN_TABLES = ['meta', 'series_chunks', 'runs', 'blocks', 'fields', 'tombstones'] as const;
+
+const SCHEMA = `
+  CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+  CREATE TABLE series_chunks (first INTEGER PRIMARY KEY, count INTEGER NOT NULL, bytes BLOB NOT NULL);
+  CREATE TABLE runs (run INTEGER PRIMARY KEY);
+  CREATE TABLE blocks (
+    id INTEGER PRIMARY KEY, run INTEGER NOT NULL, window INTEGER NOT NULL, measurement TEXT NOT NULL,
+    first_series INTEGER NOT NULL, last_series INTEGER NOT NULL, min_time INTEGER NOT NULL, max_time INTEGER NOT NULL,
+    min_version BLOB NOT NULL, max_version BLOB NOT NULL, rows INTEGER NOT NULL, head BLOB NOT NULL, body BLOB NOT NULL);
+  CREATE TABLE fields (
+    measurement TEXT NOT NULL, field TEXT NOT NULL, type INTEGER NOT NULL, last_version BLOB NOT NULL,
+    PRIMARY KEY (measurement, field, type)) WITHOUT ROWID;
+  CREATE TABLE tombstones (version BLOB PRIMARY KEY, frame BLOB NOT NULL) WITHOUT ROWID;`;
+
+/** Page cache of a connection in KiB; a flush may spill beyond it. */
+const CACHE_KIB = 2048;
+const READ_META = 'SELECT value FROM meta WHERE name = ?';
+export const WRITE_META = 'INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)';
+
+export type OpenDatabase = (path: string) => Database;
+
+export function readMeta(database: Database, name: string): string | null {
+  const value = database.prepare(READ_META).pluck().get(name);
+  return typeof value === 'string' ? value : null;
+}
+
+/** Opens an existing file and checks that this program understands it. Throws StorageError. */
+export function openShardFile(open: OpenDatabase, path: string): Database {
+  return guarded(path, () => {
+    const database = open(path);
+    try {
+      checkFormat(database, path);
+      prepareConnection(database);
+      return database;
+    } catch (error) {
+      database.close();
+      throw error;
+    }
+  });
+}
+
+/** Makes a new file with its schema; `fill` adds what belongs to the same first transaction. */
+export function createShardFile(
+  open: OpenDatabase,
+  path: string,
+  key: ShardKey,
+  fill: (database: Database) => void,
+): Database {
+  return guarded(path, () => {
+    const database = open(path);
+    try {
+      database.pragma('auto_vacuum = INCREMENTAL');
+      prepareConnection(database);
+      database.transaction(() => {
+        database.pragma(`application_id = ${APPLICATION_ID}`);
+        database.pragma(`user_version = ${FORMAT_VERSION}`);
+        database.exec(SCHEMA);
+        database.prepare(WRITE_META).run('key', JSON.stringify(shardKeyToJson(key)));
+        fill(database);
+      })();
+      return database;
+    } catch (error) {
+      database.close();
+      throw error;
+    }
+  });
+}
+
+export function readShardKey(database: Database, path: string): ShardKey {
+  const json = readMeta(database, 'key');
+  if (json === null) throw new StorageError('damaged-file', `${path} does not say which shard it is`);
+  return shardKeyFromJson(JSON.parse(json) as ShardKeyJson);
+}
+
+function prepareConnection(database: Database): void {
+  // TRUNCATE rather than WAL: half the bytes written, and no checkpoint that stalls a flush.
+  database.pragma('journal_mode = TRUNCATE');
+  database.pragma('synchronous = FULL');
+  database.pragma(`cache_size = -${CACHE_KIB}`);
+}
+
+function checkFormat(database: Database, path: string): void {
+  const application = database.pragma('application_id', { simple: true });
+  const format = Number(database.pragma('user_version', { simple: true }));
+  if (application !== APPLICATION_ID || format < 1) {
+    throw new StorageError('damaged-file', `${path} is not a shard file (application id ${String(application)})`);
+  }
+  if (format > FORMAT_VERSION) {
+    throw new StorageError(
+      'future-format',
+      `${path} has format ${format}; this program knows formats up to ${FORMAT_VERSION}: use a newer release`,
+    );
+  }
+}
+
+/** Runs `action`, and names failures of the disk and of the file. */
+export function guarded<T>(path: string, action: () => T): T {
+  try {
+    return action();
+  } catch (error) {
+    throw diskError(error, path);
+  }
+}
+
+/** Connections of a worker's shards; the one that was not used for the longest time is closed when there are too many. */
+export class ConnectionPool {
+  readonly #open: OpenDatabase;
+  readonly #openMax: number;
+  readonly #connections = new Map<ShardFile, Database>();
+
+  constructor(open: OpenDatabase, openMax: number) {
+    this.#open = open;
+    this.#openMax = openMax;
+  }
+
+  get openDatabase(): OpenDatabase {
+    return this.#open;
+  }
+
+  take(file: ShardFile): Database {
+    let database = this.#connections.get(file);
+    if (database === undefined) database = openShardFile(this.#open, file.path);
+    else this.#connections.delete(file);
+    this.put(file, database);
+    return database;
+  }
+
+  put(file: ShardFile, database: Database): void {
+    this.#connections.set(file, database);
+    for (const [idle] of this.#connections) {
+      if (this.#connections.size <= this.#openMax) break;
+      if (idle !== file && !this.#connections.get(idle)!.inTransaction) idle.disconnect();
+    }
+  }
+
+  remove(file: ShardFile): void {
+    this.#connections.get(file)?.close();
+    this.#connections.delete(file);
+  }
+}
+
+/** A shard's file, open or not. */
+export class ShardFile {
+  readonly path: string;
+  readonly #pool: ConnectionPool;
+  readonly #statements = new Map<string, Statement>();
+
+  constructor(path: string, pool: ConnectionPool) {
+    this.path = path;
+    this.#pool = pool;
+  }
+
+  get database(): Database {
+    return this.#pool.take(this);
+  }
+
+  adopt(database: Database): void {
+    this.#pool.put(this, database);
+  }
+
+  /** Prepared once per connection. */
+  statement(sql: string): Statement {
+    const database = this.database;
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) {
+      statement = database.prepare(sql);
+      this.#statements.set(sql, statement);
+    }
+    return statement;
+  }
+
+  disconnect(): void {
+    this.#statements.clear();
+    this.#pool.remove(this);
+  }
+
+  /** One transaction; a failure leaves the file as it was. */
+  transaction(action: (database: Database) => void): void {
+    guarded(this.path, () => {
+      const database = this.database;
+      database.transaction(() => action(database))();
+    });
+  }
+}

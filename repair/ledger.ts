@@ -197,7 +197,7 @@ export class Ledger implements ShardCompanion {
     this.collapsed = this.root(through);
     this.floorStamp = through;
     const last = epochOf(through);
-    for (const [number, epoch] of this.epochs) {
+    for (const [number, epoch] of [...this.epochs]) {
       if (number > last) continue;
       this.changed.add(number);
       if (number < last) {

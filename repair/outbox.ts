@@ -89,8 +89,8 @@ export class Outbox {
     this.bytesMax = bytesMax;
     this.segmentBytes = segmentBytes;
     files.makeDirectory(directory);
-    for (const name of files.list(directory))
-      if (/^[0-9]+\.log$/.test(name)) this.openSegment(Number.parseInt(name, 10));
+    const numbers = files.list(directory).filter((name) => /^[0-9]+\.log$/.test(name));
+    for (const number of numbers.map((name) => Number.parseInt(name, 10)).sort((a, b) => a - b)) this.openSegment(number);
   }
 
   get bytes(): number {

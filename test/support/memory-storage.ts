@@ -1,0 +1,242 @@
+/**
+ * A `Storage` in memory for fast simulation: shards are maps of batches, the log is a list, ledgers are saved through
+ * their real code into SQLite databases in memory. A crash keeps what was synced and what was flushed, and nothing else.
+ */
+import Database from 'better-sqlite3';
+import { Ledger } from '../../repair/ledger.ts';
+import type { FillSource, FillTarget, LogEntry, LogPosition, Storage, StoredShard } from '../../repair/storage.ts';
+import type { Batch, SeriesKeyRecord } from '../../shards/batch.ts';
+import { decodeBatch } from '../../shards/batch-codec.ts';
+import { addSums, contentSum, type Sum128 } from '../../shards/checksum.ts';
+import { type ShardId, type ShardKey, shardId } from '../../shards/shard-key.ts';
+import type { Stamp, Version } from '../../shards/version.ts';
+
+interface Kept {
+  readonly frame: Uint8Array;
+  readonly keys: SeriesKeyRecord[];
+}
+
+/** What a disk holds after a power cut. */
+export class MemoryDisk {
+  readonly shards = new Map<
+    ShardId,
+    { key: ShardKey; file: Buffer; batches: Map<Version, Kept>; keys: Map<string, string> }
+  >();
+  readonly log: LogEntry[] = [];
+  synced = 0;
+}
+
+export class MemoryShard implements StoredShard {
+  readonly id: ShardId;
+  readonly key: ShardKey;
+  batches = new Map<Version, Kept>();
+  keys = new Map<string, string>();
+  private readonly owner: MemoryStorage;
+
+  constructor(owner: MemoryStorage, key: ShardKey) {
+    this.owner = owner;
+    this.key = key;
+    this.id = shardId(key);
+  }
+
+  unknownSeries(batch: Batch, keys: readonly SeriesKeyRecord[]): string[] {
+    if (batch.kind === 'delete') return [];
+    const given = new Set(keys.map((record) => record.hash));
+    return batch.series.filter((hash) => !this.keys.has(hash) && !given.has(hash));
+  }
+
+  apply(batch: Batch, keys: readonly SeriesKeyRecord[]): void {
+    for (const { hash, key } of keys) this.keys.set(hash, key);
+    const frame = this.owner.frameOf(batch.version, this.id);
+    const own = batch.kind === 'delete' ? [] : batch.series.map((hash) => ({ hash, key: this.keys.get(hash)! }));
+    this.batches.set(batch.version, { frame, keys: own });
+  }
+
+  rebuild(versions: ReadonlySet<Version>): { version: Version; frame: Uint8Array; keys: SeriesKeyRecord[] }[] {
+    return [...versions].sort().flatMap((version) => {
+      const kept = this.batches.get(version);
+      return kept === undefined ? [] : [{ version, ...kept }];
+    });
+  }
+
+  recomputeContent(floor: Stamp): Map<Version, Sum128> {
+    const sums = new Map<Version, Sum128>();
+    for (const [version, { frame }] of this.batches) {
+      if (version.slice(0, 16) > floor) sums.set(version, contentSum(decodeBatch(frame)));
+    }
+    return sums;
+  }
+
+  recomputeContentThrough(through: Stamp): Sum128 {
+    let sum = 0n;
+    for (const [version, { frame }] of this.batches) {
+      if (version.slice(0, 16) <= through) sum = addSums(sum, contentSum(decodeBatch(frame)));
+    }
+    return sum;
+  }
+
+  flush(): void {
+    this.owner.save(this);
+  }
+
+  snapshot(pageBytes: number): FillSource {
+    this.flush();
+    const saved = this.owner.disk.shards.get(this.id)!;
+    const image = {
+      file: saved.file.toString('base64'),
+      keys: [...saved.keys],
+      batches: [...saved.batches].map(([version, kept]) => [
+        version,
+        Buffer.from(kept.frame).toString('base64'),
+        kept.keys,
+      ]),
+    };
+    const bytes = Buffer.from(JSON.stringify(image));
+    const page = (index: number) =>
+      index * pageBytes >= bytes.length ? null : bytes.subarray(index * pageBytes, (index + 1) * pageBytes);
+    return { bytesTotal: bytes.length, page, close: () => {} };
+  }
+
+  sizes() {
+    return { rows: this.batches.size, series: this.keys.size, fileBytes: 0, memtableBytes: 0, blocks: 0 };
+  }
+}
+
+export class MemoryStorage implements Storage {
+  readonly shards = new Map<ShardId, MemoryShard>();
+  readonly ledgers = new Map<ShardId, Ledger>();
+  readonly disk: MemoryDisk;
+  failAppend = false;
+  private readonly later: (run: () => void) => void;
+  private readonly makeLedger: () => Ledger;
+  private readonly frames = new Map<string, Uint8Array>();
+  private dead = false;
+
+  /** `later` runs its argument when the disk has done its work: the simulation decides when. */
+  constructor(disk: MemoryDisk, later: (run: () => void) => void, makeLedger: () => Ledger = () => new Ledger()) {
+    this.disk = disk;
+    this.later = later;
+    this.makeLedger = makeLedger;
+    for (const [id, saved] of disk.shards) {
+      const shard = this.open(saved.key);
+      shard.batches = new Map(saved.batches);
+      shard.keys = new Map(saved.keys);
+      this.loadLedger(id, saved.file);
+    }
+    disk.log.length = disk.synced;
+    for (const { shard: id, frame, keys } of disk.log) {
+      const shard = this.shards.get(id);
+      const ledger = this.ledgers.get(id);
+      if (shard === undefined || ledger === undefined) continue;
+      const batch = decodeBatch(frame);
+      if (ledger.has(batch.version)) continue;
+      this.frames.set(id + batch.version, frame);
+      shard.apply(batch, keys);
+      ledger.replayed(batch);
+    }
+  }
+
+  /** The process is gone: callbacks of its disk go nowhere. */
+  kill(): void {
+    this.dead = true;
+  }
+
+  create(key: ShardKey): MemoryShard {
+    const shard = this.open(key);
+    this.ledgers.set(shard.id, this.makeLedger());
+    this.save(shard);
+    return shard;
+  }
+
+  drop(id: ShardId): void {
+    this.shards.delete(id);
+    this.ledgers.delete(id);
+    this.disk.shards.delete(id);
+  }
+
+  append(entries: readonly LogEntry[]): LogPosition {
+    if (this.failAppend)
+      throw Object.assign(new Error('no space left'), { code: 'disk-full', status: 503, retry: true });
+    for (const entry of entries) {
+      this.disk.log.push({ ...entry, frame: Uint8Array.from(entry.frame) });
+      this.frames.set(entry.shard + decodeBatch(entry.frame).version, entry.frame);
+    }
+    return { segment: 1, offset: this.disk.log.length };
+  }
+
+  sync(done: (error: Error | null) => void): void {
+    const upTo = this.disk.log.length;
+    this.later(() => {
+      if (this.dead) return;
+      this.disk.synced = Math.max(this.disk.synced, upTo);
+      done(null);
+    });
+  }
+
+  pressure() {
+    return { logBytes: 0, memtableBytes: 0, overloaded: false };
+  }
+
+  step(): boolean {
+    return false;
+  }
+
+  beginFill(key: ShardKey): FillTarget {
+    const pages: Buffer[] = [];
+    return {
+      accept: (page) => void pages.push(Buffer.from(page)),
+      abort: () => {},
+      finish: () => {
+        const image = JSON.parse(Buffer.concat(pages).toString());
+        const shard = this.open(key);
+        shard.keys = new Map(image.keys);
+        shard.batches = new Map(
+          image.batches.map(([v, frame, keys]: [string, string, SeriesKeyRecord[]]) => [
+            v,
+            { frame: Buffer.from(frame, 'base64'), keys },
+          ]),
+        );
+        this.loadLedger(shard.id, Buffer.from(image.file, 'base64'));
+        this.save(shard);
+        return shard;
+      },
+    };
+  }
+
+  frameOf(version: Version, id: ShardId): Uint8Array {
+    const frame = this.frames.get(id + version);
+    this.frames.delete(id + version);
+    if (frame === undefined) throw new Error(`batch ${version} is applied without having been logged`);
+    return Uint8Array.from(frame);
+  }
+
+  save(shard: MemoryShard): void {
+    const database = new Database(':memory:');
+    const saved = this.disk.shards.get(shard.id);
+    const db = saved === undefined ? database : new Database(saved.file);
+    this.ledgers.get(shard.id)!.save(db);
+    const file = db.serialize();
+    db.close();
+    if (db !== database) database.close();
+    this.disk.shards.set(shard.id, {
+      key: shard.key,
+      file,
+      batches: new Map(shard.batches),
+      keys: new Map(shard.keys),
+    });
+  }
+
+  private open(key: ShardKey): MemoryShard {
+    const shard = new MemoryShard(this, key);
+    this.shards.set(shard.id, shard);
+    return shard;
+  }
+
+  private loadLedger(id: ShardId, file: Buffer): void {
+    const ledger = this.makeLedger();
+    const database = new Database(file);
+    ledger.load(database);
+    database.close();
+    this.ledgers.set(id, ledger);
+  }
+}

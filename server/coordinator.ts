@@ -201,28 +201,34 @@ export class Coordinator implements WriteCoordinator {
 
   /** Puts the rows of one request into the open batches of this turn, or postpones it until its groups are known. */
   #route(waiting: Waiting, open: Map<string, OpenBatch>, sealed: OpenBatch[]): void {
+    const result = this.#routeOrAnswer(waiting, open, sealed);
+    if (result !== null) this.#finish(waiting, result);
+  }
+
+  /** The answer, when there is nothing to wait for. */
+  #routeOrAnswer(waiting: Waiting, open: Map<string, OpenBatch>, sealed: OpenBatch[]): WriteResult | null {
     const { request } = waiting;
     const found = this.#policyOf(request);
-    if ('error' in found) return this.#finish(waiting, found);
+    if ('error' in found) return found;
     const { database, policy, routing } = found;
     const nowMs = this.#ports.nowMs();
     const parsed = this.#parser.parse(request.body, request.precision, request.nowNs);
     waiting.parsed = parsed;
     waiting.rows = parsed.rows;
-    if (parsed.rows === 0) return this.#finish(waiting, resultOf(waiting));
+    if (parsed.rows === 0) return resultOf(waiting);
 
     const nameOf = (startNs: bigint): GroupName => ({ ...routing, startNs, shardDurationNs: policy.shardDurationNs });
     const groups = groupStartsOf(parsed, routing).map(nameOf);
     const unknown = groups.filter((name) => this.#schemas.get(name, nowMs) === null);
     if (unknown.length > 0) {
       if (++waiting.rounds > ROUTE_ROUNDS_MAX) {
-        return this.#finish(waiting, unavailable(`overloaded: a body over ${groups.length} shard groups`));
+        return unavailable(`overloaded: a body over ${groups.length} shard groups`);
       }
       void Promise.all(unknown.map((name) => this.#schemas.load(name, nowMs))).then(() => {
         this.#queue.push(waiting);
         this.#schedule();
       });
-      return;
+      return null;
     }
     waiting.groups = groups;
     const touched = new Set<OpenBatch>();
@@ -237,9 +243,10 @@ export class Coordinator implements WriteCoordinator {
         return batch.builder;
       },
     );
-    if (touched.size === 0) return this.#finish(waiting, resultOf(waiting));
+    if (touched.size === 0) return resultOf(waiting);
     waiting.outstanding = touched.size;
     for (const batch of touched) batch.requests.add(waiting);
+    return null;
   }
 
   #openBatch(

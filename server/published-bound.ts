@@ -1,6 +1,7 @@
 /** The convergence bound that this node publishes: the rule's arithmetic with this cluster's settings and measurements. */
 import { convergenceBound } from '../repair/bound.ts';
 import type { ClusterSnapshot } from '../repair/cluster.ts';
+import { DEFAULT_REPLICATION } from '../repair/databases.ts';
 import type { ShardDescription } from '../repair/records.ts';
 import { DEFAULT_REPLICA_LIMITS } from '../repair/replica-limits.ts';
 import type { Config } from './config.ts';
@@ -18,7 +19,7 @@ export function measuredBound(
 ): ConvergenceBound {
   const members = snapshot.members.filter((member) => member.state === 'up').length;
   const wanted = snapshot.databases.flatMap((database) => database.retentionPolicies.map((each) => each.replication));
-  const replicas = Math.max(1, Math.min(members, Math.max(1, ...wanted)));
+  const replicas = Math.max(1, Math.min(members, wanted.length === 0 ? DEFAULT_REPLICATION : Math.max(...wanted)));
   const hops = Math.max(1, 2 * (replicas - 1));
   const measured = shards.map((shard) => (shard.passMs ?? 0) / hops);
   return convergenceBound({

@@ -182,7 +182,7 @@ async function describeShardEverywhere(ports: AdminPorts, shard: KnownShard): Pr
   // The greatest stamp that every replica can still answer for exactly: the newest of the newest versions. What is
   // written meanwhile is newer, and left out of the picture.
   const newest = present.map((each) => each.newestVersion?.slice(0, 16) ?? null).filter((each) => each !== null);
-  const through = newest.length === 0 ? null : newest.reduce((a, b) => (a > b ? a : b));
+  const through = newest.sort().at(-1) ?? null;
   const second =
     through === null ? first : await Promise.all(holders.map((holder) => describeAt(ports, holder, shard, through)));
   const checksums = holders.flatMap((holder, index) => {

@@ -99,13 +99,15 @@ function route(app: Express, ports: HttpPorts, request: IncomingMessage, respons
   const path = end < 0 ? text : text.slice(0, end);
   switch (path) {
     case '/write':
-      return door('write', ports, request, response, (url) =>
+      door('write', ports, request, response, (url) =>
         handleWrite(request, response, url, ports.coordinator(), ports.writeLimits),
       );
+      return;
     case '/query':
-      return door('query', ports, request, response, (url) =>
+      door('query', ports, request, response, (url) =>
         handleQuery(request, response, url, ports.queryService(), ports.queryLimits),
       );
+      return;
     case '/ping': {
       setInfluxHeaders(request, response, ports.version);
       request.resume();
@@ -115,9 +117,11 @@ function route(app: Express, ports: HttpPorts, request: IncomingMessage, respons
       return;
     }
     case '/internal/call':
-      return guarded(ports, response, ports.internalCall(request, response));
+      guarded(ports, response, ports.internalCall(request, response));
+      return;
     case '/internal/query':
-      return guarded(ports, response, ports.internalQuery(request, response));
+      guarded(ports, response, ports.internalQuery(request, response));
+      return;
     default:
       app(request, response);
   }

@@ -1,0 +1,55 @@
+/** The coordinator of a node, bound to its parts. Made at the first write, because it needs the cluster's seed. */
+import type { NodeCore } from '../repair/node-core.ts';
+import type { Config } from './config.ts';
+import { Coordinator } from './coordinator.ts';
+import type { Metrics } from './metrics.ts';
+import { SchemaCache } from './schema-cache.ts';
+import { fetchSchemas } from './schema-source.ts';
+import type { ShardPlaces } from './shard-places.ts';
+import type { WorkerPool } from './threads.ts';
+
+export interface WriterParts {
+  readonly seed: string;
+  readonly clusterId: string;
+  readonly config: Config;
+  readonly core: NodeCore;
+  readonly pool: WorkerPool;
+  readonly places: ShardPlaces;
+  readonly metrics: Metrics;
+  isReady(): boolean;
+  /** Hands changes of the cluster to the workers. */
+  shareCluster(): void;
+  /** Runs work whose expected failures must not end the process. */
+  guard(work: () => void): void;
+}
+
+export interface Writer {
+  readonly coordinator: Coordinator;
+  readonly schemas: SchemaCache;
+}
+
+export function createWriter(parts: WriterParts): Writer {
+  const { core, pool, places } = parts;
+  const snapshot = () => core.snapshot();
+  const schemas = new SchemaCache((shards) =>
+    fetchSchemas({ pool, places, snapshot, clusterId: parts.clusterId }, shards),
+  );
+  const ports = {
+    seed: parts.seed,
+    isReady: parts.isReady,
+    snapshot,
+    owners: core.owners.bind(core),
+    mint: () => core.mint(Date.now()),
+    nowMs: Date.now,
+    workerOf: (number: number) => pool.workerOf(number),
+    submit: (worker: number, writes: Parameters<WorkerPool['submit']>[1]) => {
+      parts.shareCluster();
+      pool.submit(worker, writes);
+    },
+    later: (work: () => void) => {
+      setImmediate(() => parts.guard(work));
+    },
+    observe: (event: Parameters<Metrics['observeWrite']>[0]) => parts.metrics.observeWrite(event),
+  };
+  return { schemas, coordinator: new Coordinator(ports, parts.config, schemas, places) };
+}

@@ -1,0 +1,457 @@
+/**
+ * One node: puts the parts together, in order, and takes them apart again.
+ *
+ * Start: lock and identity -> HTTP listens (answers 503) -> metadata and clock -> workers recover their shards ->
+ * membership starts (founds, joins, or goes on) -> `listening on http://HOST:PORT` on stdout. Stop: no new requests, what
+ * is in flight is finished, workers flush, files close. A crash instead of a stop loses nothing that was acknowledged.
+ *
+ * The main thread never waits for disk on behalf of a write. It stops the process on broken invariants and when a worker
+ * dies; bad input, absent members and full disks do not get that far.
+ */
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import type { Logger } from 'pino';
+import { HybridClock } from '../repair/clock.ts';
+import type { ClusterSnapshot } from '../repair/cluster.ts';
+import { DEFAULT_MEMBERSHIP_LIMITS } from '../repair/membership-limits.ts';
+import { SqliteRegisterStore } from '../repair/metadata-store.ts';
+import { NodeCore, type NodeEffect } from '../repair/node-core.ts';
+import type { Config } from './config.ts';
+import { startHeartbeat } from './heartbeat.ts';
+import { History } from './history.ts';
+import { addAdminRoutes } from './http/admin.ts';
+import { addRepairRoutes } from './http/admin-repairs.ts';
+import { addErrorHandling, type HttpFront, type HttpPorts, startHttp } from './http/server.ts';
+import { addStatusPage } from './http/status-page.ts';
+import type { Extension, NodeContext, RunningNode } from './main.ts';
+import { Metrics } from './metrics.ts';
+import { createHttpPorts } from './node-http.ts';
+import { clockReservation, type NodeDirectory, type NodeFile, StartError, saveNodeFile } from './node-identity.ts';
+import { createWriter, type Writer } from './node-writer.ts';
+import { packageVersion } from './package-version.ts';
+import { Peers } from './peers.ts';
+import { LANE_NODE, type Packet } from './peers-packet.ts';
+import { endWithError, watchProcess } from './process-life.ts';
+import { measuredBound } from './published-bound.ts';
+import { DEFAULT_QUERY_LIMITS } from './query/limits.ts';
+import type { QueryService } from './query/result.ts';
+import { createQueryService } from './query/service.ts';
+import { createQueryBackend } from './query-backend.ts';
+import { startRetention } from './retention.ts';
+import { ShardPlaces } from './shard-places.ts';
+import { WorkerPool, type WorkerSettings, type WorkerTurn } from './threads.ts';
+
+const WORKER_TICK_MS = 20;
+const CORE_TICK_MS = 100;
+const DRAIN_MS_MAX = 5_000;
+
+export class Node implements RunningNode {
+  readonly ended: Promise<void>;
+  #config: Config;
+  #log: Logger;
+  #directory: NodeDirectory;
+  #file: NodeFile;
+  #version = packageVersion();
+  #http!: HttpFront;
+  #clock!: HybridClock;
+  #core!: NodeCore;
+  #pool: WorkerPool | null = null;
+  #peers!: Peers;
+  #places!: ShardPlaces;
+  #writer: Writer | null = null;
+  #queryService!: QueryService;
+  #metrics!: Metrics;
+  #history!: History;
+  #context!: NodeContext;
+  #meta!: Database.Database;
+  #url = '';
+  #clusterDirty = false;
+  #heldDirty = true;
+  #early: { turn: WorkerTurn }[] = [];
+  #stops: (() => Promise<void> | void)[] = [];
+  #stopping: Promise<void> | null = null;
+  #settleEnded!: { resolve: () => void; reject: (error: Error) => void };
+
+  constructor(config: Config, log: Logger, directory: NodeDirectory, file: NodeFile) {
+    this.#config = config;
+    this.#log = log;
+    this.#directory = directory;
+    this.#file = file;
+    this.ended = new Promise((resolve, reject) => {
+      this.#settleEnded = { resolve, reject };
+    });
+    this.ended.catch(() => {});
+  }
+
+  get url(): string {
+    return this.#url;
+  }
+
+  get context(): NodeContext {
+    return this.#context;
+  }
+
+  async start(extensions: readonly Extension[]): Promise<void> {
+    const config = this.#config;
+    const startedMs = Date.now();
+    this.#metrics = new Metrics();
+    this.#history = new History(config.dataDirectory, config.historyEntriesMax);
+    this.#http = await startHttp(config.listen, this.#httpPorts());
+    try {
+      await this.#assemble(extensions, startedMs);
+    } catch (error) {
+      await this.#takeApart();
+      throw error;
+    }
+    this.#stops.push(
+      watchProcess(
+        this.#log,
+        () => this.stop(),
+        (error) => this.#fail(error),
+      ),
+    );
+    process.stdout.write(`listening on http://${hostText(config.listen.host)}:${this.#http.port}\n`);
+  }
+
+  async #assemble(extensions: readonly Extension[], startedMs: number): Promise<void> {
+    const config = this.#config;
+    const listenUrl = `http://${hostText(config.listen.host)}:${this.#http.port}`;
+    this.#url = config.advertise ?? listenUrl;
+    this.#meta = new Database(join(config.dataDirectory, 'meta.sqlite'));
+    const limits = {
+      ...DEFAULT_MEMBERSHIP_LIMITS,
+      heartbeatIntervalMs: config.heartbeatIntervalMs,
+      clockDriftMaxMs: config.clockDriftMaxMs,
+    };
+    this.#peers = new Peers({
+      identity: () => {
+        const { number, name, clusterId } = this.#file;
+        return clusterId === null ? null : { number, name, clusterId };
+      },
+      stampNow: () => this.#clock.now(),
+      nowMs: Date.now,
+      random: Math.random,
+      heard: (from, stamp) => this.#core.heard(from, stamp, Date.now()),
+      onPacket: (packet) => this.#receivePacket(packet),
+      onConnected: (member) => this.#writer?.coordinator.forgetKeysOf(member),
+      log: this.#log,
+    });
+    this.#clock = new HybridClock(clockReservation(config.dataDirectory), limits);
+    this.#core = new NodeCore({
+      identity: this.#file,
+      address: this.#url,
+      clock: this.#clock,
+      store: new SqliteRegisterStore(this.#meta),
+      random: Math.random,
+      limits,
+      emit: (effect) => this.#takeEffect(effect),
+    });
+    this.#places = new ShardPlaces({
+      self: this.#file.number,
+      snapshot: () => this.#core.snapshot(),
+      owners: (shard) => this.#core.owners(shard),
+      nowMs: Date.now,
+    });
+    this.#pool = await WorkerPool.start(this.#workerSettings(), {
+      onTurn: (_worker, turn) => {
+        if (this.#pool === null) this.#early.push({ turn });
+        else this.#takeTurn(turn);
+      },
+      onDeath: (error) => this.#fail(error),
+    });
+    const pool = this.#pool;
+    this.#places.setLocal(pool.held());
+    for (const { turn } of this.#early) this.#takeTurn(turn);
+    this.#early = [];
+    const recovery = pool.recovery();
+    this.#log.info({ ...recovery, shards: pool.held().length }, 'shards recovered');
+
+    const backend = createQueryBackend({
+      pool,
+      places: this.#places,
+      coordinator: () => this.#writing().coordinator,
+      metadata: {
+        createDatabase: (name, policy) => this.#core.createDatabase(name, policy, Date.now()),
+        dropDatabase: (name) => this.#core.dropDatabase(name, Date.now()),
+        createRetentionPolicy: (database, name, options) =>
+          this.#core.createRetentionPolicy(database, name, options, Date.now()),
+        alterRetentionPolicy: (database, name, options) =>
+          this.#core.alterRetentionPolicy(database, name, options, Date.now()),
+        dropRetentionPolicy: (database, name) => this.#core.dropRetentionPolicy(database, name, Date.now()),
+      },
+      queryTimeoutMs: config.queryTimeoutMs,
+      snapshot: () => this.#core.snapshot(),
+      clusterId: () => this.#file.clusterId ?? '',
+    });
+    this.#queryService = createQueryService(backend, {
+      ...DEFAULT_QUERY_LIMITS,
+      queryMsMax: config.queryTimeoutMs,
+      rowsMax: Math.min(DEFAULT_QUERY_LIMITS.rowsMax, config.queryPointsMax),
+      seriesMax: config.querySeriesMax,
+    });
+    this.#context = {
+      config,
+      url: this.#url,
+      core: this.#core,
+      queryService: this.#queryService,
+      log: this.#log,
+      isReady: () => this.#notReady() === null,
+    };
+    this.#addRoutes(pool, startedMs, extensions);
+    this.#core.start(config.join, Date.now());
+    this.#startTimers(pool);
+  }
+
+  #workerSettings(): WorkerSettings[] {
+    const { workers, ...config } = this.#config;
+    const share = (bytes: number) => Math.floor(bytes / workers);
+    return Array.from({ length: workers }, (_, index) => ({
+      index,
+      workers,
+      self: this.#file.number,
+      dataDirectory: config.dataDirectory,
+      snapshot: this.#core.snapshot(),
+      tickMs: WORKER_TICK_MS,
+      passIntervalMs: config.passIntervalMs,
+      mailTimeoutMs: config.mailTimeoutMs,
+      clockDriftMaxMs: config.clockDriftMaxMs,
+      outboxBytesMax: share(config.outboxBytesMax),
+      logBytesMax: share(config.logBytesMax),
+      memtableBytesMax: config.memtableBytesMax,
+    }));
+  }
+
+  #addRoutes(pool: WorkerPool, startedMs: number, extensions: readonly Extension[]): void {
+    const { app } = this.#http;
+    const snapshot = (): ClusterSnapshot => this.#core.snapshot();
+    const bound = async () => measuredBound(this.#config, snapshot(), (await pool.callAll('describeShards')).flat());
+    const shared = {
+      version: this.#version,
+      startedMs,
+      pool,
+      places: this.#places,
+      history: this.#history,
+      snapshot,
+      clusterId: () => this.#file.clusterId,
+      members: () => this.#core.describeMembers(Date.now()),
+      peers: () => this.#peers.status(),
+      notReady: () => this.#notReady(),
+      bound,
+      nowMs: Date.now,
+    };
+    addAdminRoutes(app, shared);
+    addRepairRoutes(app, shared);
+    this.#metrics.addRoute(app, {
+      pool,
+      snapshot,
+      bound,
+      peers: () => this.#peers,
+      members: shared.members,
+      coordinatorBytes: () => this.#writer?.coordinator.inFlightBytes ?? 0,
+      core: this.#core,
+    });
+    addStatusPage(app);
+    for (const extension of extensions) {
+      const stop = extension(app, this.#context);
+      if (stop !== undefined) this.#stops.push(stop);
+    }
+    addErrorHandling(app, this.#log);
+  }
+
+  #startTimers(pool: WorkerPool): void {
+    const tick = setInterval(() => this.#guard(() => this.#core.tick(Date.now())), CORE_TICK_MS);
+    const heartbeat = startHeartbeat({
+      core: this.#core,
+      pool,
+      intervalMs: this.#config.heartbeatIntervalMs,
+      nowMs: Date.now,
+      beforeAsking: () => this.#shareCluster(),
+      takeHeld: () => {
+        const dirty = this.#heldDirty;
+        this.#heldDirty = false;
+        return dirty ? pool.held() : null;
+      },
+      afterBeat: () => this.#writer?.schemas.refresh(Date.now()),
+      onError: (error) => this.#diskTrouble(error),
+    });
+    const retention = startRetention({
+      pool,
+      places: this.#places,
+      snapshot: () => this.#core.snapshot(),
+      nowMs: Date.now,
+      log: this.#log,
+    });
+    this.#stops.push(() => clearInterval(tick), heartbeat, retention);
+  }
+
+  #writing(): Writer {
+    if (this.#writer !== null) return this.#writer;
+    const { seed, clusterId } = this.#file;
+    if (seed === null || clusterId === null) throw new Error('a write before this node has joined');
+    this.#writer = createWriter({
+      seed,
+      clusterId,
+      config: this.#config,
+      core: this.#core,
+      pool: this.#pool!,
+      places: this.#places,
+      metrics: this.#metrics,
+      isReady: () => this.#notReady() === null,
+      shareCluster: () => this.#shareCluster(),
+      guard: (work) => this.#guard(work),
+    });
+    return this.#writer;
+  }
+
+  #takeEffect(effect: NodeEffect): void {
+    switch (effect.kind) {
+      case 'send':
+        this.#peers.send(effect.to, LANE_NODE, effect.message);
+        return;
+      case 'call':
+        void this.#call(effect.address, effect.message);
+        return;
+      case 'identity':
+        this.#file = { ...this.#file, clusterId: effect.identity.clusterId, seed: effect.identity.seed };
+        saveNodeFile(this.#directory.path, this.#file);
+        this.#log.info({ clusterId: this.#file.clusterId, number: this.#file.number }, 'member of a cluster');
+        return;
+      case 'cluster-changed':
+        if (this.#clusterDirty) return;
+        this.#clusterDirty = true;
+        setImmediate(() => this.#shareCluster());
+        return;
+      case 'refused':
+        this.#fail(new StartError('refused', effect.reason));
+        return;
+    }
+  }
+
+  /** Workers see a change no later than the first message that was posted after it. */
+  #shareCluster(): void {
+    if (!this.#clusterDirty || this.#core === undefined) return;
+    this.#clusterDirty = false;
+    const snapshot = this.#core.snapshot();
+    this.#pool?.setCluster(snapshot);
+    this.#peers.setMembers(snapshot.members);
+  }
+
+  async #call(address: string, message: Uint8Array): Promise<void> {
+    const answer = await this.#peers.call(address, { number: this.#file.number, address: this.#url }, message);
+    if (answer === null || this.#stopping !== null) return;
+    this.#guard(() => this.#core.receive({ number: null, address }, answer, Date.now()));
+  }
+
+  #receivePacket(packet: Packet): void {
+    const pool = this.#pool;
+    if (pool === null) return;
+    const byWorker = new Map<number, Uint8Array[]>();
+    for (const { lane, bytes } of packet.messages) {
+      if (lane === LANE_NODE) {
+        this.#core.receive({ number: packet.sender, address: null }, bytes, Date.now());
+        continue;
+      }
+      const worker = pool.workerOf(lane);
+      const list = byWorker.get(worker);
+      if (list === undefined) byWorker.set(worker, [bytes]);
+      else list.push(bytes);
+    }
+    this.#shareCluster();
+    for (const [worker, messages] of byWorker) pool.deliver(worker, packet.sender, messages);
+  }
+
+  #takeTurn(turn: WorkerTurn): void {
+    for (const { to, lane, message } of turn.sends) this.#peers.send(to, lane, message);
+    if (turn.held !== null) {
+      this.#heldDirty = true;
+      this.#places.setLocal(this.#pool!.held());
+    }
+    for (const record of turn.passes) {
+      this.#history.add(record);
+      this.#metrics.observePass(record);
+    }
+    if (turn.written.length > 0) this.#writer?.coordinator.settle(turn.written);
+  }
+
+  #httpPorts(): HttpPorts {
+    return createHttpPorts({
+      version: this.#version,
+      bodyBytesMax: this.#config.bodyBytesMax,
+      log: this.#log,
+      notReady: () => this.#notReady(),
+      coordinator: () => this.#writing().coordinator,
+      queryService: () => this.#queryService,
+      pool: () => this.#pool,
+      clusterId: () => this.#file.clusterId,
+      peers: () => (this.#stopping === null ? this.#peers : null),
+      metrics: () => this.#metrics,
+      receiveCall: (address, message) => {
+        let answer: Uint8Array | null = null;
+        this.#guard(() => {
+          answer = this.#core.receive({ number: null, address }, message, Date.now());
+        });
+        return answer;
+      },
+    });
+  }
+
+  #notReady(): string | null {
+    if (this.#stopping !== null) return 'stopping: this node is shutting down';
+    if (this.#context === undefined) return 'starting: this node is still recovering its shards';
+    if (this.#core.state !== 'up') return `joining: this node is not a member of a cluster yet (${this.#core.problem})`;
+    return null;
+  }
+
+  /** Runs work whose expected failures (a full disk under the clock or the metadata) must not end the process. */
+  #guard(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#diskTrouble(error);
+    }
+  }
+
+  #diskTrouble(error: unknown): void {
+    const code = String((error as { code?: unknown }).code ?? '');
+    if (!/^(E[A-Z]+|SQLITE_[A-Z_]+)$/.test(code) && typeof (error as { status?: unknown }).status !== 'number') {
+      this.#fail(error as Error);
+      return;
+    }
+    this.#log.error({ problem: (error as Error).message, code }, 'the disk or a limit stands in the way');
+  }
+
+  #fail(error: Error): void {
+    this.#settleEnded.reject(error);
+    endWithError(error, this.#log);
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
+    const closed = this.#http.close();
+    const drainUntil = Date.now() + DRAIN_MS_MAX;
+    while ((this.#writer?.coordinator.inFlightBytes ?? 0) > 0 && Date.now() < drainUntil) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    await this.#takeApart();
+    await closed;
+    this.#settleEnded.resolve();
+  }
+
+  async #takeApart(): Promise<void> {
+    for (const stop of this.#stops.splice(0).reverse()) await stop();
+    this.#peers?.close();
+    await this.#pool?.stop();
+    this.#meta?.close();
+    this.#http.server.closeAllConnections();
+    this.#http.server.close();
+    this.#directory.release();
+  }
+}
+
+function hostText(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
+}

@@ -3,8 +3,10 @@
  * defined here.
  */
 import { type Command, Option } from 'commander';
+import { addAlerts } from '../alerts/extension.ts';
 import { ConfigError, loadConfig, SERVE_OPTIONS } from '../config.ts';
 import { startNode } from '../main.ts';
+import { StartError } from '../node-identity.ts';
 import { CliError } from './client.ts';
 
 export function addServeCommand(program: Command): void {
@@ -28,11 +30,13 @@ Examples:
   }
   command.action(async () => {
     const flags: Record<string, string | undefined> = {};
-    for (const option of command.options) flags[option.long!.slice(2)] = command.getOptionValue(option.attributeName()) as string | undefined;
+    for (const option of command.options)
+      flags[option.long!.slice(2)] = command.getOptionValue(option.attributeName()) as string | undefined;
     try {
-      await startNode(loadConfig({ flags, environment: process.env }));
+      await startNode(loadConfig({ flags, environment: process.env }), [addAlerts]);
     } catch (error) {
       if (error instanceof ConfigError) throw new CliError(error.message, 2);
+      if (error instanceof StartError) throw new CliError(error.message);
       throw error;
     }
   });

@@ -1,0 +1,66 @@
+/**
+ * Puts alerts into a node: the manager on the node's metadata and queries, its routes, its tick, and the rules directory.
+ */
+import type { Express } from 'express';
+import { schedule } from 'node-cron';
+import type { NodeContext } from '../main.ts';
+import { type AlertCluster, AlertManager } from './manager.ts';
+import { addAlertRoutes } from './routes.ts';
+import { RuleError } from './rule.ts';
+import { readRuleFiles } from './rule-files.ts';
+
+const EVERY_SECOND = '* * * * * *';
+
+export function addAlerts(app: Express, context: NodeContext): () => Promise<void> {
+  const { core, config, log } = context;
+  const cluster: AlertCluster = {
+    selfName: config.nodeName,
+    externalUrl: context.url,
+    liveMemberNames: () => {
+      const { members, live } = core.snapshot();
+      return members.filter(({ number, state }) => state === 'up' && live.includes(number)).map(({ name }) => name);
+    },
+    register: (key) => core.register(key),
+    registers: (prefix) => core.registers(prefix),
+    putRegister: (key, value) => core.putRegister(key, value, Date.now()),
+    deleteRegister: (key) => core.deleteRegister(key, Date.now()),
+  };
+  const manager = new AlertManager(cluster, context.queryService, log);
+  addAlertRoutes(app, manager);
+  let filesLoaded = config.rulesDirectory === null;
+  const task = schedule(
+    EVERY_SECOND,
+    async () => {
+      if (!context.isReady()) return;
+      if (!filesLoaded) {
+        loadFiles(manager, config.rulesDirectory!, log);
+        filesLoaded = true;
+      }
+      await manager.tick(Date.now());
+    },
+    // The next second is early enough: an evaluation is never started twice.
+    { noOverlap: true },
+  );
+  return async () => {
+    await task.destroy();
+  };
+}
+
+/** A wrong file is reported and passed over: the other rules go on. */
+function loadFiles(manager: AlertManager, directory: string, log: NodeContext['log']): void {
+  try {
+    for (const { name, body, hash, path } of readRuleFiles(directory)) {
+      if (manager.fileHashOf(name) === hash) continue;
+      try {
+        manager.putRule(name, body, hash);
+        log.info({ rule: name, path }, 'rule set from its file');
+      } catch (error) {
+        if (!(error instanceof RuleError)) throw error;
+        log.error({ path, problem: error.message }, 'a rule in a file is not valid');
+      }
+    }
+  } catch (error) {
+    if (!(error instanceof RuleError)) throw error;
+    log.error({ problem: error.message }, 'rules could not be read');
+  }
+}

@@ -1,0 +1,71 @@
+/** `starling cluster`: members, the convergence bound, and up to when the replicas are proven equal. */
+import type { Command } from 'commander';
+import { formatDurationMs } from '../duration.ts';
+import { callJson, withUrl } from './client.ts';
+import { formatAgo, formatBytes, formatTable } from './table.ts';
+
+interface ClusterJson {
+  name: string | null;
+  version: string;
+  nowMs: number;
+  notReady: string | null;
+  members: {
+    number: string;
+    name: string;
+    address: string;
+    state: string;
+    live: boolean;
+    skewed?: boolean;
+    self: boolean;
+    shards: number;
+    why?: string;
+    clockOffsetMs?: number | null;
+  }[];
+  databases: { name: string; retentionPolicies: { name: string; replication: number }[] }[];
+  outbox: { peer: string; bytes: number; entries: number; debts: number }[];
+  bound: { boundMs: number };
+  convergedThroughMs: number | null;
+  liveConvergedThroughMs: number | null;
+  shards: number;
+}
+
+export function addClusterCommand(program: Command): void {
+  withUrl(program.command('cluster'))
+    .description('members, the convergence bound, and up to when the replicas are proven equal')
+    .option('--json', 'the whole answer as JSON')
+    .action(async ({ url, json }: { url: string; json?: boolean }) => {
+      const cluster = await callJson<ClusterJson>(url, 'GET', '/api/cluster');
+      console.log(json ? JSON.stringify(cluster, null, 2) : describeCluster(cluster));
+    });
+}
+
+function describeCluster(cluster: ClusterJson): string {
+  const waiting = new Map(cluster.outbox.map((one) => [one.peer, one]));
+  const rows = cluster.members
+    .filter((member) => member.state !== 'removed')
+    .map((member) => {
+      const mail = waiting.get(member.number);
+      const offset = member.clockOffsetMs ?? null;
+      return [
+        member.self ? `${member.name} *` : member.name,
+        member.address,
+        member.skewed ? 'skewed' : member.live ? member.state : 'not live',
+        member.shards,
+        offset === null ? null : `${offset} ms`,
+        mail === undefined ? '-' : `${mail.entries} (${formatBytes(mail.bytes)})`,
+        member.why ?? '',
+      ];
+    });
+  const proven = (ms: number | null) =>
+    ms === null ? 'nothing yet' : `${new Date(ms).toISOString()} (${formatAgo(ms, cluster.nowMs)})`;
+  return [
+    formatTable(['member', 'address', 'state', 'shards', 'clock', 'outbox here', ''], rows),
+    '',
+    ...(cluster.notReady === null ? [] : [`This node is not ready: ${cluster.notReady}`]),
+    `All ${cluster.shards} shards, proven equal on all owners:  ${proven(cluster.convergedThroughMs)}`,
+    `                      on the live owners:  ${proven(cluster.liveConvergedThroughMs)}`,
+    `Bound: what one live owner has, all live owners have within ${formatDurationMs(Math.ceil(cluster.bound.boundMs / 100) * 100)}.`,
+    `Databases: ${cluster.databases.map(({ name }) => name).join(', ') || 'none'}`,
+    `(* the node that answered, starling ${cluster.version})`,
+  ].join('\n');
+}

@@ -1,0 +1,173 @@
+/**
+ * `starling repair`: starts a repair and watches it: a progress bar on a terminal, plain lines without one. Ctrl-C stops
+ * watching, not the repair.
+ */
+import { SingleBar } from 'cli-progress';
+import { type Command, Option } from 'commander';
+import type { RepairSummary } from '../http/admin-repairs.ts';
+import { CliError, callJson, unreachable, urlOf, withUrl } from './client.ts';
+import { formatAgo, formatBytes, formatTable } from './table.ts';
+
+interface RepairFlags {
+  url: string;
+  shard?: string;
+  database?: string;
+  all?: boolean;
+  mode: string;
+  wait: boolean;
+}
+
+export function addRepairCommand(program: Command): void {
+  const repair = withUrl(program.command('repair'))
+    .description('compare and level the replicas of shards now, and watch it')
+    .option('--shard <id>', 'one shard (starling shards lists them)')
+    .option('-d, --database <name>', 'all shards of a database')
+    .option('--all', 'all shards')
+    .addOption(
+      new Option(
+        '-m, --mode <mode>',
+        'ring: compare and copy what is missing; preview: compare only, change nothing; scrub: recompute checksums from the stored rows',
+      )
+        .choices(['ring', 'preview', 'scrub'])
+        .default('ring'),
+    )
+    .option('--no-wait', 'start it and print its id only')
+    .action(async (flags: RepairFlags) => {
+      const scopes = [flags.shard, flags.database, flags.all].filter((scope) => scope !== undefined);
+      if (scopes.length !== 1) throw new CliError('say what to repair: one of --shard ID, --database NAME, --all', 2);
+      const { shard, database, all, mode } = flags;
+      const started = await callJson<{ id: string }>(flags.url, 'POST', '/api/repairs', { shard, database, all, mode });
+      if (!flags.wait) return console.log(started.id);
+      report(await watch(flags.url, started.id));
+    });
+  withUrl(repair.command('list'))
+    .description('repairs that were started at this node')
+    .action(async ({ url }: { url: string }) => {
+      const { repairs } = await callJson<{ repairs: RepairSummary[] }>(url, 'GET', '/api/repairs');
+      if (repairs.length === 0) return console.log('no repairs were started by hand');
+      const rows = repairs.map((one) => [
+        one.id,
+        one.mode,
+        one.scope,
+        one.state,
+        `${one.percentage} %`,
+        one.rowsMoved,
+        formatAgo(one.startedMs, Date.now()),
+        one.message,
+      ]);
+      console.log(formatTable(['id', 'mode', 'scope', 'state', 'done', 'rows moved', 'started', ''], rows));
+    });
+  withUrl(repair.command('watch <id>'))
+    .description('watch a running repair')
+    .action(async (id: string, { url }: { url: string }) => report(await watch(url, id)));
+  for (const action of ['pause', 'resume', 'cancel'] as const) {
+    withUrl(repair.command(`${action} <id>`))
+      .description(`${action} a running repair`)
+      .action(async (id: string, { url }: { url: string }) => {
+        await callJson(url, 'POST', `/api/repairs/${encodeURIComponent(id)}/${action}`);
+        console.log(`${action}: ${id}`);
+      });
+  }
+}
+
+/** Follows the server-sent events of a repair until its last one. */
+async function watch(base: string, id: string): Promise<RepairSummary> {
+  const display = process.stderr.isTTY ? new BarDisplay() : new LineDisplay();
+  let last: RepairSummary | null = null;
+  for await (const summary of events(base, id)) {
+    last = summary;
+    display.show(summary);
+  }
+  display.close();
+  if (last === null || last.finishedMs === null) throw new CliError(`the node ended while repair ${id} was running`);
+  return last;
+}
+
+async function* events(base: string, id: string): AsyncGenerator<RepairSummary> {
+  const url = urlOf(base, `/api/repairs/${encodeURIComponent(id)}/events`);
+  let response: Response;
+  try {
+    response = await fetch(url);
+  } catch (error) {
+    throw new CliError(unreachable(url, error));
+  }
+  if (response.status !== 200 || response.body === null)
+    throw new CliError(`${url.pathname} answered ${response.status}: ${await response.text()}`);
+  let rest = '';
+  for await (const chunk of response.body.pipeThrough(new TextDecoderStream())) {
+    const parts = (rest + chunk).split('\n\n');
+    rest = parts.pop()!;
+    for (const part of parts) {
+      const data = part.split('\n').find((line) => line.startsWith('data: '));
+      if (data !== undefined) yield JSON.parse(data.slice('data: '.length)) as RepairSummary;
+    }
+  }
+}
+
+interface Display {
+  show(summary: RepairSummary): void;
+  close(): void;
+}
+
+class BarDisplay implements Display {
+  readonly #bar = new SingleBar({
+    format: '{bar} {percentage} %  hop {hop}/{hops}  {rows} rows, {bytes} moved  {left}',
+    stopOnComplete: false,
+    stream: process.stderr,
+  });
+  #started = false;
+
+  show(summary: RepairSummary): void {
+    const left =
+      summary.etaMs === null || summary.finishedMs !== null ? '' : `${(summary.etaMs / 1000).toFixed(0)} s left`;
+    const payload = {
+      hop: summary.hop,
+      hops: summary.hops,
+      rows: summary.rowsMoved,
+      bytes: formatBytes(summary.bytesMoved),
+      left,
+    };
+    if (this.#started) this.#bar.update(summary.percentage, payload);
+    else this.#bar.start(100, summary.percentage, payload);
+    this.#started = true;
+  }
+
+  close(): void {
+    this.#bar.stop();
+  }
+}
+
+class LineDisplay implements Display {
+  #last = '';
+
+  show(summary: RepairSummary): void {
+    const line = `${summary.state} ${summary.percentage} %, hop ${summary.hop}/${summary.hops}, ${summary.rowsMoved} rows moved`;
+    if (line !== this.#last) console.error(line);
+    this.#last = line;
+  }
+
+  close(): void {}
+}
+
+function report(summary: RepairSummary): void {
+  const differences = summary.shards.flatMap((shard) =>
+    shard.differences.map((one) => ({ shard: shard.shard, ...one })),
+  );
+  if (differences.length > 0) {
+    const rows = differences.map((one) => [
+      one.shard,
+      one.name,
+      one.batchesMissing,
+      one.rowsMissing,
+      one.epochsDiffering,
+      one.note,
+    ]);
+    console.log(formatTable(['shard', 'replica', 'batches missing', 'rows missing', 'epochs', ''], rows));
+  }
+  const seconds = ((summary.finishedMs! - summary.startedMs) / 1000).toFixed(1);
+  console.log(
+    `${summary.mode} of ${summary.scope}: ${summary.state} in ${seconds} s, ${summary.shards.length} shards, ${summary.batchesMoved} batches (${summary.rowsMoved} rows, ${formatBytes(summary.bytesMoved)}) moved`,
+  );
+  if (summary.unreachable.length > 0) console.log(`nobody could start: ${summary.unreachable.join(', ')}`);
+  if (summary.state !== 'done') throw new CliError(summary.message);
+}

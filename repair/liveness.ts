@@ -75,8 +75,9 @@ export class Liveness {
     return heard !== undefined && this.#isOff(heard.offsetMs, nowMs);
   }
 
+  /** The own wall clock is off, or the own hybrid clock is ahead of everybody (after the wall clock was set back). */
   isSelfSkewed(nowMs: number): boolean {
-    return this.#isOff(this.#selfAheadMs, nowMs);
+    return Math.abs(this.selfOffsetMs(nowMs)) > this.#limits.clockDriftMaxMs;
   }
 
   /** True when the local wall clock itself is within the allowed drift of the median. */
@@ -93,13 +94,20 @@ export class Liveness {
     return this.#heard.get(member)?.offsetMs ?? null;
   }
 
+  /** Ahead of the median; negative: behind it. */
   selfOffsetMs(nowMs: number): number {
-    return this.#selfAheadMs - this.medianOffsetMs(nowMs);
+    const wallMs = -this.medianOffsetMs(nowMs);
+    if (Math.abs(wallMs) > this.#limits.clockDriftMaxMs || this.#selfAheadMs === 0) return wallMs;
+    return this.#selfAheadMs - this.#medianWith(this.#selfAheadMs, nowMs);
   }
 
-  /** Of the clocks heard lately, relative to the local wall clock. */
+  /** Of the wall clocks heard lately and the own one, relative to the own one. */
   medianOffsetMs(nowMs: number): number {
-    const offsets = [this.#selfAheadMs];
+    return this.#medianWith(0, nowMs);
+  }
+
+  #medianWith(ownMs: number, nowMs: number): number {
+    const offsets = [ownMs];
     for (const heard of this.#heard.values()) if (this.#within(heard.atMs, nowMs)) offsets.push(heard.offsetMs);
     offsets.sort((a, b) => a - b);
     return offsets[(offsets.length - 1) >> 1]!;

@@ -125,6 +125,33 @@ describe('joining', () => {
     expect(names(a)).toEqual(['n1 up', 'n2 up', 'n3 up']);
   });
 
+  test('a sponsor that has just started waits before it takes a member of the same name for dead', () => {
+    const network = new Network();
+    const [a, b] = threeNodes(network);
+    const again = network.start(a.disk, A);
+    const twin = network.start(network.disk('n2'), 'http://127.0.0.1:9999', [A]);
+    network.deliver();
+    expect(twin.core.problem).toContain('waiting to hear whether "n2"');
+    network.run(40_000);
+    expect(twin.core.state).toBe('refused');
+    expect(again.core.snapshot().live).toContain(b.core.identity.number);
+  });
+
+  test('a node that crashed between joining and writing its identity joins again under the same number', () => {
+    const network = new Network();
+    const a = network.start(network.disk('n1'), A);
+    const disk = network.disk('n2');
+    const b = network.start(disk, B, [A]);
+    network.run(1_000);
+    expect(b.core.state).toBe('up');
+    network.stop(b);
+    disk.identity = { ...disk.identity, clusterId: null, seed: null };
+    const again = network.start(disk, B, [A]);
+    network.run(2_000);
+    expect(again.core.state).toBe('up');
+    expect(names(a)).toEqual(['n1 up', 'n2 up']);
+  });
+
   test('a node of another cluster is refused with both cluster ids', () => {
     const network = new Network();
     const a = network.start(network.disk('n1'), A);

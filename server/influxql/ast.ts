@@ -49,7 +49,7 @@ export interface MeasurementSource {
   readonly kind: 'measurement';
   readonly database?: string;
   readonly retentionPolicy?: string;
-  /** Exactly one of name and regex is set. */
+  /** Exactly one of name and regex is set. As target of INTO an empty name stands for `:MEASUREMENT`. */
   readonly name?: string;
   readonly regex?: string;
 }
@@ -65,7 +65,9 @@ export type Dimension =
   | { readonly kind: 'time'; readonly intervalNs: bigint; readonly offset?: Expression }
   | { readonly kind: 'tag'; readonly name: string }
   | { readonly kind: 'regex'; readonly pattern: string }
-  | { readonly kind: 'wildcard' };
+  | { readonly kind: 'wildcard' }
+  /** Parses but is no dimension; validateSelect says why. */
+  | { readonly kind: 'invalid'; readonly expression: Expression };
 
 export type Fill =
   | { readonly kind: 'null' | 'none' | 'previous' | 'linear' }

@@ -1,11 +1,177 @@
-/** InfluxQL text to syntax tree. */
+/**
+ * InfluxQL of InfluxDB 1.8: text to syntax tree, by recursive descent.
+ *
+ * Mistakes are answered with InfluxDB's texts, because people and programs search for them.
+ */
 import type { Statement } from './ast.ts';
+import { bindParameters } from './bound-parameters.ts';
+import {
+  parseCreateContinuousQuery,
+  parseCreateSubscription,
+  parseCreateUser,
+  parseGrant,
+  parseKill,
+  parseNameOnDatabase,
+  parseSetPassword,
+  parseSubscriptionName,
+  parseUnsigned,
+} from './parse-other.ts';
+import {
+  parseAlterPolicy,
+  parseCreateDatabase,
+  parseCreatePolicy,
+  parseDeletion,
+  parseDropPolicy,
+} from './parse-schema.ts';
+import { parseSelect } from './parse-select.ts';
+import { parseShow } from './parse-show.ts';
+import { ParseError, TokenStream } from './token-stream.ts';
 
-/** The text is not InfluxQL; the message is InfluxDB's without the prefix `error parsing query: `. */
-export class ParseError extends Error {
-  readonly code = 'query-parse';
+export { ParseError };
+
+/** Longer texts are refused before they are read. */
+export const QUERY_CHARACTERS_MAX = 1_048_576;
+
+const FIRST_WORDS = [
+  'SELECT',
+  'DELETE',
+  'SHOW',
+  'CREATE',
+  'DROP',
+  'EXPLAIN',
+  'GRANT',
+  'REVOKE',
+  'ALTER',
+  'SET',
+  'KILL',
+];
+const CREATED = ['CONTINUOUS', 'DATABASE', 'USER', 'RETENTION', 'SUBSCRIPTION'];
+const DROPPED = ['CONTINUOUS', 'DATABASE', 'MEASUREMENT', 'RETENTION', 'SERIES', 'SHARD', 'SUBSCRIPTION', 'USER'];
+
+/** Statements in order; none for an empty text. Throws ParseError with InfluxDB's text. */
+export function parseQuery(text: string, params: Readonly<Record<string, unknown>> = {}): Statement[] {
+  if (text.length > QUERY_CHARACTERS_MAX) {
+    throw new ParseError(`query of ${text.length} characters is longer than the limit of ${QUERY_CHARACTERS_MAX}`);
+  }
+  const stream = new TokenStream(text, bindParameters(params));
+  const statements: Statement[] = [];
+  let separated = true;
+  for (;;) {
+    const token = stream.next();
+    if (token.kind === 'EOF') return statements;
+    if (token.kind === ';') {
+      separated = true;
+      continue;
+    }
+    if (!separated) throw stream.unexpected(token, [';']);
+    stream.unscan();
+    statements.push(parseStatement(stream));
+    separated = false;
+  }
 }
 
-export function parseQuery(text: string, params: Readonly<Record<string, unknown>> = {}): Statement[] {
-  throw new ParseError(`not ready: ${text} ${Object.keys(params).length}`);
+function parseStatement(stream: TokenStream): Statement {
+  const first = stream.expect(FIRST_WORDS);
+  const statement = parseBehind(stream, first.kind);
+  if (statement !== null) return statement;
+  const text = stream.textFrom(first.offset);
+  return { kind: 'unsupported', name: leadingWords(text), text };
+}
+
+/** Null: correct, and not carried out by this server. */
+function parseBehind(stream: TokenStream, first: string): Statement | null {
+  switch (first) {
+    case 'SELECT':
+      return parseSelect(stream);
+    case 'SHOW':
+      return parseShow(stream);
+    case 'DELETE':
+      return { kind: 'delete', ...parseDeletion(stream) };
+    case 'CREATE':
+      return parseCreate(stream);
+    case 'DROP':
+      return parseDrop(stream);
+    case 'ALTER':
+      stream.expectAll('RETENTION', 'POLICY');
+      return parseAlterPolicy(stream);
+    case 'EXPLAIN': {
+      const analyze = stream.accept('ANALYZE');
+      stream.expect(['SELECT']);
+      return { kind: 'explain', analyze, select: parseSelect(stream) };
+    }
+    case 'GRANT':
+      parseGrant(stream, 'TO');
+      return null;
+    case 'REVOKE':
+      parseGrant(stream, 'FROM');
+      return null;
+    case 'SET':
+      parseSetPassword(stream);
+      return null;
+    default:
+      parseKill(stream);
+      return null;
+  }
+}
+
+function parseCreate(stream: TokenStream): Statement | null {
+  switch (stream.expect(CREATED).kind) {
+    case 'DATABASE':
+      return parseCreateDatabase(stream);
+    case 'RETENTION':
+      stream.expect(['POLICY']);
+      return parseCreatePolicy(stream);
+    case 'CONTINUOUS':
+      stream.expect(['QUERY']);
+      parseCreateContinuousQuery(stream);
+      return null;
+    case 'USER':
+      parseCreateUser(stream);
+      return null;
+    default:
+      parseCreateSubscription(stream);
+      return null;
+  }
+}
+
+function parseDrop(stream: TokenStream): Statement | null {
+  switch (stream.expect(DROPPED).kind) {
+    case 'DATABASE':
+      return { kind: 'drop-database', name: stream.identifier() };
+    case 'MEASUREMENT':
+      return { kind: 'drop-measurement', name: stream.identifier() };
+    case 'RETENTION':
+      stream.expect(['POLICY']);
+      return parseDropPolicy(stream);
+    case 'SERIES':
+      return { kind: 'drop-series', ...parseDeletion(stream) };
+    case 'CONTINUOUS':
+      stream.expect(['QUERY']);
+      parseNameOnDatabase(stream);
+      return null;
+    case 'SHARD':
+      parseUnsigned(stream);
+      return null;
+    case 'SUBSCRIPTION':
+      parseSubscriptionName(stream);
+      return null;
+    default:
+      stream.identifier();
+      return null;
+  }
+}
+
+/** `SHOW SERIES EXACT CARDINALITY`, `CREATE USER`: keywords up to the first name, for an error that names the statement. */
+function leadingWords(text: string): string {
+  const words: string[] = [];
+  for (const word of text.split(/\s+/)) {
+    if (
+      !/^(ALL|CARDINALITY|CONTINUOUS|CREATE|DIAGNOSTICS|DROP|EXACT|FIELD|GRANT|GRANTS|GROUPS|KEY|KILL|MEASUREMENT|PASSWORD|PRIVILEGES|QUERIES|QUERY|READ|REVOKE|SERIES|SET|SHARD|SHARDS|SHOW|STATS|SUBSCRIPTION|SUBSCRIPTIONS|TAG|USER|USERS|VALUES|WRITE)$/i.test(
+        word,
+      )
+    )
+      break;
+    words.push(word.toUpperCase());
+  }
+  return words.join(' ');
 }

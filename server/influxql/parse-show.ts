@@ -1,0 +1,174 @@
+/**
+ * SHOW statements.
+ */
+import type { ShowClauses, Source, Statement, WithKey } from './ast.ts';
+import { parseRegex, requireRegex } from './parse-expression.ts';
+import { parseGroupBy, parseLimits, parseOrderBy, parseRowLimits, parseSources, parseWhere } from './parse-select.ts';
+import type { TokenStream } from './token-stream.ts';
+
+const SHOWN = [
+  'CONTINUOUS',
+  'DATABASES',
+  'DIAGNOSTICS',
+  'FIELD',
+  'GRANTS',
+  'MEASUREMENT',
+  'MEASUREMENTS',
+  'QUERIES',
+  'RETENTION',
+  'SERIES',
+  'SHARD',
+  'SHARDS',
+  'STATS',
+  'SUBSCRIPTIONS',
+  'TAG',
+  'USERS',
+];
+
+/** Everything behind SHOW; null: correct, and not carried out by this server. */
+export function parseShow(stream: TokenStream): Statement | null {
+  switch (stream.expect(SHOWN).kind) {
+    case 'DATABASES':
+      return { kind: 'show-databases' };
+    case 'MEASUREMENTS':
+      return parseShowMeasurements(stream);
+    case 'MEASUREMENT':
+      return parseCardinality(stream);
+    case 'SERIES':
+      return parseShowSeries(stream);
+    case 'TAG':
+      return parseShowTag(stream);
+    case 'FIELD':
+      if (stream.expect(['KEY', 'KEYS']).kind === 'KEY') return parseCardinality(stream);
+      return { kind: 'show-field-keys', ...parseClauses(stream, false) };
+    case 'RETENTION': {
+      stream.expect(['POLICIES']);
+      const database = parseOn(stream);
+      return { kind: 'show-retention-policies', ...(database !== undefined && { database }) };
+    }
+    case 'CONTINUOUS':
+      stream.expect(['QUERIES']);
+      return null;
+    case 'GRANTS':
+      stream.expect(['FOR']);
+      stream.identifier();
+      return null;
+    case 'SHARD':
+      stream.expect(['GROUPS']);
+      return null;
+    case 'STATS':
+    case 'DIAGNOSTICS':
+      if (stream.accept('FOR')) stream.string();
+      return null;
+    default:
+      return null;
+  }
+}
+
+function parseOn(stream: TokenStream): string | undefined {
+  return stream.accept('ON') ? stream.identifier() : undefined;
+}
+
+function parseFrom(stream: TokenStream): Source[] | undefined {
+  return stream.accept('FROM') ? parseSources(stream, false) : undefined;
+}
+
+function parseClauses(stream: TokenStream, where: boolean): ShowClauses {
+  const database = parseOn(stream);
+  const sources = parseFrom(stream);
+  return {
+    ...(database !== undefined && { database }),
+    ...(sources !== undefined && { sources }),
+    ...parseRest(stream, where),
+  };
+}
+
+function parseRest(stream: TokenStream, where: boolean): ShowClauses {
+  const condition = where ? parseWhere(stream) : undefined;
+  parseOrderBy(stream);
+  return { ...(condition && { condition }), ...parseLimits(stream) };
+}
+
+function parseShowMeasurements(stream: TokenStream): Statement {
+  const database = parseOn(stream);
+  let measurement: { op: '=' | '=~'; name?: string; regex?: string } | undefined;
+  if (stream.accept('WITH')) {
+    stream.expect(['MEASUREMENT']);
+    stream.expect(['=', '=~']);
+    // As in InfluxDB the operator is free: what follows it decides.
+    const regex = parseRegex(stream);
+    measurement = regex === null ? { op: '=', name: stream.identifier() } : { op: '=~', regex };
+  }
+  const condition = parseWhere(stream);
+  parseOrderBy(stream);
+  return {
+    kind: 'show-measurements',
+    ...(database !== undefined && { database }),
+    ...(measurement && { measurement }),
+    ...(condition && { condition }),
+    ...parseRowLimits(stream),
+  };
+}
+
+function parseShowSeries(stream: TokenStream): Statement | null {
+  if (stream.accept('EXACT')) {
+    stream.expect(['CARDINALITY']);
+    return parseCounted(stream);
+  }
+  if (stream.accept('CARDINALITY')) return parseCounted(stream);
+  return { kind: 'show-series', ...parseClauses(stream, true) };
+}
+
+function parseShowTag(stream: TokenStream): Statement | null {
+  const what = stream.expect(['KEY', 'KEYS', 'VALUES']).kind;
+  if (what === 'KEY') return parseCardinality(stream);
+  if (what === 'KEYS') return { kind: 'show-tag-keys', ...parseClauses(stream, true) };
+  const exact = stream.accept('EXACT');
+  if (exact) stream.expect(['CARDINALITY']);
+  const counted = exact || stream.accept('CARDINALITY');
+  const database = parseOn(stream);
+  const sources = parseFrom(stream);
+  const withKey = parseWithKey(stream);
+  const condition = parseWhere(stream);
+  if (counted) parseGroupBy(stream);
+  parseOrderBy(stream);
+  const limits = parseLimits(stream);
+  if (counted) return null;
+  return {
+    kind: 'show-tag-values',
+    withKey,
+    ...(database !== undefined && { database }),
+    ...(sources !== undefined && { sources }),
+    ...(condition && { condition }),
+    ...limits,
+  };
+}
+
+function parseWithKey(stream: TokenStream): WithKey {
+  stream.expectAll('WITH', 'KEY');
+  const op = stream.expect(['IN', '=', '=~', '!=', '!~'], ['IN', '=', '=~']).kind;
+  if (op === '=' || op === '!=') return { op, key: stream.identifier() };
+  if (op === '=~' || op === '!~') {
+    const regex = requireRegex(stream);
+    return { op, regex: regex.kind === 'regex' ? regex.pattern : '' };
+  }
+  stream.expect(['(']);
+  const keys = [stream.identifier()];
+  while (stream.accept(',')) keys.push(stream.identifier());
+  stream.expect([')']);
+  return { op: 'IN', keys };
+}
+
+function parseCardinality(stream: TokenStream): null {
+  if (stream.expect(['EXACT', 'CARDINALITY']).kind === 'EXACT') stream.expect(['CARDINALITY']);
+  return parseCounted(stream);
+}
+
+function parseCounted(stream: TokenStream): null {
+  parseOn(stream);
+  parseFrom(stream);
+  parseWhere(stream);
+  parseGroupBy(stream);
+  parseRowLimits(stream);
+  return null;
+}

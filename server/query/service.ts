@@ -1,17 +1,225 @@
 /**
- * The query service: text in, statement results out.
+ * The query service: text in, statement results out, one statement after the other.
+ *
+ * A statement that fails answers an error; those after it are not executed, as in InfluxDB. A SELECT goes through plan,
+ * partial answers, merge and select; see shards/query/partial.ts.
  */
+import type { Scalar } from '../../shards/query/arithmetic.ts';
+import type { SelectStatement, Statement } from '../influxql/ast.ts';
+import { ParseError, parseQuery } from '../influxql/parser.ts';
+import { printStatement } from '../influxql/printer.ts';
 import type { QueryBackend } from './backend.ts';
+import { runDeletion } from './deletion.ts';
 import type { QueryLimits } from './limits.ts';
-import type { QueryOptions, QueryService, StatementResult } from './result.ts';
+import { OUTERMOST, planSelect } from './plan.ts';
+import { QueryError } from './query-error.ts';
+import {
+  type QueryOptions,
+  QueryParseError,
+  type QueryService,
+  type ResultSeries,
+  type StatementResult,
+  type Value,
+} from './result.ts';
+import { findDatabase, type StatementContext, Tally } from './scatter.ts';
+import { runPlan } from './select.ts';
+import {
+  showDatabases,
+  showFieldKeys,
+  showMeasurements,
+  showRetentionPolicies,
+  showSeries,
+  showTagKeys,
+  showTagValues,
+} from './show.ts';
 
 export function createQueryService(backend: QueryBackend, limits: QueryLimits): QueryService {
-  return {
-    async *execute(text: string, options: QueryOptions): AsyncGenerator<StatementResult> {
-      yield {
-        statementId: 0,
-        error: `${text} ${options.chunkSize} ${limits.bucketsMax} ${backend.snapshot().viewHash}`,
-      };
-    },
+  return { execute: (text, options) => execute(backend, limits, text, options) };
+}
+
+async function* execute(
+  backend: QueryBackend,
+  limits: QueryLimits,
+  text: string,
+  options: QueryOptions,
+): AsyncGenerator<StatementResult> {
+  const statements = parse(text, options);
+  if (statements.length > limits.statementsMax)
+    throw new QueryParseError(`error parsing query: more than ${limits.statementsMax} statements`);
+  let failed = false;
+  for (let statementId = 0; statementId < statements.length; statementId++) {
+    if (failed) {
+      yield { statementId, error: 'not executed' };
+      continue;
+    }
+    for await (const result of executeStatement(backend, limits, statements[statementId]!, statementId, options)) {
+      if (result.error !== undefined) failed = true;
+      yield result;
+    }
+  }
+}
+
+function parse(text: string, options: QueryOptions): Statement[] {
+  try {
+    return parseQuery(text, options.params ?? {});
+  } catch (error) {
+    if (error instanceof ParseError) throw new QueryParseError(`error parsing query: ${error.message}`);
+    throw error;
+  }
+}
+
+async function* executeStatement(
+  backend: QueryBackend,
+  limits: QueryLimits,
+  statement: Statement,
+  statementId: number,
+  options: QueryOptions,
+): AsyncGenerator<StatementResult> {
+  const deadline = new AbortController();
+  const timer = setTimeout(() => deadline.abort(new QueryError('query timeout reached')), limits.queryMsMax);
+  const signal = options.signal === undefined ? deadline.signal : AbortSignal.any([options.signal, deadline.signal]);
+  const context: StatementContext = {
+    backend,
+    limits,
+    nowNs: options.nowNs,
+    database: options.database,
+    retentionPolicy: options.retentionPolicy,
+    signal,
+    tally: new Tally(),
   };
+  try {
+    const series = await Promise.race([run(statement, context), aborted(signal)]);
+    const shortfall = options.completeness ? null : context.tally.shortfall();
+    const extras = {
+      ...(options.completeness ? { completeness: context.tally.completeness() } : {}),
+      ...(options.readOnly && changes(statement) ? { messages: [deprecation(statement)] } : {}),
+    };
+    if (shortfall !== null) yield { statementId, error: shortfall };
+    else if (series.length === 0) yield { statementId, ...extras };
+    else if (statement.kind !== 'select' || options.chunkSize === null) yield { statementId, series, ...extras };
+    else yield* chunks(statementId, series, options.chunkSize, extras);
+  } catch (error) {
+    yield { statementId, error: errorText(error, context, options) };
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function errorText(error: unknown, context: StatementContext, options: QueryOptions): string {
+  // What could not be read may be why a statement failed.
+  const shortfall = options.completeness ? null : context.tally.shortfall();
+  if (error instanceof Error && error.name === 'AbortError') return 'query interrupted';
+  // Typed errors of all rooms carry a code and a text for people; anything else is a defect and must show.
+  if (error instanceof Error && 'code' in error) return shortfall ?? error.message;
+  throw error;
+}
+
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const fail = (): void =>
+      reject(signal.reason instanceof Error ? signal.reason : new QueryError('query interrupted'));
+    if (signal.aborted) fail();
+    else signal.addEventListener('abort', fail, { once: true });
+  });
+}
+
+async function run(statement: Statement, context: StatementContext): Promise<ResultSeries[]> {
+  const { metadata } = context.backend;
+  switch (statement.kind) {
+    case 'select':
+      return select(statement, context);
+    case 'show-databases':
+      return showDatabases(context);
+    case 'show-retention-policies':
+      return showRetentionPolicies(statement, context);
+    case 'show-measurements':
+      return showMeasurements(statement, context);
+    case 'show-tag-keys':
+      return showTagKeys(statement, context);
+    case 'show-tag-values':
+      return showTagValues(statement, context);
+    case 'show-field-keys':
+      return showFieldKeys(statement, context);
+    case 'show-series':
+      return showSeries(statement, context);
+    case 'create-database':
+      metadata.createDatabase(statement.name, statement.policy ?? null);
+      return [];
+    case 'drop-database':
+      metadata.dropDatabase(statement.name);
+      return [];
+    case 'create-retention-policy':
+      findDatabase(context.backend.snapshot(), statement.database);
+      metadata.createRetentionPolicy(statement.database, statement.name, statement);
+      return [];
+    case 'alter-retention-policy':
+      findDatabase(context.backend.snapshot(), statement.database);
+      metadata.alterRetentionPolicy(statement.database, statement.name, statement);
+      return [];
+    case 'drop-retention-policy':
+      metadata.dropRetentionPolicy(statement.database, statement.name);
+      return [];
+    case 'delete':
+    case 'drop-series':
+    case 'drop-measurement':
+      await runDeletion(statement, context);
+      return [];
+    default:
+      throw new QueryError(`not supported: ${printStatement(statement)}`);
+  }
+}
+
+function changes(statement: Statement): boolean {
+  return !statement.kind.startsWith('show') && statement.kind !== 'select' && statement.kind !== 'explain';
+}
+
+function deprecation(statement: Statement): { level: 'warning'; text: string } {
+  return {
+    level: 'warning',
+    text: `deprecated use of '${printStatement(statement)}' in a read only context, please use a POST request instead`,
+  };
+}
+
+async function select(statement: SelectStatement, context: StatementContext): Promise<ResultSeries[]> {
+  const plan = await planSelect(statement, OUTERMOST, context);
+  const output = await runPlan(plan, [], context);
+  const columns = [plan.timeName, ...plan.columns];
+  let rows = 0;
+  return output.map(({ group, rows: own }): ResultSeries => {
+    rows += own.length;
+    if (rows > context.limits.responseRowsMax)
+      throw new QueryError(
+        `answer has more than ${context.limits.responseRowsMax} rows; use LIMIT or a longer interval`,
+      );
+    return {
+      name: group.name,
+      ...(plan.dimensions.length === 0 ? {} : { tags: group.tags }),
+      columns,
+      timeColumn: 0,
+      values: own.map((row) => [row.time, ...row.values.map(plain)]),
+    };
+  });
+}
+
+/** Integers that float64 holds exactly are numbers in results. */
+function plain(value: Scalar): Value {
+  if (typeof value !== 'bigint') return value;
+  const number = Number(value);
+  return Number.isSafeInteger(number) ? number : value;
+}
+
+/** Chunked answers have one series a result, at most `size` rows each; more of the same series: partial. */
+function* chunks(
+  statementId: number,
+  series: readonly ResultSeries[],
+  size: number,
+  extras: Partial<StatementResult>,
+): Generator<StatementResult> {
+  for (const one of series) {
+    for (let from = 0; from < one.values.length; from += size) {
+      const partial = from + size < one.values.length;
+      const part = { ...one, values: one.values.slice(from, from + size), ...(partial ? { partial } : {}) };
+      yield { statementId, series: [part], ...(partial ? { partial } : {}), ...extras };
+    }
+  }
 }

@@ -19,7 +19,8 @@ export type Operand =
   | { readonly kind: 'arithmetic'; readonly op: ArithmeticOperator; readonly left: Operand; readonly right: Operand };
 
 export type RowFilter =
-  | { readonly kind: 'and' | 'or'; readonly terms: readonly RowFilter[] }
+  | { readonly kind: 'and'; readonly terms: readonly RowFilter[] }
+  | { readonly kind: 'or'; readonly terms: readonly RowFilter[] }
   | { readonly kind: 'constant'; readonly value: boolean }
   | { readonly kind: 'compare'; readonly op: FilterOperator; readonly left: Operand; readonly right: Operand }
   /** A boolean operand by itself. */
@@ -82,11 +83,18 @@ function withTags(operand: Operand, tag: (name: string) => string): Operand {
 /** Names of the fields that the filter reads. */
 export function filterFields(filter: RowFilter | null, into: Set<string>): void {
   if (filter === null) return;
-  if (filter.kind === 'and' || filter.kind === 'or') for (const term of filter.terms) filterFields(term, into);
-  else if (filter.kind === 'truth') operandFields(filter.operand, into);
-  else if (filter.kind === 'compare') {
-    operandFields(filter.left, into);
-    operandFields(filter.right, into);
+  switch (filter.kind) {
+    case 'constant':
+      return;
+    case 'truth':
+      operandFields(filter.operand, into);
+      return;
+    case 'compare':
+      operandFields(filter.left, into);
+      operandFields(filter.right, into);
+      return;
+    default:
+      for (const term of filter.terms) filterFields(term, into);
   }
 }
 
@@ -152,6 +160,29 @@ function operandValue(operand: Operand, columnOf: (field: string) => Column | nu
         operandValue(operand.right, columnOf, row),
       );
   }
+}
+
+/** Decides one row whose columns are at hand (rows of subqueries). */
+export function rowPasses(filter: RowFilter, value: (name: string) => Scalar, regexes: RegexCache): boolean {
+  switch (filter.kind) {
+    case 'constant':
+      return filter.value;
+    case 'and':
+      return filter.terms.every((term) => rowPasses(term, value, regexes));
+    case 'or':
+      return filter.terms.some((term) => rowPasses(term, value, regexes));
+    case 'truth':
+      return operandOf(filter.operand, value) === true;
+    case 'compare':
+      return compareScalars(filter.op, operandOf(filter.left, value), operandOf(filter.right, value), regexes);
+  }
+}
+
+function operandOf(operand: Operand, value: (name: string) => Scalar): Scalar {
+  if (operand.kind === 'literal') return operand.value;
+  if (operand.kind === 'field') return value(operand.name);
+  if (operand.kind === 'tag') return value(operand.name) ?? '';
+  return arithmetic(operand.op, operandOf(operand.left, value), operandOf(operand.right, value));
 }
 
 export function compareScalars(op: FilterOperator, left: Scalar, right: Scalar, regexes: RegexCache): boolean {

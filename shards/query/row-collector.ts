@@ -87,7 +87,7 @@ export class RowCollector {
       (a, b) =>
         this.#groups[a]! - this.#groups[b]! ||
         sign * (this.#times[a]! - this.#times[b]!) ||
-        sign * compareStrings(this.#columns, a, this.#columns, b) ||
+        sign * compareStrings(this.#columns, a, b) ||
         rank.get(this.#series[a]!)! - rank.get(this.#series[b]!)!,
     );
     const perGroup = this.#request.perGroup;
@@ -103,15 +103,10 @@ export class RowCollector {
 }
 
 /** InfluxDB's order of rows with equal time: by their strings, up to the first column that is none. */
-export function compareStrings(
-  left: readonly (readonly Cell[])[],
-  a: number,
-  right: readonly (readonly Cell[])[],
-  b: number,
-): number {
-  for (let c = 0; c < left.length; c++) {
-    const x = left[c]![a]!;
-    const y = right[c]![b]!;
+function compareStrings(columns: readonly (readonly Cell[])[], a: number, b: number): number {
+  for (const column of columns) {
+    const x = column[a]!;
+    const y = column[b]!;
     if (typeof x !== 'string' || typeof y !== 'string') return 0;
     if (x !== y) return x < y ? -1 : 1;
   }

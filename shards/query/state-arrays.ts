@@ -169,8 +169,8 @@ function addSpread(
   from: number,
   to: number,
 ): void {
-  const least = column.values[pickRow('min', column, mask, from, to)]!;
-  const greatest = column.values[pickRow('max', column, mask, from, to)]!;
+  const least = column.values[pickRow('min', column, mask, from, to)]! as number;
+  const greatest = column.values[pickRow('max', column, mask, from, to)]! as number;
   const lows = state.integers ?? state.numbers!;
   const highs = state.integers2 ?? state.numbers2!;
   if (had === 0 || least < lows[cell]!) lows[cell] = least as never;

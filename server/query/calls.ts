@@ -1,0 +1,141 @@
+/**
+ * Functions of a select list that need data, with their arguments taken apart.
+ */
+import { BOOLEAN, type FieldType, FLOAT, INTEGER, STRING, UNSIGNED } from '../../shards/column.ts';
+import type { Expression } from '../influxql/ast.ts';
+import { isMathFunction } from './evaluate.ts';
+import { QueryError } from './query-error.ts';
+import { type SourceSchema, typeByName } from './schema.ts';
+import { TRANSFORMATIONS } from './transformations.ts';
+
+type Reference = Extract<Expression, { kind: 'reference' }>;
+
+export interface Call {
+  readonly key: string;
+  readonly name: string;
+  /** What it works on: a column, or what another call gives. */
+  readonly input:
+    | { readonly kind: 'column'; readonly reference: Reference }
+    | { readonly kind: 'call'; readonly call: Call };
+  /** percentile's, top's, bottom's, moving_average's number; 0 otherwise. */
+  readonly parameter: number;
+  /** Unit of derivative and elapsed, when written. */
+  readonly unitNs: bigint | null;
+  /** Tags of top and bottom. */
+  readonly tags: readonly Reference[];
+}
+
+export function callKey(expression: Expression): string {
+  return JSON.stringify(expression, (_, value) => (typeof value === 'bigint' ? `${value}n` : value));
+}
+
+/** The outermost functions that need data; mathematical functions are seen through. */
+export function callsOf(expression: Expression): Call[] {
+  switch (expression.kind) {
+    case 'call':
+      return isMathFunction(expression.name) ? expression.args.flatMap(callsOf) : [makeCall(expression)];
+    case 'distinct':
+      return [makeCall(expression)];
+    case 'paren':
+      return callsOf(expression.inner);
+    case 'binary':
+      return [...callsOf(expression.left), ...callsOf(expression.right)];
+    default:
+      return [];
+  }
+}
+
+/** Columns outside of such functions. */
+export function referencesOf(expression: Expression): Reference[] {
+  switch (expression.kind) {
+    case 'reference':
+      return [expression];
+    case 'call':
+      return isMathFunction(expression.name) ? expression.args.flatMap(referencesOf) : [];
+    case 'paren':
+      return referencesOf(expression.inner);
+    case 'binary':
+      return [...referencesOf(expression.left), ...referencesOf(expression.right)];
+    default:
+      return [];
+  }
+}
+
+function makeCall(expression: Extract<Expression, { kind: 'call' | 'distinct' }>): Call {
+  const key = callKey(expression);
+  if (expression.kind === 'distinct') {
+    const reference: Reference = { kind: 'reference', name: expression.name };
+    return { key, name: 'distinct', input: { kind: 'column', reference }, parameter: 0, unitNs: null, tags: [] };
+  }
+  const { name, args } = expression;
+  const [target, second] = args;
+  const numeric = name === 'top' || name === 'bottom' ? args.at(-1) : second;
+  const parameter = numeric?.kind === 'integer' || numeric?.kind === 'number' ? Number(numeric.value) : 0;
+  return {
+    key,
+    name,
+    input: inputOf(name, target),
+    parameter,
+    unitNs: second?.kind === 'duration' ? second.ns : null,
+    tags: name === 'top' || name === 'bottom' ? args.slice(1, -1).filter((arg) => arg.kind === 'reference') : [],
+  };
+}
+
+function inputOf(name: string, target: Expression | undefined): Call['input'] {
+  if (target?.kind === 'reference') return { kind: 'column', reference: target };
+  // Not yet expanded: planning looks at the select list before wildcards have become names.
+  if (target?.kind === 'wildcard' || target?.kind === 'regex')
+    return { kind: 'column', reference: { kind: 'reference', name: '' } };
+  if (target?.kind === 'distinct' || (target?.kind === 'call' && !isMathFunction(target.name)))
+    return { kind: 'call', call: makeCall(target) };
+  throw new QueryError(`expected field argument in ${name}()`);
+}
+
+/** Type of an expression over the sources' names; null: nothing there has that name. */
+export function typeOf(expression: Expression, schema: SourceSchema): FieldType | null {
+  switch (expression.kind) {
+    case 'reference': {
+      if (expression.cast === 'tag') return STRING;
+      const cast = expression.cast === undefined ? null : typeByName(expression.cast);
+      if (cast !== null) return schema.fields.has(expression.name) ? cast : null;
+      return schema.fields.get(expression.name) ?? (schema.tags.has(expression.name) ? STRING : null);
+    }
+    case 'distinct':
+      return schema.fields.get(expression.name) ?? null;
+    case 'paren':
+      return typeOf(expression.inner, schema);
+    case 'integer':
+    case 'duration':
+      return INTEGER;
+    case 'unsigned':
+      return UNSIGNED;
+    case 'string':
+      return STRING;
+    case 'boolean':
+      return BOOLEAN;
+    case 'call':
+      return callType(expression.name, expression.args[0], schema);
+    case 'binary': {
+      const left = typeOf(expression.left, schema);
+      const right = typeOf(expression.right, schema);
+      if (left === null || right === null) return left ?? right;
+      if (left === FLOAT || right === FLOAT || expression.op === '/') return FLOAT;
+      return left === INTEGER || right === INTEGER ? INTEGER : left;
+    }
+    default:
+      return FLOAT;
+  }
+}
+
+function callType(name: string, argument: Expression | undefined, schema: SourceSchema): FieldType | null {
+  const input = argument === undefined ? FLOAT : typeOf(argument, schema);
+  if (input === null) return null;
+  if (name === 'count' || name === 'elapsed') return INTEGER;
+  if (
+    ['sum', 'min', 'max', 'first', 'last', 'spread', 'mode', 'distinct', 'percentile', 'top', 'bottom'].includes(name)
+  )
+    return input;
+  if (['abs', 'floor', 'ceil', 'round', 'pow', 'cumulative_sum'].includes(name)) return input;
+  if (TRANSFORMATIONS.has(name) && name.endsWith('difference')) return input === UNSIGNED ? INTEGER : input;
+  return FLOAT;
+}

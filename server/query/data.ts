@@ -1,0 +1,293 @@
+/**
+ * Second and third step of a SELECT: asks the sources for what the calls need and merges the answers.
+ *
+ * Calls with a small state over stored measurements are answered as states; everything else reads rows. A transformation
+ * over windows also needs windows before the range, so requests are made per such lookback.
+ */
+import type { FieldType } from '../../shards/column.ts';
+import type { Scalar } from '../../shards/query/arithmetic.ts';
+import { type RegexCache, rowPasses } from '../../shards/query/filter.ts';
+import {
+  type RowColumn,
+  type SelectRequest,
+  STATE_FUNCTIONS,
+  type StateCall,
+  type StateFunction,
+} from '../../shards/query/partial.ts';
+import type { Windows } from '../../shards/query/windows.ts';
+import { TIME_MAX_NS, TIME_MIN_NS } from '../../shards/shard-key.ts';
+import type { Expression } from '../influxql/ast.ts';
+import { type Call, typeOf } from './calls.ts';
+import { tagPart } from './condition.ts';
+import { checkType } from './functions.ts';
+import { gridOf } from './grid.ts';
+import { makeGroup, type RowGroup, type SourceRow } from './groups.ts';
+import { type MergedStates, mergeRows, mergeStates, orderRows } from './merge.ts';
+import { extentOf, type SelectPlan } from './plan.ts';
+import { QueryError } from './query-error.ts';
+import { partialLimits, type StatementContext, selectOn } from './scatter.ts';
+import { typeName } from './schema.ts';
+import { runPlan } from './select.ts';
+import { lookbackWindows, TRANSFORMATIONS } from './transformations.ts';
+
+type Reference = Extract<Expression, { kind: 'reference' }>;
+
+/** The range that calls with the same lookback read. */
+export interface Span {
+  readonly minNs: bigint | null;
+  readonly maxNs: bigint | null;
+  readonly windows: Windows | null;
+}
+
+/** What was read for the calls of one span. */
+export interface SpanData {
+  readonly span: Span;
+  readonly states: readonly MergedStates[];
+  /** Index of a call's state, by call key. */
+  readonly stateIndex: ReadonlyMap<string, number>;
+  readonly rows: readonly RowGroup[];
+  /** Index of a column in the rows, by `columnKey`. */
+  readonly columnIndex: ReadonlyMap<string, number>;
+}
+
+export function columnKey(reference: Reference): string {
+  return `${reference.name}\0${reference.cast ?? ''}`;
+}
+
+/** Innermost call over a column, below transformations and count(distinct()). */
+export function baseCall(call: Call): Call {
+  return call.input.kind === 'call' ? baseCall(call.input.call) : call;
+}
+
+/** Windows before the range that a call needs. */
+export function lookbackOf(call: Call): number {
+  const inner = call.input.kind === 'call' ? lookbackOf(call.input.call) : 0;
+  return TRANSFORMATIONS.has(call.name) ? inner + lookbackWindows(call.name, call.parameter) : inner;
+}
+
+function spanOf(plan: SelectPlan, lookback: number, context: StatementContext): Span {
+  const { interval, range, windows } = plan;
+  if (interval === null || windows === null || lookback === 0) return { ...range, windows };
+  const before = BigInt(lookback) * interval.durationNs;
+  const shifted = plan.descending
+    ? { minNs: range.minNs, maxNs: range.maxNs === null ? null : range.maxNs + before }
+    : { minNs: range.minNs === null ? null : range.minNs - before, maxNs: range.maxNs };
+  const extent = extentOf(plan.sources);
+  const minNs = shifted.minNs ?? extent?.minNs ?? 0n;
+  const maxNs = shifted.maxNs ?? extent?.maxNs ?? 0n;
+  return { ...shifted, windows: gridOf(interval, minNs, maxNs, context.limits.bucketsMax + lookback) };
+}
+
+/** Reads for all calls of the plan whose base is a known column; keyed by lookback. */
+export async function readCalls(
+  plan: SelectPlan,
+  calls: readonly Call[],
+  dimensions: readonly string[],
+  context: StatementContext,
+): Promise<Map<number, SpanData>> {
+  const byLookback = new Map<number, Call[]>();
+  for (const call of calls) {
+    const lookback = plan.interval === null ? 0 : lookbackOf(call);
+    const list = byLookback.get(lookback);
+    if (list === undefined) byLookback.set(lookback, [call]);
+    else list.push(call);
+  }
+  const data = new Map<number, SpanData>();
+  for (const [lookback, list] of byLookback)
+    data.set(lookback, await readSpan(plan, spanOf(plan, lookback, context), list, dimensions, context));
+  return data;
+}
+
+async function readSpan(
+  plan: SelectPlan,
+  span: Span,
+  calls: readonly Call[],
+  dimensions: readonly string[],
+  context: StatementContext,
+): Promise<SpanData> {
+  const states: StateCall[] = [];
+  const stateIndex = new Map<string, number>();
+  const references: Reference[] = [];
+  const overShards = plan.sources.every((source) => source.kind === 'shards');
+  for (const call of calls) {
+    const base = baseCall(call);
+    const { reference } = base.input as { reference: Reference };
+    const type = typeOf(reference, plan.schema)!;
+    checkType(base.name, typeName(type));
+    // A group without time has one window for the whole range; rows of a transformation are no window.
+    const hasState = (STATE_FUNCTIONS as readonly string[]).includes(base.name) && reference.cast !== 'tag';
+    if (overShards && hasState) {
+      const same = states.findIndex(
+        (state) => state.fn === base.name && state.field === reference.name && state.type === type,
+      );
+      stateIndex.set(base.key, same < 0 ? states.length : same);
+      if (same < 0) states.push({ fn: base.name as StateFunction, field: reference.name, type });
+    } else references.push(reference, ...base.tags);
+  }
+  const further = plan.selector ? plan.references : [];
+  const aux = states.length > 0 ? columnsOf(plan, further) : [];
+  if (references.length > 0) references.push(...further);
+  const columns = columnsOf(plan, references);
+  const rows = await readRows(plan, span, { states, aux, columns, perGroup: null }, dimensions, context);
+  return { span, states: rows.states, stateIndex, rows: rows.rows, columnIndex: indexOf(references) };
+}
+
+/** Rows of a raw query. */
+export async function readRaw(
+  plan: SelectPlan,
+  dimensions: readonly string[],
+  context: StatementContext,
+): Promise<{ rows: readonly RowGroup[]; columnIndex: ReadonlyMap<string, number> }> {
+  const perGroup = plan.limit > 0 ? plan.limit + plan.offset : null;
+  const columns = columnsOf(plan, plan.references);
+  const span = { ...plan.range, windows: null };
+  const { rows } = await readRows(plan, span, { states: [], aux: [], columns, perGroup }, dimensions, context);
+  return { rows, columnIndex: indexOf(plan.references) };
+}
+
+function sorted(references: readonly Reference[]): Reference[] {
+  const unique = new Map(references.map((reference) => [columnKey(reference), reference]));
+  return [...unique.values()].sort((a, b) => (columnKey(a) < columnKey(b) ? -1 : 1));
+}
+
+function indexOf(references: readonly Reference[]): Map<string, number> {
+  return new Map(sorted(references).map((reference, i) => [columnKey(reference), i]));
+}
+
+/** Sorted by name: InfluxDB orders rows of equal time by their strings in this order. */
+function columnsOf(plan: SelectPlan, references: readonly Reference[]): RowColumn[] {
+  return sorted(references).map((reference) => {
+    const isTag =
+      reference.cast === 'tag' || (reference.cast === undefined && plan.schema.kindOf(reference.name) !== 'field');
+    if (isTag) return { kind: 'tag', name: reference.name };
+    return { kind: 'field', name: reference.name, type: (typeOf(reference, plan.schema) ?? 0) as FieldType };
+  });
+}
+
+interface Wanted {
+  readonly states: readonly StateCall[];
+  readonly aux: readonly RowColumn[];
+  readonly columns: readonly RowColumn[];
+  readonly perGroup: number | null;
+}
+
+async function readRows(
+  plan: SelectPlan,
+  span: Span,
+  wanted: Wanted,
+  dimensions: readonly string[],
+  context: StatementContext,
+): Promise<{ states: readonly MergedStates[]; rows: RowGroup[] }> {
+  let states: MergedStates[] = [];
+  const groups = new Map<string, { group: RowGroup['group']; rows: SourceRow[] }>();
+  const parts: RowGroup[] = [];
+  const shardSources = plan.sources.filter((source) => source.kind === 'shards');
+  const requests = shardSources.map((source) => ({
+    source,
+    request: selectRequest(plan, span, wanted, dimensions, source.measurements, context),
+  }));
+  const answers = await Promise.all(
+    requests.map(({ source, request }) =>
+      source.measurements.length === 0 ? Promise.resolve([]) : selectOn(context, source.targets, request),
+    ),
+  );
+  if (requests.length > 0) {
+    const request = requests[0]!.request;
+    const shards = answers.flat();
+    if (wanted.states.length > 0) states = mergeStates(shards, request);
+    if (wanted.columns.length > 0) parts.push(...mergeRows(shards, dimensions, plan.descending));
+  }
+  for (const source of plan.sources)
+    if (source.kind === 'subquery')
+      parts.push(...(await subqueryRows(plan, source.plan, wanted.columns, dimensions, context)));
+  let held = 0;
+  for (const part of parts) {
+    const group = groups.get(part.group.key);
+    if (group === undefined) groups.set(part.group.key, { group: part.group, rows: part.rows as SourceRow[] });
+    else for (const row of part.rows) group.rows.push(row);
+    held += part.rows.length;
+    if (held > context.limits.rowsMax)
+      throw new QueryError(`query holds more than ${context.limits.rowsMax} rows; narrow the time range or use LIMIT`);
+  }
+  for (const { rows } of groups.values()) orderRows(rows, plan.descending);
+  return { states: limitSeries(states, plan), rows: limitSeries([...groups.values()], plan) };
+}
+
+function selectRequest(
+  plan: SelectPlan,
+  span: Span,
+  wanted: Wanted,
+  dimensions: readonly string[],
+  measurements: readonly string[],
+  context: StatementContext,
+): SelectRequest {
+  const tags = plan.filter === null ? null : tagPart(plan.filter);
+  return {
+    kind: 'select',
+    measurements,
+    minNs: span.minNs ?? TIME_MIN_NS,
+    maxNs: span.maxNs ?? TIME_MAX_NS,
+    condition: tags?.condition ?? null,
+    filter: tags === null || tags.exact ? null : plan.filter,
+    dimensions,
+    windows: span.windows,
+    states: wanted.states,
+    aux: wanted.aux,
+    rows: wanted.columns.length === 0 ? null : { columns: wanted.columns, perGroup: wanted.perGroup },
+    descending: plan.descending,
+    limits: partialLimits(context.limits),
+  };
+}
+
+/** SLIMIT and SOFFSET pick groups per measurement, as InfluxDB does. */
+function limitSeries<T extends { readonly group: RowGroup['group'] }>(items: T[], plan: SelectPlan): T[] {
+  const { seriesLimit, seriesOffset } = plan;
+  if (seriesLimit === 0 && seriesOffset === 0) return items;
+  const ordered = [...items].sort((a, b) => (a.group.key < b.group.key ? -1 : 1));
+  const seen = new Map<string, number>();
+  return ordered.filter(({ group }) => {
+    const index = seen.get(group.name) ?? 0;
+    seen.set(group.name, index + 1);
+    return index >= seriesOffset && (seriesLimit === 0 || index < seriesOffset + seriesLimit);
+  });
+}
+
+/** A subquery's result as rows of the query around it. */
+async function subqueryRows(
+  plan: SelectPlan,
+  inner: SelectPlan,
+  columns: readonly RowColumn[],
+  dimensions: readonly string[],
+  context: StatementContext,
+): Promise<RowGroup[]> {
+  const output = await runPlan(inner, dimensions, context);
+  const position = new Map(inner.columns.map((name, i) => [name, i]));
+  const regexes: RegexCache = new Map();
+  const groups = new Map<string, { group: RowGroup['group']; rows: SourceRow[] }>();
+  for (const series of output) {
+    const tagOf = (name: string): string | null => series.group.tags[name] || null;
+    const group = makeGroup(
+      series.group.name,
+      dimensions,
+      dimensions.map((name) => tagOf(name) ?? ''),
+    );
+    let entry = groups.get(group.key);
+    if (entry === undefined) {
+      entry = { group, rows: [] };
+      groups.set(group.key, entry);
+    }
+    for (const row of series.rows) {
+      const valueOf = (name: string): Scalar => {
+        const at = position.get(name);
+        return at === undefined ? tagOf(name) : row.values[at]!;
+      };
+      if (plan.filter !== null && !rowPasses(plan.filter, valueOf, regexes)) continue;
+      entry.rows.push({
+        time: row.time,
+        values: columns.map((column) => valueOf(column.name)),
+        seriesKey: series.group.key,
+      });
+    }
+  }
+  return [...groups.values()];
+}

@@ -1,0 +1,257 @@
+/**
+ * First step of a SELECT: what it reads, in which windows, and what has to be computed.
+ *
+ * Names become fields or tags by the schema of the shards in the range; wildcards are expanded; the condition is split
+ * into time range and row filter; each function that needs data becomes a call. Subqueries are planned the same way and
+ * act as sources whose columns are their fields and whose tags are their dimensions.
+ */
+import type { RowFilter } from '../../shards/query/filter.ts';
+import type { MeasurementPick } from '../../shards/query/partial.ts';
+import type { Windows } from '../../shards/query/windows.ts';
+import { TIME_MAX_NS, TIME_MIN_NS } from '../../shards/shard-key.ts';
+import type { Expression, Fill, SelectField, SelectStatement } from '../influxql/ast.ts';
+import { validateSelect } from '../influxql/validate.ts';
+import type { ShardTarget } from './backend.ts';
+import { type Call, callsOf, referencesOf, typeOf } from './calls.ts';
+import { rowFilter } from './condition.ts';
+import { SELECTORS } from './functions.ts';
+import { gridOf, type Interval } from './grid.ts';
+import { columnNames } from './names.ts';
+import { QueryError } from './query-error.ts';
+import { dimensionNames, expandFields } from './rewrite.ts';
+import { findDatabase, findPolicy, runOn, type StatementContext } from './scatter.ts';
+import { SourceSchema } from './schema.ts';
+import { intersect, isTime, splitCondition, type TimeRange, timeValue } from './time-range.ts';
+import { zoneOffset } from './time-zone.ts';
+
+export type PlannedSource =
+  | { readonly kind: 'shards'; readonly targets: readonly ShardTarget[]; readonly measurements: readonly string[] }
+  | { readonly kind: 'subquery'; readonly plan: SelectPlan };
+
+export interface SelectPlan {
+  /** Without time; top() and bottom() are followed by their tags. */
+  readonly fields: readonly SelectField[];
+  /** Column names, parallel to fields. */
+  readonly columns: readonly string[];
+  readonly timeName: string;
+  readonly sources: readonly PlannedSource[];
+  readonly schema: SourceSchema;
+  readonly calls: readonly Call[];
+  readonly references: readonly Extract<Expression, { kind: 'reference' }>[];
+  /** One selector alone: its row gives time and further columns. */
+  readonly selector: boolean;
+  readonly range: TimeRange;
+  readonly interval: Interval | null;
+  /** Windows of the whole range; null without interval, or when nothing can be in range. */
+  readonly windows: Windows | null;
+  readonly dimensions: readonly string[];
+  readonly filter: RowFilter | null;
+  readonly fill: Fill;
+  readonly descending: boolean;
+  readonly limit: number;
+  readonly offset: number;
+  readonly seriesLimit: number;
+  readonly seriesOffset: number;
+}
+
+/** What a subquery takes over from the query around it. */
+export interface Scope {
+  readonly range: TimeRange;
+  readonly intervalNs: { readonly durationNs: bigint; readonly offset: Expression | undefined } | null;
+  readonly descending: boolean | null;
+  readonly timeZone: string | undefined;
+  readonly depth: number;
+}
+
+export const OUTERMOST: Scope = {
+  range: { minNs: null, maxNs: null },
+  intervalNs: null,
+  descending: null,
+  timeZone: undefined,
+  depth: 0,
+};
+
+export async function planSelect(
+  statement: SelectStatement,
+  scope: Scope,
+  context: StatementContext,
+): Promise<SelectPlan> {
+  if (scope.depth > context.limits.nestingMax)
+    throw new QueryError(`subqueries nest deeper than ${context.limits.nestingMax}`);
+  if (statement.into !== undefined) throw new QueryError('SELECT INTO is not supported');
+  if (scope.depth === 0) {
+    const invalid = validateSelect(statement);
+    if (invalid !== null) throw new QueryError(invalid);
+  }
+  const timeZone = statement.timeZone ?? scope.timeZone;
+  const zone = zoneOffset(timeZone);
+  const { range: ownRange, rest } = splitCondition(statement.condition, context.nowNs, zone);
+  let range = intersect(scope.range, ownRange);
+  const grouping = statement.dimensions.find((dimension) => dimension.kind === 'time');
+  const grouped = grouping?.kind === 'time' ? { durationNs: grouping.intervalNs, offset: grouping.offset } : null;
+  const raw = statement.fields.every((field) => callsOf(field.expression).length === 0);
+  const spacing = grouped ?? (raw ? null : scope.intervalNs);
+  const interval: Interval | null =
+    spacing === null
+      ? null
+      : {
+          durationNs: spacing.durationNs,
+          offsetNs:
+            (spacing.offset === undefined ? 0n : (timeValue(spacing.offset, context.nowNs, zone) ?? 0n)) %
+            spacing.durationNs,
+          zone,
+        };
+  if (interval !== null && range.maxNs === null) range = { minNs: range.minNs, maxNs: context.nowNs };
+  const inner: Scope = {
+    range,
+    intervalNs: spacing,
+    descending: scope.descending ?? statement.descending,
+    timeZone,
+    depth: scope.depth + 1,
+  };
+  const schema = new SourceSchema();
+  const sources: PlannedSource[] = [];
+  for (const source of statement.sources) {
+    if (source.kind === 'subquery') {
+      const plan = await planSelect(source.select, inner, context);
+      addSubquerySchema(schema, plan);
+      sources.push({ kind: 'subquery', plan });
+    } else {
+      const database = findDatabase(context.backend.snapshot(), source.database ?? context.database);
+      // The request's policy belongs to the request's database.
+      const policyName =
+        source.retentionPolicy ?? (source.database === undefined ? context.retentionPolicy : undefined);
+      const policy = findPolicy(database, policyName);
+      const targets = targetsOf(context, database, policy, range);
+      const pick: MeasurementPick = source.regex !== undefined ? { regex: source.regex } : { names: [source.name!] };
+      const measurements = new Set<string>();
+      for (const result of await runOn(context, targets, { kind: 'schema', measurements: pick })) {
+        if (result.kind !== 'schema') continue;
+        for (const measured of result.schemas) {
+          schema.addMeasurement(measured);
+          measurements.add(measured.measurement);
+        }
+      }
+      addShardSource(sources, targets, [...measurements].sort());
+    }
+  }
+  const written = statement.fields.filter((field) => !isTime(field.expression));
+  const timeField = statement.fields.find((field) => isTime(field.expression));
+  const expanded = withTagsOfExtremes(expandFields(written, schema, statement.dimensions));
+  const calls = uniqueBy(
+    expanded.flatMap((field) => callsOf(field.expression)),
+    (call) => call.key,
+  );
+  const references = uniqueBy(
+    expanded.flatMap((field) => referencesOf(field.expression)),
+    (reference) => `${reference.name}\0${reference.cast ?? ''}`,
+  );
+  if (
+    calls.length === 0 &&
+    references.length > 0 &&
+    sources.every((source) => source.kind === 'shards') &&
+    references.every((reference) => reference.cast === 'tag' || schema.kindOf(reference.name) === 'tag')
+  )
+    throw new QueryError('statement must have at least one field in select clause');
+  return {
+    fields: expanded,
+    columns: columnNames(expanded),
+    timeName: timeField?.alias ?? 'time',
+    sources,
+    schema,
+    calls,
+    references,
+    selector: calls.length === 1 && SELECTORS.has(calls[0]!.name),
+    range,
+    interval,
+    windows: planWindows(interval, range, sources, calls, context),
+    dimensions: dimensionNames(statement.dimensions, schema),
+    filter: rest === null ? null : rowFilter(rest, (name) => schema.kindOf(name) ?? 'tag'),
+    fill: statement.fill ?? { kind: scope.depth > 0 ? 'none' : 'null' },
+    descending: scope.descending ?? statement.descending,
+    limit: statement.limit ?? 0,
+    offset: statement.offset ?? 0,
+    seriesLimit: statement.seriesLimit ?? 0,
+    seriesOffset: statement.seriesOffset ?? 0,
+  };
+}
+
+export function targetsOf(
+  context: StatementContext,
+  database: ReturnType<typeof findDatabase>,
+  policy: ReturnType<typeof findPolicy>,
+  range: TimeRange,
+): readonly ShardTarget[] {
+  const minNs = range.minNs ?? TIME_MIN_NS;
+  const maxNs = range.maxNs ?? TIME_MAX_NS;
+  return minNs > maxNs ? [] : context.backend.targets(database, policy, minNs, maxNs);
+}
+
+/** The same measurement of the same shards, named twice, is read once. */
+function addShardSource(sources: PlannedSource[], targets: readonly ShardTarget[], measurements: string[]): void {
+  const first = targets[0]?.id;
+  const fresh = measurements.filter(
+    (name) =>
+      !sources.some(
+        (source) => source.kind === 'shards' && source.targets[0]?.id === first && source.measurements.includes(name),
+      ),
+  );
+  if (fresh.length > 0) sources.push({ kind: 'shards', targets, measurements: fresh });
+}
+
+function addSubquerySchema(schema: SourceSchema, plan: SelectPlan): void {
+  plan.fields.forEach((field, i) => {
+    const type = typeOf(field.expression, plan.schema);
+    if (type !== null) schema.addField(plan.columns[i]!, type);
+  });
+  for (const dimension of plan.dimensions) schema.tags.add(dimension);
+}
+
+/** top(field, tag, ..., n) also answers the tags, as columns after it. */
+function withTagsOfExtremes(fields: readonly SelectField[]): SelectField[] {
+  return fields.flatMap((field) => {
+    const { expression } = field;
+    if (expression.kind !== 'call' || (expression.name !== 'top' && expression.name !== 'bottom')) return [field];
+    return [field, ...expression.args.slice(1, -1).map((tag) => ({ expression: tag }))];
+  });
+}
+
+function uniqueBy<T>(items: readonly T[], key: (item: T) => string): T[] {
+  return [...new Map(items.map((item) => [key(item), item])).values()];
+}
+
+function planWindows(
+  interval: Interval | null,
+  range: TimeRange,
+  sources: readonly PlannedSource[],
+  calls: readonly Call[],
+  context: StatementContext,
+): Windows | null {
+  if (interval === null || calls.length === 0) return null;
+  // Where nothing is stored no window can have a value, so an open range begins with the first shard.
+  const extent = extentOf(sources);
+  const minNs = range.minNs ?? extent?.minNs ?? null;
+  const maxNs = range.maxNs ?? extent?.maxNs ?? null;
+  if (minNs === null || maxNs === null) return null;
+  if (minNs > maxNs) return null;
+  return gridOf(interval, minNs, maxNs, context.limits.bucketsMax);
+}
+
+/** First and last nanosecond of the shards that are read. */
+export function extentOf(sources: readonly PlannedSource[]): { minNs: bigint; maxNs: bigint } | null {
+  let extent: { minNs: bigint; maxNs: bigint } | null = null;
+  const widen = (minNs: bigint, maxNs: bigint): void => {
+    extent =
+      extent === null
+        ? { minNs, maxNs }
+        : { minNs: minNs < extent.minNs ? minNs : extent.minNs, maxNs: maxNs > extent.maxNs ? maxNs : extent.maxNs };
+  };
+  for (const source of sources) {
+    if (source.kind === 'shards') for (const { key } of source.targets) widen(key.startNs, key.endNs - 1n);
+    else {
+      const inner = extentOf(source.plan.sources);
+      if (inner !== null) widen(inner.minNs, inner.maxNs);
+    }
+  }
+  return extent;
+}

@@ -1,0 +1,6 @@
+/** A statement that cannot be answered: its message becomes the statement's `error`, other statements go on. */
+export class QueryError extends Error {
+  readonly code = 'query-error';
+  readonly status = 200;
+  readonly retry = false;
+}

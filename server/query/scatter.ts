@@ -1,0 +1,101 @@
+/**
+ * Runs partial requests where the shards are, for one statement: counts what is missing, keeps to the time allowed.
+ */
+import type { ClusterSnapshot, DatabaseDefinition, RetentionPolicyDefinition } from '../../repair/cluster.ts';
+import type { PartialRequest, PartialResult, ShardSelect } from '../../shards/query/partial.ts';
+import type { QueryBackend, ShardTarget } from './backend.ts';
+import type { QueryLimits } from './limits.ts';
+import { inShardOrder } from './merge.ts';
+import { QueryError } from './query-error.ts';
+import type { Completeness } from './result.ts';
+
+export interface StatementContext {
+  readonly backend: QueryBackend;
+  readonly limits: QueryLimits;
+  readonly nowNs: bigint;
+  readonly database: string | undefined;
+  readonly retentionPolicy: string | undefined;
+  readonly signal: AbortSignal;
+  readonly tally: Tally;
+}
+
+/** What a statement touched. */
+export class Tally {
+  readonly #touched = new Set<string>();
+  readonly #missing = new Map<string, ShardTarget>();
+  #convergedThroughMs: number | null = null;
+  #unknown = false;
+
+  add(targets: readonly ShardTarget[], missing: readonly ShardTarget[], convergedThroughMs: number | null): void {
+    for (const target of targets) this.#touched.add(target.id);
+    for (const target of missing) this.#missing.set(target.id, target);
+    if (convergedThroughMs === null) this.#unknown = true;
+    else if (this.#convergedThroughMs === null || convergedThroughMs < this.#convergedThroughMs)
+      this.#convergedThroughMs = convergedThroughMs;
+  }
+
+  completeness(): Completeness {
+    return {
+      complete: this.#missing.size === 0,
+      missing_shards: [...this.#missing.keys()].sort(),
+      converged_through: this.#unknown || this.#convergedThroughMs === null ? null : this.#convergedThroughMs / 1000,
+    };
+  }
+
+  /** The error of a statement whose answer would lack shards, or null. */
+  shortfall(): string | null {
+    if (this.#missing.size === 0) return null;
+    const named = [...this.#missing.values()]
+      .slice(0, 3)
+      .map(({ id, key }) => `${id} of ${key.database}.${key.retentionPolicy}`)
+      .join(', ');
+    const more = this.#missing.size > 3 ? ', …' : '';
+    return `${this.#missing.size} of ${this.#touched.size} shards unavailable: no owner is up (${named}${more})`;
+  }
+}
+
+export async function runOn(
+  context: StatementContext,
+  targets: readonly ShardTarget[],
+  request: PartialRequest,
+): Promise<readonly PartialResult[]> {
+  if (targets.length === 0) return [];
+  context.signal.throwIfAborted();
+  const answers = await context.backend.run(targets, request, context.signal);
+  context.signal.throwIfAborted();
+  context.tally.add(targets, answers.missing, answers.convergedThroughMs);
+  for (const result of answers.results) if (result.kind === 'refused') throw new QueryError(result.message);
+  return answers.results;
+}
+
+export async function selectOn(
+  context: StatementContext,
+  targets: readonly ShardTarget[],
+  request: Extract<PartialRequest, { kind: 'select' }>,
+): Promise<ShardSelect[]> {
+  const results = await runOn(context, targets, request);
+  return inShardOrder(results.flatMap((result) => (result.kind === 'select' ? result.shards : [])));
+}
+
+export function partialLimits(limits: QueryLimits): Extract<PartialRequest, { kind: 'select' }>['limits'] {
+  return {
+    rowsScannedMax: limits.rowsScannedMax,
+    rowsMax: limits.rowsMax,
+    seriesMax: limits.seriesMax,
+    cellsMax: limits.cellsMax,
+  };
+}
+
+export function findDatabase(snapshot: ClusterSnapshot, name: string | undefined): DatabaseDefinition {
+  if (name === undefined || name === '') throw new QueryError('database name required');
+  const database = snapshot.databases.find((candidate) => candidate.name === name);
+  if (database === undefined) throw new QueryError(`database not found: ${name}`);
+  return database;
+}
+
+export function findPolicy(database: DatabaseDefinition, name: string | undefined): RetentionPolicyDefinition {
+  const wanted = name === undefined || name === '' ? database.defaultRetentionPolicy : name;
+  const policy = database.retentionPolicies.find((candidate) => candidate.name === wanted);
+  if (policy === undefined) throw new QueryError(`retention policy not found: ${wanted}`);
+  return policy;
+}

@@ -1,0 +1,36 @@
+/**
+ * What the names in a statement stand for, over all its sources: fields with types, tags, columns of subqueries.
+ */
+import { FIELD_TYPE_NAMES, type FieldType } from '../../shards/column.ts';
+import type { MeasurementSchema } from '../../shards/query/partial.ts';
+
+export type FieldTypeName = (typeof FIELD_TYPE_NAMES)[number];
+
+export class SourceSchema {
+  /** Strongest type of each field. */
+  readonly fields = new Map<string, FieldType>();
+  readonly tags = new Set<string>();
+
+  addField(name: string, type: FieldType): void {
+    const held = this.fields.get(name);
+    if (held === undefined || type < held) this.fields.set(name, type);
+  }
+
+  addMeasurement(schema: MeasurementSchema): void {
+    for (const field of schema.fields) for (const type of field.types) this.addField(field.name, type);
+    for (const key of schema.tagKeys) this.tags.add(key);
+  }
+
+  kindOf(name: string): 'field' | 'tag' | null {
+    return this.fields.has(name) ? 'field' : this.tags.has(name) ? 'tag' : null;
+  }
+}
+
+export function typeName(type: FieldType): FieldTypeName {
+  return FIELD_TYPE_NAMES[type];
+}
+
+export function typeByName(name: string): FieldType | null {
+  const index = (FIELD_TYPE_NAMES as readonly string[]).indexOf(name);
+  return index < 0 ? null : (index as FieldType);
+}

@@ -1,0 +1,308 @@
+/**
+ * Last step of a SELECT: calls to streams of points (windows, fill, transformations, limits), streams to rows, rows to
+ * result columns. Works the same whether the data came as states or as rows, from shards or from a subquery.
+ */
+import type { Scalar } from '../../shards/query/arithmetic.ts';
+import { windowIndex, windowStart } from '../../shards/query/windows.ts';
+import type { Expression } from '../influxql/ast.ts';
+import { type Call, callKey, typeOf } from './calls.ts';
+import { baseCall, columnKey, lookbackOf, readCalls, readRaw, type SpanData } from './data.ts';
+import { evaluate } from './evaluate.ts';
+import { castFill, fillWindows } from './fill.ts';
+import { type Reduced, reduceWindow, type Sample } from './functions.ts';
+import { type Group, type Point, type RowGroup, type SourceRow, type Stream, sortGroups } from './groups.ts';
+import { cellResult } from './merge.ts';
+import type { SelectPlan } from './plan.ts';
+import type { StatementContext } from './scatter.ts';
+import { typeName } from './schema.ts';
+import { TRANSFORMATIONS, transform } from './transformations.ts';
+
+export interface OutputRow {
+  readonly time: bigint;
+  /** Parallel to the plan's columns. */
+  readonly values: readonly Scalar[];
+}
+
+export interface OutputSeries {
+  readonly group: Group;
+  readonly rows: readonly OutputRow[];
+}
+
+/** `outer`: dimensions of the query around a subquery. */
+export async function runPlan(
+  plan: SelectPlan,
+  outer: readonly string[],
+  context: StatementContext,
+): Promise<OutputSeries[]> {
+  const dimensions = [...new Set([...plan.dimensions, ...outer])].sort();
+  return plan.calls.length === 0 ? raw(plan, dimensions, context) : aggregated(plan, dimensions, context);
+}
+
+async function raw(
+  plan: SelectPlan,
+  dimensions: readonly string[],
+  context: StatementContext,
+): Promise<OutputSeries[]> {
+  if (plan.references.every((reference) => typeOf(reference, plan.schema) === null)) return [];
+  const { rows, columnIndex } = await readRaw(plan, dimensions, context);
+  const out: OutputSeries[] = [];
+  for (const { group, rows: all } of sortGroups([...rows], plan.descending)) {
+    const kept = limited(all, plan);
+    if (kept.length === 0) continue;
+    out.push({
+      group,
+      rows: kept.map((row) => ({
+        time: row.time,
+        values: plan.fields.map((field) =>
+          finite(
+            evaluate(field.expression, (slot) =>
+              slot.kind === 'reference' ? row.values[columnIndex.get(columnKey(slot))!]! : null,
+            ),
+          ),
+        ),
+      })),
+    });
+  }
+  return out;
+}
+
+function limited<T>(items: readonly T[], plan: SelectPlan): readonly T[] {
+  if (plan.limit === 0 && plan.offset === 0) return items;
+  return items.slice(plan.offset, plan.limit === 0 ? undefined : plan.offset + plan.limit);
+}
+
+const finite = (value: Scalar): Scalar => (typeof value === 'number' && !Number.isFinite(value) ? null : value);
+
+async function aggregated(
+  plan: SelectPlan,
+  dimensions: readonly string[],
+  context: StatementContext,
+): Promise<OutputSeries[]> {
+  const known = plan.calls.filter((call) => {
+    const { reference } = baseCall(call).input as { reference: Extract<Expression, { kind: 'reference' }> };
+    // Functions see fields; a subquery's columns are fields as well.
+    return plan.schema.fields.has(reference.name) && reference.cast !== 'tag';
+  });
+  if (known.length === 0 || (plan.interval !== null && plan.windows === null)) return [];
+  const data = await readCalls(plan, known, dimensions, context);
+  const streams = known.map((call) => {
+    const span = data.get(plan.interval === null ? 0 : lookbackOf(call))!;
+    return streamsOf(call, plan, span).map(({ group, points }) => ({ group, points: limited(points, plan) }));
+  });
+  return join(plan, known, streams);
+}
+
+/** Streams of a call, one per group that has points. */
+function streamsOf(call: Call, plan: SelectPlan, data: SpanData): Stream[] {
+  if (TRANSFORMATIONS.has(call.name)) {
+    const inner = call.input.kind === 'call' ? streamsOf(call.input.call, plan, data) : columnStreams(call, plan, data);
+    const unit = call.unitNs ?? defaultUnit(call, plan);
+    return inner
+      .map(({ group, points }) => ({
+        group,
+        points: transform(call.name, points, unit, call.parameter, plan.descending),
+      }))
+      .filter(({ points }) => points.length > 0);
+  }
+  const extreme = call.name === 'top' || call.name === 'bottom';
+  const windowed = !extreme && !(plan.selector && plan.interval === null);
+  const streams = data.stateIndex.has(call.key)
+    ? stateStreams(call, plan, data, windowed)
+    : rowStreams(call, plan, data, windowed);
+  const { windows } = data.span;
+  if (windows === null || extreme) return streams;
+  const type = typeName(callType(call, plan));
+  // InfluxDB fills the windows of count() with 0 where others get null.
+  const fill = plan.fill.kind === 'null' && call.name === 'count' ? { kind: 'value' as const, value: 0n } : plan.fill;
+  const rule = { fill, windows, openStart: data.span.minNs === null, descending: plan.descending };
+  return streams.map(({ group, points }) => ({ group, points: fillWindows(points, rule, type) }));
+}
+
+function callType(call: Call, plan: SelectPlan): 0 | 1 | 2 | 3 | 4 {
+  return typeOf(JSON.parse(call.key, reviveBigint) as Expression, plan.schema) ?? 0;
+}
+
+function reviveBigint(_: string, value: unknown): unknown {
+  return typeof value === 'string' && /^-?\d+n$/.test(value) ? BigInt(value.slice(0, -1)) : value;
+}
+
+function defaultUnit(call: Call, plan: SelectPlan): bigint {
+  if (call.name === 'elapsed') return 1n;
+  return call.input.kind === 'call' && plan.interval !== null ? plan.interval.durationNs : 1_000_000_000n;
+}
+
+function stateStreams(call: Call, plan: SelectPlan, data: SpanData, windowed: boolean): Stream[] {
+  const index = data.stateIndex.get(call.key)!;
+  const { reference } = call.input as { reference: Extract<Expression, { kind: 'reference' }> };
+  const state = { fn: call.name as never, field: reference.name, type: typeOf(reference, plan.schema)! };
+  const sign = plan.descending ? -1 : 1;
+  const out: Stream[] = [];
+  for (const { group, calls } of data.states) {
+    const cells = [...calls[index]!].sort((a, b) => sign * (a[0] - b[0]));
+    if (cells.length === 0) continue;
+    const points = cells.map(([window, cell]): Point => {
+      const time = windowed ? windowTime(data, window) : cell.time;
+      return { time, value: cellResult(cell, state), aux: cell.aux };
+    });
+    out.push({ group, points });
+  }
+  return out;
+}
+
+/** Time of an aggregate: its window, else the start of the range, else 1970. */
+function windowTime(data: SpanData, window: number): bigint {
+  return data.span.windows === null ? (data.span.minNs ?? 0n) : windowStart(data.span.windows, window);
+}
+
+function columnStreams(call: Call, plan: SelectPlan, data: SpanData): Stream[] {
+  const { reference } = call.input as { reference: Extract<Expression, { kind: 'reference' }> };
+  const column = data.columnIndex.get(columnKey(reference))!;
+  const aux = auxColumns(plan, data);
+  return data.rows
+    .map(({ group, rows }) => ({ group, points: samplesOf(rows, column, aux) }))
+    .filter(({ points }) => points.length > 0);
+}
+
+function auxColumns(plan: SelectPlan, data: SpanData): number[] {
+  return plan.selector ? auxOrder(plan).map((key) => data.columnIndex.get(key)!) : [];
+}
+
+function samplesOf(rows: readonly SourceRow[], column: number, aux: readonly number[]): Sample[] {
+  const samples: Sample[] = [];
+  for (const row of rows) {
+    const value = row.values[column]!;
+    if (value === null) continue;
+    samples.push({ time: row.time, value, aux: aux.length === 0 ? null : aux.map((i) => row.values[i]!) });
+  }
+  return samples;
+}
+
+function rowStreams(call: Call, plan: SelectPlan, data: SpanData, windowed: boolean): Stream[] {
+  if (call.input.kind === 'call') return countStreams(call.input.call, plan, data);
+  const out: Stream[] = [];
+  for (const group of data.rows) {
+    const points: Point[] = [];
+    for (const { window, rows } of windowsOf(group, data)) {
+      for (const reduced of reduceRows(call, rows, plan, data)) {
+        const time = windowed || reduced.time === null ? windowTime(data, window) : reduced.time;
+        points.push({ time, value: reduced.value, aux: reduced.aux });
+      }
+    }
+    if (points.length > 0) out.push({ group: group.group, points });
+  }
+  return out;
+}
+
+/** count(distinct(x)): the points of the inner call per window. */
+function countStreams(inner: Call, plan: SelectPlan, data: SpanData): Stream[] {
+  return rowStreams(inner, plan, data, true).map(({ group, points }) => {
+    const counts = new Map<bigint, bigint>();
+    for (const { time } of points) counts.set(time, (counts.get(time) ?? 0n) + 1n);
+    return { group, points: [...counts].map(([time, value]) => ({ time, value, aux: null })) };
+  });
+}
+
+function* windowsOf({ rows }: RowGroup, data: SpanData): Generator<{ window: number; rows: readonly SourceRow[] }> {
+  const { windows } = data.span;
+  if (windows === null) {
+    if (rows.length > 0) yield { window: 0, rows };
+    return;
+  }
+  for (let from = 0; from < rows.length; ) {
+    const window = windowIndex(windows, rows[from]!.time);
+    let to = from + 1;
+    while (to < rows.length && windowIndex(windows, rows[to]!.time) === window) to++;
+    yield { window, rows: rows.slice(from, to) };
+    from = to;
+  }
+}
+
+function reduceRows(call: Call, rows: readonly SourceRow[], plan: SelectPlan, data: SpanData): Reduced[] {
+  const { reference } = call.input as { reference: Extract<Expression, { kind: 'reference' }> };
+  const column = data.columnIndex.get(columnKey(reference))!;
+  const aux = auxColumns(plan, data);
+  const samples = samplesOf(rows, column, aux);
+  if (samples.length === 0) return [];
+  if (call.tags.length === 0) return reduceWindow(call.name, samples, call.parameter);
+  // top(x, tag, n): the extreme of each combination of tags first, then the n extremes of those.
+  const tags = call.tags.map((tag) => data.columnIndex.get(columnKey(tag))!);
+  const byTags = new Map<string, SourceRow[]>();
+  for (const row of rows) {
+    const key = JSON.stringify(tags.map((i) => row.values[i] as string | null));
+    const list = byTags.get(key);
+    if (list === undefined) byTags.set(key, [row]);
+    else list.push(row);
+  }
+  const picked = [...byTags.values()].flatMap((list) => {
+    const own = samplesOf(list, column, aux);
+    return own.length === 0 ? [] : reduceWindow(call.name === 'top' ? 'max' : 'min', own, 0);
+  });
+  return reduceWindow(call.name, picked as Sample[], call.parameter);
+}
+
+/** Rows at every (group, time) that any stream has, as InfluxDB's scanners meet. */
+function join(plan: SelectPlan, calls: readonly Call[], streams: readonly (readonly Stream[])[]): OutputSeries[] {
+  const groups = new Map<string, { group: Group; points: (readonly Point[] | undefined)[] }>();
+  streams.forEach((list, c) => {
+    for (const { group, points } of list) {
+      let entry = groups.get(group.key);
+      if (entry === undefined) {
+        entry = { group, points: new Array(calls.length) };
+        groups.set(group.key, entry);
+      }
+      entry.points[c] = points;
+    }
+  });
+  const callIndex = new Map(calls.map((call, i) => [call.key, i]));
+  const defaults = calls.map((call) =>
+    plan.fill.kind === 'value' ? castFill(plan.fill.value, typeName(callType(call, plan))) : null,
+  );
+  const referenceIndex = new Map(auxOrder(plan).map((key, i) => [key, i]));
+  // With fill(previous) a call without a point keeps what it had, across groups too (InfluxDB).
+  const current: Scalar[] = [...defaults];
+  const out: OutputSeries[] = [];
+  for (const { group, points } of sortGroups([...groups.values()], plan.descending)) {
+    const next = calls.map(() => 0);
+    const rows: OutputRow[] = [];
+    for (;;) {
+      const time = nextTime(points, next, plan.descending);
+      if (time === null) break;
+      let aux: readonly Scalar[] | null = null;
+      for (let c = 0; c < calls.length; c++) {
+        const point = points[c]?.[next[c]!];
+        if (point !== undefined && point.time === time) {
+          current[c] = point.value;
+          aux = point.aux ?? aux;
+          next[c]!++;
+        } else if (plan.fill.kind !== 'previous') current[c] = defaults[c]!;
+      }
+      const slot = (expression: Expression): Scalar => {
+        if (expression.kind === 'reference') return aux?.[referenceIndex.get(columnKey(expression))!] ?? null;
+        const c = callIndex.get(callKey(expression));
+        return c === undefined ? null : current[c]!;
+      };
+      rows.push({ time, values: plan.fields.map((field) => finite(evaluate(field.expression, slot))) });
+    }
+    if (rows.length > 0) out.push({ group, rows });
+  }
+  return out;
+}
+
+/** Further columns of a selector travel sorted. */
+function auxOrder(plan: SelectPlan): string[] {
+  return plan.references.map(columnKey).sort();
+}
+
+function nextTime(
+  points: readonly (readonly Point[] | undefined)[],
+  next: readonly number[],
+  descending: boolean,
+): bigint | null {
+  let time: bigint | null = null;
+  for (let c = 0; c < points.length; c++) {
+    const candidate = points[c]?.[next[c]!]?.time;
+    if (candidate === undefined) continue;
+    if (time === null || (descending ? candidate > time : candidate < time)) time = candidate;
+  }
+  return time;
+}

@@ -90,7 +90,8 @@ export class Outbox {
     this.segmentBytes = segmentBytes;
     files.makeDirectory(directory);
     const numbers = files.list(directory).filter((name) => /^[0-9]+\.log$/.test(name));
-    for (const number of numbers.map((name) => Number.parseInt(name, 10)).sort((a, b) => a - b)) this.openSegment(number);
+    for (const number of numbers.map((name) => Number.parseInt(name, 10)).sort((a, b) => a - b))
+      this.openSegment(number);
   }
 
   get bytes(): number {
@@ -188,23 +189,29 @@ export class Outbox {
     for (const segment of this.segments.values()) segment.file.close();
   }
 
-  /** Rewrites the oldest segment when little of it is still needed, so that one waiting batch does not pin many. */
+  /**
+   * Moves what the oldest segment still holds to the end when the files hold much more than what waits: segments go
+   * oldest first, so one waiting batch would pin all that follow. True when something was moved.
+   */
   step(): boolean {
-    for (const segment of this.segments.values()) {
-      if (segment === this.current || segment.liveBytes * 4 > segment.file.size) continue;
-      for (const entry of [...this.stored.values()]) {
-        if (entry.segment !== segment.number) continue;
-        const parts = this.read(entry);
-        if (parts === null) {
-          this.damaged++;
-          this.stored.delete(entry.name);
-          this.liveBytes -= entry.bytes;
-          this.release(entry);
-        } else this.move(entry, parts.frame, parts.keys);
-      }
-      return true;
+    const [oldest] = [...this.segments.values()].sort((a, b) => a.number - b.number);
+    if (oldest === undefined || oldest === this.current || oldest.live === 0) return false;
+    let fileBytes = 0;
+    for (const segment of this.segments.values()) fileBytes += segment.file.size;
+    if (fileBytes <= 4 * this.liveBytes + 2 * this.segmentBytes) return false;
+    let moved = false;
+    for (const entry of [...this.stored.values()]) {
+      if (entry.segment !== oldest.number) continue;
+      const parts = this.read(entry);
+      if (parts === null) {
+        this.damaged++;
+        this.stored.delete(entry.name);
+        this.liveBytes -= entry.bytes;
+        this.release(entry);
+      } else this.move(entry, parts.frame, parts.keys);
+      moved = true;
     }
-    return false;
+    return moved;
   }
 
   private endDebt(name: string, debt: OutboxDebt): void {

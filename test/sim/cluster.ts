@@ -131,7 +131,9 @@ export function simulate(options: SimOptions): SimResult {
   const loss = pick([0, 0.02, 0.1]);
   const duplication = pick([0, 0.05]);
   const lateness = pick([0, 0.1]);
-  const nodeCount = pick([3, 3, 4]);
+  const nodeCount = pick([3, 4, 5]);
+  const replication = pick([2, 3, 3]);
+  const troubleMs = pick([600, 1_500, 3_000]);
   const durability = pick(['fsync', 'fsync', 'interval'] as const);
   const trace = (text: string) => options.trace?.(`${now - START_MS} ${text}`);
   const fail = (text: string): never => {
@@ -173,7 +175,7 @@ export function simulate(options: SimOptions): SimResult {
           durability,
           defaultRetentionPolicy: 'autogen',
           retentionPolicies: [
-            { name: 'autogen', generation: 0, durationNs: 0n, shardDurationNs: 604_800_000_000_000n, replication: 3 },
+            { name: 'autogen', generation: 0, durationNs: 0n, shardDurationNs: 604_800_000_000_000n, replication },
           ],
         },
       ],
@@ -480,7 +482,7 @@ export function simulate(options: SimOptions): SimResult {
       for (const { number, name } of nodes) node.members.set(number, { number, name, address: '', state: 'up' });
     }
     for (const node of nodes) boot(node);
-    const writeEveryMs = pick([60, 150]);
+    const writeEveryMs = pick([15, 40, 120]);
     const endWrites = now + between(4_000, 9_000);
     const writer = () => {
       const node = pick(nodes);
@@ -506,7 +508,7 @@ export function simulate(options: SimOptions): SimResult {
       } else if (chance(0.35)) crash(node);
       else if (chance(0.4)) cut();
       else if (chance(0.5)) blocked.clear();
-      at(between(200, 1_500), trouble);
+      at(between(200, troubleMs), trouble);
     };
     at(between(800, 2_000), trouble);
     run(endWrites);
@@ -518,7 +520,7 @@ export function simulate(options: SimOptions): SimResult {
     const hopMs = 2 * TICK_MS + 8 * (2 * DELAY_MS_MAX) + 16;
     boundMs = convergenceBound({
       passIntervalMs: LIMITS.passIntervalMs,
-      replicas: 3,
+      replicas: replication,
       hopMs,
       heartbeatMs: HEARTBEAT_MS,
       messageDelayMs: DELAY_MS_MAX + TICK_MS,

@@ -1,0 +1,95 @@
+import { describe, expect, test } from 'vitest';
+import { Outbox } from '../../repair/outbox.ts';
+import type { ShardKey } from '../../shards/shard-key.ts';
+import { makeStamp } from '../../shards/version.ts';
+import { SimFiles } from '../sim/sim-files.ts';
+
+const KEY: ShardKey = {
+  database: 'd',
+  databaseGeneration: 0,
+  retentionPolicy: 'autogen',
+  retentionPolicyGeneration: 0,
+  startNs: 0n,
+  endNs: 10n,
+  number: 0,
+};
+const OWNERS = ['00000000000000a1', '00000000000000a2'];
+const version = (n: number) => makeStamp(1_000 + n, 0) + OWNERS[0];
+const frame = (n: number) => new Uint8Array(100).fill(n);
+
+function setUp(bytesMax = 10_000, segmentBytes = 500) {
+  const queue: (() => void)[] = [];
+  const files = new SimFiles((run) => queue.push(run));
+  const drain = () => {
+    for (let run = queue.shift(); run !== undefined; run = queue.shift()) run();
+  };
+  const open = () => new Outbox(files, 'outbox', bytesMax, segmentBytes);
+  const put = (outbox: Outbox, n: number, acks: string[] = [], done: () => void = () => {}) =>
+    outbox.put(KEY, version(n), frame(n), new Uint8Array(2), acks, () => OWNERS, done);
+  return { files, drain, open, put };
+}
+
+describe('outbox', () => {
+  test('crash after the sync: the batch is there again with its frame; before it: it was never reported', () => {
+    const { files, drain, open, put } = setUp();
+    const outbox = open();
+    let durable = 0;
+    put(outbox, 1, [], () => durable++);
+    drain();
+    put(outbox, 2, [], () => durable++);
+    files.crash();
+    const again = open();
+    expect(durable).toBe(1);
+    expect([...again.entries.values()].map((entry) => entry.version)).toEqual([version(1)]);
+    expect([...again.read([...again.entries.values()][0]!)!.frame]).toEqual([...frame(1)]);
+  });
+
+  test('removed entries do not come back, over many segments and a reopening', () => {
+    const { files, drain, open, put } = setUp();
+    const outbox = open();
+    for (let n = 0; n < 30; n++) put(outbox, n);
+    drain();
+    const names = [...outbox.entries.keys()];
+    for (const [n, name] of names.entries()) if (n % 3 !== 0) outbox.remove(name);
+    while (outbox.step()) drain();
+    drain();
+    const left = [...outbox.entries.keys()].sort();
+    expect(left).toHaveLength(10);
+    expect([...open().entries.keys()].sort()).toEqual(left);
+    expect(files.list('outbox').length).toBeGreaterThan(0);
+  });
+
+  test('full: the oldest acknowledged batches become debts, one that nobody has is kept, and then there is no room', () => {
+    const { drain, open, put } = setUp(310);
+    const outbox = open();
+    expect(put(outbox, 1, [])).toBe(true);
+    expect(put(outbox, 2, [OWNERS[0]!])).toBe(true);
+    expect(put(outbox, 3, [])).toBe(true);
+    drain();
+    expect(put(outbox, 4, [])).toBe(true);
+    expect([...outbox.debts.values()]).toEqual([expect.objectContaining({ version: version(2), to: [OWNERS[1]] })]);
+    expect(put(outbox, 5, [])).toBe(false);
+    expect([...outbox.entries.values()].map((entry) => entry.version)).toEqual([1, 3, 4].map(version));
+  });
+
+  test('a proof settles the debts at or below it, also after a reopening', () => {
+    const { open } = setUp();
+    const outbox = open();
+    outbox.owe('shard', version(1), [OWNERS[1]!]);
+    outbox.owe('shard', version(9), [OWNERS[1]!]);
+    outbox.settle('shard', makeStamp(1_005, 0));
+    expect([...open().debts.values()].map((debt) => debt.version)).toEqual([version(9)]);
+    open().settleLeft(() => false);
+  });
+
+  test('a torn record at the end is cut off and what was before it stays', () => {
+    const { files, drain, open, put } = setUp();
+    put(open(), 1);
+    drain();
+    const [name] = files.list('outbox');
+    files.open(`outbox/${name}`).append([Uint8Array.of(0, 0, 1, 0, 9, 9)]);
+    const again = open();
+    expect(again.entries.size).toBe(1);
+    expect(again.damaged).toBe(1);
+  });
+});

@@ -5,7 +5,7 @@
  * the next holder is; a shard of which no holder is up is `missing`, and the answer says so. All places work at the same
  * time; the order of the results does not matter, because each carries its shards one by one.
  */
-import type { ClusterSnapshot, DatabaseDefinition, Member, RetentionPolicyDefinition } from '../repair/cluster.ts';
+import type { ClusterSnapshot, DatabaseDefinition, RetentionPolicyDefinition } from '../repair/cluster.ts';
 import type { DeletePredicate } from '../shards/batch.ts';
 import { encodeBatch } from '../shards/batch-codec.ts';
 import type { PartialRequest, PartialResult } from '../shards/query/partial.ts';
@@ -166,6 +166,7 @@ async function ask(
   if (member === undefined) return null;
   const target = {
     address: member.address,
+    from: nameOf(snapshot),
     clusterId: ports.clusterId(),
     timeoutMs: ports.queryTimeoutMs,
     ...(signal === undefined ? {} : { signal }),
@@ -202,10 +203,9 @@ async function deleteRows(
   );
 }
 
-/** Members other than this one that are live. */
-export function liveOthers(snapshot: ClusterSnapshot): Member[] {
-  const live = new Set(snapshot.live);
-  return snapshot.members.filter((member) => member.number !== snapshot.self && live.has(member.number));
+/** This node's own name. */
+export function nameOf(snapshot: ClusterSnapshot): string {
+  return snapshot.members.find((member) => member.number === snapshot.self)?.name ?? '';
 }
 
 /** Least of the numbers, null when one is unknown or there is none. */

@@ -62,6 +62,8 @@ export async function callNode<K extends keyof NodeApi>(
   target: {
     readonly address: string;
     readonly clusterId: string;
+    /** Name of the node that asks. */
+    readonly from: string;
     readonly timeoutMs?: number;
     readonly signal?: AbortSignal;
   },
@@ -74,7 +76,11 @@ export async function callNode<K extends keyof NodeApi>(
     const response = await undiciRequest(new URL('/internal/query', target.address), {
       method: 'POST',
       body: serialize({ method, args }),
-      headers: { 'content-type': 'application/octet-stream', 'starling-cluster': target.clusterId },
+      headers: {
+        'content-type': 'application/octet-stream',
+        'starling-cluster': target.clusterId,
+        'starling-name': target.from,
+      },
       headersTimeout: timeoutMs,
       bodyTimeout: timeoutMs,
       signal: target.signal ?? AbortSignal.timeout(timeoutMs),

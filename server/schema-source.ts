@@ -1,7 +1,7 @@
 /** Asks the workers, or the members that hold a shard, for the fields of shards (for the schema cache). */
 import type { ClusterSnapshot } from '../repair/cluster.ts';
 import type { ShardId } from '../shards/shard-key.ts';
-import { localSchemas } from './query-backend.ts';
+import { localSchemas, nameOf } from './query-backend.ts';
 import { callNode } from './query-rpc.ts';
 import type { SchemaShard } from './schema-cache.ts';
 import type { ShardPlaces } from './shard-places.ts';
@@ -36,7 +36,7 @@ export async function fetchSchemas(
   }
   const remote = [...byMember].map(async ([address, asked]) => {
     try {
-      return await callNode({ address, clusterId, timeoutMs: TIMEOUT_MS }, 'schemas', asked);
+      return await callNode({ address, clusterId, from: nameOf(snapshot()), timeoutMs: TIMEOUT_MS }, 'schemas', asked);
     } catch (error) {
       if ((error as { code?: string }).code === 'node-call') return [];
       throw error;

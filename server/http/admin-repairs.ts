@@ -12,6 +12,7 @@ import type { RepairMode, RepairState, RepairStatus } from '../../repair/records
 import type { ShardId } from '../../shards/shard-key.ts';
 import { shardKeyToJson } from '../../shards/shard-key.ts';
 import { createNodeApi } from '../node-api.ts';
+import { nameOf } from '../query-backend.ts';
 import { callNode, type NodeApi } from '../query-rpc.ts';
 import type { KnownShard } from '../shard-places.ts';
 import type { AdminPorts } from './admin.ts';
@@ -195,7 +196,7 @@ function apiOf(
   const address = snapshot.members.find((each) => each.number === member)?.address;
   const clusterId = ports.clusterId();
   if (address === undefined || clusterId === null) return null;
-  const target = { address, clusterId };
+  const target = { address, clusterId, from: nameOf(snapshot) };
   return {
     startRepair: (repair) => callNode(target, 'startRepair', repair),
     controlRepair: (id, action) => callNode(target, 'controlRepair', id, action),

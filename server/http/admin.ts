@@ -11,6 +11,7 @@ import type { OutboxStatus, ShardDescription } from '../../repair/records.ts';
 import type { Stamp } from '../../shards/version.ts';
 import type { History } from '../history.ts';
 import type { PeerStatus } from '../peers.ts';
+import { nameOf } from '../query-backend.ts';
 import { callNode } from '../query-rpc.ts';
 import type { KnownShard, ShardPlaces } from '../shard-places.ts';
 import type { WorkerPool } from '../threads.ts';
@@ -165,7 +166,12 @@ async function describeAt(
   const clusterId = ports.clusterId();
   if (address === undefined || clusterId === null) return null;
   try {
-    return await callNode({ address, clusterId }, 'describeShard', { id: shard.id, number: shard.key.number }, through);
+    return await callNode(
+      { address, clusterId, from: nameOf(snapshot) },
+      'describeShard',
+      { id: shard.id, number: shard.key.number },
+      through,
+    );
   } catch (error) {
     if ((error as { code?: string }).code === 'node-call') return null;
     throw error;

@@ -221,12 +221,16 @@ export class Filling {
     try {
       if (page !== undefined && page.byteLength > 0) job.target!.accept(page);
       job.bytesDone += page?.byteLength ?? 0;
-      if (!message.last) return this.askPage(job, message.snapshot, message.index + 1);
+      if (!message.last) {
+        this.askPage(job, message.snapshot, message.index + 1);
+        return;
+      }
       job.target!.finish();
       job.target = null;
     } catch (error) {
       if (!(error instanceof Error && 'code' in error)) throw error;
-      return this.restart(job, error.message);
+      this.restart(job, error.message);
+      return;
     }
     const replica = this.o.replicas.get(job.id)!;
     replica.ledger.replica = 'full';
@@ -269,7 +273,10 @@ export class Filling {
     // A copy of something with a lower floor would take back what has been proven.
     else if (replica.ledger.floor < m.floor) status = 'floor';
     else if (this.given.size >= around.limits.snapshotsMax) status = 'busy';
-    if (status !== 'ok') return this.answerPage(from, m.request, id, shardKeyFromJson(m.key).number, status, 0, 0);
+    if (status !== 'ok') {
+      this.answerPage(from, m.request, id, shardKeyFromJson(m.key).number, status, 0, 0);
+      return;
+    }
     replica!.stored.flush();
     const number = 1 + Math.floor(around.random() * 2 ** 48);
     this.given.set(number, {

@@ -35,7 +35,10 @@ export class MailReceiver {
     const { version } = message;
     const answer = (result: CommitResult | { kind: 'not-mine' }) => this.answer(from, key.number, id, version, result);
     const [frame, keyBytes] = attachments;
-    if (frame === undefined || keyBytes === undefined) return this.around.count('messages_malformed');
+    if (frame === undefined || keyBytes === undefined) {
+      this.around.count('messages_malformed');
+      return;
+    }
     const refusal = judgeFrame(
       this.around.snapshot,
       key,
@@ -45,10 +48,14 @@ export class MailReceiver {
     );
     if (refusal !== null) {
       this.around.count(`mail_refused_${refusal.code}`);
-      return answer({ kind: 'refused', ...refusal });
+      answer({ kind: 'refused', ...refusal });
+      return;
     }
     const owner = this.around.owners(key).includes(this.around.self);
-    if (!owner && this.replicas.get(id) === null) return answer({ kind: 'not-mine' });
+    if (!owner && this.replicas.get(id) === null) {
+      answer({ kind: 'not-mine' });
+      return;
+    }
     try {
       const peeked = peekBatch(frame);
       if (peeked.version !== version || shardId(peeked.shard) !== id)
@@ -81,9 +88,15 @@ export class MailReceiver {
     result: CommitResult | { kind: 'not-mine' },
   ): void {
     let byNumber = this.answers.get(to);
-    if (byNumber === undefined) this.answers.set(to, (byNumber = new Map()));
+    if (byNumber === undefined) {
+      byNumber = new Map();
+      this.answers.set(to, byNumber);
+    }
     let answers = byNumber.get(number);
-    if (answers === undefined) byNumber.set(number, (answers = []));
+    if (answers === undefined) {
+      answers = [];
+      byNumber.set(number, answers);
+    }
     if (result.kind === 'refused')
       answers.push([id, version, 'refused', result.code, result.retry, result.reason.slice(0, 400)]);
     else answers.push([id, version, result.kind, '', true, '']);

@@ -79,17 +79,13 @@ export class Mail {
     const owners = this.around.owners(write.shard);
     const { limits, nowMs } = this.around;
     if (owners.length === 0) {
-      return this.written(
-        write.request,
-        failure('no-owners', 'this node does not know the cluster yet; safe to retry'),
-      );
+      this.written(write.request, failure('no-owners', 'this node does not know the cluster yet; safe to retry'));
+      return;
     }
     if (this.bytes + write.frame.byteLength > limits.pendingBytesMax) {
       this.around.count('writes_refused_overloaded');
-      return this.written(
-        write.request,
-        failure('overloaded', 'too many writes wait for their replicas; safe to retry'),
-      );
+      this.written(write.request, failure('overloaded', 'too many writes wait for their replicas; safe to retry'));
+      return;
     }
     const id = shardId(write.shard);
     const pending: Pending = {
@@ -168,8 +164,12 @@ export class Mail {
     const done = (result: CommitResult): void => {
       if (result.kind === 'need-keys') {
         const all = allKeys();
-        if (keys !== all && keys.length < all.length) return this.commitHere(pending, all);
-        return this.result(pending, self, 'refused', 'unknown-series', 'a key of the batch is missing');
+        if (keys !== all && keys.length < all.length) {
+          this.commitHere(pending, all);
+          return;
+        }
+        this.result(pending, self, 'refused', 'unknown-series', 'a key of the batch is missing');
+        return;
       }
       const [code, reason] = result.kind === 'refused' ? [result.code, result.reason] : [result.kind, result.kind];
       this.result(pending, self, result.kind, code, reason);
@@ -220,7 +220,10 @@ export class Mail {
   private judge(pending: Pending): void {
     if (this.pending.get(pending.name) !== pending) return;
     if (!pending.answered && this.counted(pending).size >= this.needed(pending)) this.answer(pending, { ok: true });
-    if (pending.acks.size === pending.owners.length) return this.forget(pending);
+    if (pending.acks.size === pending.owners.length) {
+      this.forget(pending);
+      return;
+    }
     const settled = pending.acks.size + pending.failed.size;
     if (pending.outbox === 'no' && pending.failed.size > 0) {
       const nobody = pending.failed.size === pending.owners.length;
@@ -229,7 +232,8 @@ export class Mail {
         // The only owner is this node and it cannot take the write: the client is told, and nothing is kept.
         const { code, reason } = pending.failed.get(this.around.self)!;
         this.answer(pending, failure(code, `write not acknowledged: ${reason}; safe to retry`));
-        return this.forget(pending);
+        this.forget(pending);
+        return;
       }
       if (settled === pending.owners.length) this.toOutbox(pending);
     }

@@ -60,11 +60,23 @@ export class Repairs {
     this.all.set(id, running);
     this.forgetOld();
     const replica = replicas.get(shard);
-    if (replica === null) return this.finish(running, 'failed', 'this node holds no replica of the shard');
-    if (mode === 'scrub') return this.scrub(running, replica);
-    if (mode === 'preview') return this.preview(running, replica);
+    if (replica === null) {
+      this.finish(running, 'failed', 'this node holds no replica of the shard');
+      return;
+    }
+    if (mode === 'scrub') {
+      this.scrub(running, replica);
+      return;
+    }
+    if (mode === 'preview') {
+      this.preview(running, replica);
+      return;
+    }
     const result = ring.start(replica, true);
-    if ('refused' in result) return this.finish(running, 'failed', result.refused);
+    if ('refused' in result) {
+      this.finish(running, 'failed', result.refused);
+      return;
+    }
     running.pass = result.pass;
     if (status.state === 'running') status.message = `pass ${result.pass}`;
     const ended = replica.notes.lastPass;
@@ -194,14 +206,21 @@ export class Repairs {
     const { status } = running;
     if (status.state !== 'running') return;
     const replica = replicas.get(status.shard);
-    if (replica === null) return this.finish(running, 'failed', 'the shard is gone from this node');
+    if (replica === null) {
+      this.finish(running, 'failed', 'the shard is gone from this node');
+      return;
+    }
     const member = running.todo.shift();
     status.hop = status.hops - running.todo.length - (member === undefined ? 0 : 1);
     status.percentage = Math.round((100 * status.hop) / status.hops);
-    if (member === undefined) return this.previewDone(running);
+    if (member === undefined) {
+      this.previewDone(running);
+      return;
+    }
     if (!around.isLive(member)) {
       this.differ(running, member, 0, null, 0, 'not live: not compared');
-      return this.previewNext(running);
+      this.previewNext(running);
+      return;
     }
     this.previewCompare(running, replica, member, 0, []);
   }
@@ -236,7 +255,10 @@ export class Repairs {
     above: Version | '',
     range: { after: string; through: string },
   ): void {
-    if (epochs.length === 0) return this.previewNext(running);
+    if (epochs.length === 0) {
+      this.previewNext(running);
+      return;
+    }
     const page = epochs.slice(0, this.o.around.limits.epochsPerPage);
     const key = shardKeyToJson(replica.key);
     this.o.requests.ask(

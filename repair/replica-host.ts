@@ -242,7 +242,10 @@ export class ReplicaHost {
   /** One entry from outside, with what it causes here: the log's next group, messages to self, answers to mail. */
   private turn(nowMs: number, work: () => void): void {
     this.nowMs = Math.max(this.nowMs, nowMs);
-    if (this.turning) return work();
+    if (this.turning) {
+      work();
+      return;
+    }
     this.turning = true;
     try {
       work();
@@ -270,38 +273,53 @@ export class ReplicaHost {
     const { message, attachments } = received;
     switch (message.t) {
       case 'mail':
-        return this.receiver.receive(from, message, attachments);
+        this.receiver.receive(from, message, attachments);
+        return;
       case 'mail-answers':
-        return this.mail.answers(from, message.answers);
+        this.mail.answers(from, message.answers);
+        return;
       case 'token':
-        return this.ring.receiveToken(from, message);
+        this.ring.receiveToken(from, message);
+        return;
       case 'token-answer':
-        return this.ring.tokenAnswered(from, message);
+        this.ring.tokenAnswered(from, message);
+        return;
       case 'pass-ended':
-        return this.ring.passEnded(message.record);
+        this.ring.passEnded(message.record);
+        return;
       case 'proven':
-        return this.ring.proven(from, message);
+        this.ring.proven(from, message);
+        return;
       case 'converged':
-        return this.ring.converged(message);
+        this.ring.converged(message);
+        return;
       case 'compare':
-        return this.answers.compare(from, message);
+        this.answers.compare(from, message);
+        return;
       case 'identities':
-        return this.answers.identities(from, message);
+        this.answers.identities(from, message);
+        return;
       case 'fetch':
-        return this.answers.fetch(from, message);
+        this.answers.fetch(from, message);
+        return;
       case 'fill-open':
-        return this.filling.open(from, message);
+        this.filling.open(from, message);
+        return;
       case 'fill-page':
-        return this.filling.page(from, message);
+        this.filling.page(from, message);
+        return;
       case 'compare-answer':
       case 'identities-answer':
       case 'fetch-answer':
       case 'fill-answer':
-        return this.requests.answer(from, message.request, received);
+        this.requests.answer(from, message.request, received);
+        return;
       case 'pass-control':
-        return this.ring.control(message.pass, message.action);
+        this.ring.control(message.pass, message.action);
+        return;
       case 'pass-progress':
-        return this.repairsTable.progressed(message.pass, message);
+        this.repairsTable.progressed(message.pass, message);
+        return;
     }
   }
 

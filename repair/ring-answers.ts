@@ -39,19 +39,35 @@ export class RingAnswers {
         ...rest,
       });
     };
-    if (replica === null) return answer('absent');
+    if (replica === null) {
+      answer('absent');
+      return;
+    }
     const { ledger } = replica;
-    if (ledger.replica === 'filling') return answer('filling');
+    if (ledger.replica === 'filling') {
+      answer('filling');
+      return;
+    }
     if (!m.preview) {
       const met = meetFloor(ledger, m, true);
       if (met === 'behind') {
         this.demote(replica, `behind the floor ${m.floor} of ${from}`);
-        return answer('filling');
+        answer('filling');
+        return;
       }
-      if (met === 'damage') return answer('damaged');
-      if (met === 'lower') return answer('floor');
+      if (met === 'damage') {
+        answer('damaged');
+        return;
+      }
+      if (met === 'lower') {
+        answer('floor');
+        return;
+      }
     }
-    if (m.through < ledger.floor) return answer('floor', { root: null });
+    if (m.through < ledger.floor) {
+      answer('floor', { root: null });
+      return;
+    }
     const { sums, next } = ledger.epochSums(m.floor, m.through, m.from, this.around.limits.epochsPerPage);
     answer('ok', {
       root: rootToJson(ledger.root(m.through)),

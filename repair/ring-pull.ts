@@ -138,7 +138,10 @@ export class Pull {
   private fetch(missing: readonly Identity[], then: () => void): void {
     const { replica, source, requests, around } = this.o;
     const wanted = missing.filter((identity) => !replica.ledger.has(identity.version));
-    if (wanted.length === 0) return then();
+    if (wanted.length === 0) {
+      then();
+      return;
+    }
     const page = wanted.slice(0, around.limits.fetchBatchesMax);
     const question = { t: 'fetch' as const, key: shardKeyToJson(replica.key), versions: page.map((i) => i.version) };
     requests.ask(source, replica.key.number, question, (answer) => {

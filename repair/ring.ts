@@ -125,25 +125,49 @@ export class Ring {
     const id = shardId(key);
     const name = `${token.pass}:${token.hop}`;
     const known = this.seen.get(name);
-    if (known !== undefined) return this.answerToken(from, token, id, known.status, 'came before');
+    if (known !== undefined) {
+      this.answerToken(from, token, id, known.status, 'came before');
+      return;
+    }
     const refuse = (reason: string) => {
       around.count('tokens_refused');
       this.answerToken(from, token, id, 'refused', reason);
     };
-    if (token.view !== around.snapshot?.viewHash) return refuse('has another view of the cluster');
-    if (!token.order.includes(around.self)) return refuse('is not in the ring of the pass');
+    if (token.view !== around.snapshot?.viewHash) {
+      refuse('has another view of the cluster');
+      return;
+    }
+    if (!token.order.includes(around.self)) {
+      refuse('is not in the ring of the pass');
+      return;
+    }
     const owner = around.owners(key).includes(around.self);
-    if (!owner && replicas.get(id) === null) return refuse('does not hold the shard');
+    if (!owner && replicas.get(id) === null) {
+      refuse('does not hold the shard');
+      return;
+    }
     const replica = replicas.ensure(key);
     const { ledger, notes } = replica;
     notes.begunMs = around.nowMs;
-    if (ledger.replica !== 'full') return refuse(ledger.replica);
-    if (token.through < ledger.floor) return refuse('its floor is above the cutoff');
-    if (!this.meet(replica, token, from)) return refuse(ledger.replica === 'full' ? 'damaged' : 'filling');
+    if (ledger.replica !== 'full') {
+      refuse(ledger.replica);
+      return;
+    }
+    if (token.through < ledger.floor) {
+      refuse('its floor is above the cutoff');
+      return;
+    }
+    if (!this.meet(replica, token, from)) {
+      refuse(ledger.replica === 'full' ? 'damaged' : 'filling');
+      return;
+    }
     this.seen.set(name, { status: 'working', ms: around.nowMs });
     const held = this.hold(token, from, replica);
     this.answerToken(from, token, id, 'working', '');
-    if (rootsEqual(ledger.root(token.through), rootFromJson(token.root))) return this.pulled(held, NOTHING_PULLED);
+    if (rootsEqual(ledger.root(token.through), rootFromJson(token.root))) {
+      this.pulled(held, NOTHING_PULLED);
+      return;
+    }
     held.pull = new Pull({
       replica,
       source: from,
@@ -167,12 +191,17 @@ export class Ring {
     held.nextHeardMs = this.o.around.nowMs;
     if (m.status === 'refused') {
       const replica = this.o.replicas.get(held.id);
-      if (replica === null) return this.drop(held);
+      if (replica === null) {
+        this.drop(held);
+        return;
+      }
       if (m.reason === 'its floor is above the cutoff') {
         this.meet(replica, m, from);
-        return this.end(held, 'failed', `${from} ${m.reason}`);
+        this.end(held, 'failed', `${from} ${m.reason}`);
+        return;
       }
-      return this.skip(held, m.reason);
+      this.skip(held, m.reason);
+      return;
     }
     if (!held.nextWorks) {
       held.nextWorks = true;
@@ -203,8 +232,10 @@ export class Ring {
       if (m.kind === 'full') filling.demote(replica, `differs from what pass ${m.pass} proved`);
       return;
     }
-    if (mine.content !== root.content)
-      return this.noteDamage(replica, from, `content differs from what pass ${m.pass} proved`);
+    if (mine.content !== root.content) {
+      this.noteDamage(replica, from, `content differs from what pass ${m.pass} proved`);
+      return;
+    }
     if (m.kind === 'full') {
       if (m.through > (ledger.converged?.through ?? STAMP_ZERO)) ledger.converged = watermark;
       ledger.adoptFloor(m.through);
@@ -298,10 +329,18 @@ export class Ring {
     if (held.stage === 'ended') return;
     const replica = replicas.get(held.id);
     if (result.outcome === 'damage' && replica !== null) this.noteDamage(replica, held.from, result.reason);
-    if (result.outcome === 'damage') return this.end(held, 'damage', result.reason);
-    if (replica === null || replica.ledger.replica !== 'full')
-      return this.end(held, 'failed', `${around.self} is filling`);
-    if (result.outcome === 'failed') return this.end(held, 'failed', result.reason);
+    if (result.outcome === 'damage') {
+      this.end(held, 'damage', result.reason);
+      return;
+    }
+    if (replica === null || replica.ledger.replica !== 'full') {
+      this.end(held, 'failed', `${around.self} is filling`);
+      return;
+    }
+    if (result.outcome === 'failed') {
+      this.end(held, 'failed', result.reason);
+      return;
+    }
     const { token } = held;
     const ms = Math.max(0, around.nowMs - held.sinceMs);
     const { batches, rows, bytes } = result;
@@ -309,7 +348,10 @@ export class Ring {
     const gathered = token.final === null ? token.gathered + 1 : token.gathered;
     held.token = { ...token, gathered, hops: [...token.hops, hop] };
     this.report(held);
-    if (token.final === null) return this.advance(held);
+    if (token.final === null) {
+      this.advance(held);
+      return;
+    }
     held.stage = 'syncing';
     this.o.commit.afterSync(() => this.verify(held));
   }
@@ -320,15 +362,19 @@ export class Ring {
     const replica = this.o.replicas.get(held.id);
     const { token } = held;
     if (replica === null || replica.ledger.replica !== 'full' || replica.ledger.floor > token.through) {
-      return this.end(held, 'failed', 'overtaken by another pass');
+      this.end(held, 'failed', 'overtaken by another pass');
+      return;
     }
     const mine = replica.ledger.root(token.through);
     const final = rootFromJson(token.final!);
-    if (!identitiesEqual(mine, final))
-      return this.end(held, 'failed', `${this.o.around.self} holds more or less than was gathered`);
+    if (!identitiesEqual(mine, final)) {
+      this.end(held, 'failed', `${this.o.around.self} holds more or less than was gathered`);
+      return;
+    }
     if (mine.content !== final.content) {
       this.noteDamage(replica, held.from, 'equal batches with unequal content');
-      return this.end(held, 'damage', `${this.o.around.self} has equal batches with unequal content`);
+      this.end(held, 'damage', `${this.o.around.self} has equal batches with unequal content`);
+      return;
     }
     held.token = { ...token, verified: [...token.verified, this.o.around.self] };
     this.advance(held);
@@ -341,12 +387,16 @@ export class Ring {
     held.stage = 'handing';
     held.next = null;
     const control = this.controls.get(held.token.pass)?.action;
-    if (control === 'cancel') return this.end(held, 'cancelled', 'cancelled by the operator');
+    if (control === 'cancel') {
+      this.end(held, 'cancelled', 'cancelled by the operator');
+      return;
+    }
     if (control === 'pause') return;
     const { token } = held;
     const replica = replicas.get(held.id);
     if (replica === null || replica.ledger.replica !== 'full' || token.through < replica.ledger.floor) {
-      return this.end(held, 'failed', 'overtaken by another pass');
+      this.end(held, 'failed', 'overtaken by another pass');
+      return;
     }
     if (token.final === null && token.gathered >= token.order.length) {
       held.stage = 'syncing';
@@ -354,7 +404,10 @@ export class Ring {
       return;
     }
     const next = token.final === null ? token.order[token.gathered] : nextToVerify(token, around.self);
-    if (next === undefined) return this.publish(held, replica);
+    if (next === undefined) {
+      this.publish(held, replica);
+      return;
+    }
     const hop = token.hop + 1;
     held.token = { ...token, hop, root: rootToJson(replica.ledger.root(token.through)), ...claimOf(replica.ledger) };
     held.next = next;
@@ -369,7 +422,8 @@ export class Ring {
     if (held.stage !== 'syncing') return;
     const replica = this.o.replicas.get(held.id);
     if (replica === null || replica.ledger.replica !== 'full' || held.token.through < replica.ledger.floor) {
-      return this.end(held, 'failed', 'overtaken by another pass');
+      this.end(held, 'failed', 'overtaken by another pass');
+      return;
     }
     const final = rootToJson(replica.ledger.root(held.token.through));
     held.token = { ...held.token, final, verified: [this.o.around.self] };
@@ -486,7 +540,10 @@ export class Ring {
     if (!token.watched) return;
     const progress = { hop: token.hops.length, hops: Math.max(1, 2 * (token.order.length - 1)), ...totals(token) };
     const starter = starterOf(token);
-    if (starter === this.o.around.self) return this.o.progressed(token.pass, progress);
+    if (starter === this.o.around.self) {
+      this.o.progressed(token.pass, progress);
+      return;
+    }
     const number = shardKeyFromJson(token.key).number;
     this.o.around.send(starter, number, { t: 'pass-progress', shard: held.id, pass: token.pass, ...progress });
   }

@@ -395,7 +395,7 @@ export function simulate(options: SimOptions): SimResult {
   function restart(node: SimNode): void {
     trace(`${node.name} restarts`);
     node.up = true;
-    if (chance(0.3)) node.offsetMs = between(-400, 100);
+    if (chance(0.3)) node.offsetMs = between(-2_500, 100);
     node.hlcMs = mutation === 'version-reused' ? 0 : node.reservedMs;
     node.hlcCounter = 0;
     lift(node, node.hlcMs, 0);

@@ -22,9 +22,12 @@ describe('simulated cluster', () => {
   test.each<Mutation>([
     'closed-ignores-open',
     'sync-lies',
+    'version-reused',
     'outbox-forgotten',
+    'below-floor-applied',
     'counted-twice',
     'floor-without-root',
+    'stray-acknowledged',
     'hop-skipped',
   ])('a cluster in which %s is caught', (mutation) => {
     let caught = false;

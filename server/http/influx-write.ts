@@ -1,5 +1,12 @@
-/** POST /write as InfluxDB 1.x serves it. */
+/**
+ * POST /write as InfluxDB 1.x serves it.
+ *
+ * The type of the body is not looked at: agents send text/plain, octet-stream, an empty type or none. Credentials in the
+ * URL (`u`, `p`) are accepted and go nowhere.
+ */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { BodyError, readBody } from './body.ts';
+import { answeredByMethod, sendInfluxError } from './influx-answer.ts';
 
 /** As the line-protocol parser knows them; the door maps '' and 'ns' to 'n'. */
 export type WritePrecision = 'n' | 'u' | 'ms' | 's' | 'm' | 'h';
@@ -24,13 +31,43 @@ export interface WriteCoordinator {
 }
 
 export interface WriteLimits {
-  /** Of the body after decompression. */
+  /** Of the body, before and after decompression. */
   readonly bodyBytesMax: number;
   /** When the request names none. */
   readonly defaultConsistency: WriteConsistency;
   readonly nowNs: () => bigint;
 }
 
+const PRECISIONS: Readonly<Record<string, WritePrecision>> = {
+  '': 'n',
+  n: 'n',
+  ns: 'n',
+  u: 'u',
+  µ: 'u',
+  us: 'u',
+  ms: 'ms',
+  s: 's',
+  m: 'm',
+  h: 'h',
+};
+const CONSISTENCIES: readonly string[] = ['any', 'one', 'quorum', 'all'];
+
+/** What the URL says, or the error to answer. */
+function parametersOf(
+  url: URL,
+  limits: WriteLimits,
+): Pick<WriteRequest, 'database' | 'retentionPolicy' | 'precision' | 'consistency'> | string {
+  const get = (name: string): string => url.searchParams.get(name) ?? '';
+  const database = get('db');
+  if (database === '') return 'database is required';
+  const precision = Object.hasOwn(PRECISIONS, get('precision')) ? PRECISIONS[get('precision')] : undefined;
+  if (precision === undefined) return `invalid precision "${get('precision')}" (use n, u, ms, s, m or h)`;
+  const consistency = get('consistency').toLowerCase() || limits.defaultConsistency;
+  if (!CONSISTENCIES.includes(consistency)) return 'invalid consistency level';
+  return { database, retentionPolicy: get('rp'), precision, consistency: consistency as WriteConsistency };
+}
+
+/** Answers every expected failure itself; rejects only for our own mistakes, after answering 500. */
 export async function handleWrite(
   request: IncomingMessage,
   response: ServerResponse,
@@ -38,5 +75,37 @@ export async function handleWrite(
   coordinator: WriteCoordinator,
   limits: WriteLimits,
 ): Promise<void> {
-  throw new Error(`not ready: ${request.url} ${response.statusCode} ${url.href} ${coordinator} ${limits.bodyBytesMax}`);
+  if (answeredByMethod(request, response, ['POST'])) return;
+  const parameters = parametersOf(url, limits);
+  let body: Buffer;
+  try {
+    body = await readBody(request, limits.bodyBytesMax);
+  } catch (error) {
+    if (!(error instanceof BodyError)) throw error;
+    sendInfluxError(response, error.status, error.message);
+    return;
+  }
+  if (typeof parameters === 'string') {
+    sendInfluxError(response, 400, parameters);
+    return;
+  }
+  let result: WriteResult;
+  try {
+    result = await coordinator.write({ ...parameters, body, nowNs: limits.nowNs() });
+  } catch (error) {
+    sendInfluxError(response, 500, 'internal error; safe to retry');
+    throw error;
+  }
+  if ('error' in result) {
+    const { retryAfterSeconds } = result;
+    sendInfluxError(
+      response,
+      result.status,
+      result.error,
+      retryAfterSeconds === undefined ? {} : { retryAfterSeconds },
+    );
+    return;
+  }
+  response.setHeader('Content-Type', 'application/json');
+  response.writeHead(204).end();
 }

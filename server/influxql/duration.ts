@@ -46,3 +46,28 @@ export function formatDuration(ns: bigint): string {
   }
   return `${ns}ns`;
 }
+
+/**
+ * Go's form (`36h0m0s`, `1.5s`, `100ms`), which InfluxDB uses in CREATE DATABASE and in lists of retention policies.
+ */
+export function formatClockDuration(ns: bigint): string {
+  if (ns < 0n) return `-${formatClockDuration(-ns)}`;
+  if (ns === 0n) return '0s';
+  if (ns < 1_000_000_000n) {
+    const [unit, size] = ns < 1_000n ? ['ns', 1n] : ns < 1_000_000n ? ['µs', 1_000n] : ['ms', 1_000_000n];
+    return decimal(ns, size as bigint) + unit;
+  }
+  const minutes = ns / (UNIT_NS.m as bigint);
+  const seconds = `${decimal(ns % (UNIT_NS.m as bigint), 1_000_000_000n)}s`;
+  if (minutes === 0n) return seconds;
+  return minutes < 60n ? `${minutes}m${seconds}` : `${minutes / 60n}h${minutes % 60n}m${seconds}`;
+}
+
+function decimal(ns: bigint, size: bigint): string {
+  const fraction = ns % size;
+  if (fraction === 0n) return String(ns / size);
+  const digits = String(fraction)
+    .padStart(String(size).length - 1, '0')
+    .replace(/0+$/, '');
+  return `${ns / size}.${digits}`;
+}

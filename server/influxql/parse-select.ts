@@ -38,7 +38,7 @@ export function parseSelect(stream: TokenStream, mustWrite = false): SelectState
 function parseFields(stream: TokenStream): SelectField[] {
   const fields: SelectField[] = [];
   do {
-    const start = stream.upcoming();
+    const start = stream.here();
     const pattern = parseRegex(stream);
     const expression: Expression = pattern === null ? parseExpression(stream) : { kind: 'regex', pattern };
     const comparison = findComparison(expression);

@@ -15,7 +15,7 @@ import type {
   Statement,
   WithKey,
 } from './ast.ts';
-import { formatDuration } from './duration.ts';
+import { formatClockDuration, formatDuration } from './duration.ts';
 import { isKeyword } from './lexer.ts';
 
 const BARE = /^[A-Za-z_][A-Za-z0-9_]*$/;
@@ -92,8 +92,8 @@ function printNumber(value: number): string {
 function printMeasurement(source: MeasurementSource): string {
   const { database = '', retentionPolicy = '' } = source;
   let prefix = '';
-  if (database !== '') prefix = `${alwaysQuoted(database)}.`;
-  if (retentionPolicy !== '') prefix += alwaysQuoted(retentionPolicy);
+  if (database !== '') prefix = `${quoteIdentifier(database)}.`;
+  if (retentionPolicy !== '') prefix += quoteIdentifier(retentionPolicy);
   if (prefix !== '') prefix += '.';
   return prefix + (source.regex === undefined ? quoteIdentifier(source.name ?? '') : printRegex(source.regex));
 }
@@ -180,11 +180,11 @@ function printWithKey(withKey: WithKey): string {
   }
 }
 
-function printPolicyOptions(options: RetentionPolicyOptions): string {
+function printPolicyOptions(options: RetentionPolicyOptions, printDuration = formatDuration): string {
   const parts: string[] = [];
-  if (options.durationNs !== undefined) parts.push(` DURATION ${formatDuration(options.durationNs)}`);
+  if (options.durationNs !== undefined) parts.push(` DURATION ${printDuration(options.durationNs)}`);
   if (options.replication !== undefined) parts.push(` REPLICATION ${options.replication}`);
-  if (options.shardDurationNs !== undefined) parts.push(` SHARD DURATION ${formatDuration(options.shardDurationNs)}`);
+  if (options.shardDurationNs !== undefined) parts.push(` SHARD DURATION ${printDuration(options.shardDurationNs)}`);
   if (options.isDefault === true) parts.push(' DEFAULT');
   return parts.join('');
 }
@@ -226,7 +226,7 @@ export function printStatement(statement: Statement): string {
     case 'create-database': {
       const { policy } = statement;
       const name = policy?.name === undefined ? '' : ` NAME ${quoteIdentifier(policy.name)}`;
-      const options = policy === undefined ? '' : ` WITH${printPolicyOptions(policy)}${name}`;
+      const options = policy === undefined ? '' : ` WITH${printPolicyOptions(policy, formatClockDuration)}${name}`;
       return `CREATE DATABASE ${quoteIdentifier(statement.name)}${options}`;
     }
     case 'drop-database':

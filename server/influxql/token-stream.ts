@@ -130,6 +130,15 @@ export class TokenStream {
     return token;
   }
 
+  /** Where the next token begins, for an error that is found later; reads nothing. */
+  here(): Token {
+    const from = this.putBack.at(-1)?.offset ?? this.lexer.offset;
+    const space = /\s*/y;
+    space.lastIndex = from;
+    space.test(this.lexer.text);
+    return { kind: '', literal: '', offset: space.lastIndex, shift: 0 };
+  }
+
   /** The token taken last, white space aside. */
   previous(): Token | undefined {
     return this.history.findLast((token) => token.kind !== 'WS' && token.kind !== 'COMMENT');

@@ -1,0 +1,55 @@
+/**
+ * Short answers of the InfluxDB door: errors, wrong methods.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { csvError } from './response-csv.ts';
+import { indentJson, jsonError } from './response-json.ts';
+
+const HEADER_CHARACTERS_MAX = 1_000;
+
+/** UTF-8 bytes as Go sends them, without what a header cannot hold. */
+function headerText(text: string): string {
+  const bytes = Buffer.from(text.slice(0, HEADER_CHARACTERS_MAX)).toString('latin1');
+  return bytes.replace(/[\x00-\x1f\x7f]/g, ' ');
+}
+
+export interface ErrorForm {
+  readonly csv?: boolean;
+  readonly pretty?: boolean;
+  readonly retryAfterSeconds?: number;
+}
+
+export function sendInfluxError(response: ServerResponse, status: number, message: string, form: ErrorForm = {}): void {
+  if (response.headersSent || response.destroyed) {
+    response.destroy();
+    return;
+  }
+  response.statusCode = status;
+  if (status !== 401) response.setHeader('X-Influxdb-Error', headerText(message));
+  if (form.retryAfterSeconds !== undefined) response.setHeader('Retry-After', String(form.retryAfterSeconds));
+  response.setHeader('Content-Type', form.csv === true ? 'text/csv' : 'application/json');
+  // What of the body is still under way would be taken for the next request.
+  if (!response.req.complete) response.setHeader('Connection', 'close');
+  const json = jsonError(message);
+  response.end(form.csv === true ? csvError(message) : form.pretty === true ? indentJson(json) : json);
+}
+
+/** True when the request was answered here: OPTIONS, or a method that the path does not have. */
+export function answeredByMethod(
+  request: IncomingMessage,
+  response: ServerResponse,
+  allowed: readonly string[],
+): boolean {
+  if (allowed.includes(request.method ?? '')) return false;
+  request.resume();
+  response.setHeader('Allow', [...allowed, 'OPTIONS'].join(', '));
+  if (request.method === 'OPTIONS') {
+    response.writeHead(200, { 'Content-Length': 0 }).end();
+    return true;
+  }
+  response.statusCode = 405;
+  response.setHeader('Content-Type', 'text/plain; charset=utf-8');
+  response.setHeader('X-Content-Type-Options', 'nosniff');
+  response.end('Method Not Allowed\n');
+  return true;
+}

@@ -1,0 +1,109 @@
+/**
+ * Parameters of /query: from the URL, a form body or a multipart body; the body's come first, as in InfluxDB.
+ *
+ * An empty value is an absent one: clients send `epoch=&rp=&params=null`.
+ */
+import { type Epoch, epochOf } from './response-time.ts';
+
+/** Rows of a chunk when `chunk_size` is absent or no positive number. */
+export const CHUNK_ROWS_DEFAULT = 10_000;
+/** Bound of what one chunk holds in memory, whatever `chunk_size` asks for. */
+export const CHUNK_ROWS_MAX = 1_000_000;
+
+export interface QueryParameters {
+  readonly text: string;
+  readonly database?: string;
+  readonly retentionPolicy?: string;
+  readonly epoch: Epoch | null;
+  readonly params?: Readonly<Record<string, unknown>>;
+  readonly chunkSize: number | null;
+  readonly pretty: boolean;
+  readonly completeness: boolean;
+}
+
+export type Fields = ReadonlyMap<string, string>;
+
+export function fieldsOfUrl(parameters: URLSearchParams): Map<string, string> {
+  const fields = new Map<string, string>();
+  for (const [name, value] of parameters) if (!fields.has(name)) fields.set(name, value);
+  return fields;
+}
+
+/** Fields of the body; none when its type is no form. */
+export function fieldsOfBody(contentType: string, body: Buffer): Map<string, string> {
+  const type = (contentType.split(';', 1)[0] as string).trim().toLowerCase();
+  if (type === 'application/x-www-form-urlencoded') return fieldsOfUrl(new URLSearchParams(body.toString('utf8')));
+  const boundary = /;\s*boundary=(?:"([^"]+)"|([^;\s]+))/i.exec(contentType);
+  if (type !== 'multipart/form-data' || boundary === null) return new Map();
+  return fieldsOfMultipart(body, (boundary[1] ?? boundary[2]) as string);
+}
+
+/** Values of the parts by name; a file counts as its content (`curl -F "q=<queries.txt"`). */
+function fieldsOfMultipart(body: Buffer, boundary: string): Map<string, string> {
+  const fields = new Map<string, string>();
+  const limit = Buffer.from(`--${boundary}`);
+  for (let from = body.indexOf(limit); from >= 0; ) {
+    const start = from + limit.length;
+    const end = body.indexOf(limit, start);
+    if (end < 0) break;
+    const headEnd = body.indexOf('\r\n\r\n', start);
+    if (headEnd >= 0 && headEnd < end) {
+      const name = /name="([^"]*)"/i.exec(body.toString('utf8', start, headEnd))?.[1];
+      const value = body.toString('utf8', headEnd + 4, Math.max(headEnd + 4, end - 2));
+      if (name !== undefined && !fields.has(name)) fields.set(name, value);
+    }
+    from = end;
+  }
+  return fields;
+}
+
+/** The parameters, or the error to answer with status 400. */
+export function queryParameters(fields: Fields): QueryParameters | string {
+  const get = (name: string): string => fields.get(name) ?? '';
+  const text = get('q').trim();
+  if (text === '') return 'missing required parameter "q"';
+  let params: Record<string, unknown> | undefined;
+  if (get('params') !== '') {
+    const parsed = parseParams(get('params'));
+    if (typeof parsed === 'string') return `error parsing query parameters: ${parsed}`;
+    params = parsed;
+  }
+  return {
+    text,
+    ...(get('db') !== '' && { database: get('db') }),
+    ...(get('rp') !== '' && { retentionPolicy: get('rp') }),
+    epoch: epochOf(get('epoch')),
+    ...(params !== undefined && { params }),
+    chunkSize: get('chunked') === 'true' ? chunkRows(get('chunk_size')) : null,
+    pretty: get('pretty') === 'true',
+    completeness: get('completeness') === '1' || get('completeness') === 'true',
+  };
+}
+
+function chunkRows(parameter: string): number {
+  if (!/^\+?\d+$/.test(parameter) || Number(parameter) === 0) return CHUNK_ROWS_DEFAULT;
+  return Math.min(Number(parameter), CHUNK_ROWS_MAX);
+}
+
+/** Integers that a double cannot hold become bigint. */
+function parseParams(json: string): Record<string, unknown> | string {
+  const INTEGER = '\u0000int64:';
+  const marked = json.replace(/"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g, (token) =>
+    /^-?\d{16,}$/.test(token) ? JSON.stringify(INTEGER + token) : token,
+  );
+  let value: unknown;
+  try {
+    value = JSON.parse(marked, (_key, inner: unknown) =>
+      typeof inner === 'string' && inner.startsWith(INTEGER) ? BigInt(inner.slice(INTEGER.length)) : inner,
+    );
+  } catch (error) {
+    const text = error instanceof Error ? error.message : String(error);
+    return /end of JSON input|Unterminated|Expected/.test(text) && !/position \d/.test(text)
+      ? 'unexpected EOF'
+      : 'invalid JSON';
+  }
+  if (value === null) return {};
+  if (typeof value === 'object' && !Array.isArray(value)) return value as Record<string, unknown>;
+  const type = Array.isArray(value) ? 'array' : typeof value === 'boolean' ? 'bool' : typeof value;
+  return `json: cannot unmarshal ${type} into Go value of type map[string]interface {}`;
+}

@@ -1,0 +1,65 @@
+/**
+ * Times of results: int64 nanoseconds to RFC 3339 or to a count of units since 1970.
+ */
+export type Epoch = 'ns' | 'u' | 'ms' | 's' | 'm' | 'h';
+
+const NS_PER_UNIT: Readonly<Record<Epoch, bigint>> = {
+  ns: 1n,
+  u: 1_000n,
+  ms: 1_000_000n,
+  s: 1_000_000_000n,
+  m: 60_000_000_000n,
+  h: 3_600_000_000_000n,
+};
+
+const NS_PER_SECOND = 1_000_000_000n;
+const SECONDS_PER_DAY = 86_400;
+
+/** The `epoch` parameter: empty means RFC 3339; as in InfluxDB, what is unknown means nanoseconds. */
+export function epochOf(parameter: string | null): Epoch | null {
+  if (parameter === null || parameter === '') return null;
+  return parameter in NS_PER_UNIT ? (parameter as Epoch) : 'ns';
+}
+
+/** Whole units, cut towards zero as Go's integer division does. */
+export function formatEpoch(timeNs: bigint, epoch: Epoch): string {
+  return epoch === 'ns' ? String(timeNs) : String(timeNs / NS_PER_UNIT[epoch]);
+}
+
+let dayFormatted = Number.NaN;
+let dayText = '';
+
+/** `2020-09-13T12:26:40.12Z`: nanoseconds without trailing zeros. The date of the last day is kept: rows come in order. */
+export function formatRfc3339(timeNs: bigint): string {
+  let seconds = Number(timeNs / NS_PER_SECOND);
+  let nanos = Number(timeNs % NS_PER_SECOND);
+  if (nanos < 0) {
+    nanos += 1_000_000_000;
+    seconds--;
+  }
+  const day = Math.floor(seconds / SECONDS_PER_DAY);
+  if (day !== dayFormatted) {
+    dayText = new Date(day * SECONDS_PER_DAY * 1000).toISOString().slice(0, 11);
+    dayFormatted = day;
+  }
+  const secondOfDay = seconds - day * SECONDS_PER_DAY;
+  const hour = Math.floor(secondOfDay / 3600);
+  const minute = Math.floor(secondOfDay / 60) % 60;
+  const second = secondOfDay % 60;
+  return `${dayText}${two(hour)}:${two(minute)}:${two(second)}${fraction(nanos)}Z`;
+}
+
+function two(value: number): string {
+  return value < 10 ? `0${value}` : String(value);
+}
+
+function fraction(nanos: number): string {
+  if (nanos === 0) return '';
+  let digits = 9;
+  let rest = nanos;
+  while (rest % 10 === 0) {
+    rest /= 10;
+    digits--;
+  }
+  return `.${String(rest).padStart(digits, '0')}`;
+}

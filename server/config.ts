@@ -86,7 +86,7 @@ const listenAddress = z.string().transform((text, context): ListenAddress => {
 });
 
 function nodeUrl(text: string): string | null {
-  const withScheme = /^https?:\/\//.test(text) ? text : `http://${text}`;
+  const withScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `http://${text}`;
   if (!URL.canParse(withScheme)) return null;
   const url = new URL(withScheme);
   return url.protocol === 'http:' && url.hostname !== '' ? url.origin : null;

@@ -83,7 +83,7 @@ function decodePacket(body: Buffer): Packet {
     const length = body.readUInt32LE(at + 1);
     at += 5;
     if (at + length > body.length) throw corrupt(`message ${i} of ${count} runs over the end`);
-    messages.push({ lane, bytes: Uint8Array.prototype.slice.call(body, at, at + length) });
+    messages.push({ lane, bytes: new Uint8Array(body.subarray(at, at + length)) });
     at += length;
   }
   if (at !== body.length) throw corrupt(`${body.length - at} bytes behind the last message`);

@@ -34,7 +34,7 @@ import type {
   WorkerSettings,
   WorkerTurn,
 } from './threads.ts';
-import { movable } from './threads.ts';
+import { ownCopy } from './threads.ts';
 
 const STEP_BUDGET_MS = 5;
 /** After a full disk, background work is tried again only this much later. */
@@ -122,9 +122,8 @@ function endTurn(): void {
   // copied once for each.
   const moved: ArrayBuffer[] = [];
   const outgoing = sends.map(({ to, lane, message }) => {
-    const copy = Uint8Array.prototype.slice.call(message) as Uint8Array<ArrayBuffer>;
-    const own = Buffer.isBuffer(copy) ? movable(copy) : copy;
-    moved.push(own.buffer as ArrayBuffer);
+    const own = ownCopy(message);
+    moved.push(own.buffer);
     return { to, lane, message: own };
   });
   post({ kind: 'turn', sends: outgoing, written, held: heldChanged ? host.heldShards() : null, passes }, moved);

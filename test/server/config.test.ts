@@ -1,0 +1,77 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, test } from 'vitest';
+import { ConfigError, loadConfig, parseBytes, SERVE_OPTIONS } from '../../server/config.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'starling-config-'));
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+function file(text: string): string {
+  const path = join(directory, `${Math.floor(performance.now() * 1000)}.yml`);
+  writeFileSync(path, text);
+  return path;
+}
+
+describe('loadConfig', () => {
+  test('with nothing given every option has its default', () => {
+    const config = loadConfig({});
+    expect(config.listen).toEqual({ host: '127.0.0.1', port: 8086 });
+    expect(config.passIntervalMs).toBe(30_000);
+    expect(config.bodyBytesMax).toBe(25_000_000);
+    expect(config.join).toEqual([]);
+  });
+
+  test('a flag wins over the environment, the environment over the file, the file over the default', () => {
+    const path = file('pass-interval: 4s\nnode: from-file\nlog_level: warn\njoin: [127.0.0.1:1, http://127.0.0.1:2]\n');
+    const config = loadConfig({
+      flags: { config: path, 'pass-interval': '2s' },
+      environment: { STARLING_PASS_INTERVAL: '3s', STARLING_NODE: 'from-environment' },
+    });
+    expect(config.passIntervalMs).toBe(2_000);
+    expect(config.nodeName).toBe('from-environment');
+    expect(config.logLevel).toBe('warn');
+    expect(config.join).toEqual(['http://127.0.0.1:1', 'http://127.0.0.1:2']);
+  });
+
+  test.each([
+    [{ flags: { 'pass-interval': 'soon' } }, /--pass-interval: "soon" is not a duration/],
+    [{ flags: { listen: '8086' } }, /--listen: "8086" is not HOST:PORT/],
+    [{ flags: { listen: 'a:99999' } }, /--listen: .* is not HOST:PORT/],
+    [{ flags: { workers: '0' } }, /--workers: "0" is not a whole number from 1 to 4/],
+    [{ flags: { node: 'a b' } }, /--node: must be 1 to 64/],
+    [{ flags: { join: 'ftp://x' } }, /--join: "ftp:\/\/x" is not http/],
+    [{ flags: { nonsense: '1' } }, /unknown option --nonsense/],
+    [{ environment: { STARLING_BODY_BYTES_MAX: '1TB' } }, /STARLING_BODY_BYTES_MAX: "1TB" is not a size/],
+    [{ flags: { 'mail-timeout': '20s' } }, /mail-timeout must not exceed write-timeout/],
+    [{ flags: { 'body-bytes-max': '1GiB' } }, /body-bytes-max must not exceed write-in-flight-bytes-max/],
+    [{ flags: { config: '/nonexistent.yml' } }, /cannot read the configuration file/],
+  ])('%j is refused with one line that names the option', (sources, message) => {
+    expect(() => loadConfig(sources)).toThrow(ConfigError);
+    expect(() => loadConfig(sources)).toThrow(message);
+  });
+
+  test('an unknown key, a list of maps and broken YAML in the file are refused', () => {
+    expect(() => loadConfig({ flags: { config: file('passInterval: 2s') } })).toThrow(/unknown option "passInterval"/);
+    expect(() => loadConfig({ flags: { config: file('node: {a: 1}') } })).toThrow(/"node" must be a single value/);
+    expect(() => loadConfig({ flags: { config: file('a: [') } })).toThrow(/is not valid YAML/);
+    expect(() => loadConfig({ flags: { config: file('- a') } })).toThrow(/expected a mapping/);
+  });
+
+  test('every option has a text, an environment name and a default that is valid', () => {
+    for (const option of SERVE_OPTIONS) {
+      expect(option.about.length).toBeGreaterThan(10);
+      expect(option.environment).toBe(`STARLING_${option.name.toUpperCase().replaceAll('-', '_')}`);
+    }
+  });
+
+  test('sizes take binary and decimal units', () => {
+    expect([parseBytes('64MiB'), parseBytes('1.5 kb'), parseBytes('7'), parseBytes('7x'), parseBytes('')]).toEqual([
+      67_108_864,
+      1_500,
+      7,
+      null,
+      null,
+    ]);
+  });
+});

@@ -1,0 +1,213 @@
+/** The coordinator against ports in memory: what it posts to workers and what it answers. */
+import { beforeEach, describe, expect, test } from 'vitest';
+import type { ClusterSnapshot } from '../../repair/cluster.ts';
+import type { WriteOutcome } from '../../repair/replica-host.ts';
+import { Coordinator } from '../../server/coordinator.ts';
+import type { WriteRequest } from '../../server/http/influx-write.ts';
+import { SchemaCache, type SchemaSource } from '../../server/schema-cache.ts';
+import { ShardPlaces } from '../../server/shard-places.ts';
+import type { PostedWrite } from '../../server/threads.ts';
+import { decodeBatch, decodeKeys } from '../../shards/batch-codec.ts';
+import { FLOAT } from '../../shards/column.ts';
+import { makeStamp, makeVersion } from '../../shards/version.ts';
+
+const SELF = '1'.repeat(16);
+const NOW_MS = 1_700_000_000_000;
+const WEEK_NS = 604_800_000_000_000n;
+const snapshot: ClusterSnapshot = {
+  viewHash: 'v',
+  self: SELF,
+  members: [{ number: SELF, name: 'n1', address: 'http://x', state: 'up' }],
+  live: [SELF],
+  databases: [
+    {
+      name: 't',
+      generation: 0,
+      durability: 'fsync',
+      defaultRetentionPolicy: 'autogen',
+      retentionPolicies: [
+        { name: 'autogen', generation: 0, durationNs: 0n, shardDurationNs: WEEK_NS, replication: 1 },
+        { name: 'day', generation: 0, durationNs: WEEK_NS / 7n, shardDurationNs: WEEK_NS / 7n, replication: 1 },
+      ],
+    },
+  ],
+  droppedThrough: {},
+  statements: [],
+  heldBy: {},
+};
+
+class Bench {
+  posted: PostedWrite[] = [];
+  posts = 0;
+  ready = true;
+  mintError: Error | null = null;
+  fields: Awaited<ReturnType<SchemaSource>>[number]['fields'] = [];
+  #later: (() => void)[] = [];
+  #minted = 0;
+  readonly coordinator: Coordinator;
+
+  constructor() {
+    const places = new ShardPlaces({ self: SELF, snapshot: () => snapshot, owners: () => [SELF], nowMs: () => NOW_MS });
+    const schemas = new SchemaCache(async (shards) => [{ id: shards[0]!.id, fields: this.fields }]);
+    this.coordinator = new Coordinator(
+      {
+        seed: 'seed',
+        isReady: () => this.ready,
+        snapshot: () => snapshot,
+        owners: () => [SELF],
+        mint: () => {
+          if (this.mintError !== null) throw this.mintError;
+          return makeVersion(makeStamp(NOW_MS, this.#minted++), SELF);
+        },
+        nowMs: () => NOW_MS,
+        workerOf: (number) => number % 2,
+        submit: (_worker, writes) => {
+          this.posts++;
+          this.posted.push(...writes);
+        },
+        later: (work) => this.#later.push(work),
+        observe: () => {},
+      },
+      { writeInFlightBytesMax: 10_000, writeTimeoutMs: 1_000, seriesCacheMax: 1_000 },
+      schemas,
+      places,
+    );
+  }
+
+  write(lines: string, more: Partial<WriteRequest> = {}): Promise<{ status: number; error?: string }> {
+    return this.coordinator.write({
+      database: 't',
+      retentionPolicy: '',
+      precision: 'ms',
+      consistency: 'one',
+      body: new TextEncoder().encode(lines),
+      nowNs: BigInt(NOW_MS) * 1_000_000n,
+      ...more,
+    });
+  }
+
+  /** Runs what was put off, and lets loads of schemas finish. */
+  async turn(): Promise<void> {
+    for (let round = 0; round < 4; round++) {
+      for (const work of this.#later.splice(0)) work();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  settle(outcome: WriteOutcome): void {
+    this.coordinator.settle(this.posted.map(({ request }) => ({ request, outcome })));
+    this.posted = [];
+  }
+}
+
+describe('the coordinator', () => {
+  let bench: Bench;
+  beforeEach(async () => {
+    bench = new Bench();
+    const warm = bench.write(`warm v=1 ${NOW_MS}`);
+    await bench.turn();
+    bench.settle({ ok: true });
+    expect(await warm).toEqual({ status: 204 });
+    bench.posts = 0;
+  });
+
+  test('merges requests that wait together into one batch per shard and answers all of them', async () => {
+    const answers = Array.from({ length: 50 }, (_, i) => bench.write(`cpu,host=a v=${i} ${NOW_MS + i}`));
+    await bench.turn();
+    expect(bench.posted).toHaveLength(1);
+    const batch = decodeBatch(bench.posted[0]!.frame);
+    expect(batch.kind === 'write' && batch.groups.map((group) => group.times.length)).toEqual([50]);
+    bench.settle({ ok: true });
+    expect(new Set((await Promise.all(answers)).map(({ status }) => status))).toEqual(new Set([204]));
+    expect(bench.coordinator.inFlightBytes).toBe(0);
+  });
+
+  test('keeps levels of consistency in batches of their own', async () => {
+    void bench.write(`cpu,host=a v=1 ${NOW_MS}`, { consistency: 'all' });
+    void bench.write(`cpu,host=a v=2 ${NOW_MS + 1}`);
+    await bench.turn();
+    expect(bench.posted.map(({ consistency }) => consistency).sort()).toEqual(['all', 'one']);
+  });
+
+  test('sends a key once for a shard, and all keys again where they may be lacking', async () => {
+    const send = async () => {
+      void bench.write(`cpu,host=a v=1 ${NOW_MS}`);
+      await bench.turn();
+      const [posted] = bench.posted;
+      bench.settle({ ok: true });
+      return {
+        keys: decodeKeys(posted!.keys).length,
+        all: posted!.allKeys === null ? null : decodeKeys(posted!.allKeys).length,
+      };
+    };
+    expect((await send()).keys).toBe(1);
+    expect(await send()).toEqual({ keys: 0, all: 1 });
+    bench.coordinator.forgetKeysOf(SELF);
+    expect((await send()).keys).toBe(1);
+  });
+
+  test('answers InfluxDB’s texts for what cannot be stored', async () => {
+    expect(await bench.write('x v=1', { database: 'nope' })).toEqual({
+      status: 404,
+      error: 'database not found: "nope"',
+    });
+    expect(await bench.write('x v=1', { retentionPolicy: 'bad' })).toEqual({
+      status: 500,
+      error: 'retention policy not found: bad',
+    });
+    const bad = bench.write('cpu,host=a');
+    const empty = bench.write('\n# nothing\n');
+    const old = bench.write('cpu v=1 1000', { retentionPolicy: 'day' });
+    const partial = bench.write(`cpu v=1 ${NOW_MS}\ncpu`);
+    await bench.turn();
+    bench.settle({ ok: true });
+    expect(await bad).toEqual({ status: 400, error: "unable to parse 'cpu,host=a': missing fields" });
+    expect(await empty).toEqual({ status: 204 });
+    expect(await old).toEqual({ status: 400, error: 'partial write: points beyond retention policy dropped=1' });
+    expect(await partial).toEqual({
+      status: 400,
+      error: "partial write: unable to parse 'cpu': missing fields dropped=0",
+    });
+  });
+
+  test('checks types against what the owners have, loaded before the first write to a shard group', async () => {
+    bench.fields = [{ measurement: 'cpu', field: 'v', type: FLOAT }];
+    const later = NOW_MS + 30 * 86_400_000;
+    const conflict = bench.write(`cpu v=1i ${later}\ncpu w=1i ${later}`);
+    await bench.turn();
+    bench.settle({ ok: true });
+    expect(await conflict).toEqual({
+      status: 400,
+      error:
+        'partial write: field type conflict: input field "v" on measurement "cpu" is type integer, already exists as type float dropped=1',
+    });
+  });
+
+  test('a failed batch fails its requests as retryable', async () => {
+    const answer = bench.write(`cpu v=1 ${NOW_MS}`);
+    await bench.turn();
+    bench.settle({
+      ok: false,
+      code: 'timeout',
+      message: 'write not acknowledged: 1 of 2 replicas; safe to retry',
+      status: 503,
+    });
+    expect(await answer).toEqual({
+      status: 503,
+      error: 'write not acknowledged: 1 of 2 replicas; safe to retry',
+      retryAfterSeconds: 1,
+    });
+  });
+
+  test('a node that may not mint, has not joined, or has too much in flight says 503', async () => {
+    bench.mintError = Object.assign(new Error('skewed: set the clock'), { code: 'skewed', status: 503 });
+    const skewed = bench.write(`cpu v=1 ${NOW_MS}`);
+    await bench.turn();
+    expect(await skewed).toMatchObject({ status: 503, error: 'skewed: set the clock', retryAfterSeconds: 1 });
+    bench.mintError = null;
+    void bench.write('x'.repeat(8_000));
+    expect(await bench.write('x'.repeat(8_000))).toMatchObject({ status: 503 });
+    bench.ready = false;
+    expect(await bench.write('x v=1')).toMatchObject({ status: 503, error: expect.stringMatching(/joining/) });
+  });
+});

@@ -1,0 +1,75 @@
+/** Runs InfluxQL against a backend in memory and gives results in the shape of InfluxDB's JSON. */
+import { DEFAULT_QUERY_LIMITS, type QueryLimits } from '../../server/query/limits.ts';
+import { QueryParseError, type ResultSeries } from '../../server/query/result.ts';
+import { createQueryService } from '../../server/query/service.ts';
+import type { MemoryBackend } from './memory-backend.ts';
+
+export interface AskOptions {
+  readonly database?: string;
+  readonly retentionPolicy?: string;
+  readonly nowNs?: bigint;
+  readonly epoch?: string;
+  readonly limits?: Partial<QueryLimits>;
+  readonly completeness?: boolean;
+  readonly chunkSize?: number;
+  readonly readOnly?: boolean;
+}
+
+const UNITS: Readonly<Record<string, bigint>> = {
+  ns: 1n,
+  n: 1n,
+  u: 1000n,
+  ms: 1_000_000n,
+  s: 1_000_000_000n,
+  m: 60_000_000_000n,
+  h: 3_600_000_000_000n,
+};
+
+export interface JsonResult {
+  statement_id: number;
+  series?: { name?: string; tags?: Record<string, string>; columns: string[]; values?: unknown[][] }[];
+  error?: string;
+  [key: string]: unknown;
+}
+
+export async function ask(memory: MemoryBackend, text: string, options: AskOptions = {}): Promise<JsonResult[]> {
+  const service = createQueryService(memory.backend, { ...DEFAULT_QUERY_LIMITS, ...options.limits });
+  const out: JsonResult[] = [];
+  try {
+    for await (const { statementId, series, ...rest } of service.execute(text, {
+      ...(options.database === undefined ? {} : { database: options.database }),
+      ...(options.retentionPolicy === undefined ? {} : { retentionPolicy: options.retentionPolicy }),
+      nowNs: options.nowNs ?? 0n,
+      readOnly: options.readOnly ?? false,
+      chunkSize: options.chunkSize ?? null,
+      completeness: options.completeness ?? false,
+    })) {
+      const result: JsonResult = { statement_id: statementId, ...rest };
+      if (series !== undefined) result.series = series.map((one) => json(one, options.epoch ?? ''));
+      out.push(result);
+    }
+  } catch (error) {
+    if (error instanceof QueryParseError) return [{ statement_id: -1, error: error.message }];
+    throw error;
+  }
+  return out;
+}
+
+function json(series: ResultSeries, epoch: string): NonNullable<JsonResult['series']>[number] {
+  const { timeColumn, values, name, tags, columns } = series;
+  const rows = values.map((row) => row.map((value, i) => (i === timeColumn ? time(value as bigint, epoch) : value)));
+  return {
+    ...(name === undefined ? {} : { name }),
+    ...(tags === undefined ? {} : { tags: { ...tags } }),
+    columns: [...columns],
+    ...(rows.length === 0 ? {} : { values: rows }),
+  };
+}
+
+export function time(ns: bigint, epoch: string): string | number {
+  if (epoch !== '') return Number(ns / UNITS[epoch]!);
+  const seconds = (ns - (((ns % 1_000_000_000n) + 1_000_000_000n) % 1_000_000_000n)) / 1_000_000_000n;
+  const fraction = (((ns % 1_000_000_000n) + 1_000_000_000n) % 1_000_000_000n).toString().padStart(9, '0').replace(/0+$/, '');
+  const text = new Date(Number(seconds) * 1000).toISOString().slice(0, 19);
+  return `${text}${fraction === '' ? '' : `.${fraction}`}Z`;
+}

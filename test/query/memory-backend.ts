@@ -1,0 +1,167 @@
+/** A cluster's data in memory for tests of queries: shards as plain maps, run at several places in any order. */
+import type { ClusterSnapshot } from '../../repair/cluster.ts';
+import {
+  alterPolicyChanges,
+  type Change,
+  createDatabaseChanges,
+  createPolicyChanges,
+  databasesOf,
+  dropDatabaseChanges,
+  dropPolicyChanges,
+} from '../../repair/databases.ts';
+import { Metadata } from '../../repair/metadata.ts';
+import { BOOLEAN, type FieldType } from '../../shards/column.ts';
+import { LINE_LIMITS, LineParser, type Precision } from '../../shards/line-protocol.ts';
+import { runPartial } from '../../shards/query/run-partial.ts';
+import { SeriesCache } from '../../shards/series-cache.ts';
+import { type ShardKey, shardId, shardRange } from '../../shards/shard-key.ts';
+import type { QueryBackend, ShardTarget } from '../../server/query/backend.ts';
+import { MemoryShard } from './memory-shard.ts';
+
+const SEED = 'test';
+
+export interface MemoryOptions {
+  readonly shardsPerGroup?: number;
+  /** Which place runs a shard; places answer in this order. */
+  readonly placeOf?: (index: number) => number;
+  readonly shardDurationNs?: bigint;
+}
+
+export class MemoryBackend {
+  readonly shards = new Map<string, MemoryShard>();
+  readonly down = new Set<string>();
+  readonly backend: QueryBackend;
+  readonly #metadata = new Metadata({ load: () => [], save: () => {}, clear: () => {} });
+  readonly #options: MemoryOptions;
+  readonly #parser: LineParser;
+  readonly #series: SeriesCache;
+  #stamp = 0;
+
+  constructor(options: MemoryOptions = {}) {
+    this.#options = options;
+    this.#series = new SeriesCache(SEED, 100_000, options.shardsPerGroup ?? 4);
+    this.#parser = new LineParser(this.#series, LINE_LIMITS);
+    const stamp = (): string => (++this.#stamp).toString(16).padStart(16, '0');
+    const change = (changes: readonly Change[]): void => {
+      for (const { key, rank, value } of changes)
+        this.#metadata.merge([{ key, rank, version: stamp().padStart(32, '0'), value: JSON.stringify(value) ?? null }]);
+    };
+    const meta = this.#metadata;
+    this.backend = {
+      snapshot: () => this.snapshot(),
+      targets: (database, policy, minNs, maxNs) =>
+        this.#targets(
+          (key) =>
+            key.database === database.name &&
+            key.databaseGeneration === database.generation &&
+            key.retentionPolicy === policy.name &&
+            key.retentionPolicyGeneration === policy.generation &&
+            key.startNs <= maxNs &&
+            key.endNs > minNs,
+        ),
+      run: async (targets, request) => {
+        const places = new Map<number, ShardTarget[]>();
+        targets.forEach((target, i) => {
+          if (this.down.has(target.id)) return;
+          const place = options.placeOf?.(i) ?? 0;
+          places.set(place, [...(places.get(place) ?? []), target]);
+        });
+        const ordered = [...places].sort((a, b) => b[0] - a[0]);
+        return {
+          // Through a clone, as between threads.
+          results: ordered.map(([, list]) =>
+            structuredClone(runPartial(list.map((target) => this.shards.get(target.id)!), structuredClone(request))),
+          ),
+          missing: targets.filter((target) => this.down.has(target.id)),
+          convergedThroughMs: 1000,
+        };
+      },
+      deleteRows: async (targets, predicate, minNs, maxNs) => {
+        for (const { id, key } of targets) {
+          const minTime = minNs > key.startNs ? Number(minNs - key.startNs) : 0;
+          const maxTime = Number((maxNs < key.endNs ? maxNs : key.endNs - 1n) - key.startNs);
+          this.shards.get(id)!.delete({ ...predicate, minTime, maxTime });
+        }
+      },
+      metadata: {
+        createDatabase: (name, policy) => change(createDatabaseChanges(meta, name, policy, stamp())),
+        dropDatabase: (name) => change(dropDatabaseChanges(meta, name)),
+        createRetentionPolicy: (db, name, policy) => change(createPolicyChanges(meta, db, name, policy, stamp())),
+        alterRetentionPolicy: (db, name, policy) => change(alterPolicyChanges(meta, db, name, policy)),
+        dropRetentionPolicy: (db, name) => change(dropPolicyChanges(meta, db, name)),
+      },
+    };
+  }
+
+  snapshot(): ClusterSnapshot {
+    return {
+      viewHash: '',
+      self: 'n1' as never,
+      members: [],
+      live: [],
+      databases: databasesOf(this.#metadata),
+      droppedThrough: {},
+      statements: [],
+      heldBy: {},
+    } as unknown as ClusterSnapshot;
+  }
+
+  #targets(wanted: (key: ShardKey) => boolean): ShardTarget[] {
+    return [...this.shards]
+      .filter(([, shard]) => wanted(shard.key))
+      .map(([id, shard]) => ({ id, key: shard.key }))
+      .sort((a, b) => (a.key.startNs < b.key.startNs ? -1 : a.key.startNs > b.key.startNs ? 1 : a.key.number - b.key.number));
+  }
+
+  /** Line protocol; values of another type than the field has are refused, as the coordinator does. Returns how many. */
+  write(databaseName: string, text: string, policyName = '', precision: Precision = 'n', nowNs = 0n): number {
+    const database = this.snapshot().databases.find((candidate) => candidate.name === databaseName)!;
+    const policy = database.retentionPolicies.find((each) => each.name === (policyName || database.defaultRetentionPolicy))!;
+    const parsed = this.#parser.parse(new TextEncoder().encode(text), precision, nowNs);
+    let refused = parsed.failed;
+    for (const group of parsed.groups) {
+      for (let row = 0; row < group.rows; row++) {
+        const fields: Record<string, { type: FieldType; value: number | bigint | string | boolean }> = {};
+        for (const column of group.columns) {
+          if (column.present !== null && column.present[row] === 0) continue;
+          const value = column.values[row]!;
+          fields[column.field] = { type: column.type, value: column.type === BOOLEAN ? value === 1 : value };
+        }
+        const id = group.rowSeries[row]!;
+        const timeNs = group.timesNs[row]!;
+        const range = shardRange(timeNs, this.#options.shardDurationNs ?? policy.shardDurationNs);
+        const key: ShardKey = {
+          database: database.name,
+          databaseGeneration: database.generation,
+          retentionPolicy: policy.name,
+          retentionPolicyGeneration: policy.generation,
+          ...range,
+          number: this.#series.shardNumber(id),
+        };
+        const name = shardId(key);
+        let shard = this.shards.get(name);
+        if (shard === undefined) {
+          shard = new MemoryShard(key, SEED);
+          this.shards.set(name, shard);
+        }
+        const clash = this.#typeClash(key, group.measurement, fields);
+        if (clash) refused++;
+        else shard.write(this.#series.key(id), timeNs, fields);
+      }
+    }
+    return refused;
+  }
+
+  readonly #types = new Map<string, FieldType>();
+
+  #typeClash(key: ShardKey, measurement: string, fields: Readonly<Record<string, { type: FieldType }>>): boolean {
+    const at = (field: string): string => JSON.stringify([key.database, key.databaseGeneration, key.retentionPolicy, key.startNs.toString(), measurement, field]);
+    for (const [field, { type }] of Object.entries(fields)) {
+      const held = this.#types.get(at(field));
+      if (held !== undefined && held !== type) return true;
+    }
+    for (const [field, { type }] of Object.entries(fields)) this.#types.set(at(field), type);
+    return false;
+  }
+}
+

@@ -1,0 +1,145 @@
+/** A shard as plain maps: slow, obvious, without blocks. Stands in for shards/shard.ts in tests of queries. */
+import { type Column, type FieldType, makeValues } from '../../shards/column.ts';
+import type { DeletePredicate } from '../../shards/batch.ts';
+import { compileGoRegex } from '../../shards/go-regex.ts';
+import type { QueryableShard, ScanRequest, SeriesSlice } from '../../shards/queryable.ts';
+import { hashSeriesKey, parseSeriesKey, type Tag } from '../../shards/series-key.ts';
+import type { ShardKey } from '../../shards/shard-key.ts';
+import type { TagCondition } from '../../shards/tag-condition.ts';
+import { matchTags } from '../../shards/tag-matcher.ts';
+
+export type Stored = number | bigint | string | boolean;
+export interface Cell {
+  readonly type: FieldType;
+  readonly value: Stored;
+}
+
+interface MemorySeries {
+  readonly key: string;
+  readonly measurement: string;
+  readonly tags: readonly Tag[];
+  readonly hash: string;
+  readonly rows: Map<number, Map<string, Cell>>;
+}
+
+const WINDOW_MIN_NS = 3_600_000_000_000;
+
+export class MemoryShard implements QueryableShard {
+  readonly key: ShardKey;
+  readonly #all: MemorySeries[] = [];
+  readonly #byKey = new Map<string, number>();
+  readonly #seed: string;
+  readonly #windowNs: number;
+
+  constructor(key: ShardKey, seed = 'test') {
+    this.key = key;
+    this.#seed = seed;
+    this.#windowNs = Math.max(WINDOW_MIN_NS, Math.ceil(Number(key.endNs - key.startNs) / 84));
+  }
+
+  write(seriesKey: string, timeNs: bigint, fields: Readonly<Record<string, Cell>>): void {
+    let id = this.#byKey.get(seriesKey);
+    if (id === undefined) {
+      id = this.#all.length;
+      this.#byKey.set(seriesKey, id);
+      const hash = hashSeriesKey(this.#seed, seriesKey);
+      this.#all.push({ key: seriesKey, ...parseSeriesKey(seriesKey), hash, rows: new Map() });
+    }
+    const time = Number(timeNs - this.key.startNs);
+    const { rows } = this.#all[id]!;
+    const row = rows.get(time) ?? new Map<string, Cell>();
+    rows.set(time, row);
+    for (const [name, cell] of Object.entries(fields)) row.set(name, cell);
+  }
+
+  delete(predicate: DeletePredicate): void {
+    const regex =
+      predicate.measurement !== null && 'regex' in predicate.measurement
+        ? compileGoRegex(predicate.measurement.regex)
+        : null;
+    for (const series of this.#all) {
+      if (predicate.measurement !== null) {
+        const named = regex === null ? series.measurement === (predicate.measurement as { name: string }).name : regex.test(series.measurement);
+        if (!named) continue;
+      }
+      if (predicate.condition !== null && !matchTags(predicate.condition, series.measurement, series.tags)) continue;
+      for (const time of [...series.rows.keys()])
+        if (time >= predicate.minTime && time <= predicate.maxTime) series.rows.delete(time);
+    }
+  }
+
+  measurements(): string[] {
+    return [...new Set(this.#all.filter((series) => series.rows.size > 0).map((series) => series.measurement))].sort();
+  }
+
+  fields(measurement: string): { name: string; types: FieldType[] }[] {
+    const found = new Map<string, Set<FieldType>>();
+    for (const series of this.#all) {
+      if (series.measurement !== measurement) continue;
+      for (const row of series.rows.values())
+        for (const [name, cell] of row) found.set(name, (found.get(name) ?? new Set()).add(cell.type));
+    }
+    return [...found]
+      .sort((a, b) => (a[0] < b[0] ? -1 : 1))
+      .map(([name, types]) => ({ name, types: [...types].sort() }));
+  }
+
+  series(measurement: string, condition: TagCondition | null): Uint32Array {
+    const ids: number[] = [];
+    this.#all.forEach((series, id) => {
+      if (series.measurement !== measurement || series.rows.size === 0) return;
+      if (condition === null || matchTags(condition, measurement, series.tags)) ids.push(id);
+    });
+    return Uint32Array.from(ids.sort((a, b) => (this.#all[a]!.hash < this.#all[b]!.hash ? -1 : 1)));
+  }
+
+  keyOf(series: number): string {
+    return this.#all[series]!.key;
+  }
+
+  tagsOf(series: number): readonly Tag[] {
+    return this.#all[series]!.tags;
+  }
+
+  hashOf(series: number): string {
+    return this.#all[series]!.hash;
+  }
+
+  scan(request: ScanRequest, visit: (slice: SeriesSlice) => boolean): void {
+    const span = Number(this.key.endNs - this.key.startNs);
+    const windows = Math.ceil(span / this.#windowNs);
+    for (let i = 0; i < windows; i++) {
+      const window = request.descending === true ? windows - 1 - i : i;
+      const from = Math.max(request.minTime, window * this.#windowNs);
+      const to = Math.min(request.maxTime, (window + 1) * this.#windowNs - 1);
+      for (const id of request.series) {
+        const slice = this.#slice(id, request, from, to);
+        if (slice !== null && !visit(slice)) return;
+      }
+    }
+  }
+
+  #slice(id: number, request: ScanRequest, from: number, to: number): SeriesSlice | null {
+    const series = this.#all[id]!;
+    if (series.measurement !== request.measurement) throw new Error(`series ${id} is not of ${request.measurement}`);
+    const rows = [...series.rows]
+      .filter(([time, row]) => time >= from && time <= to && request.fields.some((field) => row.has(field)))
+      .sort((a, b) => a[0] - b[0]);
+    if (rows.length === 0) return null;
+    const columns = request.fields.map((field): Column | null => {
+      const cells = rows.map(([, row]) => row.get(field));
+      const types = cells.flatMap((cell) => (cell === undefined ? [] : [cell.type]));
+      if (types.length === 0) return null;
+      const type = Math.min(...types) as FieldType;
+      const values = makeValues(type, rows.length);
+      const present = new Uint8Array(rows.length);
+      cells.forEach((cell, row) => {
+        if (cell?.type !== type) return;
+        present[row] = 1;
+        values[row] = (type === 4 ? Number(cell.value) : cell.value) as never;
+      });
+      return { field, type, present: present.every((one) => one === 1) ? null : present, values };
+    });
+    return { series: id, times: Float64Array.from(rows, ([time]) => time), columns };
+  }
+}

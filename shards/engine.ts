@@ -1,12 +1,28 @@
 /**
  * The storage engine of one worker thread: its log, its shards, and the steps that keep both small.
+ *
+ * A batch goes `append` -> `sync` -> `apply`: into the log, durable there, then readable in its shard. What is in the
+ * log and not in a shard's file is in its memtable. `step` moves memtables into files when they are large, old or pin
+ * the log, lets go of log segments that nobody needs, and merges runs of blocks, a little each time.
+ *
+ * Files: `<shardsDirectory>/<shard id>.sqlite` (shard-file.ts), `<directory>/log/` (log.ts).
  */
-import type { Database } from 'better-sqlite3';
+import type { SeriesKeyRecord } from './batch.ts';
+import { encodeKeys } from './batch-codec.ts';
+import { HeadCache } from './block-store.ts';
 import type { FieldType } from './column.ts';
 import type { CompanionFactory, ShardCompanion } from './companion.ts';
-import type { Files } from './files.ts';
+import { lostShards, openShards, type Recovery, replayLog } from './engine-recovery.ts';
+import { StorageError } from './errors.ts';
+import { type Files, joinPath } from './files.ts';
+import { FillWriter } from './fill-target.ts';
+import { Log, type RecordToAppend } from './log.ts';
+import { isAfter, LOG_START } from './log-position.ts';
+import { BATCH_RECORD, KEYS_RECORD } from './log-record.ts';
 import type { QueryableShard } from './queryable.ts';
-import type { ShardId, ShardKey } from './shard-key.ts';
+import { Shard } from './shard.ts';
+import { ConnectionPool, createShardFile, type OpenDatabase, ShardFile, WRITE_META } from './shard-file.ts';
+import { type ShardId, type ShardKey, shardId } from './shard-key.ts';
 import type { FillTarget, LogEntry, LogPosition, Storage, StoredShard } from './storage.ts';
 import type { StorageLimits } from './storage-limits.ts';
 
@@ -20,63 +36,296 @@ export interface EngineOptions {
   readonly files: Files;
   readonly companion: CompanionFactory;
   readonly limits: StorageLimits;
-  readonly openDatabase: (path: string) => Database;
+  readonly openDatabase: OpenDatabase;
   /** Milliseconds, only for measuring recovery. */
   readonly nowMs: () => number;
 }
 
-export interface Recovery {
-  readonly records: number;
-  readonly bytes: number;
-  readonly truncatedBytes: number;
-  readonly ms: number;
-}
-
 export class Engine implements Storage {
-  readonly shards: ReadonlyMap<ShardId, StoredShard> = new Map();
-  readonly recovery: Recovery = { records: 0, bytes: 0, truncatedBytes: 0, ms: 0 };
+  readonly #options: EngineOptions;
+  readonly #shards = new Map<ShardId, Shard>();
+  readonly #pool: ConnectionPool;
+  readonly #heads: HeadCache;
+  readonly #log: Log;
+  readonly #fills = new Map<ShardId, FillWriter>();
+  /** Shards whose compaction is looked at next, so that one busy shard does not starve the others. */
+  #turn: ShardId[] = [];
+  readonly recovery: Recovery;
 
-  static open(_options: EngineOptions): Engine {
-    return new Engine();
+  /** Recovers what a crash left. Throws StorageError when the disk refuses. */
+  static open(options: EngineOptions): Engine {
+    return new Engine(options);
   }
 
-  close(): void {}
+  private constructor(options: EngineOptions) {
+    this.#options = options;
+    const { limits, files, openDatabase } = options;
+    const startMs = options.nowMs();
+    this.#pool = new ConnectionPool(openDatabase, limits.openFilesMax);
+    this.#heads = new HeadCache(limits.headCacheBytesMax);
+    const { shards, unopened } = openShards({
+      directory: options.shardsDirectory,
+      files,
+      open: openDatabase,
+      owns: options.owns,
+      openShard: (key) => this.#openShard(key),
+    });
+    let segmentMin = 1;
+    for (const shard of shards) {
+      this.#shards.set(shard.id, shard);
+      segmentMin = Math.max(segmentMin, shard.flushedThrough.segment + 1);
+    }
+    this.#log = new Log(files, joinPath(options.directory, 'log'), limits, segmentMin);
+    const replayed = replayLog(this.#log, {
+      shardOf: (id) => this.#shards.get(id),
+      remake: (key) => (options.owns(key) ? this.#createAt(key, LOG_START) : null),
+      lost: lostShards(files, options.shardsDirectory),
+      applied: () => this.#flushAbove(limits.memtableBytesMax),
+    });
+    const { records, bytes, applied, truncatedBytes, damaged } = replayed;
+    this.recovery = { records, bytes, applied, truncatedBytes, damaged, unopened, ms: options.nowMs() - startMs };
+  }
+
+  get shards(): ReadonlyMap<ShardId, Shard> {
+    return this.#shards;
+  }
+
+  close(): void {
+    for (const fill of this.#fills.values()) fill.abort();
+    for (const shard of this.#shards.values()) shard.close();
+    this.#log.close();
+  }
 
   create(key: ShardKey): StoredShard {
-    throw new Error(`in construction: ${key.database}`);
+    const known = this.#shards.get(shardId(key));
+    return known ?? this.#createAt(key, this.#log.end);
   }
 
-  drop(_id: ShardId): void {}
+  /** `flushed`: what the log holds up to there is not this shard's (an earlier one's with the same key). */
+  #createAt(key: ShardKey, flushed: LogPosition): Shard {
+    const { files, openDatabase, shardsDirectory } = this.#options;
+    const path = this.#path(shardId(key));
+    if (files.exists(path)) {
+      throw new StorageError('future-format', `${path} is there and could not be opened: see the report of the start`);
+    }
+    files.remove(`${path}.new`);
+    files.remove(`${path}.new-journal`);
+    // Made under another name, so that a crash in the middle does not leave a file without a key.
+    createShardFile(openDatabase, `${path}.new`, key, (database) => {
+      database.prepare(WRITE_META).run('flushed', JSON.stringify(flushed));
+    }).close();
+    files.rename(`${path}.new`, path);
+    files.syncDirectory(shardsDirectory);
+    files.remove(`${path}.new-journal`);
+    const shard = this.#openShard(key);
+    this.#shards.set(shard.id, shard);
+    return shard;
+  }
 
-  append(_entries: readonly LogEntry[]): LogPosition {
-    throw new Error('in construction');
+  #openShard(key: ShardKey): Shard {
+    const { limits, files, companion } = this.#options;
+    const path = this.#path(shardId(key));
+    const file = new ShardFile(path, this.#pool);
+    try {
+      return new Shard({
+        key,
+        file,
+        companion: companion(key),
+        heads: this.#heads,
+        limits,
+        fileBytes: () => files.size(path),
+      });
+    } catch (error) {
+      file.disconnect();
+      throw error;
+    }
+  }
+
+  drop(id: ShardId): void {
+    const { files, shardsDirectory } = this.#options;
+    this.#fills.get(id)?.abort();
+    this.#fills.delete(id);
+    this.#shards.get(id)?.close();
+    this.#shards.delete(id);
+    const path = this.#path(id);
+    for (const name of [path, `${path}-journal`]) files.remove(name);
+    for (const name of files.list(shardsDirectory)) {
+      // What was set aside of a shard goes with it, or the next start would take the shard for a lost one.
+      if (name.startsWith(`${id}.sqlite.damaged-`)) files.remove(joinPath(shardsDirectory, name));
+    }
+    files.syncDirectory(shardsDirectory);
+  }
+
+  append(entries: readonly LogEntry[]): LogPosition {
+    const records: RecordToAppend[] = [];
+    const given = new Map<ShardId, Set<string>>();
+    for (const { shard, keys, frame } of entries) {
+      const fresh = this.#freshKeys(shard, keys, given);
+      if (fresh.length > 0) records.push({ kind: KEYS_RECORD, shard, payload: encodeKeys(fresh) });
+      records.push({ kind: BATCH_RECORD, shard, payload: frame });
+    }
+    return this.#log.append(records);
+  }
+
+  /**
+   * Keys that neither the shard nor an earlier entry of the group has. A key that the shard has is in its file, or in
+   * the log ahead of this group and not flushed, and is then replayed before it.
+   */
+  #freshKeys(shard: ShardId, keys: readonly SeriesKeyRecord[], given: Map<ShardId, Set<string>>): SeriesKeyRecord[] {
+    if (keys.length === 0) return [];
+    const stored = this.#shards.get(shard);
+    let group = given.get(shard);
+    if (group === undefined) {
+      group = new Set();
+      given.set(shard, group);
+    }
+    const fresh = keys.filter(({ hash }) => !group.has(hash) && stored?.knows(hash) !== true);
+    for (const { hash } of fresh) group.add(hash);
+    return fresh;
   }
 
   sync(done: (error: Error | null) => void): void {
-    done(null);
+    const refused = this.#flushUnlogged();
+    this.#log.sync((error) => {
+      if (error !== null) this.#noteUnlogged();
+      done(error ?? refused);
+    });
+  }
+
+  /** After a failed sync: rows that were applied before it are no longer in the log, and have to go into the files. */
+  #noteUnlogged(): void {
+    for (const shard of this.#shards.values()) {
+      if (isAfter(shard.appliedThrough, this.#log.synced)) shard.flushSoon = true;
+    }
+    this.#flushUnlogged();
+  }
+
+  #flushUnlogged(): Error | null {
+    let refused: Error | null = null;
+    for (const shard of this.#shards.values()) if (shard.flushSoon) refused = tryFlush(shard) ?? refused;
+    return refused;
   }
 
   pressure(): { logBytes: number; memtableBytes: number; overloaded: boolean } {
-    return { logBytes: 0, memtableBytes: 0, overloaded: false };
+    const { logBytesMax, memtableBytesMax } = this.#options.limits;
+    const logBytes = this.#log.bytes;
+    const memtableBytes = this.#memtableBytes();
+    return { logBytes, memtableBytes, overloaded: logBytes > logBytesMax || memtableBytes > memtableBytesMax };
   }
 
-  step(_budgetMs: number, _nowMs: () => number): boolean {
+  #memtableBytes(): number {
+    let bytes = 0;
+    for (const shard of this.#shards.values()) bytes += shard.memtableBytes;
+    return bytes;
+  }
+
+  step(budgetMs: number, nowMs: () => number): boolean {
+    const { limits } = this.#options;
+    const startMs = nowMs();
+    for (const shard of this.#shards.values()) shard.tick(startMs);
+    const spent = (): boolean => nowMs() - startMs >= budgetMs;
+    for (const shard of this.#shards.values()) {
+      if (!shard.isFlushDue()) continue;
+      shard.flush();
+      if (spent()) break;
+    }
+    this.#flushAbove(limits.memtableBytesMax * limits.flushShare);
+    this.#log.release(this.#flushedThrough);
+    if (this.#log.bytes > limits.logBytesMax * limits.flushShare) {
+      for (const id of this.#log.pinning(this.#flushedThrough)) this.#shards.get(id)?.flush();
+      this.#log.release(this.#flushedThrough);
+    }
+    while (!spent()) if (!this.#compactNext()) return [...this.#shards.values()].some((shard) => shard.isFlushDue());
+    return true;
+  }
+
+  /** One step of the next shard that has something to merge; false when none has. */
+  #compactNext(): boolean {
+    for (let looked = 0; looked <= this.#shards.size; looked++) {
+      if (this.#turn.length === 0) this.#turn = [...this.#shards.keys()];
+      const id = this.#turn[0];
+      const shard = id === undefined ? undefined : this.#shards.get(id);
+      if (shard?.compactStep() === true) return true;
+      this.#turn.shift();
+    }
     return false;
   }
 
-  beginFill(key: ShardKey): FillTarget {
-    throw new Error(`in construction: ${key.database}`);
+  /** Flushes the largest memtables until all together are below `bytesMax`. */
+  #flushAbove(bytesMax: number): void {
+    while (this.#memtableBytes() > bytesMax) {
+      let largest: Shard | null = null;
+      for (const shard of this.#shards.values()) {
+        if (largest === null || shard.memtableBytes > largest.memtableBytes) largest = shard;
+      }
+      largest!.flush();
+    }
   }
 
-  queryable(_id: ShardId): QueryableShard | null {
-    return null;
+  /**
+   * Null for a shard that is gone. A shard with nothing unflushed needs nothing of the log that is synced: its records
+   * there were flushed, or their batches were refused after all.
+   */
+  readonly #flushedThrough = (id: ShardId): LogPosition | null => {
+    const shard = this.#shards.get(id);
+    if (shard === undefined) return null;
+    return shard.isDirty ? shard.flushedThrough : this.#log.synced;
+  };
+
+  beginFill(key: ShardKey): FillTarget {
+    const id = shardId(key);
+    const { files, openDatabase, limits, shardsDirectory } = this.#options;
+    const path = this.#path(id);
+    this.#fills.get(id)?.abort();
+    const fill = new FillWriter({
+      key,
+      path: `${path}.fill`,
+      files,
+      open: openDatabase,
+      transactionBytesMax: limits.transactionBytesMax,
+      logEnd: () => this.#log.end,
+      replace: () => {
+        this.#fills.delete(id);
+        this.#shards.get(id)?.close();
+        files.remove(`${path}-journal`);
+        files.rename(`${path}.fill`, path);
+        files.syncDirectory(shardsDirectory);
+        files.remove(`${path}.fill-journal`);
+        const shard = this.#openShard(key);
+        this.#shards.set(id, shard);
+        return shard;
+      },
+    });
+    this.#fills.set(id, fill);
+    return fill;
+  }
+
+  queryable(id: ShardId): QueryableShard | null {
+    return this.#shards.get(id) ?? null;
   }
 
   companionOf(id: ShardId): ShardCompanion {
-    throw new Error(`in construction: ${id}`);
+    const shard = this.#shards.get(id);
+    if (shard === undefined) throw new Error(`shard ${id} is not here`);
+    return shard.companion;
   }
 
-  schema(_id: ShardId): { measurement: string; field: string; type: FieldType }[] {
-    return [];
+  /** What the coordinator checks types against. */
+  schema(id: ShardId): { measurement: string; field: string; type: FieldType }[] {
+    return this.#shards.get(id)?.schema() ?? [];
+  }
+
+  #path(id: ShardId): string {
+    return joinPath(this.#options.shardsDirectory, `${id}.sqlite`);
+  }
+}
+
+function tryFlush(shard: Shard): Error | null {
+  try {
+    shard.flush();
+    return null;
+  } catch (error) {
+    if (error instanceof StorageError) return error;
+    throw error;
   }
 }

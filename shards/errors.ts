@@ -68,7 +68,7 @@ export function diskError(error: unknown, what: string): Error {
   if (code.startsWith('SQLITE_CORRUPT') || code === 'SQLITE_NOTADB') {
     return new StorageError('damaged-file', `${what}: damaged (${reason})`, { cause: error });
   }
-  if (/^E[A-Z]+$/.test(code) || code.startsWith('SQLITE_IOERR') || code.startsWith('SQLITE_CANTOPEN')) {
+  if (/^E[A-Z]+$/.test(code) || /^SQLITE_(IOERR|CANTOPEN|BUSY|LOCKED|READONLY)/.test(code)) {
     return new StorageError('disk-failed', `${what}: the disk refused (${reason})`, { cause: error });
   }
   return error instanceof Error ? error : new Error(`${what}: ${reason}`);

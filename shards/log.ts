@@ -131,7 +131,7 @@ export class Log {
   #replaySegment(segment: Segment, visit: (record: LogRecord, at: LogPosition) => void, replayed: Replayed): void {
     const bytes = this.#readOrSetAside(segment, replayed);
     if (bytes === null) return;
-    const newest = segment.number === this.#nextNumber - 1;
+    const newest = segment === this.#segments.at(-1);
     replayed.bytes += bytes.byteLength;
     if (bytes.byteLength < SEGMENT_HEADER_BYTES) {
       replayed.truncatedBytes += bytes.byteLength;

@@ -1,0 +1,283 @@
+/**
+ * The blocks of one shard in its file: written by runs, read by window.
+ *
+ * A run is what one flush, compaction or copy writes. Its blocks go in over transactions of bounded size and count
+ * only once the run's row is there, which the last, small transaction writes together with everything that must change
+ * with it (flushed position, ledger, tombstones, removal of what a compaction replaced). What a crash leaves of an
+ * unfinished run is removed at the next opening. So a flush of any size is atomic, and no pause is long.
+ *
+ * A block whose bytes fail their CRC is listed in `damaged`, never served and never removed.
+ */
+import type { Database } from 'better-sqlite3';
+import { type BlockWant, decodeBlock, decodeBlockHead, encodeBlock } from './block.ts';
+import { BlockDirectory, type BlockEntry } from './block-directory.ts';
+import { BlockError } from './block-error.ts';
+import type { BlockHead } from './block-head.ts';
+import { errorCodeOf, StorageError } from './errors.ts';
+import type { RowSet } from './row-set.ts';
+import { guarded, type ShardFile } from './shard-file.ts';
+
+const READ_RUNS = 'SELECT run FROM runs';
+const READ_DIRECTORY = `
+  SELECT id, run, window, measurement, first_series AS first, last_series AS last, min_time AS minTime,
+    max_time AS maxTime, lower(hex(min_version)) AS minVersion, lower(hex(max_version)) AS maxVersion, rows,
+    length(head) + length(body) AS bytes
+  FROM blocks ORDER BY id`;
+const READ_HEAD = 'SELECT head FROM blocks WHERE id = ?';
+const READ_BODY = 'SELECT body FROM blocks WHERE id = ?';
+export const INSERT_BLOCK = `
+  INSERT INTO blocks (run, window, measurement, first_series, last_series, min_time, max_time, min_version, max_version,
+    rows, head, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`;
+const DELETE_BLOCK = 'DELETE FROM blocks WHERE id = ?';
+const DELETE_RUN_BLOCKS = 'DELETE FROM blocks WHERE run = ?';
+export const INSERT_RUN = 'INSERT INTO runs (run) VALUES (?)';
+const DELETE_RUN = 'DELETE FROM runs WHERE run = ?';
+
+export interface DamagedBlock {
+  readonly id: number;
+  readonly measurement: string;
+  readonly window: number;
+  readonly rows: number;
+  readonly message: string;
+}
+
+/** Decoded heads of all shards of a worker, least recently used last out, counted by their encoded bytes. */
+export class HeadCache {
+  readonly #bytesMax: number;
+  readonly #heads = new Map<BlockEntry, { head: BlockHead; bytes: number }>();
+  #bytes = 0;
+
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax;
+  }
+
+  get(entry: BlockEntry): BlockHead | null {
+    const kept = this.#heads.get(entry);
+    if (kept === undefined) return null;
+    this.#heads.delete(entry);
+    this.#heads.set(entry, kept);
+    return kept.head;
+  }
+
+  put(entry: BlockEntry, head: BlockHead, bytes: number): void {
+    this.#heads.set(entry, { head, bytes });
+    this.#bytes += bytes;
+    for (const [oldest, kept] of this.#heads) {
+      if (this.#bytes <= this.#bytesMax) break;
+      this.#heads.delete(oldest);
+      this.#bytes -= kept.bytes;
+    }
+  }
+}
+
+export class BlockStore {
+  readonly directory = new BlockDirectory();
+  /** By block id. */
+  readonly damaged = new Map<number, DamagedBlock>();
+  readonly #file: ShardFile;
+  readonly #heads: HeadCache;
+  #nextRun = 1;
+
+  constructor(file: ShardFile, heads: HeadCache) {
+    this.#file = file;
+    this.#heads = heads;
+  }
+
+  /** Reads which blocks there are, and removes those of runs that did not end. */
+  load(): void {
+    this.#file.transaction((database) => {
+      const runs = new Set(database.prepare(READ_RUNS).pluck().all() as number[]);
+      const leftovers: number[] = [];
+      for (const entry of database.prepare(READ_DIRECTORY).iterate() as IterableIterator<BlockEntry>) {
+        if (runs.has(entry.run)) this.directory.add(entry);
+        else leftovers.push(entry.id);
+      }
+      for (const id of leftovers) database.prepare(DELETE_BLOCK).run(id);
+      this.#nextRun = Math.max(0, ...runs) + 1;
+    });
+  }
+
+  begin(windowNs: number, transactionBytesMax: number): RunWriter {
+    return new RunWriter(this.#file, this.directory, this.#nextRun++, windowNs, transactionBytesMax);
+  }
+
+  /** Throws StorageError `damaged-block`. */
+  head(entry: BlockEntry): BlockHead {
+    const cached = this.#heads.get(entry);
+    if (cached !== null) return cached;
+    return this.#checked(entry, () => {
+      const bytes = this.#read(READ_HEAD, entry);
+      const head = decodeBlockHead(bytes);
+      this.#heads.put(entry, head, bytes.byteLength);
+      return head;
+    });
+  }
+
+  /** Throws StorageError `damaged-block`. */
+  rows(entry: BlockEntry, want: BlockWant): RowSet {
+    const head = this.head(entry);
+    return this.#checked(entry, () => decodeBlock(head, this.#read(READ_BODY, entry), want));
+  }
+
+  /** Head and body as they stand in the file. */
+  bytesOf(entry: BlockEntry): { head: Buffer; body: Buffer } {
+    return this.#checked(entry, () => ({ head: this.#read(READ_HEAD, entry), body: this.#read(READ_BODY, entry) }));
+  }
+
+  #read(sql: string, entry: BlockEntry): Buffer {
+    const row = guarded(this.#file.path, () => this.#file.statement(sql).raw(true).get(entry.id)) as
+      | [Buffer]
+      | undefined;
+    if (row === undefined) throw new Error(`block ${entry.id} is not in ${this.#file.path}`);
+    return row[0];
+  }
+
+  #checked<T>(entry: BlockEntry, read: () => T): T {
+    const known = this.damaged.get(entry.id);
+    if (known !== undefined) throw new StorageError('damaged-block', known.message);
+    try {
+      return read();
+    } catch (error) {
+      const damaged = error instanceof BlockError || errorCodeOf(error) === 'damaged-file';
+      if (!damaged) throw error;
+      const reason = error instanceof Error ? error.message : String(error);
+      const message = `block ${entry.id} of ${this.#file.path} (${entry.measurement}, window ${entry.window}): ${reason}`;
+      const { id, measurement, window, rows } = entry;
+      this.damaged.set(id, { id, measurement, window, rows, message });
+      throw new StorageError('damaged-block', message, { cause: error });
+    }
+  }
+}
+
+interface EncodedBlock {
+  readonly entry: Omit<BlockEntry, 'id'>;
+  readonly head: Uint8Array;
+  readonly body: Uint8Array;
+}
+
+export class RunWriter {
+  readonly run: number;
+  readonly #file: ShardFile;
+  readonly #directory: BlockDirectory;
+  readonly #windowNs: number;
+  readonly #bytesMax: number;
+  #waiting: EncodedBlock[] = [];
+  #waitingBytes = 0;
+  readonly #written: BlockEntry[] = [];
+
+  constructor(file: ShardFile, directory: BlockDirectory, run: number, windowNs: number, bytesMax: number) {
+    this.#file = file;
+    this.#directory = directory;
+    this.run = run;
+    this.#windowNs = windowNs;
+    this.#bytesMax = bytesMax;
+  }
+
+  /** Rows of one window. */
+  add(measurement: string, rows: RowSet): void {
+    const { head, body } = encodeBlock(rows);
+    const entry = describeRows(this.run, measurement, rows, this.#windowNs, head.byteLength + body.byteLength);
+    this.#waiting.push({ entry, head, body });
+    this.#waitingBytes += entry.bytes;
+    if (this.#waitingBytes >= this.#bytesMax) this.#file.transaction((database) => this.#insert(database));
+  }
+
+  /** Makes the run count, and takes `replaced` away, in one transaction with `also`. */
+  finish(replaced: readonly BlockEntry[], also: (database: Database) => void): void {
+    this.#file.transaction((database) => {
+      this.#insert(database);
+      if (this.#written.length > 0) database.prepare(INSERT_RUN).run(this.run);
+      const remove = database.prepare(DELETE_BLOCK);
+      for (const entry of replaced) remove.run(entry.id);
+      also(database);
+    });
+    for (const entry of replaced) this.#directory.remove(entry);
+    for (const entry of this.#written) this.#directory.add(entry);
+  }
+
+  /** After a failure: takes back what was written; should that fail too, the next opening does it. */
+  abandon(): void {
+    try {
+      this.#file.transaction((database) => database.prepare(DELETE_RUN_BLOCKS).run(this.run));
+    } catch {
+      // The blocks do not count: their run has no row.
+    }
+  }
+
+  #insert(database: Database): void {
+    const insert = database.prepare(INSERT_BLOCK);
+    const inserted: BlockEntry[] = [];
+    for (const { entry, head, body } of this.#waiting) {
+      const { lastInsertRowid } = insert.run(...blockValues(entry, head, body));
+      inserted.push({ id: Number(lastInsertRowid), ...entry });
+    }
+    this.#written.push(...inserted);
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+  }
+}
+
+/** Runs of which no block is left are forgotten. */
+export function forgetRuns(database: Database, runs: readonly number[]): void {
+  for (const run of runs) database.prepare(DELETE_RUN).run(run);
+}
+
+/** Values in the order of INSERT_BLOCK. */
+function blockValues(entry: Omit<BlockEntry, 'id'>, head: Uint8Array, body: Uint8Array): (number | string | Buffer)[] {
+  return [
+    entry.run,
+    entry.window,
+    entry.measurement,
+    entry.first,
+    entry.last,
+    entry.minTime,
+    entry.maxTime,
+    Buffer.from(entry.minVersion, 'hex'),
+    Buffer.from(entry.maxVersion, 'hex'),
+    entry.rows,
+    asBuffer(head),
+    asBuffer(body),
+  ];
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function describeRows(
+  run: number,
+  measurement: string,
+  rows: RowSet,
+  windowNs: number,
+  bytes: number,
+): Omit<BlockEntry, 'id'> {
+  const { times, versions } = rows;
+  if (times.length === 0) throw new Error(`a block of ${measurement} without rows`);
+  let minTime = times[0]!;
+  let maxTime = minTime;
+  let minVersion = versions[0]!;
+  let maxVersion = minVersion;
+  for (let i = 1; i < times.length; i++) {
+    if (times[i]! < minTime) minTime = times[i]!;
+    if (times[i]! > maxTime) maxTime = times[i]!;
+    if (versions[i]! < minVersion) minVersion = versions[i]!;
+    if (versions[i]! > maxVersion) maxVersion = versions[i]!;
+  }
+  const window = Math.floor(minTime / windowNs);
+  if (window !== Math.floor(maxTime / windowNs)) {
+    throw new Error(`a block of ${measurement} spans windows: ${minTime} to ${maxTime}, windows of ${windowNs}`);
+  }
+  return {
+    run,
+    window,
+    measurement,
+    first: rows.series[0]!,
+    last: rows.series.at(-1)!,
+    minTime,
+    maxTime,
+    minVersion: rows.versionTable[minVersion]!,
+    maxVersion: rows.versionTable[maxVersion]!,
+    rows: times.length,
+    bytes,
+  };
+}

@@ -1,0 +1,199 @@
+/**
+ * Opening a worker's storage: shard files first, then what the log holds behind each of them.
+ *
+ * - `<id>.sqlite.fill` files are copies that did not end: removed.
+ * - A file of a later format is left alone; the engine goes on without that shard and reports it.
+ * - A file that cannot be read is renamed to `<id>.sqlite.damaged-<n>`, kept for good and reported. What the log still
+ *   holds of that shard goes into a new, empty file, and the ring brings the rest.
+ * - Records of shards without a file belong to dropped shards: skipped.
+ * - A record whose version the companion has already is skipped; one that is whole but cannot be read or whose keys are
+ *   missing is set aside (log.ts) and reported.
+ */
+import type { Batch, SeriesKeyRecord } from './batch.ts';
+import { BatchError, decodeBatch, decodeKeys, peekBatch } from './batch-codec.ts';
+import { errorCodeOf, StorageError } from './errors.ts';
+import { type Files, joinPath } from './files.ts';
+import type { Log, Replayed } from './log.ts';
+import { isAfter } from './log-position.ts';
+import { KEYS_RECORD, type LogRecord } from './log-record.ts';
+import type { Shard } from './shard.ts';
+import { type OpenDatabase, openShardFile, readShardKey } from './shard-file.ts';
+import { type ShardId, type ShardKey, shardId } from './shard-key.ts';
+import type { LogPosition } from './storage.ts';
+
+export interface UnopenedShard {
+  readonly id: ShardId;
+  readonly path: string;
+  readonly code: string;
+  readonly message: string;
+}
+
+export interface Recovery {
+  /** Log records and bytes that were read. */
+  readonly records: number;
+  readonly bytes: number;
+  /** Batches applied to memtables. */
+  readonly applied: number;
+  readonly truncatedBytes: number;
+  /** Log bytes that were set aside. */
+  readonly damaged: Replayed['damaged'];
+  readonly unopened: readonly UnopenedShard[];
+  readonly ms: number;
+}
+
+const SHARD_FILE = /^([0-9a-f]{16})\.sqlite$/;
+const DAMAGED_FILE = /^([0-9a-f]{16})\.sqlite\.damaged-\d+$/;
+
+export interface ShardOpening {
+  readonly directory: string;
+  readonly files: Files;
+  readonly open: OpenDatabase;
+  readonly owns: (key: ShardKey) => boolean;
+  /** Opens the shard of an existing file. */
+  readonly openShard: (key: ShardKey) => Shard;
+}
+
+/** Opens the files of this worker's shards. */
+export function openShards(opening: ShardOpening): { shards: Shard[]; unopened: UnopenedShard[] } {
+  const { directory, files } = opening;
+  const shards: Shard[] = [];
+  const unopened: UnopenedShard[] = [];
+  files.makeDirectory(directory);
+  for (const name of files.list(directory)) {
+    const match = SHARD_FILE.exec(name);
+    if (match === null) continue;
+    const path = joinPath(directory, name);
+    try {
+      const key = keyOfFile(opening.open, path);
+      if (opening.owns(key)) {
+        files.remove(`${path}.fill`);
+        files.remove(`${path}.fill-journal`);
+        shards.push(opening.openShard(key));
+      }
+    } catch (error) {
+      const code = setAsideCode(error);
+      const message = error instanceof Error ? error.message : String(error);
+      if (code === null) throw error;
+      if (code !== 'future-format') setShardFileAside(files, directory, path);
+      unopened.push({ id: match[1]!, path, code, message });
+    }
+  }
+  return { shards, unopened };
+}
+
+function keyOfFile(open: OpenDatabase, path: string): ShardKey {
+  const database = openShardFile(open, path);
+  try {
+    return readShardKey(database, path);
+  } finally {
+    database.close();
+  }
+}
+
+/** The code of a failure for which the shard is left out; null: it is not such a failure. */
+function setAsideCode(error: unknown): string | null {
+  if (error instanceof StorageError)
+    return error.code === 'disk-full' || error.code === 'disk-failed' ? null : error.code;
+  // What the companion, the codecs and the inflater say of bytes that make no sense.
+  const code = errorCodeOf(error);
+  if (/^(damaged|corrupt|future|Z_)/.test(code)) return code;
+  return error instanceof SyntaxError || error instanceof RangeError ? 'damaged-file' : null;
+}
+
+export function setShardFileAside(files: Files, directory: string, path: string): void {
+  let n = 1;
+  while (files.exists(`${path}.damaged-${n}`)) n++;
+  try {
+    files.rename(path, `${path}.damaged-${n}`);
+    if (files.exists(`${path}-journal`)) files.rename(`${path}-journal`, `${path}.damaged-${n}-journal`);
+  } catch (error) {
+    // Another worker of the node met the same file and was first.
+    if (files.exists(path)) throw error;
+  }
+  files.syncDirectory(directory);
+}
+
+/** Shards whose file was set aside and that have no new one. */
+export function lostShards(files: Files, directory: string): Set<ShardId> {
+  const lost = new Set<ShardId>();
+  for (const name of files.list(directory)) {
+    const match = DAMAGED_FILE.exec(name);
+    if (match !== null && !files.exists(joinPath(directory, `${match[1]}.sqlite`))) lost.add(match[1]!);
+  }
+  return lost;
+}
+
+export interface Replay {
+  readonly shardOf: (id: ShardId) => Shard | undefined;
+  /** Makes an empty shard in the place of one whose file was set aside; null when it is not this worker's. */
+  readonly remake: (key: ShardKey) => Shard | null;
+  readonly lost: Set<ShardId>;
+  /** Called after each batch: memtables must not outgrow their maximum. */
+  readonly applied: () => void;
+}
+
+/** Applies what the log holds behind the shards' files. */
+export function replayLog(log: Log, replay: Replay): Replayed & { applied: number } {
+  /** Keys by shard that came in the log. */
+  const keys = new Map<ShardId, Map<string, SeriesKeyRecord>>();
+  const unreadable: { record: LogRecord; position: LogPosition }[] = [];
+  let applied = 0;
+  const replayed = log.replay((record, position) => {
+    const shard = shardFor(replay, record);
+    if (shard === null || !isAfter(position, shard.flushedThrough)) return;
+    try {
+      if (record.kind === KEYS_RECORD) rememberKeys(keys, record);
+      else if (applyRecord(shard, decodeBatch(record.payload), keys.get(record.shard), position)) {
+        applied++;
+        replay.applied();
+      }
+    } catch (error) {
+      const expected =
+        error instanceof BatchError || (error instanceof StorageError && error.code === 'unknown-series');
+      if (!expected) throw error;
+      // A copy: the segment's bytes need not stay in memory for it.
+      unreadable.push({ record: { ...record, payload: new Uint8Array(0) }, position });
+    }
+  });
+  for (const { record, position } of unreadable) log.setAsideRecord(record, position, replayed);
+  return { ...replayed, applied };
+}
+
+function shardFor(replay: Replay, record: LogRecord): Shard | null {
+  const shard = replay.shardOf(record.shard);
+  if (shard !== undefined) return shard;
+  if (record.kind === KEYS_RECORD || !replay.lost.has(record.shard)) return null;
+  const { shard: key } = peekBatch(record.payload);
+  return shardId(key) === record.shard ? replay.remake(key) : null;
+}
+
+function rememberKeys(keys: Map<ShardId, Map<string, SeriesKeyRecord>>, record: LogRecord): void {
+  let known = keys.get(record.shard);
+  if (known === undefined) {
+    known = new Map();
+    keys.set(record.shard, known);
+  }
+  for (const key of decodeKeys(record.payload)) known.set(key.hash, key);
+}
+
+function applyRecord(
+  shard: Shard,
+  batch: Batch,
+  keys: Map<string, SeriesKeyRecord> | undefined,
+  position: LogPosition,
+): boolean {
+  if (shard.companion.has(batch.version)) {
+    shard.skip(position);
+    return false;
+  }
+  const wanted: SeriesKeyRecord[] = [];
+  if (batch.kind === 'write' && keys !== undefined) {
+    for (const hash of batch.series) {
+      const key = keys.get(hash);
+      if (key !== undefined) wanted.push(key);
+    }
+  }
+  shard.apply(batch, wanted, position);
+  shard.companion.replayed(batch);
+  return true;
+}

@@ -1,0 +1,131 @@
+/**
+ * Compaction: several runs of a window become one. Nothing is dropped: every fragment of every version is kept.
+ *
+ * A step merges the next series, in order of hash, of about `compactionRowsMax` rows, and writes them as blocks of a
+ * new run, which counts only when the last step makes it and takes the old blocks away in one transaction. A crash in
+ * between leaves blocks that do not count; the window is then merged again from the start.
+ *
+ * Runs of about one size are merged (at least `compactionRunsMin` of them, and none larger than twice the others
+ * together), so that a row is written again about log(rows) times; a window that has come to rest is merged whole.
+ */
+import type { BlockDirectory, BlockEntry } from './block-directory.ts';
+import type { BlockStore, RunWriter } from './block-store.ts';
+import { forgetRuns } from './block-store.ts';
+import { mergeRowSets } from './row-merge.ts';
+import type { RowSet } from './row-set.ts';
+import { splitRows } from './row-split.ts';
+import type { SeriesTable } from './series-table.ts';
+import type { StorageLimits } from './storage-limits.ts';
+
+export interface CompactionSources {
+  readonly table: SeriesTable;
+  readonly store: BlockStore;
+  readonly windowNs: number;
+  readonly limits: StorageLimits;
+}
+
+/** Runs of the window that are worth merging now, or null. `atRest`: nothing was flushed into it for long. */
+export function runsToMerge(
+  directory: BlockDirectory,
+  window: number,
+  atRest: boolean,
+  limits: StorageLimits,
+): number[] | null {
+  const runs = [...directory.runsOf(window)]
+    .map(([run, entries]) => ({ run, bytes: entries.reduce((sum, { bytes }) => sum + bytes, 0) }))
+    .sort((a, b) => a.bytes - b.bytes);
+  if (runs.length < 2) return null;
+  if (atRest) return runs.map(({ run }) => run);
+  if (runs.length < limits.compactionRunsMin) return null;
+  let together = 0;
+  let count = 0;
+  for (const { bytes } of runs) {
+    if (count >= limits.compactionRunsMin && bytes > 2 * together) break;
+    together += bytes;
+    count++;
+  }
+  return runs.slice(0, count).map(({ run }) => run);
+}
+
+export class Compaction {
+  readonly window: number;
+  readonly #sources: CompactionSources;
+  readonly #writer: RunWriter;
+  readonly #replaced: BlockEntry[];
+  readonly #measurements: string[];
+  /** The last series of the current measurement that is merged; -1: none. */
+  #after = -1;
+
+  constructor(sources: CompactionSources, window: number, runs: readonly number[]) {
+    this.#sources = sources;
+    this.window = window;
+    const { store, windowNs, limits } = sources;
+    const wanted = new Set(runs);
+    this.#measurements = store.directory.measurementsOf(window);
+    this.#replaced = this.#measurements.flatMap((measurement) =>
+      store.directory.of(window, measurement).filter(({ run }) => wanted.has(run)),
+    );
+    this.#writer = store.begin(windowNs, limits.transactionBytesMax);
+  }
+
+  /** True when more remains. Throws StorageError. */
+  step(): boolean {
+    const measurement = this.#measurements[0];
+    if (measurement === undefined) {
+      this.#finish();
+      return false;
+    }
+    if (!this.#mergeNext(measurement)) {
+      this.#measurements.shift();
+      this.#after = -1;
+    }
+    return true;
+  }
+
+  abandon(): void {
+    this.#writer.abandon();
+  }
+
+  #mergeNext(measurement: string): boolean {
+    const { table, store, windowNs, limits } = this.#sources;
+    const sorted = table.sorted(measurement);
+    const from = this.#after < 0 ? 0 : table.rankOf(this.#after) + 1;
+    const open = this.#replaced
+      .filter((entry) => entry.measurement === measurement && table.rankOf(entry.last) >= from)
+      .sort((a, b) => table.rankOf(a.last) - table.rankOf(b.last));
+    if (open.length === 0) return false;
+    const last = cutAt(open, limits.compactionRowsMax);
+    const to = table.rankOf(last.last);
+    const series = new Set(sorted.subarray(from, to + 1));
+    const parts: RowSet[] = [];
+    for (const entry of open) {
+      if (table.rankOf(entry.first) > to) continue;
+      const whole = table.rankOf(entry.first) >= from && table.rankOf(entry.last) <= to;
+      const want = { series: whole ? null : series, fields: null, minTime: 0, maxTime: Number.MAX_SAFE_INTEGER };
+      const rows = store.rows(entry, want);
+      if (rows.times.length > 0) parts.push(rows);
+    }
+    const merged = mergeRowSets(parts, table.compare);
+    for (const rows of splitRows(merged, windowNs, limits.blockBytesTarget)) this.#writer.add(measurement, rows);
+    this.#after = last.last;
+    return true;
+  }
+
+  #finish(): void {
+    const { directory } = this.#sources.store;
+    const merged = new Set(this.#replaced.map(({ run }) => run));
+    const gone = new Set(this.#replaced);
+    for (const entry of directory.all()) if (!gone.has(entry)) merged.delete(entry.run);
+    this.#writer.finish(this.#replaced, (database) => forgetRuns(database, [...merged]));
+  }
+}
+
+/** Blocks by their last series: the one at which the rows are enough for a step. */
+function cutAt(entries: readonly BlockEntry[], rowsMax: number): BlockEntry {
+  let rows = 0;
+  for (const entry of entries) {
+    rows += entry.rows;
+    if (rows >= rowsMax) return entry;
+  }
+  return entries.at(-1)!;
+}

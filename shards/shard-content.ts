@@ -1,0 +1,195 @@
+/**
+ * The stored content of a shard by version: sums for comparing replicas, and batches made again for repair.
+ *
+ * Rows keep the version they came with, and nothing here depends on which block or memtable they lie in.
+ */
+import type { BatchGroup, SeriesKeyRecord } from './batch.ts';
+import { encodeBatch } from './batch-codec.ts';
+import type { BlockEntry } from './block-directory.ts';
+import { addSums, contentByVersion, type Sum128, tombstoneSum } from './checksum.ts';
+import type { Column } from './column.ts';
+import { gatherRows } from './row-gather.ts';
+import { mergeRowSets } from './row-merge.ts';
+import type { RowSet } from './row-set.ts';
+import type { SeriesHash } from './series-key.ts';
+import type { ShardKey } from './shard-key.ts';
+import type { ScanSources } from './shard-scan.ts';
+import { isThrough, type Stamp, stampOf, type Version } from './version.ts';
+
+export interface RebuiltBatch {
+  version: Version;
+  frame: Uint8Array;
+  keys: SeriesKeyRecord[];
+}
+
+const EVERYTHING = { series: null, fields: null, minTime: 0, maxTime: Number.MAX_SAFE_INTEGER } as const;
+
+/** Row sets that may hold wanted rows: blocks by window, then the memtable. Throws StorageError `damaged-block`. */
+function* storedRows(
+  { table, store, memtable }: ScanSources,
+  wanted: (entry: BlockEntry) => boolean,
+): Generator<{ measurement: string; rows: RowSet }> {
+  for (const entry of store.directory.all()) {
+    if (wanted(entry)) yield { measurement: entry.measurement, rows: store.rows(entry, EVERYTHING) };
+  }
+  for (const measurement of memtable.measurements()) {
+    table.sorted(measurement);
+    yield { measurement, rows: memtable.sorted(measurement, table.rankOf) };
+  }
+}
+
+/** Sums of all versions with a stamp above `floor`. */
+export function contentAbove(sources: ScanSources, floor: Stamp): Map<Version, Sum128> {
+  return sumContent(
+    sources,
+    (entry) => stampOf(entry.maxVersion) > floor,
+    (version) => stampOf(version) > floor,
+  );
+}
+
+/** The sum of all versions with a stamp at or below `through`. */
+export function contentThrough(sources: ScanSources, through: Stamp): Sum128 {
+  const sums = sumContent(
+    sources,
+    (entry) => isThrough(entry.minVersion, through),
+    (version) => isThrough(version, through),
+  );
+  let total = 0n;
+  for (const sum of sums.values()) total = addSums(total, sum);
+  return total;
+}
+
+function sumContent(
+  sources: ScanSources,
+  wanted: (entry: BlockEntry) => boolean,
+  counts: (version: Version) => boolean,
+): Map<Version, Sum128> {
+  const sums = new Map<Version, Sum128>();
+  const add = (version: Version, sum: Sum128): void => {
+    if (counts(version)) sums.set(version, addSums(sums.get(version) ?? 0n, sum));
+  };
+  const hashOf = (id: number): SeriesHash => sources.table.ids.hashOf(id);
+  for (const { rows } of storedRows(sources, wanted)) {
+    for (const [version, sum] of contentByVersion(rows, hashOf)) add(version, sum);
+  }
+  for (const { version, predicate } of sources.tombstones.all()) add(version, tombstoneSum(predicate, version));
+  return sums;
+}
+
+/** The batches of these versions that are stored here; versions that are not are left out. */
+export function rebuildBatches(sources: ScanSources, key: ShardKey, versions: ReadonlySet<Version>): RebuiltBatch[] {
+  const ordered = [...versions].sort();
+  if (ordered.length === 0) return [];
+  const first = ordered[0]!;
+  const last = ordered.at(-1)!;
+  const found = new Map<Version, Map<string, RowSet[]>>();
+  const wanted = (entry: BlockEntry): boolean =>
+    entry.maxVersion >= first &&
+    entry.minVersion <= last &&
+    sources.store.head(entry).versionTable.some((version) => versions.has(version));
+  for (const { measurement, rows } of storedRows(sources, wanted)) {
+    for (const [version, part] of rowsByVersion(rows, versions)) {
+      const measurements = mapIn(found, version);
+      const parts = measurements.get(measurement);
+      if (parts === undefined) measurements.set(measurement, [part]);
+      else parts.push(part);
+    }
+  }
+  const rebuilt: RebuiltBatch[] = [];
+  for (const version of ordered) {
+    const tombstone = sources.tombstones.get(version);
+    const measurements = found.get(version);
+    if (tombstone !== undefined) rebuilt.push({ version, frame: tombstone.frame, keys: [] });
+    else if (measurements !== undefined) rebuilt.push(rebuildWrite(sources, key, version, measurements));
+  }
+  return rebuilt;
+}
+
+function mapIn<A, B, C>(maps: Map<A, Map<B, C>>, name: A): Map<B, C> {
+  let map = maps.get(name);
+  if (map === undefined) {
+    map = new Map();
+    maps.set(name, map);
+  }
+  return map;
+}
+
+/** The rows of each wanted version, still sorted by series and time. */
+function rowsByVersion(rows: RowSet, versions: ReadonlySet<Version>): Map<Version, RowSet> {
+  const parts = new Map<Version, RowSet>();
+  rows.versionTable.forEach((version, index) => {
+    if (!versions.has(version)) return;
+    const series: number[] = [];
+    const from: number[] = [];
+    const to: number[] = [];
+    for (let s = 0; s < rows.series.length; s++) {
+      for (let row = rows.seriesStart[s]!; row < rows.seriesStart[s + 1]!; row++) {
+        if (rows.versions[row] !== index) continue;
+        if (series.at(-1) === rows.series[s] && to.at(-1) === row) to[to.length - 1] = row + 1;
+        else {
+          series.push(rows.series[s]!);
+          from.push(row);
+          to.push(row + 1);
+        }
+      }
+    }
+    if (series.length === 0) return;
+    const ranges = {
+      series: Uint32Array.from(series),
+      from: Uint32Array.from(from),
+      to: Uint32Array.from(to),
+      count: series.length,
+    };
+    parts.set(version, oneEntryPerSeries(gatherRows(rows, ranges)));
+  });
+  return parts;
+}
+
+/** Ranges of one series that were not adjacent stand as several entries: they become one. */
+function oneEntryPerSeries(rows: RowSet): RowSet {
+  const series: number[] = [];
+  const starts: number[] = [];
+  for (let s = 0; s < rows.series.length; s++) {
+    if (s > 0 && rows.series[s] === rows.series[s - 1]) continue;
+    series.push(rows.series[s]!);
+    starts.push(rows.seriesStart[s]!);
+  }
+  starts.push(rows.times.length);
+  const { times, versions, versionTable, columns } = rows;
+  return {
+    series: Uint32Array.from(series),
+    seriesStart: Uint32Array.from(starts),
+    times,
+    versions,
+    versionTable,
+    columns,
+  };
+}
+
+function rebuildWrite(
+  { table }: ScanSources,
+  shard: ShardKey,
+  version: Version,
+  measurements: ReadonlyMap<string, RowSet[]>,
+): RebuiltBatch {
+  const series: SeriesHash[] = [];
+  const keys: SeriesKeyRecord[] = [];
+  const groups: BatchGroup[] = [];
+  for (const measurement of [...measurements.keys()].sort()) {
+    const rows = mergeRowSets(measurements.get(measurement)!, table.compare);
+    const rowSeries = new Uint32Array(rows.times.length);
+    for (let s = 0; s < rows.series.length; s++) {
+      const hash = table.ids.hashOf(rows.series[s]!);
+      rowSeries.fill(series.length, rows.seriesStart[s]!, rows.seriesStart[s + 1]!);
+      series.push(hash);
+      keys.push({ hash, key: table.ids.keyOf(rows.series[s]!) });
+    }
+    groups.push({ measurement, rowSeries, times: rows.times, columns: rows.columns.filter(hasValues) });
+  }
+  const frame = encodeBatch({ kind: 'write', shard, version, series, groups });
+  return { version, frame, keys };
+}
+
+function hasValues(column: Column): boolean {
+  return column.present === null || column.present.includes(1);
+}

@@ -1,0 +1,69 @@
+/**
+ * Which fields, of which types, a shard has stored per measurement, with the greatest version that wrote each: so that
+ * a field whose measurement was deleted as a whole is gone from the schema, and comes back with the next row.
+ */
+import type { Database } from 'better-sqlite3';
+import type { WriteBatch } from './batch.ts';
+import type { FieldType } from './column.ts';
+import type { Version } from './version.ts';
+
+const READ_FIELDS = 'SELECT measurement, field, type, lower(hex(last_version)) AS version FROM fields';
+const WRITE_FIELD = 'INSERT OR REPLACE INTO fields (measurement, field, type, last_version) VALUES (?, ?, ?, ?)';
+
+export interface StoredField {
+  readonly measurement: string;
+  readonly field: string;
+  readonly type: FieldType;
+  version: Version;
+  /** Newer than in the file. */
+  fresh: boolean;
+}
+
+export class ShardFields {
+  readonly #measurements = new Map<string, Map<string, StoredField>>();
+
+  load(database: Database): void {
+    const rows = database.prepare(READ_FIELDS).all() as Omit<StoredField, 'fresh'>[];
+    for (const { measurement, field, type, version } of rows) this.#note(measurement, field, type, version, false);
+  }
+
+  save(database: Database): void {
+    const write = database.prepare(WRITE_FIELD);
+    for (const { measurement, field, type, version, fresh } of this.all()) {
+      if (fresh) write.run(measurement, field, type, Buffer.from(version, 'hex'));
+    }
+  }
+
+  flushed(): void {
+    for (const stored of this.all()) stored.fresh = false;
+  }
+
+  wrote(batch: WriteBatch): void {
+    for (const { measurement, columns } of batch.groups) {
+      for (const { field, type } of columns) this.#note(measurement, field, type, batch.version, true);
+    }
+  }
+
+  of(measurement: string): StoredField[] {
+    return [...(this.#measurements.get(measurement)?.values() ?? [])];
+  }
+
+  *all(): Generator<StoredField> {
+    for (const fields of this.#measurements.values()) yield* fields.values();
+  }
+
+  #note(measurement: string, field: string, type: FieldType, version: Version, fresh: boolean): void {
+    let fields = this.#measurements.get(measurement);
+    if (fields === undefined) {
+      fields = new Map();
+      this.#measurements.set(measurement, fields);
+    }
+    const name = `${type}${field}`;
+    const stored = fields.get(name);
+    if (stored === undefined) fields.set(name, { measurement, field, type, version, fresh });
+    else if (version > stored.version) {
+      stored.version = version;
+      stored.fresh = fresh;
+    }
+  }
+}

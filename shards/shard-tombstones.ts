@@ -1,0 +1,167 @@
+/**
+ * The deletes of a shard, and which series they leave visible.
+ *
+ * A tombstone keeps its predicate, so that it also covers series that appear later. Whether it covers a series is
+ * decided once per series and kept; whether a covered series still has a visible row is looked up in the rows when
+ * asked and kept until something changes it.
+ */
+import type { DeleteBatch, DeletePredicate } from './batch.ts';
+import { compileGoRegex } from './go-regex.ts';
+import type { SeriesTable } from './series-table.ts';
+import { compileTagCondition } from './tag-matcher.ts';
+import type { Tombstone } from './tombstone.ts';
+import type { Version } from './version.ts';
+
+const UNKNOWN = 0;
+const YES = 1;
+const NO = 2;
+
+export interface KeptTombstone extends Tombstone {
+  readonly frame: Uint8Array;
+  readonly batch: DeleteBatch;
+  /** Covers each row of a measurement (DROP MEASUREMENT), whatever its series and time. */
+  coversAllOf(measurement: string): boolean;
+}
+
+export class ShardTombstones {
+  readonly #table: SeriesTable;
+  readonly #spanNs: number;
+  readonly #byVersion = new Map<Version, KeptTombstone>();
+  /** Not yet in the file. */
+  #fresh: KeptTombstone[] = [];
+  #greatest: Version = '';
+  /** By series: whether it has a visible row. */
+  #visible = new Uint8Array(0);
+
+  constructor(table: SeriesTable, spanNs: number) {
+    this.#table = table;
+    this.#spanNs = spanNs;
+  }
+
+  get count(): number {
+    return this.#byVersion.size;
+  }
+
+  get freshBytes(): number {
+    return this.#fresh.reduce((sum, { frame }) => sum + frame.byteLength, 0);
+  }
+
+  get fresh(): readonly KeptTombstone[] {
+    return this.#fresh;
+  }
+
+  get(version: Version): KeptTombstone | undefined {
+    return this.#byVersion.get(version);
+  }
+
+  all(): IterableIterator<KeptTombstone> {
+    return this.#byVersion.values();
+  }
+
+  add(batch: DeleteBatch, frame: Uint8Array, inFile: boolean): void {
+    if (this.#byVersion.has(batch.version)) return;
+    const tombstone = keepTombstone(batch, frame, this.#table, this.#spanNs);
+    this.#byVersion.set(batch.version, tombstone);
+    if (!inFile) this.#fresh.push(tombstone);
+    if (batch.version > this.#greatest) this.#greatest = batch.version;
+    this.#visible.fill(UNKNOWN);
+  }
+
+  flushed(): void {
+    this.#fresh = [];
+  }
+
+  /** Those that may cover rows of the measurement in the range. */
+  over(measurement: string, minTime: number, maxTime: number): Tombstone[] {
+    const found: Tombstone[] = [];
+    for (const tombstone of this.#byVersion.values()) {
+      const { predicate } = tombstone;
+      if (predicate.minTime > maxTime || predicate.maxTime < minTime) continue;
+      const name = predicate.measurement;
+      if (name !== null && 'name' in name && name.name !== measurement) continue;
+      found.push(tombstone);
+    }
+    return found;
+  }
+
+  covers(series: number): boolean {
+    for (const tombstone of this.#byVersion.values()) if (tombstone.covers(series)) return true;
+    return false;
+  }
+
+  /** Rows of these series were applied. */
+  wrote(series: Uint32Array, version: Version): void {
+    if (this.#byVersion.size === 0) return;
+    this.#reserve();
+    const now = version > this.#greatest ? YES : UNKNOWN;
+    for (let i = 0; i < series.length; i++) if (this.#visible[series[i]!] !== YES) this.#visible[series[i]!] = now;
+  }
+
+  /** Those with a visible row. `find` says of the given series (same order) which ones have one. */
+  visible(series: Uint32Array, find: (unknown: Uint32Array) => ReadonlySet<number>): Uint32Array {
+    if (this.#byVersion.size === 0) return series;
+    this.#reserve();
+    const unknown: number[] = [];
+    for (const id of series) {
+      if (this.#visible[id] !== UNKNOWN) continue;
+      if (this.covers(id)) unknown.push(id);
+      else this.#visible[id] = YES;
+    }
+    if (unknown.length > 0) {
+      const found = find(Uint32Array.from(unknown));
+      for (const id of unknown) this.#visible[id] = found.has(id) ? YES : NO;
+    }
+    return series.filter((id) => this.#visible[id] === YES);
+  }
+
+  /** False when a delete of the whole measurement is newer than `version`. */
+  leaves(measurement: string, version: Version): boolean {
+    for (const tombstone of this.#byVersion.values()) {
+      if (tombstone.version > version && tombstone.coversAllOf(measurement)) return false;
+    }
+    return true;
+  }
+
+  #reserve(): void {
+    if (this.#visible.length >= this.#table.count) return;
+    const visible = new Uint8Array(Math.max(this.#table.count, this.#visible.length * 2));
+    visible.set(this.#visible);
+    this.#visible = visible;
+  }
+}
+
+function keepTombstone(batch: DeleteBatch, frame: Uint8Array, table: SeriesTable, spanNs: number): KeptTombstone {
+  const { predicate } = batch;
+  const isMeasured = measurementTest(predicate);
+  const matches = predicate.condition === null ? null : compileTagCondition(predicate.condition);
+  let verdicts = new Uint8Array(0);
+  const covers = (series: number): boolean => {
+    if (series >= verdicts.length) {
+      const more = new Uint8Array(Math.max(table.count, series + 1));
+      more.set(verdicts);
+      verdicts = more;
+    }
+    if (verdicts[series] === UNKNOWN) {
+      const measurement = table.measurementOf(series);
+      const hit = isMeasured(measurement) && (matches === null || matches(measurement, table.tagsOf(series)));
+      verdicts[series] = hit ? YES : NO;
+    }
+    return verdicts[series] === YES;
+  };
+  const whole = matches === null && predicate.minTime <= 0 && predicate.maxTime >= spanNs - 1;
+  return {
+    version: batch.version,
+    predicate,
+    covers,
+    frame,
+    batch,
+    coversAllOf: (measurement) => whole && isMeasured(measurement),
+  };
+}
+
+function measurementTest({ measurement }: DeletePredicate): (name: string) => boolean {
+  if (measurement === null) return () => true;
+  if ('name' in measurement) return (name) => name === measurement.name;
+  const regex = compileGoRegex(measurement.regex);
+  return (name) => regex.test(name);
+}

@@ -1,0 +1,424 @@
+/**
+ * One shard: its series, memtable, blocks, deletes and companion, from one SQLite file and the log behind it.
+ *
+ * Truth: the file up to `flushedThrough`, and the log from there on. `apply` is called with batches whose log records
+ * are durable, in the order of the log; a flush moves the memtable into the file together with the position of the last
+ * batch applied and the companion's state, in one transaction. So recovery applies exactly what lies behind that
+ * position, and a crash at any moment loses nothing that is in the log.
+ */
+import type { Batch, SeriesKeyRecord, WriteBatch } from './batch.ts';
+import { decodeBatch, encodeBatch } from './batch-codec.ts';
+import { BlockStore, type DamagedBlock, type HeadCache } from './block-store.ts';
+import type { Sum128 } from './checksum.ts';
+import type { FieldType } from './column.ts';
+import type { ShardCompanion } from './companion.ts';
+import { StorageError } from './errors.ts';
+import { openFillSource } from './fill-source.ts';
+import { isAfter, LOG_START } from './log-position.ts';
+import { Memtable } from './memtable.ts';
+import type { QueryableShard, ScanRequest, SeriesSlice } from './queryable.ts';
+import { splitRows } from './row-split.ts';
+import { CHUNK_SERIES_MAX, decodeSeriesChunk, encodeSeriesChunk } from './series-chunk.ts';
+import type { SeriesHash, Tag } from './series-key.ts';
+import { SeriesTable } from './series-table.ts';
+import { Compaction, runsToMerge } from './shard-compaction.ts';
+import { contentAbove, contentThrough, type RebuiltBatch, rebuildBatches } from './shard-content.ts';
+import { ShardFields } from './shard-fields.ts';
+import { readMeta, type ShardFile, WRITE_META } from './shard-file.ts';
+import { type ShardId, type ShardKey, shardId } from './shard-key.ts';
+import { type ScanSources, scanShard } from './shard-scan.ts';
+import { ShardTombstones } from './shard-tombstones.ts';
+import type { FillSource, LogPosition, ShardSizes, StoredShard } from './storage.ts';
+import type { StorageLimits } from './storage-limits.ts';
+import type { TagCondition } from './tag-condition.ts';
+import type { Stamp, Version } from './version.ts';
+
+/** Windows per shard, and the shortest one. */
+const WINDOWS_PER_SHARD = 84;
+const WINDOW_NS_MIN = 3_600_000_000_000;
+/** Chunks of series that go into the last transaction of a flush; more are written ahead of it. */
+const CHUNKS_AT_ONCE = 64;
+
+const READ_CHUNKS = 'SELECT first, count, bytes FROM series_chunks ORDER BY first';
+const WRITE_CHUNK = 'INSERT OR REPLACE INTO series_chunks (first, count, bytes) VALUES (?, ?, ?)';
+const READ_TOMBSTONES = 'SELECT frame FROM tombstones ORDER BY version';
+const WRITE_TOMBSTONE = 'INSERT OR REPLACE INTO tombstones (version, frame) VALUES (?, ?)';
+
+export interface ShardParts {
+  readonly key: ShardKey;
+  readonly file: ShardFile;
+  readonly companion: ShardCompanion;
+  readonly heads: HeadCache;
+  readonly limits: StorageLimits;
+  /** Bytes of the shard's file. */
+  readonly fileBytes: () => number;
+}
+
+export class Shard implements StoredShard, QueryableShard {
+  readonly id: ShardId;
+  readonly key: ShardKey;
+  readonly companion: ShardCompanion;
+  readonly windowNs: number;
+  readonly #parts: ShardParts;
+  readonly #table = new SeriesTable();
+  readonly #memtable = new Memtable();
+  readonly #store: BlockStore;
+  readonly #fields = new ShardFields();
+  readonly #tombstones: ShardTombstones;
+  readonly #sources: ScanSources;
+  #persistedSeries = 0;
+  #flushedThrough: LogPosition = LOG_START;
+  #applied: LogPosition = LOG_START;
+  #compaction: Compaction | null = null;
+  /** Windows that a damaged block keeps from being merged. */
+  readonly #unmergeable = new Set<number>();
+  /** When each window was last flushed into. */
+  readonly #touchedMs = new Map<number, number>();
+  #clockMs = 0;
+  #writtenMs = 0;
+  #dirtySinceMs: number | null = null;
+  #snapshots = 0;
+  #closed = false;
+  /** Must be flushed before anything else: its unsynced log records were lost. */
+  flushSoon = false;
+
+  /** Reads the file. Throws StorageError `damaged-file`, or what the companion throws. */
+  constructor(parts: ShardParts) {
+    this.#parts = parts;
+    this.key = parts.key;
+    this.id = shardId(parts.key);
+    this.companion = parts.companion;
+    const spanNs = Number(parts.key.endNs - parts.key.startNs);
+    this.windowNs = Math.max(WINDOW_NS_MIN, Math.ceil(spanNs / WINDOWS_PER_SHARD));
+    this.#store = new BlockStore(parts.file, parts.heads);
+    this.#tombstones = new ShardTombstones(this.#table, spanNs);
+    this.#sources = {
+      table: this.#table,
+      store: this.#store,
+      memtable: this.#memtable,
+      tombstones: this.#tombstones,
+      windowNs: this.windowNs,
+    };
+    this.#load();
+  }
+
+  #load(): void {
+    this.#store.load();
+    this.#parts.file.transaction((database) => {
+      for (const row of database.prepare(READ_CHUNKS).iterate()) {
+        const { first, count, bytes } = row as { first: number; count: number; bytes: Buffer };
+        if (first !== this.#table.count) {
+          throw new StorageError('damaged-file', `${this.#parts.file.path}: series ${this.#table.count} is missing`);
+        }
+        decodeSeriesChunk(bytes, count, (hash, key) => this.#table.add(hash, key));
+      }
+      this.#fields.load(database);
+      for (const frame of database.prepare(READ_TOMBSTONES).pluck().all() as Buffer[]) {
+        const batch = decodeBatch(frame);
+        if (batch.kind === 'delete') this.#tombstones.add(batch, frame, true);
+      }
+      const flushed = readMeta(database, 'flushed');
+      if (flushed !== null) this.#flushedThrough = JSON.parse(flushed) as LogPosition;
+      this.companion.load(database);
+    });
+    this.#applied = this.#flushedThrough;
+    this.#persistedSeries = this.#table.count;
+  }
+
+  /** Log records of this shard behind this position are not in the file. */
+  get flushedThrough(): LogPosition {
+    return this.#flushedThrough;
+  }
+
+  get appliedThrough(): LogPosition {
+    return this.#applied;
+  }
+
+  get memtableBytes(): number {
+    return this.#memtable.bytes + this.#tombstones.freshBytes;
+  }
+
+  get isDirty(): boolean {
+    return isAfter(this.#applied, this.#flushedThrough) || this.#memtable.rows > 0;
+  }
+
+  /** Blocks that failed their CRC since the shard was opened. */
+  get damaged(): readonly DamagedBlock[] {
+    return [...this.#store.damaged.values()];
+  }
+
+  get file(): ShardFile {
+    return this.#parts.file;
+  }
+
+  knows(hash: SeriesHash): boolean {
+    return this.#table.find(hash) >= 0;
+  }
+
+  unknownSeries(batch: Batch, keys: readonly SeriesKeyRecord[]): SeriesHash[] {
+    if (batch.kind === 'delete') return [];
+    const unknown = batch.series.filter((hash) => this.#table.find(hash) < 0);
+    if (unknown.length === 0 || keys.length === 0) return unknown;
+    const given = new Set(keys.map(({ hash }) => hash));
+    return unknown.filter((hash) => !given.has(hash));
+  }
+
+  apply(batch: Batch, keys: readonly SeriesKeyRecord[], position: LogPosition): void {
+    this.#assertOpen();
+    if (batch.kind === 'delete') this.#tombstones.add(batch, encodeBatch(batch), false);
+    else this.#applyWrite(batch, keys);
+    if (isAfter(position, this.#applied)) this.#applied = position;
+    this.#writtenMs = this.#clockMs;
+    this.#dirtySinceMs ??= this.#clockMs;
+  }
+
+  /** Recovery met a record that the file has already. */
+  skip(position: LogPosition): void {
+    if (isAfter(position, this.#applied)) this.#applied = position;
+  }
+
+  #applyWrite(batch: WriteBatch, keys: readonly SeriesKeyRecord[]): void {
+    const ids = new Uint32Array(batch.series.length);
+    let unknown = 0;
+    for (let i = 0; i < ids.length; i++) {
+      const id = this.#table.find(batch.series[i]!);
+      if (id < 0) unknown++;
+      else ids[i] = id;
+    }
+    if (unknown > 0) {
+      const missing = this.unknownSeries(batch, keys);
+      if (missing.length > 0) {
+        throw new StorageError('unknown-series', `${missing.length} series of batch ${batch.version} have no key here`);
+      }
+      const keyOf = new Map(keys.map(({ hash, key }) => [hash, key]));
+      for (let i = 0; i < ids.length; i++) {
+        const hash = batch.series[i]!;
+        const id = this.#table.find(hash);
+        ids[i] = id >= 0 ? id : this.#table.add(hash, keyOf.get(hash)!);
+      }
+    }
+    this.#memtable.apply(batch, ids);
+    this.#fields.wrote(batch);
+    this.#tombstones.wrote(ids, batch.version);
+  }
+
+  flush(): void {
+    this.#assertOpen();
+    const { limits, file } = this.#parts;
+    const position = this.#applied;
+    const writer = this.#store.begin(this.windowNs, limits.transactionBytesMax);
+    const windows = new Set<number>();
+    try {
+      for (const measurement of this.#memtable.measurements()) {
+        this.#table.sorted(measurement);
+        const sorted = this.#memtable.sorted(measurement, this.#table.rankOf);
+        for (const rows of splitRows(sorted, this.windowNs, limits.blockBytesTarget)) {
+          writer.add(measurement, rows);
+          windows.add(Math.floor(rows.times[0]! / this.windowNs));
+        }
+      }
+      while (this.#table.count - this.#persistedSeries > CHUNKS_AT_ONCE * CHUNK_SERIES_MAX) {
+        const end = this.#persistedSeries + CHUNKS_AT_ONCE * CHUNK_SERIES_MAX;
+        file.transaction((database) => this.#writeChunks(database, end));
+        this.#persistedSeries = end;
+      }
+      const end = this.#table.count;
+      writer.finish([], (database) => {
+        this.#writeChunks(database, end);
+        const write = database.prepare(WRITE_TOMBSTONE);
+        for (const { version, frame } of this.#tombstones.fresh) write.run(Buffer.from(version, 'hex'), frame);
+        this.#fields.save(database);
+        database.prepare(WRITE_META).run('flushed', JSON.stringify(position));
+        this.companion.save(database);
+      });
+      this.#persistedSeries = end;
+    } catch (error) {
+      writer.abandon();
+      throw error;
+    }
+    this.#memtable.clear();
+    this.#tombstones.flushed();
+    this.#fields.flushed();
+    this.#flushedThrough = position;
+    this.#dirtySinceMs = null;
+    this.flushSoon = false;
+    for (const window of windows) this.#touchedMs.set(window, this.#clockMs);
+  }
+
+  #writeChunks(database: ShardFile['database'], end: number): void {
+    const write = database.prepare(WRITE_CHUNK);
+    for (let first = this.#persistedSeries; first < end; first += CHUNK_SERIES_MAX) {
+      const count = Math.min(CHUNK_SERIES_MAX, end - first);
+      write.run(first, count, encodeSeriesChunk(this.#table.ids, first, count));
+    }
+  }
+
+  /** Time goes on: ages are counted from what is told here. */
+  tick(nowMs: number): void {
+    if (this.#clockMs === 0) {
+      // Opened with unflushed rows: their age is counted from now.
+      if (this.#dirtySinceMs !== null) this.#dirtySinceMs = nowMs;
+      this.#writtenMs = nowMs;
+      for (const window of this.#store.directory.windows()) this.#touchedMs.set(window, nowMs);
+    }
+    this.#clockMs = nowMs;
+  }
+
+  /** Unflushed rows that nothing was added to for long, or that are old. */
+  isFlushDue(): boolean {
+    if (!this.isDirty) return false;
+    const { flushIdleMs, flushAgeMs } = this.#parts.limits;
+    const age = this.#clockMs - (this.#dirtySinceMs ?? this.#clockMs);
+    return this.flushSoon || this.#clockMs - this.#writtenMs >= flushIdleMs || age >= flushAgeMs;
+  }
+
+  /** One bounded step; true when more remains. */
+  compactStep(): boolean {
+    if (this.#snapshots > 0 || this.#closed) return false;
+    const compaction = this.#compaction ?? this.#nextCompaction();
+    this.#compaction = compaction;
+    if (compaction === null) return false;
+    try {
+      if (!compaction.step()) this.#compaction = null;
+      return true;
+    } catch (error) {
+      if (error instanceof StorageError && error.code === 'damaged-block') this.#unmergeable.add(compaction.window);
+      compaction.abandon();
+      this.#compaction = null;
+      throw error;
+    }
+  }
+
+  #nextCompaction(): Compaction | null {
+    const { limits } = this.#parts;
+    for (const window of this.#store.directory.windows()) {
+      if (this.#unmergeable.has(window)) continue;
+      const touchedMs = this.#touchedMs.get(window) ?? this.#clockMs;
+      const atRest = this.#clockMs - touchedMs >= limits.compactionIdleMs;
+      const runs = runsToMerge(this.#store.directory, window, atRest, limits);
+      if (runs !== null) {
+        return new Compaction(
+          { table: this.#table, store: this.#store, windowNs: this.windowNs, limits },
+          window,
+          runs,
+        );
+      }
+    }
+    return null;
+  }
+
+  rebuild(versions: ReadonlySet<Version>): RebuiltBatch[] {
+    this.#assertOpen();
+    return rebuildBatches(this.#sources, this.key, versions);
+  }
+
+  recomputeContent(floor: Stamp): Map<Version, Sum128> {
+    this.#assertOpen();
+    return contentAbove(this.#sources, floor);
+  }
+
+  recomputeContentThrough(through: Stamp): Sum128 {
+    this.#assertOpen();
+    return contentThrough(this.#sources, through);
+  }
+
+  snapshot(pageBytes: number): FillSource {
+    this.flush();
+    this.#compaction?.abandon();
+    this.#compaction = null;
+    this.#snapshots++;
+    return openFillSource(this.key, this.#parts.file, this.#store, pageBytes, {
+      isGone: () => this.#closed,
+      closed: () => {
+        this.#snapshots--;
+      },
+    });
+  }
+
+  sizes(): ShardSizes {
+    return {
+      rows: this.#store.directory.rows + this.#memtable.rows,
+      series: this.#table.count,
+      fileBytes: this.#parts.fileBytes(),
+      memtableBytes: this.memtableBytes,
+      blocks: this.#store.directory.blocks,
+    };
+  }
+
+  /** Forgets the memtable and lets the file go. */
+  close(): void {
+    this.#closed = true;
+    this.#memtable.clear();
+    this.#parts.file.disconnect();
+  }
+
+  schema(): { measurement: string; field: string; type: FieldType }[] {
+    return [...this.#fields.all()]
+      .filter(({ measurement, version }) => this.#tombstones.leaves(measurement, version))
+      .map(({ measurement, field, type }) => ({ measurement, field, type }));
+  }
+
+  measurements(): string[] {
+    const names = this.#table.measurements();
+    return this.#tombstones.count === 0 ? names : names.filter((name) => this.series(name, null).length > 0);
+  }
+
+  fields(measurement: string): { name: string; types: FieldType[] }[] {
+    if (this.#tombstones.count > 0 && this.series(measurement, null).length === 0) return [];
+    const fields = new Map<string, FieldType[]>();
+    for (const { field, type, version } of this.#fields.of(measurement)) {
+      if (!this.#tombstones.leaves(measurement, version)) continue;
+      fields.set(field, [...(fields.get(field) ?? []), type].sort());
+    }
+    return [...fields].map(([name, types]) => ({ name, types })).sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  series(measurement: string, condition: TagCondition | null): Uint32Array {
+    const matching = this.#table.match(measurement, condition);
+    return this.#tombstones.visible(matching, (unknown) => this.#withVisibleRows(measurement, unknown));
+  }
+
+  /** Those of `series` that have a visible row: newest windows first, since new rows are the likeliest to be left. */
+  #withVisibleRows(measurement: string, series: Uint32Array): Set<number> {
+    const found = new Set<number>();
+    const fields = [...new Set(this.#fields.of(measurement).map(({ field }) => field))];
+    const span = this.#memtable.span(measurement);
+    const windows = new Set(this.#store.directory.windows());
+    if (span !== null) {
+      const last = Math.floor(span.maxTime / this.windowNs);
+      for (let window = Math.floor(span.minTime / this.windowNs); window <= last; window++) windows.add(window);
+    }
+    for (const window of [...windows].sort((a, b) => b - a)) {
+      const left = series.filter((id) => !found.has(id));
+      if (left.length === 0) break;
+      const minTime = window * this.windowNs;
+      const request = { measurement, series: left, fields, minTime, maxTime: minTime + this.windowNs - 1 };
+      scanShard(this.#sources, request, (slice) => {
+        found.add(slice.series);
+        return true;
+      });
+    }
+    return found;
+  }
+
+  keyOf(series: number): string {
+    return this.#table.ids.keyOf(series);
+  }
+
+  tagsOf(series: number): readonly Tag[] {
+    return this.#table.tagsOf(series);
+  }
+
+  hashOf(series: number): SeriesHash {
+    return this.#table.ids.hashOf(series);
+  }
+
+  scan(request: ScanRequest, visit: (slice: SeriesSlice) => boolean): void {
+    this.#assertOpen();
+    scanShard(this.#sources, request, visit);
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw new Error(`shard ${this.id} was dropped or replaced`);
+  }
+}

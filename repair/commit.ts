@@ -57,10 +57,13 @@ export class CommitQueue {
   private lastSyncMs = 0;
   private readonly whenSynced: (() => void)[] = [];
   private readonly storage: Storage;
+  private readonly sync: Storage['sync'];
   private readonly replicas: ReplicaTable;
   private readonly around: Surroundings;
 
-  constructor(storage: Storage, replicas: ReplicaTable, around: Surroundings) {
+  /** `sync` is the storage's, with whatever has to surround a callback that comes from outside. */
+  constructor(storage: Storage, sync: Storage['sync'], replicas: ReplicaTable, around: Surroundings) {
+    this.sync = sync;
     this.storage = storage;
     this.replicas = replicas;
     this.around = around;
@@ -201,7 +204,7 @@ export class CommitQueue {
     this.beingSynced = this.unsynced;
     this.unsynced = [];
     const waiting = this.whenSynced.splice(0);
-    this.storage.sync((error) => {
+    this.sync((error) => {
       this.syncing = false;
       this.lastSyncMs = this.around.nowMs;
       if (error !== null) {

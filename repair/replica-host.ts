@@ -80,8 +80,10 @@ export class ReplicaHost {
     this.options = options;
     const { storage, ledgerOf, limits, files, outboxDirectory, emit } = options;
     const around = this.surroundings();
+    // A turn of its own: what the end of a sync causes (answers, the next group) leaves at once, not with the next tick.
+    const sync: Storage['sync'] = (done) => storage.sync((error) => this.turn(this.nowMs, () => done(error)));
     const replicas = new ReplicaTable(storage, ledgerOf, around);
-    const commit = new CommitQueue(storage, replicas, around);
+    const commit = new CommitQueue(storage, sync, replicas, around);
     const requests = new Requests(around);
     const outbox = new Outbox(files, outboxDirectory, limits.outboxBytesMax, limits.outboxSegmentBytes);
     const receiver = new MailReceiver(commit, replicas, around);

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { type Mutation, simulate } from './cluster.ts';
 
-const SEEDS = 120;
+const SEEDS = 100;
 
 describe('simulated cluster', () => {
   test(`${SEEDS} seeds of faults: no acknowledged write is lost, watermarks are true, and all converge within the bound`, () => {

@@ -98,11 +98,12 @@ export class TestNode {
       this.stderr = (this.stderr + chunk.toString()).slice(-200_000);
     });
     await eventually(`${this.name} listens`, START_MS_MAX, async () => {
-      if (!this.running) throw new Error(`${this.name} ended (${child.exitCode}): ${this.stderr.slice(-2_000)}`);
+      if (!this.running) return true;
       const match = /listening on http:\/\/[^\s:]+:(\d+)/.exec(this.stdout);
       if (match !== null) this.#port = Number(match[1]);
       return match !== null;
     });
+    if (!this.running) throw new Error(`${this.name} ended (${child.exitCode}): ${this.stderr.slice(-2_000)}`);
     return this;
   }
 

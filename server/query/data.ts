@@ -23,7 +23,7 @@ import { checkType } from './functions.ts';
 import { gridOf } from './grid.ts';
 import { makeGroup, type RowGroup, type SourceRow } from './groups.ts';
 import { type MergedStates, mergeRows, mergeStates, orderRows } from './merge.ts';
-import { extentOf, type SelectPlan } from './plan.ts';
+import { bucketsMax, extentOf, type SelectPlan } from './plan.ts';
 import { QueryError } from './query-error.ts';
 import { partialLimits, type StatementContext, selectOn } from './scatter.ts';
 import { typeName } from './schema.ts';
@@ -62,7 +62,7 @@ export function baseCall(call: Call): Call {
 /** Windows before the range that a call needs. */
 export function lookbackOf(call: Call): number {
   const inner = call.input.kind === 'call' ? lookbackOf(call.input.call) : 0;
-  return TRANSFORMATIONS.has(call.name) ? inner + lookbackWindows(call.name, call.parameter) : inner;
+  return TRANSFORMATIONS.has(call.name) ? inner + lookbackWindows(call.name) : inner;
 }
 
 function spanOf(plan: SelectPlan, lookback: number, context: StatementContext): Span {
@@ -75,7 +75,7 @@ function spanOf(plan: SelectPlan, lookback: number, context: StatementContext): 
   const extent = extentOf(plan.sources);
   const minNs = shifted.minNs ?? extent?.minNs ?? 0n;
   const maxNs = shifted.maxNs ?? extent?.maxNs ?? 0n;
-  return { ...shifted, windows: gridOf(interval, minNs, maxNs, context.limits.bucketsMax + lookback) };
+  return { ...shifted, windows: gridOf(interval, minNs, maxNs, bucketsMax(plan.fill, context) + lookback) };
 }
 
 /** Reads for all calls of the plan whose base is a known column; keyed by lookback. */
@@ -261,7 +261,7 @@ async function subqueryRows(
   context: StatementContext,
 ): Promise<RowGroup[]> {
   const output = await runPlan(inner, dimensions, context);
-  const position = new Map(inner.columns.map((name, i) => [name, i]));
+  const indexByName = new Map(inner.columns.map((name, i) => [name, i]));
   const regexes: RegexCache = new Map();
   const groups = new Map<string, { group: RowGroup['group']; rows: SourceRow[] }>();
   for (const series of output) {
@@ -277,14 +277,14 @@ async function subqueryRows(
       groups.set(group.key, entry);
     }
     for (const row of series.rows) {
-      const valueOf = (name: string): Scalar => {
-        const at = position.get(name);
+      const columnOf = (name: string): Scalar => {
+        const at = indexByName.get(name);
         return at === undefined ? tagOf(name) : row.values[at]!;
       };
-      if (plan.filter !== null && !rowPasses(plan.filter, valueOf, regexes)) continue;
+      if (plan.filter !== null && !rowPasses(plan.filter, columnOf, regexes)) continue;
       entry.rows.push({
         time: row.time,
-        values: columns.map((column) => valueOf(column.name)),
+        values: columns.map((column) => columnOf(column.name)),
         seriesKey: series.group.key,
       });
     }

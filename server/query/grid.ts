@@ -2,10 +2,13 @@
  * GROUP BY time(...): InfluxDB's window arithmetic, and the windows that a query has to fill.
  */
 
-import { type Windows, windowStart } from '../../shards/query/windows.ts';
+import type { Windows } from '../../shards/query/windows.ts';
 import { TIME_MAX_NS, TIME_MIN_NS } from '../../shards/shard-key.ts';
 import { QueryError } from './query-error.ts';
 import type { ZoneOffset } from './time-zone.ts';
+
+/** Each costs a look at the time zone's data. */
+const ZONE_WINDOWS_MAX = 100_000;
 
 export interface Interval {
   readonly durationNs: bigint;
@@ -42,7 +45,9 @@ export function gridOf(interval: Interval, minNs: bigint, maxNs: bigint, max: nu
   const first = windowOf(interval, minNs).start;
   const last = windowOf(interval, maxNs).start;
   const buckets = (last - first + interval.durationNs) / interval.durationNs;
-  if (buckets > BigInt(max)) throw new QueryError(`max-select-buckets limit exceeded: (${buckets}/${max})`);
+  // Windows of a time zone are a list, which must stay short.
+  const listMax = interval.zone === null ? max : Math.min(max, ZONE_WINDOWS_MAX);
+  if (buckets > listMax) throw new QueryError(`max-select-buckets limit exceeded: (${buckets}/${listMax})`);
   if (interval.zone === null)
     return { startNs: first, intervalNs: interval.durationNs, count: Number(buckets), boundaries: null };
   const boundaries = [first];
@@ -58,5 +63,3 @@ export function gridOf(interval: Interval, minNs: bigint, maxNs: bigint, max: nu
     boundaries: BigInt64Array.from(boundaries),
   };
 }
-
-export { windowStart };

@@ -153,6 +153,8 @@ export async function planSelect(
     references.every((reference) => reference.cast === 'tag' || schema.kindOf(reference.name) === 'tag')
   )
     throw new QueryError('statement must have at least one field in select clause');
+  // Nobody sees the empty windows of a subquery unless it says how to fill them.
+  const fill: Fill = statement.fill ?? { kind: scope.depth > 0 ? 'none' : 'null' };
   return {
     fields: expanded,
     columns: columnNames(expanded),
@@ -164,10 +166,10 @@ export async function planSelect(
     selector: calls.length === 1 && SELECTORS.has(calls[0]!.name),
     range,
     interval,
-    windows: planWindows(interval, range, sources, calls, context),
+    windows: planWindows(interval, range, sources, calls, fill, context),
     dimensions: dimensionNames(statement.dimensions, schema),
     filter: rest === null ? null : rowFilter(rest, (name) => schema.kindOf(name) ?? 'tag'),
-    fill: statement.fill ?? { kind: scope.depth > 0 ? 'none' : 'null' },
+    fill,
     descending: scope.descending ?? statement.descending,
     limit: statement.limit ?? 0,
     offset: statement.offset ?? 0,
@@ -225,6 +227,7 @@ function planWindows(
   range: TimeRange,
   sources: readonly PlannedSource[],
   calls: readonly Call[],
+  fill: Fill,
   context: StatementContext,
 ): Windows | null {
   if (interval === null || calls.length === 0) return null;
@@ -234,7 +237,12 @@ function planWindows(
   const maxNs = range.maxNs ?? extent?.maxNs ?? null;
   if (minNs === null || maxNs === null) return null;
   if (minNs > maxNs) return null;
-  return gridOf(interval, minNs, maxNs, context.limits.bucketsMax);
+  return gridOf(interval, minNs, maxNs, bucketsMax(fill, context));
+}
+
+/** Without fill empty windows cost nothing outside of shards, which have their own limit. */
+export function bucketsMax(fill: Fill, context: StatementContext): number {
+  return fill.kind === 'none' ? Number.POSITIVE_INFINITY : context.limits.bucketsMax;
 }
 
 /** First and last nanosecond of the shards that are read. */

@@ -258,11 +258,11 @@ function join(plan: SelectPlan, calls: readonly Call[], streams: readonly (reado
     plan.fill.kind === 'value' ? castFill(plan.fill.value, typeName(callType(call, plan))) : null,
   );
   const referenceIndex = new Map(auxOrder(plan).map((key, i) => [key, i]));
-  // With fill(previous) a call without a point keeps what it had, across groups too (InfluxDB).
-  const current: Scalar[] = [...defaults];
   const out: OutputSeries[] = [];
   for (const { group, points } of sortGroups([...groups.values()], plan.descending)) {
     const next = calls.map(() => 0);
+    // With fill(previous) a call without a point keeps what it had.
+    const current: Scalar[] = [...defaults];
     const rows: OutputRow[] = [];
     for (;;) {
       const time = nextTime(points, next, plan.descending);

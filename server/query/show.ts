@@ -83,7 +83,11 @@ export async function showMeasurements(
         : { names: [statement.measurement.name!] };
   const reach = reachOf({ ...statement, sources: undefined }, context);
   const what = statement.condition === undefined ? 'measurements' : 'tag-values';
-  const found = await list(reach.targets, { what, measurements: pick, condition: null, tagKeys: null }, context);
+  const found = await list(
+    reach.targets,
+    { what, measurements: pick, condition: null, filter: null, tagKeys: null },
+    context,
+  );
   const regexes: RegexCache = new Map();
   const filter = statement.condition === undefined ? null : rowFilter(statement.condition, () => 'tag');
   const names = [...found.keys()]
@@ -240,6 +244,7 @@ interface Reach {
   readonly targets: readonly ShardTarget[];
   readonly measurements: MeasurementPick;
   readonly condition: TagCondition | null;
+  readonly filter: RowFilter | null;
 }
 
 /** Which shards, measurements and series a SHOW statement is about. */
@@ -251,8 +256,14 @@ function reachOf(clauses: ShowClauses, context: StatementContext): Reach {
   const chosen =
     policies.length === 0 ? database.retentionPolicies : policies.map((name) => findPolicy(database, name));
   const targets = chosen.flatMap((policy) => targetsOf(context, database, policy, range));
-  const condition = rest === null ? null : tagPart(rowFilter(rest, () => 'tag')).condition;
-  return { targets, measurements: pickOf(named), condition };
+  const filter = rest === null ? null : rowFilter(rest, () => 'tag');
+  const part = filter === null ? null : tagPart(filter);
+  return {
+    targets,
+    measurements: pickOf(named),
+    condition: part?.condition ?? null,
+    filter: part === null || part.exact ? null : filter,
+  };
 }
 
 type MeasurementSource = Extract<Source, { kind: 'measurement' }>;
@@ -272,18 +283,12 @@ function pickOf(sources: readonly MeasurementSource[]): MeasurementPick {
 
 async function list(
   targets: readonly ShardTarget[],
-  request: Pick<CatalogRequest, 'what' | 'measurements' | 'condition' | 'tagKeys'>,
+  request: Omit<CatalogRequest, 'kind' | 'limits'>,
   context: StatementContext,
 ): Promise<Map<string, Set<string>>> {
-  const { what, measurements, condition, tagKeys } = request;
-  const full: CatalogRequest = {
-    kind: 'catalog',
-    what,
-    measurements,
-    condition,
-    tagKeys,
-    limits: partialLimits(context.limits),
-  };
+  const { what, measurements, condition, filter, tagKeys } = request;
+  const limits = partialLimits(context.limits);
+  const full: CatalogRequest = { kind: 'catalog', what, measurements, condition, filter, tagKeys, limits };
   const found = new Map<string, Set<string>>();
   for (const result of await runOn(context, targets, full)) {
     if (result.kind !== 'catalog') continue;

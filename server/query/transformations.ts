@@ -15,10 +15,9 @@ export const TRANSFORMATIONS: ReadonlySet<string> = new Set([
   'elapsed',
 ]);
 
-/** Windows before the range that a transformation needs to give its first value inside it. */
-export function lookbackWindows(fn: string, count: number): number {
-  if (fn === 'cumulative_sum') return 0;
-  return fn === 'moving_average' ? Math.max(0, count - 1) : 1;
+/** Windows before the range that a transformation of aggregates also reads; InfluxDB takes one, moving averages too. */
+export function lookbackWindows(fn: string): number {
+  return fn === 'cumulative_sum' ? 0 : 1;
 }
 
 /** `unitNs`: of derivative and elapsed; `count`: points of a moving average. Points without a value are passed over. */

@@ -52,6 +52,8 @@ export interface CatalogRequest {
   readonly what: 'measurements' | 'series' | 'tag-keys' | 'tag-values';
   readonly measurements: MeasurementPick;
   readonly condition: TagCondition | null;
+  /** Exact condition on tags, or null when `condition` says it all. */
+  readonly filter: RowFilter | null;
   /** Tag values: the keys that are wanted, by a condition on the pseudo tag `_tagKey`. */
   readonly tagKeys: TagCondition | null;
   readonly limits: PartialLimits;

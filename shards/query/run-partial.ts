@@ -4,7 +4,7 @@
 import { RegexError } from '../go-regex.ts';
 import type { QueryableShard } from '../queryable.ts';
 import { compileTagCondition } from '../tag-matcher.ts';
-import { cachedRegex, type RegexCache } from './filter.ts';
+import { cachedRegex, type RegexCache, specialise } from './filter.ts';
 import type {
   CatalogEntry,
   CatalogRequest,
@@ -75,13 +75,29 @@ function schemas(shards: readonly QueryableShard[], request: SchemaRequest, rege
   }));
 }
 
+function matchingSeries(
+  shard: QueryableShard,
+  measurement: string,
+  request: CatalogRequest,
+  regexes: RegexCache,
+): Uint32Array {
+  const series = shard.series(measurement, request.condition);
+  const { filter } = request;
+  if (filter === null) return series;
+  return series.filter((id) => {
+    const tags = new Map(shard.tagsOf(id).map((tag) => [tag.key, tag.value]));
+    const special = specialise(filter, (name) => tags.get(name) ?? '', regexes);
+    return special.kind === 'constant' && special.value;
+  });
+}
+
 function catalog(shards: readonly QueryableShard[], request: CatalogRequest, regexes: RegexCache): PartialResult {
   const wantsKey = request.tagKeys === null ? null : compileTagCondition(request.tagKeys);
   const found = new Map<string, Set<string>>();
   let held = 0;
   for (const shard of shards) {
     for (const measurement of pickMeasurements(shard, request.measurements, regexes)) {
-      const series = shard.series(measurement, request.condition);
+      const series = matchingSeries(shard, measurement, request, regexes);
       if (series.length === 0) continue;
       let items = found.get(measurement);
       if (items === undefined) {

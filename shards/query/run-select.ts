@@ -31,10 +31,12 @@ export function runSelect(shard: QueryableShard, request: SelectRequest, regexes
 
 function select(shard: QueryableShard, request: SelectRequest, regexes: RegexCache): ShardSelect {
   const { startNs, endNs, number } = shard.key;
-  const minNs = request.minNs > startNs ? request.minNs : startNs;
+  // biome-ignore lint/complexity/useMathMinMax: Math.max takes no bigint
+  const minNs = request.minNs <= startNs ? startNs : request.minNs;
   const maxNs = request.maxNs < endNs - 1n ? request.maxNs : endNs - 1n;
   const grouped = groupSeries(shard, request, regexes);
-  if (grouped === null) throw new Refusal(`max-select-series limit exceeded: (/${request.limits.seriesMax})`);
+  if (grouped === null)
+    throw new Refusal(`max-select-series limit exceeded: more than ${request.limits.seriesMax} in one shard`);
   const empty = minNs > maxNs;
   const minTime = empty ? 0 : Number(minNs - startNs);
   const maxTime = empty ? 0 : Number(maxNs - startNs);

@@ -33,7 +33,8 @@ interface Case {
 }
 
 /** Outside of what a query service does, or other features. */
-const LEFT_OUT = /CARDINALITY|CONTINUOUS|SHOW STATS|SHOW SHARDS|SHOW DIAGNOSTICS|\bUSER|GRANT|SUBSCRIPTION|KILL|SHOW QUERIES|\binto\b/i;
+const LEFT_OUT =
+  /CARDINALITY|CONTINUOUS|SHOW STATS|SHOW SHARDS|SHOW DIAGNOSTICS|\bUSER|GRANT|SUBSCRIPTION|KILL|SHOW QUERIES|\binto\b/i;
 
 const NOW = 1_700_000_000_000_123_457n;
 
@@ -81,10 +82,14 @@ async function play(test: Case, failures: string[]): Promise<number> {
     else if (op.op === 'createdb') await create(op.db!);
     else if (op.op === 'createrp') {
       await create(op.db!);
-      await ask(memory, `CREATE RETENTION POLICY "${op.rp}" ON "${op.db}" DURATION ${op.duration} REPLICATION 1${op.default === true ? ' DEFAULT' : ''}`);
+      await ask(
+        memory,
+        `CREATE RETENTION POLICY "${op.rp}" ON "${op.db}" DURATION ${op.duration} REPLICATION 1${op.default === true ? ' DEFAULT' : ''}`,
+      );
     } else if (op.op === 'dropdb') await ask(memory, `DROP DATABASE "${op.db}"`);
     else if (op.op === 'exec') await ask(memory, op.command!);
-    else if (op.op === 'write') memory.write(op.db!, substitute(op.data!), op.rp ?? '', (op.params?.precision?.[0] ?? 'n') as 'n', NOW);
+    else if (op.op === 'write')
+      memory.write(op.db!, substitute(op.data!), op.rp ?? '', (op.params?.precision?.[0] ?? 'n') as 'n', NOW);
     else if (op.op === 'query') {
       const options: AskOptions = {
         nowNs: NOW + 1000n,
@@ -93,7 +98,12 @@ async function play(test: Case, failures: string[]): Promise<number> {
         ...(op.params?.epoch === undefined ? {} : { epoch: op.params.epoch[0]! }),
       };
       const command = substitute(op.command!);
-      if (LEFT_OUT.test(command) || op.pattern === true || op.skipped_upstream !== undefined || op.disputed !== undefined)
+      if (
+        LEFT_OUT.test(command) ||
+        op.pattern === true ||
+        op.skipped_upstream !== undefined ||
+        op.disputed !== undefined
+      )
         continue;
       const results = await ask(memory, command, options);
       if (op.id === undefined) continue;
@@ -110,8 +120,12 @@ function judge(op: Operation, results: JsonResult[]): string | null {
   if (op.expError !== undefined) return failed === undefined ? `error ${op.expError}` : null;
   if (op.table !== undefined) return judgeTable(op.table, results);
   if (op.expValues0 !== undefined) {
-    const got = results.flatMap((r) => (r.series ?? []).flatMap((s) => (s.values ?? []).map((row) => row[0] as string)));
-    return JSON.stringify(got.sort()) === JSON.stringify([...op.expValues0].sort()) ? null : JSON.stringify(op.expValues0);
+    const got = results.flatMap((r) =>
+      (r.series ?? []).flatMap((s) => (s.values ?? []).map((row) => row[0] as string)),
+    );
+    return JSON.stringify(got.sort()) === JSON.stringify([...op.expValues0].sort())
+      ? null
+      : JSON.stringify(op.expValues0);
   }
   const wanted = JSON.parse(substitute(op.exp!)) as { error?: string; results?: unknown[] };
   if (wanted.error !== undefined) return results[0]?.error === wanted.error ? null : wanted.error;
@@ -126,7 +140,9 @@ function judgeTable(table: NonNullable<Operation['table']>, results: JsonResult[
   if (results.some((result) => result.error !== undefined) || got.length !== table.length) return text;
   const cell = (value: unknown): string => (value === null ? '' : String(value));
   const equal = (a: string, b: string): boolean =>
-    a === b || a.replace(/Z$/, '').replace(/\.0*$/, '') === b.replace(/Z$/, '').replace(/\.0*$/, '') || (a !== '' && b !== '' && same(Number(a), Number(b)));
+    a === b ||
+    a.replace(/Z$/, '').replace(/\.0*$/, '') === b.replace(/Z$/, '').replace(/\.0*$/, '') ||
+    (a !== '' && b !== '' && same(Number(a), Number(b)));
   for (let i = 0; i < table.length; i++) {
     const want = table[i]!;
     const have = got[i]!;
@@ -151,16 +167,20 @@ const files = ['influx_open.json.gz', 'influx_extra_open.json.gz'].map((name) =>
 
 describe('answers of InfluxDB 1.8 to its own tests', () => {
   for (const { name, path } of files) {
-    it.skipIf(!existsSync(path))(`${name} gives the recorded answers (skipped when it is not beside the repository)`, async () => {
-      const { cases } = JSON.parse(gunzipSync(readFileSync(path)).toString()) as { cases: Case[] };
-      const failures: string[] = [];
-      let checks = 0;
-      for (const test of cases) {
-        if (!test.profiles.includes('1.8') || Object.keys(test.config).length > 0) continue;
-        checks += await play(test, failures);
-      }
-      if (process.env.SHOW_FAILURES !== undefined) process.stdout.write(`${failures.join('\n')}\n${checks - failures.length}/${checks}\n`);
-      expect(failures).toEqual([]);
-    });
+    it.skipIf(!existsSync(path))(
+      `${name} gives the recorded answers (skipped when it is not beside the repository)`,
+      async () => {
+        const { cases } = JSON.parse(gunzipSync(readFileSync(path)).toString()) as { cases: Case[] };
+        const failures: string[] = [];
+        let checks = 0;
+        for (const test of cases) {
+          if (!test.profiles.includes('1.8') || Object.keys(test.config).length > 0) continue;
+          checks += await play(test, failures);
+        }
+        if (process.env.SHOW_FAILURES !== undefined)
+          process.stdout.write(`${failures.join('\n')}\n${checks - failures.length}/${checks}\n`);
+        expect(failures).toEqual([]);
+      },
+    );
   }
 });

@@ -10,12 +10,12 @@ import {
   dropPolicyChanges,
 } from '../../repair/databases.ts';
 import { Metadata } from '../../repair/metadata.ts';
+import type { QueryBackend, ShardTarget } from '../../server/query/backend.ts';
 import { BOOLEAN, type FieldType } from '../../shards/column.ts';
 import { LINE_LIMITS, LineParser, type Precision } from '../../shards/line-protocol.ts';
 import { runPartial } from '../../shards/query/run-partial.ts';
 import { SeriesCache } from '../../shards/series-cache.ts';
 import { type ShardKey, shardId, shardRange } from '../../shards/shard-key.ts';
-import type { QueryBackend, ShardTarget } from '../../server/query/backend.ts';
 import { MemoryShard } from './memory-shard.ts';
 
 const SEED = 'test';
@@ -70,7 +70,12 @@ export class MemoryBackend {
         return {
           // Through a clone, as between threads.
           results: ordered.map(([, list]) =>
-            structuredClone(runPartial(list.map((target) => this.shards.get(target.id)!), structuredClone(request))),
+            structuredClone(
+              runPartial(
+                list.map((target) => this.shards.get(target.id)!),
+                structuredClone(request),
+              ),
+            ),
           ),
           missing: targets.filter((target) => this.down.has(target.id)),
           convergedThroughMs: 1000,
@@ -110,13 +115,17 @@ export class MemoryBackend {
     return [...this.shards]
       .filter(([, shard]) => wanted(shard.key))
       .map(([id, shard]) => ({ id, key: shard.key }))
-      .sort((a, b) => (a.key.startNs < b.key.startNs ? -1 : a.key.startNs > b.key.startNs ? 1 : a.key.number - b.key.number));
+      .sort((a, b) =>
+        a.key.startNs < b.key.startNs ? -1 : a.key.startNs > b.key.startNs ? 1 : a.key.number - b.key.number,
+      );
   }
 
   /** Line protocol; values of another type than the field has are refused, as the coordinator does. Returns how many. */
   write(databaseName: string, text: string, policyName = '', precision: Precision = 'n', nowNs = 0n): number {
     const database = this.snapshot().databases.find((candidate) => candidate.name === databaseName)!;
-    const policy = database.retentionPolicies.find((each) => each.name === (policyName || database.defaultRetentionPolicy))!;
+    const policy = database.retentionPolicies.find(
+      (each) => each.name === (policyName || database.defaultRetentionPolicy),
+    )!;
     const parsed = this.#parser.parse(new TextEncoder().encode(text), precision, nowNs);
     let refused = parsed.failed;
     for (const group of parsed.groups) {
@@ -155,7 +164,15 @@ export class MemoryBackend {
   readonly #types = new Map<string, FieldType>();
 
   #typeClash(key: ShardKey, measurement: string, fields: Readonly<Record<string, { type: FieldType }>>): boolean {
-    const at = (field: string): string => JSON.stringify([key.database, key.databaseGeneration, key.retentionPolicy, key.startNs.toString(), measurement, field]);
+    const at = (field: string): string =>
+      JSON.stringify([
+        key.database,
+        key.databaseGeneration,
+        key.retentionPolicy,
+        key.startNs.toString(),
+        measurement,
+        field,
+      ]);
     for (const [field, { type }] of Object.entries(fields)) {
       const held = this.#types.get(at(field));
       if (held !== undefined && held !== type) return true;
@@ -164,4 +181,3 @@ export class MemoryBackend {
     return false;
   }
 }
-

@@ -1,6 +1,7 @@
 /** A shard as plain maps: slow, obvious, without blocks. Stands in for shards/shard.ts in tests of queries. */
-import { type Column, type FieldType, makeValues } from '../../shards/column.ts';
+
 import type { DeletePredicate } from '../../shards/batch.ts';
+import { type Column, type FieldType, makeValues } from '../../shards/column.ts';
 import { compileGoRegex } from '../../shards/go-regex.ts';
 import type { QueryableShard, ScanRequest, SeriesSlice } from '../../shards/queryable.ts';
 import { hashSeriesKey, parseSeriesKey, type Tag } from '../../shards/series-key.ts';
@@ -59,7 +60,10 @@ export class MemoryShard implements QueryableShard {
         : null;
     for (const series of this.#all) {
       if (predicate.measurement !== null) {
-        const named = regex === null ? series.measurement === (predicate.measurement as { name: string }).name : regex.test(series.measurement);
+        const named =
+          regex === null
+            ? series.measurement === (predicate.measurement as { name: string }).name
+            : regex.test(series.measurement);
         if (!named) continue;
       }
       if (predicate.condition !== null && !matchTags(predicate.condition, series.measurement, series.tags)) continue;

@@ -39,9 +39,9 @@ import { createQueryService } from './query/service.ts';
 import { createQueryBackend } from './query-backend.ts';
 import { startRetention } from './retention.ts';
 import { ShardPlaces } from './shard-places.ts';
-import { WorkerPool, type WorkerSettings, type WorkerTurn } from './threads.ts';
+import { WorkerPool, type WorkerTurn } from './threads.ts';
+import { workerSettings } from './worker-settings.ts';
 
-const WORKER_TICK_MS = 20;
 const CORE_TICK_MS = 100;
 const DRAIN_MS_MAX = 5_000;
 
@@ -152,7 +152,7 @@ export class Node implements RunningNode {
       owners: (shard) => this.#core.owners(shard),
       nowMs: Date.now,
     });
-    this.#pool = await WorkerPool.start(this.#workerSettings(), {
+    this.#pool = await WorkerPool.start(workerSettings(config, this.#file.number, this.#core.snapshot()), {
       onTurn: (_worker, turn) => {
         if (this.#pool === null) this.#early.push({ turn });
         else this.#takeTurn(turn);
@@ -200,25 +200,6 @@ export class Node implements RunningNode {
     this.#addRoutes(pool, startedMs, extensions);
     this.#core.start(config.join, Date.now());
     this.#startTimers(pool);
-  }
-
-  #workerSettings(): WorkerSettings[] {
-    const { workers, ...config } = this.#config;
-    const share = (bytes: number) => Math.floor(bytes / workers);
-    return Array.from({ length: workers }, (_, index) => ({
-      index,
-      workers,
-      self: this.#file.number,
-      dataDirectory: config.dataDirectory,
-      snapshot: this.#core.snapshot(),
-      tickMs: WORKER_TICK_MS,
-      passIntervalMs: config.passIntervalMs,
-      mailTimeoutMs: config.mailTimeoutMs,
-      clockDriftMaxMs: config.clockDriftMaxMs,
-      outboxBytesMax: share(config.outboxBytesMax),
-      logBytesMax: share(config.logBytesMax),
-      memtableBytesMax: config.memtableBytesMax,
-    }));
   }
 
   #addRoutes(pool: WorkerPool, startedMs: number, extensions: readonly Extension[]): void {

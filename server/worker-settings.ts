@@ -1,0 +1,26 @@
+/** Each worker's share of the node's configuration. */
+import type { ClusterSnapshot } from '../repair/cluster.ts';
+import type { NodeNumber } from '../shards/version.ts';
+import type { Config } from './config.ts';
+import type { WorkerSettings } from './threads.ts';
+
+/** Retries and time-outs are noticed within one tick; it is part of a message's delay in the bound. */
+const TICK_MS = 20;
+
+export function workerSettings(config: Config, self: NodeNumber, snapshot: ClusterSnapshot): WorkerSettings[] {
+  const { workers } = config;
+  return Array.from({ length: workers }, (_, index) => ({
+    index,
+    workers,
+    self,
+    dataDirectory: config.dataDirectory,
+    snapshot,
+    tickMs: TICK_MS,
+    passIntervalMs: config.passIntervalMs,
+    mailTimeoutMs: config.mailTimeoutMs,
+    clockDriftMaxMs: config.clockDriftMaxMs,
+    outboxBytesMax: Math.floor(config.outboxBytesMax / workers),
+    logBytesMax: Math.floor(config.logBytesMax / workers),
+    memtableBytesMax: config.memtableBytesMax,
+  }));
+}

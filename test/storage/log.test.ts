@@ -1,0 +1,198 @@
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { nodeFiles } from '../../server/node-files.ts';
+import { encodeBatch } from '../../shards/batch-codec.ts';
+import { Log } from '../../shards/log.ts';
+import { BATCH_RECORD, SEGMENT_HEADER_BYTES } from '../../shards/log-record.ts';
+import { STORAGE_LIMITS } from '../../shards/storage-limits.ts';
+import { MemoryFiles } from '../support/memory-files.ts';
+import { Bench, cellsOf, keysOf, type PlainRow, versionAt, writeBatch } from './helpers.ts';
+
+const SHARD = 'aaaaaaaaaaaaaaaa';
+let files: MemoryFiles;
+beforeEach(() => {
+  files = new MemoryFiles('/memory', nodeFiles());
+});
+
+const open = (segmentBytesMax = 1 << 20) => new Log(files, '/memory/log', { ...STORAGE_LIMITS, segmentBytesMax }, 1);
+const append = (log: Log, text: string) =>
+  log.append([{ kind: BATCH_RECORD, shard: SHARD, payload: Buffer.from(text) }]);
+
+function sync(log: Log): Error | null {
+  let result: Error | null = null;
+  log.sync((error) => {
+    result = error;
+  });
+  files.runSyncs();
+  return result;
+}
+
+function replayed(log: Log) {
+  const texts: string[] = [];
+  const report = log.replay((record) => texts.push(Buffer.from(record.payload).toString()));
+  return { texts, ...report };
+}
+
+describe('the log', () => {
+  test('gives synced records back in order, over segments', () => {
+    const log = open(100);
+    for (let n = 0; n < 20; n++) append(log, `record ${n} ${'x'.repeat(30)}`);
+    expect(sync(log)).toBeNull();
+    files.crash(() => 0, false);
+    const { texts, truncatedBytes } = replayed(open(100));
+    expect(texts.map((text) => Number(text.split(' ')[1]))).toEqual(Array.from({ length: 20 }, (_, n) => n));
+    expect(truncatedBytes).toBe(0);
+    expect(files.list('/memory/log').length).toBeGreaterThan(10);
+  });
+
+  test.each([1, 3, 11, 23, 24, 30, 45])('a tail torn after %i bytes is cut off and counted', (kept) => {
+    const log = open();
+    append(log, 'first');
+    sync(log);
+    append(log, 'second, which is long enough to be torn in it');
+    files.crash(() => kept, false);
+    const { texts, truncatedBytes, damaged } = replayed(open());
+    expect(texts).toEqual(['first']);
+    expect(truncatedBytes).toBe(kept);
+    expect(damaged).toEqual([]);
+    // The cut is durable: the next start finds nothing wrong.
+    expect(replayed(open()).truncatedBytes).toBe(0);
+  });
+
+  test('a flipped bit loses its record only, whose bytes are set aside', () => {
+    const log = open();
+    for (const text of ['first', 'second', 'third']) append(log, text);
+    sync(log);
+    const path = '/memory/log/0000000001.log';
+    files.flipBit(path, files.bytesOf(path).indexOf('second') + 2);
+    const { texts, damaged } = replayed(open());
+    expect(texts).toEqual(['first', 'third']);
+    expect(damaged).toHaveLength(1);
+    expect(files.bytesOf(damaged[0]!.path).length).toBe(24 + 6);
+  });
+
+  test.each([0, 4, 5, 8, 12, 16])('a flipped bit at byte %i of a record header loses its record only', (at) => {
+    const log = open();
+    for (const text of ['first', 'second', 'third']) append(log, text);
+    sync(log);
+    files.flipBit('/memory/log/0000000001.log', SEGMENT_HEADER_BYTES + 24 + 5 + at);
+    expect(replayed(open()).texts).toEqual(['first', 'third']);
+  });
+
+  test('a segment that cannot be read is set aside and the others are read', () => {
+    const log = open(60);
+    for (const text of ['first'.repeat(10), 'second', 'third'.repeat(10)]) append(log, text);
+    sync(log);
+    files.unreadable = '/memory/log/0000000001.log';
+    const { texts, damaged } = replayed(open(60));
+    expect(texts.at(-1)).toBe('third'.repeat(10));
+    expect(damaged).toHaveLength(1);
+    expect(files.exists('/memory/log/0000000001.damaged')).toBe(true);
+  });
+
+  test('on a full disk the part of a group that was written is cut off, and the log goes on when there is room', () => {
+    const log = open();
+    append(log, 'first');
+    sync(log);
+    files.room = 30;
+    expect(() => append(log, 'x'.repeat(100))).toThrow(expect.objectContaining({ code: 'disk-full', retry: true }));
+    files.room = 1000;
+    append(log, 'second');
+    expect(sync(log)).toBeNull();
+    expect(replayed(open())).toMatchObject({ texts: ['first', 'second'], truncatedBytes: 0, damaged: [] });
+  });
+
+  test('when not even the cut succeeds a new segment begins and the torn end is set aside', () => {
+    const log = open();
+    append(log, 'first');
+    files.room = 30;
+    files.failTruncate = true;
+    expect(() => append(log, 'x'.repeat(100))).toThrow(expect.objectContaining({ code: 'disk-full' }));
+    files.room = 1000;
+    files.failTruncate = false;
+    append(log, 'second');
+    expect(sync(log)).toBeNull();
+    const { texts, damaged } = replayed(open());
+    expect(texts).toEqual(['first', 'second']);
+    expect(damaged).toHaveLength(1);
+  });
+
+  test('a failed sync refuses what it covered and what was appended meanwhile, and nothing of it comes back', () => {
+    const log = open();
+    append(log, 'first');
+    expect(sync(log)).toBeNull();
+    append(log, 'covered');
+    const results: (Error | null)[] = [];
+    log.sync((error) => results.push(error));
+    append(log, 'meanwhile');
+    files.failNextSync = true;
+    files.runSyncs();
+    append(log, 'after');
+    log.sync((error) => results.push(error));
+    files.runSyncs();
+    expect(results.map((error) => error !== null)).toEqual([true, true]);
+    append(log, 'last');
+    expect(sync(log)).toBeNull();
+    files.crash(() => 0, false);
+    expect(replayed(open()).texts).toEqual(['first', 'last']);
+  });
+
+  test('a segment is removed when every shard has flushed past it', () => {
+    const log = open(60);
+    const first = append(log, 'x'.repeat(50));
+    append(log, 'y'.repeat(50));
+    sync(log);
+    log.release(() => ({ segment: 0, offset: 0 }));
+    expect(files.list('/memory/log')).toHaveLength(2);
+    expect(log.pinning(() => ({ segment: 0, offset: 0 }))).toEqual([SHARD]);
+    log.release(() => first);
+    expect(files.list('/memory/log')).toEqual(['0000000002.log']);
+  });
+});
+
+describe('recovery', () => {
+  let bench: Bench;
+  afterEach(() => bench.remove());
+  const row = (n: number): PlainRow => ({ key: `m,host=h${n}`, time: n, fields: { f: n } });
+
+  test('rows behind a damaged record are kept; the version of the damaged one is not in the companion', () => {
+    bench = new Bench();
+    for (let n = 0; n < 3; n++) bench.writeRows(versionAt(n), [row(n)]);
+    const path = '/memory/log/0000000001.log';
+    const bytes = bench.files.bytesOf(path);
+    // The second batch record.
+    const frames: number[] = [];
+    for (let at = bytes.indexOf('REC1'); at >= 0; at = bytes.indexOf('REC1', at + 1))
+      if (bytes[at + 12] === 2) frames.push(at);
+    bench.files.flipBit(path, frames[1]! + 40);
+    bench.crash();
+    expect([...cellsOf(bench).values()].sort()).toEqual([0, 2]);
+    expect(bench.shard().companion.has(versionAt(1))).toBe(false);
+    expect(bench.engine.recovery.damaged).toHaveLength(1);
+  });
+
+  test('a batch whose keys record is damaged is set aside, not served without its series', () => {
+    bench = new Bench();
+    bench.writeRows(versionAt(1), [row(1)]);
+    const path = '/memory/log/0000000001.log';
+    bench.files.flipBit(path, bench.files.bytesOf(path).indexOf('host=h1'));
+    bench.crash();
+    expect(cellsOf(bench).size).toBe(0);
+    expect(bench.engine.recovery.damaged.length).toBeGreaterThanOrEqual(2);
+  });
+
+  test.each([0, 10, 60, 150, 10_000])(
+    'of an unsynced batch %i bytes reach the disk: it is there whole or not at all',
+    (kept) => {
+      bench = new Bench();
+      bench.writeRows(versionAt(1), [row(1)]);
+      const rows = [row(2), row(3)];
+      bench.engine.append([
+        { shard: bench.shard().id, keys: keysOf(rows), frame: encodeBatch(writeBatch(versionAt(2), rows)) },
+      ]);
+      bench.crash(() => kept);
+      expect([...cellsOf(bench).values()].sort()).toEqual(kept > 1000 ? [1, 2, 3] : [1]);
+      expect(bench.engine.recovery.damaged).toEqual([]);
+      expect(bench.engine.recovery.truncatedBytes > 0).toBe(kept > 0 && kept < 1000);
+    },
+  );
+});

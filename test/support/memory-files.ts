@@ -1,0 +1,160 @@
+/**
+ * A disk in memory for logs: bytes that were not synced are lost or torn in a crash, and it can be full or fail.
+ *
+ * Paths outside of `root` go to the real disk (SQLite needs it). Directory entries are durable at once.
+ */
+import { StorageError } from '../../shards/errors.ts';
+import type { AppendFile, Files } from '../../shards/files.ts';
+
+interface Stored {
+  bytes: Buffer;
+  /** Length that survives every crash. */
+  synced: number;
+}
+
+export class MemoryFiles implements Files {
+  readonly #root: string;
+  readonly #real: Files;
+  readonly #files = new Map<string, Stored>();
+  /** Callbacks of syncs that have not run yet. */
+  readonly #syncs: (() => void)[] = [];
+  /** Bytes that still fit. */
+  room = Number.POSITIVE_INFINITY;
+  failNextSync = false;
+  failTruncate = false;
+  unreadable: string | null = null;
+
+  constructor(root: string, real: Files) {
+    this.#root = root;
+    this.#real = real;
+  }
+
+  #isReal(path: string): boolean {
+    return !path.startsWith(this.#root);
+  }
+
+  #stored(path: string): Stored {
+    const stored = this.#files.get(path);
+    if (stored === undefined) throw new StorageError('disk-failed', `${path}: no such file`);
+    return stored;
+  }
+
+  /** The process dies: of what was not synced `keep(path, unsynced)` bytes remain, the last of them perhaps spoilt. */
+  crash(keep: (unsynced: number) => number, spoil: boolean): void {
+    this.#syncs.length = 0;
+    for (const stored of this.#files.values()) {
+      const unsynced = stored.bytes.length - stored.synced;
+      if (unsynced === 0) continue;
+      const kept = Math.min(unsynced, keep(unsynced));
+      stored.bytes = Buffer.from(stored.bytes.subarray(0, stored.synced + kept));
+      if (spoil && kept > 0) stored.bytes[stored.bytes.length - 1]! ^= 0x55;
+      stored.synced = stored.bytes.length;
+    }
+  }
+
+  /** Lets the syncs that were asked for happen. */
+  runSyncs(): void {
+    for (let next = this.#syncs.shift(); next !== undefined; next = this.#syncs.shift()) next();
+  }
+
+  flipBit(path: string, offset: number): void {
+    this.#stored(path).bytes[offset]! ^= 1;
+  }
+
+  bytesOf(path: string): Buffer {
+    return this.#stored(path).bytes;
+  }
+
+  open(path: string): AppendFile {
+    if (this.#isReal(path)) return this.#real.open(path);
+    if (!this.#files.has(path)) this.#files.set(path, { bytes: Buffer.alloc(0), synced: 0 });
+    const stored = this.#stored(path);
+    const syncNow = (): void => {
+      if (this.failNextSync) {
+        this.failNextSync = false;
+        throw new StorageError('disk-failed', `${path}: the disk refused`);
+      }
+      stored.synced = stored.bytes.length;
+    };
+    return {
+      path,
+      get size() {
+        return stored.bytes.length;
+      },
+      append: (chunks) => {
+        for (const chunk of chunks) {
+          const fits = Math.min(chunk.byteLength, this.room);
+          stored.bytes = Buffer.concat([stored.bytes, chunk.subarray(0, fits)]);
+          this.room -= fits;
+          if (fits < chunk.byteLength) throw new StorageError('disk-full', `${path}: no room`);
+        }
+      },
+      truncate: (size) => {
+        if (this.failTruncate) throw new StorageError('disk-failed', `${path}: the disk refused`);
+        this.room += stored.bytes.length - size;
+        stored.bytes = stored.bytes.subarray(0, size);
+        stored.synced = Math.min(stored.synced, size);
+      },
+      sync: (done) => {
+        const length = stored.bytes.length;
+        this.#syncs.push(() => {
+          if (this.failNextSync) {
+            this.failNextSync = false;
+            done(new StorageError('disk-failed', `${path}: the disk refused`));
+            return;
+          }
+          stored.synced = Math.max(stored.synced, Math.min(length, stored.bytes.length));
+          done(null);
+        });
+      },
+      syncNow,
+      read: (offset, length) => stored.bytes.subarray(offset, offset + length),
+      close: () => {},
+    };
+  }
+
+  read(path: string): Uint8Array {
+    if (this.#isReal(path)) return this.#real.read(path);
+    if (path === this.unreadable) throw new StorageError('disk-failed', `${path}: cannot be read`);
+    return Buffer.from(this.#stored(path).bytes);
+  }
+
+  exists(path: string): boolean {
+    return this.#isReal(path) ? this.#real.exists(path) : this.#files.has(path);
+  }
+
+  size(path: string): number {
+    return this.#isReal(path) ? this.#real.size(path) : this.#stored(path).bytes.length;
+  }
+
+  list(directory: string): string[] {
+    if (this.#isReal(directory)) return this.#real.list(directory);
+    const prefix = `${directory}/`;
+    return [...this.#files.keys()]
+      .filter((path) => path.startsWith(prefix) && !path.slice(prefix.length).includes('/'))
+      .map((path) => path.slice(prefix.length))
+      .sort();
+  }
+
+  makeDirectory(directory: string): void {
+    if (this.#isReal(directory)) this.#real.makeDirectory(directory);
+  }
+
+  remove(path: string): void {
+    if (this.#isReal(path)) this.#real.remove(path);
+    else this.#files.delete(path);
+  }
+
+  rename(from: string, to: string): void {
+    if (this.#isReal(from)) {
+      this.#real.rename(from, to);
+      return;
+    }
+    this.#files.set(to, this.#stored(from));
+    this.#files.delete(from);
+  }
+
+  syncDirectory(directory: string): void {
+    if (this.#isReal(directory)) this.#real.syncDirectory(directory);
+  }
+}

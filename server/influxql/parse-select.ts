@@ -136,6 +136,7 @@ export function parseGroupBy(stream: TokenStream): Dimension[] {
 
 /** What is no dimension stays in the tree: InfluxDB refuses it in the statement's result, not as a parse error. */
 function dimensionOf(expression: Expression): Dimension {
+  if (expression.kind === 'paren') return dimensionOf(expression.inner);
   if (expression.kind === 'reference' && expression.name.toLowerCase() !== 'time') {
     return { kind: 'tag', name: expression.name };
   }

@@ -2,10 +2,11 @@
  * Functions of a select list that need data, with their arguments taken apart.
  */
 import { BOOLEAN, type FieldType, FLOAT, INTEGER, STRING, UNSIGNED } from '../../shards/column.ts';
-import type { Expression } from '../influxql/ast.ts';
+import type { CastType, Expression } from '../influxql/ast.ts';
+import { printExpression } from '../influxql/printer.ts';
 import { isMathFunction } from './evaluate.ts';
 import { QueryError } from './query-error.ts';
-import { type SourceSchema, typeByName } from './schema.ts';
+import { type SourceSchema, typeByName, typeName } from './schema.ts';
 import { TRANSFORMATIONS } from './transformations.ts';
 
 type Reference = Extract<Expression, { kind: 'reference' }>;
@@ -124,6 +125,46 @@ export function typeOf(expression: Expression, schema: SourceSchema): FieldType 
     }
     default:
       return FLOAT;
+  }
+}
+
+/** InfluxDB's error for arithmetic between kinds that do not mix, before anything is read. */
+export function checkArithmetic(expression: Expression, schema: SourceSchema): void {
+  if (expression.kind === 'paren') checkArithmetic(expression.inner, schema);
+  else if (expression.kind === 'call') for (const arg of expression.args) checkArithmetic(arg, schema);
+  if (expression.kind !== 'binary') return;
+  checkArithmetic(expression.left, schema);
+  checkArithmetic(expression.right, schema);
+  const left = mixingType(expression.left, schema);
+  const right = mixingType(expression.right, schema);
+  if (left === null || right === null || (isNumber(left) && isNumber(right))) return;
+  const bits = expression.op === '&' || expression.op === '|' || expression.op === '^';
+  if (left === 'boolean' && right === 'boolean' && bits) return;
+  throw new QueryError(
+    `type error: ${printExpression(withTypes(expression, schema))}: incompatible types: ${left} and ${right}`,
+  );
+}
+
+const isNumber = (name: string): boolean => name === 'float' || name === 'integer' || name === 'unsigned';
+
+function mixingType(expression: Expression, schema: SourceSchema): string | null {
+  if (expression.kind === 'reference' && schema.kindOf(expression.name) === 'tag') return 'tag';
+  const type = typeOf(expression, schema);
+  return type === null ? null : typeName(type);
+}
+
+function withTypes(expression: Expression, schema: SourceSchema): Expression {
+  switch (expression.kind) {
+    case 'reference':
+      return { ...expression, cast: (mixingType(expression, schema) ?? 'field') as CastType };
+    case 'paren':
+      return { ...expression, inner: withTypes(expression.inner, schema) };
+    case 'call':
+      return { ...expression, args: expression.args.map((arg) => withTypes(arg, schema)) };
+    case 'binary':
+      return { ...expression, left: withTypes(expression.left, schema), right: withTypes(expression.right, schema) };
+    default:
+      return expression;
   }
 }
 

@@ -71,6 +71,8 @@ async function onlyTags(
   for (const result of await runOn(context, targets, { kind: 'schema', measurements }))
     if (result.kind === 'schema') for (const measured of result.schemas) schema.addMeasurement(measured);
   const part = tagPart(rowFilter(rest, (name) => schema.kindOf(name) ?? 'tag'));
-  if (!part.exact) throw new QueryError('fields not allowed in WHERE clause during deletion');
+  // InfluxDB says it per shard, and nothing where nothing is stored.
+  if (!part.exact && targets.length > 0)
+    throw new QueryError(`shard ${targets[0]!.key.number + 1}: fields not supported in WHERE clause during deletion`);
   return part.condition;
 }

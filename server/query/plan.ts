@@ -12,7 +12,7 @@ import { TIME_MAX_NS, TIME_MIN_NS } from '../../shards/shard-key.ts';
 import type { Expression, Fill, SelectField, SelectStatement } from '../influxql/ast.ts';
 import { validateSelect } from '../influxql/validate.ts';
 import type { ShardTarget } from './backend.ts';
-import { type Call, callsOf, referencesOf, typeOf } from './calls.ts';
+import { type Call, callsOf, checkArithmetic, referencesOf, typeOf } from './calls.ts';
 import { rowFilter } from './condition.ts';
 import { SELECTORS } from './functions.ts';
 import { gridOf, type Interval } from './grid.ts';
@@ -138,6 +138,7 @@ export async function planSelect(
   const written = statement.fields.filter((field) => !isTime(field.expression));
   const timeField = statement.fields.find((field) => isTime(field.expression));
   const expanded = withTagsOfExtremes(expandFields(written, schema, statement.dimensions));
+  for (const field of expanded) checkArithmetic(field.expression, schema);
   const calls = uniqueBy(
     expanded.flatMap((field) => callsOf(field.expression)),
     (call) => call.key,

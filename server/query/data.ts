@@ -194,7 +194,7 @@ async function readRows(
   if (requests.length > 0) {
     const request = requests[0]!.request;
     const shards = answers.flat();
-    if (wanted.states.length > 0) states = mergeStates(shards, request);
+    if (wanted.states.length > 0) states = mergeStates(shards, request, context.limits.cellsMax);
     if (wanted.columns.length > 0) parts.push(...mergeRows(shards, dimensions, plan.descending));
   }
   for (const source of plan.sources)

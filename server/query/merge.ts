@@ -8,6 +8,7 @@ import type { Scalar } from '../../shards/query/arithmetic.ts';
 import type { SelectRequest, ShardSelect, StateArrays, StateCall } from '../../shards/query/partial.ts';
 import { comparePicks } from '../../shards/query/state-arrays.ts';
 import { type Group, makeGroup, type RowGroup, type SourceRow } from './groups.ts';
+import { QueryError } from './query-error.ts';
 
 export function inShardOrder(shards: readonly ShardSelect[]): ShardSelect[] {
   return [...shards].sort((a, b) => (a.startNs !== b.startNs ? (a.startNs < b.startNs ? -1 : 1) : a.number - b.number));
@@ -30,8 +31,10 @@ export interface MergedStates {
   readonly calls: readonly Map<number, CellState>[];
 }
 
-export function mergeStates(shards: readonly ShardSelect[], request: SelectRequest): MergedStates[] {
+/** `cellsMax`: states held at once, over all shards. */
+export function mergeStates(shards: readonly ShardSelect[], request: SelectRequest, cellsMax: number): MergedStates[] {
   const merged = new Map<string, MergedStates>();
+  let held = 0;
   for (const shard of shards) {
     const { measurements, tagValues } = shard.groups;
     for (let g = 0; g < measurements.length; g++) {
@@ -49,14 +52,23 @@ export function mergeStates(shards: readonly ShardSelect[], request: SelectReque
           if (arrays.count[cell] === 0) continue;
           const next = readCell(shard, arrays, request.states[c]!, cell);
           const window = shard.firstWindow + w;
-          const held = cells.get(window);
-          if (held === undefined) cells.set(window, next);
-          else mergeCell(held, next, request.states[c]!);
+          const before = cells.get(window);
+          if (before !== undefined) mergeCell(before, next, request.states[c]!);
+          else {
+            cells.set(window, next);
+            if (++held > cellsMax) throw tooManyWindows(`more than ${cellsMax} of all series`);
+          }
         }
       }
     }
   }
   return [...merged.values()];
+}
+
+export function tooManyWindows(detail: string): QueryError {
+  return new QueryError(
+    `query holds too many windows at once: ${detail}; use a longer interval, fewer groups or a shorter range`,
+  );
 }
 
 function readCell(shard: ShardSelect, arrays: StateArrays, call: StateCall, cell: number): CellState {

@@ -11,7 +11,7 @@ import { evaluate } from './evaluate.ts';
 import { castFill, fillWindows } from './fill.ts';
 import { type Reduced, reduceWindow, type Sample } from './functions.ts';
 import { type Group, type Point, type RowGroup, type SourceRow, type Stream, sortGroups } from './groups.ts';
-import { cellResult } from './merge.ts';
+import { cellResult, tooManyWindows } from './merge.ts';
 import type { SelectPlan } from './plan.ts';
 import type { StatementContext } from './scatter.ts';
 import { typeName } from './schema.ts';
@@ -87,15 +87,19 @@ async function aggregated(
   const data = await readCalls(plan, known, dimensions, context);
   const streams = known.map((call) => {
     const span = data.get(plan.interval === null ? 0 : lookbackOf(call))!;
-    return streamsOf(call, plan, span).map(({ group, points }) => ({ group, points: limited(points, plan) }));
+    return streamsOf(call, plan, span, context.limits.cellsMax).map(({ group, points }) => ({
+      group,
+      points: limited(points, plan),
+    }));
   });
   return join(plan, known, streams);
 }
 
 /** Streams of a call, one per group that has points. */
-function streamsOf(call: Call, plan: SelectPlan, data: SpanData): Stream[] {
+function streamsOf(call: Call, plan: SelectPlan, data: SpanData, cellsMax: number): Stream[] {
   if (TRANSFORMATIONS.has(call.name)) {
-    const inner = call.input.kind === 'call' ? streamsOf(call.input.call, plan, data) : columnStreams(call, plan, data);
+    const inner =
+      call.input.kind === 'call' ? streamsOf(call.input.call, plan, data, cellsMax) : columnStreams(call, plan, data);
     const unit = call.unitNs ?? defaultUnit(call, plan);
     return inner
       .map(({ group, points }) => ({
@@ -114,6 +118,8 @@ function streamsOf(call: Call, plan: SelectPlan, data: SpanData): Stream[] {
   const type = typeName(callType(call, plan));
   // InfluxDB fills the windows of count() with 0 where others get null.
   const fill = plan.fill.kind === 'null' && call.name === 'count' ? { kind: 'value' as const, value: 0n } : plan.fill;
+  if (fill.kind !== 'none' && streams.length * windows.count > cellsMax)
+    throw tooManyWindows(`${streams.length} groups x ${windows.count} windows (limit ${cellsMax})`);
   const rule = { fill, windows, openStart: data.span.minNs === null, descending: plan.descending };
   return streams.map(({ group, points }) => ({ group, points: fillWindows(points, rule, type) }));
 }

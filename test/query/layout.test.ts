@@ -1,0 +1,159 @@
+/** Answers are the same however the points are spread over shards and places, and whichever way they are computed. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { type AskOptions, ask } from './ask.ts';
+import { MemoryBackend, type MemoryOptions } from './memory-backend.ts';
+
+const HOUR = 3_600_000_000_000n;
+const RANGE = 60n * HOUR;
+const NOW = 1_600_000_000_000_000_000n;
+const START = NOW - RANGE;
+
+interface Row {
+  readonly host: number;
+  readonly region: number;
+  readonly minute: number;
+  readonly f: number | null;
+  readonly i: number | null;
+  readonly s: number | null;
+}
+
+const rows = fc.array(
+  fc.record<Row>({
+    host: fc.integer({ min: 0, max: 5 }),
+    region: fc.integer({ min: 0, max: 1 }),
+    minute: fc.integer({ min: 0, max: 3599 }),
+    // Quarters: sums of them are exact, so they do not depend on the order of adding.
+    f: fc.option(fc.integer({ min: -400, max: 400 }).map((n) => n / 4)),
+    i: fc.option(fc.integer({ min: -5, max: 5 })),
+    s: fc.option(fc.integer({ min: 0, max: 2 })),
+  }),
+  { minLength: 1, maxLength: 120 },
+);
+
+async function load(points: readonly Row[], options: MemoryOptions): Promise<MemoryBackend> {
+  const memory = new MemoryBackend(options);
+  await ask(memory, 'CREATE DATABASE t');
+  const lines = points.flatMap(({ host, region, minute, f, i, s }) => {
+    const fields = [f === null ? '' : `f=${f}`, i === null ? '' : `i=${i}i`, s === null ? '' : `s="s${s}"`].filter(
+      (part) => part !== '',
+    );
+    const time = START + BigInt(minute) * 60_000_000_000n;
+    return fields.length === 0 ? [] : [`m,host=h${host},region=r${region} ${fields.join(',')} ${time}`];
+  });
+  memory.write('t', lines.join('\n'));
+  return memory;
+}
+
+const WHERE = `time >= ${START} AND time < ${NOW}`;
+const QUERIES = [
+  'SELECT count(f), sum(f), sum(i), mean(f), mean(i), min(f), max(i), spread(f), spread(i) FROM m',
+  `SELECT count(*) FROM m WHERE ${WHERE} GROUP BY time(90m), region`,
+  `SELECT sum(i), first(f), last(i) FROM m WHERE ${WHERE} GROUP BY time(7h, 13m), host fill(none)`,
+  `SELECT mean(f), count(s) FROM m WHERE ${WHERE} GROUP BY time(1d), host, region fill(previous) ORDER BY time DESC`,
+  'SELECT max(f), host, s FROM m GROUP BY region',
+  'SELECT last(i), f, host FROM m GROUP BY region ORDER BY time DESC',
+  'SELECT first(s) FROM m GROUP BY host',
+  `SELECT median(f), percentile(i, 90), mode(i) FROM m WHERE ${WHERE} GROUP BY time(5h)`,
+  'SELECT distinct(i) FROM m GROUP BY host',
+  'SELECT count(distinct(s)) FROM m GROUP BY region',
+  "SELECT * FROM m WHERE (f > 10 AND host = 'h1') OR (i <= 2 AND region =~ /1$/)",
+  "SELECT f FROM m WHERE s = 's1' OR host = 'h3' GROUP BY * ORDER BY time DESC LIMIT 3 OFFSET 1",
+  'SELECT f, i FROM m GROUP BY host LIMIT 2',
+  'SELECT f * 2 + i FROM m LIMIT 7',
+  `SELECT derivative(mean(f), 1h) FROM m WHERE ${WHERE} GROUP BY time(6h), host`,
+  `SELECT cumulative_sum(count(i)) FROM m WHERE ${WHERE} GROUP BY time(12h) fill(0)`,
+  'SELECT top(f, 3), host FROM m',
+  `SELECT mean(v) FROM (SELECT max(f) AS v FROM m WHERE ${WHERE} GROUP BY time(3h), host) WHERE ${WHERE} GROUP BY time(1d)`,
+  'SELECT sum(i) FROM m WHERE f < 3 GROUP BY /ho/ SLIMIT 2 SOFFSET 1',
+  'SHOW SERIES',
+  "SHOW TAG VALUES WITH KEY IN (host, region) WHERE host != 'h2'",
+  'SHOW FIELD KEYS',
+];
+const OPTIONS: AskOptions = { database: 't', nowNs: NOW, epoch: 'ns' };
+
+describe('queries over any layout', () => {
+  it('split into shards by number and time: same answers as one shard', async () => {
+    const layout = fc.record({
+      shardsPerGroup: fc.integer({ min: 1, max: 7 }),
+      hours: fc.constantFrom(1n, 6n, 24n, 168n),
+      seed: fc.array(fc.integer({ min: 0, max: 4 }), { minLength: 1, maxLength: 9 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(rows, layout, async (points, { shardsPerGroup, hours, seed }) => {
+        const whole = await load(points, { shardsPerGroup: 1, shardDurationNs: 84n * 24n * HOUR });
+        const split = await load(points, {
+          shardsPerGroup,
+          shardDurationNs: hours * HOUR,
+          placeOf: (index) => seed[index % seed.length]!,
+        });
+        for (const query of QUERIES) {
+          const rounded = (value: unknown): unknown =>
+            JSON.parse(
+              JSON.stringify(value, (_, v) =>
+                typeof v === 'number' && !Number.isInteger(v) ? Number(v.toPrecision(12)) : v,
+              ),
+            );
+          expect({ query, answer: rounded(await ask(split, query, OPTIONS)) }).toEqual({
+            query,
+            answer: rounded(await ask(whole, query, OPTIONS)),
+          });
+        }
+      }),
+      { numRuns: 25 },
+    );
+  });
+
+  it('the same shards run at other places: the same bits, floats of any size included', async () => {
+    const uneven = rows.map((list) =>
+      list.map((row, n) => ({ ...row, f: row.f === null ? null : row.f * 1.1 ** (n % 40) })),
+    );
+    await fc.assert(
+      fc.asyncProperty(
+        uneven,
+        fc.array(fc.integer({ min: 0, max: 4 }), { minLength: 1, maxLength: 9 }),
+        async (points, seed) => {
+          const layout = { shardsPerGroup: 4, shardDurationNs: 24n * HOUR };
+          const here = await load(points, layout);
+          const there = await load(points, { ...layout, placeOf: (index) => seed[index % seed.length]! });
+          const queries = [...QUERIES, `SELECT sum(f), mean(f), stddev(f) FROM m WHERE ${WHERE} GROUP BY time(30h)`];
+          for (const query of queries)
+            expect({ query, answer: await ask(there, query, OPTIONS) }).toEqual({
+              query,
+              answer: await ask(here, query, OPTIONS),
+            });
+        },
+      ),
+      { numRuns: 15 },
+    );
+  });
+
+  it('states kept where the shard is agree with the same functions over rows', async () => {
+    const functions = ['count', 'sum', 'mean', 'min', 'max', 'first', 'last', 'spread', 'stddev'];
+    await fc.assert(
+      fc.asyncProperty(rows, async (points) => {
+        const memory = await load(points, { shardsPerGroup: 3, shardDurationNs: 24n * HOUR });
+        for (const field of ['f', 'i']) {
+          for (const fn of functions) {
+            for (const tail of ['', ' GROUP BY host', ` GROUP BY time(4h), region fill(none)`]) {
+              const states = await ask(memory, `SELECT ${fn}(${field}) AS x FROM m WHERE ${WHERE}${tail}`, OPTIONS);
+              const naive = await ask(
+                memory,
+                `SELECT ${fn}(${field}) AS x FROM (SELECT ${field} FROM m) WHERE ${WHERE}${tail}`,
+                OPTIONS,
+              );
+              const rounded = (value: unknown): unknown =>
+                JSON.parse(
+                  JSON.stringify(value, (_, v) =>
+                    typeof v === 'number' && !Number.isInteger(v) ? Number(v.toPrecision(12)) : v,
+                  ),
+                );
+              expect({ fn, field, tail, answer: rounded(states) }).toEqual({ fn, field, tail, answer: rounded(naive) });
+            }
+          }
+        }
+      }),
+      { numRuns: 15 },
+    );
+  });
+});

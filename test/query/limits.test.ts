@@ -1,0 +1,102 @@
+/** Limits, missing shards, chunks: what a statement says when it cannot or may not answer whole. */
+import { beforeAll, describe, expect, it } from 'vitest';
+import { ask } from './ask.ts';
+import { MemoryBackend } from './memory-backend.ts';
+
+const DAY = 86_400_000_000_000n;
+const memory = new MemoryBackend();
+
+beforeAll(async () => {
+  await ask(memory, 'CREATE DATABASE t WITH SHARD DURATION 1d');
+  const lines: string[] = [];
+  for (let n = 0; n < 200; n++) lines.push(`m,host=h${n % 10} v=${n} ${BigInt(n) * (DAY / 100n)}`);
+  memory.write('t', lines.join('\n'));
+});
+
+const error = async (query: string, limits = {}): Promise<string | undefined> =>
+  (await ask(memory, query, { database: 't', nowNs: 3n * DAY, limits }))[0]!.error;
+
+describe('a statement over a limit answers an error', () => {
+  it('too many windows, at once and without holding them', async () => {
+    const asked = 'SELECT mean(v) FROM m WHERE time >= 0 AND time < 2d GROUP BY time(1ns)';
+    expect(await error(asked)).toBe('max-select-buckets limit exceeded: (172800000000000/1000000)');
+    expect(await error('SELECT mean(v) FROM m GROUP BY time(1ns)')).toMatch(/^max-select-buckets limit exceeded: /);
+    expect(await error(`${asked} fill(none)`)).toMatch(/^query holds too many windows at once: /);
+  });
+
+  it('too many cells, rows scanned, rows, series, nested queries, response rows', async () => {
+    expect(await error('SELECT mean(v) FROM m GROUP BY host', { cellsMax: 2 })).toMatch(/too many windows/);
+    expect(await error('SELECT mean(v) FROM m', { rowsScannedMax: 10 })).toBe(
+      'max-select-point limit exceeded: (11/10)',
+    );
+    expect(await error('SELECT v FROM m', { rowsMax: 20 })).toMatch(/too many rows|more than 20 rows/);
+    expect(await error('SELECT median(v) FROM m', { rowsMax: 150 })).toMatch(/more than 150 rows/);
+    expect(await error('SELECT mean(v) FROM m', { seriesMax: 1 })).toMatch(/^max-select-series limit exceeded/);
+    expect(await error('SHOW SERIES', { seriesMax: 2 })).toMatch(/lists more than 2/);
+    expect(await error('SELECT v FROM m', { responseRowsMax: 7 })).toMatch(/more than 7 rows/);
+    const nested = `${'SELECT v FROM ('.repeat(5)}SELECT v FROM m${')'.repeat(5)}`;
+    expect(await error(nested, { nestingMax: 3 })).toBe('subqueries nest deeper than 3');
+  });
+
+  it('time: the statement ends, the process does not', async () => {
+    const slow = new MemoryBackend();
+    await ask(slow, 'CREATE DATABASE t');
+    slow.write('t', 'm v=1 1');
+    const hang = { ...slow.backend, run: () => new Promise<never>(() => {}) };
+    const stuck = Object.assign(Object.create(slow) as MemoryBackend, { backend: hang });
+    const [result] = await ask(stuck, 'SELECT v FROM m', { database: 't', limits: { queryMsMax: 20 } });
+    expect(result!.error).toBe('query timeout reached');
+  });
+});
+
+describe('shards without a live owner', () => {
+  it('make the statement an error, or are named beside the data when completeness was asked for', async () => {
+    const partly = new MemoryBackend({ shardsPerGroup: 1 });
+    await ask(partly, 'CREATE DATABASE t WITH SHARD DURATION 1d');
+    partly.write('t', `m v=1 1\nm v=2 ${DAY + 1n}`);
+    const [first] = partly.shards.keys();
+    partly.down.add(first!);
+    const [plain] = await ask(partly, 'SELECT sum(v) FROM m', { database: 't' });
+    expect(plain!.error).toMatch(/^1 of 2 shards unavailable: no owner is up \(/);
+    expect(plain!.series).toBeUndefined();
+    const [named] = await ask(partly, 'SELECT sum(v) FROM m', { database: 't', completeness: true, epoch: 'ns' });
+    expect(named!.series![0]!.values).toEqual([[0, 2]]);
+    expect(named!.completeness).toEqual({ complete: false, missing_shards: [first], converged_through: 1 });
+    const [later] = await ask(partly, 'SELECT sum(v) FROM m WHERE time >= 1d', { database: 't', completeness: true });
+    expect(later!.completeness).toEqual({ complete: true, missing_shards: [], converged_through: 1 });
+  });
+});
+
+describe('chunks', () => {
+  it('have one series and at most so many rows each; partial until the last of a series', async () => {
+    const results = await ask(memory, 'SELECT v FROM m GROUP BY host LIMIT 5', { database: 't', chunkSize: 2 });
+    expect(results).toHaveLength(30);
+    expect(results.slice(0, 3).map((result) => result.partial)).toEqual([true, true, undefined]);
+    expect(results.flatMap((result) => result.series![0]!.values!)).toHaveLength(50);
+  });
+});
+
+describe('deletes', () => {
+  it('by time and tag; DROP SERIES and DROP MEASUREMENT', async () => {
+    const own = new MemoryBackend();
+    await ask(own, 'CREATE DATABASE t WITH SHARD DURATION 1d');
+    own.write('t', [0n, 1n, 2n].flatMap((d) => ['a', 'b'].map((host) => `m,host=${host} v=1 ${d * DAY}`)).join('\n'));
+    own.write('t', 'n v=1 0');
+    const count = async (from: string): Promise<unknown> =>
+      (await ask(own, `SELECT count(v) FROM ${from} GROUP BY host`, { database: 't' }))[0]!.series?.map(
+        (s) => s.values![0]![1],
+      );
+    const change = async (text: string): Promise<void> => {
+      expect(await ask(own, text, { database: 't' })).toEqual([{ statement_id: 0 }]);
+    };
+    await change(`DELETE FROM m WHERE time >= 1d AND time < 2d AND host = 'a'`);
+    expect(await count('m')).toEqual([2, 3]);
+    await change(`DELETE WHERE time >= 2d`);
+    expect(await count('m')).toEqual([1, 2]);
+    await change(`DROP SERIES FROM /^m$/ WHERE host = 'b'`);
+    expect(await count('m')).toEqual([1]);
+    await change('DROP MEASUREMENT m');
+    expect(await count('m')).toBeUndefined();
+    expect(await count('n')).toEqual([1]);
+  });
+});

@@ -114,7 +114,7 @@ export class Mail {
     for (const answer of answers) {
       const [id, version, status, code, , reason] = answer;
       const pending = this.pending.get(id + version);
-      if (pending !== undefined && pending.owners.includes(from)) {
+      if (pending?.owners.includes(from)) {
         if (status === 'need-keys') this.mail(pending, from, pending.write.allKeys());
         else this.result(pending, from, status === 'not-mine' ? 'refused' : status, code || status, reason);
       }

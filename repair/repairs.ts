@@ -11,7 +11,8 @@ import type { PassRecord, RepairDifference, RepairMode, RepairStatus } from './r
 import type { MessageOf } from './replica-messages.ts';
 import type { Replica, ReplicaTable } from './replica-table.ts';
 import type { Requests } from './requests.ts';
-import type { PassProgress, Ring } from './ring.ts';
+import type { Ring } from './ring.ts';
+import type { PassProgress } from './ring-token.ts';
 import { nameOf, type Surroundings } from './surroundings.ts';
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };

@@ -30,8 +30,9 @@ import { checkReplicaLimits, type ReplicaLimits } from './replica-limits.ts';
 import { decodeMessage, encodeMessage, type Message, MessageError, type Received } from './replica-messages.ts';
 import { type Replica, ReplicaTable } from './replica-table.ts';
 import { Requests } from './requests.ts';
-import { Ring, summaryOf } from './ring.ts';
+import { Ring } from './ring.ts';
 import { RingAnswers } from './ring-answers.ts';
+import { summaryOf } from './ring-token.ts';
 import type { Storage } from './storage.ts';
 import { memberOf, nameOf, OwnerTable, type Surroundings } from './surroundings.ts';
 
@@ -293,7 +294,7 @@ export class ReplicaHost {
         this.ring.proven(from, message);
         return;
       case 'converged':
-        this.ring.converged(message);
+        this.ring.proofs.converged(message);
         return;
       case 'compare':
         this.answers.compare(from, message);

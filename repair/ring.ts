@@ -10,46 +10,32 @@
  * Nothing of a pass is durable: a crash loses at most the pass. Overlapping passes are safe, because batches are
  * idempotent and a floor is adopted only where the root is equal (rules 18, 19).
  */
-import { type ShardId, shardId, shardKeyFromJson, shardKeyToJson } from '../shards/shard-key.ts';
-import { type NodeNumber, STAMP_ZERO, stampMs } from '../shards/version.ts';
+import { shardId, shardKeyFromJson } from '../shards/shard-key.ts';
+import { type NodeNumber, STAMP_ZERO } from '../shards/version.ts';
 import type { CommitQueue } from './commit.ts';
 import type { Filling } from './filling.ts';
-import { identitiesEqual, type Root, type RootJson, rootFromJson, rootsEqual, rootToJson } from './ledger.ts';
+import { identitiesEqual, type RootJson, rootFromJson, rootsEqual, rootToJson } from './ledger.ts';
 import type { Outbox } from './outbox.ts';
-import type { LedgerSummary, PassOutcome, PassRecord } from './records.ts';
-import type { FloorClaim, MessageOf, Token } from './replica-messages.ts';
-import { claimOf, meetFloor, type Replica, type ReplicaTable } from './replica-table.ts';
+import type { PassOutcome, PassRecord } from './records.ts';
+import type { MessageOf, Token } from './replica-messages.ts';
+import { claimOf, type Replica, type ReplicaTable } from './replica-table.ts';
 import type { Requests } from './requests.ts';
 import { type PassPlan, planPass } from './ring-cutoff.ts';
+import { Proofs } from './ring-proof.ts';
 import { Pull, type Pulled } from './ring-pull.ts';
+import {
+  answerToken,
+  firstToken,
+  type Held,
+  heldToken,
+  NOTHING_PULLED,
+  nextToVerify,
+  type PassProgress,
+  progressOf,
+  recordOf,
+  starterOf,
+} from './ring-token.ts';
 import type { Surroundings } from './surroundings.ts';
-
-/** A token at this node. */
-interface Held {
-  token: Token;
-  readonly id: ShardId;
-  readonly from: NodeNumber | null;
-  /** Hop number under which the token came: the predecessor knows it by that. */
-  readonly cameAs: number;
-  stage: 'pulling' | 'syncing' | 'handing' | 'ended';
-  pull: Pull | null;
-  next: NodeNumber | null;
-  nextHeardMs: number;
-  nextSentMs: number;
-  nextWorks: boolean;
-  /** The predecessor knows that the successor works on it. */
-  handed: boolean;
-  saidMs: number;
-  readonly sinceMs: number;
-}
-
-export interface PassProgress {
-  readonly hop: number;
-  readonly hops: number;
-  readonly batches: number;
-  readonly rows: number;
-  readonly bytes: number;
-}
 
 export interface RingOptions {
   readonly replicas: ReplicaTable;
@@ -69,9 +55,11 @@ export class Ring {
   /** Passes that this worker has started and not seen end. */
   private readonly started = new Map<string, number>();
   private readonly o: RingOptions;
+  readonly proofs: Proofs;
 
   constructor(options: RingOptions) {
     this.o = options;
+    this.proofs = new Proofs(options);
   }
 
   plan(replica: Replica): PassPlan | null {
@@ -94,25 +82,7 @@ export class Ring {
       return { refused: `the cutoff ${plan.through} lies below the floor ${ledger.floor}` };
     replica.notes.begunMs = around.nowMs;
     const pass = `${around.self}-${around.nowMs.toString(36)}-${Math.floor(around.random() * 2 ** 40).toString(36)}`;
-    const token: Token = {
-      t: 'token',
-      pass,
-      key: shardKeyToJson(replica.key),
-      through: plan.through,
-      view: around.snapshot!.viewHash,
-      kind: plan.kind,
-      order: plan.order,
-      gathered: 1,
-      verified: [],
-      hop: 0,
-      root: rootToJson(ledger.root(plan.through)),
-      final: null,
-      skipped: plan.skipped,
-      hops: [],
-      startedMs: around.nowMs,
-      watched,
-      ...claimOf(ledger),
-    };
+    const token = firstToken(pass, plan, replica, around.snapshot!.viewHash, around.nowMs, watched);
     this.started.set(pass, around.nowMs);
     around.count('passes_started');
     this.advance(this.hold(token, null, replica));
@@ -126,12 +96,12 @@ export class Ring {
     const name = `${token.pass}:${token.hop}`;
     const known = this.seen.get(name);
     if (known !== undefined) {
-      this.answerToken(from, token, id, known.status, 'came before');
+      answerToken(around, replicas.get(id), from, token, id, known.status, 'came before');
       return;
     }
     const refuse = (reason: string) => {
       around.count('tokens_refused');
-      this.answerToken(from, token, id, 'refused', reason);
+      answerToken(around, replicas.get(id), from, token, id, 'refused', reason);
     };
     if (token.view !== around.snapshot?.viewHash) {
       refuse('has another view of the cluster');
@@ -157,13 +127,13 @@ export class Ring {
       refuse('its floor is above the cutoff');
       return;
     }
-    if (!this.meet(replica, token, from)) {
+    if (!this.proofs.meet(replica, token, from)) {
       refuse(ledger.replica === 'full' ? 'damaged' : 'filling');
       return;
     }
     this.seen.set(name, { status: 'working', ms: around.nowMs });
     const held = this.hold(token, from, replica);
-    this.answerToken(from, token, id, 'working', '');
+    answerToken(around, replicas.get(id), from, token, id, 'working', '');
     if (rootsEqual(ledger.root(token.through), rootFromJson(token.root))) {
       this.pulled(held, NOTHING_PULLED);
       return;
@@ -175,7 +145,7 @@ export class Ring {
       commit: this.o.commit,
       requests: this.o.requests,
       around,
-      meet: (claim) => this.meet(replica, claim, from),
+      meet: (claim) => this.proofs.meet(replica, claim, from),
       moved: (batches, rows) => {
         around.count('repair_batches_taken', batches);
         around.count('repair_rows_taken', rows);
@@ -196,7 +166,7 @@ export class Ring {
         return;
       }
       if (m.reason === 'its floor is above the cutoff') {
-        this.meet(replica, m, from);
+        this.proofs.meet(replica, m, from);
         this.end(held, 'failed', `${from} ${m.reason}`);
         return;
       }
@@ -214,38 +184,8 @@ export class Ring {
   }
 
   proven(from: NodeNumber | null, m: MessageOf<'proven'>): void {
-    const { around, replicas, filling, outbox } = this.o;
-    const id = shardId(shardKeyFromJson(m.key));
-    if (m.kind === 'full') outbox.settle(id, m.through);
     this.ended(m.record);
-    const replica = replicas.get(id);
-    if (replica === null || replica.ledger.replica !== 'full') return;
-    const { ledger, notes } = replica;
-    notes.lastPass = m.record;
-    notes.passMs = m.record.finishedMs - m.record.startedMs;
-    if (m.through < ledger.floor) return;
-    const mine = ledger.root(m.through);
-    const root = rootFromJson(m.root);
-    const watermark = { through: m.through, pass: m.pass, members: m.members, root: m.root };
-    if (!identitiesEqual(mine, root)) {
-      // In the proof and yet different: something came or went since. Rule 19 decides, exactly as with a token.
-      if (m.kind === 'full') filling.demote(replica, `differs from what pass ${m.pass} proved`);
-      return;
-    }
-    if (mine.content !== root.content) {
-      this.noteDamage(replica, from, `content differs from what pass ${m.pass} proved`);
-      return;
-    }
-    if (m.kind === 'full') {
-      if (m.through > (ledger.converged?.through ?? STAMP_ZERO)) ledger.converged = watermark;
-      ledger.adoptFloor(m.through);
-      around.count('floors_adopted');
-    }
-    if (m.through > (ledger.liveConverged?.through ?? STAMP_ZERO)) ledger.liveConverged = watermark;
-  }
-
-  converged(m: MessageOf<'converged'>): void {
-    this.o.outbox.settle(shardId(shardKeyFromJson(m.key)), m.through);
+    this.proofs.proven(from, m);
   }
 
   passEnded(record: PassRecord): void {
@@ -304,22 +244,7 @@ export class Ring {
   }
 
   private hold(token: Token, from: NodeNumber | null, replica: Replica): Held {
-    const { nowMs } = this.o.around;
-    const held: Held = {
-      token,
-      id: replica.id,
-      from,
-      cameAs: token.hop,
-      stage: 'pulling',
-      pull: null,
-      next: null,
-      nextHeardMs: 0,
-      nextSentMs: 0,
-      nextWorks: false,
-      handed: false,
-      saidMs: nowMs,
-      sinceMs: nowMs,
-    };
+    const held = heldToken(token, from, replica.id, this.o.around.nowMs);
     this.held.set(`${token.pass}:in:${token.hop}`, held);
     return held;
   }
@@ -328,7 +253,7 @@ export class Ring {
     const { around, replicas } = this.o;
     if (held.stage === 'ended') return;
     const replica = replicas.get(held.id);
-    if (result.outcome === 'damage' && replica !== null) this.noteDamage(replica, held.from, result.reason);
+    if (result.outcome === 'damage' && replica !== null) this.proofs.noteDamage(replica, held.from, result.reason);
     if (result.outcome === 'damage') {
       this.end(held, 'damage', result.reason);
       return;
@@ -359,12 +284,9 @@ export class Ring {
   /** Spreading half: synced (rule 13), so what is compared here survives a crash. */
   private verify(held: Held): void {
     if (held.stage !== 'syncing') return;
-    const replica = this.o.replicas.get(held.id);
+    const replica = this.able(held);
+    if (replica === null) return;
     const { token } = held;
-    if (replica === null || replica.ledger.replica !== 'full' || replica.ledger.floor > token.through) {
-      this.end(held, 'failed', 'overtaken by another pass');
-      return;
-    }
     const mine = replica.ledger.root(token.through);
     const final = rootFromJson(token.final!);
     if (!identitiesEqual(mine, final)) {
@@ -372,7 +294,7 @@ export class Ring {
       return;
     }
     if (mine.content !== final.content) {
-      this.noteDamage(replica, held.from, 'equal batches with unequal content');
+      this.proofs.noteDamage(replica, held.from, 'equal batches with unequal content');
       this.end(held, 'damage', `${this.o.around.self} has equal batches with unequal content`);
       return;
     }
@@ -382,7 +304,7 @@ export class Ring {
 
   /** Hands the token to whoever is next, or closes the half, or the pass. */
   private advance(held: Held): void {
-    const { around, replicas } = this.o;
+    const { around } = this.o;
     if (held.stage === 'ended') return;
     held.stage = 'handing';
     held.next = null;
@@ -393,11 +315,8 @@ export class Ring {
     }
     if (control === 'pause') return;
     const { token } = held;
-    const replica = replicas.get(held.id);
-    if (replica === null || replica.ledger.replica !== 'full' || token.through < replica.ledger.floor) {
-      this.end(held, 'failed', 'overtaken by another pass');
-      return;
-    }
+    const replica = this.able(held);
+    if (replica === null) return;
     if (token.final === null && token.gathered >= token.order.length) {
       held.stage = 'syncing';
       this.o.commit.afterSync(() => this.closeGathering(held));
@@ -418,13 +337,18 @@ export class Ring {
     around.send(next, replica.key.number, held.token);
   }
 
+  /** null: the replica can no longer go on with this pass, which has been ended. */
+  private able(held: Held): Replica | null {
+    const replica = this.o.replicas.get(held.id);
+    if (replica?.ledger.replica === 'full' && replica.ledger.floor <= held.token.through) return replica;
+    this.end(held, 'failed', 'overtaken by another pass');
+    return null;
+  }
+
   private closeGathering(held: Held): void {
     if (held.stage !== 'syncing') return;
-    const replica = this.o.replicas.get(held.id);
-    if (replica === null || replica.ledger.replica !== 'full' || held.token.through < replica.ledger.floor) {
-      this.end(held, 'failed', 'overtaken by another pass');
-      return;
-    }
+    const replica = this.able(held);
+    if (replica === null) return;
     const final = rootToJson(replica.ledger.root(held.token.through));
     held.token = { ...held.token, final, verified: [this.o.around.self] };
     this.advance(held);
@@ -450,7 +374,7 @@ export class Ring {
     const { around } = this.o;
     const { token } = held;
     const root: RootJson = token.final!;
-    const record = this.recordOf(held, 'proven', null, root);
+    const record = recordOf(held, this.o.around.nowMs, 'proven', null, root);
     const { pass, key, through, kind, view } = token;
     const members = token.verified;
     const message = { t: 'proven' as const, key, pass, through, kind, view, members, root, record };
@@ -470,7 +394,7 @@ export class Ring {
   private end(held: Held, outcome: Exclude<PassOutcome, 'proven'>, reason: string): void {
     if (held.stage === 'ended') return;
     const { around } = this.o;
-    const record = this.recordOf(held, outcome, reason, null);
+    const record = recordOf(held, this.o.around.nowMs, outcome, reason, null);
     around.count(`passes_${outcome}`);
     if (held.from !== null && !held.handed) this.say(held, 'handed');
     const { starter } = record;
@@ -493,52 +417,25 @@ export class Ring {
     this.o.around.passEnded(record);
   }
 
-  /** Rule 19 against a token or an answer of `from`. False: this replica cannot go on with it. */
-  private meet(replica: Replica, claim: FloorClaim, from: NodeNumber): boolean {
-    const met = meetFloor(replica.ledger, claim, true);
-    if (met === 'behind') this.o.filling.demote(replica, `behind the floor ${claim.floor} of ${from}`);
-    if (met === 'damage') this.noteDamage(replica, from, `content differs at the floor ${claim.floor}`);
-    return met === 'level' || met === 'lower';
-  }
-
-  private noteDamage(replica: Replica, comparedWith: NodeNumber | null, reason: string): void {
-    this.o.around.count('damage_found');
-    replica.notes.damage = { reason, sinceMs: this.o.around.nowMs, comparedWith };
-    replica.notes.heldBackBy = `damage: ${reason}`;
-  }
-
   private say(held: Held, status: 'working' | 'handed'): void {
     held.saidMs = this.o.around.nowMs;
     const seen = this.seen.get(`${held.token.pass}:${held.cameAs}`);
     if (seen !== undefined) seen.status = status;
-    this.answerToken(held.from!, { ...held.token, hop: held.cameAs }, held.id, status, '');
-  }
-
-  private answerToken(
-    to: NodeNumber,
-    token: Token,
-    shard: ShardId,
-    status: 'working' | 'handed' | 'refused',
-    reason: string,
-  ): void {
-    const replica = this.o.replicas.get(shard);
-    const claim = replica === null ? { floor: token.floor, floorRoot: token.floorRoot } : claimOf(replica.ledger);
-    const { pass, hop } = token;
-    this.o.around.send(to, shardKeyFromJson(token.key).number, {
-      t: 'token-answer',
-      pass,
-      shard,
-      hop,
+    answerToken(
+      this.o.around,
+      this.o.replicas.get(held.id),
+      held.from!,
+      { ...held.token, hop: held.cameAs },
+      held.id,
       status,
-      reason,
-      ...claim,
-    });
+      '',
+    );
   }
 
   private report(held: Held): void {
     const { token } = held;
     if (!token.watched) return;
-    const progress = { hop: token.hops.length, hops: Math.max(1, 2 * (token.order.length - 1)), ...totals(token) };
+    const progress = progressOf(token);
     const starter = starterOf(token);
     if (starter === this.o.around.self) {
       this.o.progressed(token.pass, progress);
@@ -547,58 +444,4 @@ export class Ring {
     const number = shardKeyFromJson(token.key).number;
     this.o.around.send(starter, number, { t: 'pass-progress', shard: held.id, pass: token.pass, ...progress });
   }
-
-  private recordOf(held: Held, outcome: PassOutcome, reason: string | null, root: RootJson | null): PassRecord {
-    const { token } = held;
-    const { batches, rows, bytes } = totals(token);
-    return {
-      id: token.pass,
-      shard: held.id,
-      kind: token.kind,
-      starter: starterOf(token),
-      order: token.order,
-      skipped: token.skipped,
-      cutoff: token.through,
-      cutoffMs: stampMs(token.through),
-      hops: token.hops,
-      hopsPlanned: 2 * (token.order.length - 1),
-      startedMs: token.startedMs,
-      finishedMs: Math.max(token.startedMs, this.o.around.nowMs),
-      outcome,
-      reason: reason === null ? null : reason.slice(0, 1_000),
-      root: root === null ? null : summaryOf(token.through, rootFromJson(root)),
-      batchesMoved: batches,
-      rowsMoved: rows,
-      bytesMoved: bytes,
-    };
-  }
-}
-
-const NOTHING_PULLED: Pulled = { outcome: 'ok', reason: '', epochs: 0, batches: 0, rows: 0, bytes: 0 };
-
-export function summaryOf(through: string, root: Root): LedgerSummary {
-  const [batches, identitySum, contentSum] = rootToJson(root);
-  return { through, batches, identitySum, contentSum };
-}
-
-/** The first after this node along the ring that has not verified. */
-function nextToVerify(token: Token, self: NodeNumber): NodeNumber | undefined {
-  const at = token.order.indexOf(self);
-  const walk = [...token.order.slice(at + 1), ...token.order.slice(0, at)];
-  return walk.find((member) => !token.verified.includes(member));
-}
-
-/** A pass is named after its starter. */
-function starterOf(token: Token): NodeNumber {
-  return token.pass.slice(0, 16);
-}
-
-function totals(token: Token): { batches: number; rows: number; bytes: number } {
-  let [batches, rows, bytes] = [0, 0, 0];
-  for (const hop of token.hops) {
-    batches += hop.batches;
-    rows += hop.rows;
-    bytes += hop.bytes;
-  }
-  return { batches, rows, bytes };
 }

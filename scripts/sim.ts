@@ -1,6 +1,7 @@
 /**
  * `npm run sim -- --seed N | --seeds COUNT [--from N]`: simulated clusters under faults. Exits with 1 and names the seed
- * when one fails; `--seed` prints the run as well, `--mutation NAME` breaks one rule on purpose.
+ * when one fails; `--seed` prints the run as well, `--mutation NAME` breaks one
+ * rule on purpose, `--wide` takes five nodes and two replicas.
  */
 import { type Mutation, simulate } from '../test/sim/cluster.ts';
 
@@ -31,7 +32,7 @@ const failed: number[] = [];
 let [acknowledged, proofs, filled, slowest] = [0, 0, 0, 0];
 for (let seed = from; seed < from + count; seed++) {
   const trace = single === null ? undefined : (line: string) => console.log(line);
-  const result = simulate({ seed, mutation, trace });
+  const result = simulate({ seed, mutation, trace, wide: args.includes('--wide') });
   acknowledged += result.acknowledged;
   proofs += result.proofs;
   filled += result.filled;

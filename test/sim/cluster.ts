@@ -44,6 +44,7 @@ export type Mutation =
 export interface SimOptions {
   readonly seed: number;
   readonly mutation?: Mutation;
+  readonly wide?: boolean;
   readonly trace?: (line: string) => void;
 }
 
@@ -131,8 +132,9 @@ export function simulate(options: SimOptions): SimResult {
   const loss = pick([0, 0.02, 0.1]);
   const duplication = pick([0, 0.05]);
   const lateness = pick([0, 0.1]);
-  const nodeCount = pick([3, 4, 5]);
-  const replication = pick([2, 3, 3]);
+  // Wide: most coordinators own nothing, so that more rests on outboxes.
+  const nodeCount = options.wide ? 5 : pick([3, 4, 5]);
+  const replication = options.wide ? 2 : pick([2, 3, 3]);
   const troubleMs = pick([600, 1_500, 3_000]);
   const durability = pick(['fsync', 'fsync', 'interval'] as const);
   const trace = (text: string) => options.trace?.(`${now - START_MS} ${text}`);

@@ -1,0 +1,67 @@
+/**
+ * What a proof, a floor, or a difference in content means for this node's replica (protocol rules 16, 18, 19, 32).
+ */
+import { shardId, shardKeyFromJson } from '../shards/shard-key.ts';
+import { type NodeNumber, STAMP_ZERO } from '../shards/version.ts';
+import type { Filling } from './filling.ts';
+import { identitiesEqual, rootFromJson } from './ledger.ts';
+import type { Outbox } from './outbox.ts';
+import type { FloorClaim, MessageOf } from './replica-messages.ts';
+import { meetFloor, type Replica, type ReplicaTable } from './replica-table.ts';
+import type { Surroundings } from './surroundings.ts';
+
+export class Proofs {
+  private readonly o: { replicas: ReplicaTable; filling: Filling; outbox: Outbox; around: Surroundings };
+
+  constructor(options: Proofs['o']) {
+    this.o = options;
+  }
+
+  proven(from: NodeNumber | null, m: MessageOf<'proven'>): void {
+    const { around, replicas, filling, outbox } = this.o;
+    const id = shardId(shardKeyFromJson(m.key));
+    if (m.kind === 'full') outbox.settle(id, m.through);
+    const replica = replicas.get(id);
+    if (replica === null || replica.ledger.replica !== 'full') return;
+    const { ledger, notes } = replica;
+    notes.lastPass = m.record;
+    notes.passMs = m.record.finishedMs - m.record.startedMs;
+    if (m.through < ledger.floor) return;
+    const mine = ledger.root(m.through);
+    const root = rootFromJson(m.root);
+    const watermark = { through: m.through, pass: m.pass, members: m.members, root: m.root };
+    if (!identitiesEqual(mine, root)) {
+      // In the proof and yet different: something came or went since. Rule 19 decides, exactly as with a token.
+      if (m.kind === 'full') filling.demote(replica, `differs from what pass ${m.pass} proved`);
+      return;
+    }
+    if (mine.content !== root.content) {
+      this.noteDamage(replica, from, `content differs from what pass ${m.pass} proved`);
+      return;
+    }
+    if (m.kind === 'full') {
+      if (m.through > (ledger.converged?.through ?? STAMP_ZERO)) ledger.converged = watermark;
+      ledger.adoptFloor(m.through);
+      around.count('floors_adopted');
+    }
+    if (m.through > (ledger.liveConverged?.through ?? STAMP_ZERO)) ledger.liveConverged = watermark;
+  }
+
+  converged(m: MessageOf<'converged'>): void {
+    this.o.outbox.settle(shardId(shardKeyFromJson(m.key)), m.through);
+  }
+
+  /** Rule 19 against a token or an answer of `from`. False: this replica cannot go on with it. */
+  meet(replica: Replica, claim: FloorClaim, from: NodeNumber): boolean {
+    const met = meetFloor(replica.ledger, claim, true);
+    if (met === 'behind') this.o.filling.demote(replica, `behind the floor ${claim.floor} of ${from}`);
+    if (met === 'damage') this.noteDamage(replica, from, `content differs at the floor ${claim.floor}`);
+    return met === 'level' || met === 'lower';
+  }
+
+  noteDamage(replica: Replica, comparedWith: NodeNumber | null, reason: string): void {
+    this.o.around.count('damage_found');
+    replica.notes.damage = { reason, sinceMs: this.o.around.nowMs, comparedWith };
+    replica.notes.heldBackBy = `damage: ${reason}`;
+  }
+}

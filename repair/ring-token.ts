@@ -1,0 +1,173 @@
+/**
+ * A token while it is at this node, and what can be said of it without the node.
+ */
+import { type ShardId, shardKeyFromJson, shardKeyToJson } from '../shards/shard-key.ts';
+import { type NodeNumber, stampMs } from '../shards/version.ts';
+import { type Root, type RootJson, rootFromJson, rootToJson } from './ledger.ts';
+import type { LedgerSummary, PassOutcome, PassRecord } from './records.ts';
+import type { Token } from './replica-messages.ts';
+import { claimOf, type Replica } from './replica-table.ts';
+import type { PassPlan } from './ring-cutoff.ts';
+import type { Pull, Pulled } from './ring-pull.ts';
+import type { Surroundings } from './surroundings.ts';
+
+/** A token at this node. */
+export interface Held {
+  token: Token;
+  readonly id: ShardId;
+  readonly from: NodeNumber | null;
+  /** Hop number under which the token came: the predecessor knows it by that. */
+  readonly cameAs: number;
+  stage: 'pulling' | 'syncing' | 'handing' | 'ended';
+  pull: Pull | null;
+  next: NodeNumber | null;
+  nextHeardMs: number;
+  nextSentMs: number;
+  nextWorks: boolean;
+  /** The predecessor knows that the successor works on it. */
+  handed: boolean;
+  saidMs: number;
+  readonly sinceMs: number;
+}
+
+export const NOTHING_PULLED: Pulled = { outcome: 'ok', reason: '', epochs: 0, batches: 0, rows: 0, bytes: 0 };
+
+export function recordOf(
+  held: Held,
+  nowMs: number,
+  outcome: PassOutcome,
+  reason: string | null,
+  root: RootJson | null,
+): PassRecord {
+  const { token } = held;
+  const { batches, rows, bytes } = totals(token);
+  return {
+    id: token.pass,
+    shard: held.id,
+    kind: token.kind,
+    starter: starterOf(token),
+    order: token.order,
+    skipped: token.skipped,
+    cutoff: token.through,
+    cutoffMs: stampMs(token.through),
+    hops: token.hops,
+    hopsPlanned: 2 * (token.order.length - 1),
+    startedMs: token.startedMs,
+    finishedMs: Math.max(token.startedMs, nowMs),
+    outcome,
+    reason: reason === null ? null : reason.slice(0, 1_000),
+    root: root === null ? null : summaryOf(token.through, rootFromJson(root)),
+    batchesMoved: batches,
+    rowsMoved: rows,
+    bytesMoved: bytes,
+  };
+}
+
+export function summaryOf(through: string, root: Root): LedgerSummary {
+  const [batches, identitySum, contentSum] = rootToJson(root);
+  return { through, batches, identitySum, contentSum };
+}
+
+/** The first after this node along the ring that has not verified. */
+export function nextToVerify(token: Token, self: NodeNumber): NodeNumber | undefined {
+  const at = token.order.indexOf(self);
+  const walk = [...token.order.slice(at + 1), ...token.order.slice(0, at)];
+  return walk.find((member) => !token.verified.includes(member));
+}
+
+/** A pass is named after its starter. */
+export function starterOf(token: Token): NodeNumber {
+  return token.pass.slice(0, 16);
+}
+
+export function totals(token: Token): { batches: number; rows: number; bytes: number } {
+  let [batches, rows, bytes] = [0, 0, 0];
+  for (const hop of token.hops) {
+    batches += hop.batches;
+    rows += hop.rows;
+    bytes += hop.bytes;
+  }
+  return { batches, rows, bytes };
+}
+
+/** A pass begins at the node that has planned it. */
+export function firstToken(
+  pass: string,
+  plan: PassPlan,
+  replica: Replica,
+  view: string,
+  nowMs: number,
+  watched: boolean,
+): Token {
+  return {
+    t: 'token',
+    pass,
+    key: shardKeyToJson(replica.key),
+    through: plan.through,
+    view: view,
+    kind: plan.kind,
+    order: plan.order,
+    gathered: 1,
+    verified: [],
+    hop: 0,
+    root: rootToJson(replica.ledger.root(plan.through)),
+    final: null,
+    skipped: plan.skipped,
+    hops: [],
+    startedMs: nowMs,
+    watched,
+    ...claimOf(replica.ledger),
+  };
+}
+
+export function heldToken(token: Token, from: NodeNumber | null, id: ShardId, nowMs: number): Held {
+  return {
+    token,
+    id: id,
+    from,
+    cameAs: token.hop,
+    stage: 'pulling',
+    pull: null,
+    next: null,
+    nextHeardMs: 0,
+    nextSentMs: 0,
+    nextWorks: false,
+    handed: false,
+    saidMs: nowMs,
+    sinceMs: nowMs,
+  };
+}
+
+export function answerToken(
+  around: Surroundings,
+  replica: Replica | null,
+  to: NodeNumber,
+  token: Token,
+  shard: ShardId,
+  status: 'working' | 'handed' | 'refused',
+  reason: string,
+): void {
+  const claim = replica === null ? { floor: token.floor, floorRoot: token.floorRoot } : claimOf(replica.ledger);
+  const { pass, hop } = token;
+  around.send(to, shardKeyFromJson(token.key).number, {
+    t: 'token-answer',
+    pass,
+    shard,
+    hop,
+    status,
+    reason,
+    ...claim,
+  });
+}
+
+export interface PassProgress {
+  readonly hop: number;
+  readonly hops: number;
+  readonly batches: number;
+  readonly rows: number;
+  readonly bytes: number;
+}
+
+export function progressOf(token: Token): PassProgress {
+  return { hop: token.hops.length, hops: Math.max(1, 2 * (token.order.length - 1)), ...totals(token) };
+}

@@ -1,0 +1,83 @@
+/**
+ * Mutated queries: the parser answers each with trees or a ParseError, fast, and what it prints it can read.
+ */
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { ParseError, parseQuery } from '../../server/influxql/parser.ts';
+import { printStatement } from '../../server/influxql/printer.ts';
+import { validateSelect } from '../../server/influxql/validate.ts';
+
+const SEEDS = [
+  `SELECT mean("usage"), top(a, "b c", 3) AS x FROM "rp"."m", /r(e|x)/ WHERE ("host"::tag = 'a\\'b') AND time >= now() - 1h GROUP BY time(10s, 1s), *, /x/ fill(-1.5) ORDER BY time DESC LIMIT 10 OFFSET 2 SLIMIT 5 tz('Europe/Berlin')`,
+  `SELECT distinct a, count(distinct b) INTO db.rp.:MEASUREMENT FROM (SELECT *::field, -a * (b % 3) FROM db..c WHERE x !~ /y/) -- c`,
+  `SHOW TAG VALUES ON d FROM m WITH KEY IN (a, "b") WHERE x = 1 LIMIT 3; SHOW MEASUREMENTS WITH MEASUREMENT =~ /a/`,
+  'CREATE DATABASE d WITH DURATION 1d REPLICATION 2 SHARD DURATION 1h NAME p; ALTER RETENTION POLICY p ON d DURATION INF DEFAULT',
+  `CREATE CONTINUOUS QUERY q ON d RESAMPLE EVERY 1h FOR 2h BEGIN SELECT mean(a) INTO x FROM b GROUP BY time(1h) END`,
+  `DELETE FROM a WHERE time < 5 AND b = 'c'; GRANT ALL PRIVILEGES ON d TO u; KILL QUERY 3; EXPLAIN ANALYZE SELECT a FROM b`,
+];
+const PIECES = [
+  ...`SELECT FROM WHERE GROUP BY time( ( ) , ; . .. :: : :MEASUREMENT * / /a/ 'x' "y" ' " \\ $p $ 1h 1 -1 .5 9999999999999999999999 1e9 -- /* */ =~ !~ AND OR fill( tz( INTO DISTINCT é 😀 \u0000 \r\n`.split(
+    ' ',
+  ),
+  ' ',
+];
+/** One call on a busy machine; a parser that is not linear would need minutes for what a mutation can make. */
+const CALL_MS_MAX = 100;
+
+const mutated = fc
+  .tuple(
+    fc.constantFrom(...SEEDS),
+    fc.array(fc.tuple(fc.nat(400), fc.nat(12), fc.oneof(fc.constantFrom(...PIECES), fc.string({ maxLength: 5 }))), {
+      minLength: 1,
+      maxLength: 5,
+    }),
+  )
+  .map(([seed, edits]) => {
+    let text = seed;
+    for (const [at, removed, inserted] of edits) {
+      const from = at % (text.length + 1);
+      text = text.slice(0, from) + inserted + text.slice(from + removed);
+    }
+    return text;
+  });
+
+test('mutated queries are parsed or refused, within time, and print to what they were', () => {
+  fc.assert(
+    fc.property(mutated, (text) => {
+      const began = performance.now();
+      let statements: ReturnType<typeof parseQuery> = [];
+      try {
+        statements = parseQuery(text, { p: { identifier: 'q' } });
+      } catch (error) {
+        if (!(error instanceof ParseError)) throw error;
+      }
+      for (const statement of statements) {
+        if (statement.kind === 'select') validateSelect(statement);
+        if (statement.kind === 'unsupported' || statement.kind === 'create-database') continue;
+        const printed = printStatement(statement);
+        expect(printStatement(parseQuery(printed)[0]!)).toBe(printed);
+      }
+      expect(performance.now() - began).toBeLessThan(CALL_MS_MAX);
+    }),
+    { numRuns: 15_000, seed: 20_191 },
+  );
+});
+
+test('long hostile texts end within time', () => {
+  const texts = [
+    `SELECT a FROM b WHERE ${'('.repeat(200_000)}`,
+    `SELECT a FROM b WHERE x = '${'\\'.repeat(400_001)}`,
+    `SELECT a FROM b WHERE x = ${'9'.repeat(500_000)}`,
+    `SELECT a FROM b WHERE x > ${'1h'.repeat(200_000)}q`,
+    `SELECT a FROM /${'a'.repeat(500_000)}`,
+    `SELECT ${'a,'.repeat(200_000)}`,
+    `${';'.repeat(500_000)}x`,
+    `${'/**/'.repeat(200_000)}x`,
+    `SELECT a.${'b.'.repeat(200_000)}`,
+  ];
+  for (const text of texts) {
+    const began = performance.now();
+    expect(() => parseQuery(text)).toThrow(ParseError);
+    expect(performance.now() - began).toBeLessThan(1_000);
+  }
+});

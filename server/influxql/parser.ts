@@ -75,7 +75,8 @@ function parseStatement(stream: TokenStream): Statement {
   const statement = parseBehind(stream, first.kind);
   if (statement !== null) return statement;
   const text = stream.textFrom(first.offset);
-  return { kind: 'unsupported', name: leadingWords(text), text };
+  const name = leadingWords(text);
+  return { kind: 'unsupported', name, text: name.endsWith('USER') || name === 'SET PASSWORD' ? redacted(text) : text };
 }
 
 /** Null: correct, and not carried out by this server. */
@@ -159,6 +160,13 @@ function parseDrop(stream: TokenStream): Statement | null {
       stream.identifier();
       return null;
   }
+}
+
+/** The text goes into answers and logs; a password, the only string of these statements, does not. */
+function redacted(text: string): string {
+  return text.replace(/"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'/g, (quoted) =>
+    quoted.startsWith("'") ? '[REDACTED]' : quoted,
+  );
 }
 
 /** `SHOW SERIES EXACT CARDINALITY`, `CREATE USER`: keywords up to the first name, for an error that names the statement. */

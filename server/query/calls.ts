@@ -5,6 +5,7 @@ import { BOOLEAN, type FieldType, FLOAT, INTEGER, STRING, UNSIGNED } from '../..
 import type { CastType, Expression } from '../influxql/ast.ts';
 import { printExpression } from '../influxql/printer.ts';
 import { isMathFunction } from './evaluate.ts';
+import { REDUCERS } from './functions.ts';
 import { QueryError } from './query-error.ts';
 import { type SourceSchema, typeByName, typeName } from './schema.ts';
 import { TRANSFORMATIONS } from './transformations.ts';
@@ -69,6 +70,8 @@ function makeCall(expression: Extract<Expression, { kind: 'call' | 'distinct' }>
     return { key, name: 'distinct', input: { kind: 'column', reference }, parameter: 0, unitNs: null, tags: [] };
   }
   const { name, args } = expression;
+  const transforms = TRANSFORMATIONS.has(name);
+  if (!transforms && !REDUCERS.has(name)) throw new QueryError(`function ${name}() is not supported`);
   const [target, second] = args;
   const numeric = name === 'top' || name === 'bottom' ? args.at(-1) : second;
   const parameter = numeric?.kind === 'integer' || numeric?.kind === 'number' ? Number(numeric.value) : 0;
@@ -87,8 +90,12 @@ function inputOf(name: string, target: Expression | undefined): Call['input'] {
   // Not yet expanded: planning looks at the select list before wildcards have become names.
   if (target?.kind === 'wildcard' || target?.kind === 'regex')
     return { kind: 'column', reference: { kind: 'reference', name: '' } };
-  if (target?.kind === 'distinct' || (target?.kind === 'call' && !isMathFunction(target.name)))
-    return { kind: 'call', call: makeCall(target) };
+  if (target?.kind === 'distinct' || (target?.kind === 'call' && !isMathFunction(target.name))) {
+    const call = makeCall(target);
+    if (!TRANSFORMATIONS.has(name) && (name !== 'count' || call.name !== 'distinct'))
+      throw new QueryError(`expected field argument in ${name}()`);
+    return { kind: 'call', call };
+  }
   throw new QueryError(`expected field argument in ${name}()`);
 }
 

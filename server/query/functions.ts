@@ -31,6 +31,26 @@ export const SELECTORS: ReadonlySet<string> = new Set([
   'sample',
 ]);
 
+/** What can be asked for besides transformations and mathematical functions. */
+export const REDUCERS: ReadonlySet<string> = new Set([
+  'count',
+  'sum',
+  'mean',
+  'min',
+  'max',
+  'first',
+  'last',
+  'spread',
+  'stddev',
+  'median',
+  'mode',
+  'distinct',
+  'percentile',
+  'top',
+  'bottom',
+  'integral',
+]);
+
 const ANY_TYPE: ReadonlySet<string> = new Set(['count', 'first', 'last', 'distinct', 'mode', 'elapsed']);
 const BOOLEANS_TOO: ReadonlySet<string> = new Set(['min', 'max']);
 
@@ -74,7 +94,7 @@ export function reduceWindow(fn: string, samples: readonly Sample[], parameter: 
     case 'bottom':
       return extremes(fn, samples, parameter);
     default:
-      throw new QueryError(`undefined function ${fn}()`);
+      throw new Error(`no reducer for ${fn}`);
   }
 }
 

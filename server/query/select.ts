@@ -10,12 +10,13 @@ import { baseCall, columnKey, lookbackOf, readCalls, readRaw, type SpanData } fr
 import { evaluate } from './evaluate.ts';
 import { castFill, fillWindows } from './fill.ts';
 import { type Reduced, reduceWindow, type Sample } from './functions.ts';
+import { windowOf } from './grid.ts';
 import { type Group, type Point, type RowGroup, type SourceRow, type Stream, sortGroups } from './groups.ts';
 import { cellResult, tooManyWindows } from './merge.ts';
 import type { SelectPlan } from './plan.ts';
 import type { StatementContext } from './scatter.ts';
 import { typeName } from './schema.ts';
-import { TRANSFORMATIONS, transform } from './transformations.ts';
+import { integral, TRANSFORMATIONS, transform } from './transformations.ts';
 
 export interface OutputRow {
   readonly time: bigint;
@@ -106,6 +107,14 @@ function streamsOf(call: Call, plan: SelectPlan, data: SpanData, cellsMax: numbe
         group,
         points: transform(call.name, points, unit, call.parameter, plan.descending),
       }))
+      .filter(({ points }) => points.length > 0);
+  }
+  if (call.name === 'integral') {
+    const { interval } = plan;
+    const windowAt = interval === null ? null : (time: bigint) => windowOf(interval, time);
+    const unit = call.unitNs ?? 1_000_000_000n;
+    return columnStreams(call, plan, data)
+      .map(({ group, points }) => ({ group, points: integral(points, unit, windowAt, plan.descending) }))
       .filter(({ points }) => points.length > 0);
   }
   const extreme = call.name === 'top' || call.name === 'bottom';

@@ -42,6 +42,55 @@ export function transform(
   });
 }
 
+/**
+ * Area under the points per window, by trapezia cut at window boundaries. As in InfluxDB a window's time is its start
+ * and 1970 without windows, and a window that holds nothing but a point at its start has no area.
+ */
+export function integral(
+  points: readonly Point[],
+  unitNs: bigint,
+  windowOf: ((time: bigint) => { start: bigint; end: bigint }) | null,
+  descending: boolean,
+): Point[] {
+  const out: Point[] = [];
+  const area = (from: bigint, to: bigint, a: number, b: number): number =>
+    0.5 * (a + b) * (Number(to - from) / Number(unitNs));
+  const windowAt = (time: bigint): { start: bigint; end: bigint } => {
+    if (windowOf === null) return { start: 0n, end: 0n };
+    const { start, end } = windowOf(time);
+    return descending ? { start: end, end: start } : { start, end };
+  };
+  const [first, ...rest] = points;
+  if (first === undefined) return out;
+  let window = windowAt(first.time);
+  let time = first.time;
+  let value = Number(first.value);
+  let sum = 0;
+  const emit = (): void => {
+    out.push({ time: descending ? window.end : window.start, value: sum, aux: null });
+  };
+  for (const point of rest) {
+    const next = Number(point.value);
+    if (point.time !== time) {
+      if (windowOf !== null && (descending ? point.time <= window.end : point.time >= window.end)) {
+        const share = Number(window.end - time) / Number(point.time - time);
+        const atEnd = value + (next - value) * share;
+        sum += area(time, window.end, value, atEnd);
+        emit();
+        value = atEnd;
+        time = window.end;
+        window = windowAt(point.time);
+        sum = 0;
+      }
+      sum += area(time, point.time, value, next);
+    }
+    time = point.time;
+    value = next;
+  }
+  if (time !== window.start) emit();
+  return out;
+}
+
 function pairs(points: readonly Point[], between: (before: Point, after: Point) => Scalar): Point[] {
   const out: Point[] = [];
   for (let i = 1; i < points.length; i++) {

@@ -48,7 +48,9 @@ export class RowCollector {
         : null,
     );
     const rows = slice.times.length;
-    const passing = bothMasks(anyPresent(stored, rows), mask);
+    const all = bothMasks(anyPresent(stored, rows), mask);
+    const { perGroup } = this.#request;
+    const passing = perGroup === null ? all : nearest(all, rows, perGroup, this.#descending);
     let added = 0;
     for (let row = 0; row < rows; row++) {
       if (passing !== null && passing[row] === 0) continue;
@@ -111,6 +113,20 @@ function compareStrings(columns: readonly (readonly Cell[])[], a: number, b: num
     if (x !== y) return x < y ? -1 : 1;
   }
   return 0;
+}
+
+/** Of a slice's passing rows the first (or last) `wanted`: more of one series cannot be among the first of its group. */
+function nearest(passing: Uint8Array | null, rows: number, wanted: number, last: boolean): Uint8Array | null {
+  if (rows <= wanted) return passing;
+  const mask = new Uint8Array(rows);
+  let left = wanted;
+  for (let step = 0; step < rows && left > 0; step++) {
+    const row = last ? rows - 1 - step : step;
+    if (passing !== null && passing[row] === 0) continue;
+    mask[row] = 1;
+    left--;
+  }
+  return mask;
 }
 
 /** Rows that have at least one of the fields; null: all. */

@@ -31,8 +31,7 @@ export function runSelect(shard: QueryableShard, request: SelectRequest, regexes
 
 function select(shard: QueryableShard, request: SelectRequest, regexes: RegexCache): ShardSelect {
   const { startNs, endNs, number } = shard.key;
-  // biome-ignore lint/complexity/useMathMinMax: Math.max takes no bigint
-  const minNs = request.minNs <= startNs ? startNs : request.minNs;
+  const minNs = laterOf(request.minNs, startNs);
   const maxNs = request.maxNs < endNs - 1n ? request.maxNs : endNs - 1n;
   const grouped = groupSeries(shard, request, regexes);
   if (grouped === null)
@@ -60,6 +59,8 @@ function select(shard: QueryableShard, request: SelectRequest, regexes: RegexCac
     ...run.finish(),
   };
 }
+
+const laterOf = (a: bigint, b: bigint): bigint => (a > b ? a : b);
 
 class ShardRun {
   readonly #shard: QueryableShard;

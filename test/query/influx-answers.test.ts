@@ -52,6 +52,16 @@ const ERRORS: [string, string][] = [
 ];
 
 const ANSWERS: [string, unknown][] = [
+  ['SELECT integral(v, 100ns) FROM cpu GROUP BY host', [[[0, 2]], [[0, 3.5]], [[0, 0]]]],
+  [
+    "SELECT integral(v, 50ns) FROM cpu WHERE host = 'a' AND time >= 0 AND time < 300 GROUP BY time(50ns)",
+    [
+      [
+        [100, 1.5],
+        [150, 2.5],
+      ],
+    ],
+  ],
   [
     "SELECT v FROM cpu WHERE time > 0 OR host = 'a'",
     [

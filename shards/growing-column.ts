@@ -34,7 +34,7 @@ export class GrowingColumn {
   append(column: Column, from: number, count: number): void {
     const end = from + count;
     this.#reserve(end);
-    if (column.present !== null || from > this.#rows) this.#notePresence(from);
+    if (column.present !== null || from > this.#rows) this.#notePresence();
     if (this.#present !== null) {
       if (column.present === null) this.#present.fill(1, from, end);
       else this.#present.set(column.present.subarray(0, count), from);
@@ -43,9 +43,9 @@ export class GrowingColumn {
     this.#rows = end;
   }
 
-  #notePresence(from: number): void {
-    if (this.#present === null) this.#present = new Uint8Array(this.#capacity).fill(1, 0, this.#rows);
-    this.#present.fill(0, this.#rows, from);
+  /** Bytes behind the last row are zero: rows that are skipped are absent without more. */
+  #notePresence(): void {
+    this.#present ??= new Uint8Array(this.#capacity).fill(1, 0, this.#rows);
   }
 
   #copy(values: ColumnValues, from: number, count: number): void {
@@ -89,7 +89,7 @@ export class GrowingColumn {
   take(rows: number): Column {
     if (rows > this.#rows) {
       this.#reserve(rows);
-      this.#notePresence(rows);
+      this.#notePresence();
     }
     const values = Array.isArray(this.#values) ? this.#values.slice(0, rows) : this.#values.subarray(0, rows);
     return { field: this.field, type: this.type, present: this.#present?.subarray(0, rows) ?? null, values };

@@ -282,10 +282,12 @@ export class Shard implements StoredShard, QueryableShard {
       if (!compaction.step()) this.#compaction = null;
       return true;
     } catch (error) {
-      if (error instanceof StorageError && error.code === 'damaged-block') this.#unmergeable.add(compaction.window);
       compaction.abandon();
       this.#compaction = null;
-      throw error;
+      if (!(error instanceof StorageError) || error.code !== 'damaged-block') throw error;
+      // Listed in `damaged`; the other windows go on.
+      this.#unmergeable.add(compaction.window);
+      return true;
     }
   }
 

@@ -84,8 +84,12 @@ describe('a shard', () => {
   test('a batch that arrives late under a delete stays invisible', () => {
     bench.write(deleteBatch(versionAt(9), { measurement: { regex: '^m' } }));
     bench.writeRows(versionAt(1), rowsOf(3));
-    expect(cellsOf(bench).size).toBe(0);
+    expect(bench.shard().series('m', null)).toHaveLength(0);
+    bench.writeRows(versionAt(2), rowsOf(4));
+    expect(bench.shard().series('m', null)).toHaveLength(0);
     bench.writeRows(versionAt(10), rowsOf(1));
+    bench.writeRows(versionAt(3), rowsOf(4));
+    expect(bench.shard().series('m', null)).toHaveLength(1);
     expect(cellsOf(bench).size).toBe(1);
   });
 
@@ -105,7 +109,13 @@ describe('a shard', () => {
     while (bench.step());
     expect(bench.shard().sizes().blocks).toBeLessThan(blocks);
     expect([...cellsOf(bench)]).toEqual(order);
+    bench.engine.close();
+    const database = new Database(path());
+    const inFile = database.prepare('SELECT count(*) FROM blocks').pluck().get();
+    database.close();
     bench.reopen();
+    expect(inFile).toBe(bench.shard().sizes().blocks);
+    expect(inFile).toBeLessThan(blocks);
     expect([...cellsOf(bench)]).toEqual(order);
     expect(bench.shard().sizes().rows).toBe(Array.from({ length: 9 }, (_, n) => 40 + n).reduce((a, b) => a + b));
   });
@@ -191,6 +201,35 @@ describe('a shard', () => {
     expect(bench.engine.recovery.unopened).toMatchObject([{ id: SHARD, code: 'damaged-file' }]);
     expect(cellsOf(bench).get('m,host=new 5 f')).toBe(7);
     expect(readdirSync(join(bench.directory, 'shards')).some((name) => name.includes('.damaged-1'))).toBe(true);
+  });
+
+  test('a start after a flush reads on where the flush ended', () => {
+    bench.writeRows(versionAt(1), rowsOf(5));
+    bench.writeRows(versionAt(2), rowsOf(5));
+    bench.shard().flush();
+    const flushed = bench.shard().flushedThrough;
+    bench.writeRows(versionAt(3), rowsOf(5));
+    bench.crash();
+    expect(bench.shard().flushedThrough).toEqual(flushed);
+    expect(bench.engine.recovery).toMatchObject({ applied: 1, truncatedBytes: 0, unopened: [] });
+  });
+
+  test('a damaged block keeps its window from being merged and nothing else', () => {
+    for (let n = 0; n < 3; n++) {
+      bench.writeRows(
+        versionAt(n),
+        rowsOf(5).flatMap((row) => [row, { ...row, time: row.time + HOUR_NS }]),
+      );
+      bench.shard().flush();
+    }
+    bench.engine.close();
+    edit('UPDATE blocks SET body = zeroblob(length(body)) WHERE id = (SELECT min(id) FROM blocks WHERE window = 0)');
+    bench.reopen();
+    bench.step();
+    bench.nowMs += 1_000_000;
+    while (bench.step());
+    expect(bench.shard().damaged).toHaveLength(1);
+    expect(bench.shard().sizes().blocks).toBe(3 + 1);
   });
 
   test('a dropped shard does not come back from the log, also when it is made again', () => {

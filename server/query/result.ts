@@ -9,6 +9,8 @@ export interface ResultSeries {
   readonly columns: readonly string[];
   /** Index of the column that holds times as bigint nanoseconds (rendered by `epoch`), or -1. */
   readonly timeColumn: number;
+  /** tz(): RFC 3339 times are given in this zone (time-zone.ts); absent: UTC. */
+  readonly timeZone?: string;
   readonly values: readonly (readonly Value[])[];
   /** More rows of the same series follow in a later result (chunking), or a row limit was hit. */
   readonly partial?: boolean;

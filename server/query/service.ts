@@ -196,6 +196,7 @@ async function select(statement: SelectStatement, context: StatementContext): Pr
       ...(plan.dimensions.length === 0 ? {} : { tags: group.tags }),
       columns,
       timeColumn: 0,
+      ...(statement.timeZone === undefined ? {} : { timeZone: statement.timeZone }),
       values: own.map((row) => [row.time, ...row.values.map(plain)]),
     };
   });

@@ -40,6 +40,10 @@ const SCHEMA = `
 
 /** Page cache of a connection in KiB; a flush may spill beyond it. */
 const CACHE_KIB = 2048;
+/** Pages that one step gives back to the file system: 8 MiB. */
+const VACUUM_PAGES = 2048;
+/** A file keeps this share of free pages, since the next flush takes them again. */
+const FREE_SHARE = 1 / 16;
 const READ_META = 'SELECT value FROM meta WHERE name = ?';
 export const WRITE_META = 'INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)';
 
@@ -198,6 +202,18 @@ export class ShardFile {
   disconnect(): void {
     this.#statements.clear();
     this.#pool.remove(this);
+  }
+
+  /** Gives free pages back, a few at a time; true when it did. */
+  shrinkStep(): boolean {
+    return guarded(this.path, () => {
+      const database = this.database;
+      const free = Number(database.pragma('freelist_count', { simple: true }));
+      const pages = Number(database.pragma('page_count', { simple: true }));
+      if (free <= pages * FREE_SHARE) return false;
+      database.pragma(`incremental_vacuum(${VACUUM_PAGES})`);
+      return true;
+    });
   }
 
   /** One transaction; a failure leaves the file as it was. */

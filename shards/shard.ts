@@ -70,6 +70,8 @@ export class Shard implements StoredShard, QueryableShard {
   #flushedThrough: LogPosition = LOG_START;
   #applied: LogPosition = LOG_START;
   #compaction: Compaction | null = null;
+  /** Merging has freed pages since they were last given back. */
+  #shrinkable = false;
   /** Windows that a damaged block keeps from being merged. */
   readonly #unmergeable = new Set<number>();
   /** When each window was last flushed into. */
@@ -277,9 +279,12 @@ export class Shard implements StoredShard, QueryableShard {
     if (this.#snapshots > 0 || this.#closed) return false;
     const compaction = this.#compaction ?? this.#nextCompaction();
     this.#compaction = compaction;
-    if (compaction === null) return false;
+    if (compaction === null) return this.#shrinkStep();
     try {
-      if (!compaction.step()) this.#compaction = null;
+      if (!compaction.step()) {
+        this.#compaction = null;
+        this.#shrinkable = true;
+      }
       return true;
     } catch (error) {
       compaction.abandon();
@@ -289,6 +294,13 @@ export class Shard implements StoredShard, QueryableShard {
       this.#unmergeable.add(compaction.window);
       return true;
     }
+  }
+
+  /** Once nothing is left to merge: what merging has freed goes back to the file system. */
+  #shrinkStep(): boolean {
+    if (!this.#shrinkable) return false;
+    this.#shrinkable = this.#parts.file.shrinkStep();
+    return this.#shrinkable;
   }
 
   #nextCompaction(): Compaction | null {

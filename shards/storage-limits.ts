@@ -26,7 +26,7 @@ export interface StorageLimits {
   readonly headCacheBytesMax: number;
   /** So many runs of about one size in a window are merged into one. */
   readonly compactionRunsMin: number;
-  /** Rows decoded at once by one step of compaction. */
+  /** Rows merged by one step of compaction: some 60 ms, during which the worker answers nobody. */
   readonly compactionRowsMax: number;
   /** A window that was not flushed into for so long is merged into one run. */
   readonly compactionIdleMs: number;
@@ -45,6 +45,6 @@ export const STORAGE_LIMITS: StorageLimits = {
   openFilesMax: 256,
   headCacheBytesMax: 8 << 20,
   compactionRunsMin: 4,
-  compactionRowsMax: 500_000,
+  compactionRowsMax: 100_000,
   compactionIdleMs: 600_000,
 };

@@ -12,7 +12,7 @@ import { compileTagCondition } from './tag-matcher.ts';
 
 interface TagColumn {
   /** Number 0 is the empty string: the series does not have the tag. */
-  readonly values: string[];
+  readonly numbers: ReadonlyMap<string, number>;
   /** Per member: number of its value. */
   readonly codes: Uint32Array;
   /** Members with value c: postings[starts[c]] .. postings[starts[c + 1] - 1], ascending. */
@@ -51,8 +51,8 @@ export class TagIndex {
   #candidates(condition: TagCondition): Uint32Array | null {
     if (condition.op === '=' && condition.key !== '_name' && condition.value !== '') {
       const column = this.#columns.get(condition.key);
-      const code = column?.values.indexOf(condition.value) ?? -1;
-      return column === undefined || code < 0
+      const code = column?.numbers.get(condition.value);
+      return column === undefined || code === undefined
         ? new Uint32Array(0)
         : column.postings.subarray(column.starts[code], column.starts[code + 1]);
     }
@@ -80,10 +80,17 @@ export class TagIndex {
       const same = matches(this.#measurement, []);
       return () => same;
     }
-    const verdicts = Uint8Array.from(column.values, (value) =>
-      matches(this.#measurement, value === '' ? [] : [{ key: condition.key, value }]) ? 1 : 0,
-    );
     const codes = column.codes;
+    if (condition.op === '=' || condition.op === '!=') {
+      const code = column.numbers.get(condition.value);
+      const equal = condition.op === '=';
+      return (member) => (codes[member] === code) === equal;
+    }
+    const verdicts = new Uint8Array(column.numbers.size);
+    for (const [value, code] of column.numbers) {
+      const tags = value === '' ? [] : [{ key: condition.key, value }];
+      verdicts[code] = matches(this.#measurement, tags) ? 1 : 0;
+    }
     return (member) => verdicts[codes[member]!] === 1;
   }
 }
@@ -106,16 +113,16 @@ function buildColumns(members: Uint32Array, tagsOf: (id: number) => readonly Tag
     }
   }
   const columns = new Map<string, TagColumn>();
-  for (const [key, { numbers, codes }] of building) columns.set(key, withPostings([...numbers.keys()], codes));
+  for (const [key, { numbers, codes }] of building) columns.set(key, withPostings(numbers, codes));
   return columns;
 }
 
-function withPostings(values: string[], codes: Uint32Array): TagColumn {
-  const starts = new Uint32Array(values.length + 1);
+function withPostings(numbers: ReadonlyMap<string, number>, codes: Uint32Array): TagColumn {
+  const starts = new Uint32Array(numbers.size + 1);
   for (let i = 0; i < codes.length; i++) starts[codes[i]! + 1]!++;
-  for (let code = 0; code < values.length; code++) starts[code + 1]! += starts[code]!;
+  for (let code = 0; code < numbers.size; code++) starts[code + 1]! += starts[code]!;
   const next = starts.slice();
   const postings = new Uint32Array(codes.length);
   for (let i = 0; i < codes.length; i++) postings[next[codes[i]!]!++] = i;
-  return { values, codes, starts, postings };
+  return { numbers, codes, starts, postings };
 }

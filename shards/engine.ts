@@ -26,6 +26,9 @@ import { type ShardId, type ShardKey, shardId } from './shard-key.ts';
 import type { FillTarget, LogEntry, LogPosition, Storage, StoredShard } from './storage.ts';
 import type { StorageLimits } from './storage-limits.ts';
 
+/** Segments that the log's maximum has room for at least. */
+const LOG_SEGMENTS_MIN = 8;
+
 export interface EngineOptions {
   /** Shard files of all workers of the node. */
   readonly shardsDirectory: string;
@@ -75,7 +78,9 @@ export class Engine implements Storage {
       this.#shards.set(shard.id, shard);
       segmentMin = Math.max(segmentMin, shard.flushedThrough.segment + 1);
     }
-    this.#log = new Log(files, joinPath(options.directory, 'log'), limits, segmentMin);
+    // A segment goes as a whole, and never the one that is written to: several must fit below the log's maximum.
+    const segmentBytesMax = Math.min(limits.segmentBytesMax, Math.floor(limits.logBytesMax / LOG_SEGMENTS_MIN));
+    this.#log = new Log(files, joinPath(options.directory, 'log'), { ...limits, segmentBytesMax }, segmentMin);
     const replayed = replayLog(this.#log, {
       shardOf: (id) => this.#shards.get(id),
       remake: (key) => (options.owns(key) ? this.#createAt(key, LOG_START) : null),

@@ -285,6 +285,7 @@ export class Log {
       const failure = error ?? this.#cut;
       if (failure === null) {
         this.#markSynced(end);
+        if (appends === this.#appends) this.#leaveFull();
         for (const file of files) if (file !== this.#file && !this.#unsynced.includes(file)) file.close();
       } else {
         this.#giveUp(files);
@@ -294,6 +295,11 @@ export class Log {
     };
     if (files.length === 0) finish(null);
     else syncInTurn(files, 0, finish);
+  }
+
+  /** A segment that takes no more is not kept open: `release` can let it go although nothing is appended any more. */
+  #leaveFull(): void {
+    if (this.#file !== null && this.#file.size >= this.#limits.segmentBytesMax) this.#file = null;
   }
 
   #markSynced(end: LogPosition): void {

@@ -11,7 +11,9 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 
-const PROGRAM = resolve(import.meta.dirname, '../../dist/server/cli/main.js');
+/** STARLING_TEST_DIST: another build than the usual one. */
+const BUILD = process.env.STARLING_TEST_DIST ?? resolve(import.meta.dirname, '../../dist');
+const PROGRAM = join(BUILD, 'server/cli/main.js');
 const START_MS_MAX = 30_000;
 const STOP_MS_MAX = 20_000;
 const POLL_MS = 50;
@@ -58,6 +60,8 @@ export async function eventually<T>(
 export class TestNode {
   readonly name: string;
   readonly data: string;
+  /** Variables that the process gets beside this one's. */
+  environment: Readonly<Record<string, string>> = {};
   #options: Readonly<Record<string, string>>;
   #child: ChildProcess | null = null;
   #port = 0;
@@ -87,7 +91,10 @@ export class TestNode {
     if (!existsSync(PROGRAM)) throw new Error(`${PROGRAM} is missing: run node scripts/setup.mjs`);
     const options = { node: this.name, data: this.data, listen: `127.0.0.1:${this.#port}`, ...this.#options, ...more };
     const flags = Object.entries(options).flatMap(([name, value]) => [`--${name}`, value]);
-    const child = spawn(process.execPath, [PROGRAM, 'serve', ...flags], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [PROGRAM, 'serve', ...flags], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...this.environment },
+    });
     this.#child = child;
     this.stdout = '';
     this.stderr = '';

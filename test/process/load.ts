@@ -15,7 +15,9 @@ export interface LoadOptions {
   readonly database: string;
   readonly rowsPerBody: number;
   readonly series: number;
-  /** Milliseconds since 1970 of the first row. */
+  /** Length of a text field beside the numbers, for rows that fill memory sooner; none by default. */
+  readonly noteBytes?: number;
+  /** Milliseconds since 1970 of the first row; a whole multiple of `BODY_SPAN_MS`. */
   readonly startMs: number;
   readonly random: () => number;
   /** Nodes that may be written to at the moment. */
@@ -32,6 +34,8 @@ export class Load {
   #agent = new Agent({ connections: 8, pipelining: 1 });
 
   constructor(options: LoadOptions) {
+    if (options.startMs % BODY_SPAN_MS !== 0)
+      throw new Error(`startMs ${options.startMs}: no multiple of ${BODY_SPAN_MS}`);
     this.#options = options;
   }
 
@@ -53,6 +57,18 @@ export class Load {
       await wait(Math.max(0, due - Date.now()));
     }
     await Promise.all(sending);
+  }
+
+  /** Keeps `senders` bodies under way, each followed by the next at once, until `until` resolves. */
+  async flood(until: Promise<unknown>, senders: number): Promise<void> {
+    let over = false;
+    void until.then(() => {
+      over = true;
+    });
+    const send = async () => {
+      while (!over) await this.#send(this.#next++);
+    };
+    await Promise.all(Array.from({ length: senders }, send));
   }
 
   /** One body, now; true when it was acknowledged. */
@@ -85,23 +101,27 @@ export class Load {
   }
 
   #lines(body: number): string {
-    const { rowsPerBody, series, startMs } = this.#options;
+    const { rowsPerBody, series, startMs, noteBytes = 0 } = this.#options;
     const lines: string[] = [];
     for (let row = 0; row < rowsPerBody; row++) {
       const seq = body * rowsPerBody + row;
       const atMicros = (startMs + body * BODY_SPAN_MS) * 1000 + row;
-      lines.push(`load,host=h${seq % series},zone=z${seq % 7} seq=${seq}i,level=${(seq % 1000) / 10} ${atMicros}`);
+      const note = noteBytes > 0 ? `,note="${`${seq} `.repeat(noteBytes).slice(0, noteBytes)}"` : '';
+      lines.push(
+        `load,host=h${seq % series},zone=z${seq % 7} seq=${seq}i,level=${(seq % 1000) / 10}${note} ${atMicros}`,
+      );
     }
     return `${lines.join('\n')}\n`;
   }
 
   /** What is wrong with the rows that this node has, body by body; empty when nothing is. */
   async check(url: string): Promise<string[]> {
-    const { database, rowsPerBody, startMs } = this.#options;
+    const { database, rowsPerBody, startMs, noteBytes = 0 } = this.#options;
     const from = startMs;
     const to = startMs + this.#next * BODY_SPAN_MS;
     const found = new Map<number, { count: number; sum: number }>();
-    const query = `SELECT count(seq), sum(seq) FROM load WHERE time >= ${from}ms AND time < ${to}ms GROUP BY time(${BODY_SPAN_MS}ms) fill(none)`;
+    const counted = noteBytes > 0 ? 'note' : 'seq';
+    const query = `SELECT count(${counted}), sum(seq) FROM load WHERE time >= ${from}ms AND time < ${to}ms GROUP BY time(${BODY_SPAN_MS}ms) fill(none)`;
     const parameters = new URLSearchParams({ db: database, epoch: 'ms', q: query, completeness: '1' });
     const response = await request(`${url}/query?${parameters}`);
     const answer = (await response.body.json()) as {

@@ -44,6 +44,19 @@ describe('the log', () => {
     expect(files.list('/memory/log').length).toBeGreaterThan(10);
   });
 
+  test('a segment with one record longer than itself can go when its shard is flushed, with nothing appended after it', () => {
+    const log = open(100);
+    const end = append(log, 'x'.repeat(500));
+    expect(sync(log)).toBeNull();
+    log.release(() => ({ segment: 0, offset: 0 }));
+    expect(log.bytes).toBeGreaterThan(500);
+    log.release(() => end);
+    expect([log.bytes, files.list('/memory/log')]).toEqual([0, []]);
+    append(log, 'next');
+    expect(sync(log)).toBeNull();
+    expect(replayed(open(100)).texts).toEqual(['next']);
+  });
+
   test.each([1, 3, 11, 23, 24, 30, 45])('a tail torn after %i bytes is cut off and counted', (kept) => {
     const log = open();
     append(log, 'first');

@@ -6,7 +6,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { randomOf } from '../../scripts/bench/workload.ts';
 import { Cluster, eventually, type TestNode } from './harness.ts';
-import { Load } from './load.ts';
+import { BODY_SPAN_MS, Load } from './load.ts';
 import { Relay } from './proxy.ts';
 
 const ROWS_PER_BODY = 2000; // one body every 100 ms: 20,000 rows/s
@@ -74,14 +74,14 @@ describe('three nodes under load', () => {
       database: 't',
       rowsPerBody: ROWS_PER_BODY,
       series: 200,
-      startMs: Date.now(),
+      startMs: Math.floor(Date.now() / BODY_SPAN_MS) * BODY_SPAN_MS,
       random: randomOf(7),
       targets: () => [...reachable].map((node) => node.url),
     });
   });
   afterAll(async () => {
-    await load.close();
     await cluster.close();
+    await load?.close();
     await Promise.all(relays.map((relay) => relay.close()));
   });
 

@@ -289,11 +289,13 @@ export class Coordinator implements WriteCoordinator {
     const built = batch.builder.build(version);
     const owners = this.#ports.owners(shard);
     const all: SeriesKeyRecord[] = built.batch.series.map((hash, i) => ({ hash, key: built.keys[i]! }));
-    const firstHere = this.#places.noteWritten(shardId(shard), shard);
+    const id = shardId(shard);
+    const firstHere = this.#places.noteWritten(id, shard);
     const unsent = this.#unsent(built.seriesIds, all, owners);
     // An owner that has had a key for another shard may still lack it in a new one.
     const fresh = firstHere ? all : unsent;
     const request = this.#expect((outcome) => {
+      if (outcome.ok) this.#places.noteAcknowledged(id);
       for (const waiting of batch.requests) this.#settleOne(waiting, outcome);
     });
     return {

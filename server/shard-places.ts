@@ -27,7 +27,7 @@ export interface KnownShard {
 export class ShardPlaces {
   #source: PlacesSource;
   #local = new Map<ShardId, HeldShard>();
-  #written = new Map<ShardId, ShardKey>();
+  #written = new Map<ShardId, { readonly key: ShardKey; acknowledged: boolean }>();
   #keys = new Map<ShardId, ShardKey>();
 
   constructor(source: PlacesSource) {
@@ -47,8 +47,14 @@ export class ShardPlaces {
   noteWritten(id: ShardId, key: ShardKey): boolean {
     if (this.#written.has(id)) return false;
     if (this.#written.size >= WRITTEN_MAX) this.#written.delete(this.#written.keys().next().value!);
-    this.#written.set(id, key);
+    this.#written.set(id, { key, acknowledged: false });
     return true;
+  }
+
+  /** From the first acknowledged write on an owner has the shard: one that was only tried may exist nowhere. */
+  noteAcknowledged(id: ShardId): void {
+    const written = this.#written.get(id);
+    if (written !== undefined) written.acknowledged = true;
   }
 
   isLocal(id: ShardId): boolean {
@@ -90,7 +96,7 @@ export class ShardPlaces {
     for (const list of Object.values(this.#source.snapshot().heldBy)) {
       for (const held of list) if (!found.has(held.id)) found.set(held.id, this.#keyOf(held));
     }
-    for (const [id, key] of this.#written) if (!found.has(id)) found.set(id, key);
+    for (const [id, { key, acknowledged }] of this.#written) if (acknowledged && !found.has(id)) found.set(id, key);
     return [...found].map(([id, key]) => ({ id, key }));
   }
 

@@ -10,7 +10,7 @@ import type { ClusterState } from './cluster-state.ts';
 import { Joining, normalAddress } from './joining.ts';
 import type { JudgedClock } from './judged-clock.ts';
 import type { Liveness } from './liveness.ts';
-import { memberChange } from './members.ts';
+import { memberChange, memberKey } from './members.ts';
 import { MembershipError } from './membership-error.ts';
 import type { MembershipLimits } from './membership-limits.ts';
 import type { Register } from './metadata.ts';
@@ -94,6 +94,7 @@ export class Enrolment {
   tick(alone: boolean, nowMs: number): void {
     if (this.#identity.clusterId === null || alone) this.#joining?.tick(nowMs);
     else this.#joining?.rest();
+    if (this.state === 'up') this.#removeNamesakes(nowMs);
   }
 
   /** After members' registers changed. */
@@ -205,6 +206,29 @@ export class Enrolment {
     if (own !== null && own.state === state && normalAddress(own.address) === this.#address) return;
     const change = memberChange({ number, name, address: this.#address, state });
     this.#o.spread([this.#o.state.registerOf(change, this.#o.clock.mintForSelf(nowMs))], nowMs);
+  }
+
+  /**
+   * Sponsors that did not hear of each other may have let in two numbers under one name: a node that lost its disk twice.
+   * The later one, which is this node, does what its sponsor would have done, under the same conditions (sponsor.ts).
+   * Nobody else would: the earlier number is never heard again and would hold every watermark back.
+   */
+  #removeNamesakes(nowMs: number): void {
+    const { state, liveness, clock } = this.#o;
+    const { number, name } = this.#identity;
+    const silent = (other: NodeNumber) => (liveness.lastHeardMsAgo(other, nowMs) ?? Infinity) > liveness.windowMs;
+    const own = state.metadata.get(memberKey(number));
+    if (own === null || clock.skewed || nowMs - this.#startedMs <= liveness.windowMs) return;
+    const gone = state.members.filter((member) => {
+      if (member.name !== name || member.number === number || member.state === 'removed') return false;
+      return silent(member.number) && state.metadata.get(memberKey(member.number))!.version < own.version;
+    });
+    if (gone.length === 0) return;
+    const changes = gone.map((member) => memberChange({ ...member, state: 'removed' }));
+    this.#o.spread(
+      changes.map((change) => state.registerOf(change, clock.mint(nowMs))),
+      nowMs,
+    );
   }
 
   #memberAddresses(): string[] {

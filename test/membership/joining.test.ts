@@ -233,4 +233,28 @@ describe('joining', () => {
     expect(b.core.state).toBe('up');
     expect(stampMs(b.core.mint(network.nowMs))).toBeGreaterThanOrEqual(network.nowMs);
   });
+
+  test('a node that lost its disk on both sides of a partition is one member again when the sides meet', () => {
+    const network = new Network();
+    const [a, b, c] = threeNodes(network);
+    network.split([a], [b]);
+    network.stop(c);
+    const second = network.start(network.disk('n3'), C, [A]);
+    network.split([second], [b]);
+    network.run(8_000);
+    expect(second.core.state).toBe('up');
+    network.stop(second);
+    network.run(5_000);
+    const third = network.start(network.disk('n3'), C, [B]);
+    network.cut.clear();
+    network.split([a], [b, third]);
+    network.run(8_000);
+    expect(third.core.state).toBe('up');
+    network.cut.clear();
+    network.run(10_000);
+    for (const node of [a, b, third]) {
+      expect(names(node)).toEqual(['n1 up', 'n2 up', 'n3 removed', 'n3 removed', 'n3 up']);
+      expect(node.core.snapshot().live).toContain(third.core.identity.number);
+    }
+  });
 });

@@ -48,6 +48,8 @@ export interface ClusterSnapshot {
   readonly statements: readonly Statement[];
   /** The shard list of each member, as last fetched; own one included. */
   readonly heldBy: Readonly<Record<NodeNumber, readonly HeldShard[]>>;
+  /** Sequence of each list in `heldBy`: it stands for what a statement rests on only where the statement names it. */
+  readonly heldSequence: Readonly<Record<NodeNumber, number>>;
 }
 
 /** A promise of one member, carried by its heartbeats (protocol rules 9 to 12). */

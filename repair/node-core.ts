@@ -53,12 +53,20 @@ export interface NodeCoreOptions {
 export interface NodeCounters {
   badMessages: number;
   skewedPackets: number;
+  /** Of members that were removed. */
+  removedPackets: number;
   heartbeatsReceived: number;
   registersMerged: number;
 }
 
 export class NodeCore {
-  readonly counters: NodeCounters = { badMessages: 0, skewedPackets: 0, heartbeatsReceived: 0, registersMerged: 0 };
+  readonly counters: NodeCounters = {
+    badMessages: 0,
+    skewedPackets: 0,
+    removedPackets: 0,
+    heartbeatsReceived: 0,
+    registersMerged: 0,
+  };
   readonly #o: NodeCoreOptions;
   readonly #state: ClusterState;
   readonly #clock: JudgedClock;
@@ -113,9 +121,17 @@ export class NodeCore {
     this.tick(nowMs);
   }
 
-  /** Every packet, before its frames are used. False: its stamp is too far ahead, use nothing of it. */
+  /**
+   * Every packet, before its frames are used. False: use nothing of it. Its stamp is too far ahead, or its sender was
+   * removed: no cutoff waits for a removed member, so what it still sends may lie below floors, where it would be
+   * acknowledged and discarded (protocol rules 7 and 23). It learns of its removal by asking (enrolment.ts).
+   */
   heard(from: NodeNumber, stamp: Stamp, nowMs: number): boolean {
     this.#nowMs = nowMs;
+    if (this.#state.member(from)?.state === 'removed') {
+      this.counters.removedPackets += 1;
+      return false;
+    }
     const accepted = this.#clock.heard(from, stamp, nowMs);
     if (!accepted) this.counters.skewedPackets += 1;
     this.#watch(nowMs);
@@ -155,10 +171,19 @@ export class NodeCore {
     return this.#clock.closing(nowMs);
   }
 
-  /** The own statement, to all members. `shards` null: unchanged since the last call. */
-  heartbeat(closed: Stamp, open: Statement['open'], shards: readonly HeldShard[] | null, nowMs: number): void {
+  /**
+   * The own statement, to all members. `shards` null: unchanged since the last call. `viewHash`: the view that the
+   * workers had when they were asked what is open, which a change since then must not replace (protocol rule 11).
+   */
+  heartbeat(
+    closed: Stamp,
+    open: Statement['open'],
+    shards: readonly HeldShard[] | null,
+    nowMs: number,
+    viewHash = this.#state.viewHash,
+  ): void {
     this.#nowMs = nowMs;
-    const statement = this.#said.own(this.#self, { viewHash: this.#state.viewHash, closed, open }, shards);
+    const statement = this.#said.own(this.#self, { viewHash, closed, open }, shards);
     if (this.state !== 'up') return;
     const message = encodeNodeMessage({
       kind: 'heartbeat',
@@ -194,6 +219,7 @@ export class NodeCore {
         droppedThrough: this.#state.droppedThrough,
         statements: this.#said.statements(present),
         heldBy: this.#said.heldBy(present),
+        heldSequence: this.#said.heldSequence(present),
       };
     }
     return this.#snapshot;

@@ -40,7 +40,7 @@ const statement = z.object({
   sequence,
   viewHash: hash,
   closed: stamp,
-  open: z.array(z.object({ shard: z.string(), oldest: z.string(), acknowledgedBy: z.array(number) })),
+  open: z.array(z.object({ shard: stamp, oldest: version, acknowledgedBy: z.array(number) })),
   shardListSequence: sequence,
 });
 

@@ -3,7 +3,8 @@
  * cluster as last heard.
  *
  * The ring is the shard's owners and every other member that still holds it. A pass is `full` when all of them are live,
- * full, and have spoken under this node's view, and every member has; otherwise it is `live`, among those that can.
+ * full, and have spoken under this node's view, and every member has, and the shard list that its statement names has
+ * been heard; otherwise it is `live`, among those that can.
  * The cutoff is the least closed stamp of the members that count, below every open batch of the shard that no
  * participant has acknowledged.
  */
@@ -50,7 +51,10 @@ export function planPass(
     else if (state !== 'full') skipped.push({ member, reason: state });
     else order.push(member);
   }
-  const silent = members.find((member) => !statements.has(member.number));
+  // A list of another sequence than the statement names may lack a holder of the shard (rule 12).
+  const isKnown = (member: NodeNumber) =>
+    statements.has(member) && snapshot.heldSequence[member] === statements.get(member)!.shardListSequence;
+  const silent = members.find((member) => !isKnown(member.number));
   const first = order.indexOf(snapshot.self);
   if (first < 0) return null;
   const rotated = [...order.slice(first), ...order.slice(0, first)];
@@ -78,7 +82,12 @@ export function planPass(
   const culprit = skipped[0];
   let heldBackBy = 'a member outside the ring is not live';
   if (culprit !== undefined) heldBackBy = `${names.get(culprit.member) ?? culprit.member}: ${culprit.reason}`;
-  else if (silent !== undefined) heldBackBy = `${silent.name}: has not spoken under this view`;
+  else if (silent !== undefined) {
+    const what = statements.has(silent.number)
+      ? 'its list of shards has not been heard'
+      : 'has not spoken under this view';
+    heldBackBy = `${silent.name}: ${what}`;
+  }
   return { kind: 'live', through, order: rotated, skipped, heldBackBy };
 }
 

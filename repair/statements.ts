@@ -73,6 +73,15 @@ export class Statements {
     return held;
   }
 
+  /** Sequences of the lists in `heldBy`. */
+  heldSequence(members: ReadonlySet<NodeNumber>): Record<NodeNumber, number> {
+    const sequences: Record<NodeNumber, number> = {};
+    for (const [member, { shards, shardsSequence }] of this.#said) {
+      if (shards !== null && members.has(member)) sequences[member] = shardsSequence;
+    }
+    return sequences;
+  }
+
   forget(member: NodeNumber): void {
     this.#said.delete(member);
   }

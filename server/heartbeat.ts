@@ -4,7 +4,8 @@
  * The order makes the statement true (protocol rule 9): first the closing stamp is drawn, below which nothing is minted
  * any more; then the workers are asked what is open. Versions are minted and posted to a worker in one synchronous step,
  * and messages to a worker keep their order, so every version at or below the stamp has reached its worker before the
- * question does. One heartbeat runs at a time.
+ * question does. The statement carries the view that the workers had at that moment, also when it changes before they
+ * answer (rule 11). One heartbeat runs at a time.
  */
 import type { HeldShard } from '../repair/cluster.ts';
 import type { NodeCore } from '../repair/node-core.ts';
@@ -31,9 +32,10 @@ export function startHeartbeat(ports: HeartbeatPorts): () => Promise<void> {
     if (ports.core.state !== 'up') return;
     ports.beforeAsking();
     const closed = ports.core.closing(ports.nowMs());
+    const { viewHash } = ports.core.snapshot();
     const open = (await ports.pool.callAll('openVersions')).flat();
     if (stopped) return;
-    ports.core.heartbeat(closed, open, ports.takeHeld(), ports.nowMs());
+    ports.core.heartbeat(closed, open, ports.takeHeld(), ports.nowMs(), viewHash);
     await ports.afterBeat();
   };
   const start = () => {

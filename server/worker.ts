@@ -116,8 +116,8 @@ function emit(effect: HostEffect): void {
 }
 
 function endTurn(): void {
+  if (stopped || !flushScheduled) return;
   flushScheduled = false;
-  if (stopped) return;
   // The host may keep what it sends for a repetition: what leaves is a copy, moved. A message to several members is
   // copied once for each.
   const moved: ArrayBuffer[] = [];
@@ -279,6 +279,9 @@ function answer(id: number, method: keyof WorkerApi, args: readonly unknown[]): 
     post({ kind: 'failed', id, error: { code, message, status } });
     return;
   }
+  // What was produced before the answer leaves before it: a heartbeat that says what is open must not name an older
+  // list of shards.
+  if (flushScheduled && method !== 'stop') endTurn();
   post({ kind: 'answer', id, value });
   if (method === 'stop') port.close();
 }

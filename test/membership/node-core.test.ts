@@ -44,7 +44,7 @@ describe('liveness', () => {
     const closed = a.core.closing(network.nowMs);
     a.core.heartbeat(
       closed,
-      [{ shard: HELD.id, oldest: 'x', acknowledgedBy: [] }],
+      [{ shard: HELD.id, oldest: 'a'.repeat(32), acknowledgedBy: [] }],
       [{ ...HELD, key: [...HELD.key] }],
       network.nowMs,
     );

@@ -108,6 +108,7 @@ export class MemoryBackend {
       droppedThrough: {},
       statements: [],
       heldBy: {},
+      heldSequence: {},
     } as unknown as ClusterSnapshot;
   }
 

@@ -33,6 +33,8 @@ class Trio {
   private drawn = 1;
   nextRequest = 1;
   cut = new Set<string>();
+  /** Members whose newest shard list has not been heard. */
+  stale = new Set<string>();
   readonly outcomes = new Map<number, WriteOutcome>();
   readonly passes: PassRecord[] = [];
   readonly sent: string[] = [];
@@ -98,6 +100,7 @@ class Trio {
         droppedThrough: {},
         statements,
         heldBy,
+        heldSequence: Object.fromEntries(NUMBERS.map((number) => [number, this.stale.has(number) ? -1 : 0])),
       };
       this.hosts[i]!.setCluster(snapshot, this.now);
     }

@@ -34,6 +34,7 @@ const snapshot: ClusterSnapshot = {
   droppedThrough: {},
   statements: [],
   heldBy: {},
+  heldSequence: {},
 };
 
 class Bench {

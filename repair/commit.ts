@@ -15,7 +15,7 @@ import type { ShardId, ShardKey } from '../shards/shard-key.ts';
 import type { Version } from '../shards/version.ts';
 import { rowsOf } from './ledger.ts';
 import type { ReplicaTable } from './replica-table.ts';
-import type { LogPosition, Storage } from './storage.ts';
+import type { LogPosition, Storage, StoredShard } from './storage.ts';
 import type { Surroundings } from './surroundings.ts';
 
 export type CommitResult =
@@ -42,6 +42,8 @@ export interface CommitRequest {
 interface Entry extends CommitRequest {
   readonly waiters: ((result: CommitResult) => void)[];
   batch: Batch | null;
+  /** The shard for which it was judged: a copy that has taken its place since then holds nothing of this. */
+  stored: StoredShard | null;
 }
 
 export class CommitQueue {
@@ -89,7 +91,7 @@ export class CommitQueue {
       });
       return;
     }
-    const entry: Entry = { ...request, waiters: [request.done], batch: null };
+    const entry: Entry = { ...request, waiters: [request.done], batch: null, stored: null };
     this.byVersion.set(name, entry);
     this.queue.push(entry);
     this.bytes += request.frame.byteLength;
@@ -166,9 +168,10 @@ export class CommitQueue {
         if (entry.version.slice(0, 16) <= replica.ledger.floor) this.around.count('frames_at_or_below_floor');
         else this.around.count('frames_known');
         if (!this.isUnsynced(entry)) return { kind: 'stored' };
-        const waiters = entry.waiters;
+        entry.stored = replica.stored;
         this.whenSynced.push(() => {
-          for (const done of waiters) done({ kind: 'stored' });
+          const result = this.resultOf(entry);
+          for (const done of entry.waiters) done(result);
         });
         return { kind: 'applied' };
       }
@@ -192,6 +195,7 @@ export class CommitQueue {
       const earlier = keysOfGroup.get(entry.id) ?? [];
       const keys = earlier.length === 0 ? entry.keys : [...earlier, ...entry.keys];
       if (replica.stored.unknownSeries(entry.batch, keys).length > 0) return { kind: 'need-keys' };
+      entry.stored = replica.stored;
       if (entry.keys.length > 0) keysOfGroup.set(entry.id, [...keys]);
       return null;
     } catch (error) {
@@ -218,10 +222,12 @@ export class CommitQueue {
       this.around.count('log_syncs');
       const applied = this.beingSynced;
       this.beingSynced = [];
-      for (const entry of applied) this.finish(entry, { kind: 'stored' });
+      for (const entry of applied) this.finish(entry, this.resultOf(entry));
       for (const entry of entries) if (this.apply(entry, position!)) this.finish(entry, { kind: 'stored' });
       for (const then of waiting) then();
       this.pump();
+      // Asked for while this sync ran, and not covered by it.
+      if (this.whenSynced.length > 0 && !this.syncing) this.startSync([], null);
     });
   }
 
@@ -232,7 +238,7 @@ export class CommitQueue {
       this.finish(entry, { kind: 'refused', code: 'absent', retry: true, reason: 'the shard is gone from this node' });
       return false;
     }
-    if (replica.ledger.replica === 'filling') {
+    if (this.resultOf(entry).kind !== 'stored') {
       this.finish(entry, { kind: 'filling' });
       return false;
     }
@@ -242,6 +248,16 @@ export class CommitQueue {
     }
     if (entry.durability !== 'fsync') for (const done of entry.waiters) done({ kind: 'applied' });
     return true;
+  }
+
+  /**
+   * What its sync means for a batch: nothing when the replica has turned filling since it was judged, or has been
+   * replaced by a copy, whose log begins behind the batch (rule 8).
+   */
+  private resultOf(entry: Entry): CommitResult {
+    const replica = this.replicas.get(entry.id);
+    const holds = replica !== null && replica.stored === entry.stored && replica.ledger.replica !== 'filling';
+    return { kind: holds ? 'stored' : 'filling' };
   }
 
   private isUnsynced(entry: Entry): boolean {

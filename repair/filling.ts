@@ -3,20 +3,31 @@
  *
  * Stages of the one that is filled: `owing` (rule 31: what it holds above its floor goes into the outbox, and stays named
  * as open until it is durable there) -> `saving` (the state `filling` is made durable) -> `asking` -> `copying` -> full.
- * A crash while owing leaves a full replica with its old floor, which is fenced again at the next comparison; later, a
- * filling one that starts at `asking`. The local content is replaced only when the copy is whole. A source that dies,
+ * A crash while owing leaves a full replica with its old floor, which is fenced again at the next comparison, or, when a
+ * flush has saved the state meanwhile, a filling one. That one owes everything anew before it asks: putting a batch into
+ * the outbox twice is harmless, and nothing durable says how far it had come. The local content is replaced only when the copy is whole. A source that dies,
  * restarts or says no costs a new start from another one.
  *
  * The source keeps a snapshot per copy and answers any page of it, any number of times, until it is idle too long.
  */
 import { encodeKeys } from '../shards/batch-codec.ts';
+import { StorageError } from '../shards/errors.ts';
 import { type ShardId, type ShardKey, shardId, shardKeyFromJson, shardKeyToJson } from '../shards/shard-key.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';
+import { isOver } from './mail-receiver.ts';
 import type { Outbox } from './outbox.ts';
 import type { OutboxSender } from './outbox-sender.ts';
 import type { FillDescription } from './records.ts';
 import type { MessageOf, PullStatus, Received } from './replica-messages.ts';
-import { claimOf, type Replica, type ReplicaTable } from './replica-table.ts';
+import {
+  claimOf,
+  isDamage,
+  markDamaged,
+  type Replica,
+  type ReplicaTable,
+  rebuildReadable,
+  tryFlush,
+} from './replica-table.ts';
 import type { Requests } from './requests.ts';
 import type { FillSource, FillTarget, Storage } from './storage.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -27,7 +38,6 @@ interface Job {
   stage: 'owing' | 'saving' | 'asking' | 'copying';
   /** Versions still to be put into the outbox, ascending. */
   owed: Version[];
-  putting: number;
   source: NodeNumber | null;
   readonly avoid: Set<NodeNumber>;
   target: FillTarget | null;
@@ -59,6 +69,8 @@ export class Filling {
     outbox: Outbox;
     sender: OutboxSender;
     around: Surroundings;
+    /** What this node has acknowledged of the shard counts no longer. */
+    disown: (id: ShardId) => void;
   };
 
   constructor(options: Filling['o']) {
@@ -73,7 +85,8 @@ export class Filling {
     replica.notes.heldBackBy = `this replica is being filled: ${reason}`;
     this.o.around.count('replicas_fenced');
     this.o.around.heldChanged();
-    this.startJob(replica, 'owing').owed = ledger.versions();
+    this.startJob(replica);
+    this.o.disown(replica.id);
   }
 
   describe(id: ShardId): FillDescription | null {
@@ -84,6 +97,7 @@ export class Filling {
   }
 
   addOpen(add: (id: ShardId, version: Version, acknowledgedBy: readonly NodeNumber[]) => void): void {
+    this.resume();
     for (const job of this.jobs.values()) {
       if (job.owed.length === 0) continue;
       add(job.id, job.owed[0]!, []);
@@ -91,12 +105,8 @@ export class Filling {
   }
 
   tick(): void {
-    const { replicas, around } = this.o;
-    for (const id of replicas.ids()) {
-      if (this.jobs.has(id)) continue;
-      const replica = replicas.get(id)!;
-      if (replica.ledger.replica === 'filling') this.startJob(replica, 'asking');
-    }
+    const { around } = this.o;
+    this.resume();
     for (const job of this.jobs.values()) this.step(job);
     for (const [number, given] of this.given) {
       if (around.nowMs - given.usedMs < around.limits.snapshotIdleMs) continue;
@@ -105,13 +115,22 @@ export class Filling {
     }
   }
 
-  private startJob(replica: Replica, stage: Job['stage']): Job {
+  /** Replicas that were filling when the process began. */
+  private resume(): void {
+    const { replicas } = this.o;
+    for (const id of replicas.ids()) {
+      if (this.jobs.has(id)) continue;
+      const replica = replicas.get(id)!;
+      if (replica.ledger.replica === 'filling') this.startJob(replica);
+    }
+  }
+
+  private startJob(replica: Replica): Job {
     const job: Job = {
       id: replica.id,
       key: replica.key,
-      stage,
-      owed: [],
-      putting: 0,
+      stage: 'owing',
+      owed: replica.ledger.versions(),
       source: null,
       avoid: new Set(),
       target: null,
@@ -136,7 +155,10 @@ export class Filling {
     if (job.waiting || this.o.around.nowMs < job.retryAtMs) return;
     if (job.stage === 'owing') this.owe(job, replica);
     if (job.stage === 'saving') {
-      replica.stored.flush();
+      if (!tryFlush(replica.stored)) {
+        this.later(job, 'fill_waits_for_disk');
+        return;
+      }
       job.stage = 'asking';
     }
     if (job.stage === 'asking') this.askSource(job, replica);
@@ -149,30 +171,48 @@ export class Filling {
       return;
     }
     const page = job.owed.slice(0, OWED_PER_STEP);
-    const rebuilt = replica.stored.rebuild(new Set(page));
+    let rebuilt: ReturnType<typeof rebuildReadable>;
+    try {
+      rebuilt = rebuildReadable(replica.stored, new Set(page));
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+      this.later(job, 'fill_waits_for_disk');
+      return;
+    }
+    // Rows that no disk here gives back cannot be handed on; whoever else has them keeps them.
+    if (rebuilt.unreadable !== null) around.count('fill_batches_unreadable', page.length - rebuilt.batches.length);
     const owners = (key: ShardKey) => around.owners(key);
     job.waiting = true;
-    job.putting = 1;
+    let putting = 1;
     const done = () => {
-      if (--job.putting > 0) return;
+      if (--putting > 0) return;
       job.waiting = false;
       job.owed = job.owed.slice(page.length);
     };
-    for (const { version, frame, keys } of rebuilt) {
-      job.putting++;
-      if (outbox.put(job.key, version, frame, encodeKeys(keys), [], owners, done)) {
-        sender.route(outbox.entries.get(job.id + version)!);
+    for (const { version, frame, keys } of rebuilt.batches) {
+      putting++;
+      const name = job.id + version;
+      const taken =
+        outbox.entries.get(name)?.acks.has(around.self) === true
+          ? outbox.disown(name, around.self, frame, encodeKeys(keys), done)
+          : outbox.put(job.key, version, frame, encodeKeys(keys), [], owners, done);
+      if (taken) {
+        sender.route(outbox.entries.get(name)!);
         continue;
       }
       // No room: what has been put is kept, the page is tried again when the outbox has drained.
-      around.count('fill_waits_for_outbox');
+      putting = Number.POSITIVE_INFINITY;
       job.waiting = false;
-      job.putting = Number.POSITIVE_INFINITY;
-      job.retryAtMs = around.nowMs + around.limits.backoffMsMax;
+      this.later(job, 'fill_waits_for_outbox');
       return;
     }
-    around.count('fill_batches_owed', rebuilt.length);
+    around.count('fill_batches_owed', rebuilt.batches.length);
     done();
+  }
+
+  private later(job: Job, why: string): void {
+    this.o.around.count(why);
+    job.retryAtMs = this.o.around.nowMs + this.o.around.limits.backoffMsMax;
   }
 
   private askSource(job: Job, replica: Replica): void {
@@ -199,7 +239,12 @@ export class Filling {
       job.stage = 'copying';
       job.bytesTotal = message.bytesTotal;
       job.bytesDone = 0;
-      job.target = storage.beginFill(job.key);
+      try {
+        job.target = storage.beginFill(job.key);
+      } catch (error) {
+        if (!(error instanceof StorageError)) throw error;
+        return this.restart(job, error.message);
+      }
       this.accept(job, answer!);
     });
   }
@@ -235,7 +280,7 @@ export class Filling {
     const replica = this.o.replicas.get(job.id)!;
     replica.ledger.replica = 'full';
     replica.ledger.damage = null;
-    replica.stored.flush();
+    tryFlush(replica.stored);
     replica.notes.heldBackBy = null;
     replica.notes.damage = null;
     this.jobs.delete(job.id);
@@ -268,7 +313,7 @@ export class Filling {
       this.given.delete(number);
     }
     let status: PullStatus = 'ok';
-    if (replica === null) status = 'absent';
+    if (replica === null || isOver(around.snapshot, replica.key, around.wallMs)) status = 'absent';
     else if (replica.ledger.replica !== 'full') status = replica.ledger.replica;
     // A copy of something with a lower floor would take back what has been proven.
     else if (replica.ledger.floor < m.floor) status = 'floor';
@@ -277,14 +322,16 @@ export class Filling {
       this.answerPage(from, m.request, id, shardKeyFromJson(m.key).number, status, 0, 0);
       return;
     }
-    replica!.stored.flush();
+    let source: FillSource;
+    try {
+      source = replica!.stored.snapshot(around.limits.fillPageBytes);
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+      this.answerPage(from, m.request, id, replica!.key.number, isDamage(error) ? 'damaged' : 'busy', 0, 0);
+      return;
+    }
     const number = 1 + Math.floor(around.random() * 2 ** 48);
-    this.given.set(number, {
-      id,
-      to: from,
-      source: replica!.stored.snapshot(around.limits.fillPageBytes),
-      usedMs: around.nowMs,
-    });
+    this.given.set(number, { id, to: from, source, usedMs: around.nowMs });
     this.answerPage(from, m.request, id, replica!.key.number, 'ok', number, 0);
   }
 
@@ -300,12 +347,25 @@ export class Filling {
     request: number,
     shard: ShardId,
     number: number,
-    status: PullStatus,
+    found: PullStatus,
     snapshot: number,
     index: number,
   ): void {
-    const given = status === 'ok' ? this.given.get(snapshot)! : null;
-    const page = given?.source.page(index) ?? null;
+    let status = found;
+    let given = status === 'ok' ? this.given.get(snapshot)! : null;
+    let page: Uint8Array | null = null;
+    try {
+      page = given?.source.page(index) ?? null;
+    } catch (error) {
+      // A damaged block is not copied, and a shard that was dropped or replaced is gone: the other side asks elsewhere.
+      if (!(error instanceof StorageError)) throw error;
+      const replica = this.o.replicas.get(shard);
+      if (isDamage(error) && replica !== null) markDamaged(replica, error.message, this.o.around);
+      status = isDamage(error) ? 'damaged' : 'gone';
+      given?.source.close();
+      this.given.delete(snapshot);
+      given = null;
+    }
     if (given !== null) given.usedMs = this.o.around.nowMs;
     const last = page === null;
     const bytesTotal = given?.source.bytesTotal ?? 0;

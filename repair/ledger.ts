@@ -184,6 +184,11 @@ export class Ledger implements ShardCompanion {
     return this.epochs.get(epochOf(version))?.batches.get(version)?.content ?? null;
   }
 
+  /** Rows of a listed batch; 0 for one that is not listed. */
+  rowsIn(version: Version): number {
+    return this.epochs.get(epochOf(version))?.batches.get(version)?.rows ?? 0;
+  }
+
   /** Versions above the floor, ascending. */
   versions(): Version[] {
     const all: Version[] = [];

@@ -11,6 +11,8 @@ import type { MailAnswer, MessageOf } from './replica-messages.ts';
 import type { ReplicaTable } from './replica-table.ts';
 import type { Surroundings } from './surroundings.ts';
 
+const VERSION_ZERO: Version = '0'.repeat(32);
+
 export interface Refusal {
   readonly code: 'drift' | 'unknown-database' | 'dropped' | 'expired';
   readonly retry: boolean;
@@ -43,7 +45,7 @@ export class MailReceiver {
       this.around.snapshot,
       key,
       version,
-      this.around.nowMs,
+      this.around.wallMs,
       this.around.limits.clockDriftMsMax,
     );
     if (refusal !== null) {
@@ -145,6 +147,12 @@ export function judgeFrame(
     return { code: 'expired', retry: false, reason: 'the shard is beyond its retention' };
   }
   return null;
+}
+
+/** Nobody may write to it, compare it or copy it any more; each node removes its own (design 9). */
+export function isOver(snapshot: ClusterSnapshot | null, key: ShardKey, nowMs: number): boolean {
+  const refusal = judgeFrame(snapshot, key, VERSION_ZERO, nowMs, 0);
+  return refusal !== null && !refusal.retry;
 }
 
 export function databaseOf(snapshot: ClusterSnapshot, key: ShardKey): DatabaseDefinition | undefined {

@@ -148,6 +148,17 @@ export class Mail {
     for (const entry of this.outbox.entries.values()) add(entry.id, entry.version, entry.acks);
   }
 
+  /** The replica here turns filling: what it acknowledged counts no longer (rule 31). */
+  disown(id: ShardId): void {
+    for (const pending of [...this.pending.values()]) {
+      if (pending.id !== id || !pending.owners.includes(this.around.self)) continue;
+      pending.acks.delete(this.around.self);
+      pending.applied.delete(this.around.self);
+      pending.failed.set(this.around.self, { code: 'filling', reason: 'the replica here is being filled' });
+      this.judge(pending);
+    }
+  }
+
   get waiting(): number {
     return this.pending.size;
   }

@@ -3,7 +3,7 @@
  * exponential backoff while a peer is silent. A frame that is refused for now goes to the end of its peer's queue with
  * a delay of its own, so that it holds up nothing behind it.
  */
-
+import { StorageError } from '../shards/errors.ts';
 import { shardKeyToJson } from '../shards/shard-key.ts';
 import type { NodeNumber } from '../shards/version.ts';
 import type { Outbox, OutboxEntry } from './outbox.ts';
@@ -38,9 +38,12 @@ export class OutboxSender {
     this.deliverHere = deliverHere;
   }
 
-  /** The cluster has changed: every entry is routed anew. */
+  /** Owners may have changed: every entry is routed anew. */
   reroute(): void {
     for (const peer of this.peers.values()) peer.queue.clear();
+    for (const peer of this.peers.values()) {
+      for (const name of peer.delayed.keys()) if (!this.outbox.entries.has(name)) peer.delayed.delete(name);
+    }
     for (const entry of this.outbox.entries.values()) this.route(entry);
     const members = new Set(this.around.snapshot?.members.filter((m) => m.state !== 'removed').map((m) => m.number));
     this.outbox.settleLeft((member) => members.has(member));
@@ -66,11 +69,12 @@ export class OutboxSender {
   answered(from: NodeNumber, name: string, answer: MailAnswer): void {
     const entry = this.outbox.entries.get(name);
     const peer = this.peer(from);
+    const [, , status, code, retry, reason] = answer;
+    // Not synced there yet: `stored` follows, and sending it again would only repeat this.
+    if (status === 'applied') return;
     const sent = peer.inFlight.delete(name);
     if (entry === undefined) return;
     if (sent) peer.flightBytes -= entry.bytes;
-    const [, , status, code, retry, reason] = answer;
-    if (status === 'applied') return;
     peer.backoffMs = 0;
     if (status === 'stored') {
       peer.queue.delete(name);
@@ -142,7 +146,16 @@ export class OutboxSender {
   }
 
   private sendEntry(number: NodeNumber, peer: Peer, entry: OutboxEntry): void {
-    const parts = this.outbox.read(entry);
+    let parts: ReturnType<Outbox['read']>;
+    try {
+      parts = this.outbox.read(entry);
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+      const tries = (peer.delayed.get(entry.name)?.tries ?? 0) + 1;
+      peer.delayed.set(entry.name, { untilMs: this.around.nowMs + this.backoff(tries), tries });
+      peer.lastError = error.message;
+      return;
+    }
     if (parts === null) {
       this.around.count('outbox_damaged');
       this.outbox.remove(entry.name);

@@ -3,8 +3,8 @@
  *
  * Truth: segment files `<n>.log` (decimal, growing) in the worker's outbox directory; only this class writes them.
  * Layout of a record: u32 length of the payload · u32 CRC-32 of the payload, both big-endian · payload. Payload: u8 kind
- * · u32 length of header · header (JSON) · rest. Kinds: 1 entry (header: shard key, version, lengths; rest: frame, all
- * keys), 2 acknowledgement (shard, version, members), 3 done (shard, version), 4 debt (shard, version, destinations),
+ * · u32 length of header · header (JSON) · rest. Kinds: 1 entry (header: shard key, version, length of the frame, `r`
+ * when acknowledgements before it count no longer; rest: frame, all keys), 2 acknowledgement (shard, version, members), 3 done (shard, version), 4 debt (shard, version, destinations),
  * 5 debt ended.
  * Records 2 to 5 are hints that are not synced: losing one means that something is sent once more.
  * A crash may leave a torn record at the end of the newest segment: it is cut off on opening (it was never reported as
@@ -159,6 +159,22 @@ export class Outbox {
     this.hint(ACKS, { s: entry.id, v: entry.version, m: [member] });
   }
 
+  /**
+   * `member` no longer has what it acknowledged (rule 31): the entry is written anew without it, from the bytes given.
+   * `done` runs when that is durable. False: no disk, and nothing has changed.
+   */
+  disown(name: string, member: NodeNumber, frame: Uint8Array, keys: Uint8Array, done: () => void): boolean {
+    const entry = this.stored.get(name)!;
+    const acks = [...entry.acks];
+    entry.acks.delete(member);
+    if (this.move(entry, frame, keys, done)) {
+      entry.durable = false;
+      return true;
+    }
+    for (const each of acks) entry.acks.add(each);
+    return false;
+  }
+
   remove(name: string): void {
     const entry = this.stored.get(name);
     if (entry === undefined) return;
@@ -235,7 +251,7 @@ export class Outbox {
   }
 
   private write(entry: Stored, frame: Uint8Array, keys: Uint8Array): boolean {
-    const header = { k: shardKeyToJson(entry.key), v: entry.version, f: frame.byteLength };
+    const header = { k: shardKeyToJson(entry.key), v: entry.version, f: frame.byteLength, r: true };
     const parts = formRecord(ENTRY, header, [frame, keys]);
     const place = this.append(parts);
     if (place === null) return false;
@@ -248,13 +264,20 @@ export class Outbox {
     return true;
   }
 
-  private move(entry: Stored, frame: Uint8Array, keys: Uint8Array): void {
+  private move(entry: Stored, frame: Uint8Array, keys: Uint8Array, done: () => void = () => {}): boolean {
     const old = { ...entry };
-    if (!this.write(entry, frame, keys)) return;
+    if (!this.write(entry, frame, keys)) return false;
     this.hint(ACKS, { s: entry.id, v: entry.version, m: [...entry.acks] });
     // The old record goes only when the new one is durable.
-    this.waiting.push({ entry, done: () => this.release(old) });
+    this.waiting.push({
+      entry,
+      done: () => {
+        this.release(old);
+        done();
+      },
+    });
     this.sync();
+    return true;
   }
 
   private hint(kind: number, header: object): void {
@@ -366,7 +389,7 @@ export class Outbox {
       return;
     }
     if (record.kind === ENTRY) {
-      const header = record.header as { k: ShardKeyJson; v: Version };
+      const header = record.header as { k: ShardKeyJson; v: Version; r?: boolean };
       const key = shardKeyFromJson(header.k);
       const id = shardId(key);
       const name = id + header.v;
@@ -377,7 +400,7 @@ export class Outbox {
         old.live--;
         old.liveBytes -= before.length;
       }
-      const acks = before?.acks ?? new Set<NodeNumber>();
+      const acks = header.r === true ? new Set<NodeNumber>() : (before?.acks ?? new Set<NodeNumber>());
       const bytes = record.rest.byteLength;
       const place = { segment: segment.number, offset, length: payload.length };
       this.stored.set(name, { name, id, key, version: header.v, bytes, acks, durable: true, ...place });

@@ -3,13 +3,14 @@
  * recomputation of what is stored against the ledger (`scrub`). Kept in memory: after a restart the shard itself is all
  * that remains of one, and asking again is harmless.
  */
+import { StorageError } from '../shards/errors.ts';
 import { type ShardId, shardKeyToJson } from '../shards/shard-key.ts';
 import { epochOf, type NodeNumber, type Version } from '../shards/version.ts';
 import { rootToJson } from './ledger.ts';
 import { decodeIdentities } from './ledger-codec.ts';
 import type { PassRecord, RepairDifference, RepairMode, RepairStatus } from './records.ts';
 import type { MessageOf } from './replica-messages.ts';
-import type { Replica, ReplicaTable } from './replica-table.ts';
+import { isDamage, markDamaged, type Replica, type ReplicaTable, tryFlush } from './replica-table.ts';
 import type { Requests } from './requests.ts';
 import type { Ring } from './ring.ts';
 import type { PassProgress } from './ring-token.ts';
@@ -141,9 +142,22 @@ export class Repairs {
   }
 
   private scrub(running: Running, replica: Replica): void {
-    const { around } = this.o;
     const { ledger, stored } = replica;
-    const found = stored.recomputeContent(ledger.floor);
+    if (ledger.replica === 'filling') {
+      this.finish(running, 'failed', 'this replica is being filled');
+      return;
+    }
+    let found: Map<Version, bigint>;
+    let below: boolean;
+    try {
+      found = stored.recomputeContent(ledger.floor);
+      below = stored.recomputeContentThrough(ledger.floor) === ledger.floorRoot().content;
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+      if (isDamage(error)) this.scrubbed(running, replica, error.message, 0);
+      else this.finish(running, 'failed', error.message);
+      return;
+    }
     let missing = 0;
     let unequal = 0;
     for (const version of ledger.versions()) {
@@ -154,29 +168,32 @@ export class Repairs {
       else unequal++;
     }
     const extra = [...found.keys()].filter((version) => !ledger.has(version)).length;
-    const below = stored.recomputeContentThrough(ledger.floor) === ledger.floorRoot().content;
     const good = missing + unequal + extra === 0 && below;
-    let note = 'what is stored is what the ledger says';
-    if (!good) {
-      note = `${missing} batches missing, ${unequal} unequal, ${extra} unknown; content up to the floor ${below ? 'equal' : 'unequal'}`;
-      ledger.replica = 'damaged';
-      ledger.damage = note;
-      replica.notes.damage = { reason: note, sinceMs: around.nowMs, comparedWith: null };
-      stored.flush();
-      around.count('damage_found');
-      around.heldChanged();
-    } else if (ledger.replica === 'damaged') {
+    const counts = `${missing} batches missing, ${unequal} unequal, ${extra} unknown`;
+    const note = good ? null : `${counts}; content up to the floor ${below ? 'equal' : 'unequal'}`;
+    this.scrubbed(running, replica, note, missing + unequal);
+  }
+
+  /** `damage` null: all is as the ledger says. */
+  private scrubbed(running: Running, replica: Replica, damage: string | null, batchesMissing: number): void {
+    const { around } = this.o;
+    const { ledger, notes, stored } = replica;
+    if (damage !== null) markDamaged(replica, damage, around);
+    else if (ledger.replica === 'damaged') {
       ledger.replica = 'full';
       ledger.damage = null;
-      replica.notes.damage = null;
-      stored.flush();
+      tryFlush(stored);
       around.heldChanged();
     }
-    const member = around.self;
-    const counts = { batchesMissing: missing + unequal, rowsMissing: null, epochsDiffering: 0 };
-    running.status.differences = [{ member, name: nameOf(around.snapshot, member), ...counts, note }];
+    if (damage !== null) ledger.damage = damage;
+    else notes.damage = null;
+    const note = damage ?? 'what is stored is what the ledger says';
+    const name = nameOf(around.snapshot, around.self);
+    running.status.differences = [
+      { member: around.self, name, batchesMissing, rowsMissing: null, epochsDiffering: 0, note },
+    ];
     running.status.hop = 1;
-    this.finish(running, good ? 'done' : 'failed', note);
+    this.finish(running, damage === null ? 'done' : 'failed', note);
   }
 
   private preview(running: Running, replica: Replica): void {

@@ -61,6 +61,7 @@ export class ReplicaHost {
   private readonly counted = new Map<string, number>();
   private readonly toSelf: Received[] = [];
   private nowMs = 0;
+  private wallMs = 0;
   private snapshot: ClusterSnapshot | null = null;
   private live: ReadonlySet<NodeNumber> = new Set();
   private turning = false;
@@ -82,7 +83,7 @@ export class ReplicaHost {
     const { storage, ledgerOf, limits, files, outboxDirectory, emit } = options;
     const around = this.surroundings();
     // A turn of its own: what the end of a sync causes (answers, the next group) leaves at once, not with the next tick.
-    const sync: Storage['sync'] = (done) => storage.sync((error) => this.turn(this.nowMs, () => done(error)));
+    const sync: Storage['sync'] = (done) => storage.sync((error) => this.turn(this.wallMs, () => done(error)));
     const replicas = new ReplicaTable(storage, ledgerOf, around);
     const commit = new CommitQueue(storage, sync, replicas, around);
     const requests = new Requests(around);
@@ -94,7 +95,8 @@ export class ReplicaHost {
     });
     const written = (request: number, outcome: WriteOutcome) => emit({ kind: 'written', request, outcome });
     this.mail = new Mail({ commit, outbox, sender, around, written });
-    this.filling = new Filling({ storage, replicas, requests, outbox, sender, around });
+    const disown = (id: ShardId) => this.mail.disown(id);
+    this.filling = new Filling({ storage, replicas, requests, outbox, sender, around, disown });
     this.answers = new RingAnswers(replicas, around, (replica, reason) => this.filling.demote(replica, reason));
     const progressed: Repairs['progressed'] = (pass, progress) => this.repairsTable.progressed(pass, progress);
     this.ring = new Ring({ replicas, commit, requests, filling: this.filling, outbox, around, progressed });
@@ -110,9 +112,11 @@ export class ReplicaHost {
 
   setCluster(snapshot: ClusterSnapshot, nowMs: number): void {
     this.turn(nowMs, () => {
+      // Owners follow from what the view's hash covers; a snapshot comes with every heartbeat of every member.
+      const isOtherView = snapshot.viewHash !== this.snapshot?.viewHash;
       this.snapshot = snapshot;
       this.live = new Set(snapshot.live);
-      this.sender.reroute();
+      if (isOtherView) this.sender.reroute();
     });
   }
 
@@ -218,7 +222,7 @@ export class ReplicaHost {
   }
 
   controlRepair(id: string, action: 'pause' | 'resume' | 'cancel'): void {
-    this.turn(this.nowMs, () => this.repairsTable.control(id, action));
+    this.turn(this.wallMs, () => this.repairsTable.control(id, action));
   }
 
   repairs(): RepairStatus[] {
@@ -244,7 +248,9 @@ export class ReplicaHost {
 
   /** One entry from outside, with what it causes here: the log's next group, messages to self, answers to mail. */
   private turn(nowMs: number, work: () => void): void {
-    this.nowMs = Math.max(this.nowMs, nowMs);
+    // A wall clock that steps back must not stop the time-outs until it has caught up.
+    if (nowMs > this.wallMs) this.nowMs = Math.max(nowMs, this.nowMs + nowMs - this.wallMs);
+    this.wallMs = nowMs;
     if (this.turning) {
       work();
       return;
@@ -359,6 +365,9 @@ export class ReplicaHost {
       random,
       get nowMs() {
         return host.nowMs;
+      },
+      get wallMs() {
+        return host.wallMs;
       },
       get snapshot() {
         return host.snapshot;

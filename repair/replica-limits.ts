@@ -40,6 +40,8 @@ export interface ReplicaLimits {
   readonly identitiesPerPage: number;
   readonly fetchBatchesMax: number;
   readonly fetchBytesMax: number;
+  /** Rows of the batches that are rebuilt for one answer: what does not fit into it is rebuilt in vain. */
+  readonly fetchRowsMax: number;
   readonly fillPageBytes: number;
   /** Snapshots that this worker gives to others at the same time. */
   readonly snapshotsMax: number;
@@ -73,6 +75,7 @@ export const DEFAULT_REPLICA_LIMITS: ReplicaLimits = {
   identitiesPerPage: 5_000,
   fetchBatchesMax: 256,
   fetchBytesMax: 1 << 20,
+  fetchRowsMax: 1 << 15,
   fillPageBytes: 1 << 20,
   snapshotsMax: 4,
   snapshotIdleMs: 30_000,

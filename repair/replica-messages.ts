@@ -7,7 +7,7 @@
  * table below; what does not fit is a MessageError, counted by the receiver and otherwise ignored. A kind that this
  * version does not know is `unknown-message`, so that newer members can be told from damaged ones.
  */
-import type { ShardKeyJson } from '../shards/shard-key.ts';
+import { SHARD_SPAN_MAX_NS, type ShardKeyJson } from '../shards/shard-key.ts';
 import type { NodeNumber, Stamp, Version } from '../shards/version.ts';
 import type { RootJson } from './ledger.ts';
 import type { HopRecord, PassRecord, SkippedMember } from './records.ts';
@@ -277,7 +277,14 @@ const objectOf =
     isObject(value) && Object.entries(checks).every(([name, check]) => check(value[name]));
 const integerText: Check = (value) => typeof value === 'string' && /^-?[0-9]{1,19}$/.test(value);
 
-const key = tupleOf(text, size, text, size, integerText, integerText, size);
+/** Lanes are one byte, the greatest of which is the main thread's (server/peers-packet.ts). */
+const SHARD_NUMBER_MAX = 254;
+const key: Check = (value) => {
+  if (!tupleOf(text, size, text, size, integerText, integerText, size)(value)) return false;
+  const [, , , , start, end, number] = value as ShardKeyJson;
+  const spanNs = BigInt(end) - BigInt(start);
+  return number <= SHARD_NUMBER_MAX && spanNs > 0n && spanNs <= SHARD_SPAN_MAX_NS;
+};
 const root = tupleOf(size, sum, sum);
 const kind = oneOf('full', 'live');
 const pullStatus = oneOf('ok', 'filling', 'absent', 'floor', 'busy', 'gone', 'damaged');

@@ -4,7 +4,9 @@
  * A replica that is created here because a frame or a token came is empty, full, with floor zero; the first comparison
  * with an owner that has a floor turns it filling (protocol rule 19).
  */
+import { StorageError } from '../shards/errors.ts';
 import { type ShardId, type ShardKey, shardId } from '../shards/shard-key.ts';
+import type { Version } from '../shards/version.ts';
 import { identitiesEqual, type Ledger, type Root, rootFromJson, rootsEqual, rootToJson } from './ledger.ts';
 import type { DamageDescription, PassRecord } from './records.ts';
 import type { FloorClaim } from './replica-messages.ts';
@@ -43,7 +45,10 @@ export class ReplicaTable {
 
   get(id: ShardId): Replica | null {
     const stored = this.storage.shards.get(id);
-    if (stored === undefined) return null;
+    if (stored === undefined) {
+      this.notes.delete(id);
+      return null;
+    }
     return { id, key: stored.key, stored, ledger: this.ledgerOf(id), notes: this.notesOf(id) };
   }
 
@@ -72,6 +77,57 @@ export class ReplicaTable {
     }
     return notes;
   }
+}
+
+/** Rule 32: it stays in the ring, answers what it can, proves nothing, and says so. */
+export function markDamaged(replica: Replica, reason: string, around: Surroundings): void {
+  const { ledger, notes, stored } = replica;
+  notes.damage = { reason, sinceMs: around.nowMs, comparedWith: null };
+  around.count('damage_found');
+  if (ledger.replica !== 'full') return;
+  ledger.replica = 'damaged';
+  ledger.damage = reason;
+  tryFlush(stored);
+  around.heldChanged();
+}
+
+/** False when the disk refuses: the next flush of the engine brings it. */
+export function tryFlush(stored: StoredShard): boolean {
+  try {
+    stored.flush();
+    return true;
+  } catch (error) {
+    if (error instanceof StorageError) return false;
+    throw error;
+  }
+}
+
+/**
+ * The batches of these versions that can be read. Where a block is damaged they are read one by one, so that it costs
+ * only the batches with rows in it; `unreadable` says why those are missing. Throws StorageError when the disk refuses.
+ */
+export function rebuildReadable(
+  stored: StoredShard,
+  versions: ReadonlySet<Version>,
+): { batches: ReturnType<StoredShard['rebuild']>; unreadable: string | null } {
+  try {
+    return { batches: stored.rebuild(versions), unreadable: null };
+  } catch (error) {
+    if (!(error instanceof StorageError) || !isDamage(error)) throw error;
+    if (versions.size === 1) return { batches: [], unreadable: error.message };
+  }
+  const batches: ReturnType<StoredShard['rebuild']> = [];
+  let unreadable: string | null = null;
+  for (const version of [...versions].sort()) {
+    const one = rebuildReadable(stored, new Set([version]));
+    batches.push(...one.batches);
+    unreadable ??= one.unreadable;
+  }
+  return { batches, unreadable };
+}
+
+export function isDamage(error: StorageError): boolean {
+  return error.code.startsWith('damaged');
 }
 
 export function claimOf(ledger: Ledger): FloorClaim {

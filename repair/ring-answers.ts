@@ -2,13 +2,14 @@
  * The side of a comparison that is asked: stateless, so any question may come twice, late or never.
  */
 import { encodeKeys } from '../shards/batch-codec.ts';
+import { StorageError } from '../shards/errors.ts';
 import { type ShardKeyJson, shardId, shardKeyFromJson } from '../shards/shard-key.ts';
-import type { NodeNumber } from '../shards/version.ts';
+import type { NodeNumber, Version } from '../shards/version.ts';
 import { STAMP_ZERO } from '../shards/version.ts';
 import { EMPTY_ROOT, rootToJson } from './ledger.ts';
 import { encodeIdentities, type Identity } from './ledger-codec.ts';
 import type { FloorClaim, MessageOf, PullStatus } from './replica-messages.ts';
-import { claimOf, meetFloor, type Replica, type ReplicaTable } from './replica-table.ts';
+import { claimOf, markDamaged, meetFloor, type Replica, type ReplicaTable, rebuildReadable } from './replica-table.ts';
 import type { Surroundings } from './surroundings.ts';
 
 const NO_CLAIM: FloorClaim = { floor: STAMP_ZERO, floorRoot: rootToJson(EMPTY_ROOT) };
@@ -100,14 +101,24 @@ export class RingAnswers {
 
   fetch(from: NodeNumber, m: MessageOf<'fetch'>): void {
     const { id, number, replica } = this.find(m.key);
-    const status = statusOf(replica);
+    let status = statusOf(replica);
     const parts: Uint8Array[] = [];
     const versions: string[] = [];
     if (status === 'ok') {
-      const limits = this.around.limits;
-      const asked = new Set(m.versions.slice(0, limits.fetchBatchesMax).filter((v) => replica!.ledger.lists(v)));
+      const { limits } = this.around;
+      let batches: ReturnType<typeof rebuildReadable>['batches'] = [];
+      try {
+        const asked = this.asked(replica!, m.versions);
+        const rebuilt = asked.size === 0 ? { batches, unreadable: null } : rebuildReadable(replica!.stored, asked);
+        batches = rebuilt.batches;
+        if (rebuilt.unreadable !== null) markDamaged(replica!, rebuilt.unreadable, this.around);
+      } catch (error) {
+        if (!(error instanceof StorageError)) throw error;
+        this.around.count('fetches_refused_by_disk');
+        status = 'busy';
+      }
       let bytes = 0;
-      for (const { version, frame, keys } of asked.size === 0 ? [] : replica!.stored.rebuild(asked)) {
+      for (const { version, frame, keys } of batches) {
         const keyBytes = encodeKeys(keys);
         bytes += frame.byteLength + keyBytes.byteLength;
         if (bytes > limits.fetchBytesMax && versions.length > 0) break;
@@ -117,6 +128,20 @@ export class RingAnswers {
       this.around.count('repair_batches_given', versions.length);
     }
     this.around.send(from, number, { t: 'fetch-answer', request: m.request, shard: id, status, versions }, parts);
+  }
+
+  /** Those that are here, up to the limits, at least one. */
+  private asked(replica: Replica, versions: readonly Version[]): Set<Version> {
+    const { fetchBatchesMax, fetchRowsMax } = this.around.limits;
+    const asked = new Set<Version>();
+    let rows = 0;
+    for (const version of versions.slice(0, fetchBatchesMax)) {
+      if (!replica.ledger.lists(version)) continue;
+      rows += replica.ledger.rowsIn(version);
+      if (asked.size > 0 && rows > fetchRowsMax) break;
+      asked.add(version);
+    }
+    return asked;
   }
 
   private find(json: ShardKeyJson): { id: string; number: number; replica: Replica | null } {

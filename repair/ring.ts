@@ -10,11 +10,13 @@
  * Nothing of a pass is durable: a crash loses at most the pass. Overlapping passes are safe, because batches are
  * idempotent and a floor is adopted only where the root is equal (rules 18, 19).
  */
+import { StorageError } from '../shards/errors.ts';
 import { shardId, shardKeyFromJson } from '../shards/shard-key.ts';
 import { type NodeNumber, STAMP_ZERO } from '../shards/version.ts';
 import type { CommitQueue } from './commit.ts';
 import type { Filling } from './filling.ts';
-import { identitiesEqual, type RootJson, rootFromJson, rootsEqual, rootToJson } from './ledger.ts';
+import { identitiesEqual, type Root, type RootJson, rootFromJson, rootsEqual, rootToJson } from './ledger.ts';
+import { isOver } from './mail-receiver.ts';
 import type { Outbox } from './outbox.ts';
 import type { PassOutcome, PassRecord } from './records.ts';
 import type { MessageOf, Token } from './replica-messages.ts';
@@ -37,6 +39,9 @@ import {
 } from './ring-token.ts';
 import type { Surroundings } from './surroundings.ts';
 
+/** Answers to tokens are remembered for this many hop time-outs: longer than a predecessor repeats one. */
+const SEEN_HOPS = 4;
+
 export interface RingOptions {
   readonly replicas: ReplicaTable;
   readonly commit: CommitQueue;
@@ -52,8 +57,8 @@ export class Ring {
   /** Hops that came here and how they were answered last, so that a repeated token is not walked twice. */
   private readonly seen = new Map<string, { status: 'working' | 'handed' | 'refused'; ms: number }>();
   private readonly controls = new Map<string, { action: 'pause' | 'resume' | 'cancel'; ms: number }>();
-  /** Passes that this worker has started and not seen end. */
-  private readonly started = new Map<string, number>();
+  /** Passes that this worker has started and not seen end, with what it holds of them. */
+  private readonly started = new Map<string, { ms: number; readonly hops: Held[] }>();
   private readonly o: RingOptions;
   readonly proofs: Proofs;
 
@@ -74,6 +79,7 @@ export class Ring {
     const { around } = this.o;
     const { ledger } = replica;
     if (ledger.replica !== 'full') return { refused: `the replica here is ${ledger.replica}` };
+    if (isOver(around.snapshot, replica.key, around.wallMs)) return { refused: 'the shard is expired or dropped' };
     const plan = this.plan(replica);
     if (plan === null)
       return { refused: 'this node takes no part in the ring of the shard, or has not heard of it yet' };
@@ -82,8 +88,8 @@ export class Ring {
       return { refused: `the cutoff ${plan.through} lies below the floor ${ledger.floor}` };
     replica.notes.begunMs = around.nowMs;
     const pass = `${around.self}-${around.nowMs.toString(36)}-${Math.floor(around.random() * 2 ** 40).toString(36)}`;
-    const token = firstToken(pass, plan, replica, around.snapshot!.viewHash, around.nowMs, watched);
-    this.started.set(pass, around.nowMs);
+    const token = firstToken(pass, plan, replica, around.snapshot!.viewHash, around.wallMs, watched);
+    this.started.set(pass, { ms: around.nowMs, hops: [] });
     around.count('passes_started');
     this.advance(this.hold(token, null, replica));
     return { pass };
@@ -107,6 +113,14 @@ export class Ring {
       refuse('has another view of the cluster');
       return;
     }
+    if (isOver(around.snapshot, key, around.wallMs)) {
+      refuse('is expired or dropped');
+      return;
+    }
+    if (token.floor > token.through) {
+      refuse('has a floor above its cutoff');
+      return;
+    }
     if (!token.order.includes(around.self)) {
       refuse('is not in the ring of the pass');
       return;
@@ -116,7 +130,14 @@ export class Ring {
       refuse('does not hold the shard');
       return;
     }
-    const replica = replicas.ensure(key);
+    let replica: Replica;
+    try {
+      replica = replicas.ensure(key);
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+      refuse(error.code);
+      return;
+    }
     const { ledger, notes } = replica;
     notes.begunMs = around.nowMs;
     if (ledger.replica !== 'full') {
@@ -220,22 +241,36 @@ export class Ring {
         around.send(held.next, shardKeyFromJson(held.token.key).number, held.token);
       }
     }
-    for (const table of [this.seen, this.controls]) {
-      for (const [name, { ms }] of table) if (nowMs - ms > limits.passMsMax) table.delete(name);
+    for (const [name, { ms }] of this.controls) if (nowMs - ms > limits.passMsMax) this.controls.delete(name);
+    // Entries stand in the order in which they came. A token that comes once more after that is walked once more.
+    for (const [name, { ms }] of this.seen) {
+      if (nowMs - ms <= SEEN_HOPS * limits.hopTimeoutMs) break;
+      this.seen.delete(name);
     }
-    for (const [pass, ms] of this.started) if (nowMs - ms > limits.passMsMax) this.started.delete(pass);
+    for (const [pass, started] of this.started) {
+      if (started.hops.some((held) => held.stage !== 'ended')) started.ms = nowMs;
+      // Handed on, and never heard of again: whoever had it may have died with it. Its place must not stay taken.
+      else if (nowMs - started.ms > 2 * limits.hopTimeoutMs) this.started.delete(pass);
+    }
     this.startDue();
   }
 
+  /** Those that have waited longest first, so that more shards than places starve none. */
   private startDue(): void {
     const { around, replicas } = this.o;
     const { nowMs, limits } = around;
+    const due: Replica[] = [];
     for (const id of replicas.ids()) {
-      if (this.started.size >= limits.passesAtOnceMax) return;
       const replica = replicas.get(id)!;
-      if (nowMs - replica.notes.begunMs < limits.passIntervalMs) continue;
+      const waitedMs = nowMs - replica.notes.begunMs;
+      if (waitedMs < limits.passIntervalMs) continue;
       const rank = around.owners(replica.key).indexOf(around.self);
-      if (rank < 0 || nowMs - replica.notes.begunMs < limits.passIntervalMs + rank * limits.staggerMs) continue;
+      if (rank < 0 || waitedMs < limits.passIntervalMs + rank * limits.staggerMs) continue;
+      due.push(replica);
+    }
+    due.sort((a, b) => a.notes.begunMs - b.notes.begunMs);
+    for (const replica of due) {
+      if (this.started.size >= limits.passesAtOnceMax) return;
       const result = this.start(replica, false);
       // Not able now: looked at again soon, because what is missing (a view, a statement) comes with heartbeats.
       if ('refused' in result)
@@ -246,6 +281,7 @@ export class Ring {
   private hold(token: Token, from: NodeNumber | null, replica: Replica): Held {
     const held = heldToken(token, from, replica.id, this.o.around.nowMs);
     this.held.set(`${token.pass}:in:${token.hop}`, held);
+    this.started.get(token.pass)?.hops.push(held);
     return held;
   }
 
@@ -277,17 +313,19 @@ export class Ring {
       this.advance(held);
       return;
     }
+    // Another pass may have raised the floor above this cutoff during the pull.
+    if (this.able(held) === null) return;
     held.stage = 'syncing';
-    this.o.commit.afterSync(() => this.verify(held));
+    const mine = replica.ledger.root(token.through);
+    this.o.commit.afterSync(() => this.verify(held, mine));
   }
 
-  /** Spreading half: synced (rule 13), so what is compared here survives a crash. */
-  private verify(held: Held): void {
+  /** Spreading half. `mine` was taken before the sync (rule 13): what came in meanwhile may not survive a crash. */
+  private verify(held: Held, mine: Root): void {
     if (held.stage !== 'syncing') return;
     const replica = this.able(held);
     if (replica === null) return;
     const { token } = held;
-    const mine = replica.ledger.root(token.through);
     const final = rootFromJson(token.final!);
     if (!identitiesEqual(mine, final)) {
       this.end(held, 'failed', `${this.o.around.self} holds more or less than was gathered`);
@@ -319,7 +357,8 @@ export class Ring {
     if (replica === null) return;
     if (token.final === null && token.gathered >= token.order.length) {
       held.stage = 'syncing';
-      this.o.commit.afterSync(() => this.closeGathering(held));
+      const mine = replica.ledger.root(token.through);
+      this.o.commit.afterSync(() => this.closeGathering(held, mine));
       return;
     }
     const next = token.final === null ? token.order[token.gathered] : nextToVerify(token, around.self);
@@ -345,12 +384,10 @@ export class Ring {
     return null;
   }
 
-  private closeGathering(held: Held): void {
+  private closeGathering(held: Held, mine: Root): void {
     if (held.stage !== 'syncing') return;
-    const replica = this.able(held);
-    if (replica === null) return;
-    const final = rootToJson(replica.ledger.root(held.token.through));
-    held.token = { ...held.token, final, verified: [this.o.around.self] };
+    if (this.able(held) === null) return;
+    held.token = { ...held.token, final: rootToJson(mine), verified: [this.o.around.self] };
     this.advance(held);
   }
 
@@ -374,7 +411,7 @@ export class Ring {
     const { around } = this.o;
     const { token } = held;
     const root: RootJson = token.final!;
-    const record = recordOf(held, this.o.around.nowMs, 'proven', null, root);
+    const record = recordOf(held, this.o.around.wallMs, 'proven', null, root);
     const { pass, key, through, kind, view } = token;
     const members = token.verified;
     const message = { t: 'proven' as const, key, pass, through, kind, view, members, root, record };
@@ -394,7 +431,7 @@ export class Ring {
   private end(held: Held, outcome: Exclude<PassOutcome, 'proven'>, reason: string): void {
     if (held.stage === 'ended') return;
     const { around } = this.o;
-    const record = recordOf(held, this.o.around.nowMs, outcome, reason, null);
+    const record = recordOf(held, this.o.around.wallMs, outcome, reason, null);
     around.count(`passes_${outcome}`);
     if (held.from !== null && !held.handed) this.say(held, 'handed');
     const { starter } = record;

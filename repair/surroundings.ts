@@ -14,8 +14,10 @@ export interface Surroundings {
   readonly self: NodeNumber;
   readonly limits: ReplicaLimits;
   readonly random: () => number;
-  /** The latest time that the host was told; it never goes back. */
+  /** For measuring spans: it never goes back, and goes on when the wall clock has stepped back. */
   readonly nowMs: number;
+  /** The wall clock as last told: what versions and retention are measured against. */
+  readonly wallMs: number;
   /** null until the main thread has given one. */
   readonly snapshot: ClusterSnapshot | null;
   owners(key: ShardKey): readonly NodeNumber[];
@@ -27,15 +29,15 @@ export interface Surroundings {
   heldChanged(): void;
 }
 
-/** Owners by shard, remembered until the next snapshot: rendezvous hashing over all members is not free. */
+/** Owners by shard, remembered until the view changes: rendezvous hashing over all members is not free. */
 export class OwnerTable {
-  private snapshot: ClusterSnapshot | null = null;
+  private viewHash: string | null = null;
   private readonly byShard = new Map<ShardId, readonly NodeNumber[]>();
 
   owners(snapshot: ClusterSnapshot | null, key: ShardKey): readonly NodeNumber[] {
     if (snapshot === null) return [];
-    if (snapshot !== this.snapshot) {
-      this.snapshot = snapshot;
+    if (snapshot.viewHash !== this.viewHash) {
+      this.viewHash = snapshot.viewHash;
       this.byShard.clear();
     }
     const id = shardId(key);

@@ -6,6 +6,7 @@
  */
 import { z } from 'zod';
 import { parseDurationMs } from '../duration.ts';
+import { ParseError, parseQuery } from '../influxql/parser.ts';
 
 const duration = z
   .string()
@@ -69,8 +70,20 @@ export function parseRule(name: string, input: unknown): Rule {
   }
   const rule = result.data;
   if (parseDurationMs(rule.interval)! < INTERVAL_MIN_MS) throw new RuleError(`rule ${name}: interval: at least 1s`);
-  if (!/^\s*select\b/i.test(rule.query)) throw new RuleError(`rule ${name}: query: expected one SELECT statement`);
+  const problem = queryProblem(rule.query);
+  if (problem !== null) throw new RuleError(`rule ${name}: query: ${problem}`);
   return rule;
+}
+
+/** A mistake in the query is told to who writes the rule, not to who waits for the alert. */
+function queryProblem(text: string): string | null {
+  try {
+    const [statement, ...more] = parseQuery(text);
+    return statement?.kind === 'select' && more.length === 0 ? null : 'expected one SELECT statement';
+  } catch (error) {
+    if (!(error instanceof ParseError)) throw error;
+    return error.message;
+  }
 }
 
 export function compileRule(name: string, rule: Rule): CompiledRule {

@@ -107,7 +107,7 @@ export class OutboxSender {
       let bytes = 0;
       for (const name of peer.queue) bytes += this.outbox.entries.get(name)?.bytes ?? 0;
       let debts = 0;
-      for (const debt of this.outbox.debts.values()) if (debt.to.includes(number)) debts++;
+      for (const debt of this.outbox.debts.values()) if (debt.to.includes(number)) debts += debt.batches;
       if (peer.queue.size + debts === 0) continue;
       const retryInMs = Math.max(0, peer.retryAtMs - this.around.nowMs);
       all.push({ peer: number, bytes, entries: peer.queue.size, debts, retryInMs, lastError: peer.lastError });

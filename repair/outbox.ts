@@ -2,21 +2,19 @@
  * The outbox: batches that some owner has not acknowledged yet, on disk (hinted handoff).
  *
  * Truth: segment files `<n>.log` (decimal, growing) in the worker's outbox directory; only this class writes them.
- * Layout of a record: u32 length of the payload · u32 CRC-32 of the payload, both big-endian · payload. Payload: u8 kind
- * · u32 length of header · header (JSON) · rest. Kinds: 1 entry (header: shard key, version, length of the frame, `r`
- * when acknowledgements before it count no longer; rest: frame, all keys), 2 acknowledgement (shard, version, members), 3 done (shard, version), 4 debt (shard, version, destinations),
- * 5 debt ended.
+ * Layout of a record: outbox-record.ts.
  * Records 2 to 5 are hints that are not synced: losing one means that something is sent once more.
  * A crash may leave a torn record at the end of the newest segment: it is cut off on opening (it was never reported as
- * durable). A damaged record in the middle ends the reading of its segment and is counted: what followed it is lost
- * here, and is still on every owner that acknowledged it.
+ * durable). A damaged record in the middle is counted and passed over: the next whole one behind it is looked for. After
+ * a sync that failed, what it should have covered is written again into a new segment: a later sync that succeeds says
+ * nothing of pages that the kernel has given up.
  *
  * An entry is routed by its shard, not by a node (rule 8): it ends when every current owner has acknowledged it.
  * Bounded by `outboxBytesMax`. When full, the oldest entries that a full owner has acknowledged become debts: only
  * *that* something is owed is kept, and the ring carries the batch. An entry that nobody acknowledged is never given up;
  * when there is no room for a new one, `put` says so and the write is refused.
  */
-import { crc32 } from 'node:zlib';
+import { StorageError } from '../shards/errors.ts';
 import { type AppendFile, type Files, joinPath } from '../shards/files.ts';
 import {
   type ShardId,
@@ -27,6 +25,17 @@ import {
   shardKeyToJson,
 } from '../shards/shard-key.ts';
 import type { NodeNumber, Stamp, Version } from '../shards/version.ts';
+import {
+  ACKS,
+  DEBT,
+  DEBT_END,
+  DONE,
+  ENTRY,
+  formRecord,
+  nextRecord,
+  parseRecord,
+  RECORD_HEAD,
+} from './outbox-record.ts';
 
 export interface OutboxEntry {
   readonly name: string;
@@ -39,11 +48,19 @@ export interface OutboxEntry {
   readonly durable: boolean;
 }
 
+/** What is owed of one shard: a record for every batch would grow without end while an owner is away. */
 export interface OutboxDebt {
   readonly id: ShardId;
+  /** The newest one owed. */
   readonly version: Version;
   /** Owners that had not acknowledged. */
   readonly to: readonly NodeNumber[];
+  readonly batches: number;
+}
+
+export interface OutboxTally {
+  entries: number;
+  bytes: number;
 }
 
 interface Stored extends OutboxEntry {
@@ -60,16 +77,11 @@ interface Segment {
   liveBytes: number;
 }
 
-const ENTRY = 1;
-const ACKS = 2;
-const DONE = 3;
-const DEBT = 4;
-const DEBT_END = 5;
-const RECORD_HEAD = 8;
-
 export class Outbox {
   readonly entries = new Map<string, OutboxEntry>();
-  readonly debts = new Map<string, OutboxDebt>();
+  readonly debts = new Map<ShardId, OutboxDebt>();
+  /** Of each shard with entries. */
+  readonly tallies = new Map<ShardId, OutboxTally>();
   /** Damaged records met on opening. */
   damaged = 0;
   private readonly stored = this.entries as Map<string, Stored>;
@@ -77,6 +89,8 @@ export class Outbox {
   private current: Segment | null = null;
   private waiting: { entry: Stored; done: () => void }[] = [];
   private syncing = false;
+  /** The segment whose sync failed: what waits is not on disk, whatever its next sync says. */
+  private suspect: Segment | null = null;
   private liveBytes = 0;
   private readonly files: Files;
   private readonly directory: string;
@@ -134,8 +148,7 @@ export class Outbox {
       length: 0,
     };
     if (!this.write(entry, frame, keys)) return false;
-    this.stored.set(name, entry);
-    this.liveBytes += bytes;
+    this.keep(entry);
     if (entry.acks.size > 0) this.hint(ACKS, { s: id, v: version, m: [...entry.acks] });
     this.waiting.push({ entry, done });
     this.sync();
@@ -178,27 +191,26 @@ export class Outbox {
   remove(name: string): void {
     const entry = this.stored.get(name);
     if (entry === undefined) return;
-    this.stored.delete(name);
-    this.liveBytes -= entry.bytes;
+    this.forget(entry);
     this.hint(DONE, { s: entry.id, v: entry.version });
     this.release(entry);
   }
 
   /** Records that `to` are owed a batch that a full owner has acknowledged (rule 10). */
   owe(id: ShardId, version: Version, to: readonly NodeNumber[]): void {
-    this.debts.set(id + version, { id, version, to });
+    this.noteDebt(id, version, to, 1);
     this.hint(DEBT, { s: id, v: version, m: to });
   }
 
   /** A proof covers what is owed of this shard up to `through`. */
   settle(id: ShardId, through: Stamp): void {
-    for (const [name, debt] of this.debts)
-      if (debt.id === id && debt.version.slice(0, 16) <= through) this.endDebt(name, debt);
+    const debt = this.debts.get(id);
+    if (debt !== undefined && debt.version.slice(0, 16) <= through) this.endDebt(debt);
   }
 
   /** Destinations that have left the ring are owed nothing. */
   settleLeft(stays: (member: NodeNumber) => boolean): void {
-    for (const [name, debt] of this.debts) if (!debt.to.some(stays)) this.endDebt(name, debt);
+    for (const debt of this.debts.values()) if (!debt.to.some(stays)) this.endDebt(debt);
   }
 
   close(): void {
@@ -221,8 +233,7 @@ export class Outbox {
       const parts = this.read(entry);
       if (parts === null) {
         this.damaged++;
-        this.stored.delete(entry.name);
-        this.liveBytes -= entry.bytes;
+        this.forget(entry);
         this.release(entry);
       } else this.move(entry, parts.frame, parts.keys);
       moved = true;
@@ -230,14 +241,21 @@ export class Outbox {
     return moved;
   }
 
-  private endDebt(name: string, debt: OutboxDebt): void {
-    this.debts.delete(name);
+  private noteDebt(id: ShardId, version: Version, to: readonly NodeNumber[], batches: number): void {
+    const before = this.debts.get(id);
+    const newest = before !== undefined && before.version > version ? before.version : version;
+    const all = before === undefined ? to : [...new Set([...before.to, ...to])];
+    this.debts.set(id, { id, version: newest, to: all, batches: batches + (before?.batches ?? 0) });
+  }
+
+  private endDebt(debt: OutboxDebt): void {
+    this.debts.delete(debt.id);
     this.hint(DEBT_END, { s: debt.id, v: debt.version });
   }
 
   private makeRoom(bytes: number, owners: (key: ShardKey) => readonly NodeNumber[]): boolean {
     if (this.liveBytes + bytes <= this.bytesMax) return true;
-    for (const entry of [...this.stored.values()]) {
+    for (const entry of this.stored.values()) {
       if (entry.acks.size === 0) continue;
       this.owe(
         entry.id,
@@ -302,8 +320,9 @@ export class Outbox {
     }
   }
 
-  private startSegment(): void {
-    this.current?.file.syncNow();
+  private startSegment(syncOld = true): void {
+    if (syncOld && this.suspect !== null) throw new StorageError('disk-failed', 'the last sync of the outbox failed');
+    if (syncOld) this.current?.file.syncNow();
     const number = Math.max(0, ...this.segments.keys()) + 1;
     const file = this.files.open(joinPath(this.directory, `${number}.log`));
     this.files.syncDirectory(this.directory);
@@ -313,25 +332,49 @@ export class Outbox {
   }
 
   private sync(): void {
-    if (this.syncing || this.waiting.length === 0 || this.current === null) return;
+    if (this.syncing || this.suspect !== null || this.waiting.length === 0 || this.current === null) return;
     this.syncing = true;
     const waiting = this.waiting;
     this.waiting = [];
     this.current.file.sync((error) => {
       this.syncing = false;
-      if (error !== null) this.waiting.unshift(...waiting);
-      else
-        for (const { entry, done } of waiting) {
-          entry.durable = true;
-          done();
-        }
-      if (error === null) this.sync();
+      if (error !== null) {
+        this.waiting.unshift(...waiting);
+        this.suspect = this.current;
+        return;
+      }
+      for (const { entry, done } of waiting) {
+        entry.durable = true;
+        done();
+      }
+      this.sync();
     });
   }
 
-  /** Called by the owner of the outbox now and then: a sync that failed is tried again. */
+  /** Called by the owner of the outbox now and then: what a failed sync should have covered is written again. */
   retrySync(): void {
+    if (this.syncing || (this.suspect !== null && !this.writeAgain())) return;
     this.sync();
+  }
+
+  private writeAgain(): boolean {
+    try {
+      if (this.current === this.suspect) this.startSegment(false);
+    } catch (error) {
+      if (error instanceof StorageError) return false;
+      throw error;
+    }
+    // An entry may wait twice; one that was removed meanwhile needs no second copy.
+    for (const entry of new Set(this.waiting.map((each) => each.entry))) {
+      if (this.stored.get(entry.name) !== entry || entry.segment === this.current!.number) continue;
+      const parts = this.read(entry);
+      const old = { ...entry };
+      if (parts === null || !this.write(entry, parts.frame, parts.keys)) return false;
+      this.hint(ACKS, { s: entry.id, v: entry.version, m: [...entry.acks] });
+      this.release(old);
+    }
+    this.suspect = null;
+    return true;
   }
 
   private release(entry: { segment: number; length: number }): void {
@@ -357,8 +400,26 @@ export class Outbox {
     }
   }
 
+  private keep(entry: Stored): void {
+    this.stored.set(entry.name, entry);
+    this.liveBytes += entry.bytes;
+    const tally = this.tallies.get(entry.id) ?? { entries: 0, bytes: 0 };
+    tally.entries++;
+    tally.bytes += entry.bytes;
+    this.tallies.set(entry.id, tally);
+  }
+
+  private forget(entry: Stored): void {
+    this.stored.delete(entry.name);
+    this.liveBytes -= entry.bytes;
+    const tally = this.tallies.get(entry.id)!;
+    tally.entries--;
+    tally.bytes -= entry.bytes;
+    if (tally.entries === 0) this.tallies.delete(entry.id);
+  }
+
   private hintDebt(debt: OutboxDebt): void {
-    if (this.current !== null) this.hint(DEBT, { s: debt.id, v: debt.version, m: debt.to });
+    if (this.current !== null) this.hint(DEBT, { s: debt.id, v: debt.version, m: debt.to, n: debt.batches });
   }
 
   private openSegment(number: number): void {
@@ -369,17 +430,18 @@ export class Outbox {
     const bytes = file.size > 0 ? file.read(0, file.size) : new Uint8Array(0);
     const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     let at = 0;
-    while (at + RECORD_HEAD <= view.length) {
-      const length = view.readUInt32BE(at);
-      const payload = view.subarray(at + RECORD_HEAD, at + RECORD_HEAD + length);
-      if (payload.length < length || crc32(payload) !== view.readUInt32BE(at + 4)) break;
-      this.replay(segment, at + RECORD_HEAD, payload);
-      at += RECORD_HEAD + length;
+    for (;;) {
+      const start = nextRecord(view, at);
+      if (start !== at) this.damaged++;
+      if (start < 0) break;
+      const payload = view.subarray(start + RECORD_HEAD, start + RECORD_HEAD + view.readUInt32BE(start));
+      this.replay(segment, start + RECORD_HEAD, payload);
+      at = start + RECORD_HEAD + payload.length;
+      if (at === view.length) return;
     }
-    if (at < view.length) {
-      this.damaged++;
-      file.truncate(at);
-    }
+    // Nothing whole behind it: a torn end, behind which nothing may be appended.
+    if (at < view.length) file.truncate(at);
+    else this.damaged--;
   }
 
   private replay(segment: Segment, offset: number, payload: Buffer): void {
@@ -395,7 +457,7 @@ export class Outbox {
       const name = id + header.v;
       const before = this.stored.get(name);
       if (before !== undefined) {
-        this.liveBytes -= before.bytes;
+        this.forget(before);
         const old = this.segments.get(before.segment)!;
         old.live--;
         old.liveBytes -= before.length;
@@ -403,51 +465,24 @@ export class Outbox {
       const acks = header.r === true ? new Set<NodeNumber>() : (before?.acks ?? new Set<NodeNumber>());
       const bytes = record.rest.byteLength;
       const place = { segment: segment.number, offset, length: payload.length };
-      this.stored.set(name, { name, id, key, version: header.v, bytes, acks, durable: true, ...place });
+      this.keep({ name, id, key, version: header.v, bytes, acks, durable: true, ...place });
       segment.live++;
       segment.liveBytes += payload.length;
-      this.liveBytes += bytes;
       return;
     }
-    const { s, v, m } = record.header as { s: ShardId; v: Version; m?: NodeNumber[] };
+    const { s, v, m, n } = record.header as { s: ShardId; v: Version; m?: NodeNumber[]; n?: number };
     const entry = this.stored.get(s + v);
     if (record.kind === ACKS) for (const member of m ?? []) entry?.acks.add(member);
-    else if (record.kind === DEBT) this.debts.set(s + v, { id: s, version: v, to: m ?? [] });
-    else if (record.kind === DEBT_END) this.debts.delete(s + v);
+    else if (record.kind === DEBT) {
+      // With a count it stands for all before it: they lay in a segment that went.
+      if (n !== undefined) this.debts.delete(s);
+      this.noteDebt(s, v, m ?? [], n ?? 1);
+    } else if (record.kind === DEBT_END) this.debts.delete(s);
     else if (record.kind === DONE && entry !== undefined) {
-      this.stored.delete(s + v);
-      this.liveBytes -= entry.bytes;
+      this.forget(entry);
       const from = this.segments.get(entry.segment)!;
       from.live--;
       from.liveBytes -= entry.length;
     }
-  }
-}
-
-function formRecord(kind: number, header: object, rest: readonly Uint8Array[]): Uint8Array[] {
-  const text = Buffer.from(JSON.stringify(header));
-  const head = Buffer.alloc(RECORD_HEAD + 5);
-  head[RECORD_HEAD] = kind;
-  head.writeUInt32BE(text.length, RECORD_HEAD + 1);
-  let length = 5 + text.length;
-  let crc = crc32(text, crc32(head.subarray(RECORD_HEAD)));
-  for (const part of rest) {
-    length += part.byteLength;
-    crc = crc32(part, crc);
-  }
-  head.writeUInt32BE(length, 0);
-  head.writeUInt32BE(crc, 4);
-  return [head, text, ...rest];
-}
-
-function parseRecord(bytes: Uint8Array): { kind: number; header: unknown; rest: Uint8Array } | null {
-  const payload = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (payload.length < 5) return null;
-  const end = 5 + payload.readUInt32BE(1);
-  if (end > payload.length) return null;
-  try {
-    return { kind: payload[0]!, header: JSON.parse(payload.toString('utf8', 5, end)), rest: payload.subarray(end) };
-  } catch {
-    return null;
   }
 }

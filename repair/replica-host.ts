@@ -176,13 +176,7 @@ export class ReplicaHost {
     const replica = this.replicas.get(id);
     if (replica === null) return null;
     const { key, ledger, notes, stored } = replica;
-    let [outboxEntries, outboxBytes, debts] = [0, 0, 0];
-    for (const entry of this.outbox.entries.values()) {
-      if (entry.id !== id) continue;
-      outboxEntries++;
-      outboxBytes += entry.bytes;
-    }
-    for (const debt of this.outbox.debts.values()) if (debt.id === id) debts++;
+    const tally = this.outbox.tallies.get(id);
     const { converged, liveConverged } = ledger;
     const through =
       ledger.newest === null || ledger.newest.slice(0, 16) < ledger.floor ? ledger.floor : ledger.newest.slice(0, 16);
@@ -206,9 +200,9 @@ export class ReplicaHost {
       heldBackBy: notes.heldBackBy,
       newestVersion: ledger.newest,
       ...stored.sizes(),
-      outboxEntries,
-      outboxBytes,
-      debts,
+      outboxEntries: tally?.entries ?? 0,
+      outboxBytes: tally?.bytes ?? 0,
+      debts: this.outbox.debts.get(id)?.batches ?? 0,
       fill: this.filling.describe(id),
       damage:
         notes.damage ?? (ledger.damage === null ? null : { reason: ledger.damage, sinceMs: 0, comparedWith: null }),
@@ -237,7 +231,7 @@ export class ReplicaHost {
     const now = {
       writes_waiting: this.mail.waiting,
       outbox_bytes: this.outbox.bytes,
-      outbox_debts: this.outbox.debts.size,
+      outbox_debts: [...this.outbox.debts.values()].reduce((sum, { batches }) => sum + batches, 0),
     };
     return { ...Object.fromEntries(this.counted), ...now };
   }

@@ -1,0 +1,175 @@
+/** Three owners of one shard in one process: real hosts, storage in memory, a perfect network, time that moves when told. */
+import type { ClusterSnapshot } from '../../repair/cluster.ts';
+import type { PassRecord } from '../../repair/records.ts';
+import { ReplicaHost, type WriteOutcome } from '../../repair/replica-host.ts';
+import { DEFAULT_REPLICA_LIMITS, type ReplicaLimits } from '../../repair/replica-limits.ts';
+import { decodeMessage, encodeMessage, type Message } from '../../repair/replica-messages.ts';
+import type { BatchGroup, WriteBatch } from '../../shards/batch.ts';
+import { encodeBatch } from '../../shards/batch-codec.ts';
+import { FLOAT } from '../../shards/column.ts';
+import { hashSeriesKey } from '../../shards/series-key.ts';
+import { type ShardKey, shardId } from '../../shards/shard-key.ts';
+import { makeStamp } from '../../shards/version.ts';
+import { SimFiles } from '../sim/sim-files.ts';
+import { MemoryDisk, MemoryStorage } from '../support/memory-storage.ts';
+
+export const START = 1_700_000_000_000;
+export const KEY: ShardKey = {
+  database: 'd',
+  databaseGeneration: 0,
+  retentionPolicy: 'autogen',
+  retentionPolicyGeneration: 0,
+  startNs: 0n,
+  endNs: 1n << 50n,
+  number: 0,
+};
+export const ID = shardId(KEY);
+export const NUMBERS = ['1', '2', '3'].map((digit) => digit.repeat(16));
+
+export class Trio {
+  now = START;
+  private drawn = 1;
+  nextRequest = 1;
+  cut = new Set<string>();
+  /** Members whose newest shard list has not been heard. */
+  stale = new Set<string>();
+  readonly outcomes = new Map<number, WriteOutcome>();
+  readonly passes: PassRecord[] = [];
+  readonly sent: string[] = [];
+  readonly storages: MemoryStorage[] = [];
+  readonly hosts: ReplicaHost[] = [];
+  private readonly queue: (() => void)[] = [];
+
+  /** Databases and policies that were dropped. */
+  dropped: Record<string, number> = {};
+  /** Every message as it leaves, before it is known whether it arrives. */
+  onSend: (from: string, to: string, message: Message) => void = () => {};
+  private readonly limits: Partial<ReplicaLimits>;
+
+  constructor(replication = 3, limits: Partial<ReplicaLimits> = {}) {
+    this.limits = limits;
+    for (const number of NUMBERS) this.boot(number);
+    this.replication = replication;
+    this.hear();
+  }
+  replication: number;
+
+  /** With an empty disk, unless one is given. */
+  boot(number: string, disk = new MemoryDisk()): void {
+    const later = (run: () => void) => void this.queue.push(run);
+    const storage = new MemoryStorage(disk, later);
+    const i = NUMBERS.indexOf(number);
+    this.storages[i] = storage;
+    this.hosts[i] = new ReplicaHost({
+      self: number,
+      storage,
+      ledgerOf: (id) => storage.ledgers.get(id)!,
+      outboxDirectory: 'outbox',
+      files: new SimFiles(later),
+      random: () => this.draw(),
+      limits: { ...DEFAULT_REPLICA_LIMITS, passIntervalMs: 1e9, staggerMs: 1e9, ...this.limits },
+      emit: (effect) => {
+        if (effect.kind === 'written') this.outcomes.set(effect.request, effect.outcome);
+        if (effect.kind === 'pass') this.passes.push(effect.record);
+        if (effect.kind !== 'send') return;
+        const { message } = decodeMessage(effect.message);
+        this.onSend(number, effect.to, message);
+        if (this.cut.has(number) || this.cut.has(effect.to)) return;
+        this.sent.push(message.t);
+        later(() => this.hosts[NUMBERS.indexOf(effect.to)]!.receive(number, effect.message, this.now));
+      },
+    });
+  }
+
+  /** Everybody hears everybody's statement. */
+  hear(): void {
+    this.settle();
+    const closed = makeStamp(this.now, 0);
+    const live = NUMBERS.filter((number) => !this.cut.has(number));
+    const statements = NUMBERS.map((member, i) => {
+      const open = this.hosts[i]!.openVersions();
+      return { member, sequence: this.now, viewHash: 'v', closed, open, shardListSequence: 0 };
+    });
+    const heldBy = Object.fromEntries(NUMBERS.map((number, i) => [number, this.hosts[i]!.heldShards()]));
+    const policy = {
+      name: 'autogen',
+      generation: 0,
+      durationNs: 0n,
+      shardDurationNs: 1n << 50n,
+      replication: this.replication,
+    };
+    const database = { name: 'd', generation: 0, durability: 'fsync' as const, defaultRetentionPolicy: 'autogen' };
+    for (const [i, self] of NUMBERS.entries()) {
+      const snapshot: ClusterSnapshot = {
+        viewHash: 'v',
+        self,
+        members: NUMBERS.map((number, n) => ({ number, name: `n${n + 1}`, address: '', state: 'up' })),
+        live,
+        databases: [{ ...database, retentionPolicies: [policy] }],
+        droppedThrough: this.dropped,
+        statements,
+        heldBy,
+        heldSequence: Object.fromEntries(NUMBERS.map((number) => [number, this.stale.has(number) ? -1 : 0])),
+      };
+      this.hosts[i]!.setCluster(snapshot, this.now);
+    }
+    this.settle();
+  }
+
+  private draw(): number {
+    this.drawn = (this.drawn * 48_271) % 2_147_483_647;
+    return this.drawn / 2_147_483_647;
+  }
+
+  settle(): void {
+    for (let run = this.queue.shift(); run !== undefined; run = this.queue.shift()) run();
+  }
+
+  pass(ms: number): void {
+    for (const end = this.now + ms; this.now < end; ) {
+      this.now += 50;
+      for (const host of this.hosts) host.tick(this.now);
+      this.settle();
+    }
+  }
+
+  write(at: number, consistency: 'one' | 'all' = 'one', knownKeys = true): number {
+    const version = makeStamp(++this.now, 0) + NUMBERS[at];
+    const keys = ['cpu,host=a', 'cpu,host=b'].map((key) => ({ hash: hashSeriesKey('s', key), key }));
+    const values = Float64Array.of(this.now, 2);
+    const column = { field: 'usage', type: FLOAT, present: null, values } as const;
+    const group: BatchGroup = {
+      measurement: 'cpu',
+      rowSeries: Uint32Array.of(0, 1),
+      times: Float64Array.of(1, 2),
+      columns: [column],
+    };
+    const batch: WriteBatch = { kind: 'write', shard: KEY, version, series: keys.map((k) => k.hash), groups: [group] };
+    const request = this.nextRequest++;
+    const frame = encodeBatch(batch);
+    const given = knownKeys ? keys : [];
+    const rest = { consistency, durability: 'fsync' as const, timeoutMs: 3_000 };
+    this.hosts[at]!.submit(
+      [{ request, shard: KEY, version, frame, keys: given, allKeys: () => keys, ...rest }],
+      this.now,
+    );
+    this.settle();
+    return request;
+  }
+
+  /** What a member says, without the member. */
+  say(from: number, to: number, message: Message, attachments: Uint8Array[] = []): void {
+    this.hosts[to]!.receive(NUMBERS[from]!, encodeMessage(message, attachments), this.now);
+  }
+
+  counts(): number[] {
+    return this.storages.map((storage) => storage.shards.get(ID)?.batches.size ?? 0);
+  }
+
+  repair(at: number, mode: 'ring' | 'preview' | 'scrub') {
+    const id = `${mode}-${this.nextRequest++}`;
+    this.hosts[at]!.startRepair({ id, shard: ID, mode }, this.now);
+    this.settle();
+    return this.hosts[at]!.repairs().find((status) => status.id === id)!;
+  }
+}

@@ -21,9 +21,18 @@ const DISCARD_FACTOR = 8;
 /** Pieces in which zlib hands back: the default of 16 kB costs a turn of the event loop each. */
 const UNPACK_CHUNK_BYTES = 256 * 1024;
 
-/** The whole body; with `Content-Encoding: gzip` unpacked. The limit holds before and after unpacking. */
-export async function readBody(request: IncomingMessage, bytesMax: number): Promise<Buffer> {
+/**
+ * The whole body; with `Content-Encoding: gzip` unpacked. The limit holds before and after unpacking.
+ * `nothing`: what an empty body is under that header. It is damaged for a write; clients that pack their writes send the
+ * header with queries as well, which have no body.
+ */
+export async function readBody(
+  request: IncomingMessage,
+  bytesMax: number,
+  nothing: 'damaged' | 'empty' = 'damaged',
+): Promise<Buffer> {
   const raw = await readRaw(request, bytesMax);
+  if (raw.length === 0 && nothing === 'empty') return raw;
   const encoding = (request.headers['content-encoding'] ?? '').trim().toLowerCase();
   return encoding === 'gzip' || encoding === 'x-gzip' ? unpack(raw, bytesMax) : raw;
 }

@@ -35,7 +35,7 @@ export async function handleQuery(
   if (answeredByMethod(request, response, ['GET', 'POST'])) return;
   const fields = fieldsOfUrl(url.searchParams);
   try {
-    const body = await readBody(request, limits.bodyBytesMax);
+    const body = await readBody(request, limits.bodyBytesMax, 'empty');
     if (request.method === 'POST') {
       for (const [name, value] of fieldsOfBody(request.headers['content-type'] ?? '', body)) fields.set(name, value);
     }

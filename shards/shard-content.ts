@@ -96,11 +96,12 @@ export function rebuildBatches(sources: ScanSources, key: ShardKey, versions: Re
     }
   }
   const rebuilt: RebuiltBatch[] = [];
+  const keyOf = rememberedKeys(sources);
   for (const version of ordered) {
     const tombstone = sources.tombstones.get(version);
     const measurements = found.get(version);
     if (tombstone !== undefined) rebuilt.push({ version, frame: tombstone.frame, keys: [] });
-    else if (measurements !== undefined) rebuilt.push(rebuildWrite(sources, key, version, measurements));
+    else if (measurements !== undefined) rebuilt.push(rebuildWrite(sources, keyOf, key, version, measurements));
   }
   return rebuilt;
 }
@@ -114,33 +115,45 @@ function mapIn<A, B, C>(maps: Map<A, Map<B, C>>, name: A): Map<B, C> {
   return map;
 }
 
-/** The rows of each wanted version, still sorted by series and time. */
+/** Row ranges of one version while they are collected. */
+interface Ranges {
+  readonly series: number[];
+  readonly from: number[];
+  readonly to: number[];
+}
+
+/**
+ * The rows of each wanted version, still sorted by series and time. One look at each row, however many versions are
+ * wanted: a replica that was away for an hour asks for thousands.
+ */
 function rowsByVersion(rows: RowSet, versions: ReadonlySet<Version>): Map<Version, RowSet> {
-  const parts = new Map<Version, RowSet>();
-  rows.versionTable.forEach((version, index) => {
-    if (!versions.has(version)) return;
-    const series: number[] = [];
-    const from: number[] = [];
-    const to: number[] = [];
-    for (let s = 0; s < rows.series.length; s++) {
-      for (let row = rows.seriesStart[s]!; row < rows.seriesStart[s + 1]!; row++) {
-        if (rows.versions[row] !== index) continue;
-        if (series.at(-1) === rows.series[s] && to.at(-1) === row) to[to.length - 1] = row + 1;
-        else {
-          series.push(rows.series[s]!);
-          from.push(row);
-          to.push(row + 1);
-        }
+  const ranges: (Ranges | null)[] = rows.versionTable.map((version) =>
+    versions.has(version) ? { series: [], from: [], to: [] } : null,
+  );
+  for (let s = 0; s < rows.series.length; s++) {
+    const series = rows.series[s]!;
+    for (let row = rows.seriesStart[s]!; row < rows.seriesStart[s + 1]!; row++) {
+      const range = ranges[rows.versions[row]!];
+      if (range === null || range === undefined) continue;
+      const last = range.to.length - 1;
+      if (last >= 0 && range.series[last] === series && range.to[last] === row) range.to[last] = row + 1;
+      else {
+        range.series.push(series);
+        range.from.push(row);
+        range.to.push(row + 1);
       }
     }
-    if (series.length === 0) return;
-    const ranges = {
-      series: Uint32Array.from(series),
-      from: Uint32Array.from(from),
-      to: Uint32Array.from(to),
-      count: series.length,
-    };
-    parts.set(version, oneEntryPerSeries(gatherRows(rows, ranges)));
+  }
+  const parts = new Map<Version, RowSet>();
+  ranges.forEach((range, index) => {
+    if (range === null || range.series.length === 0) return;
+    const gathered = gatherRows(rows, {
+      series: Uint32Array.from(range.series),
+      from: Uint32Array.from(range.from),
+      to: Uint32Array.from(range.to),
+      count: range.series.length,
+    });
+    parts.set(rows.versionTable[index]!, oneEntryPerSeries(gathered));
   });
   return parts;
 }
@@ -166,8 +179,22 @@ function oneEntryPerSeries(rows: RowSet): RowSet {
   };
 }
 
+/** Keys by series id: batches of one shard mostly hold the same series. */
+function rememberedKeys({ table }: ScanSources): (id: number) => SeriesKeyRecord {
+  const known = new Map<number, SeriesKeyRecord>();
+  return (id) => {
+    let record = known.get(id);
+    if (record === undefined) {
+      record = { hash: table.ids.hashOf(id), key: table.ids.keyOf(id) };
+      known.set(id, record);
+    }
+    return record;
+  };
+}
+
 function rebuildWrite(
   { table }: ScanSources,
+  keyOf: (id: number) => SeriesKeyRecord,
   shard: ShardKey,
   version: Version,
   measurements: ReadonlyMap<string, RowSet[]>,
@@ -179,10 +206,10 @@ function rebuildWrite(
     const rows = mergeRowSets(measurements.get(measurement)!, table.compare);
     const rowSeries = new Uint32Array(rows.times.length);
     for (let s = 0; s < rows.series.length; s++) {
-      const hash = table.ids.hashOf(rows.series[s]!);
+      const record = keyOf(rows.series[s]!);
       rowSeries.fill(series.length, rows.seriesStart[s]!, rows.seriesStart[s + 1]!);
-      series.push(hash);
-      keys.push({ hash, key: table.ids.keyOf(rows.series[s]!) });
+      series.push(record.hash);
+      keys.push(record);
     }
     groups.push({ measurement, rowSeries, times: rows.times, columns: rows.columns.filter(hasValues) });
   }

@@ -23,6 +23,8 @@ export class MemoryFiles implements Files {
   failNextSync = false;
   failTruncate = false;
   unreadable: string | null = null;
+  /** Told of every sync that was asked for; who is told lets it happen with `runSyncs`. */
+  onSync: (() => void) | null = null;
 
   constructor(root: string, real: Files) {
     this.#root = root;
@@ -52,9 +54,9 @@ export class MemoryFiles implements Files {
     }
   }
 
-  /** Lets the syncs that were asked for happen. */
-  runSyncs(): void {
-    for (let next = this.#syncs.shift(); next !== undefined; next = this.#syncs.shift()) next();
+  /** Lets the syncs that were asked for happen, at most `max` of them. */
+  runSyncs(max = Number.POSITIVE_INFINITY): void {
+    for (let left = max; left > 0 && this.#syncs.length > 0; left--) this.#syncs.shift()!();
   }
 
   flipBit(path: string, offset: number): void {
@@ -106,6 +108,7 @@ export class MemoryFiles implements Files {
           stored.synced = Math.max(stored.synced, Math.min(length, stored.bytes.length));
           done(null);
         });
+        this.onSync?.();
       },
       syncNow,
       read: (offset, length) => stored.bytes.subarray(offset, offset + length),

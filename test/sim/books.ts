@@ -1,0 +1,198 @@
+/**
+ * What was written, acknowledged and proven in a simulation, and the checks on it.
+ *
+ * All the time: no version is used twice; a published watermark is true (every acknowledged write at or below it is
+ * stored at every member of the proof) and stays true for later acknowledgements and over crashes; a scan of a full
+ * replica gives what the rules say of the batches that it stores.
+ * At the end: every acknowledged write is stored at every owner, and all owners have equal rows, computed from what they
+ * have stored and as a query sees them.
+ */
+import { rootToJson } from '../../repair/ledger.ts';
+import type { PassRecord } from '../../repair/records.ts';
+import { contentSum, sumToHex } from '../../shards/checksum.ts';
+import type { ShardId, ShardKey } from '../../shards/shard-key.ts';
+import { type NodeNumber, type Stamp, stampOf, type Version } from '../../shards/version.ts';
+import type { SimNode } from './sim-node.ts';
+import { expectedCells, firstDifference, scannedCells, type Written } from './workload.ts';
+
+export class Violation extends Error {}
+
+interface Proof {
+  readonly shard: ShardId;
+  readonly through: Stamp;
+  readonly members: readonly NodeNumber[];
+  readonly versions: ReadonlySet<Version>;
+}
+
+const LAST_STAMP = 'f'.repeat(16);
+
+export class Books {
+  readonly written = new Map<Version, Written>();
+  readonly acknowledged = new Set<Version>();
+  readonly shards = new Map<ShardId, ShardKey>();
+  readonly proofs: Proof[] = [];
+  scans = 0;
+  private readonly requests = new Map<number, Version>();
+  private readonly passes = new Set<string>();
+  /** Name -> highest generation that some node has dropped. */
+  private readonly dropped = new Map<string, number>();
+  private readonly nodes: readonly SimNode[];
+  /** With `interval` an acknowledged write may be lost in a crash, and nothing is promised before a proof. */
+  private readonly durability: 'fsync' | 'interval';
+
+  constructor(nodes: readonly SimNode[], durability: 'fsync' | 'interval') {
+    this.nodes = nodes;
+    this.durability = durability;
+  }
+
+  get newest(): Version {
+    return [...this.written.keys()].sort().at(-1) ?? '0'.repeat(32);
+  }
+
+  write(request: number, key: ShardKey, written: Written): void {
+    const { version } = written.batch;
+    if (this.written.has(version)) throw new Violation(`version ${version} used twice`);
+    this.written.set(version, written);
+    this.requests.set(request, version);
+    this.shards.set(written.shard, key);
+  }
+
+  drop(database: string, generation: number): void {
+    this.dropped.set(database, Math.max(this.dropped.get(database) ?? -1, generation));
+  }
+
+  isDropped(shard: ShardId): boolean {
+    const key = this.shards.get(shard);
+    return key !== undefined && (this.dropped.get(key.database) ?? -1) >= key.databaseGeneration;
+  }
+
+  acknowledge(request: number): void {
+    const version = this.requests.get(request)!;
+    this.acknowledged.add(version);
+    const { shard } = this.written.get(version)!;
+    if (this.durability !== 'fsync') return;
+    for (const proof of this.proofs) {
+      if (proof.shard === shard && stampOf(version) <= proof.through && !proof.versions.has(version)) {
+        throw new Violation(
+          `${version} acknowledged after converged_through ${proof.through} was published without it`,
+        );
+      }
+    }
+  }
+
+  /** True when the pass has proven something new. */
+  passEnded(publisher: SimNode, record: PassRecord): boolean {
+    if (record.outcome !== 'proven' || record.kind !== 'full' || this.passes.has(record.id)) return false;
+    this.passes.add(record.id);
+    if (this.isDropped(record.shard)) return false;
+    const present = publisher.stored(record.shard);
+    const members = record.order.map((number) => this.nodes.find((node) => node.number === number && node.up));
+    const stored = members.map((node) => node?.stored(record.shard));
+    for (const version of this.durability === 'fsync' ? this.acknowledged : present.keys()) {
+      if (this.written.get(version)?.shard !== record.shard || stampOf(version) > record.cutoff) continue;
+      const without = stored.findIndex((versions) => versions !== undefined && !versions.has(version));
+      if (without < 0) continue;
+      throw new Violation(
+        `converged_through ${record.cutoff} of pass ${record.id} published, but ${version} is not on ${members[without]!.name}`,
+      );
+    }
+    const versions = new Set([...present.keys()].filter((version) => stampOf(version) <= record.cutoff));
+    this.proofs.push({ shard: record.shard, through: record.cutoff, members: record.order, versions });
+    return true;
+  }
+
+  restarted(node: SimNode): void {
+    for (const { shard, members, versions } of this.proofs) {
+      if (!members.includes(node.number) || this.isDropped(shard)) continue;
+      const stored = node.stored(shard);
+      const lost = [...versions].find((version) => !stored.has(version));
+      if (lost !== undefined) throw new Violation(`${node.name} lost ${lost} of a published proof in a crash`);
+    }
+  }
+
+  /** Whether every acknowledged write is stored at some node besides `node`. */
+  isSpare(node: SimNode): boolean {
+    const others = this.nodes.filter((other) => other !== node && other.up);
+    const ids = [...this.shards.keys()].filter((id) => !this.isDropped(id));
+    const stored = new Set(ids.flatMap((id) => others.flatMap((other) => [...other.stored(id).keys()])));
+    return [...this.acknowledged].every((version) => {
+      return stored.has(version) || this.isDropped(this.written.get(version)!.shard);
+    });
+  }
+
+  /** What a scan of a full replica gives is what the rules say of its batches. */
+  checkScan(node: SimNode, id: ShardId): void {
+    const cells = this.cells(node, id);
+    if (cells === null) return;
+    const batches = [...node.stored(id).keys()].map((version) => this.written.get(version)!);
+    const difference = firstDifference(cells, expectedCells(batches));
+    if (difference !== null) throw new Violation(`a scan of ${id} on ${node.name} gives ${difference} by the rules`);
+  }
+
+  checkEnd(id: ShardId, owners: readonly SimNode[], afterMs: number): void {
+    const contents = owners.map((node) => node.stored(id));
+    for (const version of this.durability === 'fsync' ? this.acknowledged : []) {
+      if (this.written.get(version)!.shard !== id) continue;
+      const without = contents.findIndex((versions) => !versions.has(version));
+      if (without >= 0) {
+        throw new Violation(
+          `acknowledged ${version} is not on owner ${owners[without]!.name} ${afterMs} ms after the faults`,
+        );
+      }
+    }
+    for (const [i, node] of owners.entries()) {
+      this.checkContent(node, id, contents[i]!, contents[0]!, owners[0]!);
+      this.checkScan(node, id);
+      const [first, own] = [this.cells(owners[0]!, id), this.cells(node, id)];
+      const difference = first === null || own === null ? null : firstDifference(own, first);
+      if (difference !== null)
+        throw new Violation(`queries differ on ${node.name} and ${owners[0]!.name}: ${difference}`);
+      if (first !== null && own !== null && [...first.keys()].join() !== [...own.keys()].join())
+        throw new Violation(`queries give another order of rows on ${node.name} and ${owners[0]!.name}`);
+    }
+  }
+
+  private checkContent(
+    node: SimNode,
+    id: ShardId,
+    content: ReadonlyMap<Version, bigint>,
+    first: ReadonlyMap<Version, bigint>,
+    other: SimNode,
+  ): void {
+    const names = `${node.name} and ${other.name}`;
+    const missing = [...first.keys()].find((version) => !content.has(version));
+    const more = [...content.keys()].find((version) => !first.has(version));
+    if (missing !== undefined || more !== undefined)
+      throw new Violation(`owners ${names} differ in ${missing ?? more} (${content.size} and ${first.size} batches)`);
+    for (const [version, sum] of content) {
+      const { batch } = this.written.get(version)!;
+      if (sum !== contentSum(batch)) throw new Violation(`rows of ${version} on ${node.name} are not what was written`);
+    }
+    const stored = node.process!.open.storage.shards.get(id);
+    if (stored === undefined) return;
+    const sum = sumToHex(stored.recomputeContentThrough(LAST_STAMP));
+    const ledger = rootToJson(node.process!.open.ledgerOf(id).root(LAST_STAMP));
+    if (ledger[0] !== content.size || ledger[2] !== sum)
+      throw new Violation(`the ledger of ${node.name} says ${ledger.join()}, its rows ${content.size},${sum}`);
+  }
+
+  private cells(node: SimNode, id: ShardId): Map<string, string> | null {
+    const open = node.process?.open;
+    const shard = open?.queryable(id) ?? null;
+    if (shard === null || open!.ledgerOf(id).replica !== 'full') return null;
+    this.scans++;
+    return scannedCells(shard);
+  }
+}
+
+export function shardOf(database: string, generation: number, number: number): ShardKey {
+  return {
+    database,
+    databaseGeneration: generation,
+    retentionPolicy: 'autogen',
+    retentionPolicyGeneration: 0,
+    startNs: 1_699_488_000_000_000_000n,
+    endNs: 1_700_092_800_000_000_000n,
+    number,
+  };
+}

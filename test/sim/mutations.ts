@@ -1,0 +1,82 @@
+/** Deliberate faults: one rule of the protocol switched off in what surrounds the code. The checkers must notice each. */
+import type { ClusterSnapshot, HeldShard, Statement } from '../../repair/cluster.ts';
+import { Ledger } from '../../repair/ledger.ts';
+import { decodeMessage, encodeMessage } from '../../repair/replica-messages.ts';
+import type { Storage } from '../../repair/storage.ts';
+import type { Version } from '../../shards/version.ts';
+
+export const MUTATIONS = [
+  'closed-ignores-open',
+  'sync-lies',
+  'version-reused',
+  'outbox-forgotten',
+  'below-floor-applied',
+  'counted-twice',
+  'floor-without-root',
+  'filling-counted',
+  'stray-acknowledged',
+  'views-combined',
+  'hop-skipped',
+] as const;
+export type Mutation = (typeof MUTATIONS)[number];
+
+/** Messages between replicas on their way out. */
+export function mutatedMessage(bytes: Uint8Array, mutation: Mutation | undefined): Uint8Array {
+  if (mutation !== 'filling-counted' && mutation !== 'stray-acknowledged') return bytes;
+  const { message, attachments } = decodeMessage(bytes);
+  if (message.t !== 'mail-answers') return bytes;
+  const lie = mutation === 'filling-counted' ? 'filling' : 'need-keys';
+  const answers = message.answers.map((a) => (a[2] === lie ? ([a[0], a[1], 'stored', '', true, ''] as const) : a));
+  return encodeMessage({ ...message, answers }, attachments);
+}
+
+/** The cluster as the worker is told of it. */
+export function mutatedSnapshot(snapshot: ClusterSnapshot, mutation: Mutation | undefined): ClusterSnapshot {
+  if (mutation !== 'views-combined') return snapshot;
+  const statements = snapshot.statements.map((statement) => ({ ...statement, viewHash: 'same' }));
+  return { ...snapshot, viewHash: 'same', statements };
+}
+
+export function mutatedOpen(open: Statement['open'], mutation: Mutation | undefined): Statement['open'] {
+  return mutation === 'closed-ignores-open' ? [] : open;
+}
+
+export function mutatedHeld(held: readonly HeldShard[], mutation: Mutation | undefined): readonly HeldShard[] {
+  return mutation === 'filling-counted' ? held.map((each) => ({ ...each, state: 'full' as const })) : held;
+}
+
+/** Three of four syncs only say that they are done. */
+export function mutateSync(storage: Storage, mutation: Mutation | undefined, later: (run: () => void) => void): void {
+  if (mutation !== 'sync-lies') return;
+  const real = storage.sync.bind(storage);
+  let n = 0;
+  storage.sync = (done) => {
+    if (n++ % 4 === 3) real(done);
+    else later(() => done(null));
+  };
+}
+
+export function mutatedLedger(mutation: Mutation | undefined): Ledger {
+  const ledger = new Ledger();
+  if (mutation === 'below-floor-applied') ledger.has = (version) => ledger.lists(version);
+  if (mutation === 'counted-twice') {
+    const add = ledger.add.bind(ledger);
+    const seen = new Set<Version>();
+    ledger.has = () => false;
+    ledger.add = (version, content, rows) => {
+      const known = seen.has(version);
+      seen.add(version);
+      const twin = known ? version.slice(0, 31) + ((Number.parseInt(version[31]!, 16) + 1) % 16).toString(16) : version;
+      return add(twin, content, rows);
+    };
+  }
+  if (mutation === 'floor-without-root') {
+    const root = ledger.root.bind(ledger);
+    ledger.root = (through) => ({ ...root(through), count: 0, identity: 0n, content: 0n });
+  }
+  if (mutation === 'hop-skipped') {
+    const sums = ledger.epochSums.bind(ledger);
+    ledger.epochSums = (...a) => ({ ...sums(...a), sums: [] });
+  }
+  return ledger;
+}

@@ -1,0 +1,132 @@
+/** What kind of trouble a seed gets. The named ones make rare things frequent. */
+import { DEFAULT_REPLICA_LIMITS, type ReplicaLimits } from '../../repair/replica-limits.ts';
+import type { EngineKind } from './sim-disk.ts';
+import type { Chance } from './virtual-time.ts';
+
+export const SCENARIOS = ['mixed', 'wide', 'fillings', 'views', 'clocks', 'slow'] as const;
+/**
+ * `wide`: most coordinators own nothing. `fillings`: disks are lost all the time. `views`: nodes join
+ * and are cut off while the news of them is lost. `clocks`: nodes come back alone and with a clock that was set back.
+ * `slow`: mail takes seconds while passes are frequent.
+ */
+export type ScenarioName = (typeof SCENARIOS)[number];
+
+export interface Scenario {
+  /** Members at the start; more join later. */
+  readonly nodes: number;
+  readonly joiners: number;
+  readonly replication: number;
+  readonly durability: 'fsync' | 'interval';
+  readonly loss: number;
+  readonly duplication: number;
+  readonly lateness: number;
+  /** Of mail to owners, besides. */
+  readonly mailLateness: number;
+  /** Members that hear nothing of metadata for a while, although heartbeats come through. */
+  readonly deafness: boolean;
+  /** A joiner is cut off as soon as it is up. */
+  readonly lonelyJoiners: boolean;
+  readonly troubleMs: number;
+  readonly crashShare: number;
+  readonly writeEveryMs: number;
+  readonly writesMs: number;
+  readonly wipes: number;
+  readonly wipeShare: number;
+  readonly slowCopies: boolean;
+  /** Statements that create and drop databases. */
+  readonly ddl: boolean;
+  readonly clockSteps: boolean;
+  /** How often a node comes back with another clock. */
+  readonly clockShare: number;
+  readonly limits: ReplicaLimits;
+}
+
+const LIMITS: ReplicaLimits = {
+  ...DEFAULT_REPLICA_LIMITS,
+  passIntervalMs: 1_500,
+  staggerMs: 300,
+  hopTimeoutMs: 900,
+  requestTimeoutMs: 250,
+  passMsMax: 20_000,
+  mailTimeoutMs: 500,
+  syncIntervalMs: 300,
+  backoffMsMin: 100,
+  backoffMsMax: 1_000,
+  snapshotIdleMs: 3_000,
+  fetchBatchesMax: 7,
+  identitiesPerPage: 11,
+  epochsPerPage: 2,
+  fillPageBytes: 4_096,
+  outboxSegmentBytes: 6_000,
+};
+
+export function scenarioOf(name: ScenarioName, engine: EngineKind, chance: Chance): Scenario {
+  const wide = name === 'wide' || name === 'fillings';
+  const mixed: Scenario = {
+    nodes: wide ? 5 : chance.pick([3, 4, 5]),
+    joiners: chance.of(0.2) ? 1 : 0,
+    replication: wide ? 2 : chance.pick([2, 3, 3]),
+    durability: chance.pick(['fsync', 'fsync', 'interval'] as const),
+    loss: chance.pick([0, 0.02, 0.1]),
+    duplication: chance.pick([0, 0.05]),
+    lateness: chance.pick([0, 0.1]),
+    mailLateness: 0,
+    deafness: chance.of(0.1),
+    lonelyJoiners: false,
+    troubleMs: chance.pick([600, 1_500, 3_000]),
+    crashShare: 0.35,
+    writeEveryMs: chance.pick([15, 40, 120]),
+    writesMs: chance.between(4_000, 9_000),
+    wipes: chance.of(0.4) ? 1 : 0,
+    wipeShare: 0.2,
+    slowCopies: false,
+    ddl: chance.of(0.3),
+    clockSteps: chance.of(0.4),
+    clockShare: 0.3,
+    limits: { ...LIMITS, fillPageBytes: engine === 'real' ? 32_768 : 4_096 },
+  };
+  if (name === 'fillings') {
+    return {
+      ...mixed,
+      durability: 'fsync',
+      loss: 0.02,
+      lateness: 0,
+      troubleMs: 500,
+      crashShare: 0.5,
+      writeEveryMs: 20,
+      writesMs: 14_000,
+      wipes: 8,
+      wipeShare: 0.3,
+      slowCopies: true,
+      limits: { ...LIMITS, fillPageBytes: 1_024 },
+    };
+  }
+  if (name === 'views') {
+    return {
+      ...mixed,
+      nodes: 3,
+      joiners: 4,
+      replication: 2,
+      durability: 'fsync',
+      deafness: true,
+      lonelyJoiners: true,
+      troubleMs: 3_000,
+      crashShare: 0.15,
+      writeEveryMs: 15,
+      writesMs: 9_000,
+      wipes: 0,
+      ddl: false,
+      limits: { ...LIMITS, passIntervalMs: 500, staggerMs: 100 },
+    };
+  }
+  if (name === 'slow') {
+    const limits = { ...LIMITS, passIntervalMs: 400, staggerMs: 50, mailTimeoutMs: 2_500 };
+    const calm = { troubleMs: 3_000, crashShare: 0.2, wipes: 0, ddl: false, joiners: 0, deafness: false };
+    return { ...mixed, ...calm, nodes: 4, replication: 2, mailLateness: 0.5, writeEveryMs: 15, limits };
+  }
+  if (name === 'clocks') {
+    const often = { troubleMs: 500, crashShare: 0.5, writeEveryMs: 15, clockShare: 0.9 };
+    return { ...mixed, ...often, nodes: 3, replication: 3, durability: 'fsync', deafness: false, ddl: false };
+  }
+  return mixed;
+}

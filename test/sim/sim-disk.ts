@@ -1,0 +1,141 @@
+/**
+ * What outlives a simulated process: identity, reserved time, registers, outbox, and shards with their log. Bytes of logs
+ * and outbox that were not synced are lost or torn in a crash; SQLite files keep every committed transaction and no more.
+ *
+ * Two kinds of storage: `memory` (maps of batches, fast) and `real` (the Engine; its SQLite files lie in a temporary
+ * directory, in memory where the system has such a place).
+ */
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import type { Ledger } from '../../repair/ledger.ts';
+import type { RegisterStore } from '../../repair/metadata.ts';
+import { SqliteRegisterStore } from '../../repair/metadata-store.ts';
+import type { NodeIdentity } from '../../repair/node-core.ts';
+import type { Storage } from '../../repair/storage.ts';
+import { nodeFiles } from '../../server/node-files.ts';
+import { Engine } from '../../shards/engine.ts';
+import type { QueryableShard } from '../../shards/queryable.ts';
+import type { ShardId } from '../../shards/shard-key.ts';
+import { STORAGE_LIMITS, type StorageLimits } from '../../shards/storage-limits.ts';
+import { STAMP_ZERO, type Stamp } from '../../shards/version.ts';
+import { MemoryFiles } from '../support/memory-files.ts';
+import { MemoryDisk, MemoryStorage } from '../support/memory-storage.ts';
+import type { Chance } from './virtual-time.ts';
+
+export type EngineKind = 'memory' | 'real';
+
+/** Small, so that a short run rolls segments, flushes, merges blocks and closes connections all the time. */
+const LIMITS: StorageLimits = {
+  ...STORAGE_LIMITS,
+  segmentBytesMax: 12_000,
+  flushIdleMs: 900,
+  flushAgeMs: 2_500,
+  blockBytesTarget: 700,
+  transactionBytesMax: 4_000,
+  openFilesMax: 2,
+  compactionRunsMin: 2,
+  compactionRowsMax: 60,
+  compactionIdleMs: 1_500,
+};
+
+const ROOT = '/disk';
+
+export interface OpenStorage {
+  readonly storage: Storage;
+  ledgerOf(id: ShardId): Ledger;
+  /** null where the storage cannot be queried. */
+  queryable(id: ShardId): QueryableShard | null;
+  /** A turn of background work. */
+  step(nowMs: number, chance: Chance): void;
+  /** The process is gone. */
+  kill(): void;
+}
+
+export class SimDisk {
+  identity: NodeIdentity;
+  reserved: Stamp = STAMP_ZERO;
+  readonly files = new MemoryFiles(ROOT, nodeFiles());
+  readonly outboxDirectory = `${ROOT}/outbox`;
+  private readonly registerDatabase = new Database(':memory:');
+  private readonly memory: MemoryDisk | null;
+  private readonly directory: string | null;
+  private opened: Database.Database[] = [];
+
+  constructor(kind: EngineKind, identity: NodeIdentity) {
+    this.identity = identity;
+    this.memory = kind === 'memory' ? new MemoryDisk() : null;
+    this.directory = kind === 'real' ? mkdtempSync(join(fastDirectory(), 'starling-sim-')) : null;
+  }
+
+  registers(): RegisterStore {
+    return new SqliteRegisterStore(this.registerDatabase);
+  }
+
+  open(later: (run: () => void) => void, makeLedger: () => Ledger): OpenStorage {
+    return this.memory === null ? this.openEngine(makeLedger) : openMemory(this.memory, later, makeLedger);
+  }
+
+  crash(chance: Chance): void {
+    const torn = chance.of(0.3);
+    this.files.crash((unsynced) => (torn ? chance.between(0, unsynced) : 0), chance.of(0.3));
+    for (const database of this.opened) database.close();
+    this.opened = [];
+  }
+
+  remove(): void {
+    for (const database of this.opened) database.close();
+    this.registerDatabase.close();
+    if (this.directory !== null) rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  private openEngine(makeLedger: () => Ledger): OpenStorage {
+    const engine = Engine.open({
+      shardsDirectory: join(this.directory!, 'shards'),
+      directory: `${ROOT}/worker-0`,
+      owns: () => true,
+      files: this.files,
+      companion: makeLedger,
+      limits: LIMITS,
+      openDatabase: (path) => {
+        const database = new Database(path);
+        this.opened = this.opened.filter((each) => each.open);
+        this.opened.push(database);
+        return database;
+      },
+      nowMs: () => 0,
+    });
+    const { unopened, damaged } = engine.recovery;
+    if (unopened.length + damaged.length > 0) throw new Error(`recovery: ${JSON.stringify({ unopened, damaged })}`);
+    return {
+      storage: engine,
+      ledgerOf: (id) => engine.companionOf(id) as Ledger,
+      queryable: (id) => engine.queryable(id),
+      step: (nowMs, chance) => {
+        if (chance.of(0.15) && engine.shards.size > 0) chance.pick([...engine.shards.values()]).flush();
+        // Every look at the clock takes a millisecond: the budget is a number of steps.
+        let looks = 0;
+        engine.step(chance.between(1, 6), () => nowMs + looks++);
+      },
+      kill: () => {},
+    };
+  }
+}
+
+function openMemory(disk: MemoryDisk, later: (run: () => void) => void, makeLedger: () => Ledger): OpenStorage {
+  const storage = new MemoryStorage(disk, later, makeLedger);
+  return {
+    storage,
+    ledgerOf: (id) => storage.ledgers.get(id)!,
+    queryable: () => null,
+    step: (_, chance) => {
+      if (chance.of(0.15) && storage.shards.size > 0) chance.pick([...storage.shards.values()]).flush();
+    },
+    kill: () => storage.kill(),
+  };
+}
+
+function fastDirectory(): string {
+  return existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
+}

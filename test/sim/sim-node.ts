@@ -1,0 +1,255 @@
+/**
+ * One simulated node: the real NodeCore, HybridClock, ReplicaHost and storage, put together as server/ does it: cluster
+ * changes reach the worker a little later but before a write or a heartbeat that follows them, the closing stamp is drawn
+ * before the worker is asked what is open, and every packet lifts the clock of its receiver before it is used.
+ */
+import { HybridClock } from '../../repair/clock.ts';
+import { DEFAULT_MEMBERSHIP_LIMITS, type MembershipLimits } from '../../repair/membership-limits.ts';
+import { NodeCore, type NodeEffect } from '../../repair/node-core.ts';
+import { type HostEffect, ReplicaHost } from '../../repair/replica-host.ts';
+import type { ReplicaLimits } from '../../repair/replica-limits.ts';
+import type { ShardId } from '../../shards/shard-key.ts';
+import { type NodeNumber, STAMP_ZERO, type Stamp, type Version } from '../../shards/version.ts';
+import {
+  type Mutation,
+  mutatedHeld,
+  mutatedLedger,
+  mutatedMessage,
+  mutatedOpen,
+  mutatedSnapshot,
+  mutateSync,
+} from './mutations.ts';
+import { type EngineKind, type OpenStorage, SimDisk } from './sim-disk.ts';
+import type { Chance, VirtualTime } from './virtual-time.ts';
+
+export const HEARTBEAT_MS = 400;
+export const TICK_MS = 40;
+/** As in server/peers-packet.ts: membership and metadata; others are shard numbers. */
+export const LANE_NODE = 255;
+const STEP_EVERY_MS = 120;
+
+export const MEMBERSHIP: MembershipLimits = {
+  ...DEFAULT_MEMBERSHIP_LIMITS,
+  heartbeatIntervalMs: HEARTBEAT_MS,
+  liveIntervals: 5,
+  clockReserveMs: 500,
+  joinBackoffMinMs: 100,
+  joinBackoffMaxMs: 800,
+};
+
+/** What nodes share and what they tell the simulation. */
+export interface World {
+  readonly time: VirtualTime;
+  readonly chance: Chance;
+  readonly engine: EngineKind;
+  readonly limits: ReplicaLimits;
+  readonly mutation: Mutation | undefined;
+  readonly durability: 'fsync' | 'interval';
+  /** Addresses that a fresh node is told to join. */
+  joinAddresses(node: SimNode): string[];
+  send(from: SimNode, to: NodeNumber, lane: number, bytes: Uint8Array): void;
+  call(from: SimNode, address: string, bytes: Uint8Array): void;
+  effect(node: SimNode, effect: Exclude<HostEffect, { kind: 'send' | 'held-changed' }>): void;
+  trace(text: string): void;
+}
+
+export class SimNode {
+  readonly name: string;
+  readonly address: string;
+  disk: SimDisk;
+  offsetMs = 0;
+  /** The running process; null while it is down. */
+  process: Process | null = null;
+  readonly world: World;
+
+  constructor(world: World, name: string) {
+    this.world = world;
+    this.name = name;
+    this.address = `http://${name}:8086`;
+    this.disk = this.freshDisk();
+  }
+
+  get up(): boolean {
+    return this.process !== null;
+  }
+
+  get number(): NodeNumber {
+    return this.disk.identity.number;
+  }
+
+  get wallMs(): number {
+    return this.world.time.now + this.offsetMs;
+  }
+
+  start(): void {
+    this.process = new Process(this);
+    this.process.start();
+  }
+
+  crash(): void {
+    this.process?.kill();
+    this.process = null;
+    this.disk.crash(this.world.chance);
+  }
+
+  wipe(): void {
+    this.disk.remove();
+    this.disk = this.freshDisk();
+  }
+
+  /** Contents by version, computed from the stored rows; empty while the node is down. */
+  stored(id: ShardId): Map<Version, bigint> {
+    return this.process?.open.storage.shards.get(id)?.recomputeContent(STAMP_ZERO) ?? new Map();
+  }
+
+  private freshDisk(): SimDisk {
+    const { chance, engine } = this.world;
+    return new SimDisk(engine, { number: chance.hex(16), name: this.name, clusterId: null, seed: null });
+  }
+}
+
+export class Process {
+  readonly core: NodeCore;
+  readonly clock: HybridClock;
+  readonly host: ReplicaHost;
+  readonly open: OpenStorage;
+  refused: string | null = null;
+  private readonly node: SimNode;
+  private dead = false;
+  private shared: unknown = null;
+  private heldChanged = true;
+
+  constructor(node: SimNode) {
+    this.node = node;
+    const { world, disk } = node;
+    const { chance, limits, mutation } = world;
+    this.clock = new HybridClock(
+      {
+        load: () => (mutation === 'version-reused' ? STAMP_ZERO : disk.reserved),
+        save: (stamp) => {
+          disk.reserved = stamp;
+        },
+      },
+      MEMBERSHIP,
+    );
+    this.core = new NodeCore({
+      identity: disk.identity,
+      address: node.address,
+      clock: this.clock,
+      store: disk.registers(),
+      random: chance.next,
+      limits: MEMBERSHIP,
+      emit: (effect) => this.nodeEffect(effect),
+    });
+    const ofDisk = (run: () => void) => this.later(chance.between(1, 8), run);
+    disk.files.onSync = () => ofDisk(() => disk.files.runSyncs(1));
+    if (mutation === 'outbox-forgotten') {
+      for (const name of disk.files.list(disk.outboxDirectory)) disk.files.remove(`${disk.outboxDirectory}/${name}`);
+    }
+    this.open = disk.open(ofDisk, () => mutatedLedger(mutation));
+    mutateSync(this.open.storage, mutation, ofDisk);
+    this.host = new ReplicaHost({
+      self: disk.identity.number,
+      storage: this.open.storage,
+      ledgerOf: (id) => this.open.ledgerOf(id),
+      outboxDirectory: disk.outboxDirectory,
+      files: disk.files,
+      random: chance.next,
+      limits,
+      emit: (effect) => this.hostEffect(effect),
+    });
+  }
+
+  start(): void {
+    const { node } = this;
+    const { chance } = node.world;
+    this.core.start(node.world.joinAddresses(node), node.wallMs);
+    this.share();
+    this.every(TICK_MS, chance.between(0, TICK_MS), () => {
+      this.core.tick(node.wallMs);
+      this.host.tick(node.wallMs);
+    });
+    this.every(HEARTBEAT_MS, chance.between(0, HEARTBEAT_MS), () => this.beat());
+    this.every(STEP_EVERY_MS, chance.between(0, STEP_EVERY_MS), () => this.open.step(node.wallMs, chance));
+  }
+
+  kill(): void {
+    this.dead = true;
+    this.open.kill();
+  }
+
+  /** Hands the cluster to the worker when it has changed. */
+  share(): void {
+    const snapshot = this.core.snapshot();
+    if (snapshot === this.shared) return;
+    this.shared = snapshot;
+    const { durability, mutation } = this.node.world;
+    const databases = snapshot.databases.map((database) => ({ ...database, durability }));
+    this.host.setCluster(mutatedSnapshot({ ...snapshot, databases }, mutation), this.node.wallMs);
+  }
+
+  deliver(from: NodeNumber, stamp: Stamp, lane: number, bytes: Uint8Array): void {
+    if (!this.core.heard(from, stamp, this.node.wallMs)) return;
+    if (lane === LANE_NODE) this.core.receive({ number: from, address: null }, bytes, this.node.wallMs);
+    else this.host.receive(from, bytes, this.node.wallMs);
+  }
+
+  later(delayMs: number, run: () => void): void {
+    this.node.world.time.after(delayMs, () => {
+      if (!this.dead) run();
+    });
+  }
+
+  private every(intervalMs: number, firstMs: number, run: () => void): void {
+    this.later(firstMs, () => {
+      run();
+      this.every(intervalMs, intervalMs, run);
+    });
+  }
+
+  private beat(): void {
+    if (this.core.state !== 'up') return;
+    const { world } = this.node;
+    this.share();
+    const { viewHash } = this.core.snapshot();
+    const closed = this.core.closing(this.node.wallMs);
+    this.later(world.chance.between(0, 12), () => {
+      const held = this.heldChanged ? mutatedHeld(this.host.heldShards(), world.mutation) : null;
+      this.heldChanged = false;
+      const open = mutatedOpen(this.host.openVersions(), world.mutation);
+      this.core.heartbeat(closed, open, held, this.node.wallMs, viewHash);
+    });
+  }
+
+  private nodeEffect(effect: NodeEffect): void {
+    if (this.dead) return;
+    const { node } = this;
+    switch (effect.kind) {
+      case 'send':
+        node.world.send(node, effect.to, LANE_NODE, effect.message);
+        break;
+      case 'call':
+        node.world.call(node, effect.address, effect.message);
+        break;
+      case 'identity':
+        node.disk.identity = effect.identity;
+        break;
+      case 'cluster-changed':
+        this.later(node.world.chance.between(0, 6), () => this.share());
+        break;
+      case 'refused':
+        node.world.trace(`${node.name} is refused: ${effect.reason}`);
+        this.refused = effect.reason;
+        break;
+    }
+  }
+
+  private hostEffect(effect: HostEffect): void {
+    if (this.dead) return;
+    const { node } = this;
+    if (effect.kind === 'send') {
+      node.world.send(node, effect.to, effect.lane, mutatedMessage(effect.message, node.world.mutation));
+    } else if (effect.kind === 'held-changed') this.heldChanged = true;
+    else node.world.effect(node, effect);
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * What simulated clients write, and what must be visible of it: batches of a few series with many overwrites, deletes,
+ * and a naive model that applies the rules (last write wins per cell, a delete kills rows of lower versions).
+ */
+import type { Batch, SeriesKeyRecord } from '../../shards/batch.ts';
+import { BOOLEAN, type Column, FLOAT, INTEGER, STRING } from '../../shards/column.ts';
+import type { QueryableShard } from '../../shards/queryable.ts';
+import { hashSeriesKey } from '../../shards/series-key.ts';
+import type { ShardKey } from '../../shards/shard-key.ts';
+import type { Version } from '../../shards/version.ts';
+import type { Chance } from './virtual-time.ts';
+
+const HOSTS = 6;
+const MINUTE_NS = 60e9;
+const DAY_NS = 86_400e9;
+const DELETE_SHARE = 0.06;
+
+export interface Written {
+  readonly batch: Batch;
+  readonly keys: SeriesKeyRecord[];
+  readonly shard: string;
+}
+
+export function makeBatch(chance: Chance, shard: ShardKey, version: Version, seed: string): Omit<Written, 'shard'> {
+  if (chance.of(DELETE_SHARE)) {
+    const minTime = chance.between(0, 2) * DAY_NS;
+    const predicate = {
+      measurement: chance.of(0.5) ? { name: chance.pick(['cpu', 'log']) } : null,
+      condition: chance.of(0.5)
+        ? { op: '=' as const, key: 'host', value: `h${chance.between(0, HOSTS - 1)}` }
+        : { op: '!=' as const, key: 'host', value: `h${chance.between(0, HOSTS - 1)}` },
+      minTime,
+      maxTime: minTime + chance.between(0, 30) * MINUTE_NS,
+    };
+    return { batch: { kind: 'delete', shard, version, predicate }, keys: [] };
+  }
+  const keys: string[] = [];
+  const groups = ['cpu', 'log']
+    .filter((_, i) => i === 0 || chance.of(0.3))
+    .map((measurement) => {
+      const rows: [number, number][] = [];
+      for (let host = 0; host < HOSTS; host++) {
+        if (!chance.of(0.4) && (host < HOSTS - 1 || rows.length > 0)) continue;
+        keys.push(`${measurement},host=h${host}`);
+        const first = chance.between(0, 2) * DAY_NS + chance.between(0, 15) * MINUTE_NS;
+        for (let n = chance.between(0, 2); n >= 0; n--) rows.push([keys.length - 1, first + n * MINUTE_NS]);
+      }
+      return {
+        measurement,
+        rowSeries: Uint32Array.from(rows, ([series]) => series),
+        times: Float64Array.from(rows, ([, time]) => time),
+        columns: measurement === 'cpu' ? cpuColumns(chance, rows.length) : logColumns(chance, rows.length),
+      };
+    });
+  const records = keys.map((key) => ({ hash: hashSeriesKey(seed, key), key }));
+  return { batch: { kind: 'write', shard, version, series: records.map(({ hash }) => hash), groups }, keys: records };
+}
+
+function cpuColumns(chance: Chance, rows: number): Column[] {
+  const usage = Float64Array.from({ length: rows }, () => Math.round(chance.next() * 1e6) / 7);
+  const present = Uint8Array.from({ length: rows }, () => (chance.of(0.6) ? 1 : 0));
+  const count = BigInt64Array.from({ length: rows }, () => BigInt(chance.between(-1e9, 1e9)) * 1_000_003n);
+  return [
+    { field: 'usage', type: FLOAT, present: null, values: usage },
+    ...(present.includes(1)
+      ? [{ field: 'count', type: INTEGER, present: present.includes(0) ? present : null, values: count } as const]
+      : []),
+  ];
+}
+
+function logColumns(chance: Chance, rows: number): Column[] {
+  const values = Array.from({ length: rows }, () => `text ${chance.between(0, 99)} é`);
+  const fatal = Uint8Array.from({ length: rows }, () => chance.between(0, 1));
+  return [
+    { field: 'text', type: STRING, present: null, values },
+    { field: 'fatal', type: BOOLEAN, present: null, values: fatal },
+  ];
+}
+
+/** `series time field -> value` by the rules alone. */
+export function expectedCells(all: readonly Written[]): Map<string, string> {
+  const winners = new Map<string, { version: Version; value: string }>();
+  const deletes = all.flatMap(({ batch }) => (batch.kind === 'delete' ? [batch] : []));
+  for (const { batch, keys } of all) {
+    if (batch.kind !== 'write') continue;
+    for (const { measurement, rowSeries, times, columns } of batch.groups) {
+      for (let row = 0; row < times.length; row++) {
+        const { key } = keys[rowSeries[row]!]!;
+        const host = key.slice(key.indexOf('=') + 1);
+        const time = times[row]!;
+        const dead = deletes.some(({ version, predicate }) => {
+          const { condition, minTime, maxTime } = predicate;
+          if (version < batch.version || time < minTime || time > maxTime) return false;
+          const named = predicate.measurement;
+          if (named !== null && 'name' in named && named.name !== measurement) return false;
+          if (condition === null || (condition.op !== '=' && condition.op !== '!=')) return true;
+          return (condition.value === host) === (condition.op === '=');
+        });
+        if (dead) continue;
+        for (const { field, present, values } of columns) {
+          if (present !== null && present[row] === 0) continue;
+          const name = `${key} ${time} ${field}`;
+          const winner = winners.get(name);
+          if (winner === undefined || winner.version < batch.version)
+            winners.set(name, { version: batch.version, value: String(values[row]) });
+        }
+      }
+    }
+  }
+  return new Map([...winners].map(([name, { value }]) => [name, value]));
+}
+
+/** The same, read through the scan that queries use; in the order in which it gives the rows. */
+export function scannedCells(shard: QueryableShard): Map<string, string> {
+  const cells = new Map<string, string>();
+  for (const measurement of shard.measurements()) {
+    const fields = shard.fields(measurement).map(({ name }) => name);
+    const series = shard.series(measurement, null);
+    const span = Number(shard.key.endNs - shard.key.startNs) - 1;
+    shard.scan({ measurement, series, fields, minTime: 0, maxTime: span }, (slice) => {
+      for (let row = 0; row < slice.times.length; row++) {
+        slice.columns.forEach((column, i) => {
+          if (column === null || (column.present !== null && column.present[row] === 0)) return;
+          const name = `${shard.keyOf(slice.series)} ${slice.times[row]} ${fields[i]}`;
+          if (cells.has(name)) throw new Error(`${name} came twice from a scan of ${measurement}`);
+          cells.set(name, String(column.values[row]));
+        });
+      }
+      return true;
+    });
+  }
+  return cells;
+}
+
+/** The first difference of two maps; null when there is none. */
+export function firstDifference(a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): string | null {
+  for (const [name, value] of a) if (b.get(name) !== value) return `${name}: ${value} against ${b.get(name) ?? 'none'}`;
+  for (const [name, value] of b) if (!a.has(name)) return `${name}: none against ${value}`;
+  return null;
+}

@@ -198,8 +198,8 @@ export class Outbox {
 
   /** Records that `to` are owed a batch that a full owner has acknowledged (rule 10). */
   owe(id: ShardId, version: Version, to: readonly NodeNumber[]): void {
-    this.noteDebt(id, version, to, 1);
     this.hint(DEBT, { s: id, v: version, m: to });
+    this.noteDebt(id, version, to, 1);
   }
 
   /** A proof covers what is owed of this shard up to `through`. */

@@ -92,4 +92,76 @@ describe('outbox', () => {
     expect(again.entries.size).toBe(1);
     expect(again.damaged).toBe(1);
   });
+
+  test('a damaged record in the middle costs that record and nothing behind it', () => {
+    const { files, drain, open, put } = setUp(10_000, 5_000);
+    const outbox = open();
+    for (let n = 1; n <= 3; n++) put(outbox, n);
+    drain();
+    const bytes = files.files.get(`outbox/${files.list('outbox')[0]}`)!;
+    bytes.data = Buffer.from(bytes.data);
+    bytes.data[Math.floor(bytes.data.length / 2)]! ^= 1;
+    const again = open();
+    expect([...again.entries.values()].map((entry) => entry.version)).toEqual([version(1), version(3)]);
+    expect(again.damaged).toBe(1);
+    expect(put(again, 4)).toBe(true);
+    drain();
+    expect([...open().entries.values()].map((entry) => entry.version)).toEqual([1, 3, 4].map(version));
+  });
+
+  test('owed batches of one shard are one record, also after a reopening, however many there are', () => {
+    const { open } = setUp();
+    const outbox = open();
+    for (let n = 0; n < 500; n++) outbox.owe('shard', version(n), [OWNERS[n % 2]!]);
+    for (const debts of [outbox.debts, open().debts]) {
+      expect([...debts.values()]).toEqual([{ id: 'shard', version: version(499), to: OWNERS, batches: 500 }]);
+    }
+    outbox.settle('shard', makeStamp(1_499, 0));
+    expect(open().debts.size).toBe(0);
+  });
+
+  test('a sync fails and the next one succeeds without the lost pages: nothing is reported that is not on disk', () => {
+    const { files, drain, open, put } = setUp();
+    const realOpen = files.open.bind(files);
+    let failures = 1;
+    files.open = (path) => {
+      const file = realOpen(path);
+      const sync = file.sync.bind(file);
+      file.sync = (done) => sync((error) => done(failures-- > 0 ? new Error('input/output error') : error));
+      return file;
+    };
+    const outbox = open();
+    let durable = 0;
+    put(outbox, 1, [], () => durable++);
+    const [name] = files.list('outbox');
+    drain();
+    expect(durable).toBe(0);
+    outbox.retrySync();
+    drain();
+    expect(durable).toBe(1);
+    // The kernel had given the pages up and called them clean: the next successful sync said nothing of them.
+    files.crash();
+    files.files.delete(`outbox/${name}`);
+    expect([...open().entries.values()].map((entry) => entry.version)).toEqual([version(1)]);
+  });
+
+  test('an acknowledgement that is taken back stays so after a reopening; tallies follow', () => {
+    const { drain, open, put } = setUp();
+    const outbox = open();
+    put(outbox, 1, [OWNERS[0]!, OWNERS[1]!]);
+    drain();
+    const [name, entry] = [...outbox.entries][0]!;
+    expect(outbox.tallies.get(entry.id)).toEqual({ entries: 1, bytes: 102 });
+    let done = false;
+    const taken = outbox.disown(name, OWNERS[0]!, frame(1), new Uint8Array(2), () => {
+      done = true;
+    });
+    expect([taken, done, entry.durable]).toEqual([true, false, false]);
+    drain();
+    expect([done, entry.durable]).toEqual([true, true]);
+    const again = open();
+    expect([...again.entries.values()].map(({ acks }) => [...acks])).toEqual([[OWNERS[1]]]);
+    again.remove(name);
+    expect(again.tallies.size).toBe(0);
+  });
 });

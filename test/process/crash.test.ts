@@ -79,9 +79,16 @@ describe('a node that is killed at any moment', () => {
     watcher.close();
   }
 
-  async function killWhileWriting(moment: Promise<unknown>): Promise<void> {
-    const killed = moment.then(() => node.kill());
-    await Promise.all([killed, load.flood(killed, SENDERS)]);
+  /** `strike` begins with the first acknowledged body of this life, or at once: while shards are made. */
+  async function killWhileWriting(strike: () => Promise<unknown>, atOnce: boolean): Promise<void> {
+    const before = load.acknowledged.size;
+    const killed = (async () => {
+      if (!atOnce) await eventually('a body is acknowledged', 30_000, async () => load.acknowledged.size > before);
+      await strike();
+      await node.kill();
+    })();
+    const over = killed.catch(() => {});
+    await Promise.all([killed, load.flood(over, SENDERS)]);
   }
 
   /** Ends in a start that the kill cut off, or in one that was quicker. */
@@ -96,8 +103,10 @@ describe('a node that is killed at any moment', () => {
     let inTransaction = 0;
     let whileStarting = 0;
     for (let kill = 0; kill < KILLS; ) {
-      if (random() < 1 / 3) await killWhileWriting(transactions(1 + Math.floor(random() * TRANSACTIONS_AWAITED_MAX)));
-      else await killWhileWriting(wait(random() * LIFE_MS_MAX));
+      const awaited = 1 + Math.floor(random() * TRANSACTIONS_AWAITED_MAX);
+      const lifeMs = random() * LIFE_MS_MAX;
+      const strike = random() < 1 / 3 ? () => transactions(awaited) : () => wait(lifeMs);
+      await killWhileWriting(strike, random() < 1 / 6);
       kill++;
       if (cutTransactions().length > 0) inTransaction++;
       if (random() < 1 / 4) {

@@ -120,11 +120,27 @@ export class Memtable {
   select(measurement: string, want: RowWant, rankOf: (series: number) => number): RowSet | null {
     const group = this.#groups.get(measurement);
     if (group === undefined || group.maxTime < want.minTime || group.minTime > want.maxTime) return null;
-    const picked = pickRows(group, want);
+    return this.#sortPicked(group, pickRows(group, want), want.fields, rankOf);
+  }
+
+  /** The rows that came with these versions, sorted, or null when there are none. */
+  ofVersions(measurement: string, versions: ReadonlySet<Version>, rankOf: (series: number) => number): RowSet | null {
+    const group = this.#groups.get(measurement);
+    if (group === undefined) return null;
+    const isWanted = Uint8Array.from(this.#versionTable, (version) => (versions.has(version) ? 1 : 0));
+    return this.#sortPicked(group, pickVersions(group, isWanted), null, rankOf);
+  }
+
+  #sortPicked(
+    group: MemGroup,
+    picked: Uint32Array,
+    fields: ReadonlySet<string> | null,
+    rankOf: (series: number) => number,
+  ): RowSet | null {
     if (picked.length === 0) return null;
     const columns: Column[] = [];
     for (const column of group.columns.values()) {
-      if (want.fields === null || want.fields.has(column.field)) columns.push(column.gather(picked));
+      if (fields === null || fields.has(column.field)) columns.push(column.gather(picked));
     }
     return sortRows(
       {
@@ -176,5 +192,12 @@ function pickRows(group: MemGroup, want: RowWant): Uint32Array {
     const time = times[row]!;
     if (time >= minTime && time <= maxTime) picked[count++] = row;
   }
+  return picked.subarray(0, count);
+}
+
+function pickVersions(group: MemGroup, isWanted: Uint8Array): Uint32Array {
+  const picked = new Uint32Array(group.rows);
+  let count = 0;
+  for (let row = 0; row < group.rows; row++) if (isWanted[group.versions[row]!] === 1) picked[count++] = row;
   return picked.subarray(0, count);
 }

@@ -24,17 +24,25 @@ export interface RebuiltBatch {
 
 const EVERYTHING = { series: null, fields: null, minTime: 0, maxTime: Number.MAX_SAFE_INTEGER } as const;
 
-/** Row sets that may hold wanted rows: blocks by window, then the memtable. Throws StorageError `damaged-block`. */
+/**
+ * Row sets that may hold wanted rows: blocks by window, then of the memtable the rows of `versions` (null: all).
+ * Throws StorageError `damaged-block`.
+ */
 function* storedRows(
   { table, store, memtable }: ScanSources,
   wanted: (entry: BlockEntry) => boolean,
+  versions: ReadonlySet<Version> | null,
 ): Generator<{ measurement: string; rows: RowSet }> {
   for (const entry of store.directory.all()) {
     if (wanted(entry)) yield { measurement: entry.measurement, rows: store.rows(entry, EVERYTHING) };
   }
   for (const measurement of memtable.measurements()) {
     table.sorted(measurement);
-    yield { measurement, rows: memtable.sorted(measurement, table.rankOf) };
+    const rows =
+      versions === null
+        ? memtable.sorted(measurement, table.rankOf)
+        : memtable.ofVersions(measurement, versions, table.rankOf);
+    if (rows !== null) yield { measurement, rows };
   }
 }
 
@@ -69,7 +77,7 @@ function sumContent(
     if (counts(version)) sums.set(version, addSums(sums.get(version) ?? 0n, sum));
   };
   const hashOf = (id: number): SeriesHash => sources.table.ids.hashOf(id);
-  for (const { rows } of storedRows(sources, wanted)) {
+  for (const { rows } of storedRows(sources, wanted, null)) {
     for (const [version, sum] of contentByVersion(rows, hashOf)) add(version, sum);
   }
   for (const { version, predicate } of sources.tombstones.all()) add(version, tombstoneSum(predicate, version));
@@ -87,7 +95,7 @@ export function rebuildBatches(sources: ScanSources, key: ShardKey, versions: Re
     entry.maxVersion >= first &&
     entry.minVersion <= last &&
     sources.store.head(entry).versionTable.some((version) => versions.has(version));
-  for (const { measurement, rows } of storedRows(sources, wanted)) {
+  for (const { measurement, rows } of storedRows(sources, wanted, versions)) {
     for (const [version, part] of rowsByVersion(rows, versions)) {
       const measurements = mapIn(found, version);
       const parts = measurements.get(measurement);

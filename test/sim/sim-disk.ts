@@ -62,6 +62,7 @@ export class SimDisk {
   private readonly memory: MemoryDisk | null;
   private readonly directory: string | null;
   private opened: Database.Database[] = [];
+  private spoilt = false;
 
   constructor(kind: EngineKind, identity: NodeIdentity) {
     this.identity = identity;
@@ -79,7 +80,9 @@ export class SimDisk {
 
   crash(chance: Chance): void {
     const torn = chance.of(0.3);
-    this.files.crash((unsynced) => (torn ? chance.between(0, unsynced) : 0), chance.of(0.3));
+    const spoilt = torn && chance.of(0.5);
+    this.files.crash((unsynced) => (torn ? chance.between(0, unsynced) : 0), spoilt);
+    this.spoilt ||= spoilt;
     for (const database of this.opened) database.close();
     this.opened = [];
   }
@@ -107,7 +110,9 @@ export class SimDisk {
       nowMs: () => 0,
     });
     const { unopened, damaged } = engine.recovery;
-    if (unopened.length + damaged.length > 0) throw new Error(`recovery: ${JSON.stringify({ unopened, damaged })}`);
+    // A spoilt tail that was never synced may be set aside (and is met again at later starts); nothing else may.
+    if (unopened.length + (this.spoilt ? 0 : damaged.length) > 0)
+      throw new Error(`recovery: ${JSON.stringify({ unopened, damaged })}`);
     return {
       storage: engine,
       ledgerOf: (id) => engine.companionOf(id) as Ledger,

@@ -26,6 +26,18 @@ export class MemoryDisk {
   synced = 0;
 }
 
+/** Frames do not change. */
+const sums = new WeakMap<Uint8Array, Sum128>();
+
+function sumOf(frame: Uint8Array): Sum128 {
+  let sum = sums.get(frame);
+  if (sum === undefined) {
+    sum = contentSum(decodeBatch(frame));
+    sums.set(frame, sum);
+  }
+  return sum;
+}
+
 export class MemoryShard implements StoredShard {
   readonly id: ShardId;
   readonly key: ShardKey;
@@ -62,7 +74,7 @@ export class MemoryShard implements StoredShard {
   recomputeContent(floor: Stamp): Map<Version, Sum128> {
     const sums = new Map<Version, Sum128>();
     for (const [version, { frame }] of this.batches) {
-      if (version.slice(0, 16) > floor) sums.set(version, contentSum(decodeBatch(frame)));
+      if (version.slice(0, 16) > floor) sums.set(version, sumOf(frame));
     }
     return sums;
   }
@@ -70,7 +82,7 @@ export class MemoryShard implements StoredShard {
   recomputeContentThrough(through: Stamp): Sum128 {
     let sum = 0n;
     for (const [version, { frame }] of this.batches) {
-      if (version.slice(0, 16) <= through) sum = addSums(sum, contentSum(decodeBatch(frame)));
+      if (version.slice(0, 16) <= through) sum = addSums(sum, sumOf(frame));
     }
     return sum;
   }

@@ -11,6 +11,7 @@
 import type { Batch, SeriesKeyRecord } from '../shards/batch.ts';
 import { decodeBatch } from '../shards/batch-codec.ts';
 import { contentSum } from '../shards/checksum.ts';
+import type { SeriesHash } from '../shards/series-key.ts';
 import type { ShardId, ShardKey } from '../shards/shard-key.ts';
 import type { Version } from '../shards/version.ts';
 import { rowsOf } from './ledger.ts';
@@ -128,7 +129,7 @@ export class CommitQueue {
 
   private commitGroup(): void {
     const group: Entry[] = [];
-    const keysOfGroup = new Map<ShardId, SeriesKeyRecord[]>();
+    const keysOfGroup = new Map<ShardId, Set<SeriesHash>>();
     let bytes = 0;
     let taken = 0;
     while (taken < this.queue.length && bytes < this.around.limits.groupBytesMax) {
@@ -160,7 +161,7 @@ export class CommitQueue {
   }
 
   /** null: goes into the log. */
-  private judge(entry: Entry, keysOfGroup: Map<ShardId, SeriesKeyRecord[]>): CommitResult | null {
+  private judge(entry: Entry, keysOfGroup: Map<ShardId, Set<SeriesHash>>): CommitResult | null {
     try {
       const replica = this.replicas.ensure(entry.key);
       if (replica.ledger.replica === 'filling') return { kind: 'filling' };
@@ -192,11 +193,12 @@ export class CommitQueue {
           reason: `batch ${entry.version} is not what its ledger says`,
         };
       }
-      const earlier = keysOfGroup.get(entry.id) ?? [];
-      const keys = earlier.length === 0 ? entry.keys : [...earlier, ...entry.keys];
-      if (replica.stored.unknownSeries(entry.batch, keys).length > 0) return { kind: 'need-keys' };
+      const earlier = keysOfGroup.get(entry.id) ?? new Set();
+      const unknown = replica.stored.unknownSeries(entry.batch, entry.keys);
+      if (unknown.some((hash) => !earlier.has(hash))) return { kind: 'need-keys' };
       entry.stored = replica.stored;
-      if (entry.keys.length > 0) keysOfGroup.set(entry.id, [...keys]);
+      for (const { hash } of entry.keys) earlier.add(hash);
+      keysOfGroup.set(entry.id, earlier);
       return null;
     } catch (error) {
       return refusalOf(error);

@@ -17,7 +17,8 @@ interface Heard {
   atMs: number;
   /** A packet that was accepted; null before the first. */
   acceptedMs: number | null;
-  offsetMs: number;
+  /** null before the first heartbeat, which carries the wall clock: it is not judged by, and not judged. */
+  offsetMs: number | null;
 }
 
 export class Liveness {
@@ -32,6 +33,12 @@ export class Liveness {
 
   get windowMs(): number {
     return this.#limits.heartbeatIntervalMs * this.#limits.liveIntervals;
+  }
+
+  /** Some clock other than the own one has been told since the start. */
+  get knowsClocks(): boolean {
+    for (const { offsetMs } of this.#heard.values()) if (offsetMs !== null) return true;
+    return false;
   }
 
   /** A packet with the sender's hybrid stamp. */
@@ -72,7 +79,7 @@ export class Liveness {
 
   isSkewed(member: NodeNumber, nowMs: number): boolean {
     const heard = this.#heard.get(member);
-    return heard !== undefined && this.#isOff(heard.offsetMs, nowMs);
+    return heard !== undefined && heard.offsetMs !== null && this.#isOff(heard.offsetMs, nowMs);
   }
 
   /** The own wall clock is off, or the own hybrid clock is ahead of everybody (after the wall clock was set back). */
@@ -108,7 +115,9 @@ export class Liveness {
 
   #medianWith(ownMs: number, nowMs: number): number {
     const offsets = [ownMs];
-    for (const heard of this.#heard.values()) if (this.#within(heard.atMs, nowMs)) offsets.push(heard.offsetMs);
+    for (const { atMs, offsetMs } of this.#heard.values()) {
+      if (offsetMs !== null && this.#within(atMs, nowMs)) offsets.push(offsetMs);
+    }
     offsets.sort((a, b) => a - b);
     return offsets[(offsets.length - 1) >> 1]!;
   }
@@ -116,7 +125,7 @@ export class Liveness {
   #of(from: NodeNumber, nowMs: number): Heard {
     let heard = this.#heard.get(from);
     if (heard === undefined) {
-      heard = { atMs: nowMs, acceptedMs: null, offsetMs: 0 };
+      heard = { atMs: nowMs, acceptedMs: null, offsetMs: null };
       this.#heard.set(from, heard);
     }
     return heard;

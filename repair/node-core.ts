@@ -76,6 +76,7 @@ export class NodeCore {
   readonly #enrolment: Enrolment;
   readonly #self: NodeNumber;
   #nowMs = 0;
+  #startedMs = 0;
   #snapshot: ClusterSnapshot | null = null;
   #liveText = '';
 
@@ -117,6 +118,7 @@ export class NodeCore {
   /** Call once. A node with an identity serves at once; a fresh one founds (nobody to join) or begins to join. */
   start(join: readonly string[], nowMs: number): void {
     this.#nowMs = nowMs;
+    this.#startedMs = nowMs;
     this.#enrolment.start(join, nowMs);
     this.tick(nowMs);
   }
@@ -166,9 +168,18 @@ export class NodeCore {
     return this.#clock.mint(nowMs);
   }
 
-  /** Nothing is minted at or below it afterwards. A skewed node, which mints nothing, closes by the others' clock. */
+  /**
+   * Nothing is minted at or below it afterwards. A skewed node, which mints nothing, closes by the others' clock; so that
+   * it is not too late for that, a node that has just started lets its clock stand until it knows one of theirs.
+   */
   closing(nowMs: number): Stamp {
-    return this.#clock.closing(nowMs);
+    return this.#clock.closing(this.#isListening(nowMs) ? 0 : nowMs);
+  }
+
+  #isListening(nowMs: number): boolean {
+    const upMs = nowMs - this.#startedMs;
+    if (upMs < 0 || upMs > this.#liveness.windowMs || this.#liveness.knowsClocks) return false;
+    return this.#state.members.some(({ number, state }) => number !== this.#self && state === 'up');
   }
 
   /**

@@ -21,7 +21,7 @@ const NOTE_BYTES = 120;
 const LIFE_MS_MAX = 700;
 const RECOVERY_MS_MAX = 400;
 /** A kill that waits for a transaction comes at the latest now. */
-const TRANSACTION_MS_MAX = 1_500;
+const TRANSACTION_MS_MAX = 1_000;
 const TRANSACTIONS_AWAITED_MAX = 4;
 const HOUR_MS = 3_600_000;
 

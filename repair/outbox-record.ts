@@ -16,8 +16,26 @@ export const DEBT = 4;
 export const DEBT_END = 5;
 export const RECORD_HEAD = 8;
 
+/** Visits every whole record; `end`: behind the last one. `damaged`: how often something else lay in between or behind. */
+export function readRecords(
+  view: Buffer,
+  visit: (offset: number, payload: Buffer) => void,
+): { end: number; damaged: number } {
+  let end = 0;
+  let damaged = 0;
+  while (end < view.length) {
+    const start = nextRecord(view, end);
+    if (start !== end) damaged++;
+    if (start < 0) break;
+    const payload = view.subarray(start + RECORD_HEAD, start + RECORD_HEAD + view.readUInt32BE(start));
+    visit(start + RECORD_HEAD, payload);
+    end = start + RECORD_HEAD + payload.length;
+  }
+  return { end, damaged };
+}
+
 /** Start of the first whole record at or behind `from`; -1 when there is none. */
-export function nextRecord(view: Buffer, from: number): number {
+function nextRecord(view: Buffer, from: number): number {
   for (let at = from; at + RECORD_HEAD + 5 <= view.length; at++) {
     const length = view.readUInt32BE(at);
     const end = at + RECORD_HEAD + length;

@@ -25,6 +25,7 @@ import {
   shardKeyToJson,
 } from '../shards/shard-key.ts';
 import type { NodeNumber, Stamp, Version } from '../shards/version.ts';
+import { noteDebt, type OutboxDebt, type OutboxTally, tally } from './outbox-debts.ts';
 import {
   ACKS,
   DEBT,
@@ -32,9 +33,9 @@ import {
   DONE,
   ENTRY,
   formRecord,
-  nextRecord,
   parseRecord,
   RECORD_HEAD,
+  readRecords,
 } from './outbox-record.ts';
 
 export interface OutboxEntry {
@@ -46,21 +47,6 @@ export interface OutboxEntry {
   /** Full owners that have it synced. */
   readonly acks: Set<NodeNumber>;
   readonly durable: boolean;
-}
-
-/** What is owed of one shard: a record for every batch would grow without end while an owner is away. */
-export interface OutboxDebt {
-  readonly id: ShardId;
-  /** The newest one owed. */
-  readonly version: Version;
-  /** Owners that had not acknowledged. */
-  readonly to: readonly NodeNumber[];
-  readonly batches: number;
-}
-
-export interface OutboxTally {
-  entries: number;
-  bytes: number;
 }
 
 interface Stored extends OutboxEntry {
@@ -199,7 +185,7 @@ export class Outbox {
   /** Records that `to` are owed a batch that a full owner has acknowledged (rule 10). */
   owe(id: ShardId, version: Version, to: readonly NodeNumber[]): void {
     this.hint(DEBT, { s: id, v: version, m: to });
-    this.noteDebt(id, version, to, 1);
+    noteDebt(this.debts, id, version, to, 1);
   }
 
   /** A proof covers what is owed of this shard up to `through`. */
@@ -241,13 +227,6 @@ export class Outbox {
     return moved;
   }
 
-  private noteDebt(id: ShardId, version: Version, to: readonly NodeNumber[], batches: number): void {
-    const before = this.debts.get(id);
-    const newest = before !== undefined && before.version > version ? before.version : version;
-    const all = before === undefined ? to : [...new Set([...before.to, ...to])];
-    this.debts.set(id, { id, version: newest, to: all, batches: batches + (before?.batches ?? 0) });
-  }
-
   private endDebt(debt: OutboxDebt): void {
     this.debts.delete(debt.id);
     this.hint(DEBT_END, { s: debt.id, v: debt.version });
@@ -257,11 +236,8 @@ export class Outbox {
     if (this.liveBytes + bytes <= this.bytesMax) return true;
     for (const entry of this.stored.values()) {
       if (entry.acks.size === 0) continue;
-      this.owe(
-        entry.id,
-        entry.version,
-        owners(entry.key).filter((owner) => !entry.acks.has(owner)),
-      );
+      const to = owners(entry.key).filter((owner) => !entry.acks.has(owner));
+      this.owe(entry.id, entry.version, to);
       this.remove(entry.name);
       if (this.liveBytes + bytes <= this.bytesMax) return true;
     }
@@ -351,7 +327,7 @@ export class Outbox {
     });
   }
 
-  /** Called by the owner of the outbox now and then: what a failed sync should have covered is written again. */
+  /** To be called now and then: what a failed sync should have covered is written again. */
   retrySync(): void {
     if (this.syncing || (this.suspect !== null && !this.writeAgain())) return;
     this.sync();
@@ -393,7 +369,10 @@ export class Outbox {
     for (const number of [...this.segments.keys()].sort((a, b) => a - b)) {
       const segment = this.segments.get(number)!;
       if (segment === this.current || segment.live > 0) return;
-      for (const debt of this.debts.values()) this.hintDebt(debt);
+      if (this.current !== null) {
+        for (const { id, version, to, batches } of this.debts.values())
+          this.hint(DEBT, { s: id, v: version, m: to, n: batches });
+      }
       segment.file.close();
       this.segments.delete(number);
       this.files.remove(segment.file.path);
@@ -403,23 +382,13 @@ export class Outbox {
   private keep(entry: Stored): void {
     this.stored.set(entry.name, entry);
     this.liveBytes += entry.bytes;
-    const tally = this.tallies.get(entry.id) ?? { entries: 0, bytes: 0 };
-    tally.entries++;
-    tally.bytes += entry.bytes;
-    this.tallies.set(entry.id, tally);
+    tally(this.tallies, entry.id, 1, entry.bytes);
   }
 
   private forget(entry: Stored): void {
     this.stored.delete(entry.name);
     this.liveBytes -= entry.bytes;
-    const tally = this.tallies.get(entry.id)!;
-    tally.entries--;
-    tally.bytes -= entry.bytes;
-    if (tally.entries === 0) this.tallies.delete(entry.id);
-  }
-
-  private hintDebt(debt: OutboxDebt): void {
-    if (this.current !== null) this.hint(DEBT, { s: debt.id, v: debt.version, m: debt.to, n: debt.batches });
+    tally(this.tallies, entry.id, -1, -entry.bytes);
   }
 
   private openSegment(number: number): void {
@@ -429,19 +398,10 @@ export class Outbox {
     this.current = segment;
     const bytes = file.size > 0 ? file.read(0, file.size) : new Uint8Array(0);
     const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    let at = 0;
-    for (;;) {
-      const start = nextRecord(view, at);
-      if (start !== at) this.damaged++;
-      if (start < 0) break;
-      const payload = view.subarray(start + RECORD_HEAD, start + RECORD_HEAD + view.readUInt32BE(start));
-      this.replay(segment, start + RECORD_HEAD, payload);
-      at = start + RECORD_HEAD + payload.length;
-      if (at === view.length) return;
-    }
+    const { end, damaged } = readRecords(view, (offset, payload) => this.replay(segment, offset, payload));
+    this.damaged += damaged;
     // Nothing whole behind it: a torn end, behind which nothing may be appended.
-    if (at < view.length) file.truncate(at);
-    else this.damaged--;
+    if (end < view.length) file.truncate(end);
   }
 
   private replay(segment: Segment, offset: number, payload: Buffer): void {
@@ -476,7 +436,7 @@ export class Outbox {
     else if (record.kind === DEBT) {
       // With a count it stands for all before it: they lay in a segment that went.
       if (n !== undefined) this.debts.delete(s);
-      this.noteDebt(s, v, m ?? [], n ?? 1);
+      noteDebt(this.debts, s, v, m ?? [], n ?? 1);
     } else if (record.kind === DEBT_END) this.debts.delete(s);
     else if (record.kind === DONE && entry !== undefined) {
       this.forget(entry);

@@ -1,9 +1,10 @@
 /**
  * A token while it is at this node, and what can be said of it without the node.
  */
-import { type ShardId, shardKeyFromJson, shardKeyToJson } from '../shards/shard-key.ts';
+import { type ShardId, type ShardKey, shardKeyFromJson, shardKeyToJson } from '../shards/shard-key.ts';
 import { type NodeNumber, stampMs } from '../shards/version.ts';
 import { type Root, type RootJson, rootFromJson, rootToJson } from './ledger.ts';
+import { isOver } from './mail-receiver.ts';
 import type { LedgerSummary, PassOutcome, PassRecord } from './records.ts';
 import type { Token } from './replica-messages.ts';
 import { claimOf, type Replica } from './replica-table.ts';
@@ -168,6 +169,33 @@ export interface PassProgress {
   readonly bytes: number;
 }
 
-export function progressOf(token: Token): PassProgress {
+function progressOf(token: Token): PassProgress {
   return { hop: token.hops.length, hops: Math.max(1, 2 * (token.order.length - 1)), ...totals(token) };
+}
+
+/** Why a token is not for this node, whatever state its replica is in; null when it is. */
+export function refusalOf(token: Token, key: ShardKey, around: Surroundings, isHeld: boolean): string | null {
+  if (token.view !== around.snapshot?.viewHash) return 'has another view of the cluster';
+  if (isOver(around.snapshot, key, around.wallMs)) return 'is expired or dropped';
+  if (token.floor > token.through) return 'has a floor above its cutoff';
+  if (!token.order.includes(around.self)) return 'is not in the ring of the pass';
+  if (!isHeld && !around.owners(key).includes(around.self)) return 'does not hold the shard';
+  return null;
+}
+
+/** To the starter, when somebody watches. */
+export function reportProgress(
+  { token, id }: Held,
+  around: Surroundings,
+  progressed: (pass: string, progress: PassProgress) => void,
+): void {
+  if (!token.watched) return;
+  const progress = progressOf(token);
+  const starter = starterOf(token);
+  if (starter === around.self) {
+    progressed(token.pass, progress);
+    return;
+  }
+  const { number } = shardKeyFromJson(token.key);
+  around.send(starter, number, { t: 'pass-progress', shard: id, pass: token.pass, ...progress });
 }

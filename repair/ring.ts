@@ -25,6 +25,7 @@ import type { Requests } from './requests.ts';
 import { type PassPlan, planPass } from './ring-cutoff.ts';
 import { Proofs } from './ring-proof.ts';
 import { Pull, type Pulled } from './ring-pull.ts';
+import { duePasses, PassSlots } from './ring-slots.ts';
 import {
   answerToken,
   firstToken,
@@ -33,9 +34,9 @@ import {
   NOTHING_PULLED,
   nextToVerify,
   type PassProgress,
-  progressOf,
   recordOf,
-  starterOf,
+  refusalOf,
+  reportProgress,
 } from './ring-token.ts';
 import type { Surroundings } from './surroundings.ts';
 
@@ -57,13 +58,13 @@ export class Ring {
   /** Hops that came here and how they were answered last, so that a repeated token is not walked twice. */
   private readonly seen = new Map<string, { status: 'working' | 'handed' | 'refused'; ms: number }>();
   private readonly controls = new Map<string, { action: 'pause' | 'resume' | 'cancel'; ms: number }>();
-  /** Passes that this worker has started and not seen end, with what it holds of them. */
-  private readonly started = new Map<string, { ms: number; readonly hops: Held[] }>();
+  private readonly slots: PassSlots;
   private readonly o: RingOptions;
   readonly proofs: Proofs;
 
   constructor(options: RingOptions) {
     this.o = options;
+    this.slots = new PassSlots(options.around);
     this.proofs = new Proofs(options);
   }
 
@@ -89,7 +90,7 @@ export class Ring {
     replica.notes.begunMs = around.nowMs;
     const pass = `${around.self}-${around.nowMs.toString(36)}-${Math.floor(around.random() * 2 ** 40).toString(36)}`;
     const token = firstToken(pass, plan, replica, around.snapshot!.viewHash, around.wallMs, watched);
-    this.started.set(pass, { ms: around.nowMs, hops: [] });
+    this.slots.take(pass);
     around.count('passes_started');
     this.advance(this.hold(token, null, replica));
     return { pass };
@@ -109,25 +110,9 @@ export class Ring {
       around.count('tokens_refused');
       answerToken(around, replicas.get(id), from, token, id, 'refused', reason);
     };
-    if (token.view !== around.snapshot?.viewHash) {
-      refuse('has another view of the cluster');
-      return;
-    }
-    if (isOver(around.snapshot, key, around.wallMs)) {
-      refuse('is expired or dropped');
-      return;
-    }
-    if (token.floor > token.through) {
-      refuse('has a floor above its cutoff');
-      return;
-    }
-    if (!token.order.includes(around.self)) {
-      refuse('is not in the ring of the pass');
-      return;
-    }
-    const owner = around.owners(key).includes(around.self);
-    if (!owner && replicas.get(id) === null) {
-      refuse('does not hold the shard');
+    const reason = refusalOf(token, key, around, replicas.get(id) !== null);
+    if (reason !== null) {
+      refuse(reason);
       return;
     }
     let replica: Replica;
@@ -247,30 +232,15 @@ export class Ring {
       if (nowMs - ms <= SEEN_HOPS * limits.hopTimeoutMs) break;
       this.seen.delete(name);
     }
-    for (const [pass, started] of this.started) {
-      if (started.hops.some((held) => held.stage !== 'ended')) started.ms = nowMs;
-      // Handed on, and never heard of again: whoever had it may have died with it. Its place must not stay taken.
-      else if (nowMs - started.ms > 2 * limits.hopTimeoutMs) this.started.delete(pass);
-    }
+    this.slots.tick();
     this.startDue();
   }
 
-  /** Those that have waited longest first, so that more shards than places starve none. */
   private startDue(): void {
     const { around, replicas } = this.o;
     const { nowMs, limits } = around;
-    const due: Replica[] = [];
-    for (const id of replicas.ids()) {
-      const replica = replicas.get(id)!;
-      const waitedMs = nowMs - replica.notes.begunMs;
-      if (waitedMs < limits.passIntervalMs) continue;
-      const rank = around.owners(replica.key).indexOf(around.self);
-      if (rank < 0 || waitedMs < limits.passIntervalMs + rank * limits.staggerMs) continue;
-      due.push(replica);
-    }
-    due.sort((a, b) => a.notes.begunMs - b.notes.begunMs);
-    for (const replica of due) {
-      if (this.started.size >= limits.passesAtOnceMax) return;
+    for (const replica of duePasses(replicas, around)) {
+      if (this.slots.isFull) return;
       const result = this.start(replica, false);
       // Not able now: looked at again soon, because what is missing (a view, a statement) comes with heartbeats.
       if ('refused' in result)
@@ -281,7 +251,7 @@ export class Ring {
   private hold(token: Token, from: NodeNumber | null, replica: Replica): Held {
     const held = heldToken(token, from, replica.id, this.o.around.nowMs);
     this.held.set(`${token.pass}:in:${token.hop}`, held);
-    this.started.get(token.pass)?.hops.push(held);
+    this.slots.holds(held);
     return held;
   }
 
@@ -308,7 +278,7 @@ export class Ring {
     const hop = { from: held.from!, to: around.self, epochsDiffering: result.epochs, batches, rows, bytes, ms };
     const gathered = token.final === null ? token.gathered + 1 : token.gathered;
     held.token = { ...token, gathered, hops: [...token.hops, hop] };
-    this.report(held);
+    reportProgress(held, around, this.o.progressed);
     if (token.final === null) {
       this.advance(held);
       return;
@@ -450,7 +420,7 @@ export class Ring {
   }
 
   private ended(record: PassRecord): void {
-    this.started.delete(record.id);
+    this.slots.free(record.id);
     this.o.around.passEnded(record);
   }
 
@@ -467,18 +437,5 @@ export class Ring {
       status,
       '',
     );
-  }
-
-  private report(held: Held): void {
-    const { token } = held;
-    if (!token.watched) return;
-    const progress = progressOf(token);
-    const starter = starterOf(token);
-    if (starter === this.o.around.self) {
-      this.o.progressed(token.pass, progress);
-      return;
-    }
-    const number = shardKeyFromJson(token.key).number;
-    this.o.around.send(starter, number, { t: 'pass-progress', shard: held.id, pass: token.pass, ...progress });
   }
 }

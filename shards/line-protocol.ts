@@ -343,8 +343,10 @@ export class LineParser {
         nanos = upper - seconds * 1e9;
       }
     } else {
-      if (digits > 15) return -1;
+      if (digits > 16) return -1;
       const value = digits > 10 ? upper * POW10[digits - 10]! + lower : upper;
+      // Microseconds of today have 16 digits.
+      if (value > Number.MAX_SAFE_INTEGER) return -1;
       if (unit >= 1e9) {
         seconds = value * (unit / 1e9);
       } else {

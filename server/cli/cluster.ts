@@ -43,6 +43,7 @@ function describeCluster(cluster: ClusterJson): string {
   const waiting = new Map(cluster.outbox.map((one) => [one.peer, one]));
   const rows = cluster.members
     .filter((member) => member.state !== 'removed')
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
     .map((member) => {
       const mail = waiting.get(member.number);
       const offset = member.clockOffsetMs ?? null;

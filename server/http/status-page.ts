@@ -1,5 +1,5 @@
 /**
- * `GET /`: members, shards and watermarks on one page that brings everything with it and asks the admin API again every
+ * `GET /`: members, alerts, shards and watermarks on one page that brings everything with it and asks the admin API again every
  * two seconds. Text from outside goes through `textContent` only.
  */
 import type { Express } from 'express';
@@ -12,7 +12,7 @@ const PAGE = `<!doctype html>
 <title>Starling</title>
 <style>
   :root { color-scheme: light dark; }
-  body { font: 14px/1.45 system-ui, sans-serif; margin: 1.5rem auto; max-width: 1240px; padding: 0 1rem; }
+  body { font: 14px/1.45 system-ui, sans-serif; margin: 1.5rem auto; max-width: 1400px; padding: 0 1rem; }
   h1 { font-size: 1.3rem; margin: 0 0 .2rem; } h2 { font-size: 1rem; margin: 1.4rem 0 .4rem; }
   table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
   th, td { text-align: left; padding: .2rem .7rem .2rem 0; border-bottom: 1px solid #8883; white-space: nowrap; }
@@ -25,12 +25,15 @@ const PAGE = `<!doctype html>
 <div id="summary" class="dim">loading</div>
 <h2>Members</h2>
 <table><thead><tr><th>name<th>address<th>state<th>live<th>heard<th>clock<th>shards<th>link<tbody id="members"></table>
+<h2>Alerts</h2>
+<table><thead><tr><th>state<th>rule<th>value<th>labels<th>since<th>evaluated by<tbody id="alerts"></table>
 <h2>Shards</h2>
-<table><thead><tr><th>shard<th>database<th>policy<th>from<th>no.<th>rows<th>series<th>bytes<th>equal on all owners up to<th>on live owners up to<th>held back by<tbody id="shards"></table>
+<table><thead><tr><th>shard<th>policy<th>from (UTC)<th>no.<th>rows<th>series<th>bytes<th>replicas<th>equal on all owners up to<th>on live owners up to<th>held back by<tbody id="shards"></table>
 <script>
 const byId = (id) => document.getElementById(id);
 const ago = (ms, now) => ms === null || ms === undefined ? '-' : ((now - ms) / 1000).toFixed(1) + ' s ago';
-function fill(body, rows) {
+function fill(body, rows, empty) {
+  if (rows.length === 0) rows = [[[empty, 'dim']]];
   body.replaceChildren(...rows.map((cells) => {
     const row = document.createElement('tr');
     for (const cell of cells) {
@@ -45,18 +48,24 @@ function fill(body, rows) {
 }
 async function refresh() {
   try {
-    const [cluster, { shards }] = await Promise.all(['/api/cluster', '/api/shards'].map(async (path) => (await fetch(path)).json()));
+    const paths = ['/api/cluster', '/api/shards', '/api/alerts'];
+    const [cluster, { shards }, alerts] = await Promise.all(paths.map(async (path) => (await fetch(path)).json()));
     const now = cluster.nowMs;
+    const members = cluster.members.filter((m) => m.state !== 'removed').sort((a, b) => a.name < b.name ? -1 : 1);
     byId('name').textContent = cluster.name ?? '';
     byId('summary').textContent = (cluster.ready ? 'ready' : cluster.notReady) + ' · version ' + cluster.version + ' · ' +
-      cluster.members.length + ' members · ' + shards.length + ' shards · convergence bound ' + (cluster.bound.boundMs / 1000).toFixed(1) + ' s';
-    fill(byId('members'), cluster.members.map((m) => [m.name, m.address, m.state, m.live ? ['yes', 'good'] : ['no', 'bad'],
+      members.length + ' members · ' + shards.length + ' shards · convergence bound ' + (cluster.bound.boundMs / 1000).toFixed(1) + ' s';
+    fill(byId('members'), members.map((m) => [m.name, m.address, m.state, m.live ? ['yes', 'good'] : ['no', 'bad'],
       m.self ? 'self' : m.lastHeardMsAgo === null ? '-' : (m.lastHeardMsAgo / 1000).toFixed(1) + ' s ago',
       m.skewed ? ['skewed', 'bad'] : m.clockOffsetMs === null ? '-' : m.clockOffsetMs + ' ms', m.shards,
-      m.self ? '-' : m.link === null ? '-' : m.link.connected ? 'open' : [m.link.problem, 'bad']]));
-    fill(byId('shards'), shards.map((s) => [s.id, s.database, s.retentionPolicy, new Date(Number(BigInt(s.startNs) / 1000000n)).toISOString().slice(0, 16),
-      s.number, s.rows, s.series, s.fileBytes, s.converged ? ago(s.converged.throughMs, now) : '-', s.liveConverged ? ago(s.liveConverged.throughMs, now) : '-',
-      [s.heldBackBy ?? '', 'why']]));
+      m.self ? '-' : m.link === null ? '-' : m.link.connected ? 'open' : [m.link.problem, 'bad']]), 'none');
+    fill(byId('alerts'), (Array.isArray(alerts) ? alerts : []).map((a) => [[a.state, a.state === 'firing' ? 'bad' : a.state === 'resolved' ? 'good' : ''], a.rule, a.value,
+      Object.entries(a.labels).filter(([key]) => key !== 'alertname').map((pair) => pair.join('=')).join(', '), a.activeAt, a.evaluator]), 'no alerts');
+    fill(byId('shards'), shards.map((s) => [s.id, s.database + '.' + s.retentionPolicy,
+      new Date(Number(BigInt(s.startNs) / 1000000n)).toISOString().slice(0, 16), s.number, s.rows, s.series, s.fileBytes + s.memtableBytes,
+      [s.replicas.map((r) => r.name + ':' + (r.live ? r.state : 'not live')).join(' '), s.replicas.every((r) => r.live && r.state === 'full') ? 'good' : 'bad'],
+      s.converged ? ago(s.converged.throughMs, now) : '-', s.liveConverged ? ago(s.liveConverged.throughMs, now) : '-',
+      [s.heldBackBy ?? '', 'why']]), 'no shards yet: nothing has been written');
   } catch (error) {
     byId('summary').textContent = 'no answer from the node: ' + error.message;
   }

@@ -235,6 +235,18 @@ const DEFINITIONS = {
     fallback: '64MiB',
     about: 'rows that a worker keeps in memory before it flushes them',
   },
+  'flush-idle': {
+    schema: duration(1000, 86_400_000),
+    value: 'DURATION',
+    fallback: '10m',
+    about: 'a shard that nothing was written to for so long is flushed from memory to its file',
+  },
+  'merge-idle': {
+    schema: duration(1000, 86_400_000),
+    value: 'DURATION',
+    fallback: '10m',
+    about: 'a time window that was not flushed into for so long is merged into one run, its smallest form',
+  },
   'outbox-bytes-max': {
     schema: bytes(1 * MIB, 1024 * GIB),
     value: 'SIZE',
@@ -284,6 +296,8 @@ export interface Config {
   readonly seriesCacheMax: number;
   readonly logBytesMax: number;
   readonly memtableBytesMax: number;
+  readonly flushIdleMs: number;
+  readonly mergeIdleMs: number;
   readonly outboxBytesMax: number;
   readonly queryPointsMax: number;
   readonly querySeriesMax: number;
@@ -353,6 +367,8 @@ export function loadConfig(sources: ConfigSources): Config {
     seriesCacheMax: resolve('series-cache-max', d['series-cache-max'].schema),
     logBytesMax: resolve('log-bytes-max', d['log-bytes-max'].schema),
     memtableBytesMax: resolve('memtable-bytes-max', d['memtable-bytes-max'].schema),
+    flushIdleMs: resolve('flush-idle', d['flush-idle'].schema),
+    mergeIdleMs: resolve('merge-idle', d['merge-idle'].schema),
     outboxBytesMax: resolve('outbox-bytes-max', d['outbox-bytes-max'].schema),
     queryPointsMax: resolve('query-points-max', d['query-points-max'].schema),
     querySeriesMax: resolve('query-series-max', d['query-series-max'].schema),

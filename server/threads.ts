@@ -29,6 +29,8 @@ export interface WorkerSettings {
   readonly outboxBytesMax: number;
   readonly logBytesMax: number;
   readonly memtableBytesMax: number;
+  readonly flushIdleMs: number;
+  readonly mergeIdleMs: number;
 }
 
 /** A batch on its way to the worker that owns its shard. `keys` and `allKeys` are encoded (shards/batch-codec.ts). */

@@ -22,5 +22,7 @@ export function workerSettings(config: Config, self: NodeNumber, snapshot: Clust
     outboxBytesMax: Math.floor(config.outboxBytesMax / workers),
     logBytesMax: Math.floor(config.logBytesMax / workers),
     memtableBytesMax: config.memtableBytesMax,
+    flushIdleMs: config.flushIdleMs,
+    mergeIdleMs: config.mergeIdleMs,
   }));
 }

@@ -64,7 +64,13 @@ const engine = Engine.open({
   owns: (key) => key.number % settings.workers === settings.index,
   files,
   companion: () => new Ledger(),
-  limits: { ...STORAGE_LIMITS, logBytesMax: settings.logBytesMax, memtableBytesMax: settings.memtableBytesMax },
+  limits: {
+    ...STORAGE_LIMITS,
+    logBytesMax: settings.logBytesMax,
+    memtableBytesMax: settings.memtableBytesMax,
+    flushIdleMs: settings.flushIdleMs,
+    compactionIdleMs: settings.mergeIdleMs,
+  },
   openDatabase: (path) => new Database(path),
   nowMs: now,
 });

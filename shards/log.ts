@@ -65,6 +65,8 @@ interface Segment {
   unsynced: { readonly shard: ShardId; readonly end: number }[];
 }
 
+/** A segment with less in it is not worth the two syncs of a new one. */
+const LEAVE_BYTES_MIN = 64 << 10;
 const SEGMENT_NAME = /^(\d{10})\.log$/;
 
 type Done = (error: Error | null) => void;
@@ -84,6 +86,8 @@ export class Log {
   #end: LogPosition;
   /** Counts appends, so that a failed sync knows whether groups came after it began. */
   #appends = 0;
+  /** A sync runs on the open files: none of them may be closed. */
+  #syncing = false;
   /** A failed sync has cut off groups whose callers have not yet asked for their own sync. */
   #cut: Error | null = null;
 
@@ -281,7 +285,9 @@ export class Log {
     const end = this.#end;
     const files = this.#file === null ? this.#unsynced : [...this.#unsynced, this.#file];
     this.#unsynced = [];
+    this.#syncing = true;
     const finish = (error: Error | null): void => {
+      this.#syncing = false;
       const failure = error ?? this.#cut;
       if (failure === null) {
         this.#markSynced(end);
@@ -335,6 +341,7 @@ export class Log {
 
   /** Removes segments that no shard needs. `flushedThrough`: null for a shard that is gone. */
   release(flushedThrough: (shard: ShardId) => LogPosition | null): void {
+    this.#leaveFlushed(flushedThrough);
     let removed = false;
     const keep = this.#segments.filter((segment) => {
       const current = segment === this.#segments.at(-1) && this.#file !== null;
@@ -347,6 +354,24 @@ export class Log {
     if (!removed) return;
     this.#segments.splice(0, this.#segments.length, ...keep);
     this.#files.syncDirectory(this.#directory);
+  }
+
+  /**
+   * Begins a new segment when everything in the present one is synced and flushed: a node that is not written to keeps
+   * no log. The new one is there before the old one goes, since its number says which numbers have been used.
+   */
+  #leaveFlushed(flushedThrough: (shard: ShardId) => LogPosition | null): void {
+    const file = this.#file;
+    const segment = this.#segments.at(-1);
+    if (file === null || segment === undefined || this.#syncing || file.size < LEAVE_BYTES_MIN) return;
+    if (segment.unsynced.length > 0 || isPinned(segment, flushedThrough)) return;
+    try {
+      this.#newSegment();
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+      return; // no room for another file: the present one goes on
+    }
+    file.close();
   }
 
   /** Shards that hold the oldest segment. */

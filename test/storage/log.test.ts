@@ -57,6 +57,33 @@ describe('the log', () => {
     expect(replayed(open(100)).texts).toEqual(['next']);
   });
 
+  test('a log whose records are all flushed gives its bytes back, and goes on under a new number', () => {
+    const log = open();
+    const end = append(log, 'x'.repeat(100_000));
+    expect(sync(log)).toBeNull();
+    log.release(() => ({ segment: end.segment, offset: end.offset - 1 }));
+    expect(log.bytes).toBeGreaterThan(100_000);
+    log.release(() => end);
+    expect(files.list('/memory/log')).toEqual(['0000000002.log']);
+    expect(log.bytes).toBeLessThan(100);
+    append(log, 'next');
+    expect(sync(log)).toBeNull();
+    files.crash(() => 0, false);
+    expect(replayed(open()).texts).toEqual(['next']);
+  });
+
+  test('a flushed segment is not closed under a sync that runs on it', () => {
+    const log = open();
+    const end = append(log, 'x'.repeat(100_000));
+    expect(sync(log)).toBeNull();
+    log.sync(() => {});
+    log.release(() => end);
+    expect(files.list('/memory/log')).toEqual(['0000000001.log']);
+    files.runSyncs();
+    log.release(() => end);
+    expect(files.list('/memory/log')).toEqual(['0000000002.log']);
+  });
+
   test.each([1, 3, 11, 23, 24, 30, 45])('a tail torn after %i bytes is cut off and counted', (kept) => {
     const log = open();
     append(log, 'first');

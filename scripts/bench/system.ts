@@ -33,7 +33,7 @@ export function findOnPath(command: string): string | null {
 export function versionOf(path: string, flag: string): string {
   const { stdout, stderr } = spawnSync(path, [flag], { encoding: 'utf8' });
   const text = `${stdout ?? ''}${stderr ?? ''}`;
-  return /v?(\d+\.\d+\.\d+\S*)/.exec(text)?.[1] ?? text.trim().split('\n')[0]!.slice(0, 60);
+  return /v?(\d+\.\d+\.\d+\S*)/.exec(text)?.[1] ?? (text.trim().split('\n')[0]!.slice(0, 60) || '(version unknown)');
 }
 
 async function freePort(): Promise<number> {

@@ -15,6 +15,7 @@ const PAGE = `<!doctype html>
   body { font: 14px/1.45 system-ui, sans-serif; margin: 1.5rem auto; max-width: 1400px; padding: 0 1rem; }
   h1 { font-size: 1.3rem; margin: 0 0 .2rem; } h2 { font-size: 1rem; margin: 1.4rem 0 .4rem; }
   table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+  p { margin: 0 0 .4rem; }
   th, td { text-align: left; padding: .2rem .7rem .2rem 0; border-bottom: 1px solid #8883; white-space: nowrap; }
   td.why { white-space: normal; }
   .good { color: #1a7f37; } .bad { color: #cf222e; } .dim { opacity: .65; }
@@ -28,7 +29,8 @@ const PAGE = `<!doctype html>
 <h2>Alerts</h2>
 <table><thead><tr><th>state<th>rule<th>value<th>labels<th>since<th>evaluated by<tbody id="alerts"></table>
 <h2>Shards</h2>
-<table><thead><tr><th>shard<th>policy<th>from (UTC)<th>no.<th>rows<th>series<th>bytes<th>replicas<th>equal on all owners up to<th>on live owners up to<th>held back by<tbody id="shards"></table>
+<p class="dim">All equal: up to then all owners are proven equal; live equal: the same for the owners that are up.</p>
+<table><thead><tr><th>shard<th>policy<th>from (UTC)<th>no.<th>rows<th>series<th>bytes<th>replicas<th>all equal<th>live equal<th>held back by<tbody id="shards"></table>
 <script>
 const byId = (id) => document.getElementById(id);
 const ago = (ms, now) => ms === null || ms === undefined ? '-' : ((now - ms) / 1000).toFixed(1) + ' s ago';

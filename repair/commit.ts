@@ -13,10 +13,10 @@ import { decodeBatch } from '../shards/batch-codec.ts';
 import { contentSum } from '../shards/checksum.ts';
 import type { SeriesHash } from '../shards/series-key.ts';
 import type { ShardId, ShardKey } from '../shards/shard-key.ts';
+import type { LogPosition, Storage, StoredShard } from '../shards/storage.ts';
 import type { Version } from '../shards/version.ts';
 import { rowsOf } from './ledger.ts';
 import type { ReplicaTable } from './replica-table.ts';
-import type { LogPosition, Storage, StoredShard } from './storage.ts';
 import type { Surroundings } from './surroundings.ts';
 
 export type CommitResult =

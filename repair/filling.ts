@@ -13,6 +13,7 @@
 import { encodeKeys } from '../shards/batch-codec.ts';
 import { StorageError } from '../shards/errors.ts';
 import { type ShardId, type ShardKey, shardId, shardKeyFromJson, shardKeyToJson } from '../shards/shard-key.ts';
+import type { FillSource, FillTarget, Storage } from '../shards/storage.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';
 import { isOver } from './mail-receiver.ts';
 import type { Outbox } from './outbox.ts';
@@ -29,7 +30,6 @@ import {
   tryFlush,
 } from './replica-table.ts';
 import type { Requests } from './requests.ts';
-import type { FillSource, FillTarget, Storage } from './storage.ts';
 import type { Surroundings } from './surroundings.ts';
 
 interface Job {

@@ -7,6 +7,7 @@
  */
 import type { Files } from '../shards/files.ts';
 import { type ShardId, type ShardKey, shardKeyToJson } from '../shards/shard-key.ts';
+import type { Storage } from '../shards/storage.ts';
 import { type NodeNumber, stampMs } from '../shards/version.ts';
 import type { ClusterSnapshot, HeldShard, Statement } from './cluster.ts';
 import { CommitQueue } from './commit.ts';
@@ -33,7 +34,6 @@ import { Requests } from './requests.ts';
 import { Ring } from './ring.ts';
 import { RingAnswers } from './ring-answers.ts';
 import { summaryOf } from './ring-token.ts';
-import type { Storage } from './storage.ts';
 import { memberOf, nameOf, OwnerTable, type Surroundings } from './surroundings.ts';
 
 export type { SubmittedWrite, WriteOutcome } from './mail.ts';

@@ -6,11 +6,11 @@
  */
 import { StorageError } from '../shards/errors.ts';
 import { type ShardId, type ShardKey, shardId } from '../shards/shard-key.ts';
+import type { Storage, StoredShard } from '../shards/storage.ts';
 import type { Version } from '../shards/version.ts';
 import { identitiesEqual, type Ledger, type Root, rootFromJson, rootsEqual, rootToJson } from './ledger.ts';
 import type { DamageDescription, PassRecord } from './records.ts';
 import type { FloorClaim } from './replica-messages.ts';
-import type { Storage, StoredShard } from './storage.ts';
 import type { Surroundings } from './surroundings.ts';
 
 export interface Replica {

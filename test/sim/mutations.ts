@@ -2,7 +2,7 @@
 import type { ClusterSnapshot, HeldShard, Statement } from '../../repair/cluster.ts';
 import { Ledger } from '../../repair/ledger.ts';
 import { decodeMessage, encodeMessage } from '../../repair/replica-messages.ts';
-import type { Storage } from '../../repair/storage.ts';
+import type { Storage } from '../../shards/storage.ts';
 import type { Version } from '../../shards/version.ts';
 
 export const MUTATIONS = [

@@ -4,11 +4,11 @@
  */
 import Database from 'better-sqlite3';
 import { Ledger } from '../../repair/ledger.ts';
-import type { FillSource, FillTarget, LogEntry, LogPosition, Storage, StoredShard } from '../../repair/storage.ts';
 import type { Batch, SeriesKeyRecord } from '../../shards/batch.ts';
 import { decodeBatch } from '../../shards/batch-codec.ts';
 import { addSums, contentSum, type Sum128 } from '../../shards/checksum.ts';
 import { type ShardId, type ShardKey, shardId } from '../../shards/shard-key.ts';
+import type { FillSource, FillTarget, LogEntry, LogPosition, Storage, StoredShard } from '../../shards/storage.ts';
 import type { Stamp, Version } from '../../shards/version.ts';
 
 interface Kept {

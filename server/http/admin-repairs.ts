@@ -49,21 +49,9 @@ interface StartedRepair {
   readonly unreachable: readonly ShardId[];
 }
 
-export interface RepairSummary {
-  readonly id: string;
-  readonly mode: RepairMode;
+/** Sums over the shards of a repair, in the words of one shard's status. */
+export interface RepairSummary extends Omit<RepairStatus, 'shard' | 'differences' | 'pass'> {
   readonly scope: string;
-  readonly state: RepairState;
-  readonly hop: number;
-  readonly hops: number;
-  readonly percentage: number;
-  readonly batchesMoved: number;
-  readonly rowsMoved: number;
-  readonly bytesMoved: number;
-  readonly etaMs: number | null;
-  readonly startedMs: number;
-  readonly finishedMs: number | null;
-  readonly message: string;
   readonly unreachable: readonly ShardId[];
   readonly shards: readonly RepairStatus[];
 }

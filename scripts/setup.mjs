@@ -121,12 +121,13 @@ function build() {
   console.error('setup: building');
   rmSync(dist, { recursive: true, force: true });
   mkdirSync(dist);
-  const { ok, output } = run(process.execPath, [
-    join(root, 'node_modules/typescript/bin/tsc'),
-    '-p',
-    'tsconfig.build.json',
-  ]);
-  if (!ok) {
+  const steps = [
+    [join(root, 'scripts/kernels.mjs')],
+    [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.build.json'],
+  ];
+  for (const step of steps) {
+    const { ok, output } = run(process.execPath, step);
+    if (ok) continue;
     console.error(output.trim());
     fail('the build failed: see the lines above');
   }

@@ -18,6 +18,7 @@ import { decodeKeys } from '../shards/batch-codec.ts';
 import { Engine } from '../shards/engine.ts';
 import { errorCodeOf, StorageError } from '../shards/errors.ts';
 import type { Files } from '../shards/files.ts';
+import { storageKernel } from '../shards/kernel/storage-kernel.ts';
 import { runPartial } from '../shards/query/run-partial.ts';
 import type { QueryableShard } from '../shards/queryable.ts';
 import type { ShardId } from '../shards/shard-key.ts';
@@ -56,6 +57,8 @@ let stopped = false;
 let fsyncSeconds: number[] = [];
 let stepSeconds: number[] = [];
 
+// A program that was not built whole fails here and not at its first write.
+storageKernel();
 const files = timedFiles(nodeFiles());
 const directory = join(settings.dataDirectory, `worker-${settings.index}`);
 const engine = Engine.open({

@@ -23,6 +23,8 @@ export interface QueryableShard {
   hashOf(series: number): SeriesHash;
   /** `visit` returns false to stop the scan. The slice and its arrays belong to the visitor. */
   scan(request: ScanRequest, visit: (slice: SeriesSlice) => boolean): void;
+  /** The same rows, reduced; `query/aggregate-by-scan.ts` is what it means. What `visit` and `readRows` throw ends it. */
+  aggregate(request: AggregateRequest, visit: (runs: AggregateRuns) => void): void;
 }
 
 export interface ScanRequest {
@@ -44,4 +46,59 @@ export interface SeriesSlice {
   readonly times: Float64Array;
   /** Parallel to the request's `fields`; null when no row of the slice has the field. */
   readonly columns: readonly (Column | null)[];
+}
+
+export const AGGREGATE_FUNCTIONS = ['count', 'sum', 'mean', 'min', 'max', 'first', 'last', 'spread'] as const;
+export type AggregateFunction = (typeof AGGREGATE_FUNCTIONS)[number];
+
+export interface AggregateCall {
+  readonly fn: AggregateFunction;
+  readonly field: string;
+  /** Values are taken as this type (`query/columns.ts` says which convert). */
+  readonly type: FieldType;
+}
+
+export interface AggregateRequest {
+  readonly measurement: string;
+  /** Ids from `series()`, in the order given there. */
+  readonly series: Uint32Array;
+  readonly calls: readonly AggregateCall[];
+  /** Offsets from the shard's start in nanoseconds, both inclusive. */
+  readonly minTime: number;
+  readonly maxTime: number;
+  /** Boundaries of the query's windows, ascending: window w is [offsets[w], offsets[w + 1]). They hold the whole range. */
+  readonly offsets: Float64Array;
+  /** Told of rows before their values are used; throws when it is too many. Rows known by statistics alone do not count. */
+  readRows(rows: number): void;
+}
+
+/**
+ * Runs of one call: a run is what the values of one series give that lie in one storage window and one window of the
+ * query; there is none where there are no values. Runs of a call come in the order (storage window, series, window of
+ * the query), in as many pieces as is convenient. The arrays may be longer than `length` and are the shard's own: they
+ * hold until `visit` returns.
+ *
+ * Values: sum and mean of floats are four sums, value i (counted from 0 within the run, absent cells left out) being
+ * added to sum i mod 4, added as (s0 + s1) + (s2 + s3): the order of additions is part of the result. Integer sums wrap
+ * at 64 bits. min and max take the earliest of equal values (-0 and 0 are equal), spread keeps both of them.
+ */
+export interface AggregateRuns {
+  /** Index in the request's calls. */
+  readonly call: number;
+  readonly length: number;
+  /** Places in the request's series, not ids. */
+  readonly series: Uint32Array;
+  readonly windows: Uint32Array;
+  /** Values in the run, at least 1. */
+  readonly counts: Float64Array;
+  /** Floats and booleans (0 or 1): the sum, the picked value, spread's least. */
+  readonly numbers: Float64Array | null;
+  /** The same of integers; BigUint64Array for unsigned ones. */
+  readonly integers: BigInt64Array | BigUint64Array | null;
+  readonly strings: readonly string[] | null;
+  /** min, max, first, last: offset of the picked row. */
+  readonly times: Float64Array | null;
+  /** spread: the greatest. */
+  readonly numbers2: Float64Array | null;
+  readonly integers2: BigInt64Array | BigUint64Array | null;
 }

@@ -16,7 +16,8 @@ import { StorageError } from './errors.ts';
 import { openFillSource } from './fill-source.ts';
 import { isAfter, LOG_START } from './log-position.ts';
 import { Memtable } from './memtable.ts';
-import type { QueryableShard, ScanRequest, SeriesSlice } from './queryable.ts';
+import { aggregateByScan } from './query/aggregate-by-scan.ts';
+import type { AggregateRequest, AggregateRuns, QueryableShard, ScanRequest, SeriesSlice } from './queryable.ts';
 import { splitRows } from './row-split.ts';
 import { CHUNK_SERIES_MAX, decodeSeriesChunk, encodeSeriesChunk } from './series-chunk.ts';
 import type { SeriesHash, Tag } from './series-key.ts';
@@ -430,6 +431,10 @@ export class Shard implements StoredShard, QueryableShard {
   scan(request: ScanRequest, visit: (slice: SeriesSlice) => boolean): void {
     this.#assertOpen();
     scanShard(this.#sources, request, visit);
+  }
+
+  aggregate(request: AggregateRequest, visit: (runs: AggregateRuns) => void): void {
+    aggregateByScan(this, request, visit);
   }
 
   #assertOpen(): void {

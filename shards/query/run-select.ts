@@ -5,14 +5,16 @@
  * reading stops as soon as every group has enough; a step's rows all lie before the next step's, so this is exact.
  */
 import type { Column } from '../column.ts';
-import type { QueryableShard, SeriesSlice } from '../queryable.ts';
+import { AGGREGATE_FUNCTIONS, type AggregateCall, type QueryableShard, type SeriesSlice } from '../queryable.ts';
+import { forEachWindow } from './aggregate-by-scan.ts';
 import { bothMasks, cellValue, columnAs } from './columns.ts';
 import { filterFields, filterMask, type RegexCache } from './filter.ts';
 import { type GroupedSeries, groupSeries, type MeasurementScan } from './groups.ts';
 import type { RowColumn, RowValues, SelectRequest, ShardSelect } from './partial.ts';
 import { RowCollector } from './row-collector.ts';
-import { addRun, finishState, makeState, type State } from './state-arrays.ts';
-import { type ShardWindows, seekWindow, shardWindowRange, shardWindows } from './windows.ts';
+import { RunBuffer } from './run-buffer.ts';
+import { addMoments, addPick, addRuns, finishState, makeState, type State } from './state-arrays.ts';
+import { type ShardWindows, shardWindowRange, shardWindows } from './windows.ts';
 
 /** First step of a limited read. */
 const STEP_NS = 3_600_000_000_000;
@@ -71,6 +73,8 @@ class ShardRun {
   readonly #fields: readonly string[];
   readonly #fieldIndex = new Map<string, number>();
   readonly #states: readonly State[];
+  /** One run at a time, per call; null for stddev, which has none. */
+  readonly #runs: readonly (RunBuffer | null)[];
   readonly #rows: RowCollector | null;
   /** Only for a selector with further columns: the picked row per cell. */
   readonly #pickedSeries: Uint32Array | null;
@@ -99,6 +103,7 @@ class ShardRun {
       this.#fieldIndex.set(field, index);
     });
     this.#states = request.states.map((call) => makeState(call, cells));
+    this.#runs = request.states.map(({ fn, type }, i) => (fn === 'stddev' ? null : new RunBuffer(i, fn, type, 1)));
     const aux = request.aux.length > 0;
     this.#pickedSeries = aux ? new Uint32Array(cells) : null;
     this.#auxValues = request.aux.map(() => new Array(cells).fill(null));
@@ -106,6 +111,10 @@ class ShardRun {
   }
 
   scanAll(minTime: number, maxTime: number): void {
+    if (this.#statesSuffice()) {
+      this.#aggregate(minTime, maxTime);
+      return;
+    }
     const wanted = this.#request.rows?.perGroup ?? null;
     if (wanted === null || this.#states.length > 0) {
       this.#scan(minTime, maxTime);
@@ -127,6 +136,37 @@ class ShardRun {
     }
   }
 
+  /** No row is looked at by itself: neither filtered, nor handed back, nor asked for its other columns. */
+  #statesSuffice(): boolean {
+    const { states, aux, rows } = this.#request;
+    return (
+      rows === null &&
+      aux.length === 0 &&
+      states.every(({ fn }) => (AGGREGATE_FUNCTIONS as readonly string[]).includes(fn)) &&
+      this.#grouped.scans.every((scan) => scan.filters.size === 0)
+    );
+  }
+
+  #aggregate(minTime: number, maxTime: number): void {
+    const { offsets, count } = this.#windows;
+    const calls = this.#request.states as readonly AggregateCall[];
+    for (const { measurement, series } of this.#grouped.scans) {
+      const groupOf = Uint32Array.from(series, (id) => this.#grouped.groupOf.get(id)!);
+      this.#shard.aggregate(
+        { measurement, series, calls, minTime, maxTime, offsets, readRows: (rows) => this.#readRows(rows) },
+        (runs) => addRuns(this.#states[runs.call]!, runs, groupOf, count),
+      );
+    }
+  }
+
+  #readRows(rows: number): void {
+    this.rowsScanned += rows;
+    if (this.rowsScanned > this.#request.limits.rowsScannedMax)
+      throw new Refusal(
+        `max-select-point limit exceeded: (${this.rowsScanned}/${this.#request.limits.rowsScannedMax})`,
+      );
+  }
+
   #enough(wanted: number): boolean {
     return this.#rows!.groupsWith(wanted) >= this.#grouped.groups.measurements.length;
   }
@@ -136,11 +176,7 @@ class ShardRun {
     for (const scan of this.#grouped.scans) {
       const request = { measurement: scan.measurement, series: scan.series, fields: this.#fields, minTime, maxTime };
       this.#shard.scan(descending && this.#states.length === 0 ? { ...request, descending } : request, (slice) => {
-        this.rowsScanned += slice.times.length;
-        if (this.rowsScanned > this.#request.limits.rowsScannedMax)
-          throw new Refusal(
-            `max-select-point limit exceeded: (${this.rowsScanned}/${this.#request.limits.rowsScannedMax})`,
-          );
+        this.#readRows(slice.times.length);
         this.#visit(scan, slice);
         if (this.#rows !== null && this.#rows.length > this.#request.limits.rowsMax)
           throw new Refusal(
@@ -160,39 +196,38 @@ class ShardRun {
     for (let i = 0; i < this.#states.length; i++) {
       const call = this.#request.states[i]!;
       const column = columnAs(columnOf(call.field), call.type);
-      if (column !== null)
-        this.#accumulate(this.#states[i]!, column, bothMasks(column.present, mask), slice, group, columnOf);
+      if (column !== null) this.#accumulate(i, column, bothMasks(column.present, mask), slice, group, columnOf);
     }
     this.#rows?.add(slice, group, mask, columnOf);
   }
 
   #accumulate(
-    state: State,
+    call: number,
     column: Column,
     mask: Uint8Array | null,
     slice: SeriesSlice,
     group: number,
     columnOf: (field: string) => Column | null,
   ): void {
-    const { times } = slice;
+    const state = this.#states[call]!;
+    const runs = this.#runs[call]!;
+    const groups = Uint32Array.of(group);
     const { offsets, count } = this.#windows;
-    const rows = times.length;
-    const tieBreak =
-      this.#pickedSeries === null
-        ? null
-        : (cell: number) => this.#shard.keyOf(slice.series) < this.#shard.keyOf(this.#pickedSeries![cell]!);
-    let window = 0;
-    for (let from = 0; from < rows; ) {
-      window = seekWindow(offsets, window, times[from]!);
-      const end = offsets[window + 1]!;
-      let to = from + 1;
-      if (window === count - 1) to = rows;
-      else while (to < rows && times[to]! < end) to++;
+    forEachWindow(slice.times, offsets, (window, from, to) => {
       const cell = group * count + window;
-      const picked = addRun(state, cell, column, mask, times, from, to, tieBreak);
-      if (picked >= 0 && this.#pickedSeries !== null) this.#keepAux(cell, slice.series, picked, columnOf);
-      from = to;
-    }
+      if (runs === null) {
+        addMoments(state, cell, column, mask, from, to);
+        return;
+      }
+      runs.length = 0;
+      if (!runs.add(0, window, column, mask, slice.times, from, to)) return;
+      const picked = this.#pickedSeries;
+      if (picked === null) addRuns(state, runs, groups, count);
+      else {
+        const tieBreak = (of: number): boolean => this.#shard.keyOf(slice.series) < this.#shard.keyOf(picked[of]!);
+        if (addPick(state, cell, runs, tieBreak)) this.#keepAux(cell, slice.series, runs.rows![0]!, columnOf);
+      }
+    });
   }
 
   #keepAux(cell: number, series: number, row: number, columnOf: (field: string) => Column | null): void {

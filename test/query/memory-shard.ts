@@ -3,7 +3,14 @@
 import type { DeletePredicate } from '../../shards/batch.ts';
 import { type Column, type FieldType, makeValues } from '../../shards/column.ts';
 import { compileGoRegex } from '../../shards/go-regex.ts';
-import type { QueryableShard, ScanRequest, SeriesSlice } from '../../shards/queryable.ts';
+import { aggregateByScan } from '../../shards/query/aggregate-by-scan.ts';
+import type {
+  AggregateRequest,
+  AggregateRuns,
+  QueryableShard,
+  ScanRequest,
+  SeriesSlice,
+} from '../../shards/queryable.ts';
 import { hashSeriesKey, parseSeriesKey, type Tag } from '../../shards/series-key.ts';
 import type { ShardKey } from '../../shards/shard-key.ts';
 import type { TagCondition } from '../../shards/tag-condition.ts';
@@ -121,6 +128,10 @@ export class MemoryShard implements QueryableShard {
         if (slice !== null && !visit(slice)) return;
       }
     }
+  }
+
+  aggregate(request: AggregateRequest, visit: (runs: AggregateRuns) => void): void {
+    aggregateByScan(this, request, visit);
   }
 
   #slice(id: number, request: ScanRequest, from: number, to: number): SeriesSlice | null {

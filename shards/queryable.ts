@@ -16,6 +16,8 @@ export interface QueryableShard {
   measurements(): string[];
   /** Fields of a measurement with the types stored for them, strongest first (protocol rule 6), sorted by name. */
   fields(measurement: string): { name: string; types: FieldType[] }[];
+  /** Keys of the tags of the measurement's series that have a visible row, sorted. */
+  tagKeys(measurement: string): string[];
   /** Series of the measurement that match and have at least one visible row (deleted series are left out). */
   series(measurement: string, condition: TagCondition | null): Uint32Array;
   keyOf(series: number): string;

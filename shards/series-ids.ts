@@ -1,52 +1,75 @@
 /**
  * Series of a shard as numbers: hash -> id, and the bytes of the keys.
  *
- * An id is the place of a series in the order of arrival. Keys lie one after the other in one growing byte array, and
- * hashes as four words each, so that an idle series costs its key and some 30 bytes, and a million of them are no work
- * for the garbage collector.
+ * An id is the place of a series in the order of arrival. Hashes and their table are in the kernel's memory
+ * (kernel/assembly/series/hash-ids.ts), where a batch's hashes are looked up all at once; keys lie one after the other
+ * in one growing byte array. A million series are no work for the garbage collector.
  */
-import type { SeriesHash } from './series-key.ts';
+import { storageBytes, storageKernel } from './kernel/storage-kernel.ts';
+import { SERIES_HASH_BYTES, type SeriesHash } from './series-key.ts';
 
-/** -1 in the slots that are free. */
-const FREE = -1;
 const IDS_MIN = 64;
 
+/** Memory of tables that were let go without `close`: what a crash in a simulation leaves behind. */
+const forgotten = new FinalizationRegistry<number>((table) => storageKernel().hashIdsFree(table));
+/** Where one hash is put for the kernel. */
+let probe = 0;
+/** What closed tables become: nothing is found in it. */
+let empty = 0;
+
 export class SeriesIds {
+  readonly #kernel = storageKernel();
+  #table = this.#kernel.hashIdsNew();
   #count = 0;
-  #words = new Uint32Array(IDS_MIN * 4);
   /** Key i is bytes starts[i] .. starts[i + 1] - 1 of the arena. */
   #starts = new Float64Array(IDS_MIN + 1);
   #arena = Buffer.alloc(IDS_MIN * 64);
-  /** Open addressing with linear probing; at most half full. */
-  #slots = new Int32Array(IDS_MIN * 4).fill(FREE);
-  readonly #probe = new Uint32Array(4);
+
+  constructor() {
+    forgotten.register(this, this.#table, this);
+    if (probe !== 0) return;
+    probe = this.#kernel.alloc(SERIES_HASH_BYTES);
+    empty = this.#kernel.hashIdsNew();
+  }
 
   get count(): number {
     return this.#count;
   }
 
   get bytes(): number {
-    return this.#words.byteLength + this.#starts.byteLength + this.#arena.byteLength + this.#slots.byteLength;
+    return this.#kernel.hashIdsBytes(this.#table) + this.#starts.byteLength + this.#arena.byteLength;
+  }
+
+  /** Of the table of hashes in the kernel's memory: for kernels that look series up themselves. */
+  get address(): number {
+    return this.#table;
   }
 
   /** -1 when there is none. */
   find(hash: SeriesHash): number {
-    parseHash(hash, this.#probe, 0);
-    return this.#findWords(this.#probe);
+    writeHash(hash, probe);
+    return this.#kernel.hashIdsFind(this.#table, probe) | 0;
+  }
+
+  /**
+   * Looks up `count` hashes of 16 bytes each at an address in the kernel's memory. Writes their ids (u32) to `ids`, with
+   * UNKNOWN_ID where there is none, and returns how many those are.
+   */
+  findMany(hashes: number, count: number, ids: number): number {
+    return this.#kernel.hashIdsFindMany(this.#table, hashes, count, ids);
   }
 
   /** Adds a series that is not there yet. */
   add(hash: SeriesHash, key: string): number {
     const id = this.#count;
-    if ((id + 1) * 4 > this.#words.length) this.#growIds();
-    parseHash(hash, this.#words, id * 4);
+    if (id === this.#starts.length - 1) this.#growStarts();
     const start = this.#starts[id]!;
     const bytesMax = key.length * 3;
     if (start + bytesMax > this.#arena.length) this.#growArena(start + bytesMax);
     this.#starts[id + 1] = start + this.#arena.write(key, start, 'utf8');
+    writeHash(hash, probe);
+    this.#kernel.hashIdsAdd(this.#table, probe);
     this.#count = id + 1;
-    if (this.#count * 2 > this.#slots.length) this.#growSlots();
-    else this.#insert(id);
     return id;
   }
 
@@ -55,54 +78,35 @@ export class SeriesIds {
   }
 
   hashOf(id: number): SeriesHash {
+    const at = this.#kernel.hashIdsAddress(this.#table, id);
+    const bytes = storageBytes();
     let hash = '';
-    for (let i = id * 4; i < id * 4 + 4; i++) hash += this.#words[i]!.toString(16).padStart(8, '0');
+    for (let i = at; i < at + SERIES_HASH_BYTES; i++) hash += HEX[bytes[i]!]!;
     return hash;
   }
 
   /** The first word of the hash: enough to sort by but for ties. */
   leadOf(id: number): number {
-    return this.#words[id * 4]!;
+    const at = this.#kernel.hashIdsAddress(this.#table, id);
+    const bytes = storageBytes();
+    return ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0;
   }
 
   compare(a: number, b: number): number {
-    const words = this.#words;
-    for (let i = 0; i < 4; i++) {
-      const difference = words[a * 4 + i]! - words[b * 4 + i]!;
-      if (difference !== 0) return difference;
-    }
-    return 0;
+    return this.#kernel.hashIdsCompare(this.#table, a, b);
   }
 
-  #findWords(words: Uint32Array): number {
-    const mask = this.#slots.length - 1;
-    for (let slot = slotOf(words, 0) & mask; ; slot = (slot + 1) & mask) {
-      const id = this.#slots[slot]!;
-      if (id === FREE) return -1;
-      const at = id * 4;
-      if (
-        this.#words[at] === words[0] &&
-        this.#words[at + 1] === words[1] &&
-        this.#words[at + 2] === words[2] &&
-        this.#words[at + 3] === words[3]
-      ) {
-        return id;
-      }
-    }
+  /** Gives the kernel's memory back; the table is empty afterwards, and nothing may be added to it. */
+  close(): void {
+    if (this.#table === empty) return;
+    forgotten.unregister(this);
+    this.#kernel.hashIdsFree(this.#table);
+    this.#table = empty;
+    this.#count = 0;
   }
 
-  #insert(id: number): void {
-    const mask = this.#slots.length - 1;
-    let slot = slotOf(this.#words, id * 4) & mask;
-    while (this.#slots[slot] !== FREE) slot = (slot + 1) & mask;
-    this.#slots[slot] = id;
-  }
-
-  #growIds(): void {
-    const words = new Uint32Array(this.#words.length * 2);
-    words.set(this.#words);
-    this.#words = words;
-    const starts = new Float64Array(words.length / 4 + 1);
+  #growStarts(): void {
+    const starts = new Float64Array((this.#starts.length - 1) * 2 + 1);
     starts.set(this.#starts);
     this.#starts = starts;
   }
@@ -112,25 +116,17 @@ export class SeriesIds {
     arena.set(this.#arena);
     this.#arena = arena;
   }
+}
 
-  #growSlots(): void {
-    this.#slots = new Int32Array(this.#slots.length * 2).fill(FREE);
-    for (let id = 0; id < this.#count; id++) this.#insert(id);
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+
+function writeHash(hash: SeriesHash, address: number): void {
+  const bytes = storageBytes();
+  for (let i = 0; i < SERIES_HASH_BYTES; i++) {
+    bytes[address + i] = (digit(hash.charCodeAt(i * 2)) << 4) | digit(hash.charCodeAt(i * 2 + 1));
   }
 }
 
-/** The second word: the first one also chose the shard, so its values here are not spread evenly. */
-function slotOf(words: Uint32Array, at: number): number {
-  return words[at + 1]!;
-}
-
-function parseHash(hash: SeriesHash, into: Uint32Array, at: number): void {
-  for (let word = 0; word < 4; word++) {
-    let value = 0;
-    for (let i = word * 8; i < word * 8 + 8; i++) {
-      const code = hash.charCodeAt(i);
-      value = (value << 4) | (code < 58 ? code - 48 : code - 87);
-    }
-    into[at + word] = value;
-  }
+function digit(code: number): number {
+  return code < 58 ? code - 48 : code - 87;
 }

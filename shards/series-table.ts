@@ -20,6 +20,7 @@ const UNINDEXED_MIN = 256;
 interface MeasurementSeries {
   readonly name: string;
   readonly order: SeriesOrder;
+  readonly tagKeys: Set<string>;
   index: TagIndex | null;
 }
 
@@ -38,14 +39,25 @@ export class SeriesTable {
     return this.ids.find(hash);
   }
 
+  /** Ids of many hashes that lie in the kernel's memory: see SeriesIds. */
+  findMany(hashes: number, count: number, ids: number): number {
+    return this.ids.findMany(hashes, count, ids);
+  }
+
+  /** Gives the memory back that is not the garbage collector's. The table is not to be used afterwards. */
+  close(): void {
+    this.ids.close();
+  }
+
   add(hash: SeriesHash, key: string): number {
     const id = this.ids.add(hash, key);
-    const name = parseSeriesKey(key).measurement;
+    const { measurement: name, tags } = parseSeriesKey(key);
     let measurement = this.#measurements.get(name);
     if (measurement === undefined) {
-      measurement = { name, order: new SeriesOrder(this.ids), index: null };
+      measurement = { name, order: new SeriesOrder(this.ids), tagKeys: new Set(), index: null };
       this.#measurements.set(name, measurement);
     }
+    for (const tag of tags) measurement.tagKeys.add(tag.key);
     measurement.order.add(id);
     this.#byId.push(measurement);
     return id;
@@ -53,6 +65,14 @@ export class SeriesTable {
 
   measurements(): string[] {
     return [...this.#measurements.keys()].sort();
+  }
+
+  /** Tag keys that any series of the measurement (`among`: any of these) has, sorted. */
+  tagKeys(measurement: string, among: Uint32Array | null): string[] {
+    if (among === null) return [...(this.#measurements.get(measurement)?.tagKeys ?? [])].sort();
+    const keys = new Set<string>();
+    for (const id of among) for (const { key } of this.tagsOf(id)) keys.add(key);
+    return [...keys].sort();
   }
 
   measurementOf(id: number): string {

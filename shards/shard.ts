@@ -364,6 +364,7 @@ export class Shard implements StoredShard, QueryableShard {
   close(): void {
     this.#closed = true;
     this.#memtable.clear();
+    this.#table.close();
     this.#parts.file.disconnect();
   }
 
@@ -386,6 +387,10 @@ export class Shard implements StoredShard, QueryableShard {
       fields.set(field, [...(fields.get(field) ?? []), type].sort());
     }
     return [...fields].map(([name, types]) => ({ name, types })).sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  tagKeys(measurement: string): string[] {
+    return this.#table.tagKeys(measurement, this.#tombstones.count === 0 ? null : this.series(measurement, null));
   }
 
   series(measurement: string, condition: TagCondition | null): Uint32Array {

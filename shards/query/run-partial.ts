@@ -64,8 +64,7 @@ function schemas(shards: readonly QueryableShard[], request: SchemaRequest, rege
         schema.fields.set(field.name, types);
         for (const type of field.types) types.add(type);
       }
-      for (const series of shard.series(measurement, null))
-        for (const tag of shard.tagsOf(series)) schema.tagKeys.add(tag.key);
+      for (const key of shard.tagKeys(measurement)) schema.tagKeys.add(key);
     }
   }
   return [...found].map(([measurement, schema]) => ({

@@ -95,6 +95,11 @@ export class MemoryShard implements QueryableShard {
       .map(([name, types]) => ({ name, types: [...types].sort() }));
   }
 
+  tagKeys(measurement: string): string[] {
+    const own = this.#all.filter((series) => series.measurement === measurement && series.rows.size > 0);
+    return [...new Set(own.flatMap(({ tags }) => tags.map(({ key }) => key)))].sort();
+  }
+
   series(measurement: string, condition: TagCondition | null): Uint32Array {
     const ids: number[] = [];
     this.#all.forEach((series, id) => {

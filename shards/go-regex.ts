@@ -22,6 +22,8 @@ export class RegexError extends Error {
 export interface GoRegex {
   /** True when the expression matches somewhere in the text. */
   test(text: string): boolean;
+  /** The only texts that match, where the expression says so: look them up instead of testing each text. */
+  readonly literals: ReadonlySet<string> | null;
 }
 
 /** Throws RegexError with Go's text: `error parsing regexp: ...`. */
@@ -30,9 +32,9 @@ export function compileGoRegex(pattern: string): GoRegex {
     throw new RegexError(`error parsing regexp: expression of ${pattern.length} characters is too large`);
   }
   const plain = plainMatcher(pattern);
-  if (plain !== null) return { test: plain };
+  if (plain !== null) return plain;
   const compiled = compile(pattern);
-  return { test: (text) => compiled.test(text) };
+  return { test: (text) => compiled.test(text), literals: null };
 }
 
 function compile(pattern: string): RE2JS {
@@ -49,19 +51,19 @@ function compile(pattern: string): RE2JS {
 const LITERAL = /^[^\\^$.|?*+()[\]{}\n]+$/;
 
 /** `lit`, `^lit`, `lit$`, `^lit$` and `^(a|b|c)$`, or null when the pattern is none of these. */
-function plainMatcher(pattern: string): ((text: string) => boolean) | null {
+function plainMatcher(pattern: string): GoRegex | null {
   const fromStart = pattern.startsWith('^');
   const toEnd = pattern.endsWith('$');
   const middle = pattern.slice(fromStart ? 1 : 0, toEnd ? -1 : undefined);
   if (LITERAL.test(middle)) {
-    if (fromStart && toEnd) return (text) => text === middle;
-    if (fromStart) return (text) => text.startsWith(middle);
-    if (toEnd) return (text) => text.endsWith(middle);
-    return (text) => text.includes(middle);
+    if (fromStart && toEnd) return { test: (text) => text === middle, literals: new Set([middle]) };
+    if (fromStart) return { test: (text) => text.startsWith(middle), literals: null };
+    if (toEnd) return { test: (text) => text.endsWith(middle), literals: null };
+    return { test: (text) => text.includes(middle), literals: null };
   }
   if (!fromStart || !toEnd || !middle.startsWith('(') || !middle.endsWith(')')) return null;
   const alternatives = middle.slice(1, -1).split('|');
   if (!alternatives.every((text) => LITERAL.test(text))) return null;
   const set = new Set(alternatives);
-  return (text) => set.has(text);
+  return { test: (text) => set.has(text), literals: set };
 }

@@ -1,46 +1,60 @@
 /**
- * Series of a shard as numbers: hash -> id, and the bytes of the keys.
+ * Series of a shard as numbers: hash -> id, and the keys.
  *
- * An id is the place of a series in the order of arrival. Hashes and their table are in the kernel's memory
- * (kernel/assembly/series/hash-ids.ts), where a batch's hashes are looked up all at once; keys lie one after the other
- * in one growing byte array. A million series are no work for the garbage collector.
+ * An id is the place of a series in the order of arrival. All of it is in the kernel's memory (kernel/assembly/series/):
+ * the hashes with their table, where a batch's hashes are looked up all at once, and the keys as columns of numbered
+ * tag values (some 60 bytes a series in all). A million series are no work for the garbage collector.
  */
+import { MEASUREMENTS, TAG_KEYS } from './kernel/series-kernel.ts';
 import { storageBytes, storageKernel } from './kernel/storage-kernel.ts';
-import { SERIES_HASH_BYTES, type SeriesHash } from './series-key.ts';
+import { parseSeriesKey, SERIES_HASH_BYTES, type SeriesHash, type Tag } from './series-key.ts';
 
-const IDS_MIN = 64;
+/** Texts of a dictionary that are kept as strings: those with the lowest codes. */
+const TEXTS_CACHED = 8192;
 
 /** Memory of tables that were let go without `close`: what a crash in a simulation leaves behind. */
-const forgotten = new FinalizationRegistry<number>((table) => storageKernel().hashIdsFree(table));
+const forgotten = new FinalizationRegistry<number>((table) => storageKernel().seriesFree(table));
 /** Where one hash is put for the kernel. */
 let probe = 0;
 /** What closed tables become: nothing is found in it. */
 let empty = 0;
+/** A block for what goes into and comes out of one call. */
+let room = 0;
+let roomBytes = 0;
+
+/** At least so many bytes of the kernel's memory, until the next call. */
+export function kernelRoom(bytes: number): number {
+  if (room !== 0 && bytes <= roomBytes) return room;
+  const kernel = storageKernel();
+  if (room !== 0) kernel.free(room);
+  roomBytes = Math.max(bytes, 1024);
+  room = kernel.alloc(roomBytes);
+  return room;
+}
 
 export class SeriesIds {
   readonly #kernel = storageKernel();
-  #table = this.#kernel.hashIdsNew();
-  #count = 0;
-  /** Key i is bytes starts[i] .. starts[i + 1] - 1 of the arena. */
-  #starts = new Float64Array(IDS_MIN + 1);
-  #arena = Buffer.alloc(IDS_MIN * 64);
+  #table = this.#kernel.seriesNew();
+  /** By dictionary and code. */
+  readonly #texts = new Map<number, (string | undefined)[]>();
 
   constructor() {
     forgotten.register(this, this.#table, this);
     if (probe !== 0) return;
     probe = this.#kernel.alloc(SERIES_HASH_BYTES);
-    empty = this.#kernel.hashIdsNew();
+    empty = this.#kernel.seriesNew();
   }
 
   get count(): number {
-    return this.#count;
+    return this.#kernel.seriesCount(this.#table);
   }
 
+  /** Bytes of the kernel's memory that the table takes. */
   get bytes(): number {
-    return this.#kernel.hashIdsBytes(this.#table) + this.#starts.byteLength + this.#arena.byteLength;
+    return this.#kernel.seriesBytes(this.#table);
   }
 
-  /** Of the table of hashes in the kernel's memory: for kernels that look series up themselves. */
+  /** Of the table in the kernel's memory: for kernels that look series up themselves. */
   get address(): number {
     return this.#table;
   }
@@ -48,7 +62,7 @@ export class SeriesIds {
   /** -1 when there is none. */
   find(hash: SeriesHash): number {
     writeHash(hash, probe);
-    return this.#kernel.hashIdsFind(this.#table, probe) | 0;
+    return this.#kernel.hashIdsFind(this.#kernel.seriesHashes(this.#table), probe);
   }
 
   /**
@@ -56,77 +70,119 @@ export class SeriesIds {
    * UNKNOWN_ID where there is none, and returns how many those are.
    */
   findMany(hashes: number, count: number, ids: number): number {
-    return this.#kernel.hashIdsFindMany(this.#table, hashes, count, ids);
+    return this.#kernel.hashIdsFindMany(this.#kernel.seriesHashes(this.#table), hashes, count, ids);
+  }
+
+  /**
+   * Adds the series that `findMany` did not know: `records` holds their keys (batch-codec.ts, `openKeys`), and others are
+   * left out. Returns how many have no key there; unless that is 0, nothing was added.
+   */
+  addMissing(hashes: number, count: number, ids: number, records: Uint8Array): number {
+    const at = this.#kernel.alloc(records.byteLength);
+    storageBytes().set(records, at);
+    const missing = this.#kernel.seriesResolve(this.#table, hashes, count, ids, at, records.byteLength);
+    this.#kernel.free(at);
+    if (missing < 0) throw new Error(`${records.byteLength} bytes of keys were not checked`);
+    return missing;
   }
 
   /** Adds a series that is not there yet. */
   add(hash: SeriesHash, key: string): number {
-    const id = this.#count;
-    if (id === this.#starts.length - 1) this.#growStarts();
-    const start = this.#starts[id]!;
-    const bytesMax = key.length * 3;
-    if (start + bytesMax > this.#arena.length) this.#growArena(start + bytesMax);
-    this.#starts[id + 1] = start + this.#arena.write(key, start, 'utf8');
+    const at = kernelRoom(key.length * 3);
     writeHash(hash, probe);
-    this.#kernel.hashIdsAdd(this.#table, probe);
-    this.#count = id + 1;
-    return id;
+    const length = kernelBuffer().write(key, at, 'utf8');
+    return this.#kernel.seriesAdd(this.#table, probe, at, length);
   }
 
   keyOf(id: number): string {
-    return this.#arena.toString('utf8', this.#starts[id]!, this.#starts[id + 1]!);
+    const length = this.#kernel.seriesKeyLength(this.#table, id);
+    const at = kernelRoom(length);
+    this.#kernel.seriesKeyWrite(this.#table, id, at);
+    return kernelBuffer().toString('utf8', at, at + length);
   }
 
   hashOf(id: number): SeriesHash {
-    const at = this.#kernel.hashIdsAddress(this.#table, id);
-    const bytes = storageBytes();
-    let hash = '';
-    for (let i = at; i < at + SERIES_HASH_BYTES; i++) hash += HEX[bytes[i]!]!;
-    return hash;
+    const at = this.#kernel.hashIdsAddress(this.#kernel.seriesHashes(this.#table), id);
+    return kernelBuffer().toString('hex', at, at + SERIES_HASH_BYTES);
   }
 
-  /** The first word of the hash: enough to sort by but for ties. */
-  leadOf(id: number): number {
-    const at = this.#kernel.hashIdsAddress(this.#table, id);
-    const bytes = storageBytes();
-    return ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0;
+  /** In byte order of the keys. */
+  tagsOf(id: number): Tag[] {
+    if (this.#kernel.seriesIsKept(this.#table, id) === 1) return parseSeriesKey(this.keyOf(id)).tags;
+    const columns = this.#kernel.measurementColumns(this.#table, this.measurementOf(id));
+    const at = kernelRoom(columns * 8);
+    const count = this.#kernel.seriesTags(this.#table, id, at);
+    const pairs = new Uint32Array(storageBytes().buffer, at, count * 2);
+    const tags: Tag[] = [];
+    for (let i = 0; i < count * 2; i += 2) {
+      tags.push({ key: this.text(TAG_KEYS, pairs[i]!), value: this.text(pairs[i]!, pairs[i + 1]!) });
+    }
+    return tags;
+  }
+
+  /** The number of its measurement. */
+  measurementOf(id: number): number {
+    return this.#kernel.measurementOf(this.#table, id);
   }
 
   compare(a: number, b: number): number {
-    return this.#kernel.hashIdsCompare(this.#table, a, b);
+    return this.#kernel.hashIdsCompare(this.#kernel.seriesHashes(this.#table), a, b);
+  }
+
+  /** `dictionary`: number of a tag key (its values), TAG_KEYS or MEASUREMENTS. */
+  text(dictionary: number, code: number): string {
+    if (code >= TEXTS_CACHED) return this.#read(dictionary, code);
+    let texts = this.#texts.get(dictionary);
+    if (texts === undefined) {
+      texts = [];
+      this.#texts.set(dictionary, texts);
+    }
+    let text = texts[code];
+    if (text === undefined) {
+      text = this.#read(dictionary, code);
+      texts[code] = text;
+    }
+    return text;
+  }
+
+  /** -1 when there is none. */
+  codeOf(dictionary: number, text: string): number {
+    const at = kernelRoom(text.length * 3);
+    const length = kernelBuffer().write(text, at, 'utf8');
+    return this.#kernel.seriesTextFind(this.#table, dictionary, at, length);
+  }
+
+  measurementNames(): string[] {
+    const count = this.#kernel.seriesTextCount(this.#table, MEASUREMENTS);
+    return Array.from({ length: count }, (_, number) => this.text(MEASUREMENTS, number));
   }
 
   /** Gives the kernel's memory back; the table is empty afterwards, and nothing may be added to it. */
   close(): void {
     if (this.#table === empty) return;
     forgotten.unregister(this);
-    this.#kernel.hashIdsFree(this.#table);
+    this.#kernel.seriesFree(this.#table);
     this.#table = empty;
-    this.#count = 0;
+    this.#texts.clear();
   }
 
-  #growStarts(): void {
-    const starts = new Float64Array((this.#starts.length - 1) * 2 + 1);
-    starts.set(this.#starts);
-    this.#starts = starts;
-  }
-
-  #growArena(bytesMin: number): void {
-    const arena = Buffer.alloc(Math.max(bytesMin, Math.ceil(this.#arena.length * 1.5)));
-    arena.set(this.#arena);
-    this.#arena = arena;
+  #read(dictionary: number, code: number): string {
+    const at = this.#kernel.seriesText(this.#table, dictionary, code);
+    return kernelBuffer().toString('utf8', at, at + this.#kernel.seriesTextLength(this.#table, dictionary, code));
   }
 }
 
-const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+let buffer: Buffer = Buffer.alloc(0);
+
+/** The kernel's memory, as `storageBytes`. */
+function kernelBuffer(): Buffer {
+  if (buffer.length === 0) {
+    const bytes = storageBytes();
+    buffer = Buffer.from(bytes.buffer, 0, bytes.length);
+  }
+  return buffer;
+}
 
 function writeHash(hash: SeriesHash, address: number): void {
-  const bytes = storageBytes();
-  for (let i = 0; i < SERIES_HASH_BYTES; i++) {
-    bytes[address + i] = (digit(hash.charCodeAt(i * 2)) << 4) | digit(hash.charCodeAt(i * 2 + 1));
-  }
-}
-
-function digit(code: number): number {
-  return code < 58 ? code - 48 : code - 87;
+  kernelBuffer().write(hash, address, SERIES_HASH_BYTES, 'hex');
 }

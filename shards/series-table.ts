@@ -1,34 +1,33 @@
 /**
  * The series of a shard: ids, keys, order by hash within each measurement, and matching by tags.
  *
- * Lives in memory whole while the shard is open; its durable form are the chunks of series-chunk.ts. Only the shard
- * adds to it, when it applies a batch or opens its file. Nothing is ever removed.
+ * Lives in the kernel's memory while the shard is open (series-ids.ts); its durable form are the chunks of
+ * series-chunk.ts. Only the shard adds to it, when it applies a batch or opens its file. Nothing is ever removed.
  */
-
+import { MEASUREMENTS, TAG_KEYS } from './kernel/series-kernel.ts';
+import { storageBytes, storageKernel } from './kernel/storage-kernel.ts';
 import { SeriesIds } from './series-ids.ts';
-import { parseSeriesKey, type SeriesHash, type Tag } from './series-key.ts';
-import { SeriesOrder } from './series-order.ts';
+import type { SeriesHash, Tag } from './series-key.ts';
 import type { TagCondition } from './tag-condition.ts';
-import { TagIndex } from './tag-index.ts';
-import { compileTagCondition } from './tag-matcher.ts';
+import { matchSeries, usedCodes } from './tag-index.ts';
 
-/** Parsed tags kept for the next call; a query asks for the same series several times. */
+/** Tags kept for the next call; a query asks for the same series several times. */
 const TAGS_CACHED = 4096;
-/** New series that are matched one by one before the index is built again: so many, or an eighth. */
-const UNINDEXED_MIN = 256;
 
-interface MeasurementSeries {
-  readonly name: string;
-  readonly order: SeriesOrder;
-  readonly tagKeys: Set<string>;
-  index: TagIndex | null;
+export interface TagColumn {
+  /** Per series asked for: code of its value; 0 when it does not have the tag. */
+  readonly codes: Uint32Array;
+  /** The value of a code; '' for 0. */
+  valueOf(code: number): string;
 }
 
 export class SeriesTable {
   readonly ids = new SeriesIds();
-  readonly #measurements = new Map<string, MeasurementSeries>();
-  readonly #byId: MeasurementSeries[] = [];
-  #ranks = new Uint32Array(64);
+  readonly #kernel = storageKernel();
+  /** By measurement number. */
+  readonly #names: string[] = [];
+  /** Of ids, in the kernel's memory: empty when that has grown since. */
+  #ranks: Uint32Array = new Uint32Array(0);
   readonly #tagsCached: ({ id: number; tags: readonly Tag[] } | undefined)[] = new Array(TAGS_CACHED);
 
   get count(): number {
@@ -50,61 +49,78 @@ export class SeriesTable {
   }
 
   add(hash: SeriesHash, key: string): number {
-    const id = this.ids.add(hash, key);
-    const { measurement: name, tags } = parseSeriesKey(key);
-    let measurement = this.#measurements.get(name);
-    if (measurement === undefined) {
-      measurement = { name, order: new SeriesOrder(this.ids), tagKeys: new Set(), index: null };
-      this.#measurements.set(name, measurement);
-    }
-    for (const tag of tags) measurement.tagKeys.add(tag.key);
-    measurement.order.add(id);
-    this.#byId.push(measurement);
-    return id;
+    return this.ids.add(hash, key);
   }
 
   measurements(): string[] {
-    return [...this.#measurements.keys()].sort();
+    return this.ids.measurementNames().sort();
   }
 
   /** Tag keys that any series of the measurement (`among`: any of these) has, sorted. */
   tagKeys(measurement: string, among: Uint32Array | null): string[] {
-    if (among === null) return [...(this.#measurements.get(measurement)?.tagKeys ?? [])].sort();
-    const keys = new Set<string>();
-    for (const id of among) for (const { key } of this.tagsOf(id)) keys.add(key);
-    return [...keys].sort();
+    const number = this.#numberOf(measurement);
+    if (number < 0) return [];
+    const keys = this.#keysOf(number);
+    const found =
+      among === null ? keys : keys.filter((key) => this.#codes(number, key, among).some((code) => code > 0));
+    return found.map((key) => this.ids.text(TAG_KEYS, key)).sort();
+  }
+
+  /** The values of a tag key that any series of the measurement (`among`: any of these) has. */
+  tagValues(measurement: string, tagKey: string, among: Uint32Array | null): string[] {
+    const number = this.#numberOf(measurement);
+    const key = this.ids.codeOf(TAG_KEYS, tagKey);
+    if (number < 0 || key < 0) return [];
+    const used = usedCodes(this.ids, number, key);
+    if (among !== null) {
+      used.fill(0);
+      for (const code of this.#codes(number, key, among)) used[code] = 1;
+    }
+    const values: string[] = [];
+    for (let code = 1; code < used.length; code++) if (used[code] === 1) values.push(this.ids.text(key, code - 1));
+    return values;
+  }
+
+  /** The values of a tag for series of the measurement, as numbers: equal values have equal codes. */
+  tagColumn(measurement: string, tagKey: string, series: Uint32Array): TagColumn {
+    const number = this.#numberOf(measurement);
+    const key = this.ids.codeOf(TAG_KEYS, tagKey);
+    const codes = number < 0 || key < 0 ? new Uint32Array(series.length) : this.#codes(number, key, series);
+    return { codes, valueOf: (code) => (code === 0 ? '' : this.ids.text(key, code - 1)) };
   }
 
   measurementOf(id: number): string {
-    return this.#byId[id]!.name;
+    const number = this.ids.measurementOf(id);
+    this.#names[number] ??= this.ids.text(MEASUREMENTS, number);
+    return this.#names[number];
   }
 
   tagsOf(id: number): readonly Tag[] {
     const slot = id % TAGS_CACHED;
     const cached = this.#tagsCached[slot];
     if (cached?.id === id) return cached.tags;
-    const { tags } = parseSeriesKey(this.ids.keyOf(id));
+    const tags = this.ids.tagsOf(id);
     this.#tagsCached[slot] = { id, tags };
     return tags;
   }
 
-  /** All series of a measurement in order of hash; afterwards `rankOf` holds for them. The array must not be changed. */
+  /**
+   * All series of a measurement in order of hash; afterwards `rankOf` holds for them. A view into the kernel's memory:
+   * not to be changed, nor to be kept across anything that may add to that memory.
+   */
   sorted(measurement: string): Uint32Array {
-    const series = this.#measurements.get(measurement);
-    if (series === undefined) return new Uint32Array(0);
-    if (this.#ranks.length < this.count) {
-      const ranks = new Uint32Array(Math.max(this.count, this.#ranks.length * 2));
-      ranks.set(this.#ranks);
-      this.#ranks = ranks;
-    }
-    const ranks = this.#ranks;
-    return series.order.sorted((id, rank) => {
-      ranks[id] = rank;
-    });
+    const number = this.#numberOf(measurement);
+    if (number < 0) return new Uint32Array(0);
+    const at = this.#kernel.orderUpdate(this.ids.address, number);
+    this.#viewRanks();
+    return new Uint32Array(storageBytes().buffer, at, this.#kernel.measurementMembers(this.ids.address, number));
   }
 
   /** Place of a series among those of its measurement, in order of hash. Call `sorted` first. */
-  readonly rankOf = (id: number): number => this.#ranks[id]!;
+  readonly rankOf = (id: number): number => {
+    const rank = this.#ranks[id];
+    return rank === undefined ? this.#viewRanks()[id]! : rank;
+  };
 
   readonly compare = (a: number, b: number): number => this.ids.compare(a, b);
 
@@ -112,26 +128,36 @@ export class SeriesTable {
   match(measurement: string, condition: TagCondition | null): Uint32Array {
     const sorted = this.sorted(measurement);
     if (condition === null || sorted.length === 0) return sorted.slice();
-    const series = this.#measurements.get(measurement)!;
-    const members = series.order.members();
-    const index = this.#indexOf(series);
-    const found = index.match(condition);
-    if (index.count < members.length) {
-      const matches = compileTagCondition(condition);
-      for (let i = index.count; i < members.length; i++) {
-        if (matches(measurement, this.tagsOf(members[i]!))) found.push(i);
-      }
-    }
-    const ranks = Uint32Array.from(found, (member) => this.#ranks[members[member]!]!).sort();
-    return ranks.map((rank) => sorted[rank]!);
+    return matchSeries(this.ids, this.#numberOf(measurement), measurement, condition);
   }
 
-  #indexOf(series: MeasurementSeries): TagIndex {
-    const members = series.order.members();
-    const fresh = members.length - (series.index?.count ?? 0);
-    if (series.index === null || fresh > Math.max(UNINDEXED_MIN, members.length / 8)) {
-      series.index = new TagIndex(series.name, members, (id) => parseSeriesKey(this.ids.keyOf(id)).tags);
-    }
-    return series.index;
+  /** -1 when no series is of it. */
+  #numberOf(measurement: string): number {
+    return this.ids.codeOf(MEASUREMENTS, measurement);
+  }
+
+  #viewRanks(): Uint32Array {
+    const at = this.#kernel.orderRanks(this.ids.address);
+    this.#ranks = at === 0 ? new Uint32Array(0) : new Uint32Array(storageBytes().buffer, at, this.count);
+    return this.#ranks;
+  }
+
+  #keysOf(number: number): number[] {
+    const count = this.#kernel.measurementColumns(this.ids.address, number);
+    const at = this.#kernel.alloc(count * 4);
+    this.#kernel.measurementKeys(this.ids.address, number, at);
+    const keys = [...new Uint32Array(storageBytes().buffer, at, count)];
+    this.#kernel.free(at);
+    return keys;
+  }
+
+  #codes(number: number, key: number, series: Uint32Array): Uint32Array {
+    const at = this.#kernel.alloc(series.length * 8);
+    const out = at + series.length * 4;
+    new Uint32Array(storageBytes().buffer, at, series.length).set(series);
+    this.#kernel.codesOf(this.ids.address, number, key, at, series.length, out);
+    const codes = new Uint32Array(storageBytes().buffer, out, series.length).slice();
+    this.#kernel.free(at);
+    return codes;
   }
 }

@@ -19,7 +19,7 @@ import { Memtable } from './memtable.ts';
 import { aggregateByScan } from './query/aggregate-by-scan.ts';
 import type { AggregateRequest, AggregateRuns, QueryableShard, ScanRequest, SeriesSlice } from './queryable.ts';
 import { splitRows } from './row-split.ts';
-import { CHUNK_SERIES_MAX, decodeSeriesChunk, encodeSeriesChunk } from './series-chunk.ts';
+import { addSeriesChunk, CHUNK_SERIES_MAX, encodeSeriesChunk } from './series-chunk.ts';
 import type { SeriesHash, Tag } from './series-key.ts';
 import { SeriesTable } from './series-table.ts';
 import { Compaction, runsToMerge } from './shard-compaction.ts';
@@ -113,7 +113,7 @@ export class Shard implements StoredShard, QueryableShard {
         if (first !== this.#table.count) {
           throw new StorageError('damaged-file', `${this.#parts.file.path}: series ${this.#table.count} is missing`);
         }
-        decodeSeriesChunk(bytes, count, (hash, key) => this.#table.add(hash, key));
+        addSeriesChunk(this.#table.ids, bytes, count);
       }
       this.#fields.load(database);
       for (const frame of database.prepare(READ_TOMBSTONES).pluck().all() as Buffer[]) {

@@ -1,128 +1,160 @@
 /**
- * Which series of a measurement match a condition on tags, without looking at every series.
+ * Which series of a measurement match a condition on tags, without looking at their keys.
  *
- * Per tag key the values are numbered, each series has the number of its value, and the series of each value stand
- * together (postings). A comparison is decided once per distinct value; an equality then touches only its postings.
- * Built from the keys when a condition is first asked for, and again when an eighth of the series are newer than it:
- * those are matched one by one meanwhile.
+ * The tags of a measurement's series stand in columns of numbered values (kernel/assembly/series/columns.ts). A
+ * comparison is decided once per distinct value (an equality by one look-up), the column is searched for the codes, and
+ * the sets of series that come of it are combined as bits.
  */
-import type { Tag } from './series-key.ts';
+import { compileGoRegex, type GoRegex } from './go-regex.ts';
+import { TAG_KEYS } from './kernel/series-kernel.ts';
+import { type StorageKernel, storageBytes, storageKernel } from './kernel/storage-kernel.ts';
+import type { SeriesIds } from './series-ids.ts';
 import type { TagCondition } from './tag-condition.ts';
-import { compileTagCondition } from './tag-matcher.ts';
 
-interface TagColumn {
-  /** Number 0 is the empty string: the series does not have the tag. */
-  readonly numbers: ReadonlyMap<string, number>;
-  /** Per member: number of its value. */
-  readonly codes: Uint32Array;
-  /** Members with value c: postings[starts[c]] .. postings[starts[c + 1] - 1], ascending. */
-  readonly starts: Uint32Array;
-  readonly postings: Uint32Array;
-}
-
-type MemberTest = (member: number) => boolean;
-
-export class TagIndex {
-  readonly #measurement: string;
-  readonly #columns: ReadonlyMap<string, TagColumn>;
-  /** So many members (in order of arrival) are indexed. */
-  readonly count: number;
-
-  constructor(measurement: string, members: Uint32Array, tagsOf: (id: number) => readonly Tag[]) {
-    this.#measurement = measurement;
-    this.count = members.length;
-    this.#columns = buildColumns(members, tagsOf);
-  }
-
-  /** Members (places in the order of arrival) that match. Throws RegexError. */
-  match(condition: TagCondition): number[] {
-    const test = this.#compile(condition);
-    const found: number[] = [];
-    const candidates = this.#candidates(condition);
-    if (candidates === null) {
-      for (let member = 0; member < this.count; member++) if (test(member)) found.push(member);
-    } else {
-      for (let i = 0; i < candidates.length; i++) if (test(candidates[i]!)) found.push(candidates[i]!);
-    }
-    return found;
-  }
-
-  /** A superset of what matches, or null: all. */
-  #candidates(condition: TagCondition): Uint32Array | null {
-    if (condition.op === '=' && condition.key !== '_name' && condition.value !== '') {
-      const column = this.#columns.get(condition.key);
-      const code = column?.numbers.get(condition.value);
-      return column === undefined || code === undefined
-        ? new Uint32Array(0)
-        : column.postings.subarray(column.starts[code], column.starts[code + 1]);
-    }
-    if (condition.op !== 'and') return null;
-    let least: Uint32Array | null = null;
-    for (const term of condition.terms) {
-      const some = this.#candidates(term);
-      if (some !== null && (least === null || some.length < least.length)) least = some;
-    }
-    return least;
-  }
-
-  #compile(condition: TagCondition): MemberTest {
-    if (condition.op === 'and') {
-      const terms = condition.terms.map((term) => this.#compile(term));
-      return (member) => terms.every((term) => term(member));
-    }
-    if (condition.op === 'or') {
-      const terms = condition.terms.map((term) => this.#compile(term));
-      return (member) => terms.some((term) => term(member));
-    }
-    const matches = compileTagCondition(condition);
-    const column = 'key' in condition && condition.key !== '_name' ? this.#columns.get(condition.key) : undefined;
-    if (column === undefined || !('key' in condition)) {
-      const same = matches(this.#measurement, []);
-      return () => same;
-    }
-    const codes = column.codes;
-    if (condition.op === '=' || condition.op === '!=') {
-      const code = column.numbers.get(condition.value);
-      const equal = condition.op === '=';
-      return (member) => (codes[member] === code) === equal;
-    }
-    const verdicts = new Uint8Array(column.numbers.size);
-    for (const [value, code] of column.numbers) {
-      const tags = value === '' ? [] : [{ key: condition.key, value }];
-      verdicts[code] = matches(this.#measurement, tags) ? 1 : 0;
-    }
-    return (member) => verdicts[codes[member]!] === 1;
+/** Ids that match, in the order of hash. Throws RegexError. */
+export function matchSeries(ids: SeriesIds, number: number, name: string, condition: TagCondition): Uint32Array {
+  const kernel = storageKernel();
+  const matching = new Matching(kernel, ids, number, name);
+  try {
+    const set = matching.evaluate(condition);
+    const count = kernel.setCount(set, matching.bytes);
+    const out = matching.take(count * 4);
+    kernel.setIds(ids.address, number, set, out);
+    return new Uint32Array(storageBytes().buffer, out, count).slice();
+  } finally {
+    matching.free();
   }
 }
 
-function buildColumns(members: Uint32Array, tagsOf: (id: number) => readonly Tag[]): Map<string, TagColumn> {
-  const building = new Map<string, { numbers: Map<string, number>; codes: Uint32Array }>();
-  for (let member = 0; member < members.length; member++) {
-    for (const { key, value } of tagsOf(members[member]!)) {
-      let column = building.get(key);
-      if (column === undefined) {
-        column = { numbers: new Map([['', 0]]), codes: new Uint32Array(members.length) };
-        building.set(key, column);
+class Matching {
+  readonly bytes: number;
+  readonly #kernel: StorageKernel;
+  readonly #ids: SeriesIds;
+  readonly #number: number;
+  readonly #name: string;
+  readonly #taken: number[] = [];
+
+  constructor(kernel: StorageKernel, ids: SeriesIds, number: number, name: string) {
+    this.#kernel = kernel;
+    this.#ids = ids;
+    this.#number = number;
+    this.#name = name;
+    this.bytes = kernel.setBytes(ids.address, number);
+  }
+
+  take(bytes: number): number {
+    const at = this.#kernel.alloc(bytes);
+    this.#taken.push(at);
+    return at;
+  }
+
+  free(): void {
+    for (const at of this.#taken) this.#kernel.free(at);
+  }
+
+  /** A set of the measurement's members. */
+  evaluate(condition: TagCondition): number {
+    switch (condition.op) {
+      case 'true':
+      case 'false':
+        return this.#all(condition.op === 'true');
+      case 'and':
+      case 'or':
+        return this.#combine(condition.op, condition.terms);
+      case '=':
+        return this.#equal(condition.key, condition.value);
+      case '!=':
+        return this.#not(this.#equal(condition.key, condition.value));
+      case '=~':
+        return this.#regex(condition.key, condition.regex);
+      case '!~':
+        return this.#not(this.#regex(condition.key, condition.regex));
+    }
+  }
+
+  #all(all: boolean): number {
+    const set = this.take(this.bytes);
+    this.#kernel.setFill(this.#ids.address, this.#number, all ? 1 : 0, set);
+    return set;
+  }
+
+  #not(set: number): number {
+    this.#kernel.setNot(this.#ids.address, this.#number, set);
+    return set;
+  }
+
+  #combine(op: 'and' | 'or', terms: readonly TagCondition[]): number {
+    const set = this.#all(op === 'and');
+    for (const term of terms) {
+      const other = this.evaluate(term);
+      if (op === 'and') this.#kernel.setAnd(set, other, this.bytes);
+      else this.#kernel.setOr(set, other, this.bytes);
+      // Sets are given back as the stack that they are.
+      this.#kernel.free(this.#taken.pop()!);
+    }
+    return set;
+  }
+
+  #equal(key: string, value: string): number {
+    if (key === '_name') return this.#all(this.#name === value);
+    const number = this.#ids.codeOf(TAG_KEYS, key);
+    if (number < 0) return this.#all(value === '');
+    const code = value === '' ? 0 : this.#ids.codeOf(number, value) + 1;
+    if (code === 0 && value !== '') return this.#all(false);
+    const set = this.take(this.bytes);
+    this.#kernel.setEqual(this.#ids.address, this.#number, number, code, set);
+    return set;
+  }
+
+  #regex(key: string, pattern: string): number {
+    const regex = compileGoRegex(pattern);
+    if (key === '_name') return this.#all(regex.test(this.#name));
+    const number = this.#ids.codeOf(TAG_KEYS, key);
+    if (number < 0) return this.#all(regex.test(''));
+    const set = this.take(this.bytes);
+    const verdicts = this.#verdicts(number, regex);
+    const at = this.#kernel.alloc(verdicts.length);
+    storageBytes().set(verdicts, at);
+    this.#kernel.setVerdict(this.#ids.address, this.#number, number, at, verdicts.length, set);
+    this.#kernel.free(at);
+    return set;
+  }
+
+  /** By code plus one: whether the value matches; at 0 whether the empty string, that of a series without the tag, does. */
+  #verdicts(key: number, regex: GoRegex): Uint8Array {
+    const count = this.#kernel.seriesTextCount(this.#ids.address, key);
+    const verdicts = new Uint8Array(count + 1);
+    verdicts[0] = regex.test('') ? 1 : 0;
+    if (regex.literals !== null) {
+      for (const literal of regex.literals) {
+        if (literal === '') continue;
+        const code = this.#ids.codeOf(key, literal);
+        if (code >= 0) verdicts[code + 1] = 1;
       }
-      let code = column.numbers.get(value);
-      if (code === undefined) {
-        code = column.numbers.size;
-        column.numbers.set(value, code);
-      }
-      column.codes[member] = code;
+      return verdicts;
     }
+    const used = this.#usedCodes(key, count);
+    for (let code = 0; code < count; code++) {
+      if (used === null || used[code + 1] === 1) verdicts[code + 1] = regex.test(this.#ids.text(key, code)) ? 1 : 0;
+    }
+    return verdicts;
   }
-  const columns = new Map<string, TagColumn>();
-  for (const [key, { numbers, codes }] of building) columns.set(key, withPostings(numbers, codes));
-  return columns;
+
+  /** The codes plus one that the measurement has; null: most of them, or not worth the search. */
+  #usedCodes(key: number, count: number): Uint8Array | null {
+    if (count <= this.#kernel.measurementMembers(this.#ids.address, this.#number)) return null;
+    return usedCodes(this.#ids, this.#number, key);
+  }
 }
 
-function withPostings(numbers: ReadonlyMap<string, number>, codes: Uint32Array): TagColumn {
-  const starts = new Uint32Array(numbers.size + 1);
-  for (let i = 0; i < codes.length; i++) starts[codes[i]! + 1]!++;
-  for (let code = 0; code < numbers.size; code++) starts[code + 1]! += starts[code]!;
-  const next = starts.slice();
-  const postings = new Uint32Array(codes.length);
-  for (let i = 0; i < codes.length; i++) postings[next[codes[i]!]!++] = i;
-  return { numbers, codes, starts, postings };
+/** By code plus one of a tag key's values: 1 when a series of the measurement has it. */
+export function usedCodes(ids: SeriesIds, measurement: number, key: number): Uint8Array {
+  const kernel = storageKernel();
+  const count = kernel.seriesTextCount(ids.address, key) + 1;
+  const at = kernel.alloc(count);
+  storageBytes().fill(0, at, at + count);
+  kernel.markCodes(ids.address, measurement, key, at);
+  const used = storageBytes().slice(at, at + count);
+  kernel.free(at);
+  return used;
 }

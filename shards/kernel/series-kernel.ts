@@ -1,19 +1,55 @@
 /** What the storage kernel exports of series (assembly/series/): addresses and counts in, no view ever out. */
 
-/** In the place of an id: there is none. */
+/** In the place of an id or a code: there is none. The kernel's functions return it as -1. */
 export const UNKNOWN_ID = 0xffff_ffff;
+/** Named in the place of a tag key where texts are asked for: the tag keys, and the measurements. */
+export const TAG_KEYS = -1;
+export const MEASUREMENTS = -2;
 
 export interface SeriesKernel {
-  hashIdsNew(): number;
-  hashIdsFree(table: number): void;
-  hashIdsCount(table: number): number;
-  hashIdsBytes(table: number): number;
-  /** Where the 16 bytes of the hash of an id are; 0: no such id. */
-  hashIdsAddress(table: number, id: number): number;
-  /** The id of the hash at the address; -1 (UNKNOWN_ID as an i32): there is none. */
-  hashIdsFind(table: number, hash: number): number;
-  /** Looks up `count` hashes, writes their ids (u32; UNKNOWN_ID where there is none) and returns how many have none. */
-  hashIdsFindMany(table: number, hashes: number, count: number, ids: number): number;
-  hashIdsAdd(table: number, hash: number): number;
-  hashIdsCompare(table: number, a: number, b: number): number;
+  hashIdsAddress(hashes: number, id: number): number;
+  hashIdsFind(hashes: number, hash: number): number;
+  hashIdsFindMany(hashes: number, hash: number, count: number, ids: number): number;
+  hashIdsCompare(hashes: number, a: number, b: number): number;
+
+  seriesNew(): number;
+  seriesFree(table: number): void;
+  seriesBytes(table: number): number;
+  seriesCount(table: number): number;
+  seriesHashes(table: number): number;
+  seriesAdd(table: number, hash: number, key: number, length: number): number;
+  seriesResolve(table: number, hashes: number, count: number, ids: number, records: number, bytes: number): number;
+  seriesKeyLength(table: number, id: number): number;
+  seriesKeyWrite(table: number, id: number, out: number): number;
+  seriesIsKept(table: number, id: number): number;
+  seriesTags(table: number, id: number, out: number): number;
+  seriesChunkLength(table: number, first: number, count: number): number;
+  seriesChunkWrite(table: number, first: number, count: number, hashes: number, keys: number): void;
+  /** 0: the bytes do not hold the series. */
+  seriesChunkAdd(table: number, hashes: number, count: number, keys: number, bytes: number): number;
+  /** `key`: number of a tag key (its values), TAG_KEYS or MEASUREMENTS. */
+  seriesText(table: number, key: number, code: number): number;
+  seriesTextLength(table: number, key: number, code: number): number;
+  seriesTextCount(table: number, key: number): number;
+  seriesTextFind(table: number, key: number, text: number, length: number): number;
+
+  measurementOf(table: number, id: number): number;
+  measurementMembers(table: number, measurement: number): number;
+  measurementColumns(table: number, measurement: number): number;
+  measurementKeys(table: number, measurement: number, out: number): void;
+  codesOf(table: number, measurement: number, key: number, ids: number, count: number, out: number): void;
+  markCodes(table: number, measurement: number, key: number, marks: number): void;
+
+  orderUpdate(table: number, measurement: number): number;
+  orderRanks(table: number): number;
+
+  setBytes(table: number, measurement: number): number;
+  setFill(table: number, measurement: number, all: number, out: number): void;
+  setAnd(into: number, other: number, bytes: number): void;
+  setOr(into: number, other: number, bytes: number): void;
+  setNot(table: number, measurement: number, set: number): void;
+  setCount(set: number, bytes: number): number;
+  setEqual(table: number, measurement: number, key: number, code: number, out: number): void;
+  setVerdict(table: number, measurement: number, key: number, verdicts: number, count: number, out: number): void;
+  setIds(table: number, measurement: number, set: number, out: number): number;
 }

@@ -1,11 +1,10 @@
-import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { UNKNOWN_ID } from '../../shards/kernel/series-kernel.ts';
 import { storageBytes, storageKernel } from '../../shards/kernel/storage-kernel.ts';
 import { SeriesIds } from '../../shards/series-ids.ts';
-
-const hashOf = (n: number): string => createHash('sha256').update(`series ${n}`).digest('hex').slice(0, 32);
+import { parseSeriesKey } from '../../shards/series-key.ts';
+import { anyKey, hashOf, hostKey } from './keys.ts';
 
 /** Ids of the hashes through the kernel's look-up of many; -1 where there is none. */
 function findMany(ids: SeriesIds, hashes: readonly string[]): { found: number[]; unknown: number } {
@@ -19,6 +18,36 @@ function findMany(ids: SeriesIds, hashes: readonly string[]): { found: number[];
   kernel.free(from);
   kernel.free(into);
   return { found, unknown };
+}
+
+/** Records as behind the head of a KEYS record. */
+function recordsOf(keys: readonly string[]): Uint8Array {
+  return Buffer.concat(
+    keys.flatMap((key) => {
+      const length = Buffer.alloc(4);
+      length.writeUInt32LE(Buffer.byteLength(key));
+      return [Buffer.from(hashOf(key), 'hex'), length, Buffer.from(key)];
+    }),
+  );
+}
+
+function addMissing(
+  ids: SeriesIds,
+  hashes: readonly string[],
+  records: Uint8Array,
+): { found: number[]; missing: number } {
+  const kernel = storageKernel();
+  const from = kernel.alloc(hashes.length * 16);
+  const into = kernel.alloc(hashes.length * 4);
+  try {
+    storageBytes().set(Buffer.from(hashes.join(''), 'hex'), from);
+    ids.findMany(from, hashes.length, into);
+    const missing = ids.addMissing(from, hashes.length, into, records);
+    return { found: [...new Uint32Array(storageBytes().buffer, into, hashes.length)], missing };
+  } finally {
+    kernel.free(from);
+    kernel.free(into);
+  }
 }
 
 test('hashes get the ids of their arrival, and are found one by one and many at once, as in a map', () => {
@@ -55,31 +84,104 @@ test('hashes get the ids of their arrival, and are found one by one and many at 
   );
 });
 
-test('a hundred thousand hashes: found in any order, unknown ones told apart', () => {
+test('keys come back as they were given, whatever their bytes, and their tags as they are parsed', () => {
+  fc.assert(
+    fc.property(fc.uniqueArray(anyKey, { maxLength: 60 }), (keys) => {
+      const ids = new SeriesIds();
+      for (const key of keys) ids.add(hashOf(key), key);
+      keys.forEach((key, id) => {
+        expect(ids.keyOf(id)).toBe(key);
+        const parsed = parseSeriesKey(key);
+        expect(ids.tagsOf(id)).toEqual(parsed.tags);
+        expect(ids.measurementNames()[ids.measurementOf(id)]).toBe(parsed.measurement);
+      });
+      ids.close();
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test.each([
+  'm',
+  '',
+  ',',
+  'm,',
+  'm,a',
+  'm,a=',
+  'm,=b',
+  'm,a=1,a=2',
+  'm,b=1,a=2',
+  'm,a=1,b=,c=3',
+  'm,a=b=c',
+  'm x,a b=c d',
+  'm\\ x,a\\,b=c\\=d',
+  'm\\\\,a=\\',
+  'm,a=x\\',
+  'm\\=,a\\==1',
+  'ü,größe=ß',
+  `m,a=${'x'.repeat(70_000)}`,
+])('the odd key %j is kept', (key) => {
   const ids = new SeriesIds();
-  const hashes = Array.from({ length: 100_000 }, (_, n) => hashOf(n));
-  for (const hash of hashes) ids.add(hash, 'm');
-  expect(findMany(ids, hashes).found).toEqual(hashes.map((_, n) => n));
-  const some = Array.from({ length: 5000 }, (_, i) => (i * 7919) % 120_000);
-  const { found, unknown } = findMany(ids, some.map(hashOf));
-  expect(found).toEqual(some.map((n) => (n < 100_000 ? n : -1)));
-  expect(unknown).toBe(some.filter((n) => n >= 100_000).length);
+  ids.add(hashOf('first'), 'm,a=first');
+  ids.add(hashOf(key), key);
+  expect([ids.keyOf(1), ids.tagsOf(1)]).toEqual([key, parseSeriesKey(key).tags]);
+  expect(ids.keyOf(0)).toBe('m,a=first');
   ids.close();
 });
 
-test('a closed table holds nothing and gives its memory back', () => {
+test('new series of a batch are added from records in any order; without all of their keys none is', () => {
+  fc.assert(
+    fc.property(fc.uniqueArray(anyKey, { minLength: 1, maxLength: 40 }), fc.nat(), fc.nat(), (keys, known, left) => {
+      const ids = new SeriesIds();
+      const before = keys.slice(0, known % keys.length);
+      for (const key of before) ids.add(hashOf(key), key);
+      const batch = [...keys, keys.at(-1)!].map(hashOf);
+      const fresh = keys.slice(before.length);
+      const some = fresh.filter((_, i) => i !== left % fresh.length);
+      const partly = addMissing(ids, batch, recordsOf(some));
+      const twice = left % fresh.length === fresh.length - 1 ? 2 : 1;
+      expect([partly.missing, ids.count]).toEqual([twice, before.length]);
+      const shuffled = left % 2 === 0 ? fresh : [...fresh].reverse();
+      const { found, missing } = addMissing(ids, batch, recordsOf([...shuffled, 'not,asked=for']));
+      expect(missing).toBe(0);
+      expect(found.map((id) => ids.keyOf(id))).toEqual([...keys, keys.at(-1)!]);
+      expect(ids.count).toBe(keys.length);
+      ids.close();
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test('records that end too early are refused', () => {
+  const ids = new SeriesIds();
+  const records = recordsOf(['m,a=1', 'm,a=2']);
+  for (let length = 1; length < records.length; length++) {
+    if (length === records.length / 2) continue;
+    expect(() => addMissing(ids, [hashOf('m,a=1')], records.slice(0, length))).toThrow('not checked');
+  }
+  expect(ids.count).toBe(0);
+});
+
+test('a hundred thousand series: found in any order, unknown ones told apart, and all memory given back', () => {
   const make = (): SeriesIds => {
     const ids = new SeriesIds();
-    for (let n = 0; n < 20_000; n++) ids.add(hashOf(n), 'm');
+    for (let n = 0; n < 100_000; n++) ids.add(hashOf(hostKey(n)), hostKey(n));
     return ids;
   };
+  const ids = make();
+  const some = Array.from({ length: 5000 }, (_, i) => (i * 7919) % 120_000);
+  const { found, unknown } = findMany(
+    ids,
+    some.map((n) => hashOf(hostKey(n))),
+  );
+  expect(found).toEqual(some.map((n) => (n < 100_000 ? n : -1)));
+  expect(unknown).toBe(some.filter((n) => n >= 100_000).length);
+  expect(ids.bytes / ids.count).toBeLessThan(85);
+  ids.close();
+  ids.close();
+  expect([ids.count, ids.find(hashOf(hostKey(1)))]).toEqual([0, -1]);
   make().close();
   const before = storageKernel().memory.buffer.byteLength;
-  for (let round = 0; round < 20; round++) {
-    const ids = make();
-    ids.close();
-    ids.close();
-    expect([ids.count, ids.find(hashOf(1))]).toEqual([0, -1]);
-  }
+  for (let round = 0; round < 4; round++) make().close();
   expect(storageKernel().memory.buffer.byteLength).toBe(before);
 });

@@ -1,13 +1,42 @@
 /** What a worker thread runs: frames, memtable, blocks, checksums, aggregates. */
 export { alloc, free, realloc } from './memory';
+export { hashIdsAddress, hashIdsCompare, hashIdsFind, hashIdsFindMany } from './series/hash-ids';
 export {
-  hashIdsAdd,
-  hashIdsAddress,
-  hashIdsBytes,
-  hashIdsCompare,
-  hashIdsCount,
-  hashIdsFind,
-  hashIdsFindMany,
-  hashIdsFree,
-  hashIdsNew,
-} from './series/hash-ids';
+  seriesAdd,
+  seriesChunkAdd,
+  seriesChunkLength,
+  seriesChunkWrite,
+  seriesIsKept,
+  seriesKeyLength,
+  seriesKeyWrite,
+  seriesResolve,
+  seriesTags,
+} from './series/keys';
+export { measurementMembers, orderRanks, orderUpdate } from './series/order';
+export {
+  codesOf,
+  markCodes,
+  measurementColumns,
+  measurementKeys,
+  setAnd,
+  setBytes,
+  setCount,
+  setEqual,
+  setFill,
+  setIds,
+  setNot,
+  setOr,
+  setVerdict,
+} from './series/select';
+export {
+  measurementOf,
+  seriesBytes,
+  seriesCount,
+  seriesFree,
+  seriesHashes,
+  seriesNew,
+  seriesText,
+  seriesTextCount,
+  seriesTextFind,
+  seriesTextLength,
+} from './series/table';

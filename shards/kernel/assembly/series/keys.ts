@@ -1,0 +1,410 @@
+/**
+ * Series keys (series-key.ts says what they look like): taken apart into the columns of the table, put together again.
+ *
+ * Most keys have no escapes: their separators are found 16 bytes at a time. Others are read byte by byte, and put
+ * together again for comparison; a key of which that gives other bytes is kept as it came.
+ */
+import { codeAt, setCode } from './columns';
+import { dictionaryIntern, isText, textAddress, textLength } from './dictionary';
+import { hashIdsAdd, hashIdsFind, hashIdsFree, hashIdsNew, UNKNOWN_ID } from './hash-ids';
+import {
+  addSeries,
+  columnAt,
+  columnFor,
+  keepKey,
+  keptKey,
+  measurementAt,
+  measurementOf,
+  memberOf,
+  orderedColumn,
+  seriesHash,
+  valuesOf,
+} from './table';
+import { compareText, equalText } from './text';
+
+const HASH_BYTES: u32 = 16;
+/** Hash and length of a key. */
+const RECORD_HEAD_BYTES: u32 = 20;
+const COMMA: u8 = 44;
+const EQUALS: u8 = 61;
+const SPACE: u8 = 32;
+const BACKSLASH: u8 = 92;
+const NOT_FLAT: i32 = -1;
+
+/** Parts of the key that is being read: (address, length) of the measurement, then of each tag's key and value. */
+let parts: usize = 0;
+let partsCapacity: u32 = 0;
+/** Unescaped parts, and a key put together again. */
+let scratch: usize = 0;
+let scratchCapacity: u32 = 0;
+
+@inline
+function setPart(index: u32, address: usize, length: u32): void {
+  store<u32>(parts + (index << 3), <u32>address);
+  store<u32>(parts + (index << 3), length, 4);
+}
+
+@inline
+function partAddress(index: u32): usize {
+  return load<u32>(parts + (index << 3));
+}
+
+@inline
+function partLength(index: u32): u32 {
+  return load<u32>(parts + (index << 3), 4);
+}
+
+function reserveScratch(length: u32): void {
+  // A part ends at a separator, so a key has no more parts than bytes and one; escapes at most double it.
+  if (length + 2 > partsCapacity) {
+    partsCapacity = (length + 2) * 2;
+    if (parts != 0) heap.free(parts);
+    parts = heap.alloc(partsCapacity * 8);
+  }
+  if (length * 2 + 16 > scratchCapacity) {
+    scratchCapacity = length * 4 + 16;
+    if (scratch != 0) heap.free(scratch);
+    scratch = heap.alloc(scratchCapacity);
+  }
+}
+
+/** Adds a series that is not there yet, and returns its id. */
+export function seriesAdd(table: usize, hash: usize, key: usize, length: u32): u32 {
+  reserveScratch(length);
+  let count = splitFlat(key, length);
+  const flat = count != NOT_FLAT;
+  if (!flat) count = splitEscaped(key, length);
+  const id = addSeries(table, hash, partAddress(0), partLength(0));
+  const regular = addTags(table, id, <u32>count);
+  if (!regular || (!flat && !isFormatted(table, id, key, length))) keepKey(table, id, key, length);
+  return id;
+}
+
+/** Number of tags of a key without escapes or unusual bytes, or NOT_FLAT. */
+function splitFlat(key: usize, length: u32): i32 {
+  let part: u32 = 0;
+  let start: u32 = 0;
+  for (let at: u32 = 0; at < length; at += 16) {
+    const left = length - at;
+    let bytes: v128;
+    if (left >= 16) bytes = v128.load(key + at);
+    else {
+      // The last bytes, read as the end of a whole vector where there is one.
+      v128.store(scratch, i64x2.splat(0));
+      memory.copy(scratch, key + at, left);
+      bytes = v128.load(scratch);
+    }
+    const commas = i8x16.eq(bytes, i8x16.splat(COMMA));
+    const equals = i8x16.eq(bytes, i8x16.splat(EQUALS));
+    const odd = v128.or(i8x16.eq(bytes, i8x16.splat(BACKSLASH)), i8x16.eq(bytes, i8x16.splat(SPACE)));
+    if (v128.any_true(odd)) return NOT_FLAT;
+    let found = <u32>i8x16.bitmask(v128.or(commas, equals));
+    while (found != 0) {
+      const end = at + ctz(found);
+      found &= found - 1;
+      const byte = load<u8>(key + end);
+      // Part 0 (measurement) and values end at a comma, tag keys at an equals sign.
+      if (byte != ((part & 1) == 1 ? EQUALS : COMMA)) return NOT_FLAT;
+      setPart(part++, key + start, end - start);
+      start = end + 1;
+    }
+  }
+  setPart(part, key + start, length - start);
+  return (part & 1) == 1 ? NOT_FLAT : <i32>(part >> 1);
+}
+
+/** The same with escapes. */
+function splitEscaped(key: usize, length: u32): i32 {
+  let out: u32 = 0;
+  let end = endOfToken(key, length, 0, COMMA);
+  let part: u32 = 0;
+  out = unescapePart(part++, key, 0, end, out, false);
+  while (end < length) {
+    const equals = endOfToken(key, length, end + 1, EQUALS);
+    const stop = equals < length ? endOfToken(key, length, equals + 1, COMMA) : length;
+    out = unescapePart(part++, key, end + 1, equals, out, true);
+    out = unescapePart(part++, key, min(equals + 1, length), stop, out, true);
+    end = stop;
+  }
+  return <i32>(part >> 1);
+}
+
+/** The first `stop` at or behind `start` that has no backslash before it, or the length. */
+function endOfToken(key: usize, length: u32, start: u32, stop: u8): u32 {
+  for (let at = start; at < length; at++) {
+    if (load<u8>(key + at) != stop) continue;
+    if (at == start || load<u8>(key + at - 1) != BACKSLASH) return at;
+  }
+  return length;
+}
+
+function unescapePart(part: u32, key: usize, start: u32, end: u32, out: u32, tag: bool): u32 {
+  const from = out;
+  for (let at = start; at < end; at++) {
+    let byte = load<u8>(key + at);
+    if (byte == BACKSLASH && at + 1 < end) {
+      const next = load<u8>(key + at + 1);
+      if (next == COMMA || next == SPACE || (tag && next == EQUALS)) {
+        byte = next;
+        at++;
+      }
+    }
+    store<u8>(scratch + out++, byte);
+  }
+  setPart(part, scratch + from, out - from);
+  return out;
+}
+
+/** Sets the tags of the parts. False when they are not in order, or one is empty or there twice: the first one counts. */
+function addTags(table: usize, id: u32, count: u32): bool {
+  const measurement = measurementAt(table, measurementOf(table, id));
+  const member = memberOf(table, id);
+  const seed = load<u64>(table, 64);
+  let regular = true;
+  for (let tag: u32 = 0; tag < count; tag++) {
+    const part = 1 + tag * 2;
+    const key = partAddress(part);
+    const keyLength = partLength(part);
+    if (tag > 0 && compareText(partAddress(part - 2), partLength(part - 2), key, keyLength) >= 0) regular = false;
+    const value = partAddress(part + 1);
+    const valueLength = partLength(part + 1);
+    if (valueLength == 0) {
+      regular = false;
+      continue;
+    }
+    const column = columnFor(table, measurement, key, keyLength, tag);
+    const values = valuesOf(table, load<u32>(column));
+    const last = load<u32>(column, 12);
+    const same = last != 0 && isText(values, last - 1, value, valueLength);
+    const code = same ? last : dictionaryIntern(values, value, valueLength, seed) + 1;
+    if (!regular && codeAt(column, member) != 0) continue;
+    setCode(column, member, code);
+  }
+  return regular;
+}
+
+function isFormatted(table: usize, id: u32, key: usize, length: u32): bool {
+  const formatted = seriesKeyLength(table, id);
+  if (formatted != length) return false;
+  const copy = heap.alloc(length);
+  writeTags(table, id, copy);
+  const same = equalText(copy, length, key, length);
+  heap.free(copy);
+  return same;
+}
+
+/** Length of the key of an id that is there. */
+export function seriesKeyLength(table: usize, id: u32): u32 {
+  const kept = keptKey(table, id);
+  if (kept != 0) return load<u32>(kept, 8);
+  const names: usize = load<u32>(table, 4);
+  const number = measurementOf(table, id);
+  const measurement = measurementAt(table, number);
+  const member = memberOf(table, id);
+  const keys: usize = load<u32>(table, 8);
+  let length = escapedLength(textAddress(names, number), textLength(names, number), false);
+  const columns = load<u32>(measurement, 28);
+  for (let i: u32 = 0; i < columns; i++) {
+    const column = columnAt(measurement, i);
+    const code = codeAt(column, member);
+    if (code == 0) continue;
+    const key = load<u32>(column);
+    const values = valuesOf(table, key);
+    length += 2 + escapedLength(textAddress(keys, key), textLength(keys, key), true);
+    length += escapedLength(textAddress(values, code - 1), textLength(values, code - 1), true);
+  }
+  return length;
+}
+
+/** Writes the key of an id, `seriesKeyLength` bytes; returns their end. */
+export function seriesKeyWrite(table: usize, id: u32, out: usize): usize {
+  const kept = keptKey(table, id);
+  if (kept == 0) return writeTags(table, id, out);
+  const length = load<u32>(kept, 8);
+  memory.copy(out, load<u32>(kept, 4), length);
+  return out + length;
+}
+
+function writeTags(table: usize, id: u32, start: usize): usize {
+  const names: usize = load<u32>(table, 4);
+  const number = measurementOf(table, id);
+  const measurement = measurementAt(table, number);
+  const member = memberOf(table, id);
+  const keys: usize = load<u32>(table, 8);
+  let out = writeEscaped(start, textAddress(names, number), textLength(names, number), false);
+  const columns = load<u32>(measurement, 28);
+  for (let i: u32 = 0; i < columns; i++) {
+    const column = orderedColumn(measurement, i);
+    const code = codeAt(column, member);
+    if (code == 0) continue;
+    const key = load<u32>(column);
+    const values = valuesOf(table, key);
+    store<u8>(out, COMMA);
+    out = writeEscaped(out + 1, textAddress(keys, key), textLength(keys, key), true);
+    store<u8>(out, EQUALS);
+    out = writeEscaped(out + 1, textAddress(values, code - 1), textLength(values, code - 1), true);
+  }
+  return out;
+}
+
+@inline
+function isEscaped(byte: u8, tag: bool): bool {
+  return byte == COMMA || byte == SPACE || (tag && byte == EQUALS);
+}
+
+function escapedLength(text: usize, length: u32, tag: bool): u32 {
+  let escapes: u32 = 0;
+  for (let i: u32 = 0; i < length; i++) if (isEscaped(load<u8>(text + i), tag)) escapes++;
+  return length + escapes;
+}
+
+function writeEscaped(start: usize, text: usize, length: u32, tag: bool): usize {
+  let out = start;
+  for (let i: u32 = 0; i < length; i++) {
+    const byte = load<u8>(text + i);
+    if (isEscaped(byte, tag)) store<u8>(out++, BACKSLASH);
+    store<u8>(out++, byte);
+  }
+  return out;
+}
+
+/** (tag key, code of the value) u32 each, of each tag of an id, in byte order of the keys; returns how many. */
+export function seriesTags(table: usize, id: u32, out: usize): u32 {
+  const measurement = measurementAt(table, measurementOf(table, id));
+  const member = memberOf(table, id);
+  const columns = load<u32>(measurement, 28);
+  let count: u32 = 0;
+  for (let i: u32 = 0; i < columns; i++) {
+    const column = orderedColumn(measurement, i);
+    const code = codeAt(column, member);
+    if (code == 0) continue;
+    store<u32>(out + (count << 3), load<u32>(column));
+    store<u32>(out + (count << 3), code - 1, 4);
+    count++;
+  }
+  return count;
+}
+
+/** 1 when the key of an id is kept as it came. */
+export function seriesIsKept(table: usize, id: u32): u32 {
+  return keptKey(table, id) == 0 ? 0 : 1;
+}
+
+/** Bytes that `seriesChunkWrite` writes: each key with its length. */
+export function seriesChunkLength(table: usize, first: u32, count: u32): u32 {
+  let length: u32 = 0;
+  for (let id = first; id < first + count; id++) length += 4 + seriesKeyLength(table, id);
+  return length;
+}
+
+/** The hashes of `count` ids, and their keys, each u32 length and bytes. */
+export function seriesChunkWrite(table: usize, first: u32, count: u32, hashes: usize, keys: usize): void {
+  let out = keys;
+  for (let i: u32 = 0; i < count; i++) {
+    v128.store(hashes + i * HASH_BYTES, v128.load(seriesHash(table, first + i)));
+    const end = seriesKeyWrite(table, first + i, out + 4);
+    store<u32>(out, <u32>(end - out) - 4);
+    out = end;
+  }
+}
+
+/** Adds `count` series from what `seriesChunkWrite` wrote. False when the bytes do not hold them; some may be added. */
+export function seriesChunkAdd(table: usize, hashes: usize, count: u32, keys: usize, bytes: u32): bool {
+  let at: u32 = 0;
+  for (let i: u32 = 0; i < count; i++) {
+    if (bytes - at < 4) return false;
+    const length = load<u32>(keys + at);
+    if (length > bytes - at - 4) return false;
+    const hash = hashes + i * HASH_BYTES;
+    if (hashIdsFind(load<u32>(table), hash) != UNKNOWN_ID) return false;
+    seriesAdd(table, hash, keys + at + 4, length);
+    at += 4 + length;
+  }
+  return at == bytes;
+}
+
+/**
+ * Ids of a batch's `n` hashes, where some are new: their keys are in `records` (each 16 bytes of hash, u32 length, key).
+ * Adds nothing unless each has its key. Returns how many have none; then `ids` holds what is known. -1: the records do
+ * not fit their bytes.
+ */
+export function seriesResolve(table: usize, hashes: usize, n: u32, ids: usize, records: usize, bytes: u32): i32 {
+  const wanted = heap.alloc(max<u32>(n, 1) * 4);
+  const missing = matchRecords(table, hashes, n, ids, records, bytes, wanted);
+  if (missing == 0) {
+    for (let i: u32 = 0; i < n; i++) {
+      if (load<u32>(ids + (i << 2)) != UNKNOWN_ID) continue;
+      const hash = hashes + i * HASH_BYTES;
+      // The same series may be named twice.
+      let id = hashIdsFind(load<u32>(table), hash);
+      if (id == UNKNOWN_ID) {
+        const record = records + load<u32>(wanted + (i << 2));
+        id = seriesAdd(table, hash, record + RECORD_HEAD_BYTES, load<u32>(record, 16));
+      }
+      store<u32>(ids + (i << 2), id);
+    }
+  }
+  heap.free(wanted);
+  return missing;
+}
+
+/**
+ * For each unknown hash the offset of its record, into `wanted`. Records mostly come in the order of the batch, so the
+ * next one is tried first; when that fails they are put into a table.
+ */
+function matchRecords(
+  table: usize,
+  hashes: usize,
+  n: u32,
+  ids: usize,
+  records: usize,
+  bytes: u32,
+  wanted: usize,
+): i32 {
+  let count: u32 = 0;
+  for (let at: u32 = 0; at < bytes; count++) {
+    if (bytes - at < RECORD_HEAD_BYTES || load<u32>(records + at, 16) > bytes - at - RECORD_HEAD_BYTES) return -1;
+    at += recordBytes(records + at);
+  }
+  let missing: i32 = 0;
+  let next: u32 = 0;
+  let index: usize = 0;
+  let offsets: usize = 0;
+  for (let i: u32 = 0; i < n; i++) {
+    if (load<u32>(ids + (i << 2)) != UNKNOWN_ID) continue;
+    const hash = hashes + i * HASH_BYTES;
+    let at = next;
+    if (at >= bytes || v128.any_true(v128.xor(v128.load(records + at), v128.load(hash)))) {
+      if (index == 0) {
+        index = hashIdsNew();
+        offsets = heap.alloc(max<u32>(count, 1) * 4);
+        indexRecords(records, bytes, index, offsets);
+      }
+      const record = hashIdsFind(index, hash);
+      if (record == UNKNOWN_ID) {
+        missing++;
+        continue;
+      }
+      at = load<u32>(offsets + (record << 2));
+    }
+    store<u32>(wanted + (i << 2), at);
+    next = at + recordBytes(records + at);
+  }
+  if (index != 0) {
+    hashIdsFree(index);
+    heap.free(offsets);
+  }
+  return missing;
+}
+
+function indexRecords(records: usize, bytes: u32, index: usize, offsets: usize): void {
+  for (let at: u32 = 0; at < bytes; at += recordBytes(records + at)) {
+    if (hashIdsFind(index, records + at) != UNKNOWN_ID) continue;
+    store<u32>(offsets + (hashIdsAdd(index, records + at) << 2), at);
+  }
+}
+
+@inline
+function recordBytes(record: usize): u32 {
+  return RECORD_HEAD_BYTES + load<u32>(record, 16);
+}

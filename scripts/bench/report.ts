@@ -1,62 +1,165 @@
-/** The tables of the benchmark: figures of each system, and how many times better or worse than Starling a peer is. */
+/** The tables: goal, figure, and how many times Starling's figure each peer needs. For a terminal or for a page. */
 import { formatTable } from '../../server/cli/table.ts';
+import { LATE_BYTES_RATIO_MAX, LATE_CPU_RATIO_MAX, ROWS, type Row } from './goals.ts';
+import type { RunFigures } from './measure.ts';
+import { type Program, type SystemName, TITLES } from './programs.ts';
 import { QUERIES } from './queries.ts';
 
-export interface SystemFigures {
-  readonly name: string;
-  readonly version: string;
-  readonly valuesPerSecond: number;
-  readonly rowsPerSecond: number;
-  /** CPU-seconds (user + system) per million values until the last acknowledgement. */
-  readonly loadCpuPerMillion: number;
-  /** The same until everything was flushed, merged and the process had ended. */
-  readonly settledCpuPerMillion: number;
-  readonly bytesPerValue: number;
-  readonly residentBytes: number;
-  readonly writeP50Ms: number;
-  readonly writeP99Ms: number;
-  readonly queriesMs: Readonly<Record<string, number>>;
-  readonly check: { readonly count: number; readonly sum: number };
+export interface WorkloadReport {
+  /** A letter, or `three`. */
+  readonly workload: string;
+  readonly title: string;
+  readonly values: number;
+  readonly rows: number;
+  readonly bodies: number;
+  /** Medians over the runs. */
+  readonly systems: readonly RunFigures[];
 }
 
 export interface Report {
   readonly takenAt: string;
   readonly machine: string;
-  readonly workload: Readonly<Record<string, number>>;
+  readonly commit: string | null;
   readonly runs: number;
-  readonly queryRuns: number;
-  readonly absent: readonly string[];
-  readonly systems: readonly SystemFigures[];
+  readonly queryCalls: number;
+  readonly scale: number;
+  readonly seed: number;
+  readonly programs: readonly Program[];
+  readonly absent: readonly SystemName[];
+  readonly workloads: readonly WorkloadReport[];
 }
 
-export function printReport(report: Report): void {
-  const { systems, workload } = report;
-  console.log(`\n${report.takenAt}  ${report.machine}`);
-  console.log(
-    `${workload.values} values, ${workload.hosts} hosts, ${workload.rowsPerBody} lines a body, ${workload.connections} connections, medians of ${report.runs} runs`,
+export interface Table {
+  readonly title: string;
+  readonly columns: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+}
+
+export function printTable({ title, columns, rows }: Table, markdown: boolean): string {
+  if (!markdown) return `${title}\n${formatTable(columns, rows)}`;
+  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
+  return [`${title}`, '', line(columns), `|${'---|'.repeat(columns.length)}`, ...rows.map(line)].join('\n');
+}
+
+export function tablesOf(report: Report): Table[] {
+  const { workloads } = report;
+  const tables = workloads.map((workload) => ingestTable(report, workload));
+  const late = lateTable(workloads);
+  const a = workloads.find(({ workload }) => workload === 'A');
+  return [
+    ...tables,
+    ...(late === null ? [] : [late]),
+    ...(a === undefined || Object.keys(a.systems[0]?.queries ?? {}).length === 0 ? [] : [queryTable(report, a)]),
+  ];
+}
+
+export function headOf(report: Report, markdown: boolean): string {
+  const { takenAt, machine, commit, programs, absent, runs, queryCalls, scale, seed } = report;
+  const lines = [
+    `${takenAt.slice(0, 16).replace('T', ' ')} UTC, ${machine}`,
+    programs
+      .map(
+        ({ name, version }) =>
+          `${TITLES[name]} ${version}${name === 'starling' && commit !== null ? ` (${commit})` : ''}`,
+      )
+      .join(', '),
+    `medians of ${runs} alternating runs, ${queryCalls} calls of each query, scale ${scale}, seed ${seed}`,
+    'in brackets: times the figure of Starling',
+    ...absent.map((name) => `${TITLES[name]} was not found: give its path to compare with it`),
+  ];
+  return markdown ? `${lines.join('. ')}.` : lines.join('\n');
+}
+
+function columnsOf({ programs }: Report, systems: readonly RunFigures[]): string[] {
+  return systems.map(
+    ({ system }) => `${TITLES[system]} ${programs.find(({ name }) => name === system)?.version ?? ''}`,
   );
-  for (const name of report.absent) console.log(`${name} was not found; give its path to compare with it`);
-  const baseline = systems.find(({ name }) => name === 'starling');
-  const row = (label: string, pick: (one: SystemFigures) => number, digits: number) => [
+}
+
+function baselineOf(systems: readonly RunFigures[]): RunFigures | undefined {
+  return systems.find(({ system }) => system === 'starling');
+}
+
+function cell(value: number, baseline: number | undefined, digits: number): string {
+  const text = value.toFixed(digits);
+  if (baseline === undefined || baseline === 0) return text;
+  const ratio = value / baseline;
+  return `${text} (${ratio >= 10 ? ratio.toFixed(0) : ratio.toFixed(2)}x)`;
+}
+
+/** `yes` or `no`; '' where nothing is to be judged. */
+export function judge(row: Row, goal: number | 'ahead' | undefined, systems: readonly RunFigures[]): string {
+  const own = baselineOf(systems);
+  if (goal === undefined || own === undefined) return '';
+  const value = row.pick(own);
+  const isBetter = (bound: number) => (row.isRate ? value >= bound : value <= bound);
+  if (goal !== 'ahead') return isBetter(goal) ? 'yes' : 'no';
+  const peers = systems.filter((one) => one !== own);
+  return peers.length === 0 ? '' : peers.every((peer) => isBetter(row.pick(peer))) ? 'yes' : 'no';
+}
+
+function goalText(row: Row, goal: number | 'ahead' | undefined): string {
+  if (goal === undefined) return '';
+  return goal === 'ahead' ? 'ahead of both' : `${row.isRate ? '>=' : '<='} ${goal}`;
+}
+
+export function ingestTable(report: Report, { workload, title, values, bodies, systems }: WorkloadReport): Table {
+  const own = baselineOf(systems);
+  return {
+    title: `${workload}: ${title} (${(values / 1e6).toFixed(1)} M values, ${bodies} bodies)`,
+    columns: ['', 'goal', ...columnsOf(report, systems), 'reached'],
+    rows: ROWS.map((row) => [
+      row.label,
+      goalText(row, row.goals[workload]),
+      ...systems.map((one) =>
+        cell(row.pick(one), own === undefined || one === own ? undefined : row.pick(own), row.digits),
+      ),
+      judge(row, row.goals[workload], systems),
+    ]),
+  };
+}
+
+/** Late and rewritten points cost this many times what the same points cost in order. */
+export function lateTable(workloads: readonly WorkloadReport[]): Table | null {
+  const a = workloads.find(({ workload }) => workload === 'A');
+  const f = workloads.find(({ workload }) => workload === 'F');
+  if (a === undefined || f === undefined) return null;
+  const pairs = f.systems.flatMap((late) => {
+    const inOrder = a.systems.find(({ system }) => system === late.system);
+    return inOrder === undefined ? [] : [{ late, inOrder }];
+  });
+  const own = pairs.find(({ late }) => late.system === 'starling');
+  const row = (label: string, pick: (figures: RunFigures) => number, bound: number) => [
     label,
-    ...systems.map((one) => {
-      const value = pick(one);
-      const ratio = baseline === undefined || one === baseline ? '' : ` (${(value / pick(baseline)).toFixed(2)}x)`;
-      return `${value.toFixed(digits)}${ratio}`;
-    }),
+    `<= ${bound}`,
+    ...pairs.map(({ late, inOrder }) => (pick(late) / pick(inOrder)).toFixed(2)),
+    own === undefined ? '' : pick(own.late) / pick(own.inOrder) <= bound ? 'yes' : 'no',
   ];
-  const columns = ['', ...systems.map(({ name, version }) => `${name} ${version}`)];
-  const ingest = [
-    row('values/s', (one) => one.valuesPerSecond, 0),
-    row('rows/s', (one) => one.rowsPerSecond, 0),
-    row('CPU-s per million values, acknowledged', (one) => one.loadCpuPerMillion, 3),
-    row('CPU-s per million values, settled', (one) => one.settledCpuPerMillion, 3),
-    row('bytes a value on disk', (one) => one.bytesPerValue, 2),
-    row('resident MB after the load', (one) => one.residentBytes / 1e6, 0),
-    row('write p50 ms', (one) => one.writeP50Ms, 1),
-    row('write p99 ms', (one) => one.writeP99Ms, 1),
-  ];
-  console.log(`\n${formatTable(columns, ingest)}`);
-  const queries = QUERIES.map(({ name, what }) => row(`${name}: ${what}`, (one) => one.queriesMs[name]!, 2));
-  console.log(`\nquery p50 in ms, ${report.queryRuns} calls each\n${formatTable(columns, queries)}`);
+  return {
+    title: 'F against A: times the figure of A',
+    columns: ['', 'goal', ...pairs.map(({ late }) => TITLES[late.system]), 'reached'],
+    rows: [
+      row('CPU, acknowledged', ({ acknowledgedCpu }) => acknowledgedCpu, LATE_CPU_RATIO_MAX),
+      row('CPU, settled', ({ settledCpu }) => settledCpu, LATE_CPU_RATIO_MAX),
+      row('bytes a value, settled', ({ bytesPerValue }) => bytesPerValue, LATE_BYTES_RATIO_MAX),
+    ],
+  };
+}
+
+export function queryTable(report: Report, { systems }: WorkloadReport): Table {
+  const own = baselineOf(systems);
+  return {
+    title: 'Queries over A: p50 / p95 in ms',
+    columns: ['', 'goal (p50)', ...columnsOf(report, systems), 'reached'],
+    rows: QUERIES.map(({ name, what, goalMs }) => [
+      `${name}: ${what}`,
+      `<= ${goalMs}`,
+      ...systems.map((one) => {
+        const { p50Ms, p95Ms } = one.queries[name]!;
+        const ratio = own === undefined || one === own ? '' : ` (${(p50Ms / own.queries[name]!.p50Ms).toFixed(2)}x)`;
+        return `${p50Ms.toFixed(2)} / ${p95Ms.toFixed(2)}${ratio}`;
+      }),
+      own === undefined ? '' : own.queries[name]!.p50Ms <= goalMs ? 'yes' : 'no',
+    ]),
+  };
 }

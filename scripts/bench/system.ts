@@ -1,108 +1,200 @@
 /**
- * A system under test: how it is started fresh on loopback, written to and asked; and what the operating system says of
- * its processes (Linux only: /proc).
+ * A system under test: processes of one program, fresh on loopback, in a temporary directory of their own. One process
+ * as a rule; three for a cluster of Starling nodes.
  */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
+import { Connection } from './connection.ts';
+import type { Program } from './programs.ts';
+import { bytesBelow, endedChildrenCpuSeconds, type Usage, usageOf } from './usage.ts';
 
-const START_TIMEOUT_MS = 60_000;
+const START_TIMEOUT_MS = 120_000;
 const STOP_TIMEOUT_MS = 120_000;
-const TICKS_PER_SECOND = 100;
+const POLL_MS = 20;
+const SETTLE_POLL_MS = 500;
+const SETTLE_TIMEOUT_MS = 120_000;
 
-export const SYSTEM_NAMES = ['starling', 'influxdb', 'victoria-metrics'] as const;
-export type SystemName = (typeof SYSTEM_NAMES)[number];
-
-export interface Program {
-  readonly name: SystemName;
-  readonly path: string;
-  readonly version: string;
+export interface SystemOptions {
+  /** Processes; more than one only of Starling. */
+  readonly nodes: number;
+  /** More options of `starling serve`. */
+  readonly serve: readonly string[];
+  /** Folder for CPU profiles of Starling's threads, one in it for each start; or null. */
+  readonly profileFolder: string | null;
 }
 
-export function findOnPath(command: string): string | null {
-  for (const folder of (process.env.PATH ?? '').split(delimiter)) {
-    if (folder !== '' && existsSync(join(folder, command))) return join(folder, command);
-  }
-  return null;
+const ALONE: SystemOptions = { nodes: 1, serve: [], profileFolder: null };
+
+interface Member {
+  readonly name: string;
+  readonly directory: string;
+  port: number;
+  child: ChildProcess | null;
 }
 
-export function versionOf(path: string, flag: string): string {
-  const { stdout, stderr } = spawnSync(path, [flag], { encoding: 'utf8' });
-  const text = `${stdout ?? ''}${stderr ?? ''}`;
-  return /v?(\d+\.\d+\.\d+\S*)/.exec(text)?.[1] ?? (text.trim().split('\n')[0]!.slice(0, 60) || '(version unknown)');
-}
-
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((done) => probe.listen(0, '127.0.0.1', done));
-  const { port } = probe.address() as { port: number };
-  await new Promise((done) => probe.close(done));
-  return port;
-}
-
-export interface Usage {
-  readonly cpuSeconds: number;
-  readonly residentBytes: number;
+interface CommandLine {
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly environment: Readonly<Record<string, string>>;
 }
 
 export class RunningSystem {
   readonly program: Program;
   readonly directory: string;
-  url = '';
-  #child: ChildProcess | null = null;
-  #spentCpuSeconds = 0;
+  readonly #options: SystemOptions;
+  readonly #members: readonly Member[];
+  #endedCpuSeconds = 0;
+  #starts = 0;
+  #isRemoved = false;
 
-  constructor(program: Program) {
+  constructor(program: Program, options: Partial<SystemOptions> = {}) {
     this.program = program;
+    this.#options = { ...ALONE, ...options };
     this.directory = mkdtempSync(join(tmpdir(), `starling-bench-${program.name}-`));
+    this.#members = Array.from({ length: this.#options.nodes }, (_, index) => {
+      const name = `bench-${index + 1}`;
+      const directory = join(this.directory, name);
+      mkdirSync(directory);
+      return { name, directory, port: 0, child: null };
+    });
+    leftBehind.add(this);
   }
 
-  async start(): Promise<void> {
-    const port = await freePort();
-    this.url = `http://127.0.0.1:${port}`;
-    const { command, args, environment } = await this.#commandLine(port);
-    const log = openSync(join(this.directory, 'log.txt'), 'a');
-    this.#child = spawn(command, args, { stdio: ['ignore', log, log], env: { ...process.env, ...environment } });
-    closeSync(log);
+  get ports(): number[] {
+    return this.#members.map(({ port }) => port);
+  }
+
+  /** Data directories. */
+  get data(): string[] {
+    return this.#members.map(({ directory }) => join(directory, 'data'));
+  }
+
+  /** Returns the milliseconds from starting the processes until all answer. */
+  async start(): Promise<number> {
+    for (const member of this.#members) member.port = member.port || (await freePort());
+    this.#starts++;
+    const started = performance.now();
+    for (const member of this.#members) {
+      const { command, args, environment } = await this.#commandLine(member);
+      const log = openSync(join(member.directory, 'log.txt'), 'a');
+      member.child = spawn(command, args, { stdio: ['ignore', log, log], env: { ...process.env, ...environment } });
+      closeSync(log);
+    }
     const path = this.program.name === 'influxdb' ? '/ping' : '/health';
-    const deadline = Date.now() + START_TIMEOUT_MS;
-    while (!(await answers(`${this.url}${path}`))) {
-      if (this.#child.exitCode !== null || Date.now() > deadline)
+    for (const member of this.#members) await this.#untilHealthy(member, path);
+    return performance.now() - started;
+  }
+
+  async #untilHealthy(member: Member, path: string): Promise<void> {
+    const deadline = performance.now() + START_TIMEOUT_MS;
+    while (!(await isHealthy(member.port, path))) {
+      const { exitCode, signalCode } = member.child!;
+      if (exitCode !== null || signalCode !== null || performance.now() > deadline)
         throw new Error(`${this.program.name} did not start: ${this.logTail()}`);
-      await wait(50);
+      await wait(POLL_MS);
     }
   }
 
   logTail(): string {
-    return readFileSync(join(this.directory, 'log.txt'), 'utf8').trim().split('\n').slice(-5).join('\n');
+    return this.#members
+      .map(({ directory }) => {
+        try {
+          return readFileSync(join(directory, 'log.txt'), 'utf8').trim().split('\n').slice(-5).join('\n');
+        } catch {
+          return '';
+        }
+      })
+      .join('\n');
   }
 
-  async #commandLine(port: number): Promise<{ command: string; args: string[]; environment: Record<string, string> }> {
-    const data = join(this.directory, 'data');
+  /** CPU time of all processes so far, ended ones included; memory of the present ones. */
+  usage(): Usage {
+    const present = this.#members.flatMap(({ child }) => (child?.pid === undefined ? [] : [usageOf(child.pid)]));
+    const sum = (pick: (usage: Usage) => number) => present.reduce((total, usage) => total + pick(usage), 0);
+    return {
+      cpuSeconds: this.#endedCpuSeconds + sum(({ cpuSeconds }) => cpuSeconds),
+      residentBytes: sum(({ residentBytes }) => residentBytes),
+      residentBytesPeak: sum(({ residentBytesPeak }) => residentBytesPeak),
+    };
+  }
+
+  /** Asks all to end and waits; what they spend while ending counts too. */
+  async stop(): Promise<void> {
+    await this.#end('SIGTERM');
+  }
+
+  /** Ends all as a power cut would, but for what the kernel holds. */
+  async kill(): Promise<void> {
+    await this.#end('SIGKILL');
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<void> {
+    const before = endedChildrenCpuSeconds();
+    await Promise.all(
+      this.#members.map(async (member) => {
+        const { child } = member;
+        if (child === null) return;
+        if (child.exitCode === null && child.signalCode === null) {
+          const ended = new Promise<void>((done) => child.once('exit', () => done()));
+          child.kill(signal);
+          const late = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
+          await ended;
+          clearTimeout(late);
+        }
+        member.child = null;
+      }),
+    );
+    this.#endedCpuSeconds += endedChildrenCpuSeconds() - before;
+  }
+
+  diskBytes(): number {
+    return this.data.reduce((sum, path) => sum + bytesBelow(path), 0);
+  }
+
+  /** Waits until compaction leaves the size alone for so long. */
+  async settle(quietMs: number): Promise<void> {
+    let previous = -1;
+    let quietSince = performance.now();
+    const deadline = performance.now() + SETTLE_TIMEOUT_MS;
+    while (performance.now() - quietSince < quietMs && performance.now() < deadline) {
+      const size = this.diskBytes();
+      if (size !== previous) quietSince = performance.now();
+      previous = size;
+      await wait(SETTLE_POLL_MS);
+    }
+  }
+
+  /** Ends what still runs, and deletes the directory. */
+  async remove(): Promise<void> {
+    if (this.#isRemoved) return;
+    this.#isRemoved = true;
+    await this.kill();
+    rmSync(this.directory, { recursive: true, force: true });
+    leftBehind.delete(this);
+  }
+
+  async #commandLine({ name, directory, port }: Member): Promise<CommandLine> {
+    const data = join(directory, 'data');
     const listen = `127.0.0.1:${port}`;
     switch (this.program.name) {
-      case 'starling':
+      case 'starling': {
+        const { profileFolder, serve } = this.#options;
+        const profiling =
+          profileFolder === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}/start-${this.#starts}`];
+        const others = this.#members.filter((member) => member.name !== name);
+        const join = others.length === 0 ? [] : ['--join', others.map((o) => `http://127.0.0.1:${o.port}`).join(',')];
+        const own = ['--node', name, '--listen', listen, '--data', data, '--log-level', 'warn', ...join];
         return {
           command: process.execPath,
-          args: [
-            this.program.path,
-            'serve',
-            '--node',
-            'bench',
-            '--listen',
-            listen,
-            '--data',
-            data,
-            '--log-level',
-            'warn',
-          ],
+          args: [...profiling, this.program.path, 'serve', ...own, ...serve],
           // As for InfluxDB below: what is left for idle times is done within the benchmark.
           environment: { STARLING_FLUSH_IDLE: '2s', STARLING_MERGE_IDLE: '2s' },
         };
+      }
       case 'influxdb':
         return {
           command: this.program.path,
@@ -117,6 +209,7 @@ export class RunningSystem {
             INFLUXDB_MONITOR_STORE_ENABLED: 'false',
             INFLUXDB_HTTP_LOG_ENABLED: 'false',
             INFLUXDB_DATA_QUERY_LOG_ENABLED: 'false',
+            INFLUXDB_DATA_MAX_SERIES_PER_DATABASE: '0',
             // Lets the cache and the compactor settle within the benchmark instead of after ten minutes and four hours.
             INFLUXDB_DATA_CACHE_SNAPSHOT_WRITE_COLD_DURATION: '2s',
             INFLUXDB_DATA_COMPACT_FULL_WRITE_COLD_DURATION: '2s',
@@ -130,89 +223,44 @@ export class RunningSystem {
             `-httpListenAddr=${listen}`,
             '-retentionPeriod=100y',
             '-search.disableCache',
+            // The checks count whole workloads in one query.
+            '-search.maxUniqueTimeseries=5000000',
+            '-search.maxQueryDuration=5m',
             '-loggerLevel=WARN',
           ],
           environment: {},
         };
     }
   }
+}
 
-  /** CPU time of all runs so far and the memory of the present one. */
-  usage(): Usage {
-    const pid = this.#child?.pid;
-    if (pid === undefined) return { cpuSeconds: this.#spentCpuSeconds, residentBytes: 0 };
-    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
-      .replace(/^.*\) /, '')
-      .split(' ');
-    const resident = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1];
-    const now = (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
-    return { cpuSeconds: this.#spentCpuSeconds + now, residentBytes: Number(resident ?? 0) * 1024 };
-  }
+/** Systems whose directories still exist: for a benchmark that is interrupted. */
+const leftBehind = new Set<RunningSystem>();
 
-  /** Asks it to end and waits; what it spends while ending counts too. */
-  async stop(): Promise<void> {
-    const child = this.#child;
-    if (child === null) return;
-    let last = this.usage().cpuSeconds;
-    const ended = new Promise<void>((done) => child.once('exit', () => done()));
-    let isOver = child.exitCode !== null;
-    void ended.then(() => {
-      isOver = true;
+/** Removes what runs when the benchmark is told to end. */
+export function cleanUpOnSignals(): void {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => {
+      void Promise.all([...leftBehind].map((system) => system.remove())).then(() => process.exit(130));
     });
-    child.kill('SIGTERM');
-    const deadline = Date.now() + STOP_TIMEOUT_MS;
-    while (!isOver) {
-      try {
-        last = Math.max(last, this.usage().cpuSeconds);
-      } catch {
-        // It ended between the check and the reading.
-      }
-      if (Date.now() > deadline) child.kill('SIGKILL');
-      await wait(5);
-    }
-    this.#spentCpuSeconds = last;
-    this.#child = null;
-  }
-
-  diskBytes(): number {
-    return sizeOf(join(this.directory, 'data'));
-  }
-
-  /** Waits until compaction leaves the size alone for a while. */
-  async settle(): Promise<void> {
-    let previous = -1;
-    let quiet = 0;
-    for (let round = 0; round < 120 && quiet < 12; round++) {
-      const size = this.diskBytes();
-      quiet = size === previous ? quiet + 1 : 0;
-      previous = size;
-      await wait(500);
-    }
-  }
-
-  remove(): void {
-    rmSync(this.directory, { recursive: true, force: true });
   }
 }
 
-async function answers(url: string): Promise<boolean> {
+async function freePort(): Promise<number> {
+  const probe = createServer();
+  await new Promise<void>((done) => probe.listen(0, '127.0.0.1', done));
+  const { port } = probe.address() as { port: number };
+  await new Promise((done) => probe.close(done));
+  return port;
+}
+
+async function isHealthy(port: number, path: string): Promise<boolean> {
+  const connection = new Connection(port);
   try {
-    const response = await fetch(url, { signal: AbortSignal.timeout(2000) });
-    await response.arrayBuffer();
-    return response.status < 300;
+    return (await connection.get(path)).status < 300;
   } catch {
     return false;
+  } finally {
+    connection.close();
   }
 }
-
-function sizeOf(path: string): number {
-  try {
-    const stat = statSync(path);
-    if (!stat.isDirectory()) return stat.size;
-    return readdirSync(path).reduce((sum, name) => sum + sizeOf(join(path, name)), 0);
-  } catch {
-    return 0; // removed by a compaction in between
-  }
-}
-
-export const STARLING_PROGRAM = fileURLToPath(new URL('../../server/cli/main.js', import.meta.url));

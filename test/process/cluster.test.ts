@@ -4,7 +4,7 @@
  * their own, checksums are equal, and the watermark has moved past the last write, within the published bound.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { randomOf } from '../../scripts/bench/workload.ts';
+import { randomOf } from '../../scripts/bench/random.ts';
 import { Cluster, eventually, type TestNode } from './harness.ts';
 import { BODY_SPAN_MS, Load } from './load.ts';
 import { Relay } from './proxy.ts';

@@ -4,8 +4,6 @@
  *
  * Flushing is held off by the limits: log and memtable may grow beyond what is written, idle shards wait for a day.
  */
-import { readdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { ask, influxPath } from './asking.ts';
 import { Connection } from './connection.ts';
 import { Generator } from './generator.ts';
@@ -14,7 +12,6 @@ import type { BenchOptions } from './options.ts';
 import { findPrograms } from './programs.ts';
 import { printTable } from './report.ts';
 import { RunningSystem } from './system.ts';
-import { bytesBelow } from './usage.ts';
 import { cpuOptions, INTERVAL_SECONDS } from './workloads.ts';
 
 const MIB = 1024 * 1024;
@@ -22,17 +19,10 @@ const ROUNDS = 300;
 const STRETCHES_MAX = 1000;
 const HELD_OFF = ['--log-bytes-max', '16GiB', '--memtable-bytes-max', '16GiB', '--flush-idle', '24h'];
 
-function logBytes(data: string): number {
-  return readdirSync(data)
-    .filter((name) => /^worker-\d+$/.test(name))
-    .reduce((sum, name) => sum + bytesBelow(join(data, name, 'log')), 0);
-}
-
 export async function runRecover(options: BenchOptions): Promise<void> {
   const [program] = findPrograms({}, ['starling']).programs;
   const generator = new Generator();
   const system = new RunningSystem(program!, { serve: HELD_OFF });
-  const data = system.data[0]!;
   try {
     // Full-precision doubles: 8 bytes of log each, so that a log of this size has the fewest values and is soon written.
     const stretch = await generator.prepare(
@@ -41,14 +31,14 @@ export async function runRecover(options: BenchOptions): Promise<void> {
     const emptyMs = await system.start();
     await createDatabase(system, 1);
     let rows = 0;
-    for (let turn = 0; logBytes(data) < options.logMib * MIB; turn++) {
-      if (turn === STRETCHES_MAX) throw new Error(`the log does not grow beyond ${logBytes(data)} bytes`);
+    for (let turn = 0; system.logBytes() < options.logMib * MIB; turn++) {
+      if (turn === STRETCHES_MAX) throw new Error(`the log does not grow beyond ${system.logBytes()} bytes`);
       if (turn > 0) await generator.advance(ROUNDS * INTERVAL_SECONDS);
       await generator.send(system.ports);
       rows += stretch.rows;
-      console.error(`log: ${(logBytes(data) / MIB).toFixed(0)} MiB`);
+      console.error(`log: ${(system.logBytes() / MIB).toFixed(0)} MiB`);
     }
-    const bytes = logBytes(data);
+    const bytes = system.logBytes();
     await system.kill();
     const started = performance.now();
     await system.start();

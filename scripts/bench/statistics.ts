@@ -37,3 +37,19 @@ export function trendOf(x: readonly number[], y: readonly number[]): Trend {
   const swing = median(y.map((value, index) => Math.abs(value - offset - slope * x[index]!)));
   return { growth: slope * (x[x.length - 1]! - x[0]!), swing };
 }
+
+export interface Flatness {
+  readonly isFlat: boolean;
+  readonly trend: Trend;
+  readonly median: number;
+  /** The growth that was still taken for flat. */
+  readonly allowed: number;
+}
+
+/** Whether a figure stands still: it grows by less than a twentieth, less than it swings by anyway, or hardly at all. */
+export function flatnessOf(x: readonly number[], y: readonly number[], negligible: number): Flatness {
+  const trend = trendOf(x, y);
+  const middle = median(y);
+  const allowed = Math.max(negligible, middle / 20, 2 * trend.swing);
+  return { isFlat: trend.growth <= allowed, trend, median: middle, allowed };
+}

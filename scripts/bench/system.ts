@@ -3,7 +3,7 @@
  * as a rule; three for a cluster of Starling nodes.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -68,8 +68,7 @@ export class RunningSystem {
     return this.#members.map(({ port }) => port);
   }
 
-  /** Data directories. */
-  get data(): string[] {
+  get #data(): string[] {
     return this.#members.map(({ directory }) => join(directory, 'data'));
   }
 
@@ -152,7 +151,15 @@ export class RunningSystem {
   }
 
   diskBytes(): number {
-    return this.data.reduce((sum, path) => sum + bytesBelow(path), 0);
+    return this.#data.reduce((sum, path) => sum + bytesBelow(path), 0);
+  }
+
+  /** Of Starling's write-ahead logs. */
+  logBytes(): number {
+    return this.#data.reduce((sum, path) => {
+      const workers = readdirSync(path).filter((name) => /^worker-\d+$/.test(name));
+      return sum + workers.reduce((part, worker) => part + bytesBelow(join(path, worker, 'log')), 0);
+    }, 0);
   }
 
   /** Waits until compaction leaves the size alone for so long. */

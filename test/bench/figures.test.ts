@@ -10,7 +10,7 @@ import { versionInChangelog, versionInText } from '../../scripts/bench/programs.
 import { QUERIES } from '../../scripts/bench/queries.ts';
 import { randomOf } from '../../scripts/bench/random.ts';
 import { judge, lateTable, printTable, type WorkloadReport } from '../../scripts/bench/report.ts';
-import { median, percentile, trendOf } from '../../scripts/bench/statistics.ts';
+import { flatnessOf, median, percentile, trendOf } from '../../scripts/bench/statistics.ts';
 
 const FIGURES: RunFigures = {
   system: 'starling',
@@ -59,6 +59,23 @@ describe('statistics', () => {
     );
     expect(Math.abs(sawtooth.growth)).toBeLessThan(10);
     expect(sawtooth.swing).toBeGreaterThan(10);
+  });
+});
+
+describe('memory is flat', () => {
+  const x = Array.from({ length: 60 }, (_, index) => index);
+  const MB = 1e6;
+
+  test.each([
+    ['it stands still', (at: number) => 300 + (at % 3), true],
+    ['it grows by a twentieth', (at: number) => 300 + at * 0.2, true],
+    ['it shrinks', (at: number) => 900 - at * 5, true],
+    ['it swings as memtables fill and are flushed', (at: number) => 300 + (at % 12) * 20, true],
+    ['it grows by a third', (at: number) => 300 + at * 1.7, false],
+    ['it swings and grows', (at: number) => 300 + (at % 6) * 5 + at * 3, false],
+  ])('%s', (_what, megabytes, expected) => {
+    const y = x.map((at) => megabytes(at) * MB);
+    expect(flatnessOf(x, y, 1 * MB).isFlat).toBe(expected);
   });
 });
 

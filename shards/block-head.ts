@@ -2,7 +2,7 @@
  * The head of a block: what is in it and where, and statistics, all without the body.
  *
  * Layout (integers as varints, least seven bits first; f64 and u32 little-endian):
- *   byte format version (1); byte features (0; bits will announce sections that older programs must not ignore)
+ *   byte format version (2); byte features (0; bits will announce sections that older programs must not ignore)
  *   rows; f64 least time, f64 greatest time
  *   series; numbers: ids; numbers: rows of each
  *   columns; per column: text field, byte type, rows that have it, section length, byte statistics, statistics
@@ -10,12 +10,13 @@
  *   times section length, versions section length, u32 body length, u32 body CRC
  *   versions; version table
  *   u32 CRC-32 of everything before it. It ends the head in every format version, so that damage is told from novelty.
+ * Format version 1 had fewer encodings in its sections (kernel/assembly/codec/: packed.ts, floats.ts); it is read as well.
  * Sections lie in the body one after another, each beginning at a multiple of four: times, versions, columns.
  */
 import { crc32 } from 'node:zlib';
 import { BlockError } from './block-error.ts';
 import { aligned, ByteReader, ByteWriter, damaged } from './codec/bytes.ts';
-import { readNumbers, writeNumbers } from './codec/numbers.ts';
+import { readNumbers, writeNumbers } from './codec/kernel-codec.ts';
 import { readVersionTable, writeVersionTable } from './codec/version-table.ts';
 import type { FieldType } from './column.ts';
 import type { Version } from './version.ts';
@@ -56,7 +57,8 @@ export interface BlockHead {
   readonly bodyCrc: number;
 }
 
-export const BLOCK_FORMAT = 1;
+const BLOCK_FORMAT = 2;
+const BLOCK_FORMAT_MIN = 1;
 /** Of a block. Far above what 64 KiB hold; a claim beyond them is never believed, so it cannot make us allocate. */
 export const BLOCK_ROWS_MAX = 1 << 18;
 export const BLOCK_CELLS_MAX = 1 << 24;
@@ -138,10 +140,10 @@ export function decodeBlockHead(bytes: Uint8Array): BlockHead {
   const reader = new ByteReader(head, 0, end);
   const format = reader.u8();
   const features = reader.u8();
-  if (format !== BLOCK_FORMAT || features !== 0) {
+  if (format < BLOCK_FORMAT_MIN || format > BLOCK_FORMAT || features !== 0) {
     throw new BlockError(
       'future-block',
-      `block of format ${format}, features ${features}; known is ${BLOCK_FORMAT}, 0`,
+      `block of format ${format}, features ${features}; known is up to ${BLOCK_FORMAT}, 0`,
     );
   }
   const rows = reader.count(BLOCK_ROWS_MAX, 'rows');
@@ -210,8 +212,8 @@ function readSeries(reader: ByteReader, rows: number): { series: Uint32Array; se
   const span = Uint32Array.of(0, count);
   const ids = new Float64Array(count);
   const lengths = new Float64Array(count);
-  readNumbers(reader, span, 0, 1, 1, ids);
-  readNumbers(reader, span, 0, 1, 1, lengths);
+  readNumbers(reader, span, 0, 1, ids);
+  readNumbers(reader, span, 0, 1, lengths);
   const seriesStart = new Uint32Array(count + 1);
   let total = 0;
   for (let s = 0; s < count; s++) {

@@ -2,8 +2,8 @@
  * Blocks: rows of one measurement in one time window as compressed columns, in two byte strings.
  *
  * The `head` (layout in block-head.ts) says what is in the block, with statistics; the `body` is the sections that it
- * names (codec/patterns.ts for times and versions, codec/columns.ts for fields) and a CRC-32 at its end. Columns run
- * across all series of the block. Blocks are written once, by the worker that owns the shard, inside the transaction of a
+ * names (kernel/assembly/codec/: patterns.ts for times and versions, columns.ts for fields) and a CRC-32 at its end.
+ * Columns run across all series of the block. Blocks are written once, by the worker that owns the shard, inside the transaction of a
  * flush or compaction, so a crash leaves either a whole block or none. What the disk damages later is found by the CRCs
  * (the head also holds the body's, so that a body under the wrong head is found too) and gives a BlockError: the block is
  * set aside and fetched again from another owner. Two wrong CRC-32 values that happen to fit are the worst that can
@@ -13,11 +13,10 @@
  */
 import { crc32 } from 'node:zlib';
 import { BLOCK_CELLS_MAX, BLOCK_ROWS_MAX, type BlockColumn, type BlockHead, writeHead } from './block-head.ts';
-import { statisticsOf } from './block-statistics.ts';
-import { aligned, ByteReader, ByteWriter, damaged } from './codec/bytes.ts';
-import { readColumn, writeColumn } from './codec/columns.ts';
-import { readIndexPatterns, readPatterns, writePatterns } from './codec/patterns.ts';
-import type { Column } from './column.ts';
+import { damaged } from './codec/bytes.ts';
+import { BodyDecoder, BodyEncoder } from './codec/kernel-codec.ts';
+import { decodeStrings, encodeStrings } from './codec/string-column.ts';
+import { type Column, makeValues } from './column.ts';
 import { gatherRows, type RowRanges } from './row-gather.ts';
 import type { RowSet } from './row-set.ts';
 
@@ -41,31 +40,30 @@ export function encodeBlock(rows: RowSet): { head: Uint8Array; body: Uint8Array 
     throw new Error(`block of ${count} rows and ${rows.columns.length} columns: not within 1..${BLOCK_ROWS_MAX} rows`);
   }
   const starts = rows.seriesStart;
-  const writer = new ByteWriter(1 << 16);
-  writePatterns(writer, rows.times, starts);
-  const timesLength = writer.length;
-  writer.align();
-  const versionsOffset = writer.length;
-  writePatterns(writer, Float64Array.from(rows.versions), starts);
-  const versionsLength = writer.length - versionsOffset;
+  const encoder = new BodyEncoder(starts);
+  encoder.patterns(rows.times);
+  const timesLength = encoder.length;
+  encoder.align();
+  const versionsOffset = encoder.length;
+  encoder.patterns(new Float64Array(rows.versions));
+  const versionsLength = encoder.length - versionsOffset;
   const columns: BlockColumn[] = [];
   for (const column of rows.columns) {
-    writer.align();
-    const offset = writer.length;
-    const present = writeColumn(writer, column, starts);
-    const { field, type } = column;
-    columns.push({
-      field,
-      type,
-      count: present,
-      offset,
-      length: writer.length - offset,
-      ...statisticsOf(column, count),
-    });
+    encoder.align();
+    const offset = encoder.length;
+    const { field, type, present, values } = column;
+    const statistics = Array.isArray(values)
+      ? encodeStrings(encoder, values, present, starts)
+      : encoder.column(type, values, present);
+    columns.push({ field, type, offset, length: encoder.length - offset, ...statistics });
   }
-  writer.align();
-  const bodyCrc = crc32(writer.written());
-  writer.u32(bodyCrc);
+  encoder.align();
+  const content = encoder.written();
+  const bodyCrc = crc32(content);
+  const body = new Uint8Array(content.length + 4);
+  body.set(content);
+  new DataView(body.buffer).setUint32(content.length, bodyCrc, true);
+  encoder.close();
   let minTime = rows.times[0]!;
   let maxTime = minTime;
   for (let s = 0; s + 1 < starts.length; s++) {
@@ -84,10 +82,10 @@ export function encodeBlock(rows: RowSet): { head: Uint8Array; body: Uint8Array 
     timesLength,
     versionsOffset,
     versionsLength,
-    bodyBytes: writer.length,
+    bodyBytes: body.length,
     bodyCrc,
   });
-  return { head, body: writer.written().slice() };
+  return { head, body };
 }
 
 /** Throws BlockError when the body is not the one that the head describes. */
@@ -107,25 +105,21 @@ export function checkBody(head: BlockHead, body: Uint8Array): void {
  */
 export function decodeBlock(head: BlockHead, body: Uint8Array, want: BlockWant): RowSet {
   checkBody(head, body);
-  const bytes = aligned(body);
   const wanted = wantedSeries(head, want.series);
   const [from, to] = [wanted.first, wanted.last + 1];
   if (from >= to)
     return rowSetOf(head, new Uint32Array(0), Uint32Array.of(0), new Float64Array(0), new Uint32Array(0), []);
   const starts = head.seriesStart;
-  const count = starts[to]! - starts[from]!;
-  const times = new Float64Array(count);
-  readPatterns(section(bytes, head.timesOffset, head.timesLength), starts, from, to, times);
-  const versions = new Uint32Array(count);
-  const versionSection = section(bytes, head.versionsOffset, head.versionsLength);
-  readIndexPatterns(versionSection, starts, from, to, head.versionCount, versions);
+  const decoder = new BodyDecoder(body, starts, from, to);
+  const times = decoder.times(head.timesOffset, head.timesLength);
+  const versions = decoder.indexes(head.versionsOffset, head.versionsLength, head.versionCount);
   const fields = want.fields === null ? null : new Set(want.fields);
   const columns: Column[] = [];
   for (const column of head.columns) {
     if (fields !== null && !fields.has(column.field)) continue;
-    const reader = section(bytes, column.offset, column.length);
-    columns.push(readColumn(reader, column.field, column.type, starts, from, to));
+    columns.push(decodeColumn(decoder, body, column, starts, from, to));
   }
+  decoder.close();
   const series = head.series.subarray(from, to);
   const seriesStart = new Uint32Array(to - from + 1);
   for (let s = from; s <= to; s++) seriesStart[s - from] = starts[s]! - starts[from]!;
@@ -135,8 +129,21 @@ export function decodeBlock(head: BlockHead, body: Uint8Array, want: BlockWant):
   return gatherRows(whole, rangesOf(whole, wanted.flags, from, want.minTime, want.maxTime));
 }
 
-function section(bytes: Uint8Array, offset: number, length: number): ByteReader {
-  return new ByteReader(bytes, offset, offset + length);
+/** Rows of series from .. to - 1. */
+function decodeColumn(
+  decoder: BodyDecoder,
+  body: Uint8Array,
+  { field, type, offset, length }: BlockColumn,
+  starts: Uint32Array,
+  from: number,
+  to: number,
+): Column {
+  const values = makeValues(type, starts[to]! - starts[from]!);
+  if (Array.isArray(values)) {
+    const present = decodeStrings(decoder, body, offset, length, starts, from, to, values);
+    return { field, type, present, values };
+  }
+  return { field, type, ...decoder.column(offset, length, type, values), values };
 }
 
 /** The version table stays undecoded until somebody looks at it. */

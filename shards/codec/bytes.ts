@@ -185,6 +185,11 @@ export class ByteReader {
     return new Uint32Array(this.bytes.buffer, this.bytes.byteOffset + at, count);
   }
 
+  /** What is left to read, from the last multiple of four at or before the position on. */
+  rest(): { bytes: Uint8Array; position: number } {
+    return { bytes: this.bytes.subarray(this.position & ~3, this.end), position: this.position };
+  }
+
   text(): string {
     const raw = this.raw(this.count(this.left, 'bytes of text'));
     return Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength).toString('utf8');

@@ -7,7 +7,7 @@
  */
 import { type ByteReader, type ByteWriter, damaged } from './bytes.ts';
 import { readDeflated, writeDeflated } from './deflated.ts';
-import { readNumbers, spanOf, writeNumbers } from './numbers.ts';
+import { readNumbers, writeNumbers } from './kernel-codec.ts';
 
 const UTF8 = 0;
 const UTF16 = 1;
@@ -47,7 +47,7 @@ export function readStrings(reader: ByteReader, starts: Uint32Array, fromSpan: n
     form === UTF8 ? 'utf8' : 'utf16le',
   );
   const lengths = new Float64Array(distinct);
-  readNumbers(reader, Uint32Array.of(0, distinct), 0, 1, 1, lengths);
+  readNumbers(reader, Uint32Array.of(0, distinct), 0, 1, lengths);
   const dictionary: string[] = [];
   let at = 0;
   for (let i = 0; i < distinct; i++) {
@@ -56,9 +56,9 @@ export function readStrings(reader: ByteReader, starts: Uint32Array, fromSpan: n
     dictionary.push(text.slice(at, at + length));
     at += length;
   }
-  const count = spanOf(starts, fromSpan, toSpan);
+  const count = starts[toSpan]! - starts[fromSpan]!;
   const indexes = new Float64Array(count);
-  readNumbers(reader, starts, fromSpan, toSpan, 1, indexes);
+  readNumbers(reader, starts, fromSpan, toSpan, indexes);
   const values = new Array<string>(count);
   for (let i = 0; i < count; i++) {
     const value = dictionary[indexes[i]!];

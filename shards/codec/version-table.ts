@@ -6,7 +6,7 @@
 import type { Version } from '../version.ts';
 import { makeStamp, makeVersion, nodeOf, stampCounter, stampMs } from '../version.ts';
 import { type ByteReader, type ByteWriter, damaged } from './bytes.ts';
-import { readNumbers, writeNumbers } from './numbers.ts';
+import { readNumbers, writeNumbers } from './kernel-codec.ts';
 
 const NODE_BYTES = 8;
 const COUNTER_MAX = 0xffff;
@@ -44,9 +44,9 @@ export function readVersionTable(reader: ByteReader, count: number): Version[] {
   const ms = new Float64Array(count);
   const counters = new Float64Array(count);
   const nodeIndexes = new Float64Array(count);
-  readNumbers(reader, span, 0, 1, 1, ms);
-  readNumbers(reader, span, 0, 1, 1, counters);
-  readNumbers(reader, span, 0, 1, 1, nodeIndexes);
+  readNumbers(reader, span, 0, 1, ms);
+  readNumbers(reader, span, 0, 1, counters);
+  readNumbers(reader, span, 0, 1, nodeIndexes);
   const versions: Version[] = [];
   for (let i = 0; i < count; i++) {
     const node = nodes[nodeIndexes[i]!];

@@ -3,10 +3,11 @@
  *
  * Each area describes its own exports; this is only where they meet.
  */
+import type { CodecExports } from '../codec/kernel-codec.ts';
 import { type KernelMemory, loadKernel } from './load.ts';
 import type { SeriesKernel } from './series-kernel.ts';
 
-export type StorageKernel = KernelMemory & SeriesKernel;
+export type StorageKernel = KernelMemory & SeriesKernel & CodecExports;
 
 let instance: StorageKernel | null = null;
 let view = new Uint8Array(0);

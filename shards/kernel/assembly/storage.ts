@@ -40,3 +40,18 @@ export {
   seriesTextFind,
   seriesTextLength,
 } from './series/table';
+export {
+  codecPosition,
+  decodeColumn,
+  decodedEveryRow,
+  decodeIndexes,
+  decodeNumbers,
+  decodePatterns,
+  decodePresence,
+  encodeAlign,
+  encodeColumn,
+  encodeNumbers,
+  encodeOpen,
+  encodePatterns,
+  encodePresence,
+} from './codec/entry';

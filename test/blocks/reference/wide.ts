@@ -8,7 +8,7 @@
  * Layout: byte order; order 0: u32 lower, u32 upper half of the base; order >= 1: sequence of first numbers; order 2:
  * sequence of first differences; packed lower halves; packed upper halves.
  */
-import { type ByteReader, type ByteWriter, damaged } from './bytes.ts';
+import { type ByteReader, type ByteWriter, damaged } from '../../../shards/codec/bytes.ts';
 import { FRAME, packedCost, readPacked, writePacked } from './packed.ts';
 import { residualScratch, upperResidualScratch } from './scratch.ts';
 

@@ -5,7 +5,7 @@
  * scaled decimals, ids), and int64 or uint64 through their 32-bit halves.
  * Layout: byte form; narrow: f64 offset, narrow sequence of number - offset; wide: wide sequence.
  */
-import { type ByteReader, type ByteWriter, damaged } from './bytes.ts';
+import { type ByteReader, type ByteWriter, damaged } from '../../../shards/codec/bytes.ts';
 import { NARROW_MAX, readNarrow, writeNarrow } from './narrow.ts';
 import { narrowScratch } from './scratch.ts';
 import { readWide, writeWide } from './wide.ts';

@@ -7,7 +7,7 @@
  * runs across all series, and the first value is taken against zero. Bits are filled into 32-bit words from the lowest.
  * Layout: varint words; words.
  */
-import { type ByteReader, type ByteWriter, damaged } from './bytes.ts';
+import { type ByteReader, type ByteWriter, damaged } from '../../../shards/codec/bytes.ts';
 
 /** Two bits of control, eleven of window, sixty-four of value, in the worst case. */
 const VALUE_BITS_MAX = 77;

@@ -4,10 +4,11 @@
  * Values of absent rows take no room: each series' span is as long as the rows that have the field.
  * Layout: byte 0 (every row has it) or 1 and bits; values by type (floats.ts, numbers.ts, bits.ts, strings.ts).
  */
-import type { Column, ColumnValues } from '../column.ts';
-import { BOOLEAN, FLOAT, INTEGER, makeValues, STRING } from '../column.ts';
+
+import { type ByteReader, type ByteWriter, damaged } from '../../../shards/codec/bytes.ts';
+import type { Column, ColumnValues } from '../../../shards/column.ts';
+import { BOOLEAN, FLOAT, INTEGER, makeValues, STRING } from '../../../shards/column.ts';
 import { readBits, writeBits } from './bits.ts';
-import { type ByteReader, type ByteWriter, damaged } from './bytes.ts';
 import { readFloats, writeFloats } from './floats.ts';
 import { readHalves, spanOf, writeHalves } from './numbers.ts';
 import { readStrings, writeStrings } from './strings.ts';

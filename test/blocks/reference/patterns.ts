@@ -8,7 +8,7 @@
  * Layout: byte form (PLAIN, SHARED) | unit << 4; f64 least; SHARED: varint patterns, numbers: index per series (one span), numbers:
  * length per pattern (one span); numbers: the spans.
  */
-import { type ByteReader, type ByteWriter, damaged } from './bytes.ts';
+import { type ByteReader, type ByteWriter, damaged } from '../../../shards/codec/bytes.ts';
 import { readNumbers, writeNumbers } from './numbers.ts';
 
 const PLAIN = 0;

@@ -2,8 +2,8 @@
  * Statistics of one column of a block, for its head. They cover every stored fragment, overwritten and deleted ones too:
  * whoever uses them makes sure first that the block's rows are all visible.
  */
-import type { BlockColumn } from './block-head.ts';
-import type { Column } from './column.ts';
+import type { BlockColumn } from '../../../shards/block-head.ts';
+import type { Column } from '../../../shards/column.ts';
 
 export function statisticsOf(column: Column, rows: number): Pick<BlockColumn, 'min' | 'max' | 'sum'> {
   const { values, present } = column;

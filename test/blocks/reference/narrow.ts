@@ -11,7 +11,7 @@
  * Layout: byte order | zigzag << 2; u32 base; order >= 1: sequence of the first numbers; order 2: sequence of the first
  * differences; packed residuals.
  */
-import { type ByteReader, type ByteWriter, damaged } from './bytes.ts';
+import { type ByteReader, type ByteWriter, damaged } from '../../../shards/codec/bytes.ts';
 import { FRAME, packedCost, readPacked, writePacked } from './packed.ts';
 import { residualScratch } from './scratch.ts';
 

@@ -8,7 +8,7 @@
  * SIGMOD 2024; unlike there the divisor is a power of ten alone, because batches hold the same form.
  * Layout: byte exponent; varint exceptions; numbers: positions (one span); words: their values; numbers: m per value.
  */
-import { type ByteReader, type ByteWriter, damaged } from './bytes.ts';
+import { type ByteReader, type ByteWriter, damaged } from '../../../shards/codec/bytes.ts';
 import { readNumbers, writeNumbers } from './numbers.ts';
 
 export const EXPONENT_MAX = 22;

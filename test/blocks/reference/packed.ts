@@ -10,11 +10,12 @@
  * varint exceptions, then if any: byte bits of a position, byte bits of an upper part, words positions, words upper
  * parts; words of the frames. The last frame may be short; its words are rounded up.
  */
-import { type ByteReader, type ByteWriter, damaged } from './bytes.ts';
+import { type ByteReader, type ByteWriter, damaged } from '../../../shards/codec/bytes.ts';
 
 export const FRAME = 128;
 const FRAME_SHIFT = 7;
 const SAME_WIDTH = 0x80;
+const TUPLES = 0xc0;
 const OWN_WIDTHS = 0x40;
 /** An exception may cost more than its bits: the loop that patches it. */
 const PATCH_BITS = 2;
@@ -157,6 +158,7 @@ function packFrame(
 export function readPacked(reader: ByteReader, count: number, from: number, to: number, into: Uint32Array): number {
   const frames = Math.ceil(count / FRAME);
   const head = reader.u8();
+  if ((head & TUPLES) === TUPLES) return readTuples(reader, count, from, to, head & 0x3f, into);
   let widths: Uint8Array | null = null;
   const width = head & 0x3f;
   if (head === OWN_WIDTHS) widths = reader.raw(frames);
@@ -204,6 +206,46 @@ export function readPacked(reader: ByteReader, count: number, from: number, to: 
     }
   }
   return from - base;
+}
+
+/** Numbers as digits of one number per tuple, four tuples interleaved; the slow and plain way (since format version 2). */
+function readTuples(
+  reader: ByteReader,
+  count: number,
+  from: number,
+  to: number,
+  digits: number,
+  into: Uint32Array,
+): number {
+  const bound = reader.count(1 << 16, 'as a bound');
+  if (digits < 2 || digits > 5 || bound < 2 || bound ** digits > 2 ** 25) throw damaged(`${digits} digits to ${bound}`);
+  const exceptions = reader.count(count, 'exceptions');
+  const positions = new Uint32Array(exceptions);
+  const values = new Uint32Array(exceptions);
+  if (exceptions > 0) {
+    const positionBits = reader.u8();
+    const valueBits = reader.u8();
+    if (positionBits > 32 || valueBits > 32) throw damaged(`exceptions of ${positionBits} and ${valueBits} bits`);
+    unpack(reader.words(wordsFor(exceptions, positionBits)), 0, positionBits, positions, 0, exceptions);
+    unpack(reader.words(wordsFor(exceptions, valueBits)), 0, valueBits, values, 0, exceptions);
+  }
+  const tuples = 4 * Math.ceil(count / (4 * digits));
+  const width = bitsOf(bound ** digits - 1);
+  const packed = new Uint32Array(tuples);
+  unpack(reader.words(wordsFor(tuples, width)), 0, width, packed, 0, tuples);
+  const whole = new Uint32Array(tuples * digits);
+  for (let t = 0; t < tuples; t++) {
+    let rest = packed[t]!;
+    for (let digit = 0; digit < digits; digit++) {
+      const last = digit === digits - 1;
+      whole[(t >>> 2) * 4 * digits + 4 * digit + (t & 3)] = last ? rest : rest % bound;
+      rest = Math.floor(rest / bound);
+    }
+  }
+  for (let i = 0; i < exceptions; i++) if (positions[i]! < count) whole[positions[i]!] = values[i]!;
+  // Where it would stand in its frame: wide.ts takes two arrays side by side.
+  into.set(whole.subarray(from, to), from & (FRAME - 1));
+  return from & (FRAME - 1);
 }
 
 function unpackFrames(

@@ -4,7 +4,7 @@
  * Layout: byte form; BITMAP: ceil(n / 8) bytes, lowest bit first; RUNS: byte value of the first run, varint number of
  * runs, varint length of each run (values alternate).
  */
-import { type ByteReader, type ByteWriter, damaged } from './bytes.ts';
+import { type ByteReader, type ByteWriter, damaged } from '../../../shards/codec/bytes.ts';
 
 const BITMAP = 0;
 const RUNS = 1;

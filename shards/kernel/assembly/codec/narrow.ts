@@ -1,0 +1,373 @@
+/**
+ * Narrow sequences: whole numbers 0 .. 2^31 - 1 in spans (one span per series), as differences, bit-packed.
+ *
+ * Order 0 stores the numbers, order 1 their differences within a span, order 2 the differences of those (delta of
+ * delta, Gorilla: Pelkonen et al., VLDB 2015). What is taken out at the front of the spans (first numbers, first
+ * differences) is a sequence of its own, so that a block of many short series costs no more than one of few long ones.
+ * Residuals lie around a base: either the least, or a middle one with the distance from it zigzagged (small both ways).
+ * Which order and which base is cheapest is computed on a sample (all of a short sequence), with histograms of bit
+ * lengths; the base and the packing are then those of all residuals.
+ *
+ * Arithmetic is modulo 2^32, so differences cannot overflow.
+ * Layout: byte order | zigzag << 2; u32 base; order >= 1: sequence of the first numbers; order 2: sequence of the first
+ * differences; packed residuals.
+ */
+import { oneSpan, scratch, scratchMark, scratchRelease } from './arena';
+import { bitsOf } from './bit-width';
+import { fail, failed, UNKNOWN_FORM } from './failure';
+import { packedCost, readPacked, roomForRange, sortWords, writePacked } from './packed';
+import { readU32, readU8 } from './reader';
+import { writeU32, writeU8 } from './writer';
+
+/** A sequence is judged by about so many of its residuals. */
+const SAMPLE_MAX: u32 = 640;
+/** Up to this it is judged by all. */
+const WHOLE_MAX: u32 = 1024;
+const MEDIAN_OF: u32 = 31;
+
+const bitLengths: usize = memory.data(33 * 4, 16);
+
+/** Of the last `costAround`. */
+let bestZigzag: u32 = 0;
+let bestBase: i32 = 0;
+
+@inline
+function at32(array: usize, index: u32): u32 {
+  return load<u32>(array + (<usize>index << 2));
+}
+
+/** `values` (i32) and `starts` (u32, one more than spans) as in a column; span s is starts[s] .. starts[s + 1] - 1. */
+export function writeNarrow(values: usize, starts: usize, spans: u32): void {
+  const mark = scratchMark();
+  const count = at32(starts, spans);
+  const residuals = scratch((<usize>count << 2) + 128);
+  const order = chooseOrder(values, starts, spans, count, residuals);
+  const found = differences(values, starts, spans, order, residuals);
+  chooseBase(values, starts, spans, count, order, residuals, found);
+  // The sequences of the fronts are judged in between.
+  const zigzag = bestZigzag;
+  const base = bestBase;
+  writeU8(order | (zigzag << 2));
+  writeU32(<u32>base);
+  if (order >= 1) writeFront(values, starts, spans, 0);
+  if (order == 2) writeFront(values, starts, spans, 1);
+  aroundBase(residuals, found, base, zigzag != 0);
+  writePacked(residuals, found);
+  scratchRelease(mark);
+}
+
+function chooseOrder(values: usize, starts: usize, spans: u32, count: u32, residuals: usize): u32 {
+  let best: u32 = 0;
+  let bestCost: u64 = u64.MAX_VALUE;
+  const positionBits = bitsOf(count);
+  const orders = min<u32>(3, max<u32>(count, 1));
+  for (let order: u32 = 0; order < orders; order++) {
+    const found = sample(values, starts, spans, count, order, residuals);
+    // What is taken out at the front costs about a full number for each span.
+    let front = <u64>order * min(spans, count) * 16;
+    if (count > WHOLE_MAX) front = (front * found) / count;
+    if (front > bestCost) continue;
+    const cost = front + costAround(residuals, found, positionBits, least(residuals, found));
+    if (cost < bestCost) {
+      best = order;
+      bestCost = cost;
+    }
+    // Order 2 pays where order 1 left steady rates; not where it was worse than plain numbers, nor where it is nothing.
+    if (order == 1 && (best == 0 || bestCost - front <= found >>> 4)) break;
+  }
+  return best;
+}
+
+/** Base and zigzag for all residuals: judged by the sample, with the least of all. */
+function chooseBase(
+  values: usize,
+  starts: usize,
+  spans: u32,
+  count: u32,
+  order: u32,
+  residuals: usize,
+  found: u32,
+): void {
+  const floor = least(residuals, found);
+  if (count <= WHOLE_MAX) {
+    costAround(residuals, found, bitsOf(count), floor);
+    return;
+  }
+  const mark = scratchMark();
+  const part = scratch((<usize>count << 2) + 128);
+  const taken = sample(values, starts, spans, count, order, part);
+  costAround(part, taken, bitsOf(count), floor);
+  scratchRelease(mark);
+}
+
+/** Residuals of spans here and there, or all of a short sequence; returns how many. */
+function sample(values: usize, starts: usize, spans: u32, count: u32, order: u32, into: usize): u32 {
+  if (count <= WHOLE_MAX) return differences(values, starts, spans, order, into);
+  const parts = min<u32>(spans, 32);
+  const lengthMax = max<u32>(SAMPLE_MAX / parts, 8);
+  const step = spans / parts;
+  let out = into;
+  const piece = scratch(16);
+  for (let part: u32 = 0; part < parts; part++) {
+    // Several short spans in a row count as much as one long one.
+    let left = lengthMax;
+    for (let s = part * step; s < (part + 1) * step && left > 0; s++) {
+      const start = at32(starts, s);
+      const length = at32(starts, s + 1) - start;
+      const taken = min(length, left);
+      left -= taken;
+      const from = start + ((length - taken) >>> 1);
+      store<u32>(piece, from);
+      store<u32>(piece, from + taken, 4);
+      out += <usize>differences(values, piece, 1, order, out) << 2;
+    }
+  }
+  return <u32>((out - into) >>> 2);
+}
+
+/**
+ * Residuals of the given order, dense; returns how many. Whole vectors are written: what is too much at the end of a span
+ * is overwritten by the next one.
+ */
+function differences(values: usize, starts: usize, spans: u32, order: u32, into: usize): u32 {
+  let out = into;
+  for (let s: u32 = 0; s < spans; s++) {
+    const start = at32(starts, s) + order;
+    const end = at32(starts, s + 1);
+    if (start >= end) continue;
+    const from = values + (<usize>start << 2);
+    const length = <usize>(end - start) << 2;
+    if (order == 0) {
+      if (length <= 32) for (let i: usize = 0; i < length; i += 4) store<u32>(out + i, load<u32>(from + i));
+      else memory.copy(out, from, length);
+    } else if (order == 1) {
+      for (let i: usize = 0; i < length; i += 16) {
+        v128.store(out + i, i32x4.sub(v128.load(from + i), v128.load(from + i - 4)));
+      }
+    } else {
+      for (let i: usize = 0; i < length; i += 16) {
+        const before = v128.load(from + i - 4);
+        const twice = i32x4.sub(v128.load(from + i), i32x4.add(before, before));
+        v128.store(out + i, i32x4.add(twice, v128.load(from + i - 8)));
+      }
+    }
+    out += length;
+  }
+  return <u32>((out - into) >>> 2);
+}
+
+/** First numbers (which = 0) or first differences (which = 1) of the spans that have one, as a sequence of its own. */
+function writeFront(values: usize, starts: usize, spans: u32, which: u32): void {
+  const mark = scratchMark();
+  const front = scratch((<usize>spans << 2) + 128);
+  let count: u32 = 0;
+  for (let s: u32 = 0; s < spans; s++) {
+    const at = at32(starts, s) + which;
+    if (at >= at32(starts, s + 1)) continue;
+    const value = at32(values, at) - (which == 0 ? 0 : at32(values, at - 1));
+    store<u32>(front + (<usize>count << 2), value);
+    count++;
+  }
+  const single = oneSpan(count);
+  writeNarrow(front, single, 1);
+  scratchRelease(mark);
+}
+
+function least(values: usize, count: u32): i32 {
+  if (count == 0) return 0;
+  const end = values + (<usize>count << 2);
+  let at = values;
+  let smallest = i32.MAX_VALUE;
+  if (count >= 4) {
+    let lanes = v128.load(at);
+    for (; at + 16 <= end; at += 16) lanes = i32x4.min_s(lanes, v128.load(at));
+    smallest = min(
+      min(i32x4.extract_lane(lanes, 0), i32x4.extract_lane(lanes, 1)),
+      min(i32x4.extract_lane(lanes, 2), i32x4.extract_lane(lanes, 3)),
+    );
+  }
+  for (; at < end; at += 4) smallest = min(smallest, load<i32>(at));
+  return smallest;
+}
+
+/** Median of a few. */
+function middle(values: usize, count: u32): i32 {
+  if (count == 0) return 0;
+  const mark = scratchMark();
+  const taken = min(count, MEDIAN_OF);
+  const few = scratch(MEDIAN_OF << 2);
+  // With the sign bit flipped, signed numbers sort as unsigned ones.
+  for (let i: u32 = 0; i < taken; i++) {
+    store<u32>(few + (<usize>i << 2), at32(values, <u32>((<u64>i * count) / taken)) ^ 0x80000000);
+  }
+  sortWords(few, taken);
+  scratchRelease(mark);
+  return <i32>(at32(few, taken >>> 1) ^ 0x80000000);
+}
+
+/** Cost of the better of both bases for these residuals, and which it is. */
+function costAround(values: usize, count: u32, positionBits: u32, floor: i32): u64 {
+  countLengths(values, count, floor, false);
+  const plain = packedCost(bitLengths, count, positionBits);
+  const centre = middle(values, count);
+  countLengths(values, count, centre, true);
+  const zigzag = packedCost(bitLengths, count, positionBits);
+  bestZigzag = zigzag < plain ? 1 : 0;
+  bestBase = zigzag < plain ? centre : floor;
+  return min(plain, zigzag);
+}
+
+function countLengths(values: usize, count: u32, base: i32, zigzag: bool): void {
+  memory.fill(bitLengths, 0, 33 * 4);
+  const end = values + (<usize>count << 2);
+  for (let at = values; at < end; at += 4) {
+    const distance = load<i32>(at) - base;
+    const number = zigzag ? (distance << 1) ^ (distance >> 31) : distance;
+    const counter = bitLengths + (<usize>bitsOf(<u32>number) << 2);
+    store<u32>(counter, load<u32>(counter) + 1);
+  }
+}
+
+function aroundBase(residuals: usize, count: u32, base: i32, zigzag: bool): void {
+  const end = residuals + (<usize>count << 2);
+  const bases = i32x4.splat(base);
+  for (let at = residuals; at < end; at += 16) {
+    const distance = i32x4.sub(v128.load(at), bases);
+    v128.store(at, zigzag ? v128.xor(i32x4.shl(distance, 1), i32x4.shr_s(distance, 31)) : distance);
+  }
+}
+
+/** Spans fromSpan .. toSpan - 1 as i32 from `into` on (and up to a vector more). The reader is left behind the sequence. */
+export function readNarrow(starts: usize, spans: u32, fromSpan: u32, toSpan: u32, into: usize): void {
+  const kind = readU8();
+  const order = kind & 3;
+  const zigzag = kind > 3;
+  const count = at32(starts, spans);
+  // As written: an order below the count. It also ends the recursion of hostile bytes, a front being shorter each time.
+  if (kind > 7 || order > 2 || order >= max<u32>(count, 1)) fail(UNKNOWN_FORM);
+  const base = <i32>readU32();
+  if (failed()) return;
+  const mark = scratchMark();
+  const firsts = order >= 1 ? readFront(starts, spans, 0) : 0;
+  const seconds = order == 2 ? readFront(starts, spans, 1) : 0;
+  if (failed()) return;
+  let from: u32 = at32(starts, fromSpan);
+  let to: u32 = at32(starts, toSpan);
+  let total = count;
+  let firstAt: u32 = 0;
+  let secondAt: u32 = 0;
+  if (order > 0) {
+    total = 0;
+    for (let s: u32 = 0; s < spans; s++) {
+      if (s == fromSpan) from = total;
+      if (s == toSpan) to = total;
+      const length = at32(starts, s + 1) - at32(starts, s);
+      if (s < fromSpan) {
+        if (length > 0) firstAt++;
+        if (length > 1) secondAt++;
+      }
+      if (length > order) total += length - order;
+    }
+    if (fromSpan == spans) from = total;
+    if (toSpan == spans) to = total;
+  }
+  const residuals = scratch(roomForRange(from, to) << 2);
+  let at = residuals + (<usize>readPacked(total, from, to, residuals) << 2);
+  if (failed()) return;
+  const offset = at32(starts, fromSpan);
+  if (order == 0) restore(at, to - from, base, zigzag, into);
+  else {
+    for (let s = fromSpan; s < toSpan; s++) {
+      const start = at32(starts, s) - offset;
+      const end = at32(starts, s + 1) - offset;
+      if (start == end) continue;
+      const first = <i32>at32(firsts, firstAt++);
+      const out = into + (<usize>start << 2);
+      store<i32>(out, first);
+      if (order == 1) {
+        sumOnce(at, base, zigzag, first, out + 4, end - start - 1);
+        at += <usize>(end - start - 1) << 2;
+      } else if (end - start > 1) {
+        const step = <i32>at32(seconds, secondAt++);
+        store<i32>(out, first + step, 4);
+        sumTwice(at, base, zigzag, first + step, step, out + 8, end - start - 2);
+        at += <usize>(end - start - 2) << 2;
+      }
+    }
+  }
+  scratchRelease(mark);
+}
+
+function readFront(starts: usize, spans: u32, which: u32): usize {
+  let count: u32 = 0;
+  for (let s: u32 = 0; s < spans; s++) if (at32(starts, s) + which < at32(starts, s + 1)) count++;
+  const into = scratch((<usize>count << 2) + 128);
+  const single = oneSpan(count);
+  readNarrow(single, 1, 0, 1, into);
+  return into;
+}
+
+@inline
+function distances(residuals: v128, zigzag: bool): v128 {
+  if (!zigzag) return residuals;
+  const sign = i32x4.neg(v128.and(residuals, i32x4.splat(1)));
+  return v128.xor(i32x4.shr_u(residuals, 1), sign);
+}
+
+function restore(residuals: usize, count: u32, base: i32, zigzag: bool, into: usize): void {
+  const bases = i32x4.splat(base);
+  const bytes = <usize>count << 2;
+  for (let i: usize = 0; i < bytes; i += 16) {
+    v128.store(into + i, i32x4.add(distances(v128.load(residuals + i), zigzag), bases));
+  }
+}
+
+/** Sums of the lanes up to each. */
+@inline
+function runningSums(lanes: v128): v128 {
+  const zero = i32x4.splat(0);
+  const pairs = i32x4.add(lanes, i8x16.shuffle(zero, lanes, 0, 1, 2, 3, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27));
+  return i32x4.add(pairs, i8x16.shuffle(zero, pairs, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23));
+}
+
+@inline
+function lastLane(lanes: v128): v128 {
+  return i8x16.shuffle(lanes, lanes, 12, 13, 14, 15, 12, 13, 14, 15, 12, 13, 14, 15, 12, 13, 14, 15);
+}
+
+function sumOnce(residuals: usize, base: i32, zigzag: bool, first: i32, into: usize, count: u32): void {
+  const bases = i32x4.splat(base);
+  const bytes = <usize>count << 2;
+  let sum = i32x4.splat(first);
+  if (zigzag) {
+    for (let i: usize = 0; i < bytes; i += 16) {
+      sum = i32x4.add(runningSums(i32x4.add(distances(v128.load(residuals + i), true), bases)), lastLane(sum));
+      v128.store(into + i, sum);
+    }
+  } else {
+    for (let i: usize = 0; i < bytes; i += 16) {
+      sum = i32x4.add(runningSums(i32x4.add(v128.load(residuals + i), bases)), lastLane(sum));
+      v128.store(into + i, sum);
+    }
+  }
+}
+
+function sumTwice(
+  residuals: usize,
+  base: i32,
+  zigzag: bool,
+  first: i32,
+  firstStep: i32,
+  into: usize,
+  count: u32,
+): void {
+  const bases = i32x4.splat(base);
+  const bytes = <usize>count << 2;
+  let step = i32x4.splat(firstStep);
+  let sum = i32x4.splat(first);
+  for (let i: usize = 0; i < bytes; i += 16) {
+    step = i32x4.add(runningSums(i32x4.add(distances(v128.load(residuals + i), zigzag), bases)), lastLane(step));
+    sum = i32x4.add(runningSums(step), lastLane(sum));
+    v128.store(into + i, sum);
+  }
+}

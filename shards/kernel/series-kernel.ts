@@ -23,10 +23,11 @@ export interface SeriesKernel {
   seriesKeyWrite(table: number, id: number, out: number): number;
   seriesIsKept(table: number, id: number): number;
   seriesTags(table: number, id: number, out: number): number;
-  seriesChunkLength(table: number, first: number, count: number): number;
-  seriesChunkWrite(table: number, first: number, count: number, hashes: number, keys: number): void;
+  /** Writes the hashes; returns the length of the body, which is at `seriesChunkBody` until the next call. */
+  seriesChunkWrite(table: number, first: number, count: number, hashes: number): number;
+  seriesChunkBody(): number;
   /** 0: the bytes do not hold the series. */
-  seriesChunkAdd(table: number, hashes: number, count: number, keys: number, bytes: number): number;
+  seriesChunkAdd(table: number, hashes: number, count: number, body: number, bytes: number): number;
   /** `key`: number of a tag key (its values), TAG_KEYS or MEASUREMENTS. */
   seriesText(table: number, key: number, code: number): number;
   seriesTextLength(table: number, key: number, code: number): number;

@@ -97,7 +97,7 @@ test('keys come back as they were given, whatever their bytes, and their tags as
       });
       ids.close();
     }),
-    { numRuns: 500 },
+    { numRuns: 200 },
   );
 });
 
@@ -182,6 +182,6 @@ test('a hundred thousand series: found in any order, unknown ones told apart, an
   expect([ids.count, ids.find(hashOf(hostKey(1)))]).toEqual([0, -1]);
   make().close();
   const before = storageKernel().memory.buffer.byteLength;
-  for (let round = 0; round < 4; round++) make().close();
+  for (let round = 0; round < 2; round++) make().close();
   expect(storageKernel().memory.buffer.byteLength).toBe(before);
 });

@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { crc32, deflateRawSync, inflateRawSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { addSeriesChunk, encodeSeriesChunk } from '../../shards/series-chunk.ts';
@@ -6,7 +8,7 @@ import { formatSeriesKey, parseSeriesKey } from '../../shards/series-key.ts';
 import { SeriesTable } from '../../shards/series-table.ts';
 import type { TagCondition } from '../../shards/tag-condition.ts';
 import { matchTags } from '../../shards/tag-matcher.ts';
-import { hashOf, hostKey } from './keys.ts';
+import { anyKey, hashOf, hostKey } from './keys.ts';
 
 const KEYS = ['a', 'b', 'c', '_name'];
 const VALUES = ['', 'x', 'y', 'xy', 'z z'];
@@ -171,6 +173,77 @@ describe('chunks', () => {
     for (let id = 0; id < 1000; id++) {
       expect([other.hashOf(id), other.keyOf(id)]).toEqual([ids.hashOf(id), ids.keyOf(id)]);
     }
+  });
+
+  test('any keys come back, also in the second chunk of their measurements', () => {
+    fc.assert(
+      fc.property(fc.uniqueArray(anyKey, { minLength: 2, maxLength: 80 }), fc.nat(), (keys, cut) => {
+        const ids = new SeriesIds();
+        const other = new SeriesIds();
+        for (const key of keys) ids.add(hashOf(key), key);
+        const first = 1 + (cut % (keys.length - 1));
+        addSeriesChunk(other, encodeSeriesChunk(ids, 0, first), first);
+        addSeriesChunk(other, encodeSeriesChunk(ids, first, keys.length - first), keys.length - first);
+        keys.forEach((key, id) => {
+          expect([other.hashOf(id), other.keyOf(id), other.tagsOf(id)]).toEqual([hashOf(key), key, ids.tagsOf(id)]);
+        });
+        ids.close();
+        other.close();
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test('whatever a body says, it is read or refused, and nothing else', () => {
+    const ids = new SeriesIds();
+    for (const key of ['m,a=1', 'm,a=1,b=2', 'n', 'm,a=2,b=2', 'n,c=x y', 'odd,a=1,a=2', 'm,a=3'])
+      ids.add(hashOf(key), key);
+    const chunk = encodeSeriesChunk(ids, 0, 7);
+    const body = inflateRawSync(chunk.subarray(1 + 7 * 16, -4));
+    const change = fc.record({ at: fc.nat(body.length - 1), byte: fc.integer({ min: 0, max: 255 }) });
+    let read = 0;
+    fc.assert(
+      fc.property(fc.array(change, { maxLength: 4 }), fc.option(fc.nat(body.length + 3)), (changes, length) => {
+        const changed = Buffer.alloc(length ?? body.length);
+        body.copy(changed);
+        for (const { at, byte } of changes) if (at < changed.length) changed[at] = byte;
+        const whole = Buffer.concat([chunk.subarray(0, 1 + 7 * 16), deflateRawSync(changed), Buffer.alloc(4)]);
+        whole.writeUInt32LE(crc32(whole.subarray(0, -4)), whole.length - 4);
+        const other = new SeriesIds();
+        try {
+          addSeriesChunk(other, whole, 7);
+          read++;
+          for (let id = 0; id < 7; id++)
+            expect(other.keyOf(id).length + other.tagsOf(id).length).toBeGreaterThanOrEqual(0);
+        } catch (error) {
+          expect(error).toMatchObject({ code: 'damaged-file', message: 'a chunk does not hold 7 series' });
+        } finally {
+          other.close();
+        }
+      }),
+      { numRuns: 700 },
+    );
+    expect(read).toBeGreaterThan(5);
+  });
+
+  test('a chunk as it was first written can be read for ever', () => {
+    const golden = Buffer.from(readFileSync(new URL('../golden/series/v2.hex', import.meta.url), 'utf8').trim(), 'hex');
+    const keys = [
+      'cpu,host=a,region=eu',
+      'cpu,host=b,region=eu',
+      'mem,host=a',
+      'cpu',
+      'disk,path=/\\ x',
+      'odd,b=1,a=2',
+    ];
+    const ids = new SeriesIds();
+    addSeriesChunk(ids, golden, keys.length);
+    expect(keys.map((_, id) => ids.keyOf(id))).toEqual(keys);
+    expect(keys.map((_, id) => ids.hashOf(id))).toEqual(keys.map(hashOf));
+    const later = Buffer.from(golden);
+    later[0] = 3;
+    later.writeUInt32LE(crc32(later.subarray(0, -4)), later.length - 4);
+    expect(() => addSeriesChunk(new SeriesIds(), later, keys.length)).toThrow('has format 3');
   });
 
   test('a chunk with any byte changed, cut, or with another count is damaged', () => {

@@ -1,11 +1,9 @@
 /** What a worker thread runs: frames, memtable, blocks, checksums, aggregates. */
 export { alloc, free, realloc } from './memory';
+export { seriesChunkAdd, seriesChunkBody, seriesChunkWrite } from './series/chunk';
 export { hashIdsAddress, hashIdsCompare, hashIdsFind, hashIdsFindMany } from './series/hash-ids';
 export {
   seriesAdd,
-  seriesChunkAdd,
-  seriesChunkLength,
-  seriesChunkWrite,
   seriesIsKept,
   seriesKeyLength,
   seriesKeyWrite,

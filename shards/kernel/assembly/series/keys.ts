@@ -11,6 +11,7 @@ import {
   addSeries,
   columnAt,
   columnFor,
+  guessColumn,
   keepKey,
   keptKey,
   measurementAt,
@@ -161,18 +162,26 @@ function addTags(table: usize, id: u32, count: u32): bool {
   const member = memberOf(table, id);
   const seed = load<u64>(table, 64);
   let regular = true;
+  // The tags before are those of the first columns in order.
+  let guess: u32 = 0;
   for (let tag: u32 = 0; tag < count; tag++) {
     const part = 1 + tag * 2;
     const key = partAddress(part);
     const keyLength = partLength(part);
-    if (tag > 0 && compareText(partAddress(part - 2), partLength(part - 2), key, keyLength) >= 0) regular = false;
     const value = partAddress(part + 1);
     const valueLength = partLength(part + 1);
     if (valueLength == 0) {
       regular = false;
       continue;
     }
-    const column = columnFor(table, measurement, key, keyLength, tag);
+    let column = guessColumn(table, measurement, key, keyLength, guess);
+    if (column != 0) guess++;
+    else {
+      // Not the next column of those that are in order: is it in order at all?
+      guess = 0xffffffff;
+      if (tag > 0 && compareText(partAddress(part - 2), partLength(part - 2), key, keyLength) >= 0) regular = false;
+      column = columnFor(table, measurement, key, keyLength);
+    }
     const values = valuesOf(table, load<u32>(column));
     const last = load<u32>(column, 12);
     const same = last != 0 && isText(values, last - 1, value, valueLength);
@@ -288,39 +297,6 @@ export function seriesTags(table: usize, id: u32, out: usize): u32 {
 /** 1 when the key of an id is kept as it came. */
 export function seriesIsKept(table: usize, id: u32): u32 {
   return keptKey(table, id) == 0 ? 0 : 1;
-}
-
-/** Bytes that `seriesChunkWrite` writes: each key with its length. */
-export function seriesChunkLength(table: usize, first: u32, count: u32): u32 {
-  let length: u32 = 0;
-  for (let id = first; id < first + count; id++) length += 4 + seriesKeyLength(table, id);
-  return length;
-}
-
-/** The hashes of `count` ids, and their keys, each u32 length and bytes. */
-export function seriesChunkWrite(table: usize, first: u32, count: u32, hashes: usize, keys: usize): void {
-  let out = keys;
-  for (let i: u32 = 0; i < count; i++) {
-    v128.store(hashes + i * HASH_BYTES, v128.load(seriesHash(table, first + i)));
-    const end = seriesKeyWrite(table, first + i, out + 4);
-    store<u32>(out, <u32>(end - out) - 4);
-    out = end;
-  }
-}
-
-/** Adds `count` series from what `seriesChunkWrite` wrote. False when the bytes do not hold them; some may be added. */
-export function seriesChunkAdd(table: usize, hashes: usize, count: u32, keys: usize, bytes: u32): bool {
-  let at: u32 = 0;
-  for (let i: u32 = 0; i < count; i++) {
-    if (bytes - at < 4) return false;
-    const length = load<u32>(keys + at);
-    if (length > bytes - at - 4) return false;
-    const hash = hashes + i * HASH_BYTES;
-    if (hashIdsFind(load<u32>(table), hash) != UNKNOWN_ID) return false;
-    seriesAdd(table, hash, keys + at + 4, length);
-    at += 4 + length;
-  }
-  return at == bytes;
 }
 
 /**

@@ -211,16 +211,17 @@ function reserveIds(table: usize, needed: u32): void {
   store<u32>(table, more, 36);
 }
 
-/**
- * The column of a measurement for a tag key; `guess`, a place in the order of tag keys, is tried first. A new key or
- * column is made.
- */
-export function columnFor(table: usize, measurement: usize, key: usize, length: u32, guess: u32): usize {
+/** The column at a place in the order of tag keys when it is that of the key, or 0. */
+@inline
+export function guessColumn(table: usize, measurement: usize, key: usize, length: u32, place: u32): usize {
+  if (place >= load<u32>(measurement, 28)) return 0;
+  const column = orderedColumn(measurement, place);
+  return isText(load<u32>(table, 8), load<u32>(column), key, length) ? column : 0;
+}
+
+/** The column of a measurement for a tag key. A new key or column is made. */
+export function columnFor(table: usize, measurement: usize, key: usize, length: u32): usize {
   const keys: usize = load<u32>(table, 8);
-  if (guess < load<u32>(measurement, 28)) {
-    const column = orderedColumn(measurement, guess);
-    if (isText(keys, load<u32>(column), key, length)) return column;
-  }
   const known = dictionaryCount(keys);
   const number = dictionaryIntern(keys, key, length, load<u64>(table, 64));
   if (number == known) {

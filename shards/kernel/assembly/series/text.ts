@@ -6,12 +6,11 @@ const SPREAD: u64 = 0xd6e8feb86659fd93;
 /** Keyed: `seed` is not known outside, so texts that share a hash cannot be made on purpose. */
 export function hashText(text: usize, length: u32, seed: u64): u64 {
   let hash = seed ^ (<u64>length * MIX);
-  let at: u32 = 0;
-  for (; at + 8 <= length; at += 8) hash = mix(hash ^ load<u64>(text + at));
-  let rest: u64 = 0;
-  for (let shift: u64 = 0; at < length; at++, shift += 8) rest |= (<u64>load<u8>(text + at)) << shift;
-  hash = mix(hash ^ rest);
-  return mix(hash);
+  if (length < 8) return mix(mix(hash ^ few(text, length)));
+  // The last eight bytes may overlap those before: cheaper than going on byte by byte.
+  const last = length - 8;
+  for (let at: u32 = 0; at < last; at += 8) hash = mix(hash ^ load<u64>(text + at));
+  return mix(mix(hash ^ load<u64>(text + last)));
 }
 
 @inline
@@ -20,13 +19,21 @@ function mix(value: u64): u64 {
   return product ^ (product >> 32);
 }
 
+/** Fewer than eight bytes as a number; different texts of one length give different numbers. */
+@inline
+function few(text: usize, length: u32): u64 {
+  if (length >= 4) return (<u64>load<u32>(text)) | ((<u64>load<u32>(text + length - 4)) << 32);
+  if (length == 0) return 0;
+  return <u64>load<u8>(text) | (<u64>load<u8>(text + (length >> 1)) << 8) | (<u64>load<u8>(text + length - 1) << 16);
+}
+
 @inline
 export function equalText(a: usize, aLength: u32, b: usize, bLength: u32): bool {
   if (aLength != bLength) return false;
-  let at: u32 = 0;
-  for (; at + 8 <= aLength; at += 8) if (load<u64>(a + at) != load<u64>(b + at)) return false;
-  for (; at < aLength; at++) if (load<u8>(a + at) != load<u8>(b + at)) return false;
-  return true;
+  if (aLength < 8) return few(a, aLength) == few(b, bLength);
+  const last = aLength - 8;
+  for (let at: u32 = 0; at < last; at += 8) if (load<u64>(a + at) != load<u64>(b + at)) return false;
+  return load<u64>(a + last) == load<u64>(b + last);
 }
 
 /** In byte order, which for UTF-8 is that of code points. */

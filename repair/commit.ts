@@ -8,14 +8,12 @@
  * A version is in the queue once; later arrivals wait for the same result. Keys are judged when a group is formed: all
  * earlier groups have been applied by then, so a series whose key came with an earlier batch is known.
  */
-import type { Batch, SeriesKeyRecord } from '../shards/batch.ts';
-import { decodeBatch } from '../shards/batch-codec.ts';
-import { contentSum } from '../shards/checksum.ts';
+import type { SeriesKeyRecord } from '../shards/batch.ts';
+import { type HeldFrame, holdFrame } from '../shards/held-frame.ts';
 import type { SeriesHash } from '../shards/series-key.ts';
 import type { ShardId, ShardKey } from '../shards/shard-key.ts';
 import type { LogPosition, Storage, StoredShard } from '../shards/storage.ts';
 import type { Version } from '../shards/version.ts';
-import { rowsOf } from './ledger.ts';
 import type { ReplicaTable } from './replica-table.ts';
 import type { Surroundings } from './surroundings.ts';
 
@@ -42,7 +40,8 @@ export interface CommitRequest {
 
 interface Entry extends CommitRequest {
   readonly waiters: ((result: CommitResult) => void)[];
-  batch: Batch | null;
+  /** Once it has been judged; the shard takes it over when it is applied. */
+  held: HeldFrame | null;
   /** The shard for which it was judged: a copy that has taken its place since then holds nothing of this. */
   stored: StoredShard | null;
 }
@@ -92,7 +91,7 @@ export class CommitQueue {
       });
       return;
     }
-    const entry: Entry = { ...request, waiters: [request.done], batch: null, stored: null };
+    const entry: Entry = { ...request, waiters: [request.done], held: null, stored: null };
     this.byVersion.set(name, entry);
     this.queue.push(entry);
     this.bytes += request.frame.byteLength;
@@ -176,16 +175,17 @@ export class CommitQueue {
         });
         return { kind: 'applied' };
       }
-      entry.batch = decodeBatch(entry.frame);
-      if (entry.batch.version !== entry.version) {
+      const held = holdFrame(entry.frame);
+      entry.held = held;
+      if (held.version !== entry.version || held.id !== entry.id) {
         return {
           kind: 'refused',
           code: 'corrupt-batch',
           retry: false,
-          reason: `frame of ${entry.batch.version} sent as ${entry.version}`,
+          reason: `frame of ${held.version} in shard ${held.id} sent as ${entry.version} in ${entry.id}`,
         };
       }
-      if (entry.content !== null && contentSum(entry.batch) !== entry.content) {
+      if (entry.content !== null && held.content !== entry.content) {
         return {
           kind: 'refused',
           code: 'unequal-content',
@@ -194,7 +194,7 @@ export class CommitQueue {
         };
       }
       const earlier = keysOfGroup.get(entry.id) ?? new Set();
-      const unknown = replica.stored.unknownSeries(entry.batch, entry.keys);
+      const unknown = replica.stored.unknownSeries(held, entry.keys);
       if (unknown.some((hash) => !earlier.has(hash))) return { kind: 'need-keys' };
       entry.stored = replica.stored;
       for (const { hash } of entry.keys) earlier.add(hash);
@@ -245,8 +245,9 @@ export class CommitQueue {
       return false;
     }
     if (!replica.ledger.has(entry.version)) {
-      replica.stored.apply(entry.batch!, entry.keys, position);
-      replica.ledger.add(entry.version, entry.content ?? contentSum(entry.batch!), rowsOf(entry.batch!));
+      const held = entry.held!;
+      replica.stored.apply(held, entry.keys, position);
+      replica.ledger.add(entry.version, held.content, held.rows);
     }
     if (entry.durability !== 'fsync') for (const done of entry.waiters) done({ kind: 'applied' });
     return true;
@@ -269,6 +270,7 @@ export class CommitQueue {
 
   private finish(entry: Entry, result: CommitResult): void {
     if (this.byVersion.delete(entry.id + entry.version)) this.bytes -= entry.frame.byteLength;
+    entry.held?.release();
     for (const done of entry.waiters) done(result);
   }
 }

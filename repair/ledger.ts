@@ -15,9 +15,9 @@
  */
 import { createHash } from 'node:crypto';
 import type { Database } from 'better-sqlite3';
-import type { Batch } from '../shards/batch.ts';
-import { addSums, contentSum, type Sum128, sumToHex } from '../shards/checksum.ts';
+import { addSums, type Sum128, sumToHex } from '../shards/checksum.ts';
 import type { ShardCompanion } from '../shards/companion.ts';
+import type { HeldFrame } from '../shards/held-frame.ts';
 import {
   EPOCH_MS,
   epochOf,
@@ -138,8 +138,8 @@ export class Ledger implements ShardCompanion {
     return true;
   }
 
-  replayed(batch: Batch): void {
-    this.add(batch.version, contentSum(batch), rowsOf(batch));
+  replayed(frame: HeldFrame): void {
+    this.add(frame.version, frame.content, frame.rows);
   }
 
   /** Root of everything with a stamp at or below `through`, which must not lie below the floor. */
@@ -333,13 +333,6 @@ export function rootToJson(root: Root): RootJson {
 /** The digits have been checked by whoever parsed the JSON (replica-messages.ts, or the file's own writer). */
 export function rootFromJson(json: RootJson): Root {
   return { count: json[0], identity: BigInt(`0x${json[1]}`), content: BigInt(`0x${json[2]}`) };
-}
-
-export function rowsOf(batch: Batch): number {
-  if (batch.kind === 'delete') return 0;
-  let rows = 0;
-  for (const group of batch.groups) rows += group.rowSeries.length;
-  return rows;
 }
 
 export function identityHash(version: Version): Sum128 {

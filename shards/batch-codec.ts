@@ -32,7 +32,15 @@ import { countPresent, readBits, readTimes, readValues, writeBits, writeTimes, w
 import { BOOLEAN, type Column, type ColumnValues, type FieldType, makeValues, STRING } from './column.ts';
 import { FrameError, FrameReader, FrameWriter, readOffsets, widthFor, writeOffsets } from './frame.ts';
 import { SERIES_HASH_BYTES, type SeriesHash } from './series-key.ts';
-import { SHARD_SPAN_MAX_NS, type ShardKey, type ShardKeyJson, shardKeyFromJson, shardKeyToJson } from './shard-key.ts';
+import {
+  SHARD_SPAN_MAX_NS,
+  type ShardId,
+  type ShardKey,
+  type ShardKeyJson,
+  shardId,
+  shardKeyFromJson,
+  shardKeyToJson,
+} from './shard-key.ts';
 import type { TagCondition } from './tag-condition.ts';
 import { VERSION_BYTES, type Version } from './version.ts';
 
@@ -86,24 +94,46 @@ export function encodeBatch(batch: Batch): Uint8Array {
 export function decodeBatch(frame: Uint8Array): Batch {
   return guarded(() => {
     const { reader, kind, version, shard } = readHead(frame);
-    const length = new FrameReader(frame, 8, 16);
-    const declared = length.u32();
-    if (declared !== frame.length) throw new FrameError(`frame of ${frame.length} bytes says ${declared}`);
-    const crc = length.u32();
-    const actual = frameCrc(frame, frame.length);
-    if (crc !== actual) throw new FrameError(`CRC is ${actual}, the frame says ${crc}`);
+    checkWhole(frame);
     const batch = kind === 'write' ? readBody(reader, shard, version) : readDelete(reader, shard, version);
     if (reader.at !== reader.end) throw new FrameError(`${reader.end - reader.at} bytes too many`);
     return batch;
   });
 }
 
+export interface FrameHead {
+  readonly kind: Batch['kind'];
+  readonly shard: ShardKey;
+  readonly id: ShardId;
+  readonly version: Version;
+  /** Where the body begins. */
+  readonly body: number;
+}
+
 /** Reads the head only; the CRC is not checked. Throws BatchError. */
-export function peekBatch(frame: Uint8Array): { kind: Batch['kind']; shard: ShardKey; version: Version } {
+export function peekBatch(frame: Uint8Array): FrameHead {
   return guarded(() => {
-    const { kind, shard, version } = readHead(frame);
-    return { kind, shard, version };
+    const { reader, kind, shard, id, version } = readHead(frame);
+    return { kind, shard, id, version, body: reader.at };
   });
+}
+
+/** Reads the head and checks length and CRC of the whole. Throws BatchError. */
+export function openFrame(frame: Uint8Array): FrameHead {
+  return guarded(() => {
+    const { reader, kind, shard, id, version } = readHead(frame);
+    checkWhole(frame);
+    return { kind, shard, id, version, body: reader.at };
+  });
+}
+
+function checkWhole(frame: Uint8Array): void {
+  const length = new FrameReader(frame, 8, 16);
+  const declared = length.u32();
+  if (declared !== frame.length) throw new FrameError(`frame of ${frame.length} bytes says ${declared}`);
+  const crc = length.u32();
+  const actual = frameCrc(frame, frame.length);
+  if (crc !== actual) throw new FrameError(`CRC is ${actual}, the frame says ${crc}`);
 }
 
 /** Format version u8, count u32, per record 16 bytes of hash and the key (u32 length, UTF-8), CRC-32 of all that. */
@@ -153,6 +183,7 @@ function readHead(frame: Uint8Array): {
   kind: Batch['kind'];
   version: Version;
   shard: ShardKey;
+  id: ShardId;
 } {
   if (frame.length < HEAD_BYTES) throw new FrameError(`${frame.length} bytes are no frame`);
   const reader = new FrameReader(frame, 0, frame.length);
@@ -166,8 +197,23 @@ function readHead(frame: Uint8Array): {
   if (format === 0 || (kind !== KIND_WRITE && kind !== KIND_DELETE)) throw new FrameError(`kind ${kind}`);
   reader.take(8);
   const version = reader.hex(VERSION_BYTES);
-  const shard = readShardKey(reader.text());
-  return { reader, kind: kind === KIND_WRITE ? 'write' : 'delete', version, shard };
+  const { key: shard, id } = knownShardKey(reader.text());
+  return { reader, kind: kind === KIND_WRITE ? 'write' : 'delete', version, shard, id };
+}
+
+/** Keys as frames spell them: thousands of frames name the same few shards. Emptied when it is full. */
+const shardKeys = new Map<string, { readonly key: ShardKey; readonly id: ShardId }>();
+const SHARD_KEYS_MAX = 4096;
+
+function knownShardKey(text: string): { readonly key: ShardKey; readonly id: ShardId } {
+  let known = shardKeys.get(text);
+  if (known === undefined) {
+    const key = readShardKey(text);
+    known = { key, id: shardId(key) };
+    if (shardKeys.size >= SHARD_KEYS_MAX) shardKeys.clear();
+    shardKeys.set(text, known);
+  }
+  return known;
 }
 
 function parseJson(text: string): unknown {

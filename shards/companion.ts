@@ -6,7 +6,7 @@
  * content of the file plus the replayed part of the log.
  */
 import type { Database } from 'better-sqlite3';
-import type { Batch } from './batch.ts';
+import type { HeldFrame } from './held-frame.ts';
 import type { ShardKey } from './shard-key.ts';
 import type { Version } from './version.ts';
 
@@ -14,7 +14,7 @@ export interface ShardCompanion {
   /** True when a batch of this version is already in the shard: recovery then skips its log record. */
   has(version: Version): boolean;
   load(database: Database): void;
-  replayed(batch: Batch): void;
+  replayed(frame: HeldFrame): void;
   save(database: Database): void;
 }
 

@@ -9,10 +9,11 @@
  * - A record whose version the companion has already is skipped; one that is whole but cannot be read or whose keys are
  *   missing is set aside (log.ts) and reported.
  */
-import type { Batch, SeriesKeyRecord } from './batch.ts';
-import { BatchError, decodeBatch, decodeKeys, peekBatch } from './batch-codec.ts';
+import type { SeriesKeyRecord } from './batch.ts';
+import { BatchError, decodeKeys, peekBatch } from './batch-codec.ts';
 import { errorCodeOf, StorageError } from './errors.ts';
 import { type Files, joinPath } from './files.ts';
+import { holdFrame } from './held-frame.ts';
 import type { Log, Replayed } from './log.ts';
 import { isAfter } from './log-position.ts';
 import { KEYS_RECORD, type LogRecord } from './log-record.ts';
@@ -143,7 +144,7 @@ export function replayLog(log: Log, replay: Replay): Replayed & { applied: numbe
     if (shard === null || !isAfter(position, shard.flushedThrough)) return;
     try {
       if (record.kind === KEYS_RECORD) rememberKeys(keys, record);
-      else if (applyRecord(shard, decodeBatch(record.payload), keys.get(record.shard), position)) {
+      else if (applyRecord(shard, record.payload, keys.get(record.shard), position)) {
         applied++;
         replay.applied();
       }
@@ -178,22 +179,25 @@ function rememberKeys(keys: Map<ShardId, Map<string, SeriesKeyRecord>>, record: 
 
 function applyRecord(
   shard: Shard,
-  batch: Batch,
+  payload: Uint8Array,
   keys: Map<string, SeriesKeyRecord> | undefined,
   position: LogPosition,
 ): boolean {
-  if (shard.companion.has(batch.version)) {
+  if (shard.companion.has(peekBatch(payload).version)) {
     shard.skip(position);
     return false;
   }
-  const wanted: SeriesKeyRecord[] = [];
-  if (batch.kind === 'write' && keys !== undefined) {
-    for (const hash of batch.series) {
-      const key = keys.get(hash);
+  const frame = holdFrame(payload);
+  try {
+    const wanted: SeriesKeyRecord[] = [];
+    for (const hash of shard.unknownSeries(frame, [])) {
+      const key = keys?.get(hash);
       if (key !== undefined) wanted.push(key);
     }
+    shard.apply(frame, wanted, position);
+  } finally {
+    frame.release();
   }
-  shard.apply(batch, wanted, position);
-  shard.companion.replayed(batch);
+  shard.companion.replayed(frame);
   return true;
 }

@@ -1,71 +1,92 @@
 /**
- * Rows that a shard has applied and not yet flushed: columns in order of arrival, one group per measurement.
+ * Rows that a shard has applied and not yet flushed: the frames themselves, as they came, in the kernel's memory.
  *
- * Truth is the log; a crash loses the memtable and recovery fills it again. Applying a batch copies its columns to the
- * end of the group's; nothing is sorted before a flush or a query, and a query sorts only the rows of its series.
+ * Truth is the log; a crash loses the memtable and recovery fills it again. Applying a frame copies nothing and decodes
+ * nothing: a value takes the two bytes or so that it has in the frame. Readers decode the rows and columns they ask for
+ * (kernel/assembly/memtable/chunks.ts), and rows are put in order only for them and at a flush.
  */
-import type { WriteBatch } from './batch.ts';
-import type { Column, FieldType } from './column.ts';
-import { GrowingColumn } from './growing-column.ts';
-import type { RowSet } from './row-set.ts';
-import { sortRows } from './row-sort.ts';
+import { type Column, type ColumnValues, type FieldType, makeValues, STRING } from './column.ts';
+import type { HeldFrame } from './held-frame.ts';
+import { GROUP, SCRATCH } from './kernel/memtable-kernel.ts';
+import { storageBytes, storageKernel, storageNumbers, storageWords } from './kernel/storage-kernel.ts';
+import { compareColumns, type RowSet } from './row-set.ts';
+import type { SeriesTable } from './series-table.ts';
+import type { Shape } from './shapes.ts';
 import type { Version } from './version.ts';
 
-const ROWS_MIN = 64;
-
-/** Rows of a query: wanted series (1 in the mask), fields (null: all), and offsets, both inclusive. */
+/** Rows of a query. */
 export interface RowWant {
-  readonly series: Uint8Array | null;
+  /** Ids in order of hash; null: all of the measurement. */
+  readonly series: Uint32Array | null;
+  /** null: all. */
   readonly fields: ReadonlySet<string> | null;
+  /** Offsets from the shard's start in nanoseconds, both inclusive. */
   readonly minTime: number;
   readonly maxTime: number;
 }
 
-class MemGroup {
-  rows = 0;
-  minTime = Number.POSITIVE_INFINITY;
-  maxTime = Number.NEGATIVE_INFINITY;
-  series = new Uint32Array(ROWS_MIN);
-  times = new Float64Array(ROWS_MIN);
-  versions = new Uint32Array(ROWS_MIN);
-  readonly columns = new Map<string, GrowingColumn>();
+/** What a frame costs besides its bytes: its version as text, entries in lists, heads of blocks. */
+const FRAME_OVERHEAD_BYTES = 160;
+const SHAPE_OVERHEAD_BYTES = 400;
+const BOOLEAN_TYPE: FieldType = 4;
 
-  get bytes(): number {
-    let total = this.series.byteLength + this.times.byteLength + this.versions.byteLength;
-    for (const column of this.columns.values()) total += column.bytes;
-    return total;
-  }
-
-  reserve(rows: number): void {
-    if (rows <= this.series.length) return;
-    const capacity = Math.max(rows, Math.ceil(this.series.length * 1.5));
-    const series = new Uint32Array(capacity);
-    series.set(this.series);
-    this.series = series;
-    const times = new Float64Array(capacity);
-    times.set(this.times);
-    this.times = times;
-    const versions = new Uint32Array(capacity);
-    versions.set(this.versions);
-    this.versions = versions;
-  }
-
-  columnOf(field: string, type: FieldType): GrowingColumn {
-    const name = `${type}${field}`;
-    let column = this.columns.get(name);
-    if (column === undefined) {
-      column = new GrowingColumn(field, type);
-      this.columns.set(name, column);
-    }
-    return column;
-  }
+export interface MemColumn {
+  readonly field: string;
+  readonly type: FieldType;
+  /** By which the kernel knows it within the measurement. */
+  readonly number: number;
 }
 
+/** The rows of one measurement. */
+export interface MemGroup {
+  readonly measurement: string;
+  /** In the kernel's memory. */
+  readonly address: number;
+  readonly columns: Map<string, MemColumn>;
+  rows: number;
+  minTime: number;
+  maxTime: number;
+}
+
+interface MemShape {
+  readonly group: MemGroup;
+  /** Where the kernel finds which column is where. */
+  readonly map: number;
+  /** The greatest version that came with it. */
+  newest: Version;
+  /** `drainFields` has not told of `newest`. */
+  isFresh: boolean;
+}
+
+/** Blocks of the kernel's memory that a memtable owns. */
+interface Owned {
+  readonly frames: number[];
+  readonly groups: number[];
+  readonly maps: number[];
+}
+
+/** Memory of memtables that were let go without `release`: what a crash in a simulation leaves behind. */
+const forgotten = new FinalizationRegistry<Owned>(freeAll);
+/** A table by series id for queries, zero between them. */
+let places = 0;
+let placesRoom = 0;
+
 export class Memtable {
+  readonly #table: SeriesTable;
   readonly #groups = new Map<string, MemGroup>();
-  #versionTable: Version[] = [];
+  readonly #shapes = new Map<Shape, MemShape>();
+  readonly #owned: Owned = { frames: [], groups: [], maps: [] };
+  readonly #versions: Version[] = [];
+  /** Versions came in ascending order. */
+  #ascends = true;
+  #freshShapes: [Shape, MemShape][] = [];
   #rows = 0;
   #bytes = 0;
+
+  constructor(table: SeriesTable) {
+    this.#table = table;
+    forgotten.register(this, this.#owned, this);
+  }
 
   get rows(): number {
     return this.#rows;
@@ -75,129 +96,275 @@ export class Memtable {
     return this.#bytes;
   }
 
+  get versions(): readonly Version[] {
+    return this.#versions;
+  }
+
   measurements(): string[] {
     return [...this.#groups.keys()].sort();
   }
 
-  /** `ids`: the shard's id of each series of the batch. */
-  apply(batch: WriteBatch, ids: Uint32Array): void {
-    const version = this.#versionTable.push(batch.version) - 1;
-    for (const rows of batch.groups) {
-      let group = this.#groups.get(rows.measurement);
-      if (group === undefined) {
-        group = new MemGroup();
-        this.#groups.set(rows.measurement, group);
-      }
-      const before = group.bytes;
-      appendRows(group, rows, ids, version);
-      this.#bytes += group.bytes - before;
-      this.#rows += rows.times.length;
+  group(measurement: string): MemGroup | undefined {
+    return this.#groups.get(measurement);
+  }
+
+  /** Takes over the frame's memory. Its ids are those of the shard. */
+  apply(frame: HeldFrame): void {
+    const kernel = storageKernel();
+    const version = this.#versions.length;
+    if (version > 0 && frame.version <= this.#versions[version - 1]!) this.#ascends = false;
+    this.#versions.push(frame.version);
+    const index = frame.give();
+    this.#owned.frames.push(index);
+    this.#bytes += frame.bytes + FRAME_OVERHEAD_BYTES;
+    for (const { shape, words } of frame.groups) {
+      const { group, map } = this.#shapeOf(shape, frame.version);
+      const at = words >>> 2;
+      const rows = storageWords()[at + GROUP.rows]!;
+      if (rows === 0) continue;
+      group.minTime = Math.min(group.minTime, storageNumbers()[(at + GROUP.leastTime) >>> 1]!);
+      group.maxTime = Math.max(group.maxTime, storageNumbers()[(at + GROUP.greatestTime) >>> 1]!);
+      group.rows += rows;
+      this.#rows += rows;
+      this.#bytes += kernel.groupAppend(group.address, index, words, version, map);
     }
+  }
+
+  #shapeOf(shape: Shape, version: Version): MemShape {
+    let known = this.#shapes.get(shape);
+    if (known === undefined) {
+      known = this.#addShape(shape, version);
+      this.#shapes.set(shape, known);
+    } else if (version > known.newest) known.newest = version;
+    else return known;
+    if (!known.isFresh) {
+      known.isFresh = true;
+      this.#freshShapes.push([shape, known]);
+    }
+    return known;
+  }
+
+  #addShape(shape: Shape, version: Version): MemShape {
+    const group = this.#groupOf(shape.measurement);
+    const pairs = shape.columns.map(({ field, type }, position) => {
+      const name = `${type}${field}`;
+      let column = group.columns.get(name);
+      if (column === undefined) {
+        column = { field, type, number: group.columns.size };
+        group.columns.set(name, column);
+      }
+      return [column.number, position] as const;
+    });
+    pairs.sort((a, b) => a[0] - b[0]);
+    const bytes = 4 + pairs.length * 8;
+    const map = storageKernel().alloc(bytes);
+    const words = storageWords();
+    words[map >>> 2] = pairs.length;
+    pairs.forEach((pair, i) => {
+      words.set(pair, (map >>> 2) + 1 + i * 2);
+    });
+    this.#owned.maps.push(map);
+    this.#bytes += bytes + SHAPE_OVERHEAD_BYTES;
+    return { group, map, newest: version, isFresh: false };
+  }
+
+  #groupOf(measurement: string): MemGroup {
+    let group = this.#groups.get(measurement);
+    if (group === undefined) {
+      const address = storageKernel().groupNew();
+      this.#owned.groups.push(address);
+      const [minTime, maxTime] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+      group = { measurement, address, columns: new Map(), rows: 0, minTime, maxTime };
+      this.#groups.set(measurement, group);
+    }
+    return group;
+  }
+
+  /** Tells of fields with versions that have come with them since the last call. */
+  drainFields(note: (measurement: string, field: string, type: FieldType, version: Version) => void): void {
+    for (const [{ measurement, columns }, shape] of this.#freshShapes) {
+      shape.isFresh = false;
+      for (const { field, type } of columns) note(measurement, field, type, shape.newest);
+    }
+    this.#freshShapes = [];
   }
 
   /** The offsets that rows of the measurement lie in, or null when there are none. */
   span(measurement: string): { minTime: number; maxTime: number } | null {
     const group = this.#groups.get(measurement);
-    return group === undefined ? null : { minTime: group.minTime, maxTime: group.maxTime };
+    return group === undefined || group.rows === 0 ? null : { minTime: group.minTime, maxTime: group.maxTime };
   }
 
-  /** All rows of a measurement, sorted. */
-  sorted(measurement: string, rankOf: (series: number) => number): RowSet {
-    const group = this.#groups.get(measurement)!;
-    return sortRows(
-      {
-        rowSeries: group.series.subarray(0, group.rows),
-        times: group.times.subarray(0, group.rows),
-        versions: group.versions.subarray(0, group.rows),
-        versionTable: this.#versionTable,
-        columns: [...group.columns.values()].map((column) => column.take(group.rows)),
-      },
-      rankOf,
-    );
+  /** All rows of a measurement, sorted, or null when there are none. */
+  sorted(measurement: string): RowSet | null {
+    return this.select(measurement, { series: null, fields: null, minTime: 0, maxTime: Number.MAX_SAFE_INTEGER });
   }
 
   /** The wanted rows, sorted, or null when there are none. */
-  select(measurement: string, want: RowWant, rankOf: (series: number) => number): RowSet | null {
-    const group = this.#groups.get(measurement);
-    if (group === undefined || group.maxTime < want.minTime || group.minTime > want.maxTime) return null;
-    return this.#sortPicked(group, pickRows(group, want), want.fields, rankOf);
+  select(measurement: string, want: RowWant): RowSet | null {
+    return this.#pick(measurement, want, null);
   }
 
   /** The rows that came with these versions, sorted, or null when there are none. */
-  ofVersions(measurement: string, versions: ReadonlySet<Version>, rankOf: (series: number) => number): RowSet | null {
-    const group = this.#groups.get(measurement);
-    if (group === undefined) return null;
-    const isWanted = Uint8Array.from(this.#versionTable, (version) => (versions.has(version) ? 1 : 0));
-    return this.#sortPicked(group, pickVersions(group, isWanted), null, rankOf);
+  ofVersions(measurement: string, versions: ReadonlySet<Version>): RowSet | null {
+    const wanted = Uint8Array.from(this.#versions, (version) => (versions.has(version) ? 1 : 0));
+    if (wanted.indexOf(1) < 0) return null;
+    const want = { series: null, fields: null, minTime: 0, maxTime: Number.MAX_SAFE_INTEGER };
+    return this.#pick(measurement, want, wanted);
   }
 
-  #sortPicked(
-    group: MemGroup,
-    picked: Uint32Array,
-    fields: ReadonlySet<string> | null,
-    rankOf: (series: number) => number,
-  ): RowSet | null {
-    if (picked.length === 0) return null;
+  #pick(measurement: string, want: RowWant, versions: Uint8Array | null): RowSet | null {
+    const group = this.#groups.get(measurement);
+    if (group === undefined || group.maxTime < want.minTime || group.minTime > want.maxTime) return null;
+    const series = want.series ?? this.#table.sorted(measurement);
+    if (series.length === 0) return null;
+    const kernel = storageKernel();
+    reservePlaces(this.#table.count);
+    const wanted = kernel.alloc(series.length * 4);
+    storageWords().set(series, wanted >>> 2);
+    const mask = versions === null ? 0 : kernel.alloc(versions.length);
+    if (versions !== null) storageBytes().set(versions, mask);
+    kernel.placesSet(places, wanted, series.length);
+    const { address } = group;
+    const count = kernel.groupSelect(address, places, wanted, series.length, want.minTime, want.maxTime, mask);
+    kernel.placesClear(places, wanted, series.length);
+    kernel.free(wanted);
+    if (mask !== 0) kernel.free(mask);
+    const rows = count === 0 ? null : this.readPicked(group, count, series, want.fields);
+    kernel.scratchTrim();
+    return rows;
+  }
+
+  /** The rows that the kernel has picked: `count` of them, places being those in `series`. */
+  readPicked(group: MemGroup, count: number, series: Uint32Array, fields: ReadonlySet<string> | null): RowSet {
+    const kernel = storageKernel();
+    const versionTable = this.#arrange(series.length);
+    const startsAt = kernel.scratchAt(SCRATCH.starts) >>> 2;
+    const starts = storageWords().subarray(startsAt, startsAt + series.length + 1);
+    const { present: found, seriesStart } = withRows(series, starts);
+    const timesAt = kernel.scratchAt(SCRATCH.times) >>> 3;
+    const versionsAt = kernel.scratchAt(SCRATCH.versions) >>> 2;
+    const times = storageNumbers().slice(timesAt, timesAt + count);
+    const versions = storageWords().slice(versionsAt, versionsAt + count);
     const columns: Column[] = [];
     for (const column of group.columns.values()) {
-      if (fields === null || fields.has(column.field)) columns.push(column.gather(picked));
+      if (fields !== null && !fields.has(column.field)) continue;
+      const there = kernel.pickedColumn(group.address, column.number, column.type);
+      if (there > 0) columns.push(takeColumn(column, count, there));
     }
-    return sortRows(
-      {
-        rowSeries: picked.map((row) => group.series[row]!),
-        times: Float64Array.from(picked, (row) => group.times[row]!),
-        versions: picked.map((row) => group.versions[row]!),
-        versionTable: this.#versionTable,
-        columns,
-      },
-      rankOf,
-    );
+    columns.sort(compareColumns);
+    return { series: found, seriesStart, times, versions, versionTable, columns };
   }
 
-  clear(): void {
+  /** Has the kernel arrange the picked rows, and returns the table that their versions are indexes into. */
+  #arrange(seriesCount: number): readonly Version[] {
+    const kernel = storageKernel();
+    const slots = this.#versions.length;
+    const used = kernel.pickedVersions(slots);
+    const listAt = kernel.scratchAt(SCRATCH.versions) >>> 2;
+    const list = storageWords().slice(listAt, listAt + used);
+    const all = this.#versions;
+    if (!this.#ascends) list.sort((a, b) => (all[a]! < all[b]! ? -1 : all[a]! > all[b]! ? 1 : a - b));
+    const ranks = kernel.alloc(Math.max(slots, 1) * 4);
+    const words = storageWords();
+    const versionTable: Version[] = [];
+    for (let i = 0; i < used; i++) {
+      const version = all[list[i]!]!;
+      // A version may have come with two frames of one batch: it is one entry.
+      if (versionTable.length === 0 || versionTable[versionTable.length - 1] !== version) versionTable.push(version);
+      words[(ranks >>> 2) + list[i]!] = versionTable.length - 1;
+    }
+    kernel.pickedArrange(seriesCount, ranks);
+    kernel.free(ranks);
+    return versionTable;
+  }
+
+  /** Gives the memory back. The memtable is not to be used afterwards. */
+  release(): void {
+    forgotten.unregister(this);
+    freeAll(this.#owned);
+    this.#owned.frames.length = 0;
+    this.#owned.groups.length = 0;
+    this.#owned.maps.length = 0;
     this.#groups.clear();
-    this.#versionTable = [];
+    this.#shapes.clear();
+    this.#freshShapes = [];
     this.#rows = 0;
     this.#bytes = 0;
   }
 }
 
-function appendRows(group: MemGroup, rows: WriteBatch['groups'][number], ids: Uint32Array, version: number): void {
-  const from = group.rows;
-  const count = rows.times.length;
-  group.reserve(from + count);
-  const { series, times } = group;
-  let { minTime, maxTime } = group;
-  for (let i = 0; i < count; i++) {
-    const time = rows.times[i]!;
-    series[from + i] = ids[rows.rowSeries[i]!]!;
-    times[from + i] = time;
-    if (time < minTime) minTime = time;
-    if (time > maxTime) maxTime = time;
-  }
-  group.minTime = minTime;
-  group.maxTime = maxTime;
-  group.versions.fill(version, from, from + count);
-  for (const column of rows.columns) group.columnOf(column.field, column.type).append(column, from, count);
-  group.rows = from + count;
+function freeAll({ frames, groups, maps }: Owned): void {
+  const kernel = storageKernel();
+  for (const index of frames) kernel.frameFree(index);
+  for (const group of groups) kernel.groupFree(group);
+  for (const map of maps) kernel.free(map);
 }
 
-function pickRows(group: MemGroup, want: RowWant): Uint32Array {
-  const picked = new Uint32Array(group.rows);
-  const { series, times } = group;
-  const { series: mask, minTime, maxTime } = want;
-  let count = 0;
-  for (let row = 0; row < group.rows; row++) {
-    if (mask !== null && mask[series[row]!] === 0) continue;
-    const time = times[row]!;
-    if (time >= minTime && time <= maxTime) picked[count++] = row;
-  }
-  return picked.subarray(0, count);
+function reservePlaces(series: number): void {
+  if (series <= placesRoom) return;
+  const kernel = storageKernel();
+  if (places !== 0) kernel.free(places);
+  placesRoom = Math.max(1024, Math.ceil(series * 1.25));
+  places = kernel.alloc(placesRoom * 4);
+  storageBytes().fill(0, places, places + placesRoom * 4);
 }
 
-function pickVersions(group: MemGroup, isWanted: Uint8Array): Uint32Array {
-  const picked = new Uint32Array(group.rows);
+/** The series that have rows, and where those begin. */
+function withRows(series: Uint32Array, starts: Uint32Array): { present: Uint32Array; seriesStart: Uint32Array } {
   let count = 0;
-  for (let row = 0; row < group.rows; row++) if (isWanted[group.versions[row]!] === 1) picked[count++] = row;
-  return picked.subarray(0, count);
+  for (let i = 0; i < series.length; i++) if (starts[i + 1]! > starts[i]!) count++;
+  if (count === series.length) return { present: series.slice(), seriesStart: starts.slice() };
+  const present = new Uint32Array(count);
+  const seriesStart = new Uint32Array(count + 1);
+  for (let i = 0, at = 0; i < series.length; i++) {
+    if (starts[i + 1] === starts[i]) continue;
+    present[at++] = series[i]!;
+    seriesStart[at] = starts[i + 1]!;
+  }
+  return { present, seriesStart };
+}
+
+/** A copy of the column that the kernel has read. */
+function takeColumn({ field, type }: MemColumn, rows: number, there: number): Column {
+  const kernel = storageKernel();
+  const all = storageBytes();
+  const presentAt = kernel.scratchAt(SCRATCH.present);
+  const present = there === rows ? null : all.slice(presentAt, presentAt + rows);
+  return { field, type, present, values: takeValues(type, rows, present) };
+}
+
+function takeValues(type: FieldType, rows: number, present: Uint8Array | null): ColumnValues {
+  const kernel = storageKernel();
+  const at = kernel.scratchAt(SCRATCH.values);
+  if (type === STRING) return takeStrings(at, rows, present);
+  if (type === BOOLEAN_TYPE) {
+    kernel.valuesToBytes(rows);
+    return storageBytes().slice(at, at + rows);
+  }
+  const values = makeValues(type, rows) as Float64Array;
+  new Uint8Array(values.buffer).set(storageBytes().subarray(at, at + rows * 8));
+  return values;
+}
+
+/** A string that many rows share (one of a dictionary) becomes one string. */
+function takeStrings(at: number, rows: number, present: Uint8Array | null): string[] {
+  const all = storageBytes();
+  const buffer = Buffer.from(all.buffer, 0, all.byteLength);
+  const words = storageWords();
+  const known = new Map<number, string>();
+  const values = new Array<string>(rows).fill('');
+  for (let row = 0; row < rows; row++) {
+    if (present !== null && present[row] === 0) continue;
+    const start = words[(at >>> 2) + row * 2]!;
+    const length = words[(at >>> 2) + row * 2 + 1]!;
+    if (length === 0) continue;
+    let text = known.get(start);
+    if (text === undefined) {
+      text = buffer.toString('utf8', start, start + length);
+      known.set(start, text);
+    }
+    values[row] = text;
+  }
+  return values;
 }

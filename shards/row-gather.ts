@@ -79,3 +79,47 @@ export function copyValues(source: ColumnValues, from: number, to: number, targe
   else if (source instanceof BigInt64Array) (target as BigInt64Array).set(source.subarray(from, to), at);
   else (target as BigUint64Array).set(source.subarray(from, to), at);
 }
+
+/** Row i of the result is row order[i] of the column. */
+export function permuteColumn(column: Column, order: Uint32Array): Column {
+  const { field, type } = column;
+  let present: Uint8Array | null = null;
+  if (column.present !== null) {
+    present = new Uint8Array(order.length);
+    for (let i = 0; i < order.length; i++) present[i] = column.present[order[i]!]!;
+  }
+  return { field, type, present, values: permuteValues(column.values, type, order) };
+}
+
+function permuteValues(source: ColumnValues, type: Column['type'], order: Uint32Array): ColumnValues {
+  const target = makeValues(type, order.length);
+  if (source instanceof Float64Array) permuteFloats(source, target as Float64Array, order);
+  else if (source instanceof Uint8Array) permuteBytes(source, target as Uint8Array, order);
+  else if (Array.isArray(source)) {
+    const strings = target as string[];
+    for (let i = 0; i < order.length; i++) strings[i] = source[order[i]!]!;
+  } else permuteHalves(source, target as BigInt64Array, order);
+  return target;
+}
+
+function permuteFloats(source: Float64Array, target: Float64Array, order: Uint32Array): void {
+  for (let i = 0; i < order.length; i++) target[i] = source[order[i]!]!;
+}
+
+function permuteBytes(source: Uint8Array, target: Uint8Array, order: Uint32Array): void {
+  for (let i = 0; i < order.length; i++) target[i] = source[order[i]!]!;
+}
+
+function permuteHalves(
+  source: BigInt64Array | BigUint64Array,
+  target: BigInt64Array | BigUint64Array,
+  order: Uint32Array,
+): void {
+  const from = new Uint32Array(source.buffer, source.byteOffset, 2 * source.length);
+  const to = new Uint32Array(target.buffer, target.byteOffset, 2 * target.length);
+  for (let i = 0; i < order.length; i++) {
+    const row = order[i]!;
+    to[2 * i] = from[2 * row]!;
+    to[2 * i + 1] = from[2 * row + 1]!;
+  }
+}

@@ -12,8 +12,7 @@
 import type { Column } from './column.ts';
 import { makeValues } from './column.ts';
 import { copyValues } from './row-gather.ts';
-import type { RowSet } from './row-set.ts';
-import { compareColumns } from './row-sort.ts';
+import { compareColumns, type RowSet } from './row-set.ts';
 import type { Version } from './version.ts';
 
 /** Segments as parallel numbers in one growing array: set, from, length, target, folded (1: the row is there already). */

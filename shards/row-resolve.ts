@@ -9,9 +9,8 @@
 import { firstAbove, firstAtLeast } from './block.ts';
 import type { Column } from './column.ts';
 import type { SeriesSlice } from './queryable.ts';
-import { sliceColumn } from './row-gather.ts';
+import { permuteColumn, sliceColumn } from './row-gather.ts';
 import type { RowSet } from './row-set.ts';
-import { permuteColumn } from './row-sort.ts';
 import type { Tombstone } from './tombstone.ts';
 
 /** No row. */

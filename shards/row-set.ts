@@ -22,3 +22,8 @@ export interface RowSet {
   /** Each (field, type) at most once, sorted by field name, then type. */
   readonly columns: readonly Column[];
 }
+
+/** The order of columns in a row set. */
+export function compareColumns(a: Pick<Column, 'field' | 'type'>, b: Pick<Column, 'field' | 'type'>): number {
+  return a.field < b.field ? -1 : a.field > b.field ? 1 : a.type - b.type;
+}

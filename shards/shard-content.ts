@@ -29,7 +29,7 @@ const EVERYTHING = { series: null, fields: null, minTime: 0, maxTime: Number.MAX
  * Throws StorageError `damaged-block`.
  */
 function* storedRows(
-  { table, store, memtable }: ScanSources,
+  { store, memtable }: ScanSources,
   wanted: (entry: BlockEntry) => boolean,
   versions: ReadonlySet<Version> | null,
 ): Generator<{ measurement: string; rows: RowSet }> {
@@ -37,11 +37,7 @@ function* storedRows(
     if (wanted(entry)) yield { measurement: entry.measurement, rows: store.rows(entry, EVERYTHING) };
   }
   for (const measurement of memtable.measurements()) {
-    table.sorted(measurement);
-    const rows =
-      versions === null
-        ? memtable.sorted(measurement, table.rankOf)
-        : memtable.ofVersions(measurement, versions, table.rankOf);
+    const rows = versions === null ? memtable.sorted(measurement) : memtable.ofVersions(measurement, versions);
     if (rows !== null) yield { measurement, rows };
   }
 }

@@ -3,7 +3,6 @@
  * a field whose measurement was deleted as a whole is gone from the schema, and comes back with the next row.
  */
 import type { Database } from 'better-sqlite3';
-import type { WriteBatch } from './batch.ts';
 import type { FieldType } from './column.ts';
 import type { Version } from './version.ts';
 
@@ -38,10 +37,9 @@ export class ShardFields {
     for (const stored of this.all()) stored.fresh = false;
   }
 
-  wrote(batch: WriteBatch): void {
-    for (const { measurement, columns } of batch.groups) {
-      for (const { field, type } of columns) this.#note(measurement, field, type, batch.version, true);
-    }
+  /** Rows with the field came, of versions up to this one. */
+  wrote(measurement: string, field: string, type: FieldType, version: Version): void {
+    this.#note(measurement, field, type, version, true);
   }
 
   of(measurement: string): StoredField[] {

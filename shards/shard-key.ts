@@ -32,9 +32,19 @@ export const TIME_MAX_NS = 9223372036854775806n;
 /** Sixteen hexadecimal digits, the same on every node: the name of the shard in files, messages and the admin API. */
 export type ShardId = string;
 
+/** Ids that were computed before: each frame asks for the id of one of a few shards. Emptied when it is full. */
+const ids = new Map<string, ShardId>();
+const IDS_MAX = 4096;
+
 export function shardId(key: ShardKey): ShardId {
   const text = JSON.stringify(shardKeyToJson(key));
-  return createHash('sha256').update(text).digest('hex').slice(0, 16);
+  let id = ids.get(text);
+  if (id === undefined) {
+    id = createHash('sha256').update(text).digest('hex').slice(0, 16);
+    if (ids.size >= IDS_MAX) ids.clear();
+    ids.set(text, id);
+  }
+  return id;
 }
 
 export type ShardKeyJson = [string, number, string, number, string, string, number];

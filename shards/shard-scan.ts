@@ -22,7 +22,7 @@ import type { ShardTombstones } from './shard-tombstones.ts';
 export interface ScanSources {
   readonly table: SeriesTable;
   readonly store: BlockStore;
-  readonly memtable: Memtable;
+  memtable: Memtable;
   readonly tombstones: ShardTombstones;
   readonly windowNs: number;
 }
@@ -45,18 +45,9 @@ export function scanShard(sources: ScanSources, request: ScanRequest, visit: (sl
   }
 }
 
-function selectMemory({ table, memtable }: ScanSources, request: ScanRequest): RowSet | null {
-  let series: Uint8Array | null = null;
-  if (request.series.length < table.sorted(request.measurement).length) {
-    series = new Uint8Array(table.count);
-    for (let i = 0; i < request.series.length; i++) series[request.series[i]!] = 1;
-  }
-  const { minTime, maxTime } = request;
-  return memtable.select(
-    request.measurement,
-    { series, fields: new Set(request.fields), minTime, maxTime },
-    table.rankOf,
-  );
+function selectMemory({ memtable }: ScanSources, request: ScanRequest): RowSet | null {
+  const { measurement, series, fields, minTime, maxTime } = request;
+  return memtable.select(measurement, { series, fields: new Set(fields), minTime, maxTime });
 }
 
 function windowsOf({ store, windowNs }: ScanSources, request: ScanRequest, memory: RowSet | null): number[] {

@@ -6,7 +6,7 @@
  * batch applied and the companion's state, in one transaction. So recovery applies exactly what lies behind that
  * position, and a crash at any moment loses nothing that is in the log.
  */
-import type { Batch, SeriesKeyRecord, WriteBatch } from './batch.ts';
+import type { SeriesKeyRecord } from './batch.ts';
 import { decodeBatch, encodeBatch } from './batch-codec.ts';
 import { BlockStore, type DamagedBlock, type HeadCache } from './block-store.ts';
 import type { Sum128 } from './checksum.ts';
@@ -14,6 +14,9 @@ import type { FieldType } from './column.ts';
 import type { ShardCompanion } from './companion.ts';
 import { StorageError } from './errors.ts';
 import { openFillSource } from './fill-source.ts';
+import { addSeries, unknownSeries } from './frame-series.ts';
+import type { HeldFrame } from './held-frame.ts';
+import { storageWords } from './kernel/storage-kernel.ts';
 import { isAfter, LOG_START } from './log-position.ts';
 import { Memtable } from './memtable.ts';
 import { aggregateByScan } from './query/aggregate-by-scan.ts';
@@ -62,9 +65,9 @@ export class Shard implements StoredShard, QueryableShard {
   readonly windowNs: number;
   readonly #parts: ShardParts;
   readonly #table = new SeriesTable();
-  readonly #memtable = new Memtable();
+  #memtable = new Memtable(this.#table);
   readonly #store: BlockStore;
-  readonly #fields = new ShardFields();
+  readonly #fieldsKept = new ShardFields();
   readonly #tombstones: ShardTombstones;
   readonly #sources: ScanSources;
   #persistedSeries = 0;
@@ -115,7 +118,7 @@ export class Shard implements StoredShard, QueryableShard {
         }
         addSeriesChunk(this.#table.ids, bytes, count);
       }
-      this.#fields.load(database);
+      this.#fieldsKept.load(database);
       for (const frame of database.prepare(READ_TOMBSTONES).pluck().all() as Buffer[]) {
         const batch = decodeBatch(frame);
         if (batch.kind === 'delete') this.#tombstones.add(batch, frame, true);
@@ -158,18 +161,14 @@ export class Shard implements StoredShard, QueryableShard {
     return this.#table.find(hash) >= 0;
   }
 
-  unknownSeries(batch: Batch, keys: readonly SeriesKeyRecord[]): SeriesHash[] {
-    if (batch.kind === 'delete') return [];
-    const unknown = batch.series.filter((hash) => this.#table.find(hash) < 0);
-    if (unknown.length === 0 || keys.length === 0) return unknown;
-    const given = new Set(keys.map(({ hash }) => hash));
-    return unknown.filter((hash) => !given.has(hash));
+  unknownSeries(frame: HeldFrame, keys: readonly SeriesKeyRecord[]): SeriesHash[] {
+    return frame.kind === 'delete' ? [] : unknownSeries(this.#table, frame, keys);
   }
 
-  apply(batch: Batch, keys: readonly SeriesKeyRecord[], position: LogPosition): void {
+  apply(frame: HeldFrame, keys: readonly SeriesKeyRecord[], position: LogPosition): void {
     this.#assertOpen();
-    if (batch.kind === 'delete') this.#tombstones.add(batch, encodeBatch(batch), false);
-    else this.#applyWrite(batch, keys);
+    if (frame.deletion !== null) this.#tombstones.add(frame.deletion, encodeBatch(frame.deletion), false);
+    else this.#applyWrite(frame, keys);
     if (isAfter(position, this.#applied)) this.#applied = position;
     this.#writtenMs = this.#clockMs;
     this.#dirtySinceMs ??= this.#clockMs;
@@ -180,29 +179,21 @@ export class Shard implements StoredShard, QueryableShard {
     if (isAfter(position, this.#applied)) this.#applied = position;
   }
 
-  #applyWrite(batch: WriteBatch, keys: readonly SeriesKeyRecord[]): void {
-    const ids = new Uint32Array(batch.series.length);
-    let unknown = 0;
-    for (let i = 0; i < ids.length; i++) {
-      const id = this.#table.find(batch.series[i]!);
-      if (id < 0) unknown++;
-      else ids[i] = id;
+  #applyWrite(frame: HeldFrame, keys: readonly SeriesKeyRecord[]): void {
+    addSeries(this.#table, frame, keys);
+    if (this.#tombstones.count > 0) {
+      const at = frame.ids >>> 2;
+      this.#tombstones.wrote(storageWords().slice(at, at + frame.seriesCount), frame.version);
     }
-    if (unknown > 0) {
-      const missing = this.unknownSeries(batch, keys);
-      if (missing.length > 0) {
-        throw new StorageError('unknown-series', `${missing.length} series of batch ${batch.version} have no key here`);
-      }
-      const keyOf = new Map(keys.map(({ hash, key }) => [hash, key]));
-      for (let i = 0; i < ids.length; i++) {
-        const hash = batch.series[i]!;
-        const id = this.#table.find(hash);
-        ids[i] = id >= 0 ? id : this.#table.add(hash, keyOf.get(hash)!);
-      }
-    }
-    this.#memtable.apply(batch, ids);
-    this.#fields.wrote(batch);
-    this.#tombstones.wrote(ids, batch.version);
+    this.#memtable.apply(frame);
+  }
+
+  /** Fields with what has come since it was last looked. */
+  get #fields(): ShardFields {
+    this.#memtable.drainFields((measurement, field, type, version) =>
+      this.#fieldsKept.wrote(measurement, field, type, version),
+    );
+    return this.#fieldsKept;
   }
 
   flush(): void {
@@ -213,8 +204,8 @@ export class Shard implements StoredShard, QueryableShard {
     const windows = new Set<number>();
     try {
       for (const measurement of this.#memtable.measurements()) {
-        this.#table.sorted(measurement);
-        const sorted = this.#memtable.sorted(measurement, this.#table.rankOf);
+        const sorted = this.#memtable.sorted(measurement);
+        if (sorted === null) continue;
         for (const rows of splitRows(sorted, this.windowNs, limits.blockBytesTarget)) {
           writer.add(measurement, rows);
           windows.add(Math.floor(rows.times[0]! / this.windowNs));
@@ -239,7 +230,9 @@ export class Shard implements StoredShard, QueryableShard {
       writer.abandon();
       throw error;
     }
-    this.#memtable.clear();
+    this.#memtable.release();
+    this.#memtable = new Memtable(this.#table);
+    this.#sources.memtable = this.#memtable;
     this.#tombstones.flushed();
     this.#fields.flushed();
     this.#flushedThrough = position;
@@ -363,7 +356,7 @@ export class Shard implements StoredShard, QueryableShard {
   /** Forgets the memtable and lets the file go. */
   close(): void {
     this.#closed = true;
-    this.#memtable.clear();
+    this.#memtable.release();
     this.#table.close();
     this.#parts.file.disconnect();
   }

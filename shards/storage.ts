@@ -5,8 +5,9 @@
  * The caller (replica-host.ts) keeps one sync in flight, applies the batches of a group to their shards only after it,
  * and acknowledges after that: what is readable is durable (with `durability: fsync`).
  */
-import type { Batch, SeriesKeyRecord } from './batch.ts';
+import type { SeriesKeyRecord } from './batch.ts';
 import type { Sum128 } from './checksum.ts';
+import type { HeldFrame } from './held-frame.ts';
 import type { SeriesHash } from './series-key.ts';
 import type { ShardId, ShardKey } from './shard-key.ts';
 import type { Stamp, Version } from './version.ts';
@@ -45,10 +46,13 @@ export interface Storage {
 export interface StoredShard {
   readonly id: ShardId;
   readonly key: ShardKey;
-  /** Hashes of series in the batch whose keys neither the shard nor `keys` holds. */
-  unknownSeries(batch: Batch, keys: readonly SeriesKeyRecord[]): SeriesHash[];
-  /** Registers the keys and puts the rows (or the tombstone) into the memtable. `position`: the end of its log record. */
-  apply(batch: Batch, keys: readonly SeriesKeyRecord[], position: LogPosition): void;
+  /** Hashes of series of the frame whose keys neither the shard nor `keys` holds. */
+  unknownSeries(frame: HeldFrame, keys: readonly SeriesKeyRecord[]): SeriesHash[];
+  /**
+   * Registers the keys and puts the rows (or the tombstone) into the memtable, which takes the frame's memory over.
+   * `position`: the end of its log record.
+   */
+  apply(frame: HeldFrame, keys: readonly SeriesKeyRecord[], position: LogPosition): void;
   /** The batches of these versions, encoded again from the stored rows and tombstones, each with all its keys. */
   rebuild(versions: ReadonlySet<Version>): { version: Version; frame: Uint8Array; keys: SeriesKeyRecord[] }[];
   /** All (version, content sum) with stamp above `floor`, recomputed from the stored rows (slow: rebuilding a lost ledger, scrub). */

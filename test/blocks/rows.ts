@@ -2,9 +2,9 @@
 import type { Column, FieldType } from '../../shards/column.ts';
 import { BOOLEAN, FLOAT, INTEGER, makeValues, STRING, UNSIGNED } from '../../shards/column.ts';
 import type { RowSet } from '../../shards/row-set.ts';
-import { sortRows } from '../../shards/row-sort.ts';
 import type { Version } from '../../shards/version.ts';
 import { makeStamp, makeVersion } from '../../shards/version.ts';
+import { sortRows } from '../support/sort-rows.ts';
 
 export type Cell = number | bigint | boolean | string;
 

@@ -3,11 +3,13 @@ import { describe, expect, it } from 'vitest';
 import type { Batch, DeleteBatch, WriteBatch } from '../../shards/batch.ts';
 import { BatchBuilder, groupStartsOf, type RoutingPolicy, routePoints } from '../../shards/batch-builder.ts';
 import { BatchError, decodeBatch, decodeKeys, encodeBatch, encodeKeys, peekBatch } from '../../shards/batch-codec.ts';
-import { addSums, contentByVersion, contentSum, subtractSums } from '../../shards/checksum.ts';
+import { addSums, contentByVersion, subtractSums } from '../../shards/checksum.ts';
 import { type Column, type FieldType, makeValues } from '../../shards/column.ts';
 import type { Precision } from '../../shards/line-protocol.ts';
 import type { RowSet } from '../../shards/row-set.ts';
 import { hashSeriesKey } from '../../shards/series-key.ts';
+import { shardId } from '../../shards/shard-key.ts';
+import { contentSum } from '../support/content-sum.ts';
 import { cellsOf, newParser, SHARD, VERSION, WEEK_NS } from './support.ts';
 
 const POLICY: RoutingPolicy = {
@@ -199,7 +201,7 @@ describe('batch frames', () => {
         expect(decoded.shard).toEqual(batch.shard);
         expect(cellsOf(decoded)).toEqual(cellsOf(batch));
         expect(contentSum(decoded)).toBe(contentSum(batch));
-        expect(peekBatch(frame)).toEqual({ kind: 'write', shard: SHARD, version: VERSION });
+        expect(peekBatch(frame)).toMatchObject({ kind: 'write', shard: SHARD, id: shardId(SHARD), version: VERSION });
       }),
       { numRuns: 600, seed: 3 },
     );

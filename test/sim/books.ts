@@ -9,9 +9,10 @@
  */
 import { rootToJson } from '../../repair/ledger.ts';
 import type { PassRecord } from '../../repair/records.ts';
-import { contentSum, sumToHex } from '../../shards/checksum.ts';
+import { sumToHex } from '../../shards/checksum.ts';
 import type { ShardId, ShardKey } from '../../shards/shard-key.ts';
 import { type NodeNumber, type Stamp, stampOf, type Version } from '../../shards/version.ts';
+import { contentSum } from '../support/content-sum.ts';
 import type { SimNode } from './sim-node.ts';
 import { expectedCells, firstDifference, scannedCells, type Written } from './workload.ts';
 

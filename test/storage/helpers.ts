@@ -10,6 +10,7 @@ import { FLOAT } from '../../shards/column.ts';
 import type { ShardCompanion } from '../../shards/companion.ts';
 import { Engine } from '../../shards/engine.ts';
 import type { Files } from '../../shards/files.ts';
+import { type HeldFrame, holdFrame } from '../../shards/held-frame.ts';
 import { hashSeriesKey } from '../../shards/series-key.ts';
 import { type ShardKey, shardId } from '../../shards/shard-key.ts';
 import type { LogPosition } from '../../shards/storage.ts';
@@ -84,8 +85,8 @@ export class VersionSet implements ShardCompanion {
       this.versions.add(version as string);
   }
 
-  replayed(batch: Batch): void {
-    this.versions.add(batch.version);
+  replayed({ version }: HeldFrame): void {
+    this.versions.add(version);
   }
 
   save(database: Database.Database): void {
@@ -151,8 +152,9 @@ export class Bench {
   }
 
   apply(batch: Batch, keys: readonly SeriesKeyRecord[], position: LogPosition): void {
-    this.shard().apply(batch, keys, position);
-    (this.shard().companion as VersionSet).replayed(batch);
+    const held = holdFrame(encodeBatch(batch));
+    this.shard().apply(held, keys, position);
+    (this.shard().companion as VersionSet).replayed(held);
   }
 
   sync(): Error | null {

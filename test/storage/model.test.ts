@@ -2,8 +2,8 @@
 import { afterEach, expect, test } from 'vitest';
 import type { Batch } from '../../shards/batch.ts';
 import { decodeBatch, encodeBatch } from '../../shards/batch-codec.ts';
-import { contentSum } from '../../shards/checksum.ts';
 import { STAMP_ZERO, stampOf } from '../../shards/version.ts';
+import { contentSum } from '../support/content-sum.ts';
 import { Bench, cellsOf, deleteBatch, HOUR_NS, keysOf, type PlainRow, versionAt, writeBatch } from './helpers.ts';
 
 let bench: Bench;

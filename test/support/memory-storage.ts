@@ -4,12 +4,14 @@
  */
 import Database from 'better-sqlite3';
 import { Ledger } from '../../repair/ledger.ts';
-import type { Batch, SeriesKeyRecord } from '../../shards/batch.ts';
+import type { SeriesKeyRecord } from '../../shards/batch.ts';
 import { decodeBatch } from '../../shards/batch-codec.ts';
-import { addSums, contentSum, type Sum128 } from '../../shards/checksum.ts';
+import { addSums, type Sum128 } from '../../shards/checksum.ts';
+import { type HeldFrame, holdFrame } from '../../shards/held-frame.ts';
 import { type ShardId, type ShardKey, shardId } from '../../shards/shard-key.ts';
 import type { FillSource, FillTarget, LogEntry, LogPosition, Storage, StoredShard } from '../../shards/storage.ts';
 import type { Stamp, Version } from '../../shards/version.ts';
+import { contentSum } from './content-sum.ts';
 
 interface Kept {
   readonly frame: Uint8Array;
@@ -38,6 +40,10 @@ function sumOf(frame: Uint8Array): Sum128 {
   return sum;
 }
 
+function hashesOf(held: HeldFrame): string[] {
+  return held.kind === 'delete' ? [] : Array.from({ length: held.seriesCount }, (_, series) => held.hashOf(series));
+}
+
 export class MemoryShard implements StoredShard {
   readonly id: ShardId;
   readonly key: ShardKey;
@@ -51,17 +57,17 @@ export class MemoryShard implements StoredShard {
     this.id = shardId(key);
   }
 
-  unknownSeries(batch: Batch, keys: readonly SeriesKeyRecord[]): string[] {
-    if (batch.kind === 'delete') return [];
+  unknownSeries(held: HeldFrame, keys: readonly SeriesKeyRecord[]): string[] {
     const given = new Set(keys.map((record) => record.hash));
-    return batch.series.filter((hash) => !this.keys.has(hash) && !given.has(hash));
+    return hashesOf(held).filter((hash) => !this.keys.has(hash) && !given.has(hash));
   }
 
-  apply(batch: Batch, keys: readonly SeriesKeyRecord[]): void {
+  apply(held: HeldFrame, keys: readonly SeriesKeyRecord[]): void {
     for (const { hash, key } of keys) this.keys.set(hash, key);
-    const frame = this.owner.frameOf(batch.version, this.id);
-    const own = batch.kind === 'delete' ? [] : batch.series.map((hash) => ({ hash, key: this.keys.get(hash)! }));
-    this.batches.set(batch.version, { frame, keys: own });
+    const frame = this.owner.frameOf(held.version, this.id);
+    const own = hashesOf(held).map((hash) => ({ hash, key: this.keys.get(hash)! }));
+    this.batches.set(held.version, { frame, keys: own });
+    held.release();
   }
 
   rebuild(versions: ReadonlySet<Version>): { version: Version; frame: Uint8Array; keys: SeriesKeyRecord[] }[] {
@@ -140,11 +146,13 @@ export class MemoryStorage implements Storage {
       const shard = this.shards.get(id);
       const ledger = this.ledgers.get(id);
       if (shard === undefined || ledger === undefined) continue;
-      const batch = decodeBatch(frame);
-      if (ledger.has(batch.version)) continue;
-      this.frames.set(id + batch.version, frame);
-      shard.apply(batch, keys);
-      ledger.replayed(batch);
+      const held = holdFrame(frame);
+      if (!ledger.has(held.version)) {
+        this.frames.set(id + held.version, frame);
+        shard.apply(held, keys);
+        ledger.replayed(held);
+      }
+      held.release();
     }
   }
 

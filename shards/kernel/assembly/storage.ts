@@ -53,3 +53,12 @@ export {
   encodePatterns,
   encodePresence,
 } from './codec/entry';
+export { pickedArrange, pickedVersions } from './memtable/arrange';
+export { chunksOfRows, groupAppend, groupFree, groupNew, placesClear, placesSet } from './memtable/chunks';
+export { pickedColumn, valuesToBytes } from './memtable/columns';
+export { frameCheck, frameFree, frameIds, indexBytes } from './memtable/frame';
+export { groupCount, groupPart, groupWindows } from './memtable/parts';
+export { groupPick, groupSelect } from './memtable/pick';
+export { scratchAt, scratchTrim } from './memtable/scratch';
+export { sameShape, shapeMake, shapeSumWords } from './memtable/shape';
+export { groupSum, storedLanes, storedSum, storedTextSum } from './memtable/sum';

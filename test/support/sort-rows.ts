@@ -1,13 +1,8 @@
-/**
- * Sorting rows of one measurement by (series, time, version): what a memtable does at a flush or before a query.
- *
- * A counting sort by series, stable; then each series is checked and sorted only when it is out of order, which rows that
- * arrive in time order are not. Columns are permuted in one pass each, or left alone when everything was in order.
- */
-import type { Column, ColumnValues } from './column.ts';
-import { makeValues } from './column.ts';
-import type { RowSet } from './row-set.ts';
-import type { Version } from './version.ts';
+/** Row sets from rows in any order: what tests of blocks are made of, and what memtables are compared with. */
+import type { Column } from '../../shards/column.ts';
+import { permuteColumn } from '../../shards/row-gather.ts';
+import { compareColumns, type RowSet } from '../../shards/row-set.ts';
+import type { Version } from '../../shards/version.ts';
 
 /** Rows of one measurement in any order. Arrays are exactly as long as there are rows. */
 export interface UnsortedRows {
@@ -71,10 +66,6 @@ export function sortRows(unsorted: UnsortedRows, rankOf: (series: number) => num
 
 function rankDifference(a: number, b: number): number {
   return a < b ? -1 : a > b ? 1 : 0;
-}
-
-export function compareColumns(a: Pick<Column, 'field' | 'type'>, b: Pick<Column, 'field' | 'type'>): number {
-  return a.field < b.field ? -1 : a.field > b.field ? 1 : a.type - b.type;
 }
 
 /** Numbers the distinct series in order of appearance. */
@@ -143,48 +134,4 @@ function sortSpan(rowOrder: Uint32Array, start: number, end: number, times: Floa
 function isIdentity(order: Uint32Array): boolean {
   for (let i = 0; i < order.length; i++) if (order[i] !== i) return false;
   return true;
-}
-
-/** Row i of the result is row order[i] of the column. */
-export function permuteColumn(column: Column, order: Uint32Array): Column {
-  const { field, type } = column;
-  let present: Uint8Array | null = null;
-  if (column.present !== null) {
-    present = new Uint8Array(order.length);
-    for (let i = 0; i < order.length; i++) present[i] = column.present[order[i]!]!;
-  }
-  return { field, type, present, values: permuteValues(column.values, type, order) };
-}
-
-function permuteValues(source: ColumnValues, type: Column['type'], order: Uint32Array): ColumnValues {
-  const target = makeValues(type, order.length);
-  if (source instanceof Float64Array) permuteFloats(source, target as Float64Array, order);
-  else if (source instanceof Uint8Array) permuteBytes(source, target as Uint8Array, order);
-  else if (Array.isArray(source)) {
-    const strings = target as string[];
-    for (let i = 0; i < order.length; i++) strings[i] = source[order[i]!]!;
-  } else permuteHalves(source, target as BigInt64Array, order);
-  return target;
-}
-
-function permuteFloats(source: Float64Array, target: Float64Array, order: Uint32Array): void {
-  for (let i = 0; i < order.length; i++) target[i] = source[order[i]!]!;
-}
-
-function permuteBytes(source: Uint8Array, target: Uint8Array, order: Uint32Array): void {
-  for (let i = 0; i < order.length; i++) target[i] = source[order[i]!]!;
-}
-
-function permuteHalves(
-  source: BigInt64Array | BigUint64Array,
-  target: BigInt64Array | BigUint64Array,
-  order: Uint32Array,
-): void {
-  const from = new Uint32Array(source.buffer, source.byteOffset, 2 * source.length);
-  const to = new Uint32Array(target.buffer, target.byteOffset, 2 * target.length);
-  for (let i = 0; i < order.length; i++) {
-    const row = order[i]!;
-    to[2 * i] = from[2 * row]!;
-    to[2 * i + 1] = from[2 * row + 1]!;
-  }
 }

@@ -1,0 +1,144 @@
+/**
+ * A frame in the kernel's memory: checked whole, with its content sum, ready to become part of a memtable.
+ *
+ * `holdFrame` copies the bytes once. Whoever holds a frame either gives it to a shard (Memtable.apply takes the memory
+ * over) or releases it. A delete has no part in the kernel: its batch is decoded.
+ */
+import type { DeleteBatch } from './batch.ts';
+import { BatchError, DECODED_BYTES_MAX, decodeBatch, encodeBatch, type FrameHead, openFrame } from './batch-codec.ts';
+import { type Sum128, sumOfLanes, tombstoneSum } from './checksum.ts';
+import { COLUMN, GROUP, INDEX, NOT_UTF8 } from './kernel/memtable-kernel.ts';
+import { storageBytes, storageKernel, storageWords } from './kernel/storage-kernel.ts';
+import { SERIES_HASH_BYTES, type SeriesHash } from './series-key.ts';
+import { type Shape, shapeOf } from './shapes.ts';
+import type { ShardId, ShardKey } from './shard-key.ts';
+import type { Version } from './version.ts';
+
+export interface HeldGroup {
+  readonly shape: Shape;
+  /** Address of its words in the index. */
+  readonly words: number;
+}
+
+/** Four 64-bit sums of a frame. */
+let sums = 0;
+
+export class HeldFrame {
+  readonly kind: 'write' | 'delete';
+  readonly shard: ShardKey;
+  readonly id: ShardId;
+  readonly version: Version;
+  readonly content: Sum128;
+  readonly rows: number;
+  /** Of a delete. */
+  readonly deletion: DeleteBatch | null;
+  readonly groups: readonly HeldGroup[];
+  readonly bytes: number;
+  /** The table whose ids are filled in for all series. */
+  resolvedIn: object | null = null;
+  /** The index in the kernel's memory; 0 when it has none or no longer. */
+  #index: number;
+
+  constructor(
+    head: FrameHead,
+    index: number,
+    bytes: number,
+    groups: readonly HeldGroup[],
+    deletion: DeleteBatch | null,
+  ) {
+    this.kind = head.kind;
+    this.shard = head.shard;
+    this.id = head.id;
+    this.version = head.version;
+    this.deletion = deletion;
+    this.groups = groups;
+    this.bytes = bytes;
+    this.#index = index;
+    this.rows = index === 0 ? 0 : storageWords()[(index >>> 2) + INDEX.rows]!;
+    this.content =
+      deletion === null ? sumOfLanes(storageWords(), sums >>> 2) : tombstoneSum(deletion.predicate, head.version);
+  }
+
+  get index(): number {
+    if (this.#index === 0) throw new Error(`frame of ${this.version} is no longer held`);
+    return this.#index;
+  }
+
+  get seriesCount(): number {
+    return storageWords()[(this.index >>> 2) + INDEX.series]!;
+  }
+
+  /** Address of the hashes of its series, 16 bytes each. */
+  get hashes(): number {
+    const words = storageWords();
+    const at = this.index >>> 2;
+    return words[at + INDEX.frame]! + words[at + INDEX.hashes]!;
+  }
+
+  /** Address of the ids of its series (u32 each), which the shard fills in. */
+  get ids(): number {
+    return storageKernel().frameIds(this.index);
+  }
+
+  hashOf(series: number): SeriesHash {
+    const at = this.hashes + series * SERIES_HASH_BYTES;
+    const all = storageBytes();
+    return Buffer.from(all.buffer, at, SERIES_HASH_BYTES).toString('hex');
+  }
+
+  /** The memory is another one's from now on. */
+  give(): number {
+    const index = this.index;
+    this.#index = 0;
+    return index;
+  }
+
+  /** Gives the memory back, unless somebody else has it by now. */
+  release(): void {
+    if (this.#index !== 0) storageKernel().frameFree(this.#index);
+    this.#index = 0;
+  }
+}
+
+/** Throws BatchError. */
+export function holdFrame(frame: Uint8Array): HeldFrame {
+  const head = openFrame(frame);
+  if (head.kind === 'delete') return new HeldFrame(head, 0, 0, [], decodeBatch(frame) as DeleteBatch);
+  const kernel = storageKernel();
+  const address = kernel.alloc(frame.byteLength);
+  storageBytes().set(frame, address);
+  const span = Number(head.shard.endNs - head.shard.startNs);
+  const index = kernel.frameCheck(address, frame.byteLength, head.body, span, DECODED_BYTES_MAX);
+  if (index === 0) {
+    kernel.free(address);
+    decodeBatch(frame); // says what is wrong
+    throw new BatchError('corrupt-batch', 'corrupt batch: its body makes no sense');
+  }
+  const indexBytes = kernel.indexBytes();
+  if ((storageWords()[(index >>> 2) + INDEX.flags]! & NOT_UTF8) !== 0) {
+    kernel.frameFree(index);
+    return holdFrame(encodeBatch(decodeBatch(frame)));
+  }
+  const series = storageWords()[(index >>> 2) + INDEX.series]!;
+  const groups = sumGroups(index);
+  return new HeldFrame(head, index, frame.byteLength + indexBytes + series * 4, groups, null);
+}
+
+/** Leaves the content sum at `sums`. */
+function sumGroups(index: number): HeldGroup[] {
+  const kernel = storageKernel();
+  if (sums === 0) sums = kernel.alloc(32);
+  storageWords().fill(0, sums >>> 2, (sums >>> 2) + 8);
+  const first = index >>> 2;
+  const frame = storageWords()[first + INDEX.frame]!;
+  const count = storageWords()[first + INDEX.groups]!;
+  const groups: HeldGroup[] = [];
+  let words = index + INDEX.bytes;
+  for (let i = 0; i < count; i++) {
+    const shape = shapeOf(frame, words);
+    kernel.groupSum(index, words, shape.sumWords, sums);
+    groups.push({ shape, words });
+    words += (GROUP.words + shape.columns.length * COLUMN.words) * 4;
+  }
+  return groups;
+}

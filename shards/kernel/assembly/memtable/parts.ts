@@ -1,0 +1,94 @@
+/**
+ * Dividing all rows of a memtable's group for a flush: by window, then into parts of whole series. A call takes some of
+ * the chunks, so that a flush of any size is done in short steps.
+ */
+import { chunkAt, ids, openChunk, rowSeries, seriesWidth, timeAt } from './chunks';
+import { offsetAt } from './offsets';
+
+/** Counts the rows of chunks from .. to - 1 by window: window w is [w, w + 1) * windowNs, counts[0] is of `first`. */
+export function groupWindows(group: usize, from: u32, to: u32, windowNs: f64, first: f64, counts: usize): void {
+  for (let c = from; c < to; c++) {
+    const chunk = chunkAt(group, c);
+    const rows = load<u32>(chunk, 36);
+    if (rows === 0) continue;
+    const low = Math.floor(load<f64>(chunk, 16) / windowNs);
+    if (low === Math.floor(load<f64>(chunk, 24) / windowNs)) {
+      const at = counts + (<usize>(low - first) << 2);
+      store<u32>(at, load<u32>(at) + rows);
+      continue;
+    }
+    openChunk(chunk);
+    for (let row: u32 = 0; row < rows; row++) {
+      const at = counts + (<usize>(Math.floor(timeAt(row) / windowNs) - first) << 2);
+      store<u32>(at, load<u32>(at) + 1);
+    }
+  }
+}
+
+/** Counts the rows of chunks from .. to - 1 with times in minTime .. maxTime by place: counts[place]. */
+export function groupCount(
+  group: usize,
+  from: u32,
+  to: u32,
+  table: usize,
+  minTime: f64,
+  maxTime: f64,
+  counts: usize,
+): void {
+  for (let c = from; c < to; c++) {
+    const chunk = chunkAt(group, c);
+    const low = load<f64>(chunk, 16);
+    const high = load<f64>(chunk, 24);
+    if (low > maxTime || high < minTime) continue;
+    const whole = low >= minTime && high <= maxTime;
+    openChunk(chunk);
+    const rows = load<u32>(chunk, 36);
+    for (let row: u32 = 0; row < rows; row++) {
+      if (!whole) {
+        const time = timeAt(row);
+        if (time < minTime || time > maxTime) continue;
+      }
+      const id = load<u32>(ids + (<usize>offsetAt(rowSeries, seriesWidth, row) << 2));
+      const at = counts + (<usize>load<u32>(table + (<usize>id << 2)) << 2);
+      store<u32>(at, load<u32>(at) + 1);
+    }
+  }
+}
+
+/**
+ * Puts the numbers of these rows into parts: `partOf[place]` says which, `next[part]` where the next one goes in `out`.
+ */
+export function groupPart(
+  group: usize,
+  from: u32,
+  to: u32,
+  table: usize,
+  minTime: f64,
+  maxTime: f64,
+  partOf: usize,
+  next: usize,
+  out: usize,
+): void {
+  for (let c = from; c < to; c++) {
+    const chunk = chunkAt(group, c);
+    const low = load<f64>(chunk, 16);
+    const high = load<f64>(chunk, 24);
+    if (low > maxTime || high < minTime) continue;
+    const whole = low >= minTime && high <= maxTime;
+    openChunk(chunk);
+    const rows = load<u32>(chunk, 36);
+    const first = load<u32>(chunk, 12);
+    for (let row: u32 = 0; row < rows; row++) {
+      if (!whole) {
+        const time = timeAt(row);
+        if (time < minTime || time > maxTime) continue;
+      }
+      const id = load<u32>(ids + (<usize>offsetAt(rowSeries, seriesWidth, row) << 2));
+      const place = load<u32>(table + (<usize>id << 2));
+      const slot = next + (<usize>load<u32>(partOf + (place << 2)) << 2);
+      const at = load<u32>(slot);
+      store<u32>(slot, at + 1);
+      store<u32>(out + (<usize>at << 2), first + row);
+    }
+  }
+}

@@ -1,0 +1,108 @@
+/**
+ * What the storage kernel exports of frames and memtables (assembly/memtable/): addresses and counts in and out. What a
+ * call leaves in scratch memory (`scratchAt`) holds until the next call that fills the same block.
+ */
+
+/** Blocks of scratch memory that results are read from (assembly/memtable/scratch.ts). */
+export const SCRATCH = { targets: 10, starts: 11, times: 13, versions: 14, values: 20, present: 21 } as const;
+
+/** Words of a frame's index (assembly/memtable/frame.ts), counted in words of 4 bytes. */
+export const INDEX = {
+  frame: 0,
+  frameBytes: 1,
+  series: 2,
+  hashes: 3,
+  groups: 4,
+  rows: 5,
+  flags: 6,
+  bytes: 32,
+} as const;
+export const GROUP = { rows: 2, columns: 7, leastTime: 12, greatestTime: 14, shape: 16, words: 20 } as const;
+export const COLUMN = { nameAt: 0, nameBytes: 1, kind: 2, words: 8 } as const;
+/** Flag of an index: a text in the frame is not UTF-8. */
+export const NOT_UTF8 = 1;
+
+export interface MemtableKernel {
+  /** Address of the index, or 0: the frame is refused. */
+  frameCheck(frame: number, length: number, body: number, span: number, unfoldedMax: number): number;
+  /** Of the index that was made last. */
+  indexBytes(): number;
+  frameIds(index: number): number;
+  frameFree(index: number): void;
+  sameShape(frameA: number, a: number, frameB: number, b: number): number;
+  shapeMake(frame: number, group: number): number;
+  shapeSumWords(shape: number): number;
+  groupSum(index: number, group: number, words: number, sums: number): void;
+  storedLanes(
+    count: number,
+    series: number,
+    hashes: number,
+    times: number,
+    versions: number,
+    versionTable: number,
+    lanes: number,
+  ): void;
+  storedSum(
+    count: number,
+    isFloat: number,
+    values: number,
+    present: number,
+    versions: number,
+    words: number,
+    lanes: number,
+    sums: number,
+  ): void;
+  storedTextSum(
+    count: number,
+    text: number,
+    ends: number,
+    present: number,
+    versions: number,
+    words: number,
+    lanes: number,
+    sums: number,
+  ): void;
+  groupNew(): number;
+  groupFree(group: number): void;
+  groupAppend(group: number, index: number, words: number, version: number, map: number): number;
+  groupSelect(
+    group: number,
+    table: number,
+    wanted: number,
+    count: number,
+    minTime: number,
+    maxTime: number,
+    versions: number,
+  ): number;
+  groupWindows(group: number, from: number, to: number, windowNs: number, first: number, counts: number): void;
+  groupCount(
+    group: number,
+    from: number,
+    to: number,
+    table: number,
+    minTime: number,
+    maxTime: number,
+    counts: number,
+  ): void;
+  groupPart(
+    group: number,
+    from: number,
+    to: number,
+    table: number,
+    minTime: number,
+    maxTime: number,
+    partOf: number,
+    next: number,
+    out: number,
+  ): void;
+  groupPick(group: number, rows: number, count: number, table: number, firstPlace: number): void;
+  chunksOfRows(group: number, chunk: number, rows: number): number;
+  placesSet(table: number, ids: number, count: number): void;
+  placesClear(table: number, ids: number, count: number): void;
+  pickedVersions(slots: number): number;
+  pickedArrange(places: number, ranks: number): void;
+  pickedColumn(group: number, number: number, type: number): number;
+  valuesToBytes(count: number): void;
+  scratchAt(block: number): number;
+  scratchTrim(): void;
+}

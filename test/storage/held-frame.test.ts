@@ -1,0 +1,138 @@
+/** What the kernel takes and refuses, against `decodeBatch` and the definition of content sums. */
+import { crc32 } from 'node:zlib';
+import { describe, expect, test } from 'vitest';
+import type { WriteBatch } from '../../shards/batch.ts';
+import { BatchError, decodeBatch, encodeBatch } from '../../shards/batch-codec.ts';
+import { type HeldFrame, holdFrame } from '../../shards/held-frame.ts';
+import { contentSum } from '../support/content-sum.ts';
+import { deleteBatch, KEY, versionAt } from './helpers.ts';
+import { type Random, randomBatch, randomOf } from './random-batches.ts';
+
+const OPTIONS = { rowsMax: 40, series: 9, measurements: 3, fields: 3 };
+
+function fixCrc(frame: Buffer): void {
+  frame.writeUInt32LE(crc32(frame.subarray(16), crc32(frame.subarray(0, 12))), 12);
+}
+
+/** The frame as both read it; null: both refuse, with the same code. */
+function both(frame: Uint8Array): HeldFrame | null {
+  let code = '';
+  let sum = 0n;
+  try {
+    sum = contentSum(decodeBatch(frame));
+  } catch (error) {
+    if (!(error instanceof BatchError)) throw error;
+    code = error.code;
+  }
+  if (code !== '') {
+    expect(() => holdFrame(frame)).toThrow(expect.objectContaining({ code }));
+    return null;
+  }
+  const held = holdFrame(frame);
+  expect(held.content).toBe(sum);
+  return held;
+}
+
+/** One random edit of the body, mostly where numbers are small: widths, counts, types, encodings. */
+function damage(frame: Buffer, body: number, random: Random): void {
+  for (let edits = random(3) + 1; edits > 0; edits--) {
+    const at = body + random(frame.length - body);
+    const kind = random(4);
+    if (kind === 0) frame[at] = random(256);
+    else if (kind === 1) frame[at] = [0, 1, 2, 3, 4, 5, 6, 8, 255][random(9)]!;
+    else if (kind === 2) frame[at]! ^= 1 << random(8);
+    else frame[at] = frame[at]! + 1 - 2 * random(2);
+  }
+}
+
+describe('a frame in the kernel', () => {
+  test('every batch is taken, with its rows, series and content sum', () => {
+    for (let seed = 0; seed < 400; seed++) {
+      const batch = randomBatch(versionAt(seed), randomOf(seed), OPTIONS);
+      const held = both(encodeBatch(batch))!;
+      expect(held.rows).toBe(batch.groups.reduce((sum, group) => sum + group.times.length, 0));
+      expect(Array.from({ length: held.seriesCount }, (_, i) => held.hashOf(i))).toEqual(batch.series);
+      expect(held.groups.map(({ shape }) => shape.measurement)).toEqual(batch.groups.map((g) => g.measurement));
+      expect(held.groups.map(({ shape }) => shape.columns)).toEqual(
+        batch.groups.map(({ columns }) => columns.map(({ field, type }) => ({ field, type }))),
+      );
+      held.release();
+    }
+  });
+
+  test('large groups, in widths of one, two and four bytes', () => {
+    for (const [series, rowsMax] of [
+      [200, 700],
+      [300, 2000],
+      [70_000, 3000],
+    ] as const) {
+      const random = randomOf(series);
+      both(encodeBatch(randomBatch(versionAt(1), random, { rowsMax, series, measurements: 1, fields: 3 })))?.release();
+    }
+  });
+
+  test('a damaged frame whose CRC was made to fit is taken or refused as decodeBatch does', () => {
+    let taken = 0;
+    for (let seed = 0; seed < 6000; seed++) {
+      const random = randomOf(seed);
+      const batch = randomBatch(versionAt(seed), random, { ...OPTIONS, rowsMax: random(2) === 0 ? 3 : 20 });
+      const whole = Buffer.from(encodeBatch(batch));
+      damage(whole, 36 + whole.readUInt32LE(32), random);
+      let frame = whole;
+      if (random(8) === 0) {
+        frame = Buffer.from(whole.subarray(0, 40 + random(whole.length - 40)));
+        frame.writeUInt32LE(frame.length, 8);
+      }
+      fixCrc(frame);
+      const held = both(frame);
+      if (held !== null) taken++;
+      held?.release();
+    }
+    expect(taken).toBeGreaterThan(500);
+  });
+
+  test('text that is not UTF-8 counts as what it is decoded to', () => {
+    for (const bytes of ['ff', 'c0af', 'eda080', 'f4908080', 'e28200', '80', 'c3']) {
+      const text = 'x'.repeat(bytes.length / 2);
+      const batch: WriteBatch = {
+        kind: 'write',
+        shard: KEY,
+        version: versionAt(1),
+        series: ['0'.repeat(32)],
+        groups: [
+          {
+            measurement: 'm',
+            rowSeries: Uint32Array.of(0),
+            times: Float64Array.of(1),
+            columns: [{ field: 'f', type: 3, present: null, values: [text] }],
+          },
+        ],
+      };
+      const frame = Buffer.from(encodeBatch(batch));
+      Buffer.from(bytes, 'hex').copy(frame, frame.length - text.length);
+      fixCrc(frame);
+      both(frame)!.release();
+    }
+  });
+
+  test('a group of many columns: a field twice is found', () => {
+    for (const count of [3, 24, 25, 300]) {
+      const columns = Array.from({ length: count }, (_, n) => ({
+        field: `f${n}`,
+        type: 0 as const,
+        present: null,
+        values: Float64Array.of(n),
+      }));
+      const group = { measurement: 'm', rowSeries: Uint32Array.of(0), times: Float64Array.of(1), columns };
+      const batch = { kind: 'write', shard: KEY, version: versionAt(1), series: ['0'.repeat(32)] } as const;
+      both(encodeBatch({ ...batch, groups: [group] }))!.release();
+      const twice = [...columns.slice(0, -1), columns[count - 2]!];
+      expect(both(encodeBatch({ ...batch, groups: [{ ...group, columns: twice }] }))).toBeNull();
+    }
+  });
+
+  test('a delete has its predicate and sum', () => {
+    const batch = deleteBatch(versionAt(3), { measurement: { name: 'm' } });
+    expect(both(encodeBatch(batch))).toMatchObject({ kind: 'delete', deletion: batch, rows: 0 });
+  });
+});

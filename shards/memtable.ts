@@ -216,7 +216,8 @@ export class Memtable {
   #pick(measurement: string, want: RowWant, versions: Uint8Array | null): RowSet | null {
     const group = this.#groups.get(measurement);
     if (group === undefined || group.maxTime < want.minTime || group.minTime > want.maxTime) return null;
-    const series = want.series ?? this.#table.sorted(measurement);
+    // A copy: the table may give a view of the kernel's memory.
+    const series = want.series ?? this.#table.sorted(measurement).slice();
     if (series.length === 0) return null;
     const kernel = storageKernel();
     reservePlaces(this.#table.count);

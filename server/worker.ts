@@ -56,6 +56,8 @@ let stepNotBeforeMs = 0;
 let stopped = false;
 let fsyncSeconds: number[] = [];
 let stepSeconds: number[] = [];
+/** Buffers of the answer that is being made, which go along instead of being copied. */
+let movedWithAnswer: ArrayBuffer[] = [];
 
 // A program that was not built whole fails here and not at its first write.
 storageKernel();
@@ -253,13 +255,11 @@ function partial(
   const answered: ShardId[] = [];
   const results: PartialAnswer['results'][number][] = [];
   const run = (part: typeof present): boolean => {
+    const buffers: ArrayBuffer[] = [];
     try {
-      results.push(
-        runPartial(
-          part.map((each) => each.shard),
-          request,
-        ),
-      );
+      const shards = part.map((each) => each.shard);
+      results.push(runPartial(shards, request, buffers));
+      movedWithAnswer.push(...buffers);
       answered.push(...part.map((each) => each.id));
       return true;
     } catch (error) {
@@ -291,7 +291,9 @@ function answer(id: number, method: keyof WorkerApi, args: readonly unknown[]): 
   // What was produced before the answer leaves before it: a heartbeat that says what is open must not name an older
   // list of shards.
   if (flushScheduled && method !== 'stop') endTurn();
-  post({ kind: 'answer', id, value });
+  const moved = movedWithAnswer;
+  movedWithAnswer = [];
+  post({ kind: 'answer', id, value }, moved);
   if (method === 'stop') port.close();
 }
 

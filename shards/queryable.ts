@@ -12,6 +12,8 @@ import type { TagCondition } from './tag-condition.ts';
 
 export interface QueryableShard {
   readonly key: ShardKey;
+  /** Another text whenever measurements(), fields() or tagKeys() may answer otherwise than before. */
+  readonly schemaStamp: string;
   /** Names with at least one visible row, sorted. */
   measurements(): string[];
   /** Fields of a measurement with the types stored for them, strongest first (protocol rule 6), sorted by name. */
@@ -22,11 +24,20 @@ export interface QueryableShard {
   series(measurement: string, condition: TagCondition | null): Uint32Array;
   keyOf(series: number): string;
   tagsOf(series: number): readonly Tag[];
+  /** The values of a tag for series of the measurement. */
+  tagColumn(measurement: string, tagKey: string, series: Uint32Array): TagColumn;
   hashOf(series: number): SeriesHash;
   /** `visit` returns false to stop the scan. The slice and its arrays belong to the visitor. */
   scan(request: ScanRequest, visit: (slice: SeriesSlice) => boolean): void;
   /** The same rows, reduced; `query/aggregate-by-scan.ts` is what it means. What `visit` and `readRows` throw ends it. */
   aggregate(request: AggregateRequest, visit: (runs: AggregateRuns) => void): void;
+}
+
+export interface TagColumn {
+  /** Per series asked for: code of its value; 0 when it does not have the tag. Equal values have equal codes. */
+  readonly codes: Uint32Array;
+  /** The value of a code; '' for 0. */
+  valueOf(code: number): string;
 }
 
 export interface ScanRequest {

@@ -6,6 +6,7 @@
  */
 import { MEASUREMENTS, TAG_KEYS } from './kernel/series-kernel.ts';
 import { storageBytes, storageKernel } from './kernel/storage-kernel.ts';
+import type { TagColumn } from './queryable.ts';
 import { SeriesIds } from './series-ids.ts';
 import type { SeriesHash, Tag } from './series-key.ts';
 import type { TagCondition } from './tag-condition.ts';
@@ -13,13 +14,6 @@ import { matchSeries, usedCodes } from './tag-index.ts';
 
 /** Tags kept for the next call; a query asks for the same series several times. */
 const TAGS_CACHED = 4096;
-
-export interface TagColumn {
-  /** Per series asked for: code of its value; 0 when it does not have the tag. */
-  readonly codes: Uint32Array;
-  /** The value of a code; '' for 0. */
-  valueOf(code: number): string;
-}
 
 export class SeriesTable {
   readonly ids = new SeriesIds();

@@ -21,6 +21,13 @@ export interface StoredField {
 export class ShardFields {
   readonly #measurements = new Map<string, Map<string, StoredField>>();
 
+  #count = 0;
+
+  /** Pairs of field and type, of all measurements. Never shrinks. */
+  get count(): number {
+    return this.#count;
+  }
+
   load(database: Database): void {
     const rows = database.prepare(READ_FIELDS).all() as Omit<StoredField, 'fresh'>[];
     for (const { measurement, field, type, version } of rows) this.#note(measurement, field, type, version, false);
@@ -58,8 +65,10 @@ export class ShardFields {
     }
     const name = `${type}${field}`;
     const stored = fields.get(name);
-    if (stored === undefined) fields.set(name, { measurement, field, type, version, fresh });
-    else if (version > stored.version) {
+    if (stored === undefined) {
+      fields.set(name, { measurement, field, type, version, fresh });
+      this.#count++;
+    } else if (version > stored.version) {
       stored.version = version;
       stored.fresh = fresh;
     }

@@ -20,7 +20,14 @@ import { storageWords } from './kernel/storage-kernel.ts';
 import { isAfter, LOG_START } from './log-position.ts';
 import { Memtable } from './memtable.ts';
 import { aggregateByScan } from './query/aggregate-by-scan.ts';
-import type { AggregateRequest, AggregateRuns, QueryableShard, ScanRequest, SeriesSlice } from './queryable.ts';
+import type {
+  AggregateRequest,
+  AggregateRuns,
+  QueryableShard,
+  ScanRequest,
+  SeriesSlice,
+  TagColumn,
+} from './queryable.ts';
 import { splitRows } from './row-split.ts';
 import { addSeriesChunk, CHUNK_SERIES_MAX, encodeSeriesChunk } from './series-chunk.ts';
 import type { SeriesHash, Tag } from './series-key.ts';
@@ -36,6 +43,7 @@ import type { FillSource, LogPosition, ShardSizes, StoredShard } from './storage
 import type { StorageLimits } from './storage-limits.ts';
 import type { TagCondition } from './tag-condition.ts';
 import type { Stamp, Version } from './version.ts';
+import { seriesWithRows } from './visible-series.ts';
 
 /** Windows per shard, and the shortest one. */
 const WINDOWS_PER_SHARD = 84;
@@ -367,6 +375,14 @@ export class Shard implements StoredShard, QueryableShard {
       .map(({ measurement, field, type }) => ({ measurement, field, type }));
   }
 
+  /** Series and fields only become more; under a tombstone any write can bring something back. */
+  get schemaStamp(): string {
+    const { segment, offset } = this.#applied;
+    const deletes = this.#tombstones.count;
+    const written = deletes === 0 ? '' : `${segment}.${offset}`;
+    return `${this.#table.count}/${this.#fields.count}/${deletes}/${written}`;
+  }
+
   measurements(): string[] {
     const names = this.#table.measurements();
     return this.#tombstones.count === 0 ? names : names.filter((name) => this.series(name, null).length > 0);
@@ -388,30 +404,10 @@ export class Shard implements StoredShard, QueryableShard {
 
   series(measurement: string, condition: TagCondition | null): Uint32Array {
     const matching = this.#table.match(measurement, condition);
-    return this.#tombstones.visible(matching, (unknown) => this.#withVisibleRows(measurement, unknown));
-  }
-
-  /** Those of `series` that have a visible row: newest windows first, since new rows are the likeliest to be left. */
-  #withVisibleRows(measurement: string, series: Uint32Array): Set<number> {
-    const found = new Set<number>();
-    const fields = [...new Set(this.#fields.of(measurement).map(({ field }) => field))];
-    const span = this.#memtable.span(measurement);
-    const windows = new Set(this.#store.directory.windows());
-    if (span !== null) {
-      const last = Math.floor(span.maxTime / this.windowNs);
-      for (let window = Math.floor(span.minTime / this.windowNs); window <= last; window++) windows.add(window);
-    }
-    for (const window of [...windows].sort((a, b) => b - a)) {
-      const left = series.filter((id) => !found.has(id));
-      if (left.length === 0) break;
-      const minTime = window * this.windowNs;
-      const request = { measurement, series: left, fields, minTime, maxTime: minTime + this.windowNs - 1 };
-      scanShard(this.#sources, request, (slice) => {
-        found.add(slice.series);
-        return true;
-      });
-    }
-    return found;
+    return this.#tombstones.visible(matching, (unknown) => {
+      const fields = [...new Set(this.#fields.of(measurement).map(({ field }) => field))];
+      return seriesWithRows(this.#sources, measurement, unknown, fields);
+    });
   }
 
   keyOf(series: number): string {
@@ -420,6 +416,10 @@ export class Shard implements StoredShard, QueryableShard {
 
   tagsOf(series: number): readonly Tag[] {
     return this.#table.tagsOf(series);
+  }
+
+  tagColumn(measurement: string, tagKey: string, series: Uint32Array): TagColumn {
+    return this.#table.tagColumn(measurement, tagKey, series);
   }
 
   hashOf(series: number): SeriesHash {

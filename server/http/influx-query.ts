@@ -194,7 +194,7 @@ function joined(first: StatementResult, second: StatementResult): StatementResul
   const open = series.at(-1);
   const next = more[0];
   if (open?.partial === true && next !== undefined && open.name === next.name) {
-    const values = (open.values as (readonly (typeof open.values)[number][number][])[]).concat(next.values);
+    const values = [...open.values, ...next.values];
     const { partial: _partial, ...rest } = open;
     series[series.length - 1] = { ...rest, values, ...(next.partial === true && { partial: true }) };
     more.shift();

@@ -37,16 +37,16 @@ export class CsvPrinter {
   private *rows(series: ResultSeries): Generator<string> {
     const start = `${csvField(series.name ?? '')},${csvField(csvTags(series.tags ?? {}))}`;
     let text = '';
-    for (let index = 0; index < series.values.length; index++) {
+    let index = 0;
+    for (const row of series.values) {
       text += start;
-      const row = series.values[index] as readonly Value[];
       for (let column = 0; column < row.length; column++) {
         const value = row[column] as Value;
         const isTime = column === series.timeColumn && typeof value === 'bigint';
         text += `,${isTime ? formatEpoch(value, this.epoch) : csvValue(value)}`;
       }
       text += '\n';
-      if (index % ROWS_PER_SLICE === ROWS_PER_SLICE - 1) {
+      if (index++ % ROWS_PER_SLICE === ROWS_PER_SLICE - 1) {
         yield text;
         text = '';
       }

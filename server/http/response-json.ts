@@ -4,7 +4,7 @@
  * Written by hand: JSON.stringify knows no int64, and one string per slice of rows is what the socket wants anyway.
  * Rows are rendered in slices so that a large answer is neither one huge string nor one long stop of the event loop.
  */
-import type { ResultSeries, StatementResult, Value } from '../query/result.ts';
+import { type ResultSeries, type StatementResult, TableRows, type Value } from '../query/result.ts';
 import { type Epoch, formatEpoch, formatRfc3339 } from './response-time.ts';
 
 /** Rows rendered at once: some 50 kB of text, a fraction of a millisecond. */
@@ -27,9 +27,7 @@ export function jsonString(text: string): string {
 function jsonValue(value: Value): string {
   switch (typeof value) {
     case 'number':
-      // JSON has no infinities; -0 keeps its sign as in Go.
-      if (!Number.isFinite(value)) return 'null';
-      return value === 0 && Object.is(value, -0) ? '-0' : String(value);
+      return jsonNumber(value);
     case 'bigint':
       return String(value);
     case 'string':
@@ -41,6 +39,12 @@ function jsonValue(value: Value): string {
   }
 }
 
+function jsonNumber(value: number): string {
+  // JSON has no infinities; -0 keeps its sign as in Go.
+  if (!Number.isFinite(value)) return 'null';
+  return value === 0 && Object.is(value, -0) ? '-0' : String(value);
+}
+
 function jsonTime(value: Value, epoch: Epoch | null): string {
   if (typeof value !== 'bigint') return jsonValue(value);
   return epoch === null ? `"${formatRfc3339(value)}"` : formatEpoch(value, epoch);
@@ -49,6 +53,7 @@ function jsonTime(value: Value, epoch: Epoch | null): string {
 /** `[..],[..]` for the rows from `start` to `end`. */
 export function jsonRows(series: ResultSeries, epoch: Epoch | null, start: number, end: number): string {
   const { timeColumn, values } = series;
+  if (values instanceof TableRows) return jsonTable(values.slice(start, end), epoch);
   let text = '';
   for (let index = start; index < end; index++) {
     const row = values[index] as readonly Value[];
@@ -57,6 +62,34 @@ export function jsonRows(series: ResultSeries, epoch: Epoch | null, start: numbe
       if (column > 0) text += ',';
       const value = row[column] as Value;
       text += column === timeColumn ? jsonTime(value, epoch) : jsonValue(value);
+    }
+    text += ']';
+  }
+  return text;
+}
+
+/** Texts of the times of the last series, by row: groups of one statement mostly have the same times. */
+const timesSeen: bigint[] = [];
+const timeTexts: string[] = [];
+let epochSeen: Epoch | null = null;
+
+function jsonTable({ times, columns, from, to }: TableRows, epoch: Epoch | null): string {
+  if (epoch !== epochSeen) timesSeen.length = 0;
+  epochSeen = epoch;
+  let text = '';
+  for (let row = from; row < to; row++) {
+    const time = times[row]!;
+    const place = row - from;
+    if (timesSeen[place] !== time) {
+      timesSeen[place] = time;
+      timeTexts[place] = jsonTime(time, epoch);
+    }
+    text += row > from ? ',[' : '[';
+    text += timeTexts[place]!;
+    for (let c = 0; c < columns.length; c++) {
+      const column = columns[c]!;
+      text += ',';
+      text += column instanceof Float64Array ? jsonNumber(column[row]!) : jsonValue(column[row]!);
     }
     text += ']';
   }

@@ -14,6 +14,7 @@ type Reference = Extract<Expression, { kind: 'reference' }>;
 
 export interface Call {
   readonly key: string;
+  readonly expression: Extract<Expression, { kind: 'call' | 'distinct' }>;
   readonly name: string;
   /** What it works on: a column, or what another call gives. */
   readonly input:
@@ -67,7 +68,8 @@ function makeCall(expression: Extract<Expression, { kind: 'call' | 'distinct' }>
   const key = callKey(expression);
   if (expression.kind === 'distinct') {
     const reference: Reference = { kind: 'reference', name: expression.name };
-    return { key, name: 'distinct', input: { kind: 'column', reference }, parameter: 0, unitNs: null, tags: [] };
+    const input = { kind: 'column', reference } as const;
+    return { key, expression, name: 'distinct', input, parameter: 0, unitNs: null, tags: [] };
   }
   const { name, args } = expression;
   const transforms = TRANSFORMATIONS.has(name);
@@ -77,6 +79,7 @@ function makeCall(expression: Extract<Expression, { kind: 'call' | 'distinct' }>
   const parameter = numeric?.kind === 'integer' || numeric?.kind === 'number' ? Number(numeric.value) : 0;
   return {
     key,
+    expression,
     name,
     input: inputOf(name, target),
     parameter,

@@ -18,12 +18,14 @@ import type { Windows } from '../../shards/query/windows.ts';
 import { TIME_MAX_NS, TIME_MIN_NS } from '../../shards/shard-key.ts';
 import type { Expression } from '../influxql/ast.ts';
 import { type Call, typeOf } from './calls.ts';
+import { type CellGrid, mergeStates } from './cells.ts';
 import { tagPart } from './condition.ts';
 import { checkType } from './functions.ts';
 import { gridOf } from './grid.ts';
 import { makeGroup, type RowGroup, type SourceRow } from './groups.ts';
-import { type MergedStates, mergeRows, mergeStates, orderRows } from './merge.ts';
-import { bucketsMax, extentOf, type SelectPlan } from './plan.ts';
+import { mergeRows, orderRows } from './merge.ts';
+import { outputValue } from './output.ts';
+import { bucketsMax, extentOf, type PlannedSource, type SelectPlan } from './plan.ts';
 import { QueryError } from './query-error.ts';
 import { partialLimits, type StatementContext, selectOn } from './scatter.ts';
 import { typeName } from './schema.ts';
@@ -42,7 +44,8 @@ export interface Span {
 /** What was read for the calls of one span. */
 export interface SpanData {
   readonly span: Span;
-  readonly states: readonly MergedStates[];
+  /** null: no call has a state. */
+  readonly states: CellGrid | null;
   /** Index of a call's state, by call key. */
   readonly stateIndex: ReadonlyMap<string, number>;
   readonly rows: readonly RowGroup[];
@@ -177,14 +180,14 @@ async function readRows(
   wanted: Wanted,
   dimensions: readonly string[],
   context: StatementContext,
-): Promise<{ states: readonly MergedStates[]; rows: RowGroup[] }> {
-  let states: MergedStates[] = [];
+): Promise<{ states: CellGrid | null; rows: RowGroup[] }> {
+  let states: CellGrid | null = null;
   const groups = new Map<string, { group: RowGroup['group']; rows: SourceRow[] }>();
   const parts: RowGroup[] = [];
   const shardSources = plan.sources.filter((source) => source.kind === 'shards');
   const requests = shardSources.map((source) => ({
     source,
-    request: selectRequest(plan, span, wanted, dimensions, source.measurements, context),
+    request: selectRequest(plan, span, wanted, dimensions, source, context),
   }));
   const answers = await Promise.all(
     requests.map(({ source, request }) =>
@@ -210,7 +213,7 @@ async function readRows(
       throw new QueryError(`query holds more than ${context.limits.rowsMax} rows; narrow the time range or use LIMIT`);
   }
   for (const { rows } of groups.values()) orderRows(rows, plan.descending);
-  return { states: limitSeries(states, plan), rows: limitSeries([...groups.values()], plan) };
+  return { states, rows: limitSeries([...groups.values()], plan) };
 }
 
 function selectRequest(
@@ -218,13 +221,14 @@ function selectRequest(
   span: Span,
   wanted: Wanted,
   dimensions: readonly string[],
-  measurements: readonly string[],
+  source: Extract<PlannedSource, { kind: 'shards' }>,
   context: StatementContext,
 ): SelectRequest {
   const tags = plan.filter === null ? null : tagPart(plan.filter);
   return {
     kind: 'select',
-    measurements,
+    planned: source.planned,
+    measurements: source.measurements,
     minNs: span.minNs ?? TIME_MIN_NS,
     maxNs: span.maxNs ?? TIME_MAX_NS,
     condition: tags?.condition ?? null,
@@ -240,7 +244,7 @@ function selectRequest(
 }
 
 /** SLIMIT and SOFFSET pick groups per measurement, as InfluxDB does. */
-function limitSeries<T extends { readonly group: RowGroup['group'] }>(items: T[], plan: SelectPlan): T[] {
+export function limitSeries<T extends { readonly group: RowGroup['group'] }>(items: T[], plan: SelectPlan): T[] {
   const { seriesLimit, seriesOffset } = plan;
   if (seriesLimit === 0 && seriesOffset === 0) return items;
   const ordered = [...items].sort((a, b) => (a.group.key < b.group.key ? -1 : 1));
@@ -260,14 +264,14 @@ async function subqueryRows(
   dimensions: readonly string[],
   context: StatementContext,
 ): Promise<RowGroup[]> {
-  const output = await runPlan(inner, dimensions, context);
+  const output = await runPlan(inner, dimensions, context, true);
   const indexByName = new Map(inner.columns.map((name, i) => [name, i]));
   const regexes: RegexCache = new Map();
   const groups = new Map<string, { group: RowGroup['group']; rows: SourceRow[] }>();
-  for (const series of output) {
-    const tagOf = (name: string): string | null => series.group.tags[name] || null;
+  output.groups.forEach((own, g) => {
+    const tagOf = (name: string): string | null => own.tags[name] || null;
     const group = makeGroup(
-      series.group.name,
+      own.name,
       dimensions,
       dimensions.map((name) => tagOf(name) ?? ''),
     );
@@ -276,18 +280,15 @@ async function subqueryRows(
       entry = { group, rows: [] };
       groups.set(group.key, entry);
     }
-    for (const row of series.rows) {
+    for (let row = output.starts[g]!; row < output.starts[g + 1]!; row++) {
       const columnOf = (name: string): Scalar => {
         const at = indexByName.get(name);
-        return at === undefined ? tagOf(name) : row.values[at]!;
+        return at === undefined ? tagOf(name) : outputValue(output.columns[at]!, row);
       };
       if (plan.filter !== null && !rowPasses(plan.filter, columnOf, regexes)) continue;
-      entry.rows.push({
-        time: row.time,
-        values: columns.map((column) => columnOf(column.name)),
-        seriesKey: series.group.key,
-      });
+      const values = columns.map((column) => columnOf(column.name));
+      entry.rows.push({ time: output.times[row]!, values, seriesKey: own.key });
     }
-  }
+  });
   return [...groups.values()];
 }

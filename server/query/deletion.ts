@@ -69,7 +69,8 @@ async function onlyTags(
   const measurements =
     measurement === null ? null : 'name' in measurement ? { names: [measurement.name] } : measurement;
   for (const result of await runOn(context, targets, { kind: 'schema', measurements }))
-    if (result.kind === 'schema') for (const measured of result.schemas) schema.addMeasurement(measured);
+    if (result.kind === 'schema')
+      for (const { schemas } of result.shards) for (const measured of schemas) schema.addMeasurement(measured);
   const part = tagPart(rowFilter(rest, (name) => schema.kindOf(name) ?? 'tag'));
   // InfluxDB says it per shard, and nothing where nothing is stored.
   if (!part.exact && targets.length > 0)

@@ -64,7 +64,8 @@ export function castFill(value: number | bigint, type: FieldTypeName): Scalar {
   }
 }
 
-function between(window: number, before: number, after: number, from: Scalar, to: Scalar): Scalar {
+/** The value at `window` on the line between two windows with values. */
+export function between(window: number, before: number, after: number, from: Scalar, to: Scalar): Scalar {
   if (typeof from === 'bigint' && typeof to === 'bigint') {
     const slope = Number(to - from) / (after - before);
     return BigInt(Math.trunc(slope * (window - before) + Number(from)));

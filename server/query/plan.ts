@@ -6,7 +6,7 @@
  * act as sources whose columns are their fields and whose tags are their dimensions.
  */
 import type { RowFilter } from '../../shards/query/filter.ts';
-import type { MeasurementPick } from '../../shards/query/partial.ts';
+import type { MeasurementPick, PlannedSchemas } from '../../shards/query/partial.ts';
 import type { Windows } from '../../shards/query/windows.ts';
 import { TIME_MAX_NS, TIME_MIN_NS } from '../../shards/shard-key.ts';
 import type { Expression, Fill, SelectField, SelectStatement } from '../influxql/ast.ts';
@@ -19,13 +19,19 @@ import { gridOf, type Interval } from './grid.ts';
 import { columnNames } from './names.ts';
 import { QueryError } from './query-error.ts';
 import { dimensionNames, expandFields } from './rewrite.ts';
-import { findDatabase, findPolicy, runOn, type StatementContext } from './scatter.ts';
+import { findDatabase, findPolicy, type StatementContext } from './scatter.ts';
 import { SourceSchema } from './schema.ts';
 import { intersect, isTime, splitCondition, type TimeRange, timeValue } from './time-range.ts';
 import { zoneOffset } from './time-zone.ts';
 
 export type PlannedSource =
-  | { readonly kind: 'shards'; readonly targets: readonly ShardTarget[]; readonly measurements: readonly string[] }
+  | {
+      readonly kind: 'shards';
+      readonly targets: readonly ShardTarget[];
+      readonly measurements: readonly string[];
+      /** Schemas from memory, which each shard is to confirm. */
+      readonly planned: PlannedSchemas | null;
+    }
   | { readonly kind: 'subquery'; readonly plan: SelectPlan };
 
 export interface SelectPlan {
@@ -125,14 +131,12 @@ export async function planSelect(
       const targets = targetsOf(context, database, policy, range);
       const pick: MeasurementPick = source.regex !== undefined ? { regex: source.regex } : { names: [source.name!] };
       const measurements = new Set<string>();
-      for (const result of await runOn(context, targets, { kind: 'schema', measurements: pick })) {
-        if (result.kind !== 'schema') continue;
-        for (const measured of result.schemas) {
-          schema.addMeasurement(measured);
-          measurements.add(measured.measurement);
-        }
+      const { schemas, planned } = await context.planning.schemas(context, targets, pick);
+      for (const measured of schemas) {
+        schema.addMeasurement(measured);
+        measurements.add(measured.measurement);
       }
-      addShardSource(sources, targets, [...measurements].sort());
+      addShardSource(sources, targets, [...measurements].sort(), planned);
     }
   }
   const written = statement.fields.filter((field) => !isTime(field.expression));
@@ -191,7 +195,12 @@ export function targetsOf(
 }
 
 /** The same measurement of the same shards, named twice, is read once. */
-function addShardSource(sources: PlannedSource[], targets: readonly ShardTarget[], measurements: string[]): void {
+function addShardSource(
+  sources: PlannedSource[],
+  targets: readonly ShardTarget[],
+  measurements: string[],
+  planned: PlannedSchemas | null,
+): void {
   const first = targets[0]?.id;
   const fresh = measurements.filter(
     (name) =>
@@ -199,7 +208,7 @@ function addShardSource(sources: PlannedSource[], targets: readonly ShardTarget[
         (source) => source.kind === 'shards' && source.targets[0]?.id === first && source.measurements.includes(name),
       ),
   );
-  if (fresh.length > 0) sources.push({ kind: 'shards', targets, measurements: fresh });
+  if (fresh.length > 0) sources.push({ kind: 'shards', targets, measurements: fresh, planned });
 }
 
 function addSubquerySchema(schema: SourceSchema, plan: SelectPlan): void {

@@ -1,7 +1,47 @@
 /**
  * What a query answers, independent of its rendering (JSON, CSV, chunks): plain values, times as int64 nanoseconds.
  */
+import { type OutputColumn, type OutputTable, outputValue } from './output.ts';
+
 export type Value = number | bigint | string | boolean | null;
+
+/** Rows: lists of values, or a stretch of a table of columns. */
+export type ResultRows = readonly (readonly Value[])[] | TableRows;
+
+/** Rows from..to-1 of a SELECT's table; the first column are the times. */
+export class TableRows {
+  readonly times: BigInt64Array;
+  readonly columns: readonly OutputColumn[];
+  readonly from: number;
+  readonly to: number;
+
+  constructor({ times, columns }: Pick<OutputTable, 'times' | 'columns'>, from: number, to: number) {
+    this.times = times;
+    this.columns = columns;
+    this.from = from;
+    this.to = to;
+  }
+
+  get length(): number {
+    return this.to - this.from;
+  }
+
+  slice(from: number, to = this.length): TableRows {
+    return new TableRows(this, this.from + from, Math.min(this.from + to, this.to));
+  }
+
+  *[Symbol.iterator](): Generator<Value[]> {
+    for (let row = this.from; row < this.to; row++)
+      yield [this.times[row]!, ...this.columns.map((column) => plain(outputValue(column, row)))];
+  }
+}
+
+/** Integers that float64 holds exactly are numbers in results. */
+export function plain(value: Value): Value {
+  if (typeof value !== 'bigint') return value;
+  const number = Number(value);
+  return Number.isSafeInteger(number) ? number : value;
+}
 
 export interface ResultSeries {
   readonly name?: string;
@@ -11,7 +51,7 @@ export interface ResultSeries {
   readonly timeColumn: number;
   /** tz(): RFC 3339 times are given in this zone (time-zone.ts); absent: UTC. */
   readonly timeZone?: string;
-  readonly values: readonly (readonly Value[])[];
+  readonly values: ResultRows;
   /** More rows of the same series follow in a later result (chunking), or a row limit was hit. */
   readonly partial?: boolean;
 }

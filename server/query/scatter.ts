@@ -8,6 +8,7 @@ import type { QueryLimits } from './limits.ts';
 import { inShardOrder } from './merge.ts';
 import { QueryError } from './query-error.ts';
 import type { Completeness } from './result.ts';
+import type { Planning } from './schema-memory.ts';
 
 export interface StatementContext {
   readonly backend: QueryBackend;
@@ -17,7 +18,11 @@ export interface StatementContext {
   readonly retentionPolicy: string | undefined;
   readonly signal: AbortSignal;
   readonly tally: Tally;
+  readonly planning: Planning;
 }
+
+/** A remembered schema was not confirmed: the statement is to be planned again. */
+export class StalePlan extends Error {}
 
 /** What a statement touched. */
 export class Tally {
@@ -32,6 +37,17 @@ export class Tally {
     if (convergedThroughMs === null) this.#unknown = true;
     else if (this.#convergedThroughMs === null || convergedThroughMs < this.#convergedThroughMs)
       this.#convergedThroughMs = convergedThroughMs;
+  }
+
+  get lacksShards(): boolean {
+    return this.#missing.size > 0;
+  }
+
+  clear(): void {
+    this.#touched.clear();
+    this.#missing.clear();
+    this.#convergedThroughMs = null;
+    this.#unknown = false;
   }
 
   completeness(): Completeness {
@@ -74,6 +90,10 @@ export async function selectOn(
   request: Extract<PartialRequest, { kind: 'select' }>,
 ): Promise<ShardSelect[]> {
   const results = await runOn(context, targets, request);
+  if (request.planned !== null) {
+    if (context.tally.lacksShards || results.some((result) => result.kind === 'stale')) throw new StalePlan();
+    context.planning.confirm(request.planned);
+  }
   return inShardOrder(results.flatMap((result) => (result.kind === 'select' ? result.shards : [])));
 }
 

@@ -6,50 +6,37 @@ import type { Scalar } from '../../shards/query/arithmetic.ts';
 import { windowIndex, windowStart } from '../../shards/query/windows.ts';
 import type { Expression } from '../influxql/ast.ts';
 import { type Call, callKey, typeOf } from './calls.ts';
-import { baseCall, columnKey, lookbackOf, readCalls, readRaw, type SpanData } from './data.ts';
+import { cellResult, pickAux, pickTime, tooManyWindows } from './cells.ts';
+import { baseCall, columnKey, limitSeries, lookbackOf, readCalls, readRaw, type SpanData } from './data.ts';
 import { evaluate } from './evaluate.ts';
 import { castFill, fillWindows } from './fill.ts';
 import { type Reduced, reduceWindow, type Sample } from './functions.ts';
 import { windowOf } from './grid.ts';
+import { auxOrder, gridTable } from './grid-table.ts';
 import { type Group, type Point, type RowGroup, type SourceRow, type Stream, sortGroups } from './groups.ts';
-import { cellResult, tooManyWindows } from './merge.ts';
+import { type OutputRow, type OutputTable, tableOf } from './output.ts';
 import type { SelectPlan } from './plan.ts';
 import type { StatementContext } from './scatter.ts';
 import { typeName } from './schema.ts';
 import { integral, TRANSFORMATIONS, transform } from './transformations.ts';
 
-export interface OutputRow {
-  readonly time: bigint;
-  /** Parallel to the plan's columns. */
-  readonly values: readonly Scalar[];
-}
-
-export interface OutputSeries {
-  readonly group: Group;
-  readonly rows: readonly OutputRow[];
-}
-
-/** `outer`: dimensions of the query around a subquery. */
+/** `outer`: dimensions of the query around a subquery; `exact`: integers stay bigint. */
 export async function runPlan(
   plan: SelectPlan,
   outer: readonly string[],
   context: StatementContext,
-): Promise<OutputSeries[]> {
+  exact: boolean,
+): Promise<OutputTable> {
   const dimensions = [...new Set([...plan.dimensions, ...outer])].sort();
-  return plan.calls.length === 0 ? raw(plan, dimensions, context) : aggregated(plan, dimensions, context);
+  return plan.calls.length === 0 ? raw(plan, dimensions, context) : aggregated(plan, dimensions, context, exact);
 }
 
-async function raw(
-  plan: SelectPlan,
-  dimensions: readonly string[],
-  context: StatementContext,
-): Promise<OutputSeries[]> {
-  if (plan.references.every((reference) => typeOf(reference, plan.schema) === null)) return [];
+async function raw(plan: SelectPlan, dimensions: readonly string[], context: StatementContext): Promise<OutputTable> {
+  if (plan.references.every((reference) => typeOf(reference, plan.schema) === null)) return tableOf([], 0);
   const { rows, columnIndex } = await readRaw(plan, dimensions, context);
-  const out: OutputSeries[] = [];
+  const out: { group: Group; rows: OutputRow[] }[] = [];
   for (const { group, rows: all } of sortGroups([...rows], plan.descending)) {
     const kept = limited(all, plan);
-    if (kept.length === 0) continue;
     out.push({
       group,
       rows: kept.map((row) => ({
@@ -64,7 +51,7 @@ async function raw(
       })),
     });
   }
-  return out;
+  return tableOf(out, plan.fields.length);
 }
 
 function limited<T>(items: readonly T[], plan: SelectPlan): readonly T[] {
@@ -78,14 +65,18 @@ async function aggregated(
   plan: SelectPlan,
   dimensions: readonly string[],
   context: StatementContext,
-): Promise<OutputSeries[]> {
+  exact: boolean,
+): Promise<OutputTable> {
   const known = plan.calls.filter((call) => {
     const { reference } = baseCall(call).input as { reference: Extract<Expression, { kind: 'reference' }> };
     // Functions see fields; a subquery's columns are fields as well.
     return plan.schema.fields.has(reference.name) && reference.cast !== 'tag';
   });
-  if (known.length === 0 || (plan.interval !== null && plan.windows === null)) return [];
+  if (known.length === 0 || (plan.interval !== null && plan.windows === null)) return tableOf([], 0);
   const data = await readCalls(plan, known, dimensions, context);
+  const direct = data.get(0);
+  if (direct !== undefined && known.every((call) => direct.stateIndex.has(call.key)))
+    return gridTable(plan, known, direct, context.limits.cellsMax, exact);
   const streams = known.map((call) => {
     const span = data.get(plan.interval === null ? 0 : lookbackOf(call))!;
     return streamsOf(call, plan, span, context.limits.cellsMax).map(({ group, points }) => ({
@@ -93,7 +84,7 @@ async function aggregated(
       points: limited(points, plan),
     }));
   });
-  return join(plan, known, streams);
+  return tableOf(join(plan, known, streams), plan.fields.length);
 }
 
 /** Streams of a call, one per group that has points. */
@@ -134,11 +125,7 @@ function streamsOf(call: Call, plan: SelectPlan, data: SpanData, cellsMax: numbe
 }
 
 function callType(call: Call, plan: SelectPlan): 0 | 1 | 2 | 3 | 4 {
-  return typeOf(JSON.parse(call.key, reviveBigint) as Expression, plan.schema) ?? 0;
-}
-
-function reviveBigint(_: string, value: unknown): unknown {
-  return typeof value === 'string' && /^-?\d+n$/.test(value) ? BigInt(value.slice(0, -1)) : value;
+  return typeOf(call.expression, plan.schema) ?? 0;
 }
 
 function defaultUnit(call: Call, plan: SelectPlan): bigint {
@@ -148,18 +135,22 @@ function defaultUnit(call: Call, plan: SelectPlan): bigint {
 
 function stateStreams(call: Call, plan: SelectPlan, data: SpanData, windowed: boolean): Stream[] {
   const index = data.stateIndex.get(call.key)!;
-  const { reference } = call.input as { reference: Extract<Expression, { kind: 'reference' }> };
-  const state = { fn: call.name as never, field: reference.name, type: typeOf(reference, plan.schema)! };
-  const sign = plan.descending ? -1 : 1;
+  const grid = data.states!;
+  const cells = grid.calls[index]!;
+  const width = grid.windows.length;
   const out: Stream[] = [];
-  for (const { group, calls } of data.states) {
-    const cells = [...calls[index]!].sort((a, b) => sign * (a[0] - b[0]));
-    if (cells.length === 0) continue;
-    const points = cells.map(([window, cell]): Point => {
-      const time = windowed ? windowTime(data, window) : cell.time;
-      return { time, value: cellResult(cell, state), aux: cell.aux };
-    });
-    out.push({ group, points });
+  for (const { group, g } of limitSeries(
+    grid.groups.map((one, at) => ({ group: one, g: at })),
+    plan,
+  )) {
+    const points: Point[] = [];
+    for (let w = 0; w < width; w++) {
+      const cell = g * width + (plan.descending ? width - 1 - w : w);
+      if (cells.count[cell] === 0) continue;
+      const time = windowed ? windowTime(data, grid.windows[cell - g * width]!) : pickTime(grid, index, cell);
+      points.push({ time, value: cellResult(cells, cell), aux: pickAux(grid, index, cell) });
+    }
+    if (points.length > 0) out.push({ group, points });
   }
   return out;
 }
@@ -256,7 +247,11 @@ function reduceRows(call: Call, rows: readonly SourceRow[], plan: SelectPlan, da
 }
 
 /** Rows at every (group, time) that any stream has, as InfluxDB's scanners meet. */
-function join(plan: SelectPlan, calls: readonly Call[], streams: readonly (readonly Stream[])[]): OutputSeries[] {
+function join(
+  plan: SelectPlan,
+  calls: readonly Call[],
+  streams: readonly (readonly Stream[])[],
+): { group: Group; rows: OutputRow[] }[] {
   const groups = new Map<string, { group: Group; points: (readonly Point[] | undefined)[] }>();
   streams.forEach((list, c) => {
     for (const { group, points } of list) {
@@ -273,7 +268,7 @@ function join(plan: SelectPlan, calls: readonly Call[], streams: readonly (reado
     plan.fill.kind === 'value' ? castFill(plan.fill.value, typeName(callType(call, plan))) : null,
   );
   const referenceIndex = new Map(auxOrder(plan).map((key, i) => [key, i]));
-  const out: OutputSeries[] = [];
+  const out: { group: Group; rows: OutputRow[] }[] = [];
   for (const { group, points } of sortGroups([...groups.values()], plan.descending)) {
     const next = calls.map(() => 0);
     // With fill(previous) a call without a point keeps what it had.
@@ -301,11 +296,6 @@ function join(plan: SelectPlan, calls: readonly Call[], streams: readonly (reado
     if (rows.length > 0) out.push({ group, rows });
   }
   return out;
-}
-
-/** Further columns of a selector travel sorted. */
-function auxOrder(plan: SelectPlan): string[] {
-  return plan.references.map(columnKey).sort();
 }
 
 function nextTime(

@@ -4,7 +4,6 @@
  * A statement that fails answers an error; those after it are not executed, as in InfluxDB. A SELECT goes through plan,
  * partial answers, merge and select; see shards/query/partial.ts.
  */
-import type { Scalar } from '../../shards/query/arithmetic.ts';
 import type { SelectStatement, Statement } from '../influxql/ast.ts';
 import { ParseError, parseQuery } from '../influxql/parser.ts';
 import { printStatement } from '../influxql/printer.ts';
@@ -19,9 +18,10 @@ import {
   type QueryService,
   type ResultSeries,
   type StatementResult,
-  type Value,
+  TableRows,
 } from './result.ts';
 import { findDatabase, type StatementContext, Tally } from './scatter.ts';
+import { Planning, SchemaMemory } from './schema-memory.ts';
 import { runPlan } from './select.ts';
 import {
   showDatabases,
@@ -34,12 +34,14 @@ import {
 } from './show.ts';
 
 export function createQueryService(backend: QueryBackend, limits: QueryLimits): QueryService {
-  return { execute: (text, options) => execute(backend, limits, text, options) };
+  const memory = new SchemaMemory();
+  return { execute: (text, options) => execute(backend, limits, memory, text, options) };
 }
 
 async function* execute(
   backend: QueryBackend,
   limits: QueryLimits,
+  memory: SchemaMemory,
   text: string,
   options: QueryOptions,
 ): AsyncGenerator<StatementResult> {
@@ -52,7 +54,14 @@ async function* execute(
       yield { statementId, error: 'not executed' };
       continue;
     }
-    for await (const result of executeStatement(backend, limits, statements[statementId]!, statementId, options)) {
+    for await (const result of executeStatement(
+      backend,
+      limits,
+      memory,
+      statements[statementId]!,
+      statementId,
+      options,
+    )) {
       if (result.error !== undefined) failed = true;
       yield result;
     }
@@ -71,6 +80,7 @@ function parse(text: string, options: QueryOptions): Statement[] {
 async function* executeStatement(
   backend: QueryBackend,
   limits: QueryLimits,
+  memory: SchemaMemory,
   statement: Statement,
   statementId: number,
   options: QueryOptions,
@@ -86,6 +96,7 @@ async function* executeStatement(
     retentionPolicy: options.retentionPolicy,
     signal,
     tally: new Tally(),
+    planning: new Planning(memory, false),
   };
   try {
     const series = await Promise.race([run(statement, context), aborted(signal)]);
@@ -180,33 +191,35 @@ function deprecation(statement: Statement): { level: 'warning'; text: string } {
   };
 }
 
+/** Planned from memory first; what was not confirmed by the shards is planned again from what they say. */
 async function select(statement: SelectStatement, context: StatementContext): Promise<ResultSeries[]> {
+  const { planning } = context;
+  try {
+    const answer = await selectOnce(statement, context);
+    if (planning.isConfirmed) return answer;
+  } catch (error) {
+    if (planning.isConfirmed) throw error;
+  }
+  context.tally.clear();
+  return selectOnce(statement, { ...context, planning: planning.again() });
+}
+
+async function selectOnce(statement: SelectStatement, context: StatementContext): Promise<ResultSeries[]> {
   const plan = await planSelect(statement, OUTERMOST, context);
-  const output = await runPlan(plan, [], context);
+  const table = await runPlan(plan, [], context, false);
+  if (table.times.length > context.limits.responseRowsMax)
+    throw new QueryError(`answer has more than ${context.limits.responseRowsMax} rows; use LIMIT or a longer interval`);
   const columns = [plan.timeName, ...plan.columns];
-  let rows = 0;
-  return output.map(({ group, rows: own }): ResultSeries => {
-    rows += own.length;
-    if (rows > context.limits.responseRowsMax)
-      throw new QueryError(
-        `answer has more than ${context.limits.responseRowsMax} rows; use LIMIT or a longer interval`,
-      );
-    return {
+  return table.groups.map(
+    (group, g): ResultSeries => ({
       name: group.name,
       ...(plan.dimensions.length === 0 ? {} : { tags: group.tags }),
       columns,
       timeColumn: 0,
       ...(statement.timeZone === undefined ? {} : { timeZone: statement.timeZone }),
-      values: own.map((row) => [row.time, ...row.values.map(plain)]),
-    };
-  });
-}
-
-/** Integers that float64 holds exactly are numbers in results. */
-function plain(value: Scalar): Value {
-  if (typeof value !== 'bigint') return value;
-  const number = Number(value);
-  return Number.isSafeInteger(number) ? number : value;
+      values: new TableRows(table, table.starts[g]!, table.starts[g + 1]!),
+    }),
+  );
 }
 
 /** Chunked answers have one series a result, at most `size` rows each; more of the same series: partial. */

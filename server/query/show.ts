@@ -214,7 +214,7 @@ export async function showFieldKeys(
   const found = new Map<string, Map<string, number>>();
   for (const result of await runOn(context, reach.targets, { kind: 'schema', measurements: reach.measurements })) {
     if (result.kind !== 'schema') continue;
-    for (const schema of result.schemas) {
+    for (const schema of result.shards.flatMap((shard) => shard.schemas)) {
       const fields = found.get(schema.measurement) ?? new Map<string, number>();
       found.set(schema.measurement, fields);
       for (const field of schema.fields)

@@ -10,56 +10,98 @@ export interface MeasurementScan {
   readonly measurement: string;
   /** In order of series hash; those that no row can pass are left out. */
   readonly series: Uint32Array;
-  /** Filter of a series with its tags put in; absent: every row passes. */
-  readonly filters: ReadonlyMap<number, RowFilter>;
+  /** Parallel to `series`. */
+  readonly groups: Uint32Array;
+  /** Parallel to `series`: the filter with the series' tags put in, null where every row passes. null: nowhere a filter. */
+  readonly filters: readonly (RowFilter | null)[] | null;
 }
 
 export interface GroupedSeries {
   readonly scans: readonly MeasurementScan[];
   readonly groups: ShardGroups;
-  /** Group by series id. */
-  readonly groupOf: ReadonlyMap<number, number>;
   readonly seriesMatched: number;
 }
 
+/** Groups times codes of a tag that stay exact. */
+const CODES_MAX = 2 ** 26;
+
 /** null: more series than the limit. */
 export function groupSeries(shard: QueryableShard, request: SelectRequest, regexes: RegexCache): GroupedSeries | null {
+  const { dimensions, filter } = request;
   const measurements: string[] = [];
-  const tagValues: string[][] = [];
-  const groupOf = new Map<number, number>();
+  const tagValues: string[][] = dimensions.map(() => []);
   const scans: MeasurementScan[] = [];
   let seriesMatched = 0;
   for (const measurement of request.measurements) {
-    const ids = shard.series(measurement, request.condition);
-    seriesMatched += ids.length;
+    const matched = shard.series(measurement, request.condition);
+    seriesMatched += matched.length;
     if (seriesMatched > request.limits.seriesMax) return null;
-    const indexOf = new Map<string, number>();
-    const filters = new Map<number, RowFilter>();
-    const series: number[] = [];
-    for (const id of ids) {
-      const needsTags = request.filter !== null || request.dimensions.length > 0;
-      const tags = new Map<string, string>();
-      if (needsTags) for (const tag of shard.tagsOf(id)) tags.set(tag.key, tag.value);
-      const values = request.dimensions.map((key) => tags.get(key) ?? '');
-      // Values cannot hold a newline-free separator in general, so lengths go in as well.
-      const key = values.length === 1 ? values[0]! : values.map((value) => `${value.length}:${value}`).join('');
-      let group = indexOf.get(key);
-      if (group === undefined) {
-        group = measurements.length;
-        indexOf.set(key, group);
-        measurements.push(measurement);
-        tagValues.push(values);
-      }
-      groupOf.set(id, group);
-      if (request.filter !== null) {
-        const filter = specialise(request.filter, (name) => tags.get(name) ?? '', regexes);
-        if (filter.kind === 'constant') {
-          if (!filter.value) continue;
-        } else filters.set(id, filter);
-      }
-      series.push(id);
-    }
-    if (series.length > 0) scans.push({ measurement, series: Uint32Array.from(series), filters });
+    const { series, filters } =
+      filter === null ? { series: matched, filters: null } : pass(shard, matched, filter, regexes);
+    if (series.length === 0) continue;
+    const groups = groupsOf(shard, measurement, series, dimensions, measurements.length, tagValues);
+    while (measurements.length < groups.end) measurements.push(measurement);
+    scans.push({ measurement, series, groups: groups.of, filters });
   }
-  return { scans, groups: { measurements, tagValues }, groupOf, seriesMatched };
+  return { scans, groups: { measurements, tagValues }, seriesMatched };
+}
+
+/** Series of which a row can pass, and what is left of the filter for each. */
+function pass(
+  shard: QueryableShard,
+  matched: Uint32Array,
+  filter: RowFilter,
+  regexes: RegexCache,
+): { series: Uint32Array; filters: (RowFilter | null)[] | null } {
+  const kept: number[] = [];
+  const filters: (RowFilter | null)[] = [];
+  let filtered = false;
+  for (let i = 0; i < matched.length; i++) {
+    const tags = shard.tagsOf(matched[i]!);
+    const special = specialise(filter, (name) => tags.find((tag) => tag.key === name)?.value ?? '', regexes);
+    if (special.kind === 'constant' && !special.value) continue;
+    kept.push(matched[i]!);
+    filters.push(special.kind === 'constant' ? null : special);
+    filtered ||= special.kind !== 'constant';
+  }
+  return { series: Uint32Array.from(kept), filters: filtered ? filters : null };
+}
+
+/** Numbers groups in the order in which they are met, from `first`; their values go to `tagValues`, one list a dimension. */
+function groupsOf(
+  shard: QueryableShard,
+  measurement: string,
+  series: Uint32Array,
+  dimensions: readonly string[],
+  first: number,
+  tagValues: readonly string[][],
+): { of: Uint32Array; end: number } {
+  // Each dimension splits the groups that the ones before it made.
+  let split = new Uint32Array(series.length);
+  let count = 1;
+  const columns = dimensions.map((key) => shard.tagColumn(measurement, key, series));
+  for (const { codes } of columns) {
+    const next = new Uint32Array(series.length);
+    const numbers = new Map<number, number>();
+    for (let i = 0; i < series.length; i++) {
+      const pair = split[i]! * CODES_MAX + codes[i]!;
+      let number = numbers.get(pair);
+      if (number === undefined) {
+        number = numbers.size;
+        numbers.set(pair, number);
+      }
+      next[i] = number;
+    }
+    split = next;
+    count = numbers.size;
+  }
+  for (let i = 0, seen = 0; i < series.length; i++) {
+    if (split[i] === seen) {
+      // The first series of a new group.
+      for (let d = 0; d < columns.length; d++) tagValues[d]!.push(columns[d]!.valueOf(columns[d]!.codes[i]!));
+      seen++;
+    }
+    split[i]! += first;
+  }
+  return { of: split, end: first + count };
 }

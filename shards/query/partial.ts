@@ -7,6 +7,7 @@
  * so that a float sum does not depend on which place ran which shard.
  */
 import type { FieldType } from '../column.ts';
+import type { ShardId } from '../shard-key.ts';
 import type { TagCondition } from '../tag-condition.ts';
 import type { RowFilter } from './filter.ts';
 import type { Windows } from './windows.ts';
@@ -40,7 +41,7 @@ export interface PartialLimits {
   readonly cellsMax: number;
 }
 
-/** Fields with types (strongest first) and tag keys per measurement. */
+/** Fields with types (strongest first) and tag keys per measurement and shard. */
 export interface SchemaRequest {
   readonly kind: 'schema';
   readonly measurements: MeasurementPick;
@@ -61,6 +62,8 @@ export interface CatalogRequest {
 
 export interface SelectRequest {
   readonly kind: 'select';
+  /** What the plan rests on: a shard with another schema than this answers that it is stale. null: nothing remembered. */
+  readonly planned: PlannedSchemas | null;
   readonly measurements: readonly string[];
   /** Both inclusive. */
   readonly minNs: bigint;
@@ -88,6 +91,18 @@ export interface SelectRequest {
 
 export type PartialRequest = SchemaRequest | CatalogRequest | SelectRequest;
 
+export interface PlannedSchemas {
+  readonly measurements: MeasurementPick;
+  readonly fingerprints: Readonly<Record<ShardId, string>>;
+}
+
+export interface ShardSchema {
+  readonly shard: ShardId;
+  /** Depends on `schemas` alone. */
+  readonly fingerprint: string;
+  readonly schemas: readonly MeasurementSchema[];
+}
+
 export interface MeasurementSchema {
   readonly measurement: string;
   readonly fields: readonly { readonly name: string; readonly types: readonly FieldType[] }[];
@@ -103,7 +118,7 @@ export interface CatalogEntry {
 /** The groups of one shard; index = group number in the states and rows of that shard. */
 export interface ShardGroups {
   readonly measurements: readonly string[];
-  /** Values of the dimensions, '' for a missing tag. */
+  /** Per dimension the values of all groups, '' for a missing tag. */
   readonly tagValues: readonly (readonly string[])[];
 }
 
@@ -153,7 +168,9 @@ export interface ShardSelect {
 }
 
 export type PartialResult =
-  | { readonly kind: 'schema'; readonly schemas: readonly MeasurementSchema[] }
+  | { readonly kind: 'schema'; readonly shards: readonly ShardSchema[] }
+  /** A shard has another schema than the plan rests on; the statement is to be planned again. */
+  | { readonly kind: 'stale' }
   | { readonly kind: 'catalog'; readonly entries: readonly CatalogEntry[] }
   | { readonly kind: 'select'; readonly shards: readonly ShardSelect[] }
   /** A limit was hit or the request cannot be answered: the statement's error. */

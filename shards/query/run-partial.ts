@@ -4,32 +4,36 @@
 import { RegexError } from '../go-regex.ts';
 import type { QueryableShard } from '../queryable.ts';
 import { compileTagCondition } from '../tag-matcher.ts';
-import { cachedRegex, type RegexCache, specialise } from './filter.ts';
+import { type RegexCache, specialise } from './filter.ts';
 import type {
   CatalogEntry,
   CatalogRequest,
-  MeasurementPick,
-  MeasurementSchema,
   PartialRequest,
   PartialResult,
-  SchemaRequest,
+  SelectRequest,
   ShardSelect,
 } from './partial.ts';
 import { runSelect } from './run-select.ts';
+import { pickMeasurements, schemaOf } from './shard-schema.ts';
 
-/** Shards in the order (startNs, number). */
-export function runPartial(shards: readonly QueryableShard[], request: PartialRequest): PartialResult {
+/** Shards in the order (startNs, number). Buffers that the result may take along to another thread go to `moved`. */
+export function runPartial(
+  shards: readonly QueryableShard[],
+  request: PartialRequest,
+  moved: ArrayBuffer[],
+): PartialResult {
   const regexes: RegexCache = new Map();
   try {
     switch (request.kind) {
       case 'schema':
-        return { kind: 'schema', schemas: schemas(shards, request, regexes) };
+        return { kind: 'schema', shards: shards.map((shard) => schemaOf(shard, request.measurements)) };
       case 'catalog':
         return catalog(shards, request, regexes);
       case 'select': {
+        if (isStale(shards, request)) return { kind: 'stale' };
         const answers: ShardSelect[] = [];
         for (const shard of shards) {
-          const answer = runSelect(shard, request, regexes);
+          const answer = runSelect(shard, request, regexes, moved);
           if (typeof answer === 'string') return { kind: 'refused', message: answer };
           answers.push(answer);
         }
@@ -42,36 +46,12 @@ export function runPartial(shards: readonly QueryableShard[], request: PartialRe
   }
 }
 
-function pickMeasurements(shard: QueryableShard, pick: MeasurementPick, regexes: RegexCache): string[] {
-  const all = shard.measurements();
-  if (pick === null) return all;
-  if ('names' in pick) return all.filter((name) => pick.names.includes(name));
-  const regex = cachedRegex(regexes, pick.regex);
-  return all.filter((name) => regex.test(name));
-}
-
-function schemas(shards: readonly QueryableShard[], request: SchemaRequest, regexes: RegexCache): MeasurementSchema[] {
-  const found = new Map<string, { fields: Map<string, Set<number>>; tagKeys: Set<string> }>();
-  for (const shard of shards) {
-    for (const measurement of pickMeasurements(shard, request.measurements, regexes)) {
-      let schema = found.get(measurement);
-      if (schema === undefined) {
-        schema = { fields: new Map(), tagKeys: new Set() };
-        found.set(measurement, schema);
-      }
-      for (const field of shard.fields(measurement)) {
-        const types = schema.fields.get(field.name) ?? new Set<number>();
-        schema.fields.set(field.name, types);
-        for (const type of field.types) types.add(type);
-      }
-      for (const key of shard.tagKeys(measurement)) schema.tagKeys.add(key);
-    }
-  }
-  return [...found].map(([measurement, schema]) => ({
-    measurement,
-    fields: [...schema.fields].map(([name, types]) => ({ name, types: [...types].sort() as never })),
-    tagKeys: [...schema.tagKeys].sort(),
-  }));
+function isStale(shards: readonly QueryableShard[], { planned }: SelectRequest): boolean {
+  if (planned === null) return false;
+  return shards.some((shard) => {
+    const { shard: id, fingerprint } = schemaOf(shard, planned.measurements);
+    return planned.fingerprints[id] !== fingerprint;
+  });
 }
 
 function matchingSeries(
@@ -95,7 +75,7 @@ function catalog(shards: readonly QueryableShard[], request: CatalogRequest, reg
   const found = new Map<string, Set<string>>();
   let held = 0;
   for (const shard of shards) {
-    for (const measurement of pickMeasurements(shard, request.measurements, regexes)) {
+    for (const measurement of pickMeasurements(shard, request.measurements)) {
       const series = matchingSeries(shard, measurement, request, regexes);
       if (series.length === 0) continue;
       let items = found.get(measurement);

@@ -1,5 +1,5 @@
 /**
- * Runs a select request on one shard: series to groups, slices to states and rows.
+ * Runs a select request on one shard: series to groups, runs or slices to states, slices to rows.
  *
  * When only the first rows of each group are wanted (LIMIT without aggregates), the range is read in growing steps and
  * reading stops as soon as every group has enough; a step's rows all lie before the next step's, so this is exact.
@@ -13,7 +13,7 @@ import { type GroupedSeries, groupSeries, type MeasurementScan } from './groups.
 import type { RowColumn, RowValues, SelectRequest, ShardSelect } from './partial.ts';
 import { RowCollector } from './row-collector.ts';
 import { RunBuffer } from './run-buffer.ts';
-import { addMoments, addPick, addRuns, finishState, makeState, type State } from './state-arrays.ts';
+import { addMoments, addPick, addRuns, finishState, makeStates, type State } from './state-arrays.ts';
 import { type ShardWindows, shardWindowRange, shardWindows } from './windows.ts';
 
 /** First step of a limited read. */
@@ -21,17 +21,22 @@ const STEP_NS = 3_600_000_000_000;
 
 class Refusal extends Error {}
 
-/** A string is the error text. */
-export function runSelect(shard: QueryableShard, request: SelectRequest, regexes: RegexCache): ShardSelect | string {
+/** A string is the error text. Buffers that the answer may take along to another thread are added to `moved`. */
+export function runSelect(
+  shard: QueryableShard,
+  request: SelectRequest,
+  regexes: RegexCache,
+  moved: ArrayBuffer[],
+): ShardSelect | string {
   try {
-    return select(shard, request, regexes);
+    return select(shard, request, regexes, moved);
   } catch (error) {
     if (error instanceof Refusal) return error.message;
     throw error;
   }
 }
 
-function select(shard: QueryableShard, request: SelectRequest, regexes: RegexCache): ShardSelect {
+function select(shard: QueryableShard, request: SelectRequest, regexes: RegexCache, moved: ArrayBuffer[]): ShardSelect {
   const { startNs, endNs, number } = shard.key;
   const minNs = laterOf(request.minNs, startNs);
   const maxNs = request.maxNs < endNs - 1n ? request.maxNs : endNs - 1n;
@@ -49,7 +54,7 @@ function select(shard: QueryableShard, request: SelectRequest, regexes: RegexCac
     );
   const windows = shardWindows(request.windows, range, startNs, minTime, maxTime);
   const run = new ShardRun(shard, request, grouped, windows, cells, regexes);
-  if (!empty) run.scanAll(minTime, maxTime);
+  if (!empty && grouped.scans.length > 0) run.scanAll(minTime, maxTime);
   return {
     startNs,
     number,
@@ -58,7 +63,7 @@ function select(shard: QueryableShard, request: SelectRequest, regexes: RegexCac
     groups: grouped.groups,
     firstWindow: range.first,
     windowCount: range.count,
-    ...run.finish(),
+    ...run.finish(moved),
   };
 }
 
@@ -73,6 +78,7 @@ class ShardRun {
   readonly #fields: readonly string[];
   readonly #fieldIndex = new Map<string, number>();
   readonly #states: readonly State[];
+  readonly #statesBuffer: ArrayBuffer;
   /** One run at a time, per call; null for stddev, which has none. */
   readonly #runs: readonly (RunBuffer | null)[];
   readonly #rows: RowCollector | null;
@@ -102,7 +108,9 @@ class ShardRun {
     this.#fields.forEach((field, index) => {
       this.#fieldIndex.set(field, index);
     });
-    this.#states = request.states.map((call) => makeState(call, cells));
+    const { states, buffer } = makeStates(request.states, cells);
+    this.#states = states;
+    this.#statesBuffer = buffer;
     this.#runs = request.states.map(({ fn, type }, i) => (fn === 'stddev' ? null : new RunBuffer(i, fn, type, 1)));
     const aux = request.aux.length > 0;
     this.#pickedSeries = aux ? new Uint32Array(cells) : null;
@@ -143,18 +151,17 @@ class ShardRun {
       rows === null &&
       aux.length === 0 &&
       states.every(({ fn }) => (AGGREGATE_FUNCTIONS as readonly string[]).includes(fn)) &&
-      this.#grouped.scans.every((scan) => scan.filters.size === 0)
+      this.#grouped.scans.every((scan) => scan.filters === null)
     );
   }
 
   #aggregate(minTime: number, maxTime: number): void {
     const { offsets, count } = this.#windows;
     const calls = this.#request.states as readonly AggregateCall[];
-    for (const { measurement, series } of this.#grouped.scans) {
-      const groupOf = Uint32Array.from(series, (id) => this.#grouped.groupOf.get(id)!);
+    for (const { measurement, series, groups } of this.#grouped.scans) {
       this.#shard.aggregate(
         { measurement, series, calls, minTime, maxTime, offsets, readRows: (rows) => this.#readRows(rows) },
-        (runs) => addRuns(this.#states[runs.call]!, runs, groupOf, count),
+        (runs) => addRuns(this.#states[runs.call]!, runs, groups, count),
       );
     }
   }
@@ -174,10 +181,14 @@ class ShardRun {
   #scan(minTime: number, maxTime: number): void {
     const descending = this.#request.descending;
     for (const scan of this.#grouped.scans) {
-      const request = { measurement: scan.measurement, series: scan.series, fields: this.#fields, minTime, maxTime };
+      const { measurement, series } = scan;
+      const request = { measurement, series, fields: this.#fields, minTime, maxTime };
+      let place = 0;
       this.#shard.scan(descending && this.#states.length === 0 ? { ...request, descending } : request, (slice) => {
         this.#readRows(slice.times.length);
-        this.#visit(scan, slice);
+        // Slices come in the order of the series, from the first one again in each storage window.
+        while (series[place] !== slice.series) place = place + 1 < series.length ? place + 1 : 0;
+        this.#visit(scan, place, slice);
         if (this.#rows !== null && this.#rows.length > this.#request.limits.rowsMax)
           throw new Refusal(
             `query reads too many rows at once: more than ${this.#request.limits.rowsMax} in one shard; narrow the time range or use LIMIT`,
@@ -187,12 +198,12 @@ class ShardRun {
     }
   }
 
-  #visit(scan: MeasurementScan, slice: SeriesSlice): void {
-    const filter = scan.filters.get(slice.series);
+  #visit(scan: MeasurementScan, place: number, slice: SeriesSlice): void {
+    const filter = scan.filters?.[place] ?? null;
     const rows = slice.times.length;
     const columnOf = (field: string): Column | null => slice.columns[this.#fieldIndex.get(field)!] ?? null;
-    const mask = filter === undefined ? null : filterMask(filter, columnOf, rows, this.#regexes);
-    const group = this.#grouped.groupOf.get(slice.series)!;
+    const mask = filter === null ? null : filterMask(filter, columnOf, rows, this.#regexes);
+    const group = scan.groups[place]!;
     for (let i = 0; i < this.#states.length; i++) {
       const call = this.#request.states[i]!;
       const column = columnAs(columnOf(call.field), call.type);
@@ -237,7 +248,7 @@ class ShardRun {
     });
   }
 
-  finish(): Pick<ShardSelect, 'states' | 'seriesKeys' | 'aux' | 'rows'> {
+  finish(moved: ArrayBuffer[]): Pick<ShardSelect, 'states' | 'seriesKeys' | 'aux' | 'rows'> {
     const keys = new SeriesKeys(this.#shard);
     let picked: Uint32Array | null = null;
     if (this.#pickedSeries !== null) {
@@ -247,6 +258,7 @@ class ShardRun {
         if (count[cell]! > 0) picked[cell] = keys.indexOf(this.#pickedSeries[cell]!);
     }
     const rows = this.#rows === null ? null : this.#rows.finish((series) => keys.indexOf(series));
+    if (this.#statesBuffer.byteLength > 0) moved.push(this.#statesBuffer);
     return {
       states: this.#states.map((state) => finishState(state, picked)),
       seriesKeys: keys.list,

@@ -5,10 +5,10 @@
  * depend on the layout either, so float sums come out the same everywhere. Ties follow InfluxDB: min and max keep the
  * earliest row, first and last the greater value.
  */
-import { type Column, type FieldType, STRING } from '../column.ts';
+import { type Column, type FieldType, STRING, UNSIGNED } from '../column.ts';
 import type { AggregateRuns } from '../queryable.ts';
 import type { StateArrays, StateCall, StateFunction } from './partial.ts';
-import { halvesOf, isInteger, makeIntegers } from './run-buffer.ts';
+import { halvesOf, isInteger } from './run-buffer.ts';
 
 export interface State {
   readonly fn: StateFunction;
@@ -22,22 +22,50 @@ export interface State {
   readonly integers2: BigInt64Array | BigUint64Array | null;
 }
 
-export function makeState(call: StateCall, cells: number): State {
-  const { fn, type } = call;
-  const picks = fn === 'min' || fn === 'max' || fn === 'first' || fn === 'last';
+/** States of all calls, in one buffer: it can be moved to another thread as a whole. */
+export function makeStates(calls: readonly StateCall[], cells: number): { states: State[]; buffer: ArrayBuffer } {
+  const shapes = calls.map(shapeOf);
+  const arrays = shapes.reduce(
+    (n, { numbers, integers, times, second }) => n + 1 + +(numbers || integers) + +times + +second,
+    0,
+  );
+  const buffer = new ArrayBuffer(arrays * cells * 8);
+  let at = 0;
+  const next = (): number => {
+    at += cells * 8;
+    return at - cells * 8;
+  };
+  const floats = (): Float64Array => new Float64Array(buffer, next(), cells);
+  const wide = (type: FieldType): BigInt64Array | BigUint64Array =>
+    type === UNSIGNED ? new BigUint64Array(buffer, next(), cells) : new BigInt64Array(buffer, next(), cells);
+  const states = calls.map(({ fn, type }, i): State => {
+    const { numbers, integers, strings, times, second } = shapes[i]!;
+    return {
+      fn,
+      type,
+      count: floats(),
+      numbers: numbers ? floats() : null,
+      integers: integers ? wide(type) : null,
+      strings: strings ? new Array<string>(cells).fill('') : null,
+      times: times ? floats() : null,
+      numbers2: second && numbers ? floats() : null,
+      integers2: second && integers ? wide(type) : null,
+    };
+  });
+  return { states, buffer };
+}
+
+/** Which arrays a state has besides its count. */
+function shapeOf({ fn, type }: StateCall) {
   const values = fn !== 'count';
-  const integer = isInteger(type) && fn !== 'stddev';
-  const text = type === STRING;
+  const integers = values && isInteger(type) && fn !== 'stddev';
+  const strings = values && type === STRING;
   return {
-    fn,
-    type,
-    count: new Float64Array(cells),
-    numbers: values && !integer && !text ? new Float64Array(cells) : null,
-    integers: values && integer ? makeIntegers(type, cells) : null,
-    strings: values && text ? new Array<string>(cells).fill('') : null,
-    times: picks ? new Float64Array(cells) : null,
-    numbers2: fn === 'stddev' || (fn === 'spread' && !integer) ? new Float64Array(cells) : null,
-    integers2: fn === 'spread' && integer ? makeIntegers(type, cells) : null,
+    numbers: values && !integers && !strings,
+    integers,
+    strings,
+    times: fn === 'min' || fn === 'max' || fn === 'first' || fn === 'last',
+    second: fn === 'stddev' || fn === 'spread',
   };
 }
 

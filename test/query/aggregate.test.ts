@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { BOOLEAN, type FieldType, FLOAT, INTEGER, STRING, UNSIGNED } from '../../shards/column.ts';
 import { aggregateByScan } from '../../shards/query/aggregate-by-scan.ts';
 import { RunBuffer } from '../../shards/query/run-buffer.ts';
-import { addRuns, makeState } from '../../shards/query/state-arrays.ts';
+import { addRuns, makeStates } from '../../shards/query/state-arrays.ts';
 import type { AggregateCall, AggregateRuns } from '../../shards/queryable.ts';
 import type { ShardKey } from '../../shards/shard-key.ts';
 import { MemoryShard, type Stored } from './memory-shard.ts';
@@ -199,15 +199,15 @@ describe('runs in cells', () => {
       const runs = new RunBuffer(0, 'sum', INTEGER, 2);
       runs.add(0, 0, column, null, times, 0, cut);
       runs.add(0, 0, column, null, times, cut, values.length);
-      const state = makeState({ fn: 'sum', field: 'i', type: INTEGER }, 1);
-      addRuns(state, runs, Uint32Array.of(0), 1);
-      expect(state.integers![0]).toBe(
+      const [state] = makeStates([{ fn: 'sum', field: 'i', type: INTEGER }], 1).states;
+      addRuns(state!, runs, Uint32Array.of(0), 1);
+      expect(state!.integers![0]).toBe(
         BigInt.asIntN(
           64,
           values.reduce((a, b) => a + b),
         ),
       );
-      expect(state.count[0]).toBe(values.length);
+      expect(state!.count[0]).toBe(values.length);
     }
   });
 
@@ -218,9 +218,9 @@ describe('runs in cells', () => {
       const runs = new RunBuffer(0, fn, FLOAT, 2);
       runs.add(0, 0, column([a[0]]), null, Float64Array.of(a[1]), 0, 1);
       runs.add(1, 0, column([b[0]]), null, Float64Array.of(b[1]), 0, 1);
-      const state = makeState({ fn, field: 'f', type: FLOAT }, 1);
-      addRuns(state, runs, Uint32Array.of(0, 0), 1);
-      return [state.numbers![0], state.times![0]];
+      const [state] = makeStates([{ fn, field: 'f', type: FLOAT }], 1).states;
+      addRuns(state!, runs, Uint32Array.of(0, 0), 1);
+      return [state!.numbers![0], state!.times![0]];
     };
     expect(both('min', [1, 9], [1, 5])).toEqual([1, 5]);
     expect(both('max', [1, 5], [1, 9])).toEqual([1, 5]);

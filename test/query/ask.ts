@@ -1,6 +1,7 @@
 /** Runs InfluxQL against a backend in memory and gives results in the shape of InfluxDB's JSON. */
+import type { QueryBackend } from '../../server/query/backend.ts';
 import { DEFAULT_QUERY_LIMITS, type QueryLimits } from '../../server/query/limits.ts';
-import { QueryParseError, type ResultSeries } from '../../server/query/result.ts';
+import { QueryParseError, type QueryService, type ResultSeries } from '../../server/query/result.ts';
 import { createQueryService } from '../../server/query/service.ts';
 import type { MemoryBackend } from './memory-backend.ts';
 
@@ -32,8 +33,20 @@ export interface JsonResult {
   [key: string]: unknown;
 }
 
+/** One service per backend and limits, as in a node: what it remembers of schemas is put to the test by every query. */
+const services = new WeakMap<QueryBackend, Map<string, QueryService>>();
+
+function serviceOf(backend: QueryBackend, limits: Partial<QueryLimits>): QueryService {
+  const byLimits = services.get(backend) ?? new Map<string, QueryService>();
+  services.set(backend, byLimits);
+  const key = JSON.stringify(limits);
+  const service = byLimits.get(key) ?? createQueryService(backend, { ...DEFAULT_QUERY_LIMITS, ...limits });
+  byLimits.set(key, service);
+  return service;
+}
+
 export async function ask(memory: MemoryBackend, text: string, options: AskOptions = {}): Promise<JsonResult[]> {
-  const service = createQueryService(memory.backend, { ...DEFAULT_QUERY_LIMITS, ...options.limits });
+  const service = serviceOf(memory.backend, options.limits ?? {});
   const out: JsonResult[] = [];
   try {
     for await (const { statementId, series, ...rest } of service.execute(text, {
@@ -57,7 +70,9 @@ export async function ask(memory: MemoryBackend, text: string, options: AskOptio
 
 function json(series: ResultSeries, epoch: string): NonNullable<JsonResult['series']>[number] {
   const { timeColumn, values, name, tags, columns } = series;
-  const rows = values.map((row) => row.map((value, i) => (i === timeColumn ? time(value as bigint, epoch) : value)));
+  const rows = [...values].map((row) =>
+    row.map((value, i) => (i === timeColumn ? time(value as bigint, epoch) : value)),
+  );
   return {
     ...(name === undefined ? {} : { name }),
     ...(tags === undefined ? {} : { tags: { ...tags } }),

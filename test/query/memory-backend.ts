@@ -74,6 +74,7 @@ export class MemoryBackend {
               runPartial(
                 list.map((target) => this.shards.get(target.id)!),
                 structuredClone(request),
+                [],
               ),
             ),
           ),

@@ -10,11 +10,13 @@ import type {
   QueryableShard,
   ScanRequest,
   SeriesSlice,
+  TagColumn,
 } from '../../shards/queryable.ts';
 import { hashSeriesKey, parseSeriesKey, type Tag } from '../../shards/series-key.ts';
 import type { ShardKey } from '../../shards/shard-key.ts';
 import type { TagCondition } from '../../shards/tag-condition.ts';
 import { matchTags } from '../../shards/tag-matcher.ts';
+import { tagColumnByTags } from './tag-column.ts';
 
 export type Stored = number | bigint | string | boolean;
 export interface Cell {
@@ -37,6 +39,7 @@ export class MemoryShard implements QueryableShard {
   readonly #all: MemorySeries[] = [];
   readonly #byKey = new Map<string, number>();
   readonly #seed: string;
+  #changes = 0;
   readonly #windowNs: number;
 
   constructor(key: ShardKey, seed = 'test') {
@@ -46,6 +49,7 @@ export class MemoryShard implements QueryableShard {
   }
 
   write(seriesKey: string, timeNs: bigint, fields: Readonly<Record<string, Cell>>): void {
+    this.#changes++;
     let id = this.#byKey.get(seriesKey);
     if (id === undefined) {
       id = this.#all.length;
@@ -61,6 +65,7 @@ export class MemoryShard implements QueryableShard {
   }
 
   delete(predicate: DeletePredicate): void {
+    this.#changes++;
     const regex =
       predicate.measurement !== null && 'regex' in predicate.measurement
         ? compileGoRegex(predicate.measurement.regex)
@@ -115,6 +120,14 @@ export class MemoryShard implements QueryableShard {
 
   tagsOf(series: number): readonly Tag[] {
     return this.#all[series]!.tags;
+  }
+
+  tagColumn(_measurement: string, tagKey: string, series: Uint32Array): TagColumn {
+    return tagColumnByTags(this, tagKey, series);
+  }
+
+  get schemaStamp(): string {
+    return String(this.#changes);
   }
 
   hashOf(series: number): string {

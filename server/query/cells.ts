@@ -1,0 +1,281 @@
+/**
+ * States of all shards in one grid of cells: groups x windows, one set of arrays per call.
+ *
+ * Shards are taken in the order (startNs, number), whichever place answered for them, so float sums come out the same.
+ * The grid has only windows that some shard answered for; cell = group * windows + position of the window.
+ */
+import { INTEGER, UNSIGNED } from '../../shards/column.ts';
+import type { Scalar } from '../../shards/query/arithmetic.ts';
+import type { SelectRequest, ShardSelect, StateArrays, StateCall } from '../../shards/query/partial.ts';
+import { halvesOf } from '../../shards/query/run-buffer.ts';
+import { comparePicks } from '../../shards/query/state-arrays.ts';
+import { type Group, makeGroup } from './groups.ts';
+import { QueryError } from './query-error.ts';
+
+export interface CallCells {
+  readonly call: StateCall;
+  readonly count: Float64Array;
+  readonly numbers: Float64Array | null;
+  readonly integers: BigInt64Array | BigUint64Array | null;
+  readonly strings: string[] | null;
+  /** spread: the greatest; stddev: sum of squared differences. */
+  readonly numbers2: Float64Array | null;
+  readonly integers2: BigInt64Array | BigUint64Array | null;
+  /** Selectors: which shard the pick is of (index in the grid's shards), and its cell there. */
+  readonly shard: Uint32Array | null;
+  readonly shardCell: Uint32Array | null;
+}
+
+export interface CellGrid {
+  readonly groups: readonly Group[];
+  /** Indexes in the request's windows, ascending. */
+  readonly windows: readonly number[];
+  readonly calls: readonly CallCells[];
+  readonly shards: readonly ShardSelect[];
+}
+
+/** `cellsMax`: states held at once, over all shards. */
+export function mergeStates(shards: readonly ShardSelect[], request: SelectRequest, cellsMax: number): CellGrid {
+  const windows = windowsOf(shards);
+  const { groups, indexes } = groupsOf(shards, request.dimensions);
+  const cells = groups.length * windows.length;
+  if (cells * request.states.length > cellsMax) throw tooManyWindows(`more than ${cellsMax} of all series`);
+  const calls = request.states.map((call, c) => makeCells(call, shards[0]?.states[c] ?? null, cells));
+  shards.forEach((shard, s) => {
+    if (shard.windowCount === 0) return;
+    const offset = positionOf(windows, shard.firstWindow);
+    for (let c = 0; c < calls.length; c++) {
+      for (let g = 0; g < indexes[s]!.length; g++) {
+        const target = indexes[s]![g]! * windows.length + offset;
+        addCells(calls[c]!, target, { shards, s, c }, g * shard.windowCount, shard.windowCount);
+      }
+    }
+  });
+  return { groups, windows, calls, shards };
+}
+
+export function tooManyWindows(detail: string): QueryError {
+  return new QueryError(
+    `query holds too many windows at once: ${detail}; use a longer interval, fewer groups or a shorter range`,
+  );
+}
+
+/** Union of the shards' windows. */
+function windowsOf(shards: readonly ShardSelect[]): number[] {
+  const ranges = shards.map(({ firstWindow, windowCount }) => ({ first: firstWindow, end: firstWindow + windowCount }));
+  ranges.sort((a, b) => a.first - b.first);
+  const windows: number[] = [];
+  let next = Number.NEGATIVE_INFINITY;
+  for (const { first, end } of ranges) {
+    for (let window = Math.max(first, next); window < end; window++) windows.push(window);
+    next = Math.max(next, end);
+  }
+  return windows;
+}
+
+function positionOf(windows: readonly number[], window: number): number {
+  let low = 0;
+  let high = windows.length - 1;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (windows[middle]! < window) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Groups of all shards, and per shard the index of each of its groups among them. */
+function groupsOf(
+  shards: readonly ShardSelect[],
+  dimensions: readonly string[],
+): { groups: Group[]; indexes: Uint32Array[] } {
+  const groups: Group[] = [];
+  const indexOf = new Map<string, number>();
+  const indexes = shards.map(({ groups: { measurements, tagValues } }) =>
+    Uint32Array.from(measurements, (name, g) => {
+      const values = tagValues.map((column) => column[g]!);
+      const group = makeGroup(name, dimensions, values);
+      let index = indexOf.get(group.key);
+      if (index === undefined) {
+        index = groups.length;
+        indexOf.set(group.key, index);
+        groups.push(group);
+      }
+      return index;
+    }),
+  );
+  return { groups, indexes };
+}
+
+const integersLike = (like: BigInt64Array | BigUint64Array | null, cells: number) =>
+  like === null ? null : like instanceof BigInt64Array ? new BigInt64Array(cells) : new BigUint64Array(cells);
+
+function makeCells(call: StateCall, like: StateArrays | null, cells: number): CallCells {
+  const floatsLike = (column: Float64Array | null) => (column === null ? null : new Float64Array(cells));
+  const picks = like !== null && like.times !== null;
+  return {
+    call,
+    count: new Float64Array(cells),
+    numbers: floatsLike(like?.numbers ?? null),
+    integers: integersLike(like?.integers ?? null, cells),
+    strings: like?.strings == null ? null : new Array<string>(cells).fill(''),
+    numbers2: floatsLike(like?.numbers2 ?? null),
+    integers2: integersLike(like?.integers2 ?? null, cells),
+    shard: picks ? new Uint32Array(cells) : null,
+    shardCell: picks ? new Uint32Array(cells) : null,
+  };
+}
+
+/** The state of call c in shard s. */
+interface StateOf {
+  readonly shards: readonly ShardSelect[];
+  readonly s: number;
+  readonly c: number;
+}
+
+/** Adds `count` neighbouring cells. */
+function addCells(into: CallCells, target: number, of: StateOf, source: number, count: number): void {
+  const from = of.shards[of.s]!.states[of.c]!;
+  for (let i = 0; i < count; i++) {
+    const rows = from.count[source + i]!;
+    if (rows === 0) continue;
+    const held = into.count[target + i]!;
+    into.count[target + i] = held + rows;
+    if (held === 0) setCell(into, target + i, from, source + i, of.s);
+    else mergeCell(into, target + i, held, of, source + i);
+  }
+}
+
+function setCell(into: CallCells, cell: number, from: StateArrays, source: number, s: number): void {
+  if (into.numbers !== null) into.numbers[cell] = from.numbers![source]!;
+  else if (into.integers !== null) into.integers[cell] = from.integers![source] as never;
+  else if (into.strings !== null) into.strings[cell] = from.strings![source]!;
+  if (into.numbers2 !== null) into.numbers2[cell] = from.numbers2![source]!;
+  else if (into.integers2 !== null) into.integers2[cell] = from.integers2![source] as never;
+  if (into.shard !== null) {
+    into.shard[cell] = s;
+    into.shardCell![cell] = source;
+  }
+}
+
+/** `held`: rows that the cell had before. */
+function mergeCell(into: CallCells, cell: number, held: number, of: StateOf, source: number): void {
+  const from = of.shards[of.s]!.states[of.c]!;
+  switch (into.call.fn) {
+    case 'count':
+      return;
+    case 'sum':
+    case 'mean':
+      if (into.numbers !== null) into.numbers[cell] = into.numbers[cell]! + from.numbers![source]!;
+      // Storing into a 64-bit array keeps the low 64 bits, as Go's addition does.
+      else into.integers![cell] = ((into.integers![cell] as bigint) + from.integers![source]!) as never;
+      return;
+    case 'spread': {
+      const least = into.numbers ?? into.integers!;
+      const greatest = into.numbers2 ?? into.integers2!;
+      const otherLeast = (from.numbers ?? from.integers!)[source]!;
+      const otherGreatest = (from.numbers2 ?? from.integers2!)[source]!;
+      if (otherLeast < least[cell]!) least[cell] = otherLeast as never;
+      if (otherGreatest > greatest[cell]!) greatest[cell] = otherGreatest as never;
+      return;
+    }
+    case 'stddev': {
+      // Chan, Golub, LeVeque 1979: two sets' moments in one.
+      const more = from.count[source]!;
+      const delta = from.numbers![source]! - into.numbers![cell]!;
+      const total = held + more;
+      into.numbers2![cell] = into.numbers2![cell]! + from.numbers2![source]! + (delta * delta * held * more) / total;
+      into.numbers![cell] = into.numbers![cell]! + (delta * more) / total;
+      return;
+    }
+    default: {
+      const heldOf = { ...of, s: into.shard![cell]! };
+      const heldCell = into.shardCell![cell]!;
+      const verdict = comparePicks(
+        into.call.fn,
+        (from.numbers ?? from.integers ?? from.strings!)[source]!,
+        timeOf(of, source),
+        (into.numbers ?? into.integers ?? into.strings!)[cell]!,
+        timeOf(heldOf, heldCell),
+      );
+      if (verdict < 0 || (verdict === 0 && keyOf(of, source) >= keyOf(heldOf, heldCell))) return;
+      setCell(into, cell, from, source, of.s);
+    }
+  }
+}
+
+function timeOf({ shards, s, c }: StateOf, cell: number): bigint {
+  return shards[s]!.startNs + BigInt(shards[s]!.states[c]!.times![cell]!);
+}
+
+function keyOf({ shards, s, c }: StateOf, cell: number): string {
+  const { picked } = shards[s]!.states[c]!;
+  return picked === null ? '' : shards[s]!.seriesKeys[picked[cell]!]!;
+}
+
+/** Time of the row that a selector picked. */
+export function pickTime(grid: CellGrid, call: number, cell: number): bigint {
+  const { shard, shardCell } = grid.calls[call]!;
+  return timeOf({ shards: grid.shards, s: shard![cell]!, c: call }, shardCell![cell]!);
+}
+
+/** Values of further columns of the row that a selector picked. */
+export function pickAux(grid: CellGrid, call: number, cell: number): Scalar[] | null {
+  const { shard, shardCell } = grid.calls[call]!;
+  if (shard === null) return null;
+  const of = grid.shards[shard[cell]!]!;
+  return of.aux.length === 0 ? null : of.aux.map((column) => column[shardCell![cell]!]!);
+}
+
+/** The value that a cell with rows stands for. */
+export function cellResult(cells: CallCells, cell: number): Scalar {
+  const { fn, type } = cells.call;
+  const value = cells.numbers?.[cell] ?? cells.integers?.[cell] ?? cells.strings?.[cell] ?? null;
+  switch (fn) {
+    case 'count':
+      return BigInt(cells.count[cell]!);
+    case 'mean':
+      return Number(value) / cells.count[cell]!;
+    case 'spread':
+      return cells.integers === null
+        ? cells.numbers2![cell]! - (value as number)
+        : BigInt.asIntN(64, cells.integers2![cell]! - (value as bigint));
+    case 'stddev':
+      return cells.count[cell]! < 2 ? null : Math.sqrt(cells.numbers2![cell]! / (cells.count[cell]! - 1));
+    case 'sum':
+      return value;
+    default:
+      return type === 4 ? value === 1 : value;
+  }
+}
+
+/**
+ * The results of all cells as numbers, when every one of them is one that float64 holds: absent cells and those without
+ * a result are NaN. null: to be taken one by one.
+ */
+export function cellNumbers(cells: CallCells): Float64Array | null {
+  const { fn, type } = cells.call;
+  const { count, numbers, numbers2 } = cells;
+  const out = new Float64Array(count.length).fill(Number.NaN);
+  if (fn === 'count') for (let i = 0; i < out.length; i++) out[i] = count[i]! > 0 ? count[i]! : Number.NaN;
+  else if (numbers !== null && type !== 4) {
+    if (fn === 'mean') for (let i = 0; i < out.length; i++) out[i] = numbers[i]! / count[i]!;
+    else if (fn === 'spread') {
+      for (let i = 0; i < out.length; i++) if (count[i]! > 0) out[i] = numbers2![i]! - numbers[i]!;
+    } else if (fn === 'stddev') {
+      for (let i = 0; i < out.length; i++) if (count[i]! > 1) out[i] = Math.sqrt(numbers2![i]! / (count[i]! - 1));
+    } else for (let i = 0; i < out.length; i++) if (count[i]! > 0) out[i] = numbers[i]!;
+  } else if (type === INTEGER || type === UNSIGNED) {
+    const halves = halvesOf(cells.integers!);
+    const highs = type === UNSIGNED ? halves : new Int32Array(halves.buffer, halves.byteOffset, halves.length);
+    for (let i = 0; i < out.length; i++) {
+      if (count[i] === 0) continue;
+      const number =
+        fn === 'spread' ? Number(cellResult(cells, i)) : highs[i * 2 + 1]! * 4_294_967_296 + halves[i * 2]!;
+      if (fn === 'mean') out[i] = number / count[i]!;
+      else if (Number.isSafeInteger(number)) out[i] = number;
+      else return null;
+    }
+  } else return null;
+  return out;
+}

@@ -1,0 +1,274 @@
+/**
+ * From a grid of cells to rows, when every call of the select list is a state by itself: fill, limits, expressions.
+ *
+ * Says the same as select.ts does by streams of points, in one pass over windows: the points of a call in a group are
+ * its cells (with fill also the windows between them), LIMIT and OFFSET count points of each call, and a row stands
+ * where any call has a point; calls without one there show what fill(...) says.
+ */
+import type { Scalar } from '../../shards/query/arithmetic.ts';
+import { windowStart } from '../../shards/query/windows.ts';
+import type { Expression } from '../influxql/ast.ts';
+import { type Call, callKey, typeOf } from './calls.ts';
+import { type CellGrid, cellNumbers, cellResult, pickAux, pickTime, tooManyWindows } from './cells.ts';
+import { columnKey, limitSeries, type SpanData } from './data.ts';
+import { evaluate } from './evaluate.ts';
+import { between, castFill } from './fill.ts';
+import { type Group, sortGroups } from './groups.ts';
+import type { OutputColumn, OutputTable } from './output.ts';
+import type { SelectPlan } from './plan.ts';
+import { typeName } from './schema.ts';
+
+/** What a call shows in a row: a cell of the grid (0 and above), or one of these; below them, an interpolated value. */
+const NOTHING = -1;
+const FILLED = -2;
+const INTERPOLATED = -3;
+
+interface GridCall {
+  /** Index in the grid's calls. */
+  readonly state: number;
+  /** Value of a window without rows, in groups where the call has a point; null: none. */
+  readonly filler: Scalar;
+  /** What is shown where the call has no point. */
+  readonly absent: number;
+}
+
+/** `exact`: integers stay bigint. */
+export function gridTable(
+  plan: SelectPlan,
+  calls: readonly Call[],
+  data: SpanData,
+  cellsMax: number,
+  exact: boolean,
+): OutputTable {
+  const grid = data.states!;
+  const rows = new GridRows(plan, calls, data, grid, cellsMax);
+  for (const { index } of rows.ordered) rows.addGroup(index);
+  return rows.finish(exact);
+}
+
+class GridRows {
+  readonly ordered: readonly { readonly group: Group; readonly index: number }[];
+  readonly #plan: SelectPlan;
+  readonly #calls: readonly Call[];
+  readonly #data: SpanData;
+  readonly #grid: CellGrid;
+  readonly #gridCalls: readonly GridCall[];
+  readonly #auxOrder: readonly string[];
+  /** Values of fill(linear). */
+  readonly #interpolated: Scalar[] = [];
+  readonly #groups: Group[] = [];
+  readonly #starts = [0];
+  /** Per row: its window, and what each call shows. */
+  readonly #windows: number[] = [];
+  readonly #shown: number[] = [];
+
+  constructor(plan: SelectPlan, calls: readonly Call[], data: SpanData, grid: CellGrid, cellsMax: number) {
+    this.#plan = plan;
+    this.#calls = calls;
+    this.#data = data;
+    this.#grid = grid;
+    this.#auxOrder = auxOrder(plan);
+    const { fill } = plan;
+    this.#gridCalls = calls.map((call): GridCall => {
+      const type = typeName(typeOf(call.expression, plan.schema) ?? 0);
+      // InfluxDB fills the windows of count() with 0 where others get null.
+      const zero = fill.kind === 'null' && call.name === 'count';
+      const filler = fill.kind === 'value' ? castFill(fill.value, type) : zero ? 0n : null;
+      return { state: data.stateIndex.get(call.key)!, filler, absent: fill.kind === 'value' ? FILLED : NOTHING };
+    });
+    const groups = grid.groups.map((group, index) => ({ group, index }));
+    this.ordered = sortGroups(limitSeries(groups, plan), plan.descending);
+    this.#checkSize(cellsMax);
+  }
+
+  #checkSize(cellsMax: number): void {
+    const { windows } = this.#data.span;
+    if (windows === null || this.#plan.fill.kind === 'none') return;
+    for (const { state } of this.#gridCalls) {
+      let groups = 0;
+      for (let g = 0; g < this.#grid.groups.length; g++) if (this.#firstCell(state, g) >= 0) groups++;
+      if (groups * windows.count > cellsMax)
+        throw tooManyWindows(`${groups} groups x ${windows.count} windows (limit ${cellsMax})`);
+    }
+  }
+
+  /** Position of the first window in which the call has rows, or -1. */
+  #firstCell(state: number, group: number): number {
+    const count = this.#grid.calls[state]!.count;
+    const width = this.#grid.windows.length;
+    for (let w = 0; w < width; w++) if (count[group * width + w]! > 0) return w;
+    return -1;
+  }
+
+  addGroup(group: number): void {
+    const { windows: positions } = this.#grid;
+    const { descending, fill, limit, offset } = this.#plan;
+    const { windows, openStart } = { windows: this.#data.span.windows, openStart: this.#data.span.minNs === null };
+    const calls = this.#gridCalls;
+    const width = positions.length;
+    const filled = windows !== null && fill.kind !== 'none';
+    // First window that a call has a point in, as an index in all windows; Infinity: it has none.
+    const firsts = calls.map(({ state }) => {
+      const first = this.#firstCell(state, group);
+      return first < 0 ? Number.POSITIVE_INFINITY : filled && !openStart ? 0 : positions[first]!;
+    });
+    const low = Math.min(...firsts);
+    if (low === Number.POSITIVE_INFINITY) return;
+    const steps = filled ? windows.count - low : width;
+    const seen = calls.map(() => 0);
+    const previous = calls.map(() => NOTHING);
+    const current = calls.map(({ absent }) => absent);
+    const before = this.#windows.length;
+    const last = limit === 0 ? Number.POSITIVE_INFINITY : offset + limit;
+    // Where in the grid's windows the walk is: with fill it meets windows that the grid does not have.
+    let position = descending ? width - 1 : 0;
+    for (let step = 0; step < steps; step++) {
+      if (seen.every((points, c) => points >= last || firsts[c] === Number.POSITIVE_INFINITY)) break;
+      const window = filled ? (descending ? windows.count - 1 - step : low + step) : positions[position]!;
+      const inGrid = position >= 0 && position < width && positions[position] === window;
+      let any = false;
+      for (let c = 0; c < calls.length; c++) {
+        const { state, absent } = calls[c]!;
+        const cell = group * width + position;
+        const hasRows = inGrid && this.#grid.calls[state]!.count[cell]! > 0;
+        const isPoint = hasRows || (filled && window >= firsts[c]!);
+        let shown = cell;
+        if (!hasRows && isPoint) shown = this.#fillCode(c, group, position, window, previous[c]!);
+        if (hasRows) previous[c] = cell;
+        const counted = isPoint && seen[c]! >= offset && seen[c]! < last;
+        if (isPoint) seen[c]!++;
+        // With fill(previous) a call without a point keeps what it had.
+        if (counted) current[c] = shown;
+        else if (fill.kind !== 'previous') current[c] = absent;
+        any ||= counted;
+      }
+      if (inGrid) position += descending ? -1 : 1;
+      if (!any) continue;
+      this.#windows.push(window);
+      for (let c = 0; c < calls.length; c++) this.#shown.push(current[c]!);
+    }
+    if (this.#windows.length === before) return;
+    this.#groups.push(this.#grid.groups[group]!);
+    this.#starts.push(this.#windows.length);
+  }
+
+  #fillCode(c: number, group: number, position: number, window: number, previous: number): number {
+    const { fill, descending } = this.#plan;
+    const { state, filler } = this.#gridCalls[c]!;
+    if (fill.kind === 'previous') return previous;
+    if (fill.kind !== 'linear') return filler === null ? NOTHING : FILLED;
+    if (previous === NOTHING) return NOTHING;
+    const { windows, calls } = this.#grid;
+    const width = windows.length;
+    const cells = calls[state]!;
+    // The next window with rows in the walk's direction.
+    const sign = descending ? -1 : 1;
+    let next = position;
+    while (next >= 0 && next < width && cells.count[group * width + next] === 0) next += sign;
+    if (next < 0 || next >= width) return NOTHING;
+    const from = cellResult(cells, previous);
+    const to = cellResult(cells, group * width + next);
+    const at = windows[previous - group * width]!;
+    this.#interpolated.push(between(window, at, windows[next]!, from, to));
+    return INTERPOLATED - (this.#interpolated.length - 1);
+  }
+
+  finish(exact: boolean): OutputTable {
+    const rows = this.#windows.length;
+    const times = this.#times();
+    const callIndex = new Map(this.#calls.map((call, i) => [call.key, i]));
+    const columns = this.#plan.fields.map(({ expression }): OutputColumn => {
+      const direct =
+        expression.kind === 'call' || expression.kind === 'distinct' ? callIndex.get(callKey(expression)) : undefined;
+      if (direct !== undefined) return this.#direct(direct, exact);
+      return Array.from({ length: rows }, (_, row) => this.#evaluated(expression, row, callIndex));
+    });
+    return { groups: this.#groups, starts: this.#starts, times, columns };
+  }
+
+  /** Time of an aggregate: its window, else the start of the range, else 1970; of a selector without windows: its row's. */
+  #times(): BigInt64Array {
+    const { span } = this.#data;
+    const windows = this.#windows;
+    const times = new BigInt64Array(windows.length);
+    const calls = this.#gridCalls.length;
+    if (span.windows === null) {
+      const { selector } = this.#plan;
+      const state = this.#gridCalls[0]!.state;
+      for (let row = 0; row < times.length; row++)
+        times[row] = selector ? pickTime(this.#grid, state, this.#shown[row * calls]!) : (span.minNs ?? 0n);
+      return times;
+    }
+    const starts = new Map<number, bigint>();
+    for (let row = 0; row < times.length; row++) {
+      const window = windows[row]!;
+      let start = starts.get(window);
+      if (start === undefined) {
+        start = windowStart(span.windows, window);
+        starts.set(window, start);
+      }
+      times[row] = start;
+    }
+    return times;
+  }
+
+  #direct(c: number, exact: boolean): OutputColumn {
+    const rows = this.#windows.length;
+    const calls = this.#gridCalls.length;
+    const { state, filler } = this.#gridCalls[c]!;
+    const cells = this.#grid.calls[state]!;
+    const integers = cells.call.fn === 'count' || cells.integers !== null;
+    const numbers = exact && integers ? null : cellNumbers(cells);
+    const fits =
+      filler === null ||
+      typeof filler === 'number' ||
+      (typeof filler === 'bigint' && Number.isSafeInteger(Number(filler)));
+    if (numbers === null || !fits)
+      return Array.from({ length: rows }, (_, row) => this.#value(c, this.#shown[row * calls + c]!));
+    const column = new Float64Array(rows);
+    const fillNumber = filler === null ? Number.NaN : Number(filler);
+    for (let row = 0; row < rows; row++) {
+      const shown = this.#shown[row * calls + c]!;
+      if (shown >= 0) column[row] = numbers[shown]!;
+      else if (shown === NOTHING) column[row] = Number.NaN;
+      else if (shown === FILLED) column[row] = fillNumber;
+      else column[row] = Number(this.#interpolated[INTERPOLATED - shown] ?? Number.NaN);
+    }
+    return column;
+  }
+
+  #value(c: number, shown: number): Scalar {
+    const { state, filler } = this.#gridCalls[c]!;
+    if (shown >= 0) return finite(cellResult(this.#grid.calls[state]!, shown));
+    if (shown === NOTHING) return null;
+    return shown === FILLED ? filler : finite(this.#interpolated[INTERPOLATED - shown]!);
+  }
+
+  #evaluated(expression: Expression, row: number, callIndex: ReadonlyMap<string, number>): Scalar {
+    const calls = this.#gridCalls.length;
+    const shown = (c: number): number => this.#shown[row * calls + c]!;
+    return finite(
+      evaluate(expression, (slot) => {
+        if (slot.kind !== 'reference') {
+          const c = callIndex.get(callKey(slot));
+          return c === undefined ? null : this.#raw(c, shown(c));
+        }
+        const order = this.#auxOrder.indexOf(columnKey(slot));
+        if (order < 0 || shown(0) < 0) return null;
+        return pickAux(this.#grid, this.#gridCalls[0]!.state, shown(0))?.[order] ?? null;
+      }),
+    );
+  }
+
+  /** Within expressions infinities are values like others. */
+  #raw(c: number, shown: number): Scalar {
+    return shown >= 0 ? cellResult(this.#grid.calls[this.#gridCalls[c]!.state]!, shown) : this.#value(c, shown);
+  }
+}
+
+/** Further columns of a selector travel sorted. */
+export function auxOrder(plan: SelectPlan): string[] {
+  return plan.references.map(columnKey).sort();
+}
+
+const finite = (value: Scalar): Scalar => (typeof value === 'number' && !Number.isFinite(value) ? null : value);

@@ -1,32 +1,33 @@
 /**
  * The way of a write through the node that a client talks to: body -> points -> one batch per shard -> workers.
  *
- * Requests that wait at the same moment are merged into one batch per shard (and per consistency level), so many small
- * writes make few batches. Parsing, routing, drawing the version and posting to the worker happen in one synchronous
- * step: a heartbeat that draws its closing stamp afterwards finds every earlier version already posted (protocol rule 9).
- * Types, retention and duplicate cells are settled here, before the version is drawn (protocol rules 4 and 6).
+ * Requests that wait at the same moment for the same retention policy (and consistency level) are merged into one batch
+ * per shard, so many small writes make few batches. Parsing, routing, drawing the version and posting to the worker
+ * happen in one synchronous step: a heartbeat that draws its closing stamp afterwards finds every earlier version already
+ * posted (protocol rule 9). Types, retention and duplicate cells are settled here, before the version is drawn (protocol
+ * rules 4 and 6).
+ *
+ * The ingest stage takes bodies whole; what it cannot judge goes the general way.
  */
-import type { ClusterSnapshot, DatabaseDefinition, RetentionPolicyDefinition } from '../repair/cluster.ts';
+import type { ClusterSnapshot, DatabaseDefinition } from '../repair/cluster.ts';
 import type { WriteOutcome } from '../repair/replica-host.ts';
-import type { SeriesKeyRecord } from '../shards/batch.ts';
-import type { Rejected, RoutingPolicy } from '../shards/batch-builder.ts';
-import { BatchBuilder, groupStartsOf, routePoints } from '../shards/batch-builder.ts';
-import { encodeBatch, encodeKeys } from '../shards/batch-codec.ts';
-import type { ParsedPoints } from '../shards/line-protocol.ts';
-import { LINE_LIMITS, LineParser } from '../shards/line-protocol.ts';
-import { SeriesCache } from '../shards/series-cache.ts';
-import type { ShardKey } from '../shards/shard-key.ts';
+import type { GroupSchema, RoutingPolicy } from '../shards/batch-builder.ts';
+import { encodeKeys } from '../shards/batch-codec.ts';
+import { DESTINATIONS_MAX, IngestStage, type StageTarget } from '../shards/kernel/ingest-stage.ts';
+import { LINE_LIMITS } from '../shards/line-protocol-errors.ts';
+import type { ShardId, ShardKey } from '../shards/shard-key.ts';
 import { SHARDS_PER_GROUP, shardId } from '../shards/shard-key.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';
+import { encodeBuilt, GeneralRoute, type OpenBatch } from './general-route.ts';
 import type { WriteConsistency, WriteCoordinator, WriteRequest, WriteResult } from './http/influx-write.ts';
 import type { GroupName, SchemaCache } from './schema-cache.ts';
 import type { ShardPlaces } from './shard-places.ts';
 import { oldestKeptNs } from './shard-places.ts';
 import type { PostedWrite } from './threads.ts';
+import { resultOf, unavailable, type Waiting } from './waiting-write.ts';
 
-/** A batch is closed above this; the rows of one more request still fit. */
-const BATCH_BYTES_TARGET = 8 * 1024 * 1024;
-const RETRY_AFTER_SECONDS = 1;
+/** The stage is sealed above this: about what its frames unfold to; the rows of one more request still fit. */
+const STAGE_BYTES_TARGET = 32 * 1024 * 1024;
 /** A request whose shard groups had to be loaded is routed again; more rounds than this mean that groups are evicted. */
 const ROUTE_ROUNDS_MAX = 3;
 
@@ -57,24 +58,19 @@ export interface CoordinatorPorts {
   }): void;
 }
 
-interface Waiting {
-  readonly request: WriteRequest;
-  readonly startedMs: number;
-  readonly resolve: (result: WriteResult) => void;
-  rounds: number;
-  rows: number;
-  parsed: ParsedPoints | null;
-  rejected: Rejected;
-  outstanding: number;
-  failure: (WriteOutcome & { ok: false }) | null;
-  groups: GroupName[];
+/** Requests of one turn that may share batches. */
+interface Companions {
+  readonly database: DatabaseDefinition;
+  readonly routing: RoutingPolicy;
+  readonly consistency: WriteConsistency;
+  readonly requests: Waiting[];
 }
 
-interface OpenBatch {
-  readonly builder: BatchBuilder;
-  readonly database: DatabaseDefinition;
-  readonly consistency: WriteConsistency;
-  readonly requests: Set<Waiting>;
+/** A frame on its way out, as far as the fast and the general way differ. */
+interface Encoded {
+  readonly frame: Uint8Array;
+  readonly keys: Uint8Array;
+  readonly allKeys: Uint8Array | null;
 }
 
 export class Coordinator implements WriteCoordinator {
@@ -82,8 +78,8 @@ export class Coordinator implements WriteCoordinator {
   #limits: CoordinatorLimits;
   #schemas: SchemaCache;
   #places: ShardPlaces;
-  #series: SeriesCache;
-  #parser: LineParser;
+  #stage: IngestStage;
+  #general: GeneralRoute<Waiting> | null = null;
   #queue: Waiting[] = [];
   #scheduled = false;
   #inFlightBytes = 0;
@@ -96,8 +92,7 @@ export class Coordinator implements WriteCoordinator {
     this.#limits = limits;
     this.#schemas = schemas;
     this.#places = places;
-    this.#series = new SeriesCache(ports.seed, limits.seriesCacheMax, SHARDS_PER_GROUP);
-    this.#parser = new LineParser(this.#series, LINE_LIMITS);
+    this.#stage = new IngestStage(ports.seed, limits.seriesCacheMax, SHARDS_PER_GROUP, LINE_LIMITS);
   }
 
   get inFlightBytes(): number {
@@ -107,22 +102,23 @@ export class Coordinator implements WriteCoordinator {
   write(request: WriteRequest): Promise<WriteResult> {
     if (!this.#ports.isReady())
       return Promise.resolve(unavailable('joining: this node is not yet a member of its cluster'));
-    if (this.#inFlightBytes + request.body.byteLength > this.#limits.writeInFlightBytesMax) {
+    const bytes = request.body.reduce((sum, piece) => sum + piece.length, 0);
+    if (this.#inFlightBytes + bytes > this.#limits.writeInFlightBytesMax) {
       return Promise.resolve(
         unavailable(`overloaded: ${this.#inFlightBytes} bytes of writes are waiting; retry later`),
       );
     }
     const refusal = this.#policyOf(request);
     if ('error' in refusal) return Promise.resolve(refusal);
-    this.#inFlightBytes += request.body.byteLength;
+    this.#inFlightBytes += bytes;
     return new Promise((resolve) => {
       this.#queue.push({
         request,
+        bytes,
         startedMs: this.#ports.nowMs(),
         resolve,
         rounds: 0,
-        rows: 0,
-        parsed: null,
+        read: null,
         rejected: { dropped: 0, reason: null },
         outstanding: 0,
         failure: null,
@@ -168,8 +164,7 @@ export class Coordinator implements WriteCoordinator {
 
   /** Members that restarted or are new may lack keys that were sent before. */
   forgetKeysOf(member: NodeNumber): void {
-    const slot = this.#slots.get(member);
-    if (slot !== undefined) this.#series.forgetSlot(slot);
+    if (this.#slots.has(member)) this.#stage.forgetSent();
   }
 
   #schedule(): void {
@@ -184,155 +179,187 @@ export class Coordinator implements WriteCoordinator {
   #flush(): void {
     const waiting = this.#queue;
     this.#queue = [];
-    const open = new Map<string, OpenBatch>();
-    const sealed: OpenBatch[] = [];
-    for (const each of waiting) this.#route(each, open, sealed);
+    const posted: PostedWrite[] = [];
+    for (const companions of this.#companionsOf(waiting)) this.#write(companions, posted);
     const byWorker = new Map<number, PostedWrite[]>();
-    for (const batch of [...sealed, ...open.values()]) {
-      const posted = this.#seal(batch);
-      if (posted === null) continue;
-      const worker = this.#ports.workerOf(posted.shard.number);
+    for (const write of posted) {
+      const worker = this.#ports.workerOf(write.shard.number);
       const list = byWorker.get(worker);
-      if (list === undefined) byWorker.set(worker, [posted]);
-      else list.push(posted);
+      if (list === undefined) byWorker.set(worker, [write]);
+      else list.push(write);
     }
     for (const [worker, writes] of byWorker) this.#ports.submit(worker, writes);
   }
 
-  /** Puts the rows of one request into the open batches of this turn, or postpones it until its groups are known. */
-  #route(waiting: Waiting, open: Map<string, OpenBatch>, sealed: OpenBatch[]): void {
-    const result = this.#routeOrAnswer(waiting, open, sealed);
-    if (result !== null) this.#finish(waiting, result);
-  }
-
-  /** The answer, when there is nothing to wait for. */
-  #routeOrAnswer(waiting: Waiting, open: Map<string, OpenBatch>, sealed: OpenBatch[]): WriteResult | null {
-    const { request } = waiting;
-    const found = this.#policyOf(request);
-    if ('error' in found) return found;
-    const { database, policy, routing } = found;
-    const nowMs = this.#ports.nowMs();
-    const parsed = this.#parser.parse(request.body, request.precision, request.nowNs);
-    waiting.parsed = parsed;
-    waiting.rows = parsed.rows;
-    if (parsed.rows === 0) return resultOf(waiting);
-
-    const nameOf = (startNs: bigint): GroupName => ({ ...routing, startNs, shardDurationNs: policy.shardDurationNs });
-    const groups = groupStartsOf(parsed, routing).map(nameOf);
-    const unknown = groups.filter((name) => this.#schemas.get(name, nowMs) === null);
-    if (unknown.length > 0) {
-      if (++waiting.rounds > ROUTE_ROUNDS_MAX) {
-        return unavailable(`overloaded: a body over ${groups.length} shard groups`);
+  /** Answers the requests whose policy is gone, and puts the others together. */
+  #companionsOf(waiting: readonly Waiting[]): Iterable<Companions> {
+    const byName = new Map<string, Companions>();
+    for (const each of waiting) {
+      const { request } = each;
+      const name = `${request.database}\0${request.retentionPolicy}\0${request.consistency}`;
+      const known = byName.get(name);
+      if (known !== undefined) {
+        known.requests.push(each);
+        continue;
       }
-      void Promise.all(unknown.map((name) => this.#schemas.load(name, nowMs))).then(() => {
-        this.#queue.push(waiting);
-        this.#schedule();
-      });
-      return null;
+      const found = this.#policyOf(request);
+      if ('error' in found) this.#finish(each, found);
+      else byName.set(name, { ...found, consistency: request.consistency, requests: [each] });
     }
-    waiting.groups = groups;
-    const touched = new Set<OpenBatch>();
-    waiting.rejected = routePoints(
-      parsed,
-      routing,
-      this.#series,
-      (startNs) => this.#schemas.get(nameOf(startNs), nowMs)!,
-      (shard) => {
-        const batch = this.#openBatch(shard, database, request.consistency, touched, open, sealed);
-        touched.add(batch);
-        return batch.builder;
-      },
-    );
-    if (touched.size === 0) return resultOf(waiting);
-    waiting.outstanding = touched.size;
-    for (const batch of touched) batch.requests.add(waiting);
-    return null;
+    return byName.values();
   }
 
-  #openBatch(
-    shard: ShardKey,
-    database: DatabaseDefinition,
-    consistency: WriteConsistency,
-    touched: ReadonlySet<OpenBatch>,
-    open: Map<string, OpenBatch>,
-    sealed: OpenBatch[],
-  ): OpenBatch {
-    const name = `${shard.database}\0${shard.retentionPolicy}\0${shard.startNs}\0${shard.number}\0${consistency}`;
-    const batch = open.get(name);
-    if (batch !== undefined) {
-      if (touched.has(batch) || batch.builder.bytes < BATCH_BYTES_TARGET) return batch;
-      sealed.push(batch);
+  #write(companions: Companions, posted: PostedWrite[]): void {
+    const stage = this.#stage;
+    const general: Waiting[] = [];
+    const nowMs = this.#ports.nowMs();
+    const schemaOf = (startNs: bigint) => this.#schemas.get(nameOf(companions.routing, startNs), nowMs);
+    for (let rest = companions.requests; rest.length > 0; ) {
+      const staged: { readonly waiting: Waiting; readonly touched: number }[] = [];
+      const later: Waiting[] = [];
+      stage.begin(companions.routing, rest[0]!.request.nowNs);
+      for (const waiting of rest) {
+        if (later.length > 0 || (staged.length > 0 && stage.bytes > STAGE_BYTES_TARGET)) {
+          later.push(waiting);
+          continue;
+        }
+        const { body, precision, nowNs } = waiting.request;
+        const result = stage.add(body, precision, nowNs, schemaOf);
+        if (result.kind === 'general') general.push(waiting);
+        else if (result.kind === 'full') later.push(waiting);
+        else if (result.kind === 'unknown') this.#load(waiting, companions.routing, result.startsNs, nowMs);
+        else {
+          const { rows, errors, failed, aged, touched } = result;
+          waiting.read = { rows, errors, failed };
+          waiting.rejected = { dropped: aged, reason: aged === 0 ? null : 'points beyond retention policy' };
+          if (aged === rows) this.#finish(waiting, resultOf(waiting));
+          else staged.push({ waiting, touched });
+        }
+      }
+      if (stage.hasDuplicates()) general.push(...staged.map(({ waiting }) => waiting));
+      else this.#sealStage(companions, staged, posted);
+      rest = later;
     }
-    const fresh: OpenBatch = {
-      builder: new BatchBuilder(shard),
-      database,
-      consistency,
-      requests: new Set(),
-    };
-    open.set(name, fresh);
-    return fresh;
+    if (general.length > 0) this.#writeGenerally(companions, general, schemaOf, posted);
   }
 
-  /** Draws the version and makes the frame; null when this node may not mint, and the requests are answered. */
-  #seal(batch: OpenBatch): PostedWrite | null {
+  /** Postpones the request until its shard groups are known. */
+  #load(waiting: Waiting, routing: RoutingPolicy, startsNs: readonly bigint[], nowMs: number): void {
+    if (++waiting.rounds > ROUTE_ROUNDS_MAX) {
+      this.#finish(waiting, unavailable(`overloaded: a body over ${startsNs.length} shard groups`));
+      return;
+    }
+    void Promise.all(startsNs.map((startNs) => this.#schemas.load(nameOf(routing, startNs), nowMs))).then(() => {
+      this.#queue.push(waiting);
+      this.#schedule();
+    });
+  }
+
+  #sealStage(
+    companions: Companions,
+    staged: readonly { readonly waiting: Waiting; readonly touched: number }[],
+    posted: PostedWrite[],
+  ): void {
+    const groups = this.#stage.startsNs().map((startNs) => nameOf(companions.routing, startNs));
+    const targets = this.#stage.targets().map((target) => {
+      const requests = staged.filter(({ touched }) => ((touched >>> target.index) & 1) === 1);
+      return { target, requests: requests.map(({ waiting }) => waiting) };
+    });
+    for (const { waiting } of staged) waiting.groups = groups;
+    for (const { requests } of targets) for (const waiting of requests) waiting.outstanding++;
+    for (const { target, requests } of targets) {
+      this.#post(target, companions, requests, posted, (version) => this.#sealTarget(target, version));
+    }
+  }
+
+  /** Keys go to owners that may not have had them from here. */
+  #sealTarget(target: StageTarget, version: Version): Encoded {
+    const owners = this.#ports.owners(target.shard);
+    let destinations = 0;
+    let everyKey = false;
+    this.#places.noteWritten(target.id, target.shard);
+    for (const owner of owners) {
+      const slot = this.#slotOf(owner);
+      if (slot < DESTINATIONS_MAX) destinations |= 1 << slot;
+      else everyKey = true;
+    }
+    // This node's own worker is not asked again: when it lacks a key, the write fails and the next one brings all.
+    const { self } = this.#ports.snapshot();
+    const allKeys = owners.some((owner) => owner !== self);
+    return this.#stage.seal(target, version, destinations, everyKey, allKeys);
+  }
+
+  #writeGenerally(
+    companions: Companions,
+    requests: readonly Waiting[],
+    schemaOf: (startNs: bigint) => GroupSchema | null,
+    posted: PostedWrite[],
+  ): void {
+    const { routing } = companions;
+    this.#general ??= new GeneralRoute((key) => this.#stage.hashOf(key), this.#limits.seriesCacheMax);
+    const general = this.#general;
+    for (const waiting of requests) {
+      const { body, precision, nowNs } = waiting.request;
+      const points = general.parse(body, precision, nowNs);
+      waiting.read = points;
+      if (points.rows === 0) {
+        this.#finish(waiting, resultOf(waiting));
+        continue;
+      }
+      const startsNs = general.startsOf(points, routing);
+      const unknown = startsNs.filter((startNs) => schemaOf(startNs) === null);
+      if (unknown.length > 0) {
+        this.#load(waiting, routing, unknown, this.#ports.nowMs());
+        continue;
+      }
+      waiting.groups = startsNs.map((startNs) => nameOf(routing, startNs));
+      const { rejected, batches } = general.route(points, waiting, routing, (startNs) => schemaOf(startNs)!);
+      waiting.rejected = rejected;
+      waiting.outstanding = batches;
+      if (batches === 0) this.#finish(waiting, resultOf(waiting));
+    }
+    for (const batch of general.take()) this.#postBuilt(batch, companions, posted);
+  }
+
+  #postBuilt({ builder, requests }: OpenBatch<Waiting>, companions: Companions, posted: PostedWrite[]): void {
+    const { shard } = builder;
+    const id = shardId(shard);
+    this.#post({ shard, id }, companions, [...requests], posted, (version) => {
+      this.#places.noteWritten(id, shard);
+      return { ...encodeBuilt(builder, version), allKeys: null };
+    });
+  }
+
+  /** Draws the version and makes the frame; when this node may not mint, the requests are answered so. */
+  #post(
+    { shard, id }: { readonly shard: ShardKey; readonly id: ShardId },
+    { consistency, database }: Companions,
+    requests: readonly Waiting[],
+    posted: PostedWrite[],
+    encode: (version: Version) => Encoded,
+  ): void {
     let version: Version;
     try {
       version = this.#ports.mint();
     } catch (error) {
       const { message, status, code } = error as Error & { status?: number; code?: string };
       if (typeof code !== 'string') throw error;
-      for (const waiting of batch.requests)
-        this.#settleOne(waiting, { ok: false, code, message, status: status ?? 503 });
-      return null;
+      for (const waiting of requests) this.#settleOne(waiting, { ok: false, code, message, status: status ?? 503 });
+      return;
     }
-    const { shard } = batch.builder;
-    const built = batch.builder.build(version);
-    const owners = this.#ports.owners(shard);
-    const all: SeriesKeyRecord[] = built.batch.series.map((hash, i) => ({ hash, key: built.keys[i]! }));
-    const id = shardId(shard);
-    const firstHere = this.#places.noteWritten(id, shard);
-    const unsent = this.#unsent(built.seriesIds, all, owners);
-    // An owner that has had a key for another shard may still lack it in a new one.
-    const fresh = firstHere ? all : unsent;
+    const { frame, keys, allKeys } = encode(version);
     const request = this.#expect((outcome) => {
       if (outcome.ok) this.#places.noteAcknowledged(id);
-      for (const waiting of batch.requests) this.#settleOne(waiting, outcome);
+      // Who has which key is in doubt; the batches from now on bring them again.
+      else this.#stage.forgetSent(id);
+      for (const waiting of requests) this.#settleOne(waiting, outcome);
     });
-    return {
-      request,
-      shard,
-      version,
-      frame: encodeBatch(built.batch),
-      keys: encodeKeys(fresh),
-      allKeys: fresh.length === all.length ? null : encodeKeys(all),
-      consistency: batch.consistency,
-      durability: batch.database.durability,
-      timeoutMs: this.#limits.writeTimeoutMs,
-    };
+    const { durability } = database;
+    const timeoutMs = this.#limits.writeTimeoutMs;
+    posted.push({ request, shard, version, frame, keys, allKeys, consistency, durability, timeoutMs });
   }
 
-  /** Records of series that some owner of the shard may not have had from here, and marks them as sent. */
-  #unsent(
-    ids: Uint32Array,
-    all: readonly SeriesKeyRecord[],
-    owners: readonly NodeNumber[],
-  ): readonly SeriesKeyRecord[] {
-    const slots = owners.map((owner) => this.#slotOf(owner));
-    const fresh: SeriesKeyRecord[] = [];
-    for (let i = 0; i < ids.length; i++) {
-      const id = ids[i]!;
-      let sent = true;
-      for (const slot of slots) {
-        if (this.#series.sentTo(id, slot)) continue;
-        sent = false;
-        this.#series.markSent(id, slot);
-      }
-      if (!sent) fresh.push(all[i]!);
-    }
-    return fresh;
-  }
-
-  /** Slots beyond those that the cache has bits for are always sent all keys. */
+  /** Members by small numbers; those beyond the bits that a series has are always sent all keys. */
   #slotOf(member: NodeNumber): number {
     let slot = this.#slots.get(member);
     if (slot === undefined) {
@@ -354,12 +381,12 @@ export class Coordinator implements WriteCoordinator {
   }
 
   #finish(waiting: Waiting, result: WriteResult): void {
-    this.#inFlightBytes -= waiting.request.body.byteLength;
+    this.#inFlightBytes -= waiting.bytes;
     if (waiting.failure !== null) for (const name of waiting.groups) this.#schemas.forget(name);
     this.#ports.observe({
-      rows: waiting.failure === null ? waiting.rows - waiting.rejected.dropped : 0,
-      failedRows: (waiting.parsed?.failed ?? 0) + waiting.rejected.dropped,
-      bytes: waiting.request.body.byteLength,
+      rows: waiting.failure === null ? (waiting.read?.rows ?? 0) - waiting.rejected.dropped : 0,
+      failedRows: (waiting.read?.failed ?? 0) + waiting.rejected.dropped,
+      bytes: waiting.bytes,
       ms: this.#ports.nowMs() - waiting.startedMs,
       status: result.status,
     });
@@ -368,9 +395,7 @@ export class Coordinator implements WriteCoordinator {
 
   #policyOf(
     request: WriteRequest,
-  ):
-    | { database: DatabaseDefinition; policy: RetentionPolicyDefinition; routing: RoutingPolicy }
-    | { status: number; error: string } {
+  ): { database: DatabaseDefinition; routing: RoutingPolicy } | { status: number; error: string } {
     const database = this.#ports.snapshot().databases.find((each) => each.name === request.database);
     if (database === undefined)
       return { status: 404, error: `database not found: ${JSON.stringify(request.database)}` };
@@ -386,24 +411,10 @@ export class Coordinator implements WriteCoordinator {
       oldestNs: oldestKeptNs(policy, this.#ports.nowMs()),
       shardsPerGroup: SHARDS_PER_GROUP,
     };
-    return { database, policy, routing };
+    return { database, routing };
   }
 }
 
-function unavailable(error: string): WriteResult {
-  return { status: 503, error, retryAfterSeconds: RETRY_AFTER_SECONDS };
-}
-
-/** InfluxDB's answer to a request whose every batch is settled. */
-function resultOf({ parsed, rejected, failure }: Waiting): WriteResult {
-  if (failure !== null) {
-    return failure.status === 503 ? unavailable(failure.message) : { status: failure.status, error: failure.message };
-  }
-  const parseErrors = parsed === null ? '' : parsed.errors.map((each) => each.message).join('\n');
-  if (parsed !== null && parsed.rows === 0)
-    return parseErrors === '' ? { status: 204 } : { status: 400, error: parseErrors };
-  if (rejected.dropped > 0)
-    return { status: 400, error: `partial write: ${rejected.reason} dropped=${rejected.dropped}` };
-  if (parseErrors !== '') return { status: 400, error: `partial write: ${parseErrors} dropped=0` };
-  return { status: 204 };
+function nameOf(routing: RoutingPolicy, startNs: bigint): GroupName {
+  return { ...routing, startNs };
 }

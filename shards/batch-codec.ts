@@ -62,6 +62,8 @@ export const DECODED_BYTES_MAX = 512 << 20;
 const MAGIC = 0x424c_5453;
 const FORMAT_VERSION = 1;
 const KEYS_FORMAT_VERSION = 1;
+const KEYS_HEAD_BYTES = 5;
+const CRC_BYTES = 4;
 const KIND_WRITE = 1;
 const KIND_DELETE = 2;
 const HEAD_BYTES = 36;
@@ -74,20 +76,37 @@ const UNFOLDED_CELL_BYTES = 9;
 
 export function encodeBatch(batch: Batch): Uint8Array {
   const writer = new FrameWriter();
-  writer.u32(MAGIC);
-  writer.u8(FORMAT_VERSION);
-  writer.u8(batch.kind === 'write' ? KIND_WRITE : KIND_DELETE);
-  writer.u8(0);
-  writer.u8(0);
-  writer.u32(0);
-  writer.u32(0);
-  writer.hex(batch.version);
-  writer.text(JSON.stringify(shardKeyToJson(batch.shard)));
+  writeHead(writer, batch.kind === 'write' ? KIND_WRITE : KIND_DELETE, batch.shard, batch.version);
   if (batch.kind === 'delete') writer.text(JSON.stringify(predicateToJson(batch.predicate)));
   else writeBody(writer, batch);
   writer.setU32(8, writer.length);
   writer.setU32(CRC_OFFSET, frameCrc(writer.bytes, writer.length));
   return writer.finish();
+}
+
+/** The frame of a write whose body the ingest kernel has written. */
+export function frameOf(shard: ShardKey, version: Version, body: Uint8Array): Uint8Array<ArrayBuffer> {
+  const writer = new FrameWriter();
+  writeHead(writer, KIND_WRITE, shard, version);
+  const frame = new Uint8Array(writer.length + body.length);
+  frame.set(writer.bytes.subarray(0, writer.length));
+  frame.set(body, writer.length);
+  const view = new DataView(frame.buffer);
+  view.setUint32(8, frame.length, true);
+  view.setUint32(CRC_OFFSET, frameCrc(frame, frame.length), true);
+  return frame;
+}
+
+/** As `encodeKeys`, of records that the ingest kernel has written. */
+export function keysOf(count: number, records: Uint8Array): Uint8Array<ArrayBuffer> {
+  const keys = new Uint8Array(KEYS_HEAD_BYTES + records.length + CRC_BYTES);
+  const view = new DataView(keys.buffer);
+  view.setUint8(0, KEYS_FORMAT_VERSION);
+  view.setUint32(1, count, true);
+  keys.set(records, KEYS_HEAD_BYTES);
+  const end = KEYS_HEAD_BYTES + records.length;
+  view.setUint32(end, crc32(keys.subarray(0, end)), true);
+  return keys;
 }
 
 /** Throws BatchError. */
@@ -172,6 +191,16 @@ function guarded<T>(read: () => T): T {
     if (error instanceof FrameError) throw new BatchError('corrupt-batch', `corrupt batch: ${error.message}`);
     throw error;
   }
+}
+
+/** Length and CRC are still to be filled in. */
+function writeHead(writer: FrameWriter, kind: number, shard: ShardKey, version: Version): void {
+  writer.u32(MAGIC);
+  writer.u8(FORMAT_VERSION);
+  writer.u8(kind);
+  writer.raw(new Uint8Array(10));
+  writer.hex(version);
+  writer.text(JSON.stringify(shardKeyToJson(shard)));
 }
 
 function frameCrc(bytes: Uint8Array, length: number): number {

@@ -20,6 +20,7 @@ import {
   type ScratchGroup,
   ScratchGroups,
 } from './line-protocol-columns.ts';
+import { type LineError, LineErrors, type LineLimits } from './line-protocol-errors.ts';
 import {
   endOfBoolean,
   endOfPlainName,
@@ -33,11 +34,6 @@ import {
 import { HASH_START, hashBytes, mixHash, type SeriesCache, type SeriesTable, sameBytes } from './series-cache.ts';
 
 export type Precision = 'n' | 'u' | 'ms' | 's' | 'm' | 'h';
-
-export interface LineError {
-  /** InfluxDB's text: `unable to parse '...': ...`. */
-  readonly message: string;
-}
 
 /** The rows of one measurement in a body. */
 export interface ParsedGroup {
@@ -60,28 +56,15 @@ export interface ParsedPoints {
   readonly lines: number;
 }
 
-export interface LineLimits {
-  /** A longer line is an error by itself (one string of 1 MiB plus a key of 64 KiB must fit). */
-  readonly lineBytesMax: number;
-  readonly errorsMax: number;
-  /** All error texts of a body together. */
-  readonly errorBytesMax: number;
-  /** Distinct fields of one measurement in one body: each costs an array as long as the body has rows. */
-  readonly columnsMax: number;
-  /** Memory that the columns of one body may newly take; copies of the same size follow. */
-  readonly scratchBytesMax: number;
-}
-
-export const LINE_LIMITS: LineLimits = {
-  lineBytesMax: 4 << 20,
-  errorsMax: 1000,
-  errorBytesMax: 1 << 20,
-  columnsMax: 10_000,
-  scratchBytesMax: 256 << 20,
+/** Nanoseconds. */
+export const UNIT_NS: Readonly<Record<Precision, bigint>> = {
+  n: 1n,
+  u: 1_000n,
+  ms: 1_000_000n,
+  s: 1_000_000_000n,
+  m: 60_000_000_000n,
+  h: 3_600_000_000_000n,
 };
-
-const QUOTED_BYTES_MAX = 16_384;
-const UNIT_NS: Readonly<Record<Precision, number>> = { n: 1, u: 1e3, ms: 1e6, s: 1e9, m: 60e9, h: 3600e9 };
 const TWO32 = 2 ** 32;
 /** Whole seconds up to which nanoseconds certainly fit into 63 bits. */
 const FAST_SECONDS_MAX = 9_223_372_035;
@@ -108,15 +91,14 @@ export class LineParser {
   private unitBig = 1n;
   private defaultLow = 0;
   private defaultHigh = 0;
-  private errors: LineError[] = [];
-  private errorBytes = 0;
-  private failed = 0;
+  private errors: LineErrors;
   private lines = 0;
 
   constructor(series: SeriesCache, limits: LineLimits) {
     this.series = series;
     this.limits = limits;
     this.table = series.current;
+    this.errors = new LineErrors(limits);
   }
 
   /** Series ids in the result hold until the cache's second next rotation: route before parsing on. */
@@ -144,15 +126,13 @@ export class LineParser {
     this.body = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
     this.groupOf = [];
     this.groups = [];
-    this.unitNs = UNIT_NS[precision];
-    this.unitBig = BigInt(this.unitNs);
+    this.unitBig = UNIT_NS[precision];
+    this.unitNs = Number(this.unitBig);
     const rest = ((defaultTimeNs % this.unitBig) + this.unitBig) % this.unitBig;
     this.defaultLow = lowHalf(defaultTimeNs - rest);
     this.defaultHigh = highHalf(defaultTimeNs - rest);
     this.scratch.budget.bytes = this.limits.scratchBytesMax;
-    this.errors = [];
-    this.errorBytes = 0;
-    this.failed = 0;
+    this.errors = new LineErrors(this.limits);
     this.lines = 0;
   }
 
@@ -169,7 +149,7 @@ export class LineParser {
     }
     this.scratch.trim();
     this.body = Buffer.alloc(0);
-    return { groups, rows, errors: this.errors, failed: this.failed, lines: this.lines };
+    return { groups, rows, errors: this.errors.list, failed: this.errors.failed, lines: this.lines };
   }
 
   private groupFor(entry: number): ScratchGroup {
@@ -381,17 +361,17 @@ export class LineParser {
     if (body[end - 1] === NEWLINE) end--;
     this.lines++;
     if (end - first > this.limits.lineBytesMax) {
-      this.fail(first, end, `line of ${end - first} bytes exceeds ${this.limits.lineBytesMax}`);
+      this.errors.add(body, first, end, `line of ${end - first} bytes exceeds ${this.limits.lineBytesMax}`);
       return next;
     }
     try {
       this.storeCarefully(first, end);
     } catch (error) {
       if (error instanceof LineSyntaxError) {
-        this.fail(first, end, error.message);
+        this.errors.add(body, first, end, error.message);
       } else if (error instanceof ScratchFullError) {
         for (const group of this.groups) group.retract();
-        this.fail(first, end, 'too many fields for the rows of one body; send it in smaller parts');
+        this.errors.add(body, first, end, 'too many fields for the rows of one body; send it in smaller parts');
       } else {
         throw error;
       }
@@ -421,16 +401,6 @@ export class LineParser {
     const series = table.base + table.entrySeries[entry]!;
     if (line.timeNs === null) group.addRow(series, this.defaultLow, this.defaultHigh);
     else group.addRow(series, lowHalf(line.timeNs), highHalf(line.timeNs));
-  }
-
-  private fail(start: number, end: number, reason: string): void {
-    this.failed++;
-    if (this.errors.length >= this.limits.errorsMax || this.errorBytes >= this.limits.errorBytesMax) return;
-    const cut = end - start > QUOTED_BYTES_MAX;
-    const quoted = this.body.toString('utf8', start, cut ? start + QUOTED_BYTES_MAX : end);
-    const message = `unable to parse '${quoted}${cut ? '...' : ''}': ${reason}`;
-    this.errors.push({ message });
-    this.errorBytes += message.length;
   }
 }
 

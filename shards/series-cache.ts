@@ -11,10 +11,8 @@
  * generation is one of the two. So whoever parses must route before the second next rotation; batch builders copy what
  * they need when rows are added.
  */
-import { formatSeriesKey, hashSeriesKey, type SeriesHash, shardNumberOf, type Tag, unescapeTag } from './series-key.ts';
+import { formatSeriesKey, type SeriesHash, shardNumberOf, type Tag, unescapeTag } from './series-key.ts';
 
-/** Destinations are counted by bits; further ones are always sent all keys. */
-export const SENT_SLOTS_MAX = 32;
 const ARENA_BYTES_MAX = 0x7fff_ffff;
 const HASH_SEED = 0x811c9dc5;
 
@@ -35,7 +33,6 @@ export class SeriesTable {
   series = 0;
   seriesMeasurement = new Uint32Array(1024);
   seriesShard = new Uint32Array(1024);
-  sent = new Uint32Array(1024);
   timeTag = new Uint8Array(1024);
   readonly keys: string[] = [];
   readonly hashes: SeriesHash[] = [];
@@ -84,7 +81,7 @@ export class SeriesTable {
   }
 
   addSeries(key: string, hash: SeriesHash, measurement: string, shard: number, timeTag: boolean): number {
-    if (this.series === this.sent.length) this.growSeries();
+    if (this.series === this.seriesShard.length) this.growSeries();
     const series = this.series++;
     let index = this.measurementIndex.get(measurement);
     if (index === undefined) {
@@ -121,10 +118,9 @@ export class SeriesTable {
   }
 
   private growSeries(): void {
-    const capacity = this.sent.length * 2;
+    const capacity = this.seriesShard.length * 2;
     this.seriesMeasurement = grown(this.seriesMeasurement, capacity);
     this.seriesShard = grown(this.seriesShard, capacity);
-    this.sent = grown(this.sent, capacity);
     const timeTag = new Uint8Array(capacity);
     timeTag.set(this.timeTag);
     this.timeTag = timeTag;
@@ -135,12 +131,12 @@ export class SeriesCache {
   readonly shardsPerGroup: number;
   current: SeriesTable;
   private previous: SeriesTable | null = null;
-  private readonly seed: string;
+  private readonly hashOf: (key: string) => SeriesHash;
   private readonly entriesMax: number;
   private generations = 0;
 
-  constructor(seed: string, max: number, shardsPerGroup: number) {
-    this.seed = seed;
+  constructor(hashOf: (key: string) => SeriesHash, max: number, shardsPerGroup: number) {
+    this.hashOf = hashOf;
     this.entriesMax = Math.max(1, Math.floor(max / 2));
     this.shardsPerGroup = shardsPerGroup;
     this.current = new SeriesTable(0);
@@ -177,8 +173,7 @@ export class SeriesCache {
   add(body: Uint8Array, start: number, end: number, hash: number): number {
     const table = this.current;
     const raw = Buffer.from(body.buffer, body.byteOffset + start, end - start);
-    const { measurement, tags } = parseRawKey(raw.toString('utf8'));
-    const key = formatSeriesKey(measurement, tags);
+    const { measurement, tags, key } = readSpelling(raw);
     const canonical = Buffer.from(key, 'utf8');
     if (canonical.equals(raw)) return table.addEntry(body, start, end, hash, this.addSeries(key, measurement, tags));
     const canonicalHash = hashBytes(canonical, 0, canonical.length);
@@ -216,28 +211,8 @@ export class SeriesCache {
     return table.timeTag[id - table.base] === 1;
   }
 
-  /** Forgotten series were not sent to anybody. */
-  sentTo(id: number, slot: number): boolean {
-    const table = this.tableOrNull(id);
-    if (table === null || slot >= SENT_SLOTS_MAX) return false;
-    return ((table.sent[id - table.base]! >>> slot) & 1) === 1;
-  }
-
-  markSent(id: number, slot: number): void {
-    const table = this.tableOrNull(id);
-    if (table !== null && slot < SENT_SLOTS_MAX) table.sent[id - table.base]! |= 1 << slot;
-  }
-
-  forgetSlot(slot: number): void {
-    if (slot >= SENT_SLOTS_MAX) return;
-    for (const table of [this.current, this.previous]) {
-      if (table === null) continue;
-      for (let i = 0; i < table.series; i++) table.sent[i]! &= ~(1 << slot);
-    }
-  }
-
   private addSeries(key: string, measurement: string, tags: readonly Tag[]): number {
-    const hash = hashSeriesKey(this.seed, key);
+    const hash = this.hashOf(key);
     const shard = shardNumberOf(hash, this.shardsPerGroup);
     const timeTag = tags.some((tag) => tag.key === 'time');
     return this.current.addSeries(key, hash, measurement, shard, timeTag);
@@ -290,6 +265,12 @@ function isOdd(bytes: Uint8Array, start: number, end: number): boolean {
     if (bytes[i] === 92 && i + 1 < end && bytes[i + 1] === 92) return true;
   }
   return false;
+}
+
+/** The series that a valid key spells. */
+export function readSpelling(raw: Buffer): { measurement: string; tags: readonly Tag[]; key: string } {
+  const { measurement, tags } = parseRawKey(raw.toString('utf8'));
+  return { measurement, tags, key: formatSeriesKey(measurement, tags) };
 }
 
 /** As InfluxDB reads a key: a delimiter counts unless the byte before it is a backslash. */

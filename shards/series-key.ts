@@ -3,10 +3,11 @@
  *
  * The canonical key of a series is InfluxDB's: the measurement, then `,tag=value` for each tag in byte order of the tag
  * keys, with commas, spaces and equals signs (the last not in measurements) escaped by a backslash. Tags with empty values are left out.
- * A series is named everywhere by the first 128 bits of SHA-256(seed || key) as 32 hexadecimal digits, where the seed
- * belongs to the cluster: collisions cannot be crafted from outside, and the order by hash is the same on every replica.
+ * A series is named everywhere by the 128-bit SipHash-2-4 of its key as 32 hexadecimal digits, keyed with the cluster's
+ * seed: collisions cannot be crafted from outside, and the order by hash is the same on every replica. New series are
+ * hashed in the ingest kernel; `hashSeriesKey` says what comes out.
  */
-import { createHash } from 'node:crypto';
+import { sipHash128, sipHashKeyOf } from './siphash.ts';
 
 /** 32 lower-case hexadecimal digits. */
 export type SeriesHash = string;
@@ -18,7 +19,7 @@ export interface Tag {
 }
 
 export function hashSeriesKey(seed: string, key: string): SeriesHash {
-  return createHash('sha256').update(seed).update('\0').update(key).digest('hex').slice(0, 32);
+  return Buffer.from(sipHash128(sipHashKeyOf(seed), Buffer.from(key, 'utf8'))).toString('hex');
 }
 
 /** Which of a group's shards a series belongs to. */

@@ -31,17 +31,33 @@ export async function readBody(
   bytesMax: number,
   nothing: 'damaged' | 'empty' = 'damaged',
 ): Promise<Buffer> {
-  const raw = await readRaw(request, bytesMax);
+  const raw = joined(await readRaw(request, bytesMax));
   if (raw.length === 0 && nothing === 'empty') return raw;
-  const encoding = (request.headers['content-encoding'] ?? '').trim().toLowerCase();
-  return encoding === 'gzip' || encoding === 'x-gzip' ? unpack(raw, bytesMax) : raw;
+  return isPacked(request) ? unpack(raw, bytesMax) : raw;
+}
+
+/** As `readBody`, in pieces as they came: who copies them anyway need not have them joined. */
+export async function readPieces(request: IncomingMessage, bytesMax: number): Promise<readonly Uint8Array[]> {
+  const pieces = await readRaw(request, bytesMax);
+  return isPacked(request) ? [await unpack(joined(pieces), bytesMax)] : pieces;
+}
+
+function isPacked(request: IncomingMessage): boolean {
+  const encoding = request.headers['content-encoding'];
+  if (encoding === undefined) return false;
+  const name = encoding.trim().toLowerCase();
+  return name === 'gzip' || name === 'x-gzip';
+}
+
+function joined(pieces: readonly Buffer[]): Buffer {
+  return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces);
 }
 
 function tooLarge(): BodyError {
   return new BodyError('body-too-large', 413, 'Request Entity Too Large');
 }
 
-function readRaw(request: IncomingMessage, bytesMax: number): Promise<Buffer> {
+function readRaw(request: IncomingMessage, bytesMax: number): Promise<readonly Buffer[]> {
   return new Promise((resolve, reject) => {
     const announced = Number(request.headers['content-length'] ?? 0);
     if (announced > bytesMax * DISCARD_FACTOR) {
@@ -64,8 +80,7 @@ function readRaw(request: IncomingMessage, bytesMax: number): Promise<Buffer> {
     });
     request.on('end', () => {
       if (bytes > bytesMax) reject(tooLarge());
-      else if (chunks.length === 1) resolve(chunks[0] as Buffer);
-      else resolve(Buffer.concat(chunks, bytes));
+      else resolve(chunks);
     });
     request.on('error', cutOff);
     request.on('close', () => {

@@ -5,7 +5,7 @@
  * URL (`u`, `p`) are accepted and go nowhere.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { BodyError, readBody } from './body.ts';
+import { BodyError, readPieces } from './body.ts';
 import { answeredByMethod, sendInfluxError } from './influx-answer.ts';
 
 /** As the line-protocol parser knows them; the door maps '' and 'ns' to 'n'. */
@@ -18,7 +18,8 @@ export interface WriteRequest {
   readonly retentionPolicy: string;
   readonly precision: WritePrecision;
   readonly consistency: WriteConsistency;
-  readonly body: Uint8Array;
+  /** In pieces as they came, in order. */
+  readonly body: readonly Uint8Array[];
   readonly nowNs: bigint;
 }
 
@@ -77,9 +78,9 @@ export async function handleWrite(
 ): Promise<void> {
   if (answeredByMethod(request, response, ['POST'])) return;
   const parameters = parametersOf(url, limits);
-  let body: Buffer;
+  let body: readonly Uint8Array[];
   try {
-    body = await readBody(request, limits.bodyBytesMax);
+    body = await readPieces(request, limits.bodyBytesMax);
   } catch (error) {
     if (!(error instanceof BodyError)) throw error;
     sendInfluxError(response, error.status, error.message);

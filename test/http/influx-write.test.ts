@@ -32,7 +32,7 @@ beforeEach(() => {
   result = { status: 204 };
 });
 
-const bodyOf = (request: WriteRequest | undefined): string => Buffer.from(request?.body ?? []).toString();
+const bodyOf = (request: WriteRequest | undefined): string => Buffer.concat(request?.body ?? []).toString();
 
 describe('accepted writes', () => {
   test('answer 204 without a body, with the common headers', async () => {

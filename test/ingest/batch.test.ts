@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Batch, DeleteBatch, WriteBatch } from '../../shards/batch.ts';
-import { BatchBuilder, groupStartsOf, type RoutingPolicy, routePoints } from '../../shards/batch-builder.ts';
+import { BatchBuilder, groupStartsOf, routePoints } from '../../shards/batch-builder.ts';
 import { BatchError, decodeBatch, decodeKeys, encodeBatch, encodeKeys, peekBatch } from '../../shards/batch-codec.ts';
 import { addSums, contentByVersion, subtractSums } from '../../shards/checksum.ts';
 import { type Column, type FieldType, makeValues } from '../../shards/column.ts';
@@ -10,17 +10,7 @@ import type { RowSet } from '../../shards/row-set.ts';
 import { hashSeriesKey } from '../../shards/series-key.ts';
 import { shardId } from '../../shards/shard-key.ts';
 import { contentSum } from '../support/content-sum.ts';
-import { cellsOf, newParser, SHARD, VERSION, WEEK_NS } from './support.ts';
-
-const POLICY: RoutingPolicy = {
-  database: 'db',
-  databaseGeneration: 0,
-  retentionPolicy: 'autogen',
-  retentionPolicyGeneration: 0,
-  shardDurationNs: WEEK_NS,
-  oldestNs: null,
-  shardsPerGroup: 4,
-};
+import { cellsOf, newParser, POLICY, SHARD, VERSION, WEEK_NS } from './support.ts';
 
 function write(text: string, policy = POLICY, types = new Map<string, FieldType>(), precision: Precision = 'n') {
   const { series, parser } = newParser();

@@ -1,8 +1,10 @@
 import type { Batch, WriteBatch } from '../../shards/batch.ts';
+import type { RoutingPolicy } from '../../shards/batch-builder.ts';
 import type { Column } from '../../shards/column.ts';
-import { LINE_LIMITS, LineParser, type ParsedPoints, type Precision } from '../../shards/line-protocol.ts';
+import { LineParser, type ParsedPoints, type Precision } from '../../shards/line-protocol.ts';
+import { LINE_LIMITS } from '../../shards/line-protocol-errors.ts';
 import { SeriesCache } from '../../shards/series-cache.ts';
-import { parseSeriesKey } from '../../shards/series-key.ts';
+import { hashSeriesKey, parseSeriesKey } from '../../shards/series-key.ts';
 import type { ShardKey } from '../../shards/shard-key.ts';
 import { bits, type ReferencePoint } from './reference-parser.ts';
 
@@ -16,10 +18,19 @@ export const SHARD: ShardKey = {
   endNs: WEEK_NS,
   number: 0,
 };
+export const POLICY: RoutingPolicy = {
+  database: 'db',
+  databaseGeneration: 0,
+  retentionPolicy: 'autogen',
+  retentionPolicyGeneration: 0,
+  shardDurationNs: WEEK_NS,
+  oldestNs: null,
+  shardsPerGroup: 4,
+};
 export const VERSION = '018bcfe568000000' + '1234567890abcdef';
 
 export function newParser(max = 10_000) {
-  const series = new SeriesCache('seed', max, 4);
+  const series = new SeriesCache((key) => hashSeriesKey('seed', key), max, 4);
   return { series, parser: new LineParser(series, LINE_LIMITS) };
 }
 

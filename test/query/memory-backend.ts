@@ -12,9 +12,11 @@ import {
 import { Metadata } from '../../repair/metadata.ts';
 import type { QueryBackend, ShardTarget } from '../../server/query/backend.ts';
 import { BOOLEAN, type FieldType } from '../../shards/column.ts';
-import { LINE_LIMITS, LineParser, type Precision } from '../../shards/line-protocol.ts';
+import { LineParser, type Precision } from '../../shards/line-protocol.ts';
+import { LINE_LIMITS } from '../../shards/line-protocol-errors.ts';
 import { runPartial } from '../../shards/query/run-partial.ts';
 import { SeriesCache } from '../../shards/series-cache.ts';
+import { hashSeriesKey } from '../../shards/series-key.ts';
 import { type ShardKey, shardId, shardRange } from '../../shards/shard-key.ts';
 import { MemoryShard } from './memory-shard.ts';
 
@@ -39,7 +41,7 @@ export class MemoryBackend {
 
   constructor(options: MemoryOptions = {}) {
     this.#options = options;
-    this.#series = new SeriesCache(SEED, 100_000, options.shardsPerGroup ?? 4);
+    this.#series = new SeriesCache((key) => hashSeriesKey(SEED, key), 100_000, options.shardsPerGroup ?? 4);
     this.#parser = new LineParser(this.#series, LINE_LIMITS);
     const stamp = (): string => (++this.#stamp).toString(16).padStart(16, '0');
     const change = (changes: readonly Change[]): void => {

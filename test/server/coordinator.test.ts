@@ -81,7 +81,7 @@ class Bench {
       retentionPolicy: '',
       precision: 'ms',
       consistency: 'one',
-      body: new TextEncoder().encode(lines),
+      body: [new TextEncoder().encode(lines)],
       nowNs: BigInt(NOW_MS) * 1_000_000n,
       ...more,
     });
@@ -130,7 +130,7 @@ describe('the coordinator', () => {
     expect(bench.posted.map(({ consistency }) => consistency).sort()).toEqual(['all', 'one']);
   });
 
-  test('sends a key once for a shard, and all keys again where they may be lacking', async () => {
+  test('sends a key once for a shard, and again where it may be lacking', async () => {
     const send = async () => {
       void bench.write(`cpu,host=a v=1 ${NOW_MS}`);
       await bench.turn();
@@ -142,7 +142,7 @@ describe('the coordinator', () => {
       };
     };
     expect((await send()).keys).toBe(1);
-    expect(await send()).toEqual({ keys: 0, all: 1 });
+    expect(await send()).toEqual({ keys: 0, all: null });
     bench.coordinator.forgetKeysOf(SELF);
     expect((await send()).keys).toBe(1);
   });
@@ -182,6 +182,30 @@ describe('the coordinator', () => {
       error:
         'partial write: field type conflict: input field "v" on measurement "cpu" is type integer, already exists as type float dropped=1',
     });
+  });
+
+  test('rows of one series and time become one row, also when they come in different requests', async () => {
+    void bench.write(`cpu,host=a v=1,w=1 ${NOW_MS}`);
+    const second = bench.write(`cpu,host=a v=2 ${NOW_MS}`);
+    await bench.turn();
+    const batch = decodeBatch(bench.posted[0]!.frame);
+    expect(batch.kind === 'write' && batch.groups.map(({ times }) => times.length)).toEqual([1]);
+    expect(decodeKeys(bench.posted[0]!.keys)).toHaveLength(1);
+    bench.settle({ ok: true });
+    expect(await second).toEqual({ status: 204 });
+  });
+
+  test('a failed batch brings its keys again', async () => {
+    const keys = async (outcome: WriteOutcome) => {
+      void bench.write(`cpu,host=a v=1 ${NOW_MS}`);
+      await bench.turn();
+      const count = decodeKeys(bench.posted[0]!.keys).length;
+      bench.settle(outcome);
+      return count;
+    };
+    expect(await keys({ ok: false, code: 'overloaded', message: '', status: 503 })).toBe(1);
+    expect(await keys({ ok: true })).toBe(1);
+    expect(await keys({ ok: true })).toBe(0);
   });
 
   test('a failed batch fails its requests as retryable', async () => {

@@ -1,2 +1,48 @@
 /** What the main thread runs: from the bytes of request bodies to frames. */
 export { alloc, free, realloc } from './memory';
+export { seedHash } from './ingest/bytes';
+export { stageBytes } from './ingest/columns';
+export { beginParse, inputOf, parse, position, setPosition } from './ingest/lines';
+export {
+  closeOpenRow,
+  enterSpelling,
+  findSpelling,
+  openField,
+  openRow,
+  putOpenBoolean,
+  putOpenFloat,
+  putOpenString,
+  putOpenWord,
+  rowsAged,
+  rowsRead,
+  timeOfRow,
+} from './ingest/rows';
+export { fieldAt, measurementAt, namesBytes, startMeasurements } from './ingest/measurements';
+export { powersOfFive } from './ingest/numbers';
+export { seriesBytes, seriesCount, startSeries } from './ingest/series';
+export { keySipHash, sipHash } from './ingest/siphash';
+export {
+  addWindow,
+  beginBody,
+  beginStage,
+  endBody,
+  freshFieldCount,
+  freshFields,
+  hasCells,
+  rollBack,
+  rowsIn,
+  startStage,
+  touched,
+  unfoldedBytes,
+} from './ingest/stage';
+export { outputBlock, outputRoom } from './ingest/output';
+export {
+  allKeyBytes,
+  batchesNumbered,
+  freshKeyBytes,
+  freshKeys,
+  hasDuplicates,
+  seal,
+  sealedBodyBytes,
+  sealedSeries,
+} from './ingest/seal';

@@ -1,0 +1,90 @@
+/**
+ * The careful way of a write to its batches: for bodies in which rows have to be judged one by one, and for bodies that
+ * together have two rows of one series and time. The ingest stage (shards/kernel/ingest-stage.ts) takes all others.
+ *
+ * Rows of several requests share one batch per shard here as well. All keys go with each batch: these writes are few.
+ */
+
+import type { GroupSchema, Rejected, RoutingPolicy } from '../shards/batch-builder.ts';
+import { BatchBuilder, groupStartsOf, routePoints } from '../shards/batch-builder.ts';
+import { encodeBatch, encodeKeys } from '../shards/batch-codec.ts';
+import type { ParsedPoints, Precision } from '../shards/line-protocol.ts';
+import { LineParser } from '../shards/line-protocol.ts';
+import { LINE_LIMITS } from '../shards/line-protocol-errors.ts';
+import { SeriesCache } from '../shards/series-cache.ts';
+import type { SeriesHash } from '../shards/series-key.ts';
+import { SHARDS_PER_GROUP, type ShardKey } from '../shards/shard-key.ts';
+import type { Version } from '../shards/version.ts';
+
+/** A batch is closed above this; the rows of one more request still fit. */
+const BATCH_BYTES_TARGET = 8 * 1024 * 1024;
+
+/** A batch that is being filled, with the requests that have rows in it. */
+export interface OpenBatch<Request> {
+  readonly builder: BatchBuilder;
+  readonly requests: Set<Request>;
+}
+
+export class GeneralRoute<Request> {
+  readonly #series: SeriesCache;
+  readonly #parser: LineParser;
+  #open = new Map<string, OpenBatch<Request>>();
+  #closed: OpenBatch<Request>[] = [];
+
+  constructor(hashOf: (key: string) => SeriesHash, seriesMax: number) {
+    this.#series = new SeriesCache(hashOf, seriesMax, SHARDS_PER_GROUP);
+    this.#parser = new LineParser(this.#series, LINE_LIMITS);
+  }
+
+  /** Route before parsing on. */
+  parse(pieces: readonly Uint8Array[], precision: Precision, nowNs: bigint): ParsedPoints {
+    return this.#parser.parse(pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces), precision, nowNs);
+  }
+
+  startsOf(points: ParsedPoints, policy: RoutingPolicy): bigint[] {
+    return groupStartsOf(points, policy);
+  }
+
+  /** Puts the rows into open batches. `schemaOf` must know all groups. Returns in how many batches the request is. */
+  route(
+    points: ParsedPoints,
+    request: Request,
+    policy: RoutingPolicy,
+    schemaOf: (startNs: bigint) => GroupSchema,
+  ): { readonly rejected: Rejected; readonly batches: number } {
+    const touched = new Set<OpenBatch<Request>>();
+    const rejected = routePoints(points, policy, this.#series, schemaOf, (shard) => {
+      const batch = this.#batchOf(shard, touched);
+      touched.add(batch);
+      return batch.builder;
+    });
+    for (const batch of touched) batch.requests.add(request);
+    return { rejected, batches: touched.size };
+  }
+
+  /** The batches filled since the last call. */
+  take(): OpenBatch<Request>[] {
+    const all = [...this.#closed, ...this.#open.values()];
+    this.#open = new Map();
+    this.#closed = [];
+    return all;
+  }
+
+  #batchOf(shard: ShardKey, touched: ReadonlySet<OpenBatch<Request>>): OpenBatch<Request> {
+    const name = `${shard.startNs} ${shard.number}`;
+    const batch = this.#open.get(name);
+    if (batch !== undefined) {
+      if (touched.has(batch) || batch.builder.bytes < BATCH_BYTES_TARGET) return batch;
+      this.#closed.push(batch);
+    }
+    const fresh: OpenBatch<Request> = { builder: new BatchBuilder(shard), requests: new Set() };
+    this.#open.set(name, fresh);
+    return fresh;
+  }
+}
+
+export function encodeBuilt(builder: BatchBuilder, version: Version): { frame: Uint8Array; keys: Uint8Array } {
+  const { batch, keys } = builder.build(version);
+  const records = batch.series.map((hash, i) => ({ hash, key: keys[i]! }));
+  return { frame: encodeBatch(batch), keys: encodeKeys(records) };
+}

@@ -1,0 +1,41 @@
+/** A write request between its arrival and its answer, and the answer that its outcome makes. */
+import type { WriteOutcome } from '../repair/replica-host.ts';
+import type { Rejected } from '../shards/batch-builder.ts';
+import type { LineError } from '../shards/line-protocol-errors.ts';
+import type { WriteRequest, WriteResult } from './http/influx-write.ts';
+import type { GroupName } from './schema-cache.ts';
+
+const RETRY_AFTER_SECONDS = 1;
+
+export interface Waiting {
+  readonly request: WriteRequest;
+  readonly bytes: number;
+  readonly startedMs: number;
+  readonly resolve: (result: WriteResult) => void;
+  rounds: number;
+  /** null: not parsed yet. */
+  read: { readonly rows: number; readonly errors: readonly LineError[]; readonly failed: number } | null;
+  rejected: Rejected;
+  /** Batches that are not settled. */
+  outstanding: number;
+  failure: (WriteOutcome & { ok: false }) | null;
+  groups: readonly GroupName[];
+}
+
+export function unavailable(error: string): WriteResult {
+  return { status: 503, error, retryAfterSeconds: RETRY_AFTER_SECONDS };
+}
+
+/** InfluxDB's answer to a request whose every batch is settled. */
+export function resultOf({ read, rejected, failure }: Waiting): WriteResult {
+  if (failure !== null) {
+    return failure.status === 503 ? unavailable(failure.message) : { status: failure.status, error: failure.message };
+  }
+  const parseErrors = read === null ? '' : read.errors.map((each) => each.message).join('\n');
+  if (read !== null && read.rows === 0)
+    return parseErrors === '' ? { status: 204 } : { status: 400, error: parseErrors };
+  if (rejected.dropped > 0)
+    return { status: 400, error: `partial write: ${rejected.reason} dropped=${rejected.dropped}` };
+  if (parseErrors !== '') return { status: 400, error: `partial write: ${parseErrors} dropped=0` };
+  return { status: 204 };
+}

@@ -1,0 +1,184 @@
+/**
+ * Sealing: the rows of one shard (a target: window x shards + shard) become the body of a batch frame
+ * (shards/batch-codec.ts has the layout) and the key records that go with it.
+ *
+ * The series of a batch are numbered by order of appearance; each entry notes its number and the batch that it is of. The
+ * records are the bytes of `encodeKeys` without its head and CRC.
+ */
+import { encodeColumn, encodeTimes, tableMask, tableOf } from './encode';
+import { C_COUNT, P_COLUMN_COUNT, P_COLUMNS, P_MEASUREMENT, P_ROWS, P_SERIES, P_TARGET, P_TIMES } from './layout';
+import { M_LENGTH, M_NAME } from './measurements';
+import { advance, clearOutput, need, putByte, putBytes, putOffsets32, putU32, widthFor, written } from './output';
+import { E_BATCH, E_HASH, E_INDEX, E_KEY, E_LENGTH, E_NEWEST, markSent } from './series';
+import { partAt, partCount } from './stage';
+
+const HASH_BYTES: usize = 16;
+
+let batch: u32 = 0;
+/** Of the batch: its entries by number, and the number of each row's. */
+let series: usize = 0;
+let numbers: usize = 0;
+let numbersRoom: u32 = 0;
+
+export let sealedSeries: u32 = 0;
+export let sealedBodyBytes: usize = 0;
+export let freshKeys: u32 = 0;
+export let freshKeyBytes: usize = 0;
+export let allKeyBytes: usize = 0;
+
+/** Batches numbered so far: before the numbers wrap, the kernel is to be replaced. */
+export function batchesNumbered(): u32 {
+  return batch;
+}
+
+/** True when two rows of the stage have the same series and time. */
+export function hasDuplicates(): bool {
+  for (let i: u32 = 0; i < partCount(); i++) if (partHasDuplicates(partAt(i))) return true;
+  return false;
+}
+
+/** Rows whose times ascend in each series, which is how agents send them, need no table. */
+function partHasDuplicates(part: usize): bool {
+  const rows = load<u32>(part, P_ROWS);
+  const entries = <usize>load<u32>(part, P_SERIES);
+  const times = <usize>load<u32>(part, P_TIMES);
+  batch++;
+  for (let row: u32 = 0; row < rows; row++) {
+    const entry = <usize>load<u32>(entries + (<usize>row << 2));
+    const time = load<f64>(times + (<usize>row << 3));
+    if (load<u32>(entry, E_BATCH) == batch && !(time > load<f64>(entry, E_NEWEST))) return tableHasDuplicates(part);
+    store<u32>(entry, batch, E_BATCH);
+    store<f64>(entry, time, E_NEWEST);
+  }
+  return false;
+}
+
+function tableHasDuplicates(part: usize): bool {
+  const rows = load<u32>(part, P_ROWS);
+  const entries = <usize>load<u32>(part, P_SERIES);
+  const times = <usize>load<u32>(part, P_TIMES);
+  const slots = tableOf(rows);
+  for (let row: u32 = 0; row < rows; row++) {
+    const entry = load<u32>(entries + (<usize>row << 2));
+    const time = load<u64>(times + (<usize>row << 3));
+    let slot = <u32>(((time ^ (<u64>entry << 20)) * 0x9e3779b185ebca87) >> 32) & tableMask;
+    while (true) {
+      const other = load<u32>(slots + (<usize>slot << 2));
+      if (other == 0) break;
+      const before = <usize>(other - 1);
+      if (load<u32>(entries + (before << 2)) == entry && load<u64>(times + (before << 3)) == time) return true;
+      slot = (slot + 1) & tableMask;
+    }
+    store<u32>(slots + (<usize>slot << 2), row + 1);
+  }
+  return false;
+}
+
+/**
+ * Writes the body of the target's frame to the output, then the records of keys that a destination (a bit in
+ * `destinations`) has not had for the shard of the token, or of all with `everyKey`, then, with `allKeys`, all records if
+ * there are more.
+ */
+export function seal(target: u32, token: u32, destinations: u32, everyKey: u32, allKeys: u32): void {
+  clearOutput();
+  const groups = numberSeries(target);
+  putU32(sealedSeries);
+  for (let i: u32 = 0; i < sealedSeries; i++) {
+    v128.store(need(HASH_BYTES), v128.load(seriesAt(i) + E_HASH));
+    advance(HASH_BYTES);
+  }
+  putU32(groups);
+  const width = widthFor(<u64>(sealedSeries - 1));
+  let first: u32 = 0;
+  for (let i: u32 = 0; i < partCount(); i++) {
+    const part = partAt(i);
+    const rows = load<u32>(part, P_ROWS);
+    if (load<u32>(part, P_TARGET) != target || rows == 0) continue;
+    encodePart(part, rows, first, width);
+    first += rows;
+  }
+  sealedBodyBytes = written;
+  freshKeys = 0;
+  for (let i: u32 = 0; i < sealedSeries; i++) {
+    const entry = seriesAt(i);
+    if (markSent(entry, token, destinations) && everyKey == 0) continue;
+    freshKeys++;
+    putKey(entry);
+  }
+  freshKeyBytes = written - sealedBodyBytes;
+  if (allKeys != 0 && freshKeys < sealedSeries) for (let i: u32 = 0; i < sealedSeries; i++) putKey(seriesAt(i));
+  allKeyBytes = written - sealedBodyBytes - freshKeyBytes;
+}
+
+@inline
+function seriesAt(number: u32): usize {
+  return <usize>load<u32>(series + (<usize>number << 2));
+}
+
+function putKey(entry: usize): void {
+  const length = <usize>load<u32>(entry, E_LENGTH);
+  putBytes(entry + E_HASH, HASH_BYTES);
+  putU32(<u32>length);
+  putBytes(entry + E_KEY, length);
+}
+
+/** Numbers the series of the target's rows; returns how many parts have rows. */
+function numberSeries(target: u32): u32 {
+  batch++;
+  let count: u32 = 0;
+  let groups: u32 = 0;
+  let first: u32 = 0;
+  for (let i: u32 = 0; i < partCount(); i++) {
+    const part = partAt(i);
+    const rows = load<u32>(part, P_ROWS);
+    if (load<u32>(part, P_TARGET) != target || rows == 0) continue;
+    groups++;
+    makeRoom(first + rows);
+    const entries = <usize>load<u32>(part, P_SERIES);
+    for (let row: u32 = 0; row < rows; row++) {
+      const entry = <usize>load<u32>(entries + (<usize>row << 2));
+      if (load<u32>(entry, E_BATCH) != batch) {
+        store<u32>(entry, batch, E_BATCH);
+        store<u32>(entry, count, E_INDEX);
+        store<u32>(series + (<usize>count << 2), <u32>entry);
+        count++;
+      }
+      store<u32>(numbers + (<usize>(first + row) << 2), load<u32>(entry, E_INDEX));
+    }
+    first += rows;
+  }
+  sealedSeries = count;
+  return groups;
+}
+
+function makeRoom(rows: u32): void {
+  if (rows <= numbersRoom) return;
+  const room = max<u32>(1024, max<u32>(rows, numbersRoom * 2));
+  numbers = numbers == 0 ? heap.alloc(<usize>room << 2) : heap.realloc(numbers, <usize>room << 2);
+  series = series == 0 ? heap.alloc(<usize>room << 2) : heap.realloc(series, <usize>room << 2);
+  numbersRoom = room;
+}
+
+function encodePart(part: usize, rows: u32, first: u32, width: u32): void {
+  const measurement = <usize>load<u32>(part, P_MEASUREMENT);
+  putU32(load<u32>(measurement, M_LENGTH));
+  putBytes(<usize>load<u32>(measurement, M_NAME), <usize>load<u32>(measurement, M_LENGTH));
+  putU32(rows);
+  putByte(width);
+  putOffsets32(numbers + (<usize>first << 2), rows, width);
+  encodeTimes(<usize>load<u32>(part, P_TIMES), rows);
+  const list = <usize>load<u32>(part, P_COLUMNS);
+  const count = load<u32>(part, P_COLUMN_COUNT);
+  let used: u32 = 0;
+  for (let i: u32 = 0; i < count; i++) if (load<u32>(columnAt(list, i), C_COUNT) != 0) used++;
+  putU32(used);
+  for (let i: u32 = 0; i < count; i++) {
+    const column = columnAt(list, i);
+    if (load<u32>(column, C_COUNT) != 0) encodeColumn(column, rows);
+  }
+}
+
+@inline
+function columnAt(list: usize, index: u32): usize {
+  return <usize>load<u32>(list + (<usize>index << 2));
+}

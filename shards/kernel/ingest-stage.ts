@@ -1,0 +1,364 @@
+/**
+ * The main thread's way from bodies to frames, around the ingest kernel (assembly/ingest/).
+ *
+ * A *stage* holds the rows of the bodies that wait together for one retention policy. `add` parses a body into it: the
+ * kernel takes what needs no thought, and each line at which it stops is read by the careful parser and put into the same
+ * columns. `seal` makes the frame of one shard. In between nothing may wait: positions in the kernel hold until the next
+ * `begin`.
+ *
+ * What is judged row by row is not done here: a body with a type conflict, a tag or field named `time`, a string beyond
+ * the limit, or times in more shard groups than the stage has windows is `general` (batch-builder.ts), as is a stage in
+ * which two rows have the same series and time. Such a body leaves nothing behind.
+ *
+ * The kernel's tables only grow; when they hold more than they should, the next stage starts with a new instance.
+ */
+import type { GroupSchema, RoutingPolicy } from '../batch-builder.ts';
+import { frameOf, keysOf } from '../batch-codec.ts';
+import type { FieldType } from '../column.ts';
+import { type Precision, UNIT_NS } from '../line-protocol.ts';
+import { type LineError, LineErrors, type LineLimits } from '../line-protocol-errors.ts';
+import type { SeriesHash } from '../series-key.ts';
+import { type ShardId, type ShardKey, shardId, shardRange } from '../shard-key.ts';
+import type { Version } from '../version.ts';
+import { CarefulLines } from './ingest-careful.ts';
+import {
+  type IngestKernel,
+  newIngestKernel,
+  STEP_CAREFUL,
+  STEP_DONE,
+  STEP_FULL,
+  STEP_SPECIAL,
+  STEP_WINDOW,
+  WINDOWS_MAX,
+} from './ingest-kernel.ts';
+
+const INT64_MIN = -(2n ** 63n);
+const INT64_MAX = 2n ** 63n - 1n;
+/** Memory of tables and columns beyond which the kernel is replaced, besides what the series take. */
+const KEPT_BYTES_MAX = 256 << 20;
+/** Numbers of stages and batches in the kernel must not come around. */
+const BATCHES_MAX = 2 ** 28;
+/** Destinations are counted by bits. */
+export const DESTINATIONS_MAX = 16;
+/** Shards whose keys are known to have been sent. */
+const SHARDS_KNOWN_MAX = 10_000;
+
+export type AddResult =
+  | {
+      readonly kind: 'taken';
+      /** Rows read, the aged ones included. */
+      readonly rows: number;
+      /** Beyond retention: dropped. */
+      readonly aged: number;
+      readonly errors: readonly LineError[];
+      readonly failed: number;
+      /** A bit for each of `targets()`' indexes that the body has rows in, or more. */
+      readonly touched: number;
+    }
+  /** There is no room beside the bodies that are in the stage. */
+  | { readonly kind: 'full' }
+  /** Shard groups whose schema has to be loaded first. */
+  | { readonly kind: 'unknown'; readonly startsNs: readonly bigint[] }
+  | { readonly kind: 'general' };
+
+export interface StageTarget {
+  readonly index: number;
+  readonly shard: ShardKey;
+  readonly id: ShardId;
+}
+
+/** A shard that rows have gone to. A series notes as what token it has gone there: a new token has had nothing. */
+interface KnownShard {
+  readonly shard: ShardKey;
+  readonly id: ShardId;
+  token: number;
+}
+
+export interface Sealed {
+  readonly frame: Uint8Array;
+  /** Encoded records of the keys that a destination has not had. */
+  readonly keys: Uint8Array;
+  /** Of all keys, where they were asked for and are more. */
+  readonly allKeys: Uint8Array | null;
+  readonly series: number;
+}
+
+interface FieldName {
+  readonly measurement: string;
+  readonly field: string;
+  readonly type: FieldType;
+}
+
+interface Window {
+  readonly startNs: bigint;
+  readonly endNs: bigint;
+}
+
+export class IngestStage {
+  readonly #seed: string;
+  readonly #seriesMax: number;
+  readonly #shardsPerGroup: number;
+  readonly #limits: LineLimits;
+  #kernel: IngestKernel;
+  #careful: CarefulLines;
+  #fields: FieldName[] = [];
+  #policy: RoutingPolicy | null = null;
+  #windows: Window[] = [];
+  #bodies = 0;
+  readonly #shards = new Map<string, KnownShard>();
+  readonly #shardsById = new Map<ShardId, KnownShard>();
+  #tokens = 0;
+
+  constructor(seed: string, seriesMax: number, shardsPerGroup: number, limits: LineLimits) {
+    if (shardsPerGroup * WINDOWS_MAX > 32) throw new Error(`${shardsPerGroup} shards per group: more than bits`);
+    this.#seed = seed;
+    this.#seriesMax = seriesMax;
+    this.#shardsPerGroup = shardsPerGroup;
+    this.#limits = limits;
+    this.#kernel = this.#newKernel();
+    this.#careful = new CarefulLines(this.#kernel, limits);
+  }
+
+  /** Spellings of series held. */
+  get seriesCount(): number {
+    return this.#kernel.seriesCount();
+  }
+
+  /** About the memory that the rows of the stage unfold to. */
+  get bytes(): number {
+    return this.#kernel.unfoldedBytes();
+  }
+
+  /** Starts an empty stage. `nowNs` is where rows are expected. */
+  begin(policy: RoutingPolicy, nowNs: bigint): void {
+    if (this.#isLarge()) {
+      this.#kernel = this.#newKernel();
+      this.#careful = new CarefulLines(this.#kernel, this.#limits);
+      this.#fields = [];
+      this.#shards.clear();
+      this.#shardsById.clear();
+      this.#tokens = 0;
+    }
+    this.#policy = policy;
+    this.#windows = [];
+    this.#bodies = 0;
+    this.#kernel.beginStage();
+    this.#addWindow(nowNs);
+  }
+
+  /** The body as its pieces, in order. `schemaOf` gives null for a group that is not loaded. */
+  add(
+    pieces: readonly Uint8Array[],
+    precision: Precision,
+    nowNs: bigint,
+    schemaOf: (startNs: bigint) => GroupSchema | null,
+  ): AddResult {
+    const kernel = this.#kernel;
+    const unit = UNIT_NS[precision];
+    const rest = ((nowNs % unit) + unit) % unit;
+    kernel.beginBody();
+    this.#copyIn(pieces);
+    kernel.beginParse(unit, nowNs - rest, this.#policy!.oldestNs ?? INT64_MIN, this.#limits.lineBytesMax);
+    const errors = new LineErrors(this.#limits);
+    const read = this.#parse(errors, unit);
+    if (read !== 'taken') return this.#undo({ kind: read });
+    kernel.endBody();
+    const checked = this.#checkTypes(schemaOf);
+    if (checked !== null) return this.#undo(checked);
+    this.#bodies++;
+    return {
+      kind: 'taken',
+      rows: kernel.rowsRead(),
+      aged: kernel.rowsAged(),
+      errors: errors.list,
+      failed: errors.failed,
+      touched: kernel.touched.value,
+    };
+  }
+
+  /** True when two rows have the same series and time: then nothing may be sealed. */
+  hasDuplicates(): boolean {
+    return this.#kernel.hasDuplicates() !== 0;
+  }
+
+  /** Shard groups of the stage. */
+  startsNs(): bigint[] {
+    return this.#windows.map((window) => window.startNs);
+  }
+
+  /** The shards that have rows. */
+  targets(): StageTarget[] {
+    const targets: StageTarget[] = [];
+    this.#windows.forEach((window, i) => {
+      for (let number = 0; number < this.#shardsPerGroup; number++) {
+        const index = i * this.#shardsPerGroup + number;
+        if (this.#kernel.rowsIn(index) === 0) continue;
+        const { shard, id } = this.#shardOf(window, number);
+        targets.push({ index, shard, id });
+      }
+    });
+    return targets;
+  }
+
+  /**
+   * The frame of a target. `destinations` are bits; the keys that one of them has not had for this shard go along, or
+   * all keys (`everyKey`), and are noted as sent.
+   */
+  seal(target: StageTarget, version: Version, destinations: number, everyKey: boolean, allKeys: boolean): Sealed {
+    const kernel = this.#kernel;
+    const { token } = this.#shardsById.get(target.id)!;
+    kernel.seal(target.index, token, destinations, everyKey ? 1 : 0, allKeys ? 1 : 0);
+    const bodyBytes = kernel.sealedBodyBytes.value;
+    const keyBytes = kernel.freshKeyBytes.value;
+    const allBytes = kernel.allKeyBytes.value;
+    const series = kernel.sealedSeries.value;
+    const at = kernel.outputBlock() >>> 0;
+    const output = new Uint8Array(kernel.memory.buffer, at, bodyBytes + keyBytes + allBytes);
+    return {
+      frame: frameOf(target.shard, version, output.subarray(0, bodyBytes)),
+      keys: keysOf(kernel.freshKeys.value, output.subarray(bodyBytes, bodyBytes + keyBytes)),
+      allKeys: allBytes === 0 ? null : keysOf(series, output.subarray(bodyBytes + keyBytes)),
+      series,
+    };
+  }
+
+  /** No key counts as sent for this shard any more; without one, for none. */
+  forgetSent(id?: ShardId): void {
+    const known = id === undefined ? [...this.#shards.values()] : [this.#shardsById.get(id)];
+    for (const shard of known) if (shard !== undefined) shard.token = ++this.#tokens;
+  }
+
+  hashOf(key: string): SeriesHash {
+    return this.#careful.hashOf(key);
+  }
+
+  #shardOf({ startNs, endNs }: Window, number: number): KnownShard {
+    const { database, databaseGeneration, retentionPolicy, retentionPolicyGeneration } = this.#policy!;
+    const identity = { database, databaseGeneration, retentionPolicy, retentionPolicyGeneration };
+    const name = `${databaseGeneration} ${retentionPolicyGeneration} ${startNs} ${endNs} ${number} ${database.length} ${database}${retentionPolicy}`;
+    let known = this.#shards.get(name);
+    if (known === undefined) {
+      if (this.#shards.size >= SHARDS_KNOWN_MAX) {
+        this.#shards.clear();
+        this.#shardsById.clear();
+      }
+      const shard = { ...identity, startNs, endNs, number };
+      known = { shard, id: shardId(shard), token: ++this.#tokens };
+      this.#shards.set(name, known);
+      this.#shardsById.set(known.id, known);
+    }
+    return known;
+  }
+
+  #newKernel(): IngestKernel {
+    const { columnsMax, scratchBytesMax } = this.#limits;
+    return newIngestKernel(this.#seed, this.#shardsPerGroup, columnsMax, scratchBytesMax);
+  }
+
+  #isLarge(): boolean {
+    const kernel = this.#kernel;
+    return (
+      kernel.seriesCount() >= this.#seriesMax ||
+      kernel.stageBytes() + kernel.namesBytes() > KEPT_BYTES_MAX ||
+      kernel.batchesNumbered() > BATCHES_MAX ||
+      this.#tokens > BATCHES_MAX
+    );
+  }
+
+  #copyIn(pieces: readonly Uint8Array[]): void {
+    let bytes = 0;
+    for (const piece of pieces) bytes += piece.length;
+    let at = this.#kernel.inputOf(bytes) >>> 0;
+    this.#careful.input(at, bytes);
+    const memory = new Uint8Array(this.#kernel.memory.buffer);
+    for (const piece of pieces) {
+      memory.set(piece, at);
+      at += piece.length;
+    }
+  }
+
+  #parse(errors: LineErrors, unit: bigint): 'taken' | 'full' | 'general' {
+    const window = (timeNs: bigint) => this.#addWindow(timeNs);
+    const kernel = this.#kernel;
+    for (;;) {
+      let code = kernel.parse();
+      if (code === STEP_DONE) return 'taken';
+      if (code === STEP_WINDOW) {
+        if (!this.#addWindow(kernel.timeOfRow())) return 'general';
+        continue;
+      }
+      if (code === STEP_CAREFUL || code === STEP_FULL) {
+        if (code === STEP_FULL && this.#bodies > 0) return 'full';
+        code = this.#careful.take(unit, errors, window, this.#bodies === 0);
+        if (code === STEP_FULL) return 'full';
+      }
+      if (code === STEP_SPECIAL) return 'general';
+    }
+  }
+
+  /** False when there are too many. */
+  #addWindow(timeNs: bigint): boolean {
+    const { startNs, endNs } = shardRange(timeNs, this.#policy!.shardDurationNs);
+    if (this.#windows.length === WINDOWS_MAX || startNs < INT64_MIN) return false;
+    this.#kernel.addWindow(startNs, endNs > INT64_MAX ? INT64_MAX : endNs);
+    this.#windows.push({ startNs, endNs });
+    return true;
+  }
+
+  #undo(result: AddResult): AddResult {
+    this.#kernel.rollBack();
+    return result;
+  }
+
+  /** Holds the fields that this body is the first to use against the schemas, and teaches them when all agree. */
+  #checkTypes(schemaOf: (startNs: bigint) => GroupSchema | null): AddResult | null {
+    const kernel = this.#kernel;
+    const count = kernel.freshFieldCount();
+    if (count === 0) return null;
+    const pairs = new Uint32Array(kernel.memory.buffer, kernel.freshFields() >>> 0, count * 2).slice();
+    const schemas = this.#windows.map(({ startNs }) => schemaOf(startNs));
+    const unknown = new Set<number>();
+    const lessons: { name: FieldName; schema: GroupSchema }[] = [];
+    const types = new Map<string, FieldType>();
+    for (let i = 0; i < count; i++) {
+      const window = pairs[i * 2 + 1]!;
+      const schema = schemas[window] ?? null;
+      if (schema === null) {
+        unknown.add(window);
+        continue;
+      }
+      const name = this.#fieldName(pairs[i * 2]!);
+      const known = schema.typeOf(name.measurement, name.field);
+      if (known === name.type) continue;
+      // Only lines that were taken back may have had it.
+      if (kernel.hasCells(pairs[i * 2]!, window) === 0) continue;
+      if (known !== null) return { kind: 'general' };
+      const cell = `${window} ${name.measurement.length} ${name.measurement}${name.field}`;
+      if ((types.get(cell) ?? name.type) !== name.type) return { kind: 'general' };
+      types.set(cell, name.type);
+      lessons.push({ name, schema });
+    }
+    if (unknown.size > 0) {
+      return { kind: 'unknown', startsNs: [...unknown].map((window) => this.#windows[window]!.startNs) };
+    }
+    for (const { name, schema } of lessons) schema.learn(name.measurement, name.field, name.type);
+    return null;
+  }
+
+  #fieldName(number: number): FieldName {
+    let name = this.#fields[number];
+    if (name === undefined) {
+      const field = this.#kernel.fieldAt(number) >>> 0;
+      const words = new Uint32Array(this.#kernel.memory.buffer, field, 4);
+      const measurement = new Uint32Array(this.#kernel.memory.buffer, words[3]!, 2);
+      name = { measurement: this.#text(measurement), field: this.#text(words), type: words[2] as FieldType };
+      this.#fields[number] = name;
+    }
+    return name;
+  }
+
+  /** Of a record that begins with length and address. */
+  #text(record: Uint32Array): string {
+    return Buffer.from(this.#kernel.memory.buffer, record[1]!, record[0]!).toString('utf8');
+  }
+}

@@ -2,7 +2,8 @@
  * The head of a block: what is in it and where, and statistics, all without the body.
  *
  * Layout (integers as varints, least seven bits first; f64 and u32 little-endian):
- *   byte format version (2); byte features (0; bits will announce sections that older programs must not ignore)
+ *   byte format version (2); byte features (bit 0: each series has one row per time; the others are none yet: they will
+ *     announce what older programs must not ignore)
  *   rows; f64 least time, f64 greatest time
  *   series; numbers: ids; numbers: rows of each
  *   columns; per column: text field, byte type, rows that have it, section length, byte statistics, statistics
@@ -39,6 +40,8 @@ export interface BlockColumn {
 
 export interface BlockHead {
   readonly rows: number;
+  /** Known to have one row per series and time: nothing in it is overwritten. */
+  readonly ascends: boolean;
   /** Offsets from the shard's start in nanoseconds, both inclusive. */
   readonly minTime: number;
   readonly maxTime: number;
@@ -59,6 +62,7 @@ export interface BlockHead {
 
 const BLOCK_FORMAT = 2;
 const BLOCK_FORMAT_MIN = 1;
+const ASCENDS = 1;
 /** Of a block. Far above what 64 KiB hold; a claim beyond them is never believed, so it cannot make us allocate. */
 export const BLOCK_ROWS_MAX = 1 << 18;
 export const BLOCK_CELLS_MAX = 1 << 24;
@@ -72,7 +76,7 @@ const MASK_64 = (1n << 64n) - 1n;
 export function writeHead(head: Omit<BlockHead, 'versionCount'>): Uint8Array {
   const writer = new ByteWriter();
   writer.u8(BLOCK_FORMAT);
-  writer.u8(0);
+  writer.u8(head.ascends ? ASCENDS : 0);
   writer.varint(head.rows);
   writer.f64(head.minTime);
   writer.f64(head.maxTime);
@@ -140,10 +144,10 @@ export function decodeBlockHead(bytes: Uint8Array): BlockHead {
   const reader = new ByteReader(head, 0, end);
   const format = reader.u8();
   const features = reader.u8();
-  if (format < BLOCK_FORMAT_MIN || format > BLOCK_FORMAT || features !== 0) {
+  if (format < BLOCK_FORMAT_MIN || format > BLOCK_FORMAT || features > (format === 1 ? 0 : ASCENDS)) {
     throw new BlockError(
       'future-block',
-      `block of format ${format}, features ${features}; known is up to ${BLOCK_FORMAT}, 0`,
+      `block of format ${format}, features ${features}; known is up to ${BLOCK_FORMAT}, ${ASCENDS}`,
     );
   }
   const rows = reader.count(BLOCK_ROWS_MAX, 'rows');
@@ -184,6 +188,7 @@ export function decodeBlockHead(bytes: Uint8Array): BlockHead {
   let versionTable: Version[] | null = null;
   return {
     rows,
+    ascends: features === ASCENDS,
     minTime,
     maxTime,
     series,

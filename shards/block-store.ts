@@ -9,7 +9,8 @@
  * A block whose bytes fail their CRC is listed in `damaged`, never served and never removed.
  */
 import type { Database } from 'better-sqlite3';
-import { type BlockWant, decodeBlock, decodeBlockHead, encodeBlock } from './block.ts';
+import { type BlockWant, checkBody, decodeBlock, decodeBlockHead, decodePlacedBlock, encodeBlock } from './block.ts';
+import type { BlockCache, CachedBlock } from './block-cache.ts';
 import { BlockDirectory, type BlockEntry } from './block-directory.ts';
 import { BlockError } from './block-error.ts';
 import type { BlockHead } from './block-head.ts';
@@ -41,46 +42,17 @@ export interface DamagedBlock {
   readonly message: string;
 }
 
-/** Decoded heads of all shards of a worker, least recently used last out, counted by their encoded bytes. */
-export class HeadCache {
-  readonly #bytesMax: number;
-  readonly #heads = new Map<BlockEntry, { head: BlockHead; bytes: number }>();
-  #bytes = 0;
-
-  constructor(bytesMax: number) {
-    this.#bytesMax = bytesMax;
-  }
-
-  get(entry: BlockEntry): BlockHead | null {
-    const kept = this.#heads.get(entry);
-    if (kept === undefined) return null;
-    this.#heads.delete(entry);
-    this.#heads.set(entry, kept);
-    return kept.head;
-  }
-
-  put(entry: BlockEntry, head: BlockHead, bytes: number): void {
-    this.#heads.set(entry, { head, bytes });
-    this.#bytes += bytes;
-    for (const [oldest, kept] of this.#heads) {
-      if (this.#bytes <= this.#bytesMax) break;
-      this.#heads.delete(oldest);
-      this.#bytes -= kept.bytes;
-    }
-  }
-}
-
 export class BlockStore {
   readonly directory = new BlockDirectory();
   /** By block id. */
   readonly damaged = new Map<number, DamagedBlock>();
   readonly #file: ShardFile;
-  readonly #heads: HeadCache;
+  readonly #cache: BlockCache;
   #nextRun = 1;
 
-  constructor(file: ShardFile, heads: HeadCache) {
+  constructor(file: ShardFile, cache: BlockCache) {
     this.#file = file;
-    this.#heads = heads;
+    this.#cache = cache;
   }
 
   /** Reads which blocks there are, and removes those of runs that did not end. */
@@ -98,25 +70,53 @@ export class BlockStore {
   }
 
   begin(windowNs: number, transactionBytesMax: number): RunWriter {
-    return new RunWriter(this.#file, this.directory, this.#nextRun++, windowNs, transactionBytesMax);
+    return new RunWriter(this.#file, this.directory, this.#cache, this.#nextRun++, windowNs, transactionBytesMax);
   }
 
   /** Throws StorageError `damaged-block`. */
   head(entry: BlockEntry): BlockHead {
-    const cached = this.#heads.get(entry);
-    if (cached !== null) return cached;
+    const cached = this.#cache.get(entry);
+    if (cached !== null) return cached.head;
     return this.#checked(entry, () => {
       const bytes = this.#read(READ_HEAD, entry);
       const head = decodeBlockHead(bytes);
-      this.#heads.put(entry, head, bytes.byteLength);
+      this.#cache.putHead(entry, head, bytes.byteLength);
       return head;
     });
   }
 
-  /** Throws StorageError `damaged-block`. */
+  /** With its body in the kernel's memory, where it may stay until the next block is asked for. Throws as `head`. */
+  placed(entry: BlockEntry): CachedBlock {
+    const head = this.head(entry);
+    const cached = this.#cache.get(entry);
+    if (cached !== null && cached.body !== 0) return cached;
+    return this.#checked(entry, () => {
+      const body = this.#read(READ_BODY, entry);
+      checkBody(head, body);
+      return this.#cache.putBody(entry, body);
+    });
+  }
+
+  /** For queries: the block stays in memory for the next one. Throws StorageError `damaged-block`. */
+  wanted(entry: BlockEntry, want: BlockWant): RowSet {
+    const block = this.placed(entry);
+    return this.#checked(entry, () => decodePlacedBlock(block.head, block, want));
+  }
+
+  /** For what reads every block once. Throws StorageError `damaged-block`. */
   rows(entry: BlockEntry, want: BlockWant): RowSet {
     const head = this.head(entry);
     return this.#checked(entry, () => decodeBlock(head, this.#read(READ_BODY, entry), want));
+  }
+
+  /** Work on the bytes of a block outside of this class: what it throws of damage counts as its damage. */
+  guard<T>(entry: BlockEntry, read: () => T): T {
+    return this.#checked(entry, read);
+  }
+
+  /** The file is let go. */
+  close(): void {
+    for (const entry of this.directory.all()) this.#cache.drop(entry);
   }
 
   /** Head and body as they stand in the file. */
@@ -159,15 +159,24 @@ export class RunWriter {
   readonly run: number;
   readonly #file: ShardFile;
   readonly #directory: BlockDirectory;
+  readonly #cache: BlockCache;
   readonly #windowNs: number;
   readonly #bytesMax: number;
   #waiting: EncodedBlock[] = [];
   #waitingBytes = 0;
   readonly #written: BlockEntry[] = [];
 
-  constructor(file: ShardFile, directory: BlockDirectory, run: number, windowNs: number, bytesMax: number) {
+  constructor(
+    file: ShardFile,
+    directory: BlockDirectory,
+    cache: BlockCache,
+    run: number,
+    windowNs: number,
+    bytesMax: number,
+  ) {
     this.#file = file;
     this.#directory = directory;
+    this.#cache = cache;
     this.run = run;
     this.#windowNs = windowNs;
     this.#bytesMax = bytesMax;
@@ -191,7 +200,10 @@ export class RunWriter {
       for (const entry of replaced) remove.run(entry.id);
       also(database);
     });
-    for (const entry of replaced) this.#directory.remove(entry);
+    for (const entry of replaced) {
+      this.#directory.remove(entry);
+      this.#cache.drop(entry);
+    }
     for (const entry of this.#written) this.#directory.add(entry);
   }
 

@@ -64,16 +64,9 @@ export function encodeBlock(rows: RowSet): { head: Uint8Array; body: Uint8Array 
   body.set(content);
   new DataView(body.buffer).setUint32(content.length, bodyCrc, true);
   encoder.close();
-  let minTime = rows.times[0]!;
-  let maxTime = minTime;
-  for (let s = 0; s + 1 < starts.length; s++) {
-    minTime = Math.min(minTime, rows.times[starts[s]!]!);
-    maxTime = Math.max(maxTime, rows.times[starts[s + 1]! - 1]!);
-  }
   const head = writeHead({
     rows: count,
-    minTime,
-    maxTime,
+    ...timesOf(rows),
     series: rows.series,
     seriesStart: starts,
     versionTable: rows.versionTable,
@@ -88,6 +81,23 @@ export function encodeBlock(rows: RowSet): { head: Uint8Array; body: Uint8Array 
   return { head, body };
 }
 
+function timesOf({ times, seriesStart }: RowSet): Pick<BlockHead, 'minTime' | 'maxTime' | 'ascends'> {
+  let minTime = times[0]!;
+  let maxTime = minTime;
+  let ascends = true;
+  for (let s = 0; s + 1 < seriesStart.length; s++) {
+    const end = seriesStart[s + 1]!;
+    let last = times[seriesStart[s]!]!;
+    minTime = Math.min(minTime, last);
+    for (let i = seriesStart[s]! + 1; i < end; i++) {
+      if (times[i] === last) ascends = false;
+      last = times[i]!;
+    }
+    maxTime = Math.max(maxTime, last);
+  }
+  return { minTime, maxTime, ascends };
+}
+
 /** Throws BlockError when the body is not the one that the head describes. */
 export function checkBody(head: BlockHead, body: Uint8Array): void {
   if (body.length !== head.bodyBytes) throw damaged(`body of ${body.length} bytes, ${head.bodyBytes} are written`);
@@ -99,25 +109,40 @@ export function checkBody(head: BlockHead, body: Uint8Array): void {
   }
 }
 
+/** Where the body of a block and the first rows of its series lie in the kernel's memory. */
+export interface BodyPlace {
+  readonly body: number;
+  readonly starts: number;
+}
+
 /**
  * The wanted rows and columns, in the block's order; series without a wanted row are left out. The version table is the
  * block's whole one. Throws BlockError.
  */
 export function decodeBlock(head: BlockHead, body: Uint8Array, want: BlockWant): RowSet {
   checkBody(head, body);
+  return decodeWanted(head, body, null, want);
+}
+
+/** The same of a body that was checked when it was put into the kernel's memory. */
+export function decodePlacedBlock(head: BlockHead, place: BodyPlace, want: BlockWant): RowSet {
+  return decodeWanted(head, null, place, want);
+}
+
+function decodeWanted(head: BlockHead, body: Uint8Array | null, place: BodyPlace | null, want: BlockWant): RowSet {
   const wanted = wantedSeries(head, want.series);
   const [from, to] = [wanted.first, wanted.last + 1];
   if (from >= to)
     return rowSetOf(head, new Uint32Array(0), Uint32Array.of(0), new Float64Array(0), new Uint32Array(0), []);
   const starts = head.seriesStart;
-  const decoder = new BodyDecoder(body, starts, from, to);
+  const decoder = new BodyDecoder(body, starts, from, to, place);
   const times = decoder.times(head.timesOffset, head.timesLength);
   const versions = decoder.indexes(head.versionsOffset, head.versionsLength, head.versionCount);
   const fields = want.fields === null ? null : new Set(want.fields);
   const columns: Column[] = [];
   for (const column of head.columns) {
     if (fields !== null && !fields.has(column.field)) continue;
-    columns.push(decodeColumn(decoder, body, column, starts, from, to));
+    columns.push(decodeColumn(decoder, column, starts, from, to));
   }
   decoder.close();
   const series = head.series.subarray(from, to);
@@ -132,7 +157,6 @@ export function decodeBlock(head: BlockHead, body: Uint8Array, want: BlockWant):
 /** Rows of series from .. to - 1. */
 function decodeColumn(
   decoder: BodyDecoder,
-  body: Uint8Array,
   { field, type, offset, length }: BlockColumn,
   starts: Uint32Array,
   from: number,
@@ -140,7 +164,7 @@ function decodeColumn(
 ): Column {
   const values = makeValues(type, starts[to]! - starts[from]!);
   if (Array.isArray(values)) {
-    const present = decodeStrings(decoder, body, offset, length, starts, from, to, values);
+    const present = decodeStrings(decoder, offset, length, starts, from, to, values);
     return { field, type, present, values };
   }
   return { field, type, ...decoder.column(offset, length, type, values), values };

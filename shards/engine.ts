@@ -9,7 +9,7 @@
  */
 import type { SeriesKeyRecord } from './batch.ts';
 import { encodeKeys } from './batch-codec.ts';
-import { HeadCache } from './block-store.ts';
+import { BlockCache } from './block-cache.ts';
 import type { FieldType } from './column.ts';
 import type { CompanionFactory, ShardCompanion } from './companion.ts';
 import { lostShards, openShards, type Recovery, replayLog } from './engine-recovery.ts';
@@ -48,7 +48,7 @@ export class Engine implements Storage {
   readonly #options: EngineOptions;
   readonly #shards = new Map<ShardId, Shard>();
   readonly #pool: ConnectionPool;
-  readonly #heads: HeadCache;
+  readonly #blocks: BlockCache;
   readonly #log: Log;
   readonly #fills = new Map<ShardId, FillWriter>();
   /** Shards whose compaction is looked at next, so that one busy shard does not starve the others. */
@@ -65,7 +65,7 @@ export class Engine implements Storage {
     const { limits, files, openDatabase } = options;
     const startMs = options.nowMs();
     this.#pool = new ConnectionPool(openDatabase, limits.openFilesMax);
-    this.#heads = new HeadCache(limits.headCacheBytesMax);
+    this.#blocks = new BlockCache(limits.blockCacheBytesMax);
     const { shards, unopened } = openShards({
       directory: options.shardsDirectory,
       files,
@@ -136,7 +136,7 @@ export class Engine implements Storage {
         key,
         file,
         companion: companion(key),
-        heads: this.#heads,
+        blocks: this.#blocks,
         limits,
         fileBytes: () => files.size(path),
       });

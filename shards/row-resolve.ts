@@ -27,19 +27,23 @@ export function resolveSeries(
   tombstones: readonly Tombstone[],
   minTime: number,
   maxTime: number,
+  candidates = candidatesOf(rows, fields),
 ): SeriesSlice | null {
   const series = rows.series[seriesIndex]!;
   const end = rows.seriesStart[seriesIndex + 1]!;
   const from = firstAtLeast(rows.times, rows.seriesStart[seriesIndex]!, end, minTime);
   const to = firstAbove(rows.times, from, end, maxTime);
   if (from === to) return null;
-  // Strongest type first, as the columns of a row set are sorted.
-  const candidates = fields.map((field) => rows.columns.filter((column) => column.field === field));
   const dead = deadRows(rows, series, from, to, tombstones);
   if (dead === null && candidates.every((columns) => columns.length <= 1) && ascends(rows.times, from, to)) {
     return plainSlice(rows, series, candidates, from, to);
   }
   return resolvedSlice(rows, series, candidates, dead, from, to);
+}
+
+/** Per field its columns, strongest type first, as the columns of a row set are sorted. */
+export function candidatesOf(rows: RowSet, fields: readonly string[]): readonly (readonly Column[])[] {
+  return fields.map((field) => rows.columns.filter((column) => column.field === field));
 }
 
 function ascends(times: Float64Array, from: number, to: number): boolean {

@@ -14,10 +14,11 @@ import type { Memtable } from './memtable.ts';
 import type { ScanRequest, SeriesSlice } from './queryable.ts';
 import { gatherRows } from './row-gather.ts';
 import { mergeRowSets } from './row-merge.ts';
-import { resolveSeries } from './row-resolve.ts';
+import { candidatesOf, resolveSeries } from './row-resolve.ts';
 import type { RowSet } from './row-set.ts';
 import type { SeriesTable } from './series-table.ts';
 import type { ShardTombstones } from './shard-tombstones.ts';
+import type { Tombstone } from './tombstone.ts';
 
 export interface ScanSources {
   readonly table: SeriesTable;
@@ -28,12 +29,36 @@ export interface ScanSources {
 }
 
 /** A block of the window, decoded when the scan reaches it. */
-interface OpenBlock {
+export interface OpenBlock {
   readonly entry: BlockEntry;
   rows: RowSet | null;
 }
 
+/** Series of the request, one behind the other, that lie in the same sources within a window. */
+export interface Stretch {
+  /** Places in the request's series: first .. end - 1, and their ranks. */
+  readonly first: number;
+  readonly end: number;
+  readonly firstRank: number;
+  readonly lastRank: number;
+  readonly blocks: readonly OpenBlock[];
+  /** Rows of the memtable; `memoryCursor` is where the first series would be in it. */
+  readonly memory: RowSet | null;
+  readonly memoryCursor: number;
+  /** Offsets from the shard's start, both inclusive: what is wanted of the window. */
+  readonly minTime: number;
+  readonly maxTime: number;
+  readonly deletes: readonly Tombstone[];
+}
+
 export function scanShard(sources: ScanSources, request: ScanRequest, visit: (slice: SeriesSlice) => boolean): void {
+  for (const window of windowsToRead(sources, request)) {
+    for (const stretch of window) if (!scanStretch(sources, request, stretch, visit)) return;
+  }
+}
+
+/** The windows with something of the request in them, in its order of time; each as its stretches. */
+export function* windowsToRead(sources: ScanSources, request: ScanRequest): Generator<Generator<Stretch>> {
   const { measurement, series, minTime, maxTime } = request;
   if (series.length === 0 || request.fields.length === 0 || minTime > maxTime) return;
   sources.table.sorted(measurement);
@@ -41,7 +66,7 @@ export function scanShard(sources: ScanSources, request: ScanRequest, visit: (sl
   for (const window of windowsOf(sources, request, memory)) {
     const from = Math.max(minTime, window * sources.windowNs);
     const to = Math.min(maxTime, (window + 1) * sources.windowNs - 1);
-    if (!scanWindow(sources, request, window, from, to, memory, visit)) return;
+    yield stretchesOf(sources, request, window, from, to, memory);
   }
 }
 
@@ -64,55 +89,79 @@ function windowsOf({ store, windowNs }: ScanSources, request: ScanRequest, memor
   return [...windows].sort((a, b) => (request.descending === true ? b - a : a - b));
 }
 
-function scanWindow(
+function* stretchesOf(
   sources: ScanSources,
   request: ScanRequest,
   window: number,
-  from: number,
-  to: number,
+  minTime: number,
+  maxTime: number,
   memory: RowSet | null,
-  visit: (slice: SeriesSlice) => boolean,
-): boolean {
+): Generator<Stretch> {
   const { table, tombstones } = sources;
-  const deletes = tombstones.over(request.measurement, from, to);
-  const blocks = sources.store.directory
+  const deletes = tombstones.over(request.measurement, minTime, maxTime);
+  const waiting = sources.store.directory
     .of(window, request.measurement)
-    .filter((entry) => entry.minTime <= to && entry.maxTime >= from)
+    .filter((entry) => entry.minTime <= maxTime && entry.maxTime >= minTime)
     .sort((a, b) => table.rankOf(a.first) - table.rankOf(b.first));
   let next = 0;
   let open: OpenBlock[] = [];
   let memoryCursor = 0;
-  for (let i = 0; i < request.series.length; ) {
-    const rank = table.rankOf(request.series[i]!);
-    open = open.filter(({ entry }) => table.rankOf(entry.last) >= rank);
-    while (next < blocks.length && table.rankOf(blocks[next]!.first) <= rank) {
-      const entry = blocks[next++]!;
-      if (table.rankOf(entry.last) >= rank) open.push({ entry, rows: null });
+  for (let first = 0; first < request.series.length; ) {
+    const firstRank = table.rankOf(request.series[first]!);
+    open = open.filter(({ entry }) => table.rankOf(entry.last) >= firstRank);
+    while (next < waiting.length && table.rankOf(waiting[next]!.first) <= firstRank) {
+      const entry = waiting[next++]!;
+      if (table.rankOf(entry.last) >= firstRank) open.push({ entry, rows: null });
     }
     // Up to this place the sources are the same.
-    let limit = next < blocks.length ? table.rankOf(blocks[next]!.first) - 1 : Number.POSITIVE_INFINITY;
-    for (const { entry } of open) limit = Math.min(limit, table.rankOf(entry.last));
-    const parts: RowSet[] = [];
-    for (const block of open) {
-      block.rows ??= readBlock(sources, request, block.entry, i, from, to);
-      const part = seriesBetween(block.rows, rank, limit, table.rankOf);
-      if (part !== null) parts.push(part);
-    }
-    if (memory !== null) {
-      memoryCursor = firstAtRank(memory.series, memoryCursor, rank, table.rankOf);
-      const part = parts.length === 0 ? memory : timesBetween(memory, memoryCursor, limit, from, to, table.rankOf);
-      if (part !== null) parts.push(part);
-    }
-    const rows = parts.length > 1 ? mergeRowSets(parts, table.compare) : parts[0];
-    let cursor = 0;
-    for (; i < request.series.length && table.rankOf(request.series[i]!) <= limit; i++) {
-      if (rows === undefined) continue;
-      const id = request.series[i]!;
-      cursor = firstAtRank(rows.series, cursor, table.rankOf(id), table.rankOf);
-      if (rows.series[cursor] !== id) continue;
-      const slice = resolveSeries(rows, cursor, request.fields, deletes, from, to);
-      if (slice !== null && slice.times.length > 0 && !visit(slice)) return false;
-    }
+    let lastRank = next < waiting.length ? table.rankOf(waiting[next]!.first) - 1 : Number.POSITIVE_INFINITY;
+    for (const { entry } of open) lastRank = Math.min(lastRank, table.rankOf(entry.last));
+    const end =
+      lastRank === Number.POSITIVE_INFINITY
+        ? request.series.length
+        : firstAtRank(request.series, first, lastRank + 1, table.rankOf);
+    if (memory !== null) memoryCursor = firstAtRank(memory.series, memoryCursor, firstRank, table.rankOf);
+    yield { first, end, firstRank, lastRank, blocks: open, memory, memoryCursor, minTime, maxTime, deletes };
+    first = end;
+  }
+}
+
+/** Whether the memtable has rows of the stretch. */
+export function isInMemory({ table }: ScanSources, stretch: Stretch): boolean {
+  const { memory, memoryCursor, lastRank, minTime, maxTime } = stretch;
+  return memory !== null && timesBetween(memory, memoryCursor, lastRank, minTime, maxTime, table.rankOf) !== null;
+}
+
+/** Visits the series of one stretch; false when the visitor had enough. */
+export function scanStretch(
+  sources: ScanSources,
+  request: ScanRequest,
+  stretch: Stretch,
+  visit: (slice: SeriesSlice) => boolean,
+): boolean {
+  const { table } = sources;
+  const { first, end, firstRank, lastRank, memory, memoryCursor, minTime, maxTime, deletes } = stretch;
+  const parts: RowSet[] = [];
+  for (const block of stretch.blocks) {
+    block.rows ??= readBlock(sources, request, block.entry, first, minTime, maxTime);
+    const part = seriesBetween(block.rows, firstRank, lastRank, table.rankOf);
+    if (part !== null) parts.push(part);
+  }
+  if (memory !== null) {
+    const part =
+      parts.length === 0 ? memory : timesBetween(memory, memoryCursor, lastRank, minTime, maxTime, table.rankOf);
+    if (part !== null) parts.push(part);
+  }
+  const rows = parts.length > 1 ? mergeRowSets(parts, table.compare) : parts[0];
+  if (rows === undefined) return true;
+  const candidates = candidatesOf(rows, request.fields);
+  let cursor = 0;
+  for (let place = first; place < end; place++) {
+    const id = request.series[place]!;
+    cursor = firstAtRank(rows.series, cursor, table.rankOf(id), table.rankOf);
+    if (rows.series[cursor] !== id) continue;
+    const slice = resolveSeries(rows, cursor, request.fields, deletes, minTime, maxTime, candidates);
+    if (slice !== null && slice.times.length > 0 && !visit(slice)) return false;
   }
   return true;
 }
@@ -129,11 +178,11 @@ function readBlock(
   const last = table.rankOf(entry.last);
   let end = from;
   while (end < request.series.length && table.rankOf(request.series[end]!) <= last) end++;
-  return store.rows(entry, { series: request.series.subarray(from, end), fields: request.fields, minTime, maxTime });
+  return store.wanted(entry, { series: request.series.subarray(from, end), fields: request.fields, minTime, maxTime });
 }
 
 /** The first place at or behind `from` whose series is not before `rank`. */
-function firstAtRank(series: Uint32Array, from: number, rank: number, rankOf: (id: number) => number): number {
+export function firstAtRank(series: Uint32Array, from: number, rank: number, rankOf: (id: number) => number): number {
   let low = from;
   let step = 1;
   while (low + step < series.length && rankOf(series[low + step]!) < rank) {

@@ -8,7 +8,8 @@
  */
 import type { SeriesKeyRecord } from './batch.ts';
 import { decodeBatch, encodeBatch } from './batch-codec.ts';
-import { BlockStore, type DamagedBlock, type HeadCache } from './block-store.ts';
+import type { BlockCache } from './block-cache.ts';
+import { BlockStore, type DamagedBlock } from './block-store.ts';
 import type { Sum128 } from './checksum.ts';
 import type { FieldType } from './column.ts';
 import type { ShardCompanion } from './companion.ts';
@@ -19,7 +20,6 @@ import type { HeldFrame } from './held-frame.ts';
 import { storageWords } from './kernel/storage-kernel.ts';
 import { isAfter, LOG_START } from './log-position.ts';
 import { Memtable } from './memtable.ts';
-import { aggregateByScan } from './query/aggregate-by-scan.ts';
 import type {
   AggregateRequest,
   AggregateRuns,
@@ -32,6 +32,7 @@ import { splitRows } from './row-split.ts';
 import { addSeriesChunk, CHUNK_SERIES_MAX, encodeSeriesChunk } from './series-chunk.ts';
 import type { SeriesHash, Tag } from './series-key.ts';
 import { SeriesTable } from './series-table.ts';
+import { aggregateShard } from './shard-aggregate.ts';
 import { Compaction, runsToMerge } from './shard-compaction.ts';
 import { contentAbove, contentThrough, type RebuiltBatch, rebuildBatches } from './shard-content.ts';
 import { ShardFields } from './shard-fields.ts';
@@ -60,7 +61,7 @@ export interface ShardParts {
   readonly key: ShardKey;
   readonly file: ShardFile;
   readonly companion: ShardCompanion;
-  readonly heads: HeadCache;
+  readonly blocks: BlockCache;
   readonly limits: StorageLimits;
   /** Bytes of the shard's file. */
   readonly fileBytes: () => number;
@@ -104,7 +105,7 @@ export class Shard implements StoredShard, QueryableShard {
     this.companion = parts.companion;
     const spanNs = Number(parts.key.endNs - parts.key.startNs);
     this.windowNs = Math.max(WINDOW_NS_MIN, Math.ceil(spanNs / WINDOWS_PER_SHARD));
-    this.#store = new BlockStore(parts.file, parts.heads);
+    this.#store = new BlockStore(parts.file, parts.blocks);
     this.#tombstones = new ShardTombstones(this.#table, spanNs);
     this.#sources = {
       table: this.#table,
@@ -313,11 +314,7 @@ export class Shard implements StoredShard, QueryableShard {
       const atRest = this.#clockMs - touchedMs >= limits.compactionIdleMs;
       const runs = runsToMerge(this.#store.directory, window, atRest, limits);
       if (runs !== null) {
-        return new Compaction(
-          { table: this.#table, store: this.#store, windowNs: this.windowNs, limits },
-          window,
-          runs,
-        );
+        return new Compaction({ ...this.#sources, limits }, window, runs);
       }
     }
     return null;
@@ -366,6 +363,7 @@ export class Shard implements StoredShard, QueryableShard {
     this.#closed = true;
     this.#memtable.release();
     this.#table.close();
+    this.#store.close();
     this.#parts.file.disconnect();
   }
 
@@ -432,7 +430,8 @@ export class Shard implements StoredShard, QueryableShard {
   }
 
   aggregate(request: AggregateRequest, visit: (runs: AggregateRuns) => void): void {
-    aggregateByScan(this, request, visit);
+    this.#assertOpen();
+    aggregateShard(this.#sources, request, visit);
   }
 
   #assertOpen(): void {

@@ -22,8 +22,8 @@ export interface StorageLimits {
   readonly transactionBytesMax: number;
   /** Shard files open at once: a connection costs two descriptors and its page cache. */
   readonly openFilesMax: number;
-  /** Decoded block heads kept in memory, counted by their encoded bytes. */
-  readonly headCacheBytesMax: number;
+  /** Blocks that queries read lately, of all shards: a query that comes again a little later does not read the file. */
+  readonly blockCacheBytesMax: number;
   /** So many runs of about one size in a window are merged into one. */
   readonly compactionRunsMin: number;
   /** Rows merged by one step of compaction: some 60 ms, during which the worker answers nobody. */
@@ -43,7 +43,7 @@ export const STORAGE_LIMITS: StorageLimits = {
   blockBytesTarget: 64 << 10,
   transactionBytesMax: 8 << 20,
   openFilesMax: 256,
-  headCacheBytesMax: 8 << 20,
+  blockCacheBytesMax: 64 << 20,
   compactionRunsMin: 4,
   compactionRowsMax: 100_000,
   compactionIdleMs: 600_000,

@@ -91,21 +91,21 @@ const FAILURES = [
   'no room left',
 ] as const;
 
-/** Vectors are read and written beyond the ends of arrays. */
-const SLACK_BYTES = 256;
+/** Vectors are read and written beyond the ends of arrays: what is handed to the kernel has so much to spare. */
+export const KERNEL_SLACK_BYTES = 256;
 /** Larger buffers are given back after their call: a worker must not keep the memory of one odd block. */
 const KEPT_BYTES_MAX = 4 << 20;
 
 type Bytes = Uint8Array | Float64Array | Uint32Array | BigInt64Array | BigUint64Array;
 
 /** A buffer in the kernel's memory that grows as needed. */
-class KernelBuffer {
+export class KernelBuffer {
   address = 0;
   #capacity = 0;
 
   /** Keeps the first `kept` bytes. */
   reserve(kernel: KernelMemory, bytes: number, kept = 0): number {
-    const need = bytes + SLACK_BYTES;
+    const need = bytes + KERNEL_SLACK_BYTES;
     if (need > this.#capacity) {
       const capacity = Math.max(need, Math.min(2 * this.#capacity, KEPT_BYTES_MAX));
       if (kept > 0) this.address = kernel.realloc(this.address, capacity);
@@ -126,8 +126,11 @@ class KernelBuffer {
   }
 
   release(kernel: KernelMemory): void {
-    if (this.#capacity <= KEPT_BYTES_MAX) return;
-    kernel.free(this.address);
+    if (this.#capacity > KEPT_BYTES_MAX) this.free(kernel);
+  }
+
+  free(kernel: KernelMemory): void {
+    if (this.address !== 0) kernel.free(this.address);
     this.address = 0;
     this.#capacity = 0;
   }
@@ -144,7 +147,8 @@ const numbersOutput = new KernelBuffer();
 const statisticsBuffer = new KernelBuffer();
 const STATISTICS_BYTES = 40;
 
-function check(failure: number): void {
+/** Throws BlockError unless it is 0. */
+export function checkDecoded(failure: number): void {
   if (failure !== 0) throw damaged(FAILURES[failure] ?? `failure ${failure}`);
 }
 
@@ -260,22 +264,37 @@ export class BodyDecoder {
   readonly #from: number;
   readonly #to: number;
   readonly #rows: number;
+  readonly #bodyAt: number;
+  readonly #startsAt: number;
 
-  /** Rows of series from .. to - 1 are wanted. */
-  constructor(body: Uint8Array, starts: Uint32Array, from: number, to: number) {
+  /** Rows of series from .. to - 1 are wanted; `place`: where body and starts lie in the kernel's memory already. */
+  constructor(
+    body: Uint8Array | null,
+    starts: Uint32Array,
+    from: number,
+    to: number,
+    place: { body: number; starts: number } | null,
+  ) {
     this.#starts = starts;
     this.#from = from;
     this.#to = to;
     this.#rows = starts[to]! - starts[from]!;
-    input.put(this.#kernel, body);
-    spanStarts.put(this.#kernel, starts);
+    this.#bodyAt = place === null ? input.put(this.#kernel, body!) : place.body;
+    this.#startsAt = place === null ? spanStarts.put(this.#kernel, starts) : place.starts;
+  }
+
+  /** The body's bytes from offset to offset + length, copied. */
+  bytes(offset: number, length: number): Uint8Array {
+    return new Uint8Array(this.#kernel.memory.buffer, this.#bodyAt + offset, length).slice();
   }
 
   times(offset: number, length: number): Float64Array {
     const kernel = this.#kernel;
     const into = valueBuffer.reserve(kernel, this.#rows * 8);
-    const [starts, series] = [spanStarts.address, this.#starts.length - 1];
-    check(kernel.decodePatterns(input.address, offset, offset + length, starts, series, this.#from, this.#to, into));
+    const [starts, series] = [this.#startsAt, this.#starts.length - 1];
+    checkDecoded(
+      kernel.decodePatterns(this.#bodyAt, offset, offset + length, starts, series, this.#from, this.#to, into),
+    );
     return copyOf(kernel, into, new Float64Array(this.#rows));
   }
 
@@ -283,9 +302,9 @@ export class BodyDecoder {
   indexes(offset: number, length: number, limit: number): Uint32Array {
     const kernel = this.#kernel;
     const into = valueBuffer.reserve(kernel, this.#rows * 4);
-    const [starts, series] = [spanStarts.address, this.#starts.length - 1];
-    check(
-      kernel.decodeIndexes(input.address, offset, offset + length, starts, series, this.#from, this.#to, limit, into),
+    const [starts, series] = [this.#startsAt, this.#starts.length - 1];
+    checkDecoded(
+      kernel.decodeIndexes(this.#bodyAt, offset, offset + length, starts, series, this.#from, this.#to, limit, into),
     );
     return copyOf(kernel, into, new Uint32Array(this.#rows));
   }
@@ -295,10 +314,10 @@ export class BodyDecoder {
     const kernel = this.#kernel;
     const into = valueBuffer.reserve(kernel, this.#rows * 8);
     const flags = presentBuffer.reserve(kernel, this.#rows);
-    const [starts, series] = [spanStarts.address, this.#starts.length - 1];
-    check(
+    const [starts, series] = [this.#startsAt, this.#starts.length - 1];
+    checkDecoded(
       kernel.decodeColumn(
-        input.address,
+        this.#bodyAt,
         offset,
         offset + length,
         type,
@@ -322,7 +341,7 @@ export class BodyDecoder {
     const rows = this.#starts[series]!;
     const flags = presentBuffer.reserve(kernel, rows);
     const dense = denseBuffer.reserve(kernel, (series + 1) * 4);
-    check(kernel.decodePresence(input.address, offset, limit, spanStarts.address, series, flags, dense));
+    checkDecoded(kernel.decodePresence(this.#bodyAt, offset, limit, this.#startsAt, series, flags, dense));
     return {
       present: copyOf(kernel, flags, new Uint8Array(rows)),
       denseStarts: copyOf(kernel, dense, new Uint32Array(series + 1)),
@@ -367,7 +386,7 @@ export function readNumbers(
   const startsAt = presentBuffer.put(kernel, starts);
   const count = starts[toSpan]! - starts[fromSpan]!;
   const to = valueBuffer.reserve(kernel, count * 8);
-  check(kernel.decodeNumbers(from, phase, bytes.length, startsAt, starts.length - 1, fromSpan, toSpan, to));
+  checkDecoded(kernel.decodeNumbers(from, phase, bytes.length, startsAt, starts.length - 1, fromSpan, toSpan, to));
   reader.position = position - phase + kernel.codecPosition();
   copyOf(kernel, to, into.subarray(0, count));
 }

@@ -2,7 +2,7 @@
  * A column of strings in a body: the same front as other columns (kernel/assembly/codec/columns.ts), then strings.ts. A
  * dictionary of JavaScript strings is made and read here; the numbers in it go through the kernel.
  */
-import { aligned, ByteReader, ByteWriter, damaged } from './bytes.ts';
+import { ByteReader, ByteWriter, damaged } from './bytes.ts';
 import type { BodyDecoder, BodyEncoder, ColumnStatistics } from './kernel-codec.ts';
 import { readStrings, writeStrings } from './strings.ts';
 
@@ -34,7 +34,6 @@ export function encodeStrings(
 /** Rows of series from .. to - 1 into `into`; returns which of them have the field, null: all. Throws BlockError. */
 export function decodeStrings(
   decoder: BodyDecoder,
-  body: Uint8Array,
   offset: number,
   length: number,
   starts: Uint32Array,
@@ -43,16 +42,16 @@ export function decodeStrings(
   into: string[],
 ): Uint8Array | null {
   if (length === 0) throw damaged('a column of no bytes');
-  const bytes = aligned(body);
-  const form = bytes[offset];
+  const bytes = decoder.bytes(offset, length);
+  const form = bytes[0];
   if (form === EVERY_ROW) {
-    const values = readStrings(new ByteReader(bytes, offset + 1, offset + length), starts, from, to);
+    const values = readStrings(new ByteReader(bytes, 1), starts, from, to);
     for (let i = 0; i < values.length; i++) into[i] = values[i]!;
     return null;
   }
   if (form !== SOME_ROWS) throw damaged(`column of form ${form}`);
   const { present, denseStarts, end } = decoder.presence(offset + 1, offset + length);
-  const values = readStrings(new ByteReader(bytes, end, offset + length), denseStarts, from, to);
+  const values = readStrings(new ByteReader(bytes, end - offset), denseStarts, from, to);
   const wanted = present.subarray(starts[from]!, starts[to]!);
   let next = 0;
   for (let i = 0; i < wanted.length; i++) if (wanted[i] === 1) into[i] = values[next++]!;

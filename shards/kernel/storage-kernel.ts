@@ -3,12 +3,13 @@
  *
  * Each area describes its own exports; this is only where they meet.
  */
+import type { AggregateExports } from '../codec/kernel-aggregate.ts';
 import type { CodecExports } from '../codec/kernel-codec.ts';
 import { type KernelMemory, loadKernel } from './load.ts';
 import type { MemtableKernel } from './memtable-kernel.ts';
 import type { SeriesKernel } from './series-kernel.ts';
 
-export type StorageKernel = KernelMemory & SeriesKernel & CodecExports & MemtableKernel;
+export type StorageKernel = KernelMemory & SeriesKernel & CodecExports & AggregateExports & MemtableKernel;
 
 let instance: StorageKernel | null = null;
 let view = new Uint8Array(0);

@@ -38,6 +38,8 @@ export {
   seriesTextFind,
   seriesTextLength,
 } from './series/table';
+export { reduceRuns } from './aggregate/reduce';
+export { findRuns, rowsInRuns } from './aggregate/runs';
 export {
   codecPosition,
   decodeColumn,

@@ -33,6 +33,7 @@ export function encodeBlock(rows: RowSet): { head: Uint8Array; body: Uint8Array 
   writer.u32(bodyCrc);
   const head = writeHead({
     rows: rows.times.length,
+    ascends: false,
     minTime: rows.times.reduce((a, b) => Math.min(a, b)),
     maxTime: rows.times.reduce((a, b) => Math.max(a, b)),
     series: rows.series,

@@ -94,7 +94,7 @@ function writeValues(type: u32, values: usize, starts: usize, series: u32, stati
 /**
  * Rows of series fromSeries .. toSeries - 1: values from `values` on (eight bytes each, one for booleans; up to a vector
  * more is written), and one byte a row from `present` on. True when every row of the block has the field; then nothing is
- * written to `present`. Places of absent values hold what they held.
+ * written to `present`. Places of absent values hold what they held. Of strings only `present` is read.
  */
 export function readColumn(
   type: u32,
@@ -108,7 +108,7 @@ export function readColumn(
   const form = readU8();
   if (failed()) return false;
   if (form == EVERY_ROW) {
-    readValues(type, starts, series, fromSeries, toSeries, values);
+    if (type != STRING) readValues(type, starts, series, fromSeries, toSeries, values);
     return true;
   }
   if (form != SOME_ROWS) {
@@ -125,6 +125,10 @@ export function readColumn(
   const from = at32(starts, fromSeries);
   const count = at32(starts, toSeries) - from;
   memory.copy(present, flags + from, count);
+  if (type == STRING) {
+    scratchRelease(mark);
+    return false;
+  }
   const dense = scratch(<usize>count << 3);
   readValues(type, denseStarts, series, fromSeries, toSeries, dense);
   if (failed()) return false;

@@ -1,0 +1,110 @@
+/**
+ * Blocks of all shards of a worker that were read lately: heads decoded, bodies in the kernel's memory.
+ *
+ * The file stays the truth; what is here was checked against its CRC when it was loaded. Bounded by bytes; what was not
+ * used for longest goes first, except the block that is being asked for. A block that is replaced, or whose shard is
+ * closed, has to be dropped by whoever does that: ids of rows are given again.
+ */
+import type { BlockEntry } from './block-directory.ts';
+import type { BlockHead } from './block-head.ts';
+import { KERNEL_SLACK_BYTES } from './codec/kernel-codec.ts';
+import { storageKernel } from './kernel/storage-kernel.ts';
+
+export interface CachedBlock {
+  readonly head: BlockHead;
+  /** Address of the body and of the first rows of its series (u32) in the kernel's memory; 0: not loaded. */
+  readonly body: number;
+  readonly starts: number;
+}
+
+/** What a decoded head takes beside its encoded bytes: the arrays of its series, and objects per column. */
+const BYTES_PER_SERIES = 8;
+const BYTES_PER_COLUMN = 200;
+
+interface Kept {
+  head: BlockHead;
+  body: number;
+  starts: number;
+  bytes: number;
+}
+
+/** Memory of caches that were let go with their worker's engine: what a crash in a simulation leaves behind. */
+const forgotten = new FinalizationRegistry<ReadonlySet<number>>((addresses) => {
+  for (const address of addresses) storageKernel().free(address);
+});
+
+export class BlockCache {
+  readonly #bytesMax: number;
+  readonly #blocks = new Map<BlockEntry, Kept>();
+  readonly #addresses = new Set<number>();
+  #bytes = 0;
+
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax;
+    forgotten.register(this, this.#addresses);
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get(entry: BlockEntry): CachedBlock | null {
+    const kept = this.#blocks.get(entry);
+    if (kept === undefined) return null;
+    this.#blocks.delete(entry);
+    this.#blocks.set(entry, kept);
+    return kept;
+  }
+
+  putHead(entry: BlockEntry, head: BlockHead, encodedBytes: number): void {
+    this.drop(entry);
+    const bytes = encodedBytes + head.series.length * BYTES_PER_SERIES + head.columns.length * BYTES_PER_COLUMN;
+    this.#blocks.set(entry, { head, body: 0, starts: 0, bytes });
+    this.#bytes += bytes;
+    this.#shrink(entry);
+  }
+
+  /** The head is there. `body` has been checked. */
+  putBody(entry: BlockEntry, body: Uint8Array): CachedBlock {
+    const kept = this.#blocks.get(entry)!;
+    const { seriesStart } = kept.head;
+    const bytes = body.length + seriesStart.byteLength + 2 * KERNEL_SLACK_BYTES;
+    const kernel = storageKernel();
+    kept.body = this.#alloc(body.length + KERNEL_SLACK_BYTES);
+    kept.starts = this.#alloc(seriesStart.byteLength + KERNEL_SLACK_BYTES);
+    new Uint8Array(kernel.memory.buffer, kept.body, body.length).set(body);
+    new Uint32Array(kernel.memory.buffer, kept.starts, seriesStart.length).set(seriesStart);
+    kept.bytes += bytes;
+    this.#bytes += bytes;
+    this.#shrink(entry);
+    return kept;
+  }
+
+  drop(entry: BlockEntry): void {
+    const kept = this.#blocks.get(entry);
+    if (kept === undefined) return;
+    this.#blocks.delete(entry);
+    this.#bytes -= kept.bytes;
+    if (kept.body === 0) return;
+    this.#free(kept.body);
+    this.#free(kept.starts);
+  }
+
+  #alloc(bytes: number): number {
+    const address = storageKernel().alloc(bytes);
+    this.#addresses.add(address);
+    return address;
+  }
+
+  #free(address: number): void {
+    this.#addresses.delete(address);
+    storageKernel().free(address);
+  }
+
+  #shrink(except: BlockEntry): void {
+    for (const entry of this.#blocks.keys()) {
+      if (this.#bytes <= this.#bytesMax) break;
+      if (entry !== except) this.drop(entry);
+    }
+  }
+}

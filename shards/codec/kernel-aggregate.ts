@@ -1,0 +1,279 @@
+/**
+ * Aggregates of the rows of a block in the kernel (kernel/assembly/aggregate/): a column is decoded into the kernel's
+ * memory and reduced there, run by run; results gather per call and are handed over many at a time.
+ */
+import type { CachedBlock } from '../block-cache.ts';
+import type { BlockColumn } from '../block-head.ts';
+import { BOOLEAN, INTEGER, STRING, UNSIGNED } from '../column.ts';
+import { storageKernel } from '../kernel/storage-kernel.ts';
+import type { AggregateCall, AggregateRequest, AggregateRuns } from '../queryable.ts';
+import { checkDecoded, KernelBuffer } from './kernel-codec.ts';
+
+/** What the aggregation exports. */
+export interface AggregateExports {
+  rowsInRuns(): number;
+  findRuns(
+    times: number,
+    starts: number,
+    fromSeries: number,
+    toSeries: number,
+    places: number,
+    minTime: number,
+    maxTime: number,
+    offsets: number,
+    windows: number,
+    runs: number,
+    runsMax: number,
+  ): number;
+  reduceRuns(
+    fn: number,
+    type: number,
+    values: number,
+    present: number,
+    times: number,
+    runs: number,
+    count: number,
+    results: number,
+    places: number,
+    windows: number,
+    counts: number,
+    outcomes: number,
+    pickTimes: number,
+    seconds: number,
+  ): number;
+}
+
+const FUNCTIONS = { count: 0, sum: 1, mean: 1, min: 2, max: 3, first: 4, last: 5, spread: 6 } as const;
+/** As findRuns knows it. */
+export const UNWANTED = 0xffffffff;
+const RUN_BYTES = 16;
+/** Results of a call that are handed over at a time; more when one block has more. */
+const RESULTS_HELD = 2048;
+/** Two words and four columns of eight bytes. */
+const RESULT_BYTES = 40;
+
+/** Whether the kernel takes values of this call as they are stored; a count is taken of anything. */
+export function isReducible({ fn, type }: AggregateCall, column: BlockColumn): boolean {
+  if (column.type !== type) return false;
+  if (fn === 'count') return true;
+  if (type === STRING) return false;
+  return type !== BOOLEAN || (fn !== 'sum' && fn !== 'mean' && fn !== 'spread');
+}
+
+export class KernelAggregate {
+  readonly #kernel = storageKernel();
+  readonly #request: AggregateRequest;
+  readonly #visit: (runs: AggregateRuns) => void;
+  readonly #results: CallResults[];
+  readonly #offsets = new KernelBuffer();
+  readonly #places = new KernelBuffer();
+  readonly #times = new KernelBuffer();
+  readonly #runs = new KernelBuffer();
+  readonly #values = new KernelBuffer();
+  readonly #present = new KernelBuffer();
+  #runCount = 0;
+
+  /** `close` has to be called in the end. */
+  constructor(request: AggregateRequest, visit: (runs: AggregateRuns) => void) {
+    this.#request = request;
+    this.#visit = visit;
+    this.#results = request.calls.map((call, index) => new CallResults(index, call));
+    this.#offsets.put(this.#kernel, request.offsets);
+  }
+
+  /**
+   * The runs of series from .. to - 1 of a block: `places` has the place of each in the request, or UNWANTED, `wanted`
+   * of which are asked for. Returns how many rows they have, -1 when some time occurs twice in a series. Throws BlockError.
+   */
+  findRuns(
+    block: CachedBlock,
+    from: number,
+    to: number,
+    places: Uint32Array,
+    wanted: number,
+    minTime: number,
+    maxTime: number,
+  ): number {
+    const kernel = this.#kernel;
+    const { head } = block;
+    const rows = head.seriesStart[to]! - head.seriesStart[from]!;
+    const windows = this.#request.offsets.length - 1;
+    const runsMax = Math.min(rows, wanted * windows);
+    const times = this.#times.reserve(kernel, rows * 8);
+    const [start, end] = [head.timesOffset, head.timesOffset + head.timesLength];
+    checkDecoded(kernel.decodePatterns(block.body, start, end, block.starts, head.series.length, from, to, times));
+    this.#runCount = kernel.findRuns(
+      times,
+      block.starts,
+      from,
+      to,
+      this.#places.put(kernel, places),
+      minTime,
+      maxTime,
+      this.#offsets.address,
+      windows,
+      this.#runs.reserve(kernel, runsMax * RUN_BYTES),
+      runsMax,
+    );
+    return this.#runCount < 0 ? -1 : kernel.rowsInRuns();
+  }
+
+  /** Reduces the runs last found in the block for the calls (indexes) that want this column. Throws BlockError. */
+  reduce(block: CachedBlock, from: number, to: number, column: BlockColumn, calls: readonly number[]): void {
+    if (this.#runCount === 0) return;
+    const kernel = this.#kernel;
+    const { head } = block;
+    const rows = head.seriesStart[to]! - head.seriesStart[from]!;
+    const values = this.#values.reserve(kernel, rows * 8);
+    let present = 0;
+    const counted = calls.every((call) => this.#request.calls[call]!.fn === 'count');
+    if (!counted || column.count < head.rows) {
+      present = this.#present.reserve(kernel, rows);
+      const [start, end] = [column.offset, column.offset + column.length];
+      const { type } = column;
+      const series = head.series.length;
+      checkDecoded(kernel.decodeColumn(block.body, start, end, type, block.starts, series, from, to, values, present));
+      if (kernel.decodedEveryRow()) present = 0;
+    }
+    for (const call of calls) {
+      const results = this.#results[call]!;
+      if (!results.hasRoom(this.#runCount)) this.#hand(results);
+      results.add(column.type, values, present, this.#times.address, this.#runs.address, this.#runCount);
+    }
+  }
+
+  /** Counts of whole series without their rows: series from .. to - 1, all in one window of the query. */
+  countSeries(
+    head: CachedBlock['head'],
+    from: number,
+    to: number,
+    places: Uint32Array,
+    window: number,
+    call: number,
+  ): void {
+    const results = this.#results[call]!;
+    if (!results.hasRoom(to - from)) this.#hand(results);
+    results.addCounts(head.seriesStart, from, to, places, window);
+  }
+
+  /** Hands over what has gathered. */
+  flush(): void {
+    for (const results of this.#results) this.#hand(results);
+  }
+
+  close(): void {
+    for (const buffer of [this.#offsets, this.#places, this.#times, this.#runs, this.#values, this.#present])
+      buffer.free(this.#kernel);
+    for (const results of this.#results) results.close();
+  }
+
+  #hand(results: CallResults): void {
+    const runs = results.take();
+    if (runs !== null) this.#visit(runs);
+  }
+}
+
+/** Results of one call, as columns in the kernel's memory. */
+class CallResults {
+  readonly #kernel = storageKernel();
+  readonly #call: number;
+  readonly #fn: AggregateCall['fn'];
+  readonly #type: AggregateCall['type'];
+  readonly #buffer = new KernelBuffer();
+  #capacity = 0;
+  #length = 0;
+
+  constructor(call: number, { fn, type }: AggregateCall) {
+    this.#call = call;
+    this.#fn = fn;
+    this.#type = type;
+  }
+
+  /** False: what is there has to be taken first. */
+  hasRoom(runs: number): boolean {
+    if (this.#length + runs <= this.#capacity) return true;
+    if (this.#length > 0) return false;
+    this.#capacity = Math.max(runs, RESULTS_HELD);
+    this.#buffer.reserve(this.#kernel, this.#capacity * RESULT_BYTES);
+    return true;
+  }
+
+  /** Of the column with that number of eight bytes; the first two are halves: places and windows. */
+  #column(number: number): number {
+    return this.#buffer.address + number * 8 * this.#capacity;
+  }
+
+  add(type: number, values: number, present: number, times: number, runs: number, count: number): void {
+    if (!this.hasRoom(count)) throw new Error(`${count} results behind ${this.#length} of ${this.#capacity}`);
+    this.#length = this.#kernel.reduceRuns(
+      FUNCTIONS[this.#fn],
+      type,
+      values,
+      present,
+      times,
+      runs,
+      count,
+      this.#length,
+      this.#column(0),
+      this.#column(0) + 4 * this.#capacity,
+      this.#column(1),
+      this.#column(2),
+      this.#column(3),
+      this.#column(4),
+    );
+  }
+
+  addCounts(starts: Uint32Array, from: number, to: number, places: Uint32Array, window: number): void {
+    if (!this.hasRoom(to - from)) throw new Error(`${to - from} counts behind ${this.#length} of ${this.#capacity}`);
+    const { series, windows, counts } = this.#views();
+    for (let s = from; s < to; s++) {
+      const place = places[s - from]!;
+      if (place === UNWANTED) continue;
+      series[this.#length] = place;
+      windows[this.#length] = window;
+      counts[this.#length++] = starts[s + 1]! - starts[s]!;
+    }
+  }
+
+  #views(): Pick<AggregateRuns, 'series' | 'windows' | 'counts'> {
+    const { buffer } = this.#kernel.memory;
+    const capacity = this.#capacity;
+    return {
+      series: new Uint32Array(buffer, this.#column(0), capacity),
+      windows: new Uint32Array(buffer, this.#column(0) + 4 * capacity, capacity),
+      counts: new Float64Array(buffer, this.#column(1), capacity),
+    };
+  }
+
+  /** What has gathered, as views that hold until the next call of the kernel; null when there is nothing. */
+  take(): AggregateRuns | null {
+    const length = this.#length;
+    if (length === 0) return null;
+    this.#length = 0;
+    const { buffer } = this.#kernel.memory;
+    const type = this.#type;
+    const integer = type === INTEGER || type === UNSIGNED;
+    const valued = this.#fn !== 'count';
+    const floats = (column: number) => new Float64Array(buffer, this.#column(column), length);
+    const integers = (column: number) =>
+      type === UNSIGNED
+        ? new BigUint64Array(buffer, this.#column(column), length)
+        : new BigInt64Array(buffer, this.#column(column), length);
+    const spread = this.#fn === 'spread';
+    return {
+      call: this.#call,
+      length,
+      ...this.#views(),
+      numbers: valued && !integer ? floats(2) : null,
+      integers: valued && integer ? integers(2) : null,
+      strings: null,
+      times: valued && !spread && this.#fn !== 'sum' && this.#fn !== 'mean' ? floats(3) : null,
+      numbers2: spread && !integer ? floats(4) : null,
+      integers2: spread && integer ? integers(4) : null,
+    };
+  }
+
+  close(): void {
+    this.#buffer.free(this.#kernel);
+  }
+}

@@ -1,0 +1,147 @@
+/** Aggregates of a shard against the same by scan, run by run, over layouts of every kind. */
+import { afterEach, expect, test } from 'vitest';
+import type { Batch } from '../../shards/batch.ts';
+import {
+  BOOLEAN,
+  type Column,
+  type FieldType,
+  FLOAT,
+  INTEGER,
+  makeValues,
+  STRING,
+  UNSIGNED,
+} from '../../shards/column.ts';
+import { aggregateByScan } from '../../shards/query/aggregate-by-scan.ts';
+import type { AggregateCall, AggregateRequest, AggregateRuns } from '../../shards/queryable.ts';
+import { hashSeriesKey } from '../../shards/series-key.ts';
+import { Bench, deleteBatch, HOUR_NS, KEY, keysOf, versionAt } from '../storage/helpers.ts';
+import { randomFrom } from './rows.ts';
+
+let bench: Bench;
+afterEach(() => bench.remove());
+
+const SECOND = 1e9;
+const TYPES: Record<string, FieldType> = { f: FLOAT, g: FLOAT, i: INTEGER, u: UNSIGNED, b: BOOLEAN, s: STRING };
+const FUNCTIONS = ['count', 'sum', 'mean', 'min', 'max', 'first', 'last', 'spread'] as const;
+const ODD = [0, -0, Number.NaN, Number.POSITIVE_INFINITY, 0.1];
+
+type Random = () => number;
+
+/** `density`: share of rows that have a field; `kinds`: whether the field g is now and then an integer. */
+function batchOf(
+  random: Random,
+  version: string,
+  keys: readonly string[],
+  times: readonly number[],
+  density: number,
+  odd: boolean,
+): Batch {
+  const rows = keys.flatMap((key) => times.map((time) => ({ key, time })));
+  const columns = Object.entries(TYPES).map(([field, declared]): Column => {
+    const type = field === 'g' && odd ? INTEGER : declared;
+    const values = makeValues(type, rows.length);
+    rows.forEach((_, i) => {
+      if (values instanceof Float64Array)
+        values[i] = random() < 0.02 ? ODD[Math.floor(random() * 5)]! : Math.floor(random() * 5000) / 100;
+      else if (values instanceof Uint8Array) values[i] = random() < 0.5 ? 1 : 0;
+      else if (Array.isArray(values)) values[i] = `s${Math.floor(random() * 5)}`;
+      else values[i] = BigInt(Math.floor(random() * 1e6)) * (random() < 0.1 ? 1_000_000_007n : 1n);
+    });
+    const present = density === 1 ? null : Uint8Array.from(rows, () => (random() < density ? 1 : 0));
+    return { field, type, present, values };
+  });
+  const group = {
+    measurement: 'm',
+    rowSeries: Uint32Array.from(rows, ({ key }) => keys.indexOf(key)),
+    times: Float64Array.from(rows, ({ time }) => time),
+    columns: columns.sort((a, b) => (a.field < b.field ? -1 : 1)),
+  };
+  return { kind: 'write', shard: KEY, version, series: keys.map((key) => hashSeriesKey('seed', key)), groups: [group] };
+}
+
+/** The runs of each call as text, floats by their bits. */
+function runsOf(calls: readonly AggregateCall[], run: (visit: (runs: AggregateRuns) => void) => void): string[][] {
+  const bits = new DataView(new ArrayBuffer(8));
+  const text = (value: number | bigint | string | undefined): string => {
+    if (typeof value !== 'number') return String(value);
+    bits.setFloat64(0, value);
+    return Number.isNaN(value) ? 'NaN' : bits.getBigUint64(0).toString(16);
+  };
+  const found: string[][] = calls.map(() => []);
+  run((runs) => {
+    for (let r = 0; r < runs.length; r++) {
+      const value = runs.numbers?.[r] ?? runs.integers?.[r] ?? runs.strings?.[r];
+      const second = runs.numbers2?.[r] ?? runs.integers2?.[r];
+      const parts = [runs.series[r], runs.windows[r], runs.counts[r], text(value), text(second), runs.times?.[r]];
+      found[runs.call]!.push(parts.join(' '));
+    }
+  });
+  return found;
+}
+
+test.each(Array.from({ length: 30 }, (_, n) => n + 1))(
+  'aggregates do not depend on the way they are taken (seed %i)',
+  (seed) => {
+    const random = randomFrom(seed);
+    const pick = (below: number): number => Math.floor(random() * below);
+    bench = new Bench({ blockBytesTarget: 300 + pick(6000), blockCacheBytesMax: 5000 + pick(100_000) });
+    const keys = Array.from({ length: 1 + pick(40) }, (_, n) => `m,host=h${n}`);
+    const density = random() < 0.5 ? 1 : 0.7;
+    let version = 0;
+    const write = (names: readonly string[], times: readonly number[], odd = false): void => {
+      const rows = names.flatMap((key) => times.map((time) => ({ key, time, fields: {} })));
+      expect(bench.write(batchOf(random, versionAt(version++), names, times, density, odd), keysOf(rows))).toBeNull();
+    };
+    for (let hour = 0; hour < 3; hour++) {
+      for (let minute = 0; minute < 60; minute += 15) {
+        write(
+          keys,
+          Array.from({ length: 30 }, (_, n) => hour * HOUR_NS + (minute * 60 + n * 30) * SECOND),
+        );
+      }
+      if (random() < 0.8) bench.shard().flush();
+    }
+    const some = keys.filter(() => random() < 0.3);
+    if (seed % 3 === 0 && some.length > 0) write(some, [90 * SECOND, HOUR_NS + 30 * SECOND]);
+    if (seed % 4 === 0 && some.length > 0) write(some, [HOUR_NS + 45 * SECOND], true);
+    if (random() < 0.7) bench.shard().flush();
+    if (seed % 5 === 0) {
+      const condition = { op: '=' as const, key: 'host', value: `h${pick(keys.length)}` };
+      bench.write(deleteBatch(versionAt(version++), { condition, minTime: 0, maxTime: 2 * HOUR_NS + 100 * SECOND }));
+    }
+    if (random() < 0.5) {
+      bench.nowMs += 700_000;
+      while (bench.step());
+    }
+    const shard = bench.shard();
+    for (let query = 0; query < 12; query++) {
+      const series = shard.series('m', null).filter(() => query % 3 === 0 || random() < 0.4);
+      const [a, b] = [pick(3 * HOUR_NS), pick(3 * HOUR_NS)].map((time) =>
+        query % 4 === 0 ? time : Math.floor(time / SECOND) * SECOND,
+      );
+      const [minTime, maxTime] = query % 4 === 1 ? [0, 24 * HOUR_NS - 1] : [Math.min(a!, b!), Math.max(a!, b!)];
+      const step = [24 * HOUR_NS, HOUR_NS, 10 * 60 * SECOND, 77 * SECOND][query % 4]!;
+      const offsets = [minTime];
+      while (offsets.at(-1)! <= maxTime) offsets.push(Math.min(offsets.at(-1)! + step, maxTime + 1));
+      const calls = FUNCTIONS.flatMap((fn) =>
+        Object.entries(TYPES)
+          .filter(([, type]) => type < STRING || fn === 'count' || fn === 'first' || fn === 'last')
+          .map(([field, type]): AggregateCall => ({ fn, field, type })),
+      ).filter(({ field }) => (query % 2 === 0 ? field !== 's' : true) && random() < 0.5);
+      const request: AggregateRequest = {
+        measurement: 'm',
+        series,
+        calls: query % 5 === 4 ? [{ fn: 'count', field: 'f', type: FLOAT }] : calls,
+        minTime,
+        maxTime,
+        offsets: Float64Array.from(offsets),
+        readRows: () => {},
+      };
+      const expected = runsOf(request.calls, (visit) => aggregateByScan(shard, request, visit));
+      expect(
+        runsOf(request.calls, (visit) => shard.aggregate(request, visit)),
+        `query ${query}`,
+      ).toEqual(expected);
+    }
+  },
+);

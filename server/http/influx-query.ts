@@ -72,7 +72,9 @@ async function answer(
   limits: QueryDoorLimits,
 ): Promise<void> {
   const leaving = new AbortController();
-  response.on('close', () => leaving.abort());
+  response.on('close', () => {
+    if (!response.writableFinished) leaving.abort();
+  });
   const options: QueryOptions = {
     ...(parameters.database !== undefined && { database: parameters.database }),
     ...(parameters.retentionPolicy !== undefined && { retentionPolicy: parameters.retentionPolicy }),
@@ -94,16 +96,15 @@ async function answer(
     if (parameters.chunkSize === null) {
       const gathered = await gather(results, limits.rowsMax);
       begin(response, csv);
-      await send(response, print(gathered), leaving.signal);
+      await send(response, print(gathered), leaving.signal, true);
     } else {
       for await (const result of results) {
         begin(response, csv);
-        await send(response, print([result]), leaving.signal);
+        await send(response, print([result]), leaving.signal, false);
       }
       // Nothing came: the text held no statement.
-      if (!response.headersSent) await send(response, print([]), leaving.signal);
+      await send(response, response.headersSent ? [] : print([]), leaving.signal, true);
     }
-    response.end();
   } catch (error) {
     if (leaving.signal.aborted) return;
     fail(response, error, csv, parameters.pretty);
@@ -114,7 +115,13 @@ function begin(response: ServerResponse, csv: boolean): void {
   if (!response.headersSent) response.setHeader('Content-Type', csv ? 'text/csv' : 'application/json');
 }
 
-async function send(response: ServerResponse, pieces: Iterable<string>, signal: AbortSignal): Promise<void> {
+/** `ends`: nothing follows. What fits into one piece then leaves in one write, with its length. */
+async function send(
+  response: ServerResponse,
+  pieces: Iterable<string>,
+  signal: AbortSignal,
+  ends: boolean,
+): Promise<void> {
   let text = '';
   for (const piece of pieces) {
     text += piece;
@@ -122,8 +129,11 @@ async function send(response: ServerResponse, pieces: Iterable<string>, signal: 
     if (!response.write(text)) await drained(response, signal);
     text = '';
   }
-  if (text !== '' && !response.write(text)) await drained(response, signal);
   signal.throwIfAborted();
+  if (ends) {
+    if (!response.headersSent) response.setHeader('Content-Length', Buffer.byteLength(text));
+    response.end(text);
+  } else if (text !== '' && !response.write(text)) await drained(response, signal);
 }
 
 function drained(response: ServerResponse, signal: AbortSignal): Promise<void> {

@@ -85,9 +85,13 @@ async function* executeStatement(
   statementId: number,
   options: QueryOptions,
 ): AsyncGenerator<StatementResult> {
-  const deadline = new AbortController();
-  const timer = setTimeout(() => deadline.abort(new QueryError('query timeout reached')), limits.queryMsMax);
-  const signal = options.signal === undefined ? deadline.signal : AbortSignal.any([options.signal, deadline.signal]);
+  // AbortSignal.any would cost more than planning the statement.
+  const ending = new AbortController();
+  const timer = setTimeout(() => ending.abort(new QueryError('query timeout reached')), limits.queryMsMax);
+  const leave = (): void => ending.abort(options.signal?.reason);
+  if (options.signal?.aborted === true) leave();
+  else options.signal?.addEventListener('abort', leave);
+  const { signal } = ending;
   const context: StatementContext = {
     backend,
     limits,
@@ -113,6 +117,7 @@ async function* executeStatement(
     yield { statementId, error: errorText(error, context, options) };
   } finally {
     clearTimeout(timer);
+    options.signal?.removeEventListener('abort', leave);
   }
 }
 

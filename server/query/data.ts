@@ -14,7 +14,7 @@ import {
   type StateCall,
   type StateFunction,
 } from '../../shards/query/partial.ts';
-import type { Windows } from '../../shards/query/windows.ts';
+import { type Windows, windowStart } from '../../shards/query/windows.ts';
 import { TIME_MAX_NS, TIME_MIN_NS } from '../../shards/shard-key.ts';
 import type { Expression } from '../influxql/ast.ts';
 import { type Call, typeOf } from './calls.ts';
@@ -131,8 +131,56 @@ async function readSpan(
   const aux = states.length > 0 ? columnsOf(plan, further) : [];
   if (references.length > 0) references.push(...further);
   const columns = columnsOf(plan, references);
-  const rows = await readRows(plan, span, { states, aux, columns, perGroup: null }, dimensions, context);
+  const wanted = { states, aux, columns, perGroup: null };
+  if (references.length === 0 && calls.every((call) => call.input.kind === 'column')) {
+    const part = limitedSpan(plan, span);
+    if (part !== null) {
+      const { states: grid } = await readRows(plan, part, wanted, dimensions, context);
+      if (grid !== null && hasEnough(grid, plan))
+        return { span, states: grid, stateIndex, rows: [], columnIndex: new Map() };
+    }
+  }
+  const rows = await readRows(plan, span, wanted, dimensions, context);
   return { span, states: rows.states, stateIndex, rows: rows.rows, columnIndex: indexOf(references) };
+}
+
+/**
+ * With LIMIT and windows: the part of the range that holds the windows which can be answered, if that can be told before
+ * reading; null when not.
+ *
+ * Points are counted from one end of the range (ORDER BY). With fill(none) they are the windows with rows; else every
+ * window is one, in groups that have rows anywhere. So the first LIMIT + OFFSET windows are enough for the groups of
+ * which `hasEnough` finds the rows there. Not so when a window's value depends on windows behind it (linear), and when
+ * the range has no beginning: windows are then filled from the group's first row on.
+ */
+function limitedSpan(plan: SelectPlan, span: Span): Span | null {
+  const { windows } = span;
+  const wanted = plan.limit + plan.offset;
+  if (plan.limit === 0 || windows === null || span.minNs === null || plan.fill.kind === 'linear') return null;
+  if (wanted >= windows.count) return null;
+  if (plan.descending) {
+    const startNs = windowStart(windows, windows.count - wanted);
+    return { ...span, minNs: startNs > span.minNs ? startNs : span.minNs };
+  }
+  const lastNs = windowStart(windows, wanted) - 1n;
+  return { ...span, maxNs: span.maxNs !== null && span.maxNs < lastNs ? span.maxNs : lastNs };
+}
+
+/**
+ * Every group has the points that it can answer: all of them with fill(none), one of each call otherwise (that it has
+ * rows is what fills its windows). All shards were asked, those outside of the part as well: they name the groups that
+ * exist by other rows only, which then are found to lack points, and the whole range is read.
+ */
+function hasEnough(grid: CellGrid, plan: SelectPlan): boolean {
+  const width = grid.windows.length;
+  const wanted = plan.fill.kind === 'none' ? plan.limit + plan.offset : 1;
+  return grid.calls.every(({ count }) =>
+    grid.groups.every((_, g) => {
+      let points = 0;
+      for (let w = 0; w < width && points < wanted; w++) if (count[g * width + w]! > 0) points++;
+      return points >= wanted;
+    }),
+  );
 }
 
 /** Rows of a raw query. */

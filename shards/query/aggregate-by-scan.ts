@@ -14,7 +14,8 @@ export function aggregateByScan(
   const { measurement, series, calls, minTime, maxTime, offsets } = request;
   const fields = [...new Set(calls.map((call) => call.field))];
   const fieldOf = calls.map((call) => fields.indexOf(call.field));
-  const buffers = calls.map(({ fn, type }, call) => new RunBuffer(call, fn, type, RUNS_HELD));
+  const capacity = Math.min(RUNS_HELD, series.length * (offsets.length - 1));
+  const buffers = calls.map(({ fn, type }, call) => new RunBuffer(call, fn, type, capacity));
   const hand = (buffer: RunBuffer): void => {
     if (buffer.length > 0) visit(buffer);
     buffer.length = 0;

@@ -79,7 +79,7 @@ class ShardRun {
   readonly #fieldIndex = new Map<string, number>();
   readonly #states: readonly State[];
   readonly #statesBuffer: ArrayBuffer;
-  /** One run at a time, per call; null for stddev, which has none. */
+  /** One run at a time, per call; null for stddev, which has none, and when the states suffice. */
   readonly #runs: readonly (RunBuffer | null)[];
   readonly #rows: RowCollector | null;
   /** Only for a selector with further columns: the picked row per cell. */
@@ -111,7 +111,9 @@ class ShardRun {
     const { states, buffer } = makeStates(request.states, cells);
     this.#states = states;
     this.#statesBuffer = buffer;
-    this.#runs = request.states.map(({ fn, type }, i) => (fn === 'stddev' ? null : new RunBuffer(i, fn, type, 1)));
+    this.#runs = request.states.map(({ fn, type }, i) =>
+      fn === 'stddev' || this.#statesSuffice() ? null : new RunBuffer(i, fn, type, 1),
+    );
     const aux = request.aux.length > 0;
     this.#pickedSeries = aux ? new Uint32Array(cells) : null;
     this.#auxValues = request.aux.map(() => new Array(cells).fill(null));
@@ -156,14 +158,40 @@ class ShardRun {
   }
 
   #aggregate(minTime: number, maxTime: number): void {
+    const { fn } = this.#request.states[0]!;
+    const ends = (fn === 'first' || fn === 'last') && this.#request.states.every((call) => call.fn === fn);
+    for (const scan of this.#grouped.scans) {
+      if (ends && this.#windows.count === 1) this.#aggregateEnds(scan, fn === 'last', minTime, maxTime);
+      else this.#aggregateOf(scan, minTime, maxTime);
+    }
+  }
+
+  /**
+   * The newest (oldest) row of each group: storage windows are read from that end, and a group that has a value of every
+   * call is left out of the ones behind. Exact, because a row of another window cannot have the same time.
+   */
+  #aggregateEnds(scan: MeasurementScan, newest: boolean, minTime: number, maxTime: number): void {
+    const { windowNs } = this.#shard;
+    const first = Math.floor(minTime / windowNs);
+    const last = Math.floor(maxTime / windowNs);
+    let left = scan;
+    for (let step = 0; step <= last - first && left.series.length > 0; step++) {
+      const window = newest ? last - step : first + step;
+      this.#aggregateOf(left, Math.max(minTime, window * windowNs), Math.min(maxTime, (window + 1) * windowNs - 1));
+      const { series, groups } = left;
+      const isOpen = (_: number, place: number): boolean =>
+        this.#states.some((state) => state.count[groups[place]!] === 0);
+      left = { ...left, series: series.filter(isOpen), groups: groups.filter(isOpen) };
+    }
+  }
+
+  #aggregateOf({ measurement, series, groups }: MeasurementScan, minTime: number, maxTime: number): void {
     const { offsets, count } = this.#windows;
     const calls = this.#request.states as readonly AggregateCall[];
-    for (const { measurement, series, groups } of this.#grouped.scans) {
-      this.#shard.aggregate(
-        { measurement, series, calls, minTime, maxTime, offsets, readRows: (rows) => this.#readRows(rows) },
-        (runs) => addRuns(this.#states[runs.call]!, runs, groups, count),
-      );
-    }
+    this.#shard.aggregate(
+      { measurement, series, calls, minTime, maxTime, offsets, readRows: (rows) => this.#readRows(rows) },
+      (runs) => addRuns(this.#states[runs.call]!, runs, groups, count),
+    );
   }
 
   #readRows(rows: number): void {

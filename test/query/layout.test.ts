@@ -156,4 +156,34 @@ describe('queries over any layout', () => {
       { numRuns: 15 },
     );
   });
+
+  it('LIMIT over windows: the same rows as without it, cut', async () => {
+    const query = fc.record({
+      fn: fc.constantFrom('max(f)', 'count(i)', 'last(s)', 'sum(f)'),
+      interval: fc.constantFrom('1h', '4h', '7h'),
+      group: fc.constantFrom('', ', host', ', host, region'),
+      fill: fc.constantFrom('', ' fill(none)', ' fill(previous)', ' fill(7)', ' fill(linear)'),
+      order: fc.constantFrom('', ' ORDER BY time DESC'),
+      limit: fc.integer({ min: 1, max: 6 }),
+      offset: fc.integer({ min: 0, max: 3 }),
+      hours: fc.integer({ min: 1, max: 60 }),
+      open: fc.boolean(),
+    });
+    await fc.assert(
+      fc.asyncProperty(rows, fc.array(query, { minLength: 8, maxLength: 8 }), async (points, queries) => {
+        const memory = await load(points, { shardsPerGroup: 2, shardDurationNs: 24n * HOUR });
+        for (const { fn, interval, group, fill, order, limit, offset, hours, open } of queries) {
+          const where = open ? `time < ${NOW}` : `time >= ${NOW - BigInt(hours) * HOUR} AND time < ${NOW}`;
+          const text = `SELECT ${fn} FROM m WHERE ${where} GROUP BY time(${interval})${group}${fill}${order}`;
+          const whole = (await ask(memory, text, OPTIONS))[0]!.series ?? [];
+          const cut = whole
+            .map((one) => ({ ...one, values: (one.values ?? []).slice(offset, offset + limit) }))
+            .filter(({ values }) => values.length > 0);
+          const limited = (await ask(memory, `${text} LIMIT ${limit} OFFSET ${offset}`, OPTIONS))[0]!.series ?? [];
+          expect({ text, limit, offset, series: limited }).toEqual({ text, limit, offset, series: cut });
+        }
+      }),
+      { numRuns: 60 },
+    );
+  });
 });

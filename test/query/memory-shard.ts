@@ -40,12 +40,12 @@ export class MemoryShard implements QueryableShard {
   readonly #byKey = new Map<string, number>();
   readonly #seed: string;
   #changes = 0;
-  readonly #windowNs: number;
+  readonly windowNs: number;
 
   constructor(key: ShardKey, seed = 'test') {
     this.key = key;
     this.#seed = seed;
-    this.#windowNs = Math.max(WINDOW_MIN_NS, Math.ceil(Number(key.endNs - key.startNs) / 84));
+    this.windowNs = Math.max(WINDOW_MIN_NS, Math.ceil(Number(key.endNs - key.startNs) / 84));
   }
 
   write(seriesKey: string, timeNs: bigint, fields: Readonly<Record<string, Cell>>): void {
@@ -136,11 +136,11 @@ export class MemoryShard implements QueryableShard {
 
   scan(request: ScanRequest, visit: (slice: SeriesSlice) => boolean): void {
     const span = Number(this.key.endNs - this.key.startNs);
-    const windows = Math.ceil(span / this.#windowNs);
+    const windows = Math.ceil(span / this.windowNs);
     for (let i = 0; i < windows; i++) {
       const window = request.descending === true ? windows - 1 - i : i;
-      const from = Math.max(request.minTime, window * this.#windowNs);
-      const to = Math.min(request.maxTime, (window + 1) * this.#windowNs - 1);
+      const from = Math.max(request.minTime, window * this.windowNs);
+      const to = Math.min(request.maxTime, (window + 1) * this.windowNs - 1);
       for (const id of request.series) {
         const slice = this.#slice(id, request, from, to);
         if (slice !== null && !visit(slice)) return;

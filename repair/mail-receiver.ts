@@ -3,13 +3,16 @@
  * travel in one message.
  */
 import { BatchError, decodeKeys, peekBatch } from '../shards/batch-codec.ts';
-import { type ShardKey, shardId, shardKeyFromJson } from '../shards/shard-key.ts';
+import { type ShardId, type ShardKey, shardId } from '../shards/shard-key.ts';
 import { type NodeNumber, stampMs, type Version } from '../shards/version.ts';
 import type { ClusterSnapshot, DatabaseDefinition } from './cluster.ts';
 import type { CommitQueue, CommitResult } from './commit.ts';
-import type { MailAnswer, MessageOf } from './replica-messages.ts';
+import type { MailAnswer, MailMessage } from './mail-messages.ts';
+import { policyOf } from './owners.ts';
 import type { ReplicaTable } from './replica-table.ts';
 import type { Surroundings } from './surroundings.ts';
+
+type Durability = DatabaseDefinition['durability'];
 
 const VERSION_ZERO: Version = '0'.repeat(32);
 
@@ -21,6 +24,9 @@ export interface Refusal {
 
 export class MailReceiver {
   private readonly answers = new Map<NodeNumber, Map<number, MailAnswer[]>>();
+  /** What `judgeFrame` let through under one snapshot: thousands of frames go to the same few shards. */
+  private readonly judged = new Map<ShardId, { readonly durability: Durability; readonly untilMs: number }>();
+  private judgedUnder: ClusterSnapshot | null = null;
   private readonly commit: CommitQueue;
   private readonly replicas: ReplicaTable;
   private readonly around: Surroundings;
@@ -31,45 +37,53 @@ export class MailReceiver {
     this.around = around;
   }
 
-  receive(from: NodeNumber, message: MessageOf<'mail'>, attachments: readonly Uint8Array[]): void {
-    const key = shardKeyFromJson(message.key);
+  receive(from: NodeNumber, { key, version }: MailMessage, attachments: readonly Uint8Array[]): void {
     const id = shardId(key);
-    const { version } = message;
     const answer = (result: CommitResult | { kind: 'not-mine' }) => this.answer(from, key.number, id, version, result);
-    const [frame, keyBytes] = attachments;
-    if (frame === undefined || keyBytes === undefined) {
-      this.around.count('messages_malformed');
-      return;
+    const { snapshot, wallMs, limits } = this.around;
+    let durability = stampMs(version) - wallMs > limits.clockDriftMsMax ? undefined : this.acceptable(id);
+    if (durability === undefined) {
+      const refusal = judgeFrame(snapshot, key, version, wallMs, limits.clockDriftMsMax);
+      if (refusal !== null) {
+        this.around.count(`mail_refused_${refusal.code}`);
+        answer({ kind: 'refused', ...refusal });
+        return;
+      }
+      durability = this.remember(snapshot!, id, key);
     }
-    const refusal = judgeFrame(
-      this.around.snapshot,
-      key,
-      version,
-      this.around.wallMs,
-      this.around.limits.clockDriftMsMax,
-    );
-    if (refusal !== null) {
-      this.around.count(`mail_refused_${refusal.code}`);
-      answer({ kind: 'refused', ...refusal });
-      return;
-    }
-    const owner = this.around.owners(key).includes(this.around.self);
-    if (!owner && this.replicas.get(id) === null) {
+    if (!this.around.owners(key).includes(this.around.self) && this.replicas.get(id) === null) {
       answer({ kind: 'not-mine' });
       return;
     }
     try {
-      const peeked = peekBatch(frame);
+      const [frame, keyBytes] = attachments;
+      const peeked = peekBatch(frame!);
       if (peeked.version !== version || shardId(peeked.shard) !== id)
         throw new BatchError('corrupt-batch', 'envelope differs');
-      const keys = decodeKeys(keyBytes);
-      const durability = databaseOf(this.around.snapshot!, key)!.durability;
-      this.commit.offer({ id, key, version, frame, keys, durability, content: null, done: answer });
+      const keys = keyBytes!.byteLength === 0 ? [] : decodeKeys(keyBytes!);
+      this.commit.offer({ id, key, version, frame: frame!, keys, durability, content: null, done: answer });
     } catch (error) {
       if (!(error instanceof BatchError)) throw error;
       this.around.count('mail_refused_corrupt');
       answer({ kind: 'refused', code: error.code, retry: error.retry, reason: error.message });
     }
+  }
+
+  /** The durability of a shard whose frames were taken under the present snapshot, as long as it has not expired. */
+  private acceptable(id: ShardId): Durability | undefined {
+    if (this.judgedUnder !== this.around.snapshot) return undefined;
+    const known = this.judged.get(id);
+    return known !== undefined && this.around.wallMs < known.untilMs ? known.durability : undefined;
+  }
+
+  private remember(snapshot: ClusterSnapshot, id: ShardId, key: ShardKey): Durability {
+    if (this.judgedUnder !== snapshot) this.judged.clear();
+    this.judgedUnder = snapshot;
+    const { durability } = databaseOf(snapshot, key)!;
+    const { durationNs } = policyOf(snapshot, key)!;
+    const untilMs = durationNs === 0n ? Number.POSITIVE_INFINITY : Number((key.endNs + durationNs) / 1_000_000n);
+    this.judged.set(id, { durability, untilMs });
+    return durability;
   }
 
   /** At the end of every turn. */

@@ -9,13 +9,13 @@
  */
 import type { SeriesKeyRecord } from '../shards/batch.ts';
 import { encodeKeys } from '../shards/batch-codec.ts';
-import { type ShardId, type ShardKey, shardId, shardKeyToJson } from '../shards/shard-key.ts';
+import { type ShardId, type ShardKey, shardId } from '../shards/shard-key.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';
 import type { Statement } from './cluster.ts';
 import type { CommitQueue, CommitResult } from './commit.ts';
+import type { MailAnswer } from './mail-messages.ts';
 import type { Outbox } from './outbox.ts';
 import type { OutboxSender } from './outbox-sender.ts';
-import type { MailAnswer } from './replica-messages.ts';
 import type { Surroundings } from './surroundings.ts';
 
 export type WriteOutcome =
@@ -75,17 +75,35 @@ export class Mail {
     this.written = o.written;
   }
 
-  submit(write: SubmittedWrite): void {
+  /** Into this node's own log first, all together: nothing about the other owners delays it. */
+  submit(writes: readonly SubmittedWrite[]): void {
+    const opened: Pending[] = [];
+    for (const write of writes) {
+      const pending = this.open(write);
+      if (pending === null) continue;
+      opened.push(pending);
+      if (pending.owners.includes(this.around.self)) this.commitHere(pending, write.keys);
+    }
+    this.commit.pump();
+    for (const pending of opened) {
+      const { keys } = pending.write;
+      this.mail(pending, this.liveOthers(pending), keys);
+      this.judge(pending);
+    }
+  }
+
+  /** null: refused, and answered so. */
+  private open(write: SubmittedWrite): Pending | null {
     const owners = this.around.owners(write.shard);
     const { limits, nowMs } = this.around;
     if (owners.length === 0) {
       this.written(write.request, failure('no-owners', 'this node does not know the cluster yet; safe to retry'));
-      return;
+      return null;
     }
     if (this.bytes + write.frame.byteLength > limits.pendingBytesMax) {
       this.around.count('writes_refused_overloaded');
       this.written(write.request, failure('overloaded', 'too many writes wait for their replicas; safe to retry'));
-      return;
+      return null;
     }
     const id = shardId(write.shard);
     const pending: Pending = {
@@ -102,12 +120,18 @@ export class Mail {
     };
     this.pending.set(pending.name, pending);
     this.bytes += write.frame.byteLength;
+    return pending;
+  }
+
+  /** Owners to mail to; those that are not live are noted as failed. */
+  private liveOthers({ owners, failed }: Pending): NodeNumber[] {
+    const live: NodeNumber[] = [];
     for (const owner of owners) {
-      if (owner === this.around.self) this.commitHere(pending, write.keys);
-      else if (this.around.isLive(owner)) this.mail(pending, owner, write.keys);
-      else pending.failed.set(owner, { code: 'not-live', reason: 'the replica is not live' });
+      if (owner === this.around.self) continue;
+      if (this.around.isLive(owner)) live.push(owner);
+      else failed.set(owner, { code: 'not-live', reason: 'the replica is not live' });
     }
-    this.judge(pending);
+    return live;
   }
 
   answers(from: NodeNumber, answers: readonly MailAnswer[]): void {
@@ -115,7 +139,7 @@ export class Mail {
       const [id, version, status, code, , reason] = answer;
       const pending = this.pending.get(id + version);
       if (pending?.owners.includes(from)) {
-        if (status === 'need-keys') this.mail(pending, from, pending.write.allKeys());
+        if (status === 'need-keys') this.mail(pending, [from], pending.write.allKeys());
         else this.result(pending, from, status === 'not-mine' ? 'refused' : status, code || status, reason);
       }
       if (this.outbox.entries.has(id + version)) this.sender.answered(from, id + version, answer);
@@ -163,12 +187,14 @@ export class Mail {
     return this.pending.size;
   }
 
-  private mail(pending: Pending, owner: NodeNumber, keys: readonly SeriesKeyRecord[]): void {
+  private mail(pending: Pending, to: readonly NodeNumber[], keys: readonly SeriesKeyRecord[]): void {
+    if (to.length === 0) return;
     const { shard, version, frame } = pending.write;
-    const message = { t: 'mail' as const, key: shardKeyToJson(shard), version };
-    this.around.send(owner, shard.number, message, [frame, encodeKeys(keys)]);
+    const attachments = keys.length === 0 ? [frame] : [frame, encodeKeys(keys)];
+    this.around.sendAll(to, shard.number, { t: 'mail', key: shard, version }, attachments);
   }
 
+  /** For the log's next group; the caller, or the end of the turn, sees to it that it is written. */
   private commitHere(pending: Pending, keys: readonly SeriesKeyRecord[]): void {
     const { shard, version, frame, durability, allKeys } = pending.write;
     const { self } = this.around;
@@ -186,7 +212,6 @@ export class Mail {
       this.result(pending, self, result.kind, code, reason);
     };
     this.commit.offer({ id: pending.id, key: shard, version, frame, keys, durability, content: null, done });
-    this.commit.pump();
   }
 
   private result(

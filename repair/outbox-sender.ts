@@ -4,11 +4,10 @@
  * a delay of its own, so that it holds up nothing behind it.
  */
 import { StorageError } from '../shards/errors.ts';
-import { shardKeyToJson } from '../shards/shard-key.ts';
 import type { NodeNumber } from '../shards/version.ts';
+import type { MailAnswer } from './mail-messages.ts';
 import type { Outbox, OutboxEntry } from './outbox.ts';
 import type { OutboxStatus } from './records.ts';
-import type { MailAnswer } from './replica-messages.ts';
 import type { Surroundings } from './surroundings.ts';
 
 interface Peer {
@@ -167,7 +166,7 @@ export class OutboxSender {
     this.around.count('outbox_sent');
     if (number === this.around.self) this.deliverHere(entry, parts.frame, parts.keys);
     else {
-      const message = { t: 'mail' as const, key: shardKeyToJson(entry.key), version: entry.version };
+      const message = { t: 'mail' as const, key: entry.key, version: entry.version };
       this.around.send(number, entry.key.number, message, [parts.frame, parts.keys]);
     }
   }

@@ -15,6 +15,7 @@ import { Filling } from './filling.ts';
 import { type Ledger, rootFromJson, type Watermark } from './ledger.ts';
 import { Mail, OpenList, type SubmittedWrite, type WriteOutcome } from './mail.ts';
 import { MailReceiver } from './mail-receiver.ts';
+import { MessageError } from './message-checks.ts';
 import { Outbox } from './outbox.ts';
 import { OutboxSender } from './outbox-sender.ts';
 import type {
@@ -28,7 +29,7 @@ import type {
 } from './records.ts';
 import { Repairs } from './repairs.ts';
 import { checkReplicaLimits, type ReplicaLimits } from './replica-limits.ts';
-import { decodeMessage, encodeMessage, type Message, MessageError, type Received } from './replica-messages.ts';
+import { decodeMessage, encodeMessage, type Message, type Received } from './replica-messages.ts';
 import { type Replica, ReplicaTable } from './replica-table.ts';
 import { Requests } from './requests.ts';
 import { Ring } from './ring.ts';
@@ -39,6 +40,7 @@ import { memberOf, nameOf, OwnerTable, type Surroundings } from './surroundings.
 export type { SubmittedWrite, WriteOutcome } from './mail.ts';
 
 export type HostEffect =
+  /** `message` is the receiver's of the effect, to keep or to give away; one that goes to several is the same object. */
   | { readonly kind: 'send'; readonly to: NodeNumber; readonly lane: number; readonly message: Uint8Array }
   | { readonly kind: 'written'; readonly request: number; readonly outcome: WriteOutcome }
   | { readonly kind: 'held-changed' }
@@ -90,7 +92,7 @@ export class ReplicaHost {
     const outbox = new Outbox(files, outboxDirectory, limits.outboxBytesMax, limits.outboxSegmentBytes);
     const receiver = new MailReceiver(commit, replicas, around);
     const sender = new OutboxSender(outbox, around, (entry, frame, keys) => {
-      const message = { t: 'mail' as const, key: shardKeyToJson(entry.key), version: entry.version };
+      const message = { t: 'mail' as const, key: entry.key, version: entry.version };
       this.toSelf.push({ message, attachments: [frame, keys] });
     });
     const written = (request: number, outcome: WriteOutcome) => emit({ kind: 'written', request, outcome });
@@ -121,23 +123,26 @@ export class ReplicaHost {
   }
 
   submit(writes: readonly SubmittedWrite[], nowMs: number): void {
+    this.turn(nowMs, () => this.mail.submit(writes));
+  }
+
+  /** Batches that come together get into the log together. A message that is malformed or unknown is counted and dropped. */
+  receive(from: NodeNumber, messages: readonly Uint8Array[], nowMs: number): void {
     this.turn(nowMs, () => {
-      for (const write of writes) this.mail.submit(write);
+      for (const message of messages) this.receiveOne(from, message);
     });
   }
 
-  /** A message that is malformed or unknown is counted and dropped. */
-  receive(from: NodeNumber, message: Uint8Array, nowMs: number): void {
-    this.turn(nowMs, () => {
-      let received: Received;
-      try {
-        received = decodeMessage(message);
-      } catch (error) {
-        if (!(error instanceof MessageError)) throw error;
-        return this.count(error.code === 'malformed-message' ? 'messages_malformed' : 'messages_unknown');
-      }
-      this.dispatch(from, received);
-    });
+  private receiveOne(from: NodeNumber, message: Uint8Array): void {
+    let received: Received;
+    try {
+      received = decodeMessage(message);
+    } catch (error) {
+      if (!(error instanceof MessageError)) throw error;
+      this.count(error.code === 'malformed-message' ? 'messages_malformed' : 'messages_unknown');
+      return;
+    }
+    this.dispatch(from, received);
   }
 
   tick(nowMs: number): void {
@@ -371,6 +376,10 @@ export class ReplicaHost {
       send: (to, shardNumber, message: Message, attachments = []) => {
         if (to === self) host.toSelf.push({ message, attachments });
         else emit({ kind: 'send', to, lane: shardNumber, message: encodeMessage(message, attachments) });
+      },
+      sendAll: (to, lane, message, attachments) => {
+        const bytes = encodeMessage(message, attachments);
+        for (const member of to) emit({ kind: 'send', to: member, lane, message: bytes });
       },
       count: (name, by) => host.count(name, by),
       passEnded: (record) => {

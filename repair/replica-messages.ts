@@ -1,20 +1,47 @@
 /**
  * Messages between the workers of two members, as bytes.
  *
- * Layout: u8 magic 0x53 · u8 format (1) · u32 length of header, big-endian · header (JSON, UTF-8) · attachments, one
+ * Mail and its answers, of which there are thousands a second, have layouts of their own (mail-messages.ts). All others:
+ * u8 magic 0x53 · u8 format (1) · u32 length of header, big-endian · header (JSON, UTF-8) · attachments, one
  * after the other. The header holds `t` (kind), the fields of the kind, and `a`, the lengths of the attachments. Frames,
  * keys, identity lists and pages travel as attachments, unchanged. Every field is checked on receipt against the
  * table below; what does not fit is a MessageError, counted by the receiver and otherwise ignored. A kind that this
  * version does not know is `unknown-message`, so that newer members can be told from damaged ones.
  */
-import { SHARD_SPAN_MAX_NS, type ShardKeyJson } from '../shards/shard-key.ts';
+import type { ShardKeyJson } from '../shards/shard-key.ts';
 import type { NodeNumber, Stamp, Version } from '../shards/version.ts';
 import type { RootJson } from './ledger.ts';
+import {
+  ANSWERS_FORMAT,
+  decodeAnswers,
+  decodeMail,
+  encodeAnswers,
+  encodeMail,
+  MAGIC,
+  MAIL_FORMAT,
+  type MailAnswers,
+  type MailMessage,
+} from './mail-messages.ts';
+import {
+  type Check,
+  flag,
+  isObject,
+  key,
+  listOf,
+  MessageError,
+  malformed,
+  node,
+  objectOf,
+  oneOf,
+  orNull,
+  size,
+  stamp,
+  sum,
+  text,
+  tupleOf,
+  version,
+} from './message-checks.ts';
 import type { HopRecord, PassRecord, SkippedMember } from './records.ts';
-
-export type MailStatus = 'stored' | 'applied' | 'need-keys' | 'filling' | 'not-mine' | 'refused';
-/** Shard, version, status, code ('' unless refused), whether to keep and try again, reason. */
-export type MailAnswer = readonly [string, Version, MailStatus, string, boolean, string];
 
 /** What a side of a comparison or copy says of itself (protocol rule 19). */
 export interface FloorClaim {
@@ -50,8 +77,8 @@ export interface Token extends FloorClaim {
 export type PullStatus = 'ok' | 'filling' | 'absent' | 'floor' | 'busy' | 'gone' | 'damaged';
 
 export type Message =
-  | { readonly t: 'mail'; readonly key: ShardKeyJson; readonly version: Version }
-  | { readonly t: 'mail-answers'; readonly answers: readonly MailAnswer[]; readonly view: string }
+  | MailMessage
+  | MailAnswers
   | Token
   | ({
       readonly t: 'token-answer';
@@ -169,22 +196,13 @@ export interface Received {
   readonly attachments: readonly Uint8Array[];
 }
 
-export class MessageError extends Error {
-  readonly code: 'malformed-message' | 'unknown-message';
-  constructor(code: MessageError['code'], message: string) {
-    super(message);
-    this.name = 'MessageError';
-    this.code = code;
-  }
-}
-
-const MAGIC = 0x53;
 const FORMAT = 1;
 const HEAD_BYTES = 6;
-/** Lists in a header are bounded by the limits of their senders; this bounds what a receiver takes from anybody. */
-const LIST_MAX = 100_000;
 
+/** Always bytes of their own, which nobody keeps. The attachments of mail are its frame and, if there are any, keys. */
 export function encodeMessage(message: Message, attachments: readonly Uint8Array[] = []): Uint8Array {
+  if (message.t === 'mail') return encodeMail(message, attachments);
+  if (message.t === 'mail-answers') return encodeAnswers(message);
   const header = Buffer.from(JSON.stringify({ ...message, a: attachments.map((part) => part.byteLength) }));
   let length = HEAD_BYTES + header.length;
   for (const part of attachments) length += part.byteLength;
@@ -204,8 +222,10 @@ export function encodeMessage(message: Message, attachments: readonly Uint8Array
 /** Attachments are views of `bytes`. Throws MessageError. */
 export function decodeMessage(bytes: Uint8Array): Received {
   const input = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if (input.length < HEAD_BYTES || input[0] !== MAGIC || input[1] !== FORMAT)
-    throw malformed('not a message of format 1');
+  if (input.length < HEAD_BYTES || input[0] !== MAGIC) throw malformed('not a message');
+  if (input[1] === MAIL_FORMAT) return decodeMail(input);
+  if (input[1] === ANSWERS_FORMAT) return { message: decodeAnswers(input), attachments: [] };
+  if (input[1] !== FORMAT) throw malformed(`a message of format ${input[1]}`);
   const end = HEAD_BYTES + input.readUInt32BE(2);
   if (end > input.length) throw malformed(`header ends at ${end} of ${input.length} bytes`);
   let header: unknown;
@@ -215,7 +235,7 @@ export function decodeMessage(bytes: Uint8Array): Received {
     throw malformed('header is not JSON');
   }
   if (!isObject(header) || typeof header.t !== 'string') throw malformed('header has no kind');
-  const fields = Object.hasOwn(FIELDS, header.t) ? FIELDS[header.t as MessageKind] : undefined;
+  const fields = Object.hasOwn(FIELDS, header.t) ? FIELDS[header.t as JsonKind] : undefined;
   if (fields === undefined)
     throw new MessageError('unknown-message', `message of unknown kind ${header.t.slice(0, 40)}`);
   for (const [name, check] of Object.entries(fields)) {
@@ -234,57 +254,6 @@ export function decodeMessage(bytes: Uint8Array): Received {
   return { message: header as unknown as Message, attachments };
 }
 
-type Check = (value: unknown) => boolean;
-
-function malformed(reason: string): MessageError {
-  return new MessageError('malformed-message', reason);
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-const text: Check = (value) => typeof value === 'string' && value.length <= 4_096;
-const flag: Check = (value) => typeof value === 'boolean';
-const size: Check = (value) => typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
-const hex =
-  (digits: number): Check =>
-  (value) =>
-    typeof value === 'string' && value.length === digits && /^[0-9a-f]*$/.test(value);
-const stamp = hex(16);
-const node = hex(16);
-const version = hex(32);
-const sum = hex(32);
-const orNull =
-  (check: Check): Check =>
-  (value) =>
-    value === null || check(value);
-const listOf =
-  (check: Check): Check =>
-  (value) =>
-    Array.isArray(value) && value.length <= LIST_MAX && value.every(check);
-const tupleOf =
-  (...checks: Check[]): Check =>
-  (value) =>
-    Array.isArray(value) && value.length === checks.length && checks.every((check, i) => check(value[i]));
-const oneOf =
-  (...values: string[]): Check =>
-  (value) =>
-    typeof value === 'string' && values.includes(value);
-const objectOf =
-  (checks: Record<string, Check>): Check =>
-  (value) =>
-    isObject(value) && Object.entries(checks).every(([name, check]) => check(value[name]));
-const integerText: Check = (value) => typeof value === 'string' && /^-?[0-9]{1,19}$/.test(value);
-
-/** Lanes are one byte, the greatest of which is the main thread's (server/peers-packet.ts). */
-const SHARD_NUMBER_MAX = 254;
-const key: Check = (value) => {
-  if (!tupleOf(text, size, text, size, integerText, integerText, size)(value)) return false;
-  const [, , , , start, end, number] = value as ShardKeyJson;
-  const spanNs = BigInt(end) - BigInt(start);
-  return number <= SHARD_NUMBER_MAX && spanNs > 0n && spanNs <= SHARD_SPAN_MAX_NS;
-};
 const root = tupleOf(size, sum, sum);
 const kind = oneOf('full', 'live');
 const pullStatus = oneOf('ok', 'filling', 'absent', 'floor', 'busy', 'gone', 'damaged');
@@ -315,21 +284,9 @@ const record = objectOf({
   bytesMoved: size,
 });
 
-const FIELDS: Record<MessageKind, Record<string, Check>> = {
-  mail: { key, version },
-  'mail-answers': {
-    answers: listOf(
-      tupleOf(
-        text,
-        version,
-        oneOf('stored', 'applied', 'need-keys', 'filling', 'not-mine', 'refused'),
-        text,
-        flag,
-        text,
-      ),
-    ),
-    view: text,
-  },
+type JsonKind = Exclude<MessageKind, 'mail' | 'mail-answers'>;
+
+const FIELDS: Record<JsonKind, Record<string, Check>> = {
   token: {
     ...claim,
     pass: text,

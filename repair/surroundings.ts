@@ -24,6 +24,8 @@ export interface Surroundings {
   isLive(member: NodeNumber): boolean;
   /** Messages to self are delivered by the host like any other, after the current call. */
   send(to: NodeNumber, shardNumber: number, message: Message, attachments?: readonly Uint8Array[]): void;
+  /** One message to several other members, made once. */
+  sendAll(to: readonly NodeNumber[], shardNumber: number, message: Message, attachments: readonly Uint8Array[]): void;
   count(name: string, by?: number): void;
   passEnded(record: PassRecord): void;
   heldChanged(): void;

@@ -13,6 +13,7 @@ import Database from 'better-sqlite3';
 import type { Logger } from 'pino';
 import { HybridClock } from '../repair/clock.ts';
 import type { ClusterSnapshot } from '../repair/cluster.ts';
+import { bytesWithoutCrc } from '../repair/mail-messages.ts';
 import { DEFAULT_MEMBERSHIP_LIMITS } from '../repair/membership-limits.ts';
 import { SqliteRegisterStore } from '../repair/metadata-store.ts';
 import { NodeCore, type NodeEffect } from '../repair/node-core.ts';
@@ -287,7 +288,7 @@ export class Node implements RunningNode {
   #takeEffect(effect: NodeEffect): void {
     switch (effect.kind) {
       case 'send':
-        this.#peers.send(effect.to, LANE_NODE, effect.message);
+        this.#peers.send([effect.to], { lane: LANE_NODE, bytes: effect.message });
         return;
       case 'call':
         void this.#call(effect.address, effect.message);
@@ -323,26 +324,20 @@ export class Node implements RunningNode {
     this.#guard(() => this.#core.receive({ number: null, address }, answer, Date.now()));
   }
 
-  #receivePacket(packet: Packet): void {
+  #receivePacket(packet: Packet<ArrayBuffer>): void {
     const pool = this.#pool;
     if (pool === null) return;
-    const byWorker = new Map<number, Uint8Array[]>();
+    const forWorkers = packet.messages.filter(({ lane }) => lane !== LANE_NODE);
     for (const { lane, bytes } of packet.messages) {
-      if (lane === LANE_NODE) {
-        this.#core.receive({ number: packet.sender, address: null }, bytes, Date.now());
-        continue;
-      }
-      const worker = pool.workerOf(lane);
-      const list = byWorker.get(worker);
-      if (list === undefined) byWorker.set(worker, [bytes]);
-      else list.push(bytes);
+      if (lane === LANE_NODE) this.#core.receive({ number: packet.sender, address: null }, bytes, Date.now());
     }
     this.#shareCluster();
-    for (const [worker, messages] of byWorker) pool.deliver(worker, packet.sender, messages);
+    pool.deliver(packet.sender, forWorkers);
   }
 
   #takeTurn(turn: WorkerTurn): void {
-    for (const { to, lane, message } of turn.sends) this.#peers.send(to, lane, message);
+    for (const { to, lane, message } of turn.sends)
+      this.#peers.send(to, { lane, bytes: message, checked: bytesWithoutCrc(message) });
     if (turn.held !== null) {
       this.#heldDirty = true;
       this.#places.setLocal(this.#pool!.held());
@@ -351,7 +346,9 @@ export class Node implements RunningNode {
       this.#history.add(record);
       this.#metrics.observePass(record);
     }
-    if (turn.written.length > 0) this.#writer?.coordinator.settle(turn.written);
+    if (turn.acknowledged.length > 0)
+      this.#writer?.coordinator.settle(turn.acknowledged.map((request) => ({ request, outcome: { ok: true } })));
+    if (turn.failed.length > 0) this.#writer?.coordinator.settle(turn.failed);
   }
 
   #httpPorts(): HttpPorts {

@@ -87,14 +87,15 @@ export class PeerLink {
     return this.#pendingBytes + (this.#socket?.writableLength ?? 0);
   }
 
-  /** Queues until the next flush. */
-  send(lane: number, bytes: Uint8Array): void {
+  /** Queues until the next flush. The bytes are sent from where they are: they must not change any more. */
+  send(message: PacketMessage): void {
+    const { bytes } = message;
     const fits = this.queuedBytes + bytes.byteLength <= this.#o.limits.queueBytesMax;
     if (this.#state === 'waiting' || this.#state === 'closed' || !fits || bytes.byteLength > PACKET_BYTES_MAX - 1024) {
       this.counters.dropped++;
       return;
     }
-    this.#pending.push({ lane, bytes });
+    this.#pending.push(message);
     this.#pendingBytes += bytes.byteLength;
   }
 
@@ -137,16 +138,22 @@ export class PeerLink {
 
   #write(messages: readonly PacketMessage[]): void {
     const { self } = this.#o;
-    const packet = encodePacket({
+    const pieces = encodePacket({
       sender: self.number,
       stamp: this.#o.stampNow(),
       clusterId: self.clusterId,
       messages,
     });
     this.counters.packets++;
-    this.counters.bytes += packet.byteLength;
     this.#unansweredSince.push(this.#o.nowMs());
-    this.#socket!.write(packet);
+    const socket = this.#socket!;
+    // One writev for all pieces.
+    socket.cork();
+    for (const piece of pieces) {
+      this.counters.bytes += piece.byteLength;
+      socket.write(piece);
+    }
+    socket.uncork();
   }
 
   #connect(): void {

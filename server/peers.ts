@@ -13,7 +13,7 @@ import type { Member } from '../repair/cluster.ts';
 import type { NodeNumber, Stamp } from '../shards/version.ts';
 import type { LinkIdentity } from './peers-link.ts';
 import { DEFAULT_LINK_LIMITS, PeerLink } from './peers-link.ts';
-import type { Packet } from './peers-packet.ts';
+import type { Packet, PacketMessage } from './peers-packet.ts';
 import { PacketError, PacketReader } from './peers-packet.ts';
 
 const CALL_BYTES_MAX = 16 * 1024 * 1024;
@@ -33,7 +33,8 @@ export interface PeersOptions {
   readonly random: () => number;
   /** False: the sender's clock is too far ahead, drop what it says. */
   readonly heard: (from: NodeNumber, stamp: Stamp) => boolean;
-  readonly onPacket: (packet: Packet) => void;
+  /** The buffers of the messages are the receiver's. */
+  readonly onPacket: (packet: Packet<ArrayBuffer>) => void;
   /** An outgoing connection has been made: the member may have restarted meanwhile. */
   readonly onConnected: (member: NodeNumber) => void;
   readonly log: PeersLog;
@@ -115,10 +116,8 @@ export class Peers {
   }
 
   /** Queued until the end of this turn, so that all messages of a turn to one member share a packet. */
-  send(to: NodeNumber, lane: number, message: Uint8Array): void {
-    const link = this.#links.get(to);
-    if (link === undefined) return;
-    link.send(lane, message);
+  send(to: readonly NodeNumber[], message: PacketMessage): void {
+    for (const member of to) this.#links.get(member)?.send(message);
     if (this.#flushScheduled) return;
     this.#flushScheduled = true;
     setImmediate(() => {
@@ -233,7 +232,7 @@ export class Peers {
     return null;
   }
 
-  #receive(sender: NodeNumber, packet: Packet): void {
+  #receive(sender: NodeNumber, packet: Packet<ArrayBuffer>): void {
     if (packet.sender !== sender || packet.clusterId !== this.#o.identity()?.clusterId) {
       throw new PacketError('corrupt-packet', 'a packet names another sender or cluster than its connection');
     }

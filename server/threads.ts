@@ -10,6 +10,7 @@ import { Worker } from 'node:worker_threads';
 import type { ClusterSnapshot, HeldShard, Statement } from '../repair/cluster.ts';
 import type { OutboxStatus, PassRecord, RepairMode, RepairStatus, ShardDescription } from '../repair/records.ts';
 import type { WriteOutcome } from '../repair/replica-host.ts';
+import { encodeKeys } from '../shards/batch-codec.ts';
 import type { FieldType } from '../shards/column.ts';
 import type { PartialRequest, PartialResult } from '../shards/query/partial.ts';
 import type { ShardId, ShardKey } from '../shards/shard-key.ts';
@@ -94,14 +95,23 @@ export interface WorkerApi {
   stop(): void;
 }
 
+/** What many writes have in common. */
+export type WriteTerms = Pick<PostedWrite, 'consistency' | 'durability' | 'timeoutMs'>;
+
+/**
+ * A `PostedWrite` between threads: request, frame, keys, all keys, terms. Shard and version are in the frame's head, no
+ * keys are null, and writes of one message share their terms: each object and buffer costs its making twice.
+ */
+export type WriteOnTheWay = readonly [number, Uint8Array, Uint8Array | null, Uint8Array | null, WriteTerms];
+
 export type ToWorker =
   | { readonly kind: 'cluster'; readonly snapshot: ClusterSnapshot }
-  | { readonly kind: 'submit'; readonly writes: readonly PostedWrite[] }
+  | { readonly kind: 'submit'; readonly writes: readonly WriteOnTheWay[] }
   | { readonly kind: 'deliver'; readonly from: NodeNumber; readonly messages: readonly Uint8Array[] }
   | { readonly kind: 'call'; readonly id: number; readonly method: keyof WorkerApi; readonly args: readonly unknown[] };
 
 export interface OutgoingMessage {
-  readonly to: NodeNumber;
+  readonly to: readonly NodeNumber[];
   readonly lane: number;
   readonly message: Uint8Array;
 }
@@ -110,7 +120,9 @@ export interface OutgoingMessage {
 export interface WorkerTurn {
   readonly kind: 'turn';
   readonly sends: readonly OutgoingMessage[];
-  readonly written: readonly { readonly request: number; readonly outcome: WriteOutcome }[];
+  /** Requests. */
+  readonly acknowledged: readonly number[];
+  readonly failed: readonly { readonly request: number; readonly outcome: WriteOutcome }[];
   /** null: unchanged. */
   readonly held: readonly HeldShard[] | null;
   readonly passes: readonly PassRecord[];
@@ -165,6 +177,8 @@ interface Seat {
   held: readonly HeldShard[];
   recovery: Recovery | null;
 }
+
+const NO_KEYS_BYTES = encodeKeys([]).byteLength;
 
 /** Bytes that may be moved to another thread: a buffer of their own. */
 export function movable(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
@@ -233,23 +247,47 @@ export class WorkerPool {
   }
 
   submit(worker: number, writes: readonly PostedWrite[]): void {
-    const moved: ArrayBuffer[] = [];
-    const owned = writes.map((write) => {
+    const moved = new Set<ArrayBuffer>();
+    const move = (bytes: Uint8Array | null): Uint8Array | null => {
+      if (bytes === null || bytes.byteLength <= NO_KEYS_BYTES) return null;
+      const own = movable(bytes);
+      moved.add(own.buffer);
+      return own;
+    };
+    let terms: WriteTerms | null = null;
+    const onTheWay = writes.map((write): WriteOnTheWay => {
+      const { consistency, durability, timeoutMs } = write;
+      const isSame =
+        terms?.consistency === consistency && terms.durability === durability && terms.timeoutMs === timeoutMs;
+      if (terms === null || !isSame) terms = { consistency, durability, timeoutMs };
       const frame = movable(write.frame);
-      const keys = movable(write.keys);
-      const allKeys = write.allKeys === null ? null : movable(write.allKeys);
-      moved.push(frame.buffer);
-      if (keys.byteLength > 0) moved.push(keys.buffer);
-      if (allKeys !== null && allKeys.byteLength > 0 && allKeys.buffer !== keys.buffer) moved.push(allKeys.buffer);
-      return { ...write, frame, keys, allKeys };
+      moved.add(frame.buffer);
+      return [write.request, frame, move(write.keys), move(write.allKeys), terms];
     });
-    this.#post(this.#seats[worker]!, { kind: 'submit', writes: owned }, moved);
+    this.#post(this.#seats[worker]!, { kind: 'submit', writes: onTheWay }, [...moved]);
   }
 
-  deliver(worker: number, from: NodeNumber, messages: readonly Uint8Array[]): void {
-    const owned = messages.map(movable);
-    const moved = owned.map((bytes) => bytes.buffer);
-    this.#post(this.#seats[worker]!, { kind: 'deliver', from, messages: owned }, moved);
+  /** Messages of a member; `lane`: a shard number. Their buffers are moved whole: nobody else may need what is in them. */
+  deliver(
+    from: NodeNumber,
+    messages: readonly { readonly lane: number; readonly bytes: Uint8Array<ArrayBuffer> }[],
+  ): void {
+    const byWorker = new Map<number, Uint8Array<ArrayBuffer>[]>();
+    const takenBy = new Map<ArrayBuffer, number>();
+    for (const { lane, bytes } of messages) {
+      const worker = this.workerOf(lane);
+      // A buffer goes to one worker; what is in it for another one is copied.
+      const taker = takenBy.get(bytes.buffer) ?? worker;
+      takenBy.set(bytes.buffer, taker);
+      const own = taker === worker ? bytes : ownCopy(bytes);
+      const list = byWorker.get(worker);
+      if (list === undefined) byWorker.set(worker, [own]);
+      else list.push(own);
+    }
+    for (const [worker, own] of byWorker) {
+      const moved = new Set(own.map(({ buffer }) => buffer));
+      this.#post(this.#seats[worker]!, { kind: 'deliver', from, messages: own }, [...moved]);
+    }
   }
 
   call<K extends keyof WorkerApi>(

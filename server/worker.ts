@@ -14,7 +14,8 @@ import type { PassRecord } from '../repair/records.ts';
 import type { HostEffect } from '../repair/replica-host.ts';
 import { ReplicaHost } from '../repair/replica-host.ts';
 import { DEFAULT_REPLICA_LIMITS } from '../repair/replica-limits.ts';
-import { decodeKeys } from '../shards/batch-codec.ts';
+import type { SeriesKeyRecord } from '../shards/batch.ts';
+import { decodeKeys, peekBatch } from '../shards/batch-codec.ts';
 import { Engine } from '../shards/engine.ts';
 import { errorCodeOf, StorageError } from '../shards/errors.ts';
 import type { Files } from '../shards/files.ts';
@@ -23,31 +24,37 @@ import { runPartial } from '../shards/query/run-partial.ts';
 import type { QueryableShard } from '../shards/queryable.ts';
 import type { ShardId } from '../shards/shard-key.ts';
 import { STORAGE_LIMITS } from '../shards/storage-limits.ts';
-import { stampMs } from '../shards/version.ts';
+import { type NodeNumber, stampMs } from '../shards/version.ts';
 import { nodeFiles } from './node-files.ts';
 import type {
   FromWorker,
   OutgoingMessage,
   PartialAnswer,
-  PostedWrite,
   ToWorker,
   WorkerApi,
   WorkerSettings,
   WorkerTurn,
+  WriteOnTheWay,
 } from './threads.ts';
-import { ownCopy } from './threads.ts';
+import { movable } from './threads.ts';
 
 const STEP_BUDGET_MS = 5;
 /** After a full disk, background work is tried again only this much later. */
 const STEP_BACKOFF_MS = 1_000;
 const TIMINGS_MAX = 2_000;
+const NO_KEYS: readonly SeriesKeyRecord[] = [];
 
 const settings = workerData as WorkerSettings;
 const port = parentPort!;
 const now = () => Date.now();
 
-let sends: OutgoingMessage[] = [];
-let written: WorkerTurn['written'][number][] = [];
+interface Outgoing extends OutgoingMessage {
+  readonly to: NodeNumber[];
+}
+
+let sends: Outgoing[] = [];
+let acknowledged: number[] = [];
+let failed: WorkerTurn['failed'][number][] = [];
 let passes: PassRecord[] = [];
 let heldChanged = false;
 let flushScheduled = false;
@@ -108,11 +115,16 @@ function ledgerOf(id: ShardId): Ledger | null {
 
 function emit(effect: HostEffect): void {
   switch (effect.kind) {
-    case 'send':
-      sends.push({ to: effect.to, lane: effect.lane, message: effect.message });
+    case 'send': {
+      const { to, lane, message } = effect;
+      const last = sends.at(-1);
+      if (last?.message === message) last.to.push(to);
+      else sends.push({ to: [to], lane, message });
       break;
+    }
     case 'written':
-      written.push({ request: effect.request, outcome: effect.outcome });
+      if (effect.outcome.ok) acknowledged.push(effect.request);
+      else failed.push({ request: effect.request, outcome: effect.outcome });
       break;
     case 'held-changed':
       heldChanged = true;
@@ -129,17 +141,17 @@ function emit(effect: HostEffect): void {
 function endTurn(): void {
   if (stopped || !flushScheduled) return;
   flushScheduled = false;
-  // The host may keep what it sends for a repetition: what leaves is a copy, moved. A message to several members is
-  // copied once for each.
   const moved: ArrayBuffer[] = [];
   const outgoing = sends.map(({ to, lane, message }) => {
-    const own = ownCopy(message);
+    const own = movable(message);
     moved.push(own.buffer);
     return { to, lane, message: own };
   });
-  post({ kind: 'turn', sends: outgoing, written, held: heldChanged ? host.heldShards() : null, passes }, moved);
+  const held = heldChanged ? host.heldShards() : null;
+  post({ kind: 'turn', sends: outgoing, acknowledged, failed, held, passes }, moved);
   sends = [];
-  written = [];
+  acknowledged = [];
+  failed = [];
   passes = [];
   heldChanged = false;
 }
@@ -148,25 +160,29 @@ function post(message: FromWorker, moved: ArrayBuffer[] = []): void {
   port.postMessage(message, moved);
 }
 
-function submit(writes: readonly PostedWrite[]): void {
+function submit(writes: readonly WriteOnTheWay[]): void {
   host.submit(
-    writes.map((write) => {
-      const keys = decodeKeys(write.keys);
-      const { allKeys } = write;
+    writes.map(([request, frame, keys, allKeys, { consistency, durability, timeoutMs }]) => {
+      const { shard, version } = peekBatch(frame);
+      const records = keysOf(keys);
       return {
-        request: write.request,
-        shard: write.shard,
-        version: write.version,
-        frame: write.frame,
-        keys,
-        allKeys: () => (allKeys === null ? keys : decodeKeys(allKeys)),
-        consistency: write.consistency,
-        durability: write.durability,
-        timeoutMs: write.timeoutMs,
+        request,
+        shard,
+        version,
+        frame,
+        keys: records,
+        allKeys: () => (allKeys === null ? records : decodeKeys(allKeys)),
+        consistency,
+        durability,
+        timeoutMs,
       };
     }),
     now(),
   );
+}
+
+function keysOf(encoded: Uint8Array | null): readonly SeriesKeyRecord[] {
+  return encoded === null ? NO_KEYS : decodeKeys(encoded);
 }
 
 /** Background work in short steps, as long as there is some. */
@@ -329,7 +345,7 @@ port.on('message', (message: ToWorker) => {
       submit(message.writes);
       break;
     case 'deliver':
-      for (const bytes of message.messages) host.receive(message.from, bytes, now());
+      host.receive(message.from, message.messages, now());
       break;
     case 'call':
       answer(message.id, message.method, message.args);

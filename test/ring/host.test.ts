@@ -141,7 +141,7 @@ describe('a worker among three', () => {
 
   test('bytes that are no message are counted and change nothing', () => {
     const trio = new Trio();
-    trio.hosts[0]!.receive(NUMBERS[1]!, Uint8Array.of(1, 2, 3), trio.now);
+    trio.hosts[0]!.receive(NUMBERS[1]!, [Uint8Array.of(1, 2, 3)], trio.now);
     expect(trio.hosts[0]!.counters()).toMatchObject({ messages_malformed: 1 });
   });
 });

@@ -1,37 +1,93 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { convergenceBound } from '../../repair/bound.ts';
-import { decodeMessage, encodeMessage, MessageError } from '../../repair/replica-messages.ts';
+import { bytesWithoutCrc, type MailAnswer } from '../../repair/mail-messages.ts';
+import { MessageError } from '../../repair/message-checks.ts';
+import { decodeMessage, encodeMessage } from '../../repair/replica-messages.ts';
+import { shardKeyToJson } from '../../shards/shard-key.ts';
 
-const mail = { t: 'mail' as const, key: ['d', 0, 'autogen', 0, '-10', '10', 3] as const, version: 'ab'.repeat(16) };
-const encoded = encodeMessage({ ...mail, key: [...mail.key] }, [Uint8Array.of(1, 2, 3), new Uint8Array(0)]);
+const key = { database: 'd', databaseGeneration: 0, retentionPolicy: 'autogen', retentionPolicyGeneration: 0 };
+const shard = { ...key, startNs: -10n, endNs: 10n, number: 3 };
+const version = 'ab'.repeat(16);
+const frame = Uint8Array.of(1, 2, 3);
+const keys = Uint8Array.of(4, 5);
+const fetch = { t: 'fetch' as const, request: 7, key: shardKeyToJson(shard), versions: [version] };
+const answers: MailAnswer[] = [
+  ['0123456789abcdef', version, 'stored', '', true, ''],
+  ['0123456789abcdef', 'cd'.repeat(16), 'refused', 'drift', false, 'versión is ahead'],
+];
+const mail = encodeMessage({ t: 'mail', key: shard, version }, [frame, keys]);
+const answered = encodeMessage({ t: 'mail-answers', answers, view: 'f'.repeat(32) });
+const fetched = encodeMessage(fetch, [frame, new Uint8Array(0)]);
 
 describe('messages', () => {
   test('header and attachments come out as they went in', () => {
-    const { message, attachments } = decodeMessage(encoded);
-    expect(message).toMatchObject({ t: 'mail', version: mail.version, key: mail.key });
+    const { message, attachments } = decodeMessage(fetched);
+    expect(message).toMatchObject(fetch);
     expect(attachments.map((part) => [...part])).toEqual([[1, 2, 3], []]);
   });
 
-  test('any cut, and any changed byte, is a MessageError or another valid message, never another error', () => {
-    fc.assert(
-      fc.property(fc.integer({ min: 0, max: encoded.length - 1 }), fc.integer({ min: 1, max: 255 }), (at, change) => {
-        const damaged = Uint8Array.from(encoded);
-        damaged[at] = damaged[at]! ^ change;
-        for (const bytes of [damaged, encoded.subarray(0, at)]) {
-          try {
-            decodeMessage(bytes);
-          } catch (error) {
-            expect(error).toBeInstanceOf(MessageError);
-          }
-        }
-      }),
-    );
+  test.each([
+    [
+      'with keys',
+      [frame, keys],
+      [
+        [1, 2, 3],
+        [4, 5],
+      ],
+    ],
+    ['without keys', [frame], [[1, 2, 3], []]],
+  ])('mail %s comes out as it went in', (_, sent, got) => {
+    const { message, attachments } = decodeMessage(encodeMessage({ t: 'mail', key: shard, version }, sent));
+    expect(message).toEqual({ t: 'mail', key: shard, version });
+    expect(attachments.map((part) => [...part])).toEqual(got);
+  });
+
+  test('what of mail covers itself is its keys and its frame, and of other messages nothing', () => {
+    expect(bytesWithoutCrc(mail)).toBe(mail.byteLength - frame.byteLength - keys.byteLength);
+    for (const bytes of [answered, fetched, frame]) expect(bytesWithoutCrc(bytes)).toBe(bytes.byteLength);
+  });
+
+  test('answers come out as they went in', () => {
+    expect(decodeMessage(answered).message).toEqual({ t: 'mail-answers', answers, view: 'f'.repeat(32) });
   });
 
   test.each([
-    ['a version that is too short', { ...mail, version: 'ab' }, 'malformed-message'],
-    ['a shard key with a field missing', { ...mail, key: ['d', 0, 'autogen', 0, '1', '2'] }, 'malformed-message'],
+    ['mail', mail],
+    ['answers', answered],
+    ['another kind', fetched],
+  ])(
+    '%s: any cut, and any changed byte, is a MessageError or another valid message, never another error',
+    (_, encoded) => {
+      fc.assert(
+        fc.property(fc.integer({ min: 0, max: encoded.length - 1 }), fc.integer({ min: 1, max: 255 }), (at, change) => {
+          const damaged = Uint8Array.from(encoded);
+          damaged[at] = damaged[at]! ^ change;
+          for (const bytes of [damaged, encoded.subarray(0, at)]) {
+            try {
+              decodeMessage(bytes);
+            } catch (error) {
+              expect(error).toBeInstanceOf(MessageError);
+            }
+          }
+        }),
+      );
+    },
+  );
+
+  test.each([
+    ['a version that is too short', { ...fetch, versions: ['ab'] }, 'malformed-message'],
+    ['a shard key with a field missing', { ...fetch, key: fetch.key.slice(1) }, 'malformed-message'],
+    [
+      'mail for a shard of two centuries',
+      { t: 'mail', key: { ...shard, endNs: 2n ** 62n }, version },
+      'malformed-message',
+    ],
+    [
+      'mail for a shard number beyond the lanes',
+      { t: 'mail', key: { ...shard, number: 255 }, version },
+      'malformed-message',
+    ],
     ['a kind that nobody knows', { t: 'sing' }, 'unknown-message'],
     ['the name of an object method as kind', { t: 'toString' }, 'unknown-message'],
   ])('%s: refused', (_, message, code) => {

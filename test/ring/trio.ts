@@ -76,7 +76,7 @@ export class Trio {
         this.onSend(number, effect.to, message);
         if (this.cut.has(number) || this.cut.has(effect.to)) return;
         this.sent.push(message.t);
-        later(() => this.hosts[NUMBERS.indexOf(effect.to)]!.receive(number, effect.message, this.now));
+        later(() => this.hosts[NUMBERS.indexOf(effect.to)]!.receive(number, [effect.message], this.now));
       },
     });
   }
@@ -159,7 +159,7 @@ export class Trio {
 
   /** What a member says, without the member. */
   say(from: number, to: number, message: Message, attachments: Uint8Array[] = []): void {
-    this.hosts[to]!.receive(NUMBERS[from]!, encodeMessage(message, attachments), this.now);
+    this.hosts[to]!.receive(NUMBERS[from]!, [encodeMessage(message, attachments)], this.now);
   }
 
   counts(): number[] {

@@ -191,7 +191,7 @@ export class Process {
   deliver(from: NodeNumber, stamp: Stamp, lane: number, bytes: Uint8Array): void {
     if (!this.core.heard(from, stamp, this.node.wallMs)) return;
     if (lane === LANE_NODE) this.core.receive({ number: from, address: null }, bytes, this.node.wallMs);
-    else this.host.receive(from, bytes, this.node.wallMs);
+    else this.host.receive(from, [bytes], this.node.wallMs);
   }
 
   later(delayMs: number, run: () => void): void {

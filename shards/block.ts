@@ -16,7 +16,7 @@ import { BLOCK_CELLS_MAX, BLOCK_ROWS_MAX, type BlockColumn, type BlockHead, writ
 import { damaged } from './codec/bytes.ts';
 import { BodyDecoder, BodyEncoder } from './codec/kernel-codec.ts';
 import { decodeStrings, encodeStrings } from './codec/string-column.ts';
-import { type Column, makeValues } from './column.ts';
+import { type Column, STRING } from './column.ts';
 import { gatherRows, type RowRanges } from './row-gather.ts';
 import type { RowSet } from './row-set.ts';
 
@@ -162,12 +162,9 @@ function decodeColumn(
   from: number,
   to: number,
 ): Column {
-  const values = makeValues(type, starts[to]! - starts[from]!);
-  if (Array.isArray(values)) {
-    const present = decodeStrings(decoder, offset, length, starts, from, to, values);
-    return { field, type, present, values };
-  }
-  return { field, type, ...decoder.column(offset, length, type, values), values };
+  if (type !== STRING) return { field, type, ...decoder.column(offset, length, type) };
+  const values = new Array<string>(starts[to]! - starts[from]!).fill('');
+  return { field, type, present: decodeStrings(decoder, offset, length, starts, from, to, values), values };
 }
 
 /** The version table stays undecoded until somebody looks at it. */

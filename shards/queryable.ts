@@ -90,7 +90,8 @@ export interface AggregateRequest {
 /**
  * Runs of one call: a run is what the values of one series give that lie in one storage window and one window of the
  * query; there is none where there are no values. Runs of a call come in the order (storage window, series, window of
- * the query), in as many pieces as is convenient. The arrays may be longer than `length` and are the shard's own: they
+ * the query), in as many pieces as is convenient; where all calls are `last`, or all are `first`, and the query has one
+ * window, storage windows may come newest first, and of a series not all but the one run that is picked. The arrays may be longer than `length` and are the shard's own: they
  * hold until `visit` returns.
  *
  * Values: sum and mean of floats are four sums, value i (counted from 0 within the run, absent cells left out) being

@@ -21,29 +21,97 @@ export function aggregateShard(
 ): void {
   const { measurement, series, calls, minTime, maxTime } = request;
   const fields = [...new Set(calls.map(({ field }) => field))];
-  const scan: ScanRequest = { measurement, series, fields, minTime, maxTime };
-  const kernel = new KernelAggregate(request, visit);
+  const picks = PicksLeft.of(request);
+  const descending = picks !== null && calls[0]!.fn === 'last';
+  const scan: ScanRequest = { measurement, series, fields, minTime, maxTime, descending };
+  const see = (runs: AggregateRuns): void => {
+    picks?.found(runs);
+    visit(runs);
+  };
+  const run: Run = { sources, request, scan, picks, kernel: new KernelAggregate(request, see), visit: see };
   try {
     for (const window of windowsToRead(sources, scan)) {
-      // Runs of a call come in order: stretches that are scanned wait until the kernel's have been handed over.
-      const waiting: Stretch[] = [];
-      for (const stretch of window) {
-        if (stretch.blocks.length === 0 && !isInMemory(sources, stretch)) continue;
-        if (!isPlain(sources, stretch)) {
-          waiting.push(stretch);
-          continue;
-        }
-        const { entry } = stretch.blocks[0]!;
-        const columns = columnsOf(sources.store.head(entry), request);
-        if (columns !== null) scanWaiting(sources, request, scan, waiting, kernel, visit);
-        if (columns === null || !reduceBlock(sources, request, stretch, entry, columns, kernel)) waiting.push(stretch);
-      }
-      scanWaiting(sources, request, scan, waiting, kernel, visit);
+      aggregateWindow(run, window);
+      if (picks === null) continue;
+      run.kernel.flush();
+      if (picks.count === 0) break;
     }
-    kernel.flush();
+    run.kernel.flush();
   } finally {
-    kernel.close();
+    run.kernel.close();
   }
+}
+
+interface Run {
+  readonly sources: ScanSources;
+  readonly request: AggregateRequest;
+  readonly scan: ScanRequest;
+  readonly picks: PicksLeft | null;
+  readonly kernel: KernelAggregate;
+  readonly visit: (runs: AggregateRuns) => void;
+}
+
+/**
+ * The newest (or the oldest) values of series, in one window of the query: which series still lack one. Windows are read
+ * from that end, and a series that has what is asked for is not looked for any further.
+ */
+class PicksLeft {
+  /** By place: 1 while something is lacking. */
+  readonly left: Uint8Array;
+  count: number;
+  /** By place and call. */
+  readonly #found: Uint8Array;
+  readonly #lacking: Uint16Array;
+
+  /** null: all windows have to be read. */
+  static of({ calls, offsets, series }: AggregateRequest): PicksLeft | null {
+    const fn = calls[0]?.fn;
+    const alike = (fn === 'last' || fn === 'first') && calls.every((call) => call.fn === fn);
+    return alike && offsets.length === 2 ? new PicksLeft(series.length, calls.length) : null;
+  }
+
+  private constructor(series: number, calls: number) {
+    this.left = new Uint8Array(series).fill(1);
+    this.count = series;
+    this.#found = new Uint8Array(series * calls);
+    this.#lacking = new Uint16Array(series).fill(calls);
+  }
+
+  found({ call, length, series }: AggregateRuns): void {
+    const places = this.left.length;
+    for (let r = 0; r < length; r++) {
+      const place = series[r]!;
+      if (this.#found[call * places + place] === 1) continue;
+      this.#found[call * places + place] = 1;
+      if (--this.#lacking[place]! > 0) continue;
+      this.left[place] = 0;
+      this.count--;
+    }
+  }
+
+  isIn({ first, end }: Stretch): boolean {
+    const next = this.left.indexOf(1, first);
+    return next >= 0 && next < end;
+  }
+}
+
+function aggregateWindow(run: Run, window: Iterable<Stretch>): void {
+  const { sources, picks } = run;
+  // Runs of a call come in order: stretches that are scanned wait until the kernel's have been handed over.
+  const waiting: Stretch[] = [];
+  for (const stretch of window) {
+    if (picks !== null && !picks.isIn(stretch)) continue;
+    if (stretch.blocks.length === 0 && !isInMemory(sources, stretch)) continue;
+    if (!isPlain(sources, stretch)) {
+      waiting.push(stretch);
+      continue;
+    }
+    const { entry } = stretch.blocks[0]!;
+    const columns = columnsOf(sources.store.head(entry), run.request);
+    if (columns !== null) scanWaiting(run, waiting);
+    if (columns === null || !reduceBlock(run, stretch, entry, columns)) waiting.push(stretch);
+  }
+  scanWaiting(run, waiting);
 }
 
 /** One source and nothing over it. */
@@ -51,21 +119,15 @@ function isPlain(sources: ScanSources, stretch: Stretch): boolean {
   return stretch.blocks.length === 1 && stretch.deletes.length === 0 && !isInMemory(sources, stretch);
 }
 
-function scanWaiting(
-  sources: ScanSources,
-  request: AggregateRequest,
-  scan: ScanRequest,
-  waiting: Stretch[],
-  kernel: KernelAggregate,
-  visit: (runs: AggregateRuns) => void,
-): void {
+function scanWaiting({ sources, request, scan, picks, kernel, visit }: Run, waiting: Stretch[]): void {
   if (waiting.length === 0) return;
   kernel.flush();
   const scanned = waiting.splice(0);
+  const left = picks?.left ?? null;
   aggregateByScan(
     {
       scan: (_, slice) => {
-        for (const stretch of scanned) if (!scanStretch(sources, scan, stretch, slice)) return;
+        for (const stretch of scanned) if (!scanStretch(sources, scan, stretch, slice, left)) return;
       },
     },
     request,
@@ -95,13 +157,12 @@ function columnsOf(head: BlockHead, { calls }: AggregateRequest): Map<BlockColum
 
 /** False when the block has two rows at one time. Throws BlockError. */
 function reduceBlock(
-  { table, store }: ScanSources,
-  request: AggregateRequest,
+  { sources, request, picks, kernel }: Run,
   stretch: Stretch,
   entry: BlockEntry,
   columns: ReadonlyMap<BlockColumn, readonly number[]>,
-  kernel: KernelAggregate,
 ): boolean {
+  const { table, store } = sources;
   const head = store.head(entry);
   const { first, end } = stretch;
   const places = new Uint32Array(head.series.length).fill(UNWANTED);
@@ -113,6 +174,7 @@ function reduceBlock(
     const id = request.series[place]!;
     if (head.series[cursor] !== id) cursor = firstAtRank(head.series, cursor, table.rankOf(id), table.rankOf);
     if (head.series[cursor] !== id) continue;
+    if (picks !== null && picks.left[place] === 0) continue;
     places[cursor] = place;
     from = Math.min(from, cursor);
     to = ++cursor;

@@ -129,15 +129,23 @@ function* stretchesOf(
 /** Whether the memtable has rows of the stretch. */
 export function isInMemory({ table }: ScanSources, stretch: Stretch): boolean {
   const { memory, memoryCursor, lastRank, minTime, maxTime } = stretch;
-  return memory !== null && timesBetween(memory, memoryCursor, lastRank, minTime, maxTime, table.rankOf) !== null;
+  if (memory === null) return false;
+  const { series, seriesStart, times } = memory;
+  for (let s = memoryCursor; s < series.length && table.rankOf(series[s]!) <= lastRank; s++) {
+    const end = seriesStart[s + 1]!;
+    if (firstAtLeast(times, seriesStart[s]!, end, minTime) < firstAbove(times, seriesStart[s]!, end, maxTime))
+      return true;
+  }
+  return false;
 }
 
-/** Visits the series of one stretch; false when the visitor had enough. */
+/** Visits the series of one stretch (`left`: only those whose place is marked); false when the visitor had enough. */
 export function scanStretch(
   sources: ScanSources,
   request: ScanRequest,
   stretch: Stretch,
   visit: (slice: SeriesSlice) => boolean,
+  left: Uint8Array | null = null,
 ): boolean {
   const { table } = sources;
   const { first, end, firstRank, lastRank, memory, memoryCursor, minTime, maxTime, deletes } = stretch;
@@ -157,6 +165,7 @@ export function scanStretch(
   const candidates = candidatesOf(rows, request.fields);
   let cursor = 0;
   for (let place = first; place < end; place++) {
+    if (left !== null && left[place] === 0) continue;
     const id = request.series[place]!;
     cursor = firstAtRank(rows.series, cursor, table.rankOf(id), table.rankOf);
     if (rows.series[cursor] !== id) continue;
@@ -222,14 +231,16 @@ function timesBetween(
   maxTime: number,
   rankOf: (id: number) => number,
 ): RowSet | null {
-  const count = rows.series.length - start;
+  const stop =
+    last === Number.POSITIVE_INFINITY ? rows.series.length : firstAtRank(rows.series, start, last + 1, rankOf);
+  const count = stop - start;
   const ranges = {
     series: new Uint32Array(count),
     from: new Uint32Array(count),
     to: new Uint32Array(count),
     count: 0,
   };
-  for (let s = start; s < rows.series.length && rankOf(rows.series[s]!) <= last; s++) {
+  for (let s = start; s < stop; s++) {
     const end = rows.seriesStart[s + 1]!;
     const from = firstAtLeast(rows.times, rows.seriesStart[s]!, end, minTime);
     const to = firstAbove(rows.times, from, end, maxTime);

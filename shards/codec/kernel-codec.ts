@@ -5,7 +5,7 @@
  * The memory that is used for this is kept between calls, up to a size. Whatever bytes are decoded, the kernel reads and
  * writes only what it was given; what is wrong with them comes back as a number and becomes a BlockError here.
  */
-import type { FieldType } from '../column.ts';
+import { BOOLEAN, type ColumnValues, type FieldType, FLOAT, INTEGER } from '../column.ts';
 import type { KernelMemory } from '../kernel/load.ts';
 import { storageKernel } from '../kernel/storage-kernel.ts';
 import { type ByteReader, type ByteWriter, damaged } from './bytes.ts';
@@ -152,10 +152,20 @@ export function checkDecoded(failure: number): void {
   if (failure !== 0) throw damaged(FAILURES[failure] ?? `failure ${failure}`);
 }
 
-function copyOf<T extends ArrayBufferView>(kernel: KernelMemory, address: number, into: T): T {
-  const bytes = new Uint8Array(into.buffer, into.byteOffset, into.byteLength);
-  bytes.set(new Uint8Array(kernel.memory.buffer, address, into.byteLength));
-  return into;
+/** Copies of what the kernel made; made from the view, they are not cleared first. */
+const copyBytes = (kernel: KernelMemory, address: number, length: number): Uint8Array =>
+  new Uint8Array(new Uint8Array(kernel.memory.buffer, address, length));
+const copyWords = (kernel: KernelMemory, address: number, length: number): Uint32Array =>
+  new Uint32Array(new Uint32Array(kernel.memory.buffer, address, length));
+const copyFloats = (kernel: KernelMemory, address: number, length: number): Float64Array =>
+  new Float64Array(new Float64Array(kernel.memory.buffer, address, length));
+
+function copyValues(kernel: KernelMemory, address: number, type: FieldType, length: number): ColumnValues {
+  if (type === FLOAT) return copyFloats(kernel, address, length);
+  if (type === BOOLEAN) return copyBytes(kernel, address, length);
+  const { buffer } = kernel.memory;
+  if (type === INTEGER) return new BigInt64Array(new BigInt64Array(buffer, address, length));
+  return new BigUint64Array(new BigUint64Array(buffer, address, length));
 }
 
 /** Least, greatest and sum of a column, as block-head.ts stores them. */
@@ -295,7 +305,7 @@ export class BodyDecoder {
     checkDecoded(
       kernel.decodePatterns(this.#bodyAt, offset, offset + length, starts, series, this.#from, this.#to, into),
     );
-    return copyOf(kernel, into, new Float64Array(this.#rows));
+    return copyFloats(kernel, into, this.#rows);
   }
 
   /** Numbers below `limit`. */
@@ -306,11 +316,11 @@ export class BodyDecoder {
     checkDecoded(
       kernel.decodeIndexes(this.#bodyAt, offset, offset + length, starts, series, this.#from, this.#to, limit, into),
     );
-    return copyOf(kernel, into, new Uint32Array(this.#rows));
+    return copyWords(kernel, into, this.#rows);
   }
 
-  /** Not for strings. `values` is of the type's array and as long as the rows. */
-  column(offset: number, length: number, type: FieldType, values: Bytes): { present: Uint8Array | null } {
+  /** Not for strings. */
+  column(offset: number, length: number, type: FieldType): { present: Uint8Array | null; values: ColumnValues } {
     const kernel = this.#kernel;
     const into = valueBuffer.reserve(kernel, this.#rows * 8);
     const flags = presentBuffer.reserve(kernel, this.#rows);
@@ -329,9 +339,8 @@ export class BodyDecoder {
         flags,
       ),
     );
-    copyOf(kernel, into, values);
-    if (kernel.decodedEveryRow()) return { present: null };
-    return { present: copyOf(kernel, flags, new Uint8Array(this.#rows)) };
+    const present = kernel.decodedEveryRow() ? null : copyBytes(kernel, flags, this.#rows);
+    return { present, values: copyValues(kernel, into, type, this.#rows) };
   }
 
   /** Bits of all rows of the block, which begin at `offset`, and how many are set before each series; and where they end. */
@@ -343,8 +352,8 @@ export class BodyDecoder {
     const dense = denseBuffer.reserve(kernel, (series + 1) * 4);
     checkDecoded(kernel.decodePresence(this.#bodyAt, offset, limit, this.#startsAt, series, flags, dense));
     return {
-      present: copyOf(kernel, flags, new Uint8Array(rows)),
-      denseStarts: copyOf(kernel, dense, new Uint32Array(series + 1)),
+      present: copyBytes(kernel, flags, rows),
+      denseStarts: copyWords(kernel, dense, series + 1),
       end: kernel.codecPosition(),
     };
   }
@@ -388,5 +397,5 @@ export function readNumbers(
   const to = valueBuffer.reserve(kernel, count * 8);
   checkDecoded(kernel.decodeNumbers(from, phase, bytes.length, startsAt, starts.length - 1, fromSpan, toSpan, to));
   reader.position = position - phase + kernel.codecPosition();
-  copyOf(kernel, to, into.subarray(0, count));
+  into.set(new Float64Array(kernel.memory.buffer, to, count));
 }

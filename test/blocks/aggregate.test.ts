@@ -79,6 +79,21 @@ function runsOf(calls: readonly AggregateCall[], run: (visit: (runs: AggregateRu
   return found;
 }
 
+/** By series the value and time of the run that a pick over all runs takes. */
+function pickedOf(runs: readonly string[], fn: 'first' | 'last'): Map<string, string> {
+  const picked = new Map<string, { time: number; value: string }>();
+  for (const run of runs) {
+    const [series, , , value, , at] = run.split(' ');
+    const time = Number(at);
+    const known = picked.get(series!);
+    if (known === undefined || (fn === 'last' ? time > known.time : time < known.time))
+      picked.set(series!, { time, value: value! });
+  }
+  return new Map(
+    [...picked].sort(([a], [b]) => (a < b ? -1 : 1)).map(([s, { time, value }]) => [s, `${time} ${value}`]),
+  );
+}
+
 test.each(Array.from({ length: 30 }, (_, n) => n + 1))(
   'aggregates do not depend on the way they are taken (seed %i)',
   (seed) => {
@@ -142,6 +157,12 @@ test.each(Array.from({ length: 30 }, (_, n) => n + 1))(
         runsOf(request.calls, (visit) => shard.aggregate(request, visit)),
         `query ${query}`,
       ).toEqual(expected);
+      const fn = query % 2 === 0 ? 'last' : 'first';
+      const ends = { ...request, offsets: Float64Array.of(minTime, maxTime + 1) };
+      const picks = { ...ends, calls: Object.entries(TYPES).map(([field, type]) => ({ fn, field, type }) as const) };
+      const picked = runsOf(picks.calls, (visit) => shard.aggregate(picks, visit)).map((runs) => pickedOf(runs, fn));
+      const allPicked = runsOf(picks.calls, (visit) => aggregateByScan(shard, picks, visit));
+      expect(picked, `${fn} ${query}`).toEqual(allPicked.map((runs) => pickedOf(runs, fn)));
     }
   },
 );

@@ -5,13 +5,14 @@ import { runOpen } from './open-mode.ts';
 import { type BenchOptions, type Mode, parseOptions, USAGE, UsageError } from './options.ts';
 import { runRecover } from './recover-mode.ts';
 import { cleanUpOnSignals } from './system.ts';
-import { runTables } from './table-mode.ts';
+import { runTables, showTables } from './table-mode.ts';
 
 const RUN: Readonly<Record<Mode, (options: BenchOptions) => Promise<void>>> = {
   table: runTables,
   curve: runCurve,
   open: runOpen,
   recover: runRecover,
+  show: async (options) => showTables(options),
 };
 
 if (process.argv.includes('--help')) console.log(USAGE);

@@ -7,6 +7,7 @@ export const USAGE = `npm run bench -- [table] [options]       ingestion and que
 npm run bench -- curve [options]         query time against what is stored
 npm run bench -- open [options]          time to open 2,000 shards
 npm run bench -- recover [options]       time to recover a log of 1 GiB
+npm run bench -- show --json FILE,...    the tables of saved results again
 
   --workloads A,B,...,three   which (default: A to G and three)
   --only SYSTEM,...           starling, influxdb, victoria-metrics (default: all that are found)
@@ -24,7 +25,7 @@ npm run bench -- recover [options]       time to recover a log of 1 GiB
   --shards N                  open: (default 2000)
   --log-mib N                 recover: (default 1024)`;
 
-export const MODES = ['table', 'curve', 'open', 'recover'] as const;
+export const MODES = ['table', 'curve', 'open', 'recover', 'show'] as const;
 export type Mode = (typeof MODES)[number];
 
 export const THREE = 'three';

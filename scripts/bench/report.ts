@@ -26,7 +26,7 @@ export interface Report {
   readonly seed: number;
   readonly programs: readonly Program[];
   readonly absent: readonly SystemName[];
-  readonly workloads: readonly WorkloadReport[];
+  readonly workloads: WorkloadReport[];
 }
 
 export interface Table {

@@ -1,6 +1,6 @@
 /** `npm run bench`: the workloads on all systems, runs alternating, and the tables. */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import type { Answer } from './asking.ts';
@@ -26,13 +26,6 @@ export async function runTables(options: BenchOptions): Promise<void> {
   for (const name of absent) say(`${name} was not found: give its path to compare with it`);
   const profiles = options.isProfiling ? mkdtempSync(join(tmpdir(), 'starling-profiles-')) : null;
   const generator = new Generator();
-  const workloads: WorkloadReport[] = [];
-  try {
-    for (const workload of options.workloads)
-      workloads.push(await runWorkload(workload, programs, generator, options, profiles));
-  } finally {
-    await generator.end();
-  }
   const report: Report = {
     takenAt: new Date().toISOString(),
     machine: `${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}, Node ${process.versions.node}`,
@@ -43,17 +36,36 @@ export async function runTables(options: BenchOptions): Promise<void> {
     seed: options.seed,
     programs,
     absent,
-    workloads,
+    workloads: [],
   };
-  console.log(`\n${headOf(report, options.isMarkdown)}`);
-  for (const table of tablesOf(report)) console.log(`\n${printTable(table, options.isMarkdown)}`);
   mkdirSync(dirname(options.jsonPath), { recursive: true });
-  writeFileSync(options.jsonPath, `${JSON.stringify(report, null, 2)}\n`);
+  try {
+    for (const workload of options.workloads) {
+      report.workloads.push(await runWorkload(workload, programs, generator, options, profiles));
+      // After each, so that hours are not lost with the last of them.
+      writeFileSync(options.jsonPath, `${JSON.stringify(report, null, 2)}\n`);
+    }
+  } finally {
+    await generator.end();
+  }
+  printReport(report, options.isMarkdown);
   say(`saved as ${options.jsonPath}`);
   if (profiles !== null) {
     console.log(`\n${describeProfiles(profiles, FUNCTIONS_MAX)}`);
     say(`profiles are in ${profiles}: start-1 took the load, start-2 the queries`);
   }
+}
+
+/** `npm run bench -- show`: the tables of results that were saved; of several files as if they were of one call. */
+export function showTables(options: BenchOptions): void {
+  const reports = options.jsonPath.split(',').map((path) => JSON.parse(readFileSync(path, 'utf8')) as Report);
+  const workloads = reports.flatMap((report) => report.workloads);
+  printReport({ ...reports[0]!, workloads }, options.isMarkdown);
+}
+
+function printReport(report: Report, isMarkdown: boolean): void {
+  console.log(`\n${headOf(report, isMarkdown)}`);
+  for (const table of tablesOf(report)) console.log(`\n${printTable(table, isMarkdown)}`);
 }
 
 async function runWorkload(

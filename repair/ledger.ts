@@ -239,21 +239,35 @@ export class Ledger implements ShardCompanion {
   }
 
   save(database: Database): void {
-    database.exec(CREATE_TABLES);
-    const row = database.prepare<[], { state: string }>(READ_STATE).get();
-    const whole = (row === undefined ? 0 : parseState(row.state).sequence) !== this.sequence;
-    if (whole) database.prepare(DELETE_EPOCHS).run();
-    else database.prepare(DELETE_EPOCHS_THROUGH).run(epochOf(this.floorStamp) - 1);
-    const write = database.prepare(WRITE_EPOCH);
-    const remove = database.prepare(DELETE_EPOCH);
-    for (const number of whole ? this.epochs.keys() : this.changed) {
-      const epoch = this.epochs.get(number);
-      if (epoch === undefined) remove.run(number);
-      else write.run(number, encodeIdentities(listOf(epoch)));
-    }
-    this.sequence++;
-    database.prepare(WRITE_STATE).run(JSON.stringify(this.toState()));
+    this.freeze()(database);
+  }
+
+  /**
+   * An epoch only ever gains batches at the end of its list, or is replaced by another object: this moment's list is as
+   * many of them as there are now.
+   */
+  freeze(): (database: Database) => void {
+    const epochs = new Map([...this.epochs].map(([number, { batches }]) => [number, { batches, size: batches.size }]));
+    const changed = [...this.changed];
+    const expected = this.sequence++;
+    const firstEpoch = epochOf(this.floorStamp);
+    const state = JSON.stringify(this.toState());
     this.changed.clear();
+    return (database) => {
+      database.exec(CREATE_TABLES);
+      const row = database.prepare<[], { state: string }>(READ_STATE).get();
+      const whole = (row === undefined ? 0 : parseState(row.state).sequence) !== expected;
+      if (whole) database.prepare(DELETE_EPOCHS).run();
+      else database.prepare(DELETE_EPOCHS_THROUGH).run(firstEpoch - 1);
+      const write = database.prepare(WRITE_EPOCH);
+      const remove = database.prepare(DELETE_EPOCH);
+      for (const number of whole ? epochs.keys() : changed) {
+        const epoch = epochs.get(number);
+        if (epoch === undefined) remove.run(number);
+        else write.run(number, encodeIdentities(listOf(epoch.batches, epoch.size)));
+      }
+      database.prepare(WRITE_STATE).run(state);
+    };
   }
 
   private toState(): StateJson {
@@ -349,9 +363,12 @@ export function epochRangeMs(epoch: number): [number, number] {
   return [epoch * EPOCH_MS, (epoch + 1) * EPOCH_MS - 1];
 }
 
-function listOf(epoch: Epoch): Identity[] {
+function listOf(batches: Epoch['batches'], size: number): Identity[] {
   const list: Identity[] = [];
-  for (const [version, { rows, content }] of epoch.batches) list.push({ version, rows, content });
+  for (const [version, { rows, content }] of batches) {
+    if (list.length === size) break;
+    list.push({ version, rows, content });
+  }
   return list.sort((a, b) => (a.version < b.version ? -1 : 1));
 }
 

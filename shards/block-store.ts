@@ -182,13 +182,14 @@ export class RunWriter {
     this.#bytesMax = bytesMax;
   }
 
-  /** Rows of one window. */
-  add(measurement: string, rows: RowSet): void {
+  /** Rows of one window. Returns what they take as a block. */
+  add(measurement: string, rows: RowSet): number {
     const { head, body } = encodeBlock(rows);
     const entry = describeRows(this.run, measurement, rows, this.#windowNs, head.byteLength + body.byteLength);
     this.#waiting.push({ entry, head, body });
     this.#waitingBytes += entry.bytes;
     if (this.#waitingBytes >= this.#bytesMax) this.#file.transaction((database) => this.#insert(database));
+    return entry.bytes;
   }
 
   /** Makes the run count, and takes `replaced` away, in one transaction with `also`. */

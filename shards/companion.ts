@@ -2,8 +2,9 @@
  * State that must change in the same transaction as a shard's blocks, though another room owns it: the ledger.
  *
  * The engine calls `load` when it opens a shard file, `replayed` for each batch that recovery applies from the log
- * after what `load` gave, and `save` inside the transaction of every flush. So the ledger is always exactly the
- * content of the file plus the replayed part of the log.
+ * after what `load` gave, `freeze` when a flush begins, and what that gave inside the flush's last transaction. So the
+ * ledger is always exactly the content of the file plus the replayed part of the log, also when batches come while a
+ * flush runs.
  */
 import type { Database } from 'better-sqlite3';
 import type { HeldFrame } from './held-frame.ts';
@@ -15,7 +16,8 @@ export interface ShardCompanion {
   has(version: Version): boolean;
   load(database: Database): void;
   replayed(frame: HeldFrame): void;
-  save(database: Database): void;
+  /** What is to be saved of this moment; a flush that fails calls it again. */
+  freeze(): (database: Database) => void;
 }
 
 export type CompanionFactory = (key: ShardKey) => ShardCompanion;

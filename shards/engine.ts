@@ -26,6 +26,8 @@ import { type ShardId, type ShardKey, shardId } from './shard-key.ts';
 import type { FillTarget, LogEntry, LogPosition, Storage, StoredShard } from './storage.ts';
 import type { StorageLimits } from './storage-limits.ts';
 
+/** What a step may take when writes come faster than memtables are flushed. */
+const PRESSED_STEP_MS = 20;
 /** Segments that the log's maximum has room for at least. */
 const LOG_SEGMENTS_MIN = 8;
 
@@ -51,6 +53,7 @@ export class Engine implements Storage {
   readonly #blocks: BlockCache;
   readonly #log: Log;
   readonly #fills = new Map<ShardId, FillWriter>();
+  #flushing: Shard | null = null;
   /** Shards whose compaction is looked at next, so that one busy shard does not starve the others. */
   #turn: ShardId[] = [];
   readonly recovery: Recovery;
@@ -225,23 +228,57 @@ export class Engine implements Storage {
   }
 
   step(budgetMs: number, nowMs: () => number): boolean {
-    const { limits } = this.#options;
     const startMs = nowMs();
     for (const shard of this.#shards.values()) shard.tick(startMs);
-    const spent = (): boolean => nowMs() - startMs >= budgetMs;
-    for (const shard of this.#shards.values()) {
-      if (!shard.isFlushDue()) continue;
-      shard.flush();
-      if (spent()) break;
-    }
-    this.#flushAbove(limits.memtableBytesMax * limits.flushShare);
+    const allowedMs = this.#isPressed() ? Math.max(budgetMs, PRESSED_STEP_MS) : budgetMs;
+    const spent = (): boolean => nowMs() - startMs >= allowedMs;
+    let flushing = true;
+    while (flushing && !spent()) flushing = this.#flushNext();
     this.#log.release(this.#flushedThrough);
-    if (this.#log.bytes > limits.logBytesMax * limits.flushShare) {
-      for (const id of this.#log.pinning(this.#flushedThrough)) this.#shards.get(id)?.flush();
-      this.#log.release(this.#flushedThrough);
-    }
-    while (!spent()) if (!this.#compactNext()) return [...this.#shards.values()].some((shard) => shard.isFlushDue());
+    if (flushing) return true;
+    while (!spent()) if (!this.#compactNext()) return false;
     return true;
+  }
+
+  /** One step of the flush that runs, or the first one of the next that is wanted; false when none is. */
+  #flushNext(): boolean {
+    let shard = this.#flushing;
+    if (shard?.isFlushing !== true || this.#shards.get(shard.id) !== shard) {
+      shard = this.#nextToFlush();
+      this.#flushing = shard;
+      if (shard === null) return false;
+      shard.beginFlush();
+    }
+    shard.flushStep();
+    return true;
+  }
+
+  /** A shard that was begun by somebody else, is due, has the largest memtable when all are large, or pins the log. */
+  #nextToFlush(): Shard | null {
+    const { limits } = this.#options;
+    let largest: Shard | null = null;
+    let memtableBytes = 0;
+    for (const shard of this.#shards.values()) {
+      if (shard.isFlushing || shard.isFlushDue()) return shard;
+      memtableBytes += shard.memtableBytes;
+      if (largest === null || shard.memtableBytes > largest.memtableBytes) largest = shard;
+    }
+    if (memtableBytes > limits.memtableBytesMax * limits.flushShare) return largest;
+    if (this.#log.bytes <= limits.logBytesMax * limits.flushShare) return null;
+    this.#log.release(this.#flushedThrough);
+    if (this.#log.bytes <= limits.logBytesMax * limits.flushShare) return null;
+    for (const id of this.#log.pinning(this.#flushedThrough)) {
+      const shard = this.#shards.get(id);
+      if (shard?.isDirty === true) return shard;
+    }
+    return null;
+  }
+
+  /** Half the way from where flushing begins to where writes are refused. */
+  #isPressed(): boolean {
+    const { logBytesMax, memtableBytesMax, flushShare } = this.#options.limits;
+    const share = (1 + flushShare) / 2;
+    return this.#log.bytes > logBytesMax * share || this.#memtableBytes() > memtableBytesMax * share;
   }
 
   /** One step of the next shard that has something to merge; false when none has. */

@@ -5,7 +5,7 @@
  * nothing: a value takes the two bytes or so that it has in the frame. Readers decode the rows and columns they ask for
  * (kernel/assembly/memtable/chunks.ts), and rows are put in order only for them and at a flush.
  */
-import { type Column, type ColumnValues, type FieldType, makeValues, STRING } from './column.ts';
+import { BOOLEAN, type Column, type ColumnValues, type FieldType, FLOAT, INTEGER, STRING } from './column.ts';
 import type { HeldFrame } from './held-frame.ts';
 import { GROUP, SCRATCH } from './kernel/memtable-kernel.ts';
 import { storageBytes, storageKernel, storageNumbers, storageWords } from './kernel/storage-kernel.ts';
@@ -28,7 +28,6 @@ export interface RowWant {
 /** What a frame costs besides its bytes: its version as text, entries in lists, heads of blocks. */
 const FRAME_OVERHEAD_BYTES = 160;
 const SHAPE_OVERHEAD_BYTES = 400;
-const BOOLEAN_TYPE: FieldType = 4;
 
 export interface MemColumn {
   readonly field: string;
@@ -236,8 +235,17 @@ export class Memtable {
     return rows;
   }
 
-  /** The rows that the kernel has picked: `count` of them, places being those in `series`. */
-  readPicked(group: MemGroup, count: number, series: Uint32Array, fields: ReadonlySet<string> | null): RowSet {
+  /**
+   * The rows that the kernel has picked: `count` of them, places being those in `series`. `take` gives the memory of
+   * the columns.
+   */
+  readPicked(
+    group: MemGroup,
+    count: number,
+    series: Uint32Array,
+    fields: ReadonlySet<string> | null,
+    take: (bytes: number) => Uint8Array<ArrayBuffer> = newBytes,
+  ): RowSet {
     const kernel = storageKernel();
     const versionTable = this.#arrange(series.length);
     const startsAt = kernel.scratchAt(SCRATCH.starts) >>> 2;
@@ -250,8 +258,8 @@ export class Memtable {
     const columns: Column[] = [];
     for (const column of group.columns.values()) {
       if (fields !== null && !fields.has(column.field)) continue;
-      const there = kernel.pickedColumn(group.address, column.number, column.type);
-      if (there > 0) columns.push(takeColumn(column, count, there));
+      const there = kernel.pickedColumn(column.number, column.type);
+      if (there > 0) columns.push(takeColumn(column, count, there, take));
     }
     columns.sort(compareColumns);
     return { series: found, seriesStart, times, versions, versionTable, columns };
@@ -327,25 +335,32 @@ function withRows(series: Uint32Array, starts: Uint32Array): { present: Uint32Ar
 }
 
 /** A copy of the column that the kernel has read. */
-function takeColumn({ field, type }: MemColumn, rows: number, there: number): Column {
+function takeColumn({ field, type }: MemColumn, rows: number, there: number, take: typeof newBytes): Column {
   const kernel = storageKernel();
-  const all = storageBytes();
-  const presentAt = kernel.scratchAt(SCRATCH.present);
-  const present = there === rows ? null : all.slice(presentAt, presentAt + rows);
-  return { field, type, present, values: takeValues(type, rows, present) };
+  let present: Uint8Array | null = null;
+  if (there < rows) {
+    const at = kernel.scratchAt(SCRATCH.present);
+    present = take(rows);
+    present.set(storageBytes().subarray(at, at + rows));
+  }
+  return { field, type, present, values: takeValues(type, rows, present, take) };
 }
 
-function takeValues(type: FieldType, rows: number, present: Uint8Array | null): ColumnValues {
+function takeValues(type: FieldType, rows: number, present: Uint8Array | null, take: typeof newBytes): ColumnValues {
   const kernel = storageKernel();
   const at = kernel.scratchAt(SCRATCH.values);
   if (type === STRING) return takeStrings(at, rows, present);
-  if (type === BOOLEAN_TYPE) {
-    kernel.valuesToBytes(rows);
-    return storageBytes().slice(at, at + rows);
-  }
-  const values = makeValues(type, rows) as Float64Array;
-  new Uint8Array(values.buffer).set(storageBytes().subarray(at, at + rows * 8));
-  return values;
+  if (type === BOOLEAN) kernel.valuesToBytes(rows);
+  const bytes = take(type === BOOLEAN ? rows : rows * 8);
+  bytes.set(storageBytes().subarray(at, at + bytes.length));
+  if (type === BOOLEAN) return bytes;
+  if (type === FLOAT) return new Float64Array(bytes.buffer, bytes.byteOffset, rows);
+  if (type === INTEGER) return new BigInt64Array(bytes.buffer, bytes.byteOffset, rows);
+  return new BigUint64Array(bytes.buffer, bytes.byteOffset, rows);
+}
+
+function newBytes(bytes: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(bytes);
 }
 
 /** A string that many rows share (one of a dictionary) becomes one string. */

@@ -1,7 +1,7 @@
 /**
  * Splitting rows into blocks: by window, then into runs of whole series of about a target size.
  *
- * The encoded size of a row is measured on the first rows of each window. A series is cut only when it alone exceeds eight
+ * A series is cut only when it alone exceeds eight
  * times the target; so a reader finds all rows of a series and window of one run in one block, with that exception.
  */
 import { encodeBlock } from './block.ts';
@@ -12,11 +12,13 @@ import type { RowSet } from './row-set.ts';
 /** Enough for a steady figure: the series are in the order of their hashes, hence a random sample. */
 const SAMPLE_ROWS = 2048;
 const SERIES_TARGETS_MAX = 8;
+/** So that constant data ends somewhere, too. */
+const BYTES_PER_ROW_MIN = 0.125;
 
 /** Windows are [n * windowNs, (n + 1) * windowNs) from the shard's start. Blocks of a window follow one another. */
 export function splitRows(rows: RowSet, windowNs: number, blockBytesTarget: number): RowSet[] {
   if (rows.times.length === 0) return [];
-  return windowsOf(rows, windowNs).flatMap((window) => cutWindow(window, blockBytesTarget));
+  return windowsOf(rows, windowNs).flatMap((window) => new BlockCutter(blockBytesTarget).cut(window));
 }
 
 function windowsOf(rows: RowSet, windowNs: number): RowSet[] {
@@ -60,14 +62,38 @@ function windowsOf(rows: RowSet, windowNs: number): RowSet[] {
     });
 }
 
-function cutWindow(window: RowSet, blockBytesTarget: number): RowSet[] {
-  const total = window.times.length;
-  const columns = window.columns.length;
-  const cellRows = Math.max(1, Math.floor(BLOCK_CELLS_MAX / Math.max(columns, 1)));
-  const rowsMax = Math.min(BLOCK_ROWS_MAX, cellRows);
-  const bytesPerRow = measure(window, rowsMax);
-  if (total <= rowsMax && total * bytesPerRow <= blockBytesTarget) return [usedVersions(window)];
-  const rowsTarget = Math.max(1, Math.min(Math.floor(blockBytesTarget / bytesPerRow), rowsMax));
+/**
+ * Cuts rows of one window. What a row takes is measured on the first rows at first, and learned from the blocks that were
+ * made of what was cut.
+ */
+export class BlockCutter {
+  readonly #bytesTarget: number;
+  #bytesPerRow = 0;
+
+  constructor(bytesTarget: number) {
+    this.#bytesTarget = bytesTarget;
+  }
+
+  /** A block of `rows` rows took so many bytes. */
+  learn(rows: number, bytes: number): void {
+    this.#bytesPerRow = Math.max(bytes / rows, BYTES_PER_ROW_MIN);
+  }
+
+  cut(window: RowSet): RowSet[] {
+    const total = window.times.length;
+    const cellRows = Math.max(1, Math.floor(BLOCK_CELLS_MAX / Math.max(window.columns.length, 1)));
+    const rowsMax = Math.min(BLOCK_ROWS_MAX, cellRows);
+    if (this.#bytesPerRow === 0) this.#bytesPerRow = measure(window, rowsMax);
+    const bytes = total * this.#bytesPerRow;
+    if (total <= rowsMax && bytes <= this.#bytesTarget) return [usedVersions(window)];
+    // Blocks of about one size: the last one is not what is left over.
+    const blocks = Math.max(1, Math.round(bytes / this.#bytesTarget));
+    const rowsTarget = Math.max(1, Math.min(Math.ceil(total / blocks), rowsMax));
+    return cutSeries(window, rowsTarget, rowsMax);
+  }
+}
+
+function cutSeries(window: RowSet, rowsTarget: number, rowsMax: number): RowSet[] {
   const seriesRowsMax = Math.min(rowsTarget * SERIES_TARGETS_MAX, rowsMax);
   const blocks: RowSet[] = [];
   let first = 0;
@@ -96,7 +122,7 @@ function cutWindow(window: RowSet, blockBytesTarget: number): RowSet[] {
   return blocks;
 }
 
-/** Encoded bytes of a row, from the first rows. At least an eighth of a byte, so that constant data ends somewhere too. */
+/** Encoded bytes of a row, from the first rows. */
 function measure(window: RowSet, rowsMax: number): number {
   const starts = window.seriesStart;
   const sampleMax = Math.min(SAMPLE_ROWS, rowsMax);
@@ -107,7 +133,7 @@ function measure(window: RowSet, rowsMax: number): number {
       ? seriesRange(window, 0, end)
       : rowRange(window, 0, 0, Math.min(starts[1]!, sampleMax));
   const { body } = encodeBlock(usedVersions(sample));
-  return Math.max(body.length / sample.times.length, 0.125);
+  return Math.max(body.length / sample.times.length, BYTES_PER_ROW_MIN);
 }
 
 function seriesRange(rows: RowSet, from: number, to: number): RowSet {

@@ -33,15 +33,18 @@ export class ShardFields {
     for (const { measurement, field, type, version } of rows) this.#note(measurement, field, type, version, false);
   }
 
-  save(database: Database): void {
-    const write = database.prepare(WRITE_FIELD);
-    for (const { measurement, field, type, version, fresh } of this.all()) {
-      if (fresh) write.run(measurement, field, type, Buffer.from(version, 'hex'));
+  /** What is newer than in the file, as of now; from now on it counts as being there. */
+  freeze(): (database: Database) => void {
+    const saved: [string, string, FieldType, Buffer][] = [];
+    for (const stored of this.all()) {
+      if (!stored.fresh) continue;
+      stored.fresh = false;
+      saved.push([stored.measurement, stored.field, stored.type, Buffer.from(stored.version, 'hex')]);
     }
-  }
-
-  flushed(): void {
-    for (const stored of this.all()) stored.fresh = false;
+    return (database) => {
+      const write = database.prepare(WRITE_FIELD);
+      for (const values of saved) write.run(...values);
+    };
   }
 
   /** Rows with the field came, of versions up to this one. */

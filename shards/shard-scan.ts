@@ -10,7 +10,7 @@
 import { firstAbove, firstAtLeast } from './block.ts';
 import type { BlockEntry } from './block-directory.ts';
 import type { BlockStore } from './block-store.ts';
-import type { Memtable } from './memtable.ts';
+import type { Memtables } from './memtables.ts';
 import type { ScanRequest, SeriesSlice } from './queryable.ts';
 import { gatherRows } from './row-gather.ts';
 import { mergeRowSets } from './row-merge.ts';
@@ -23,7 +23,7 @@ import type { Tombstone } from './tombstone.ts';
 export interface ScanSources {
   readonly table: SeriesTable;
   readonly store: BlockStore;
-  memtable: Memtable;
+  readonly memtable: Memtables;
   readonly tombstones: ShardTombstones;
   readonly windowNs: number;
 }

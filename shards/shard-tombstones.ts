@@ -67,8 +67,9 @@ export class ShardTombstones {
     this.#visible.fill(UNKNOWN);
   }
 
-  flushed(): void {
-    this.#fresh = [];
+  /** The oldest `count` of the fresh ones are in the file now. */
+  flushed(count: number): void {
+    this.#fresh = this.#fresh.slice(count);
   }
 
   /** Those that may cover rows of the measurement in the range. */

@@ -19,7 +19,7 @@ import { addSeries, unknownSeries } from './frame-series.ts';
 import type { HeldFrame } from './held-frame.ts';
 import { storageWords } from './kernel/storage-kernel.ts';
 import { isAfter, LOG_START } from './log-position.ts';
-import { Memtable } from './memtable.ts';
+import { Memtables } from './memtables.ts';
 import type {
   AggregateRequest,
   AggregateRuns,
@@ -28,15 +28,15 @@ import type {
   SeriesSlice,
   TagColumn,
 } from './queryable.ts';
-import { splitRows } from './row-split.ts';
-import { addSeriesChunk, CHUNK_SERIES_MAX, encodeSeriesChunk } from './series-chunk.ts';
+import { addSeriesChunk } from './series-chunk.ts';
 import type { SeriesHash, Tag } from './series-key.ts';
 import { SeriesTable } from './series-table.ts';
 import { aggregateShard } from './shard-aggregate.ts';
 import { Compaction, runsToMerge } from './shard-compaction.ts';
 import { contentAbove, contentThrough, type RebuiltBatch, rebuildBatches } from './shard-content.ts';
 import { ShardFields } from './shard-fields.ts';
-import { readMeta, type ShardFile, WRITE_META } from './shard-file.ts';
+import { readMeta, type ShardFile } from './shard-file.ts';
+import { Flush } from './shard-flush.ts';
 import { type ShardId, type ShardKey, shardId } from './shard-key.ts';
 import { type ScanSources, scanShard } from './shard-scan.ts';
 import { ShardTombstones } from './shard-tombstones.ts';
@@ -49,13 +49,9 @@ import { seriesWithRows } from './visible-series.ts';
 /** Windows per shard, and the shortest one. */
 const WINDOWS_PER_SHARD = 84;
 const WINDOW_NS_MIN = 3_600_000_000_000;
-/** Chunks of series that go into the last transaction of a flush; more are written ahead of it. */
-const CHUNKS_AT_ONCE = 64;
 
 const READ_CHUNKS = 'SELECT first, count, bytes FROM series_chunks ORDER BY first';
-const WRITE_CHUNK = 'INSERT OR REPLACE INTO series_chunks (first, count, bytes) VALUES (?, ?, ?)';
 const READ_TOMBSTONES = 'SELECT frame FROM tombstones ORDER BY version';
-const WRITE_TOMBSTONE = 'INSERT OR REPLACE INTO tombstones (version, frame) VALUES (?, ?)';
 
 export interface ShardParts {
   readonly key: ShardKey;
@@ -74,7 +70,7 @@ export class Shard implements StoredShard, QueryableShard {
   readonly windowNs: number;
   readonly #parts: ShardParts;
   readonly #table = new SeriesTable();
-  #memtable = new Memtable(this.#table);
+  readonly #memtables = new Memtables(this.#table);
   readonly #store: BlockStore;
   readonly #fieldsKept = new ShardFields();
   readonly #tombstones: ShardTombstones;
@@ -82,6 +78,7 @@ export class Shard implements StoredShard, QueryableShard {
   #persistedSeries = 0;
   #flushedThrough: LogPosition = LOG_START;
   #applied: LogPosition = LOG_START;
+  #flush: Flush | null = null;
   #compaction: Compaction | null = null;
   /** Merging has freed pages since they were last given back. */
   #shrinkable = false;
@@ -110,7 +107,7 @@ export class Shard implements StoredShard, QueryableShard {
     this.#sources = {
       table: this.#table,
       store: this.#store,
-      memtable: this.#memtable,
+      memtable: this.#memtables,
       tombstones: this.#tombstones,
       windowNs: this.windowNs,
     };
@@ -150,11 +147,11 @@ export class Shard implements StoredShard, QueryableShard {
   }
 
   get memtableBytes(): number {
-    return this.#memtable.bytes + this.#tombstones.freshBytes;
+    return this.#memtables.bytes + this.#tombstones.freshBytes;
   }
 
   get isDirty(): boolean {
-    return isAfter(this.#applied, this.#flushedThrough) || this.#memtable.rows > 0;
+    return isAfter(this.#applied, this.#flushedThrough) || this.#memtables.rows > 0;
   }
 
   /** Blocks that failed their CRC since the shard was opened. */
@@ -194,68 +191,62 @@ export class Shard implements StoredShard, QueryableShard {
       const at = frame.ids >>> 2;
       this.#tombstones.wrote(storageWords().slice(at, at + frame.seriesCount), frame.version);
     }
-    this.#memtable.apply(frame);
+    this.#memtables.active.apply(frame);
   }
 
   /** Fields with what has come since it was last looked. */
   get #fields(): ShardFields {
-    this.#memtable.drainFields((measurement, field, type, version) =>
+    this.#memtables.active.drainFields((measurement, field, type, version) =>
       this.#fieldsKept.wrote(measurement, field, type, version),
     );
     return this.#fieldsKept;
   }
 
-  flush(): void {
+  /** Freezes what has been applied and not flushed, for `flushStep`; nothing while a flush runs. */
+  beginFlush(): void {
     this.#assertOpen();
+    if (this.#flush !== null) return;
     const { limits, file } = this.#parts;
-    const position = this.#applied;
-    const writer = this.#store.begin(this.windowNs, limits.transactionBytesMax);
-    const windows = new Set<number>();
-    try {
-      for (const measurement of this.#memtable.measurements()) {
-        const sorted = this.#memtable.sorted(measurement);
-        if (sorted === null) continue;
-        for (const rows of splitRows(sorted, this.windowNs, limits.blockBytesTarget)) {
-          writer.add(measurement, rows);
-          windows.add(Math.floor(rows.times[0]! / this.windowNs));
-        }
-      }
-      while (this.#table.count - this.#persistedSeries > CHUNKS_AT_ONCE * CHUNK_SERIES_MAX) {
-        const end = this.#persistedSeries + CHUNKS_AT_ONCE * CHUNK_SERIES_MAX;
-        file.transaction((database) => this.#writeChunks(database, end));
-        this.#persistedSeries = end;
-      }
-      const end = this.#table.count;
-      writer.finish([], (database) => {
-        this.#writeChunks(database, end);
-        const write = database.prepare(WRITE_TOMBSTONE);
-        for (const { version, frame } of this.#tombstones.fresh) write.run(Buffer.from(version, 'hex'), frame);
-        this.#fields.save(database);
-        database.prepare(WRITE_META).run('flushed', JSON.stringify(position));
-        this.companion.save(database);
-      });
-      this.#persistedSeries = end;
-    } catch (error) {
-      writer.abandon();
-      throw error;
-    }
-    this.#memtable.release();
-    this.#memtable = new Memtable(this.#table);
-    this.#sources.memtable = this.#memtable;
-    this.#tombstones.flushed();
-    this.#fields.flushed();
-    this.#flushedThrough = position;
+    const saves = [this.#fields.freeze(), this.companion.freeze()];
+    this.#flush = new Flush(
+      { table: this.#table, store: this.#store, file, windowNs: this.windowNs, limits },
+      {
+        memtable: this.#memtables.freeze(),
+        position: this.#applied,
+        seriesEnd: this.#table.count,
+        tombstones: this.#tombstones.fresh,
+        saves,
+      },
+      this.#persistedSeries,
+    );
     this.#dirtySinceMs = null;
-    this.flushSoon = false;
-    for (const window of windows) this.#touchedMs.set(window, this.#clockMs);
   }
 
-  #writeChunks(database: ShardFile['database'], end: number): void {
-    const write = database.prepare(WRITE_CHUNK);
-    for (let first = this.#persistedSeries; first < end; first += CHUNK_SERIES_MAX) {
-      const count = Math.min(CHUNK_SERIES_MAX, end - first);
-      write.run(first, count, encodeSeriesChunk(this.#table.ids, first, count));
-    }
+  get isFlushing(): boolean {
+    return this.#flush !== null;
+  }
+
+  /** A bounded step of the flush that was begun; true when more remains. A step that fails begins the flush again. */
+  flushStep(): boolean {
+    const flush = this.#flush;
+    if (flush === null) return false;
+    if (flush.step()) return true;
+    const { position, tombstones } = flush.state;
+    this.#flush = null;
+    this.#memtables.dropFrozen();
+    this.#tombstones.flushed(tombstones.length);
+    this.#flushedThrough = position;
+    this.#persistedSeries = flush.seriesWritten;
+    for (const window of flush.windows) this.#touchedMs.set(window, this.#clockMs);
+    return false;
+  }
+
+  /** Everything that has been applied, and the companion as it is now, whatever was begun before. */
+  flush(): void {
+    while (this.flushStep());
+    this.beginFlush();
+    while (this.flushStep());
+    this.flushSoon = false;
   }
 
   /** Time goes on: ages are counted from what is told here. */
@@ -271,7 +262,8 @@ export class Shard implements StoredShard, QueryableShard {
 
   /** Unflushed rows that nothing was added to for long, or that are old. */
   isFlushDue(): boolean {
-    if (!this.isDirty) return false;
+    const begun = this.#flush?.state.position ?? this.#flushedThrough;
+    if (!isAfter(this.#applied, begun) && this.#memtables.active.rows === 0) return false;
     const { flushIdleMs, flushAgeMs } = this.#parts.limits;
     const age = this.#clockMs - (this.#dirtySinceMs ?? this.#clockMs);
     return this.flushSoon || this.#clockMs - this.#writtenMs >= flushIdleMs || age >= flushAgeMs;
@@ -350,7 +342,7 @@ export class Shard implements StoredShard, QueryableShard {
 
   sizes(): ShardSizes {
     return {
-      rows: this.#store.directory.rows + this.#memtable.rows,
+      rows: this.#store.directory.rows + this.#memtables.rows,
       series: this.#table.count,
       fileBytes: this.#parts.fileBytes(),
       memtableBytes: this.memtableBytes,
@@ -361,7 +353,8 @@ export class Shard implements StoredShard, QueryableShard {
   /** Forgets the memtable and lets the file go. */
   close(): void {
     this.#closed = true;
-    this.#memtable.release();
+    this.#flush?.close();
+    this.#memtables.release();
     this.#table.close();
     this.#store.close();
     this.#parts.file.disconnect();

@@ -18,7 +18,7 @@ export interface StorageLimits {
   readonly flushAgeMs: number;
   /** A block's body is cut at about this size. */
   readonly blockBytesTarget: number;
-  /** One SQLite transaction of a large flush: keeps the rollback journal and the pause short. */
+  /** One SQLite transaction of a large flush or merge: the worker answers nobody while it waits for the disk. */
   readonly transactionBytesMax: number;
   /** Shard files open at once: a connection costs two descriptors and its page cache. */
   readonly openFilesMax: number;
@@ -41,7 +41,7 @@ export const STORAGE_LIMITS: StorageLimits = {
   flushIdleMs: 600_000,
   flushAgeMs: 3_600_000,
   blockBytesTarget: 64 << 10,
-  transactionBytesMax: 8 << 20,
+  transactionBytesMax: 1 << 20,
   openFilesMax: 256,
   blockCacheBytesMax: 64 << 20,
   compactionRunsMin: 4,

@@ -101,7 +101,7 @@ export interface MemtableKernel {
   placesClear(table: number, ids: number, count: number): void;
   pickedVersions(slots: number): number;
   pickedArrange(places: number, ranks: number): void;
-  pickedColumn(group: number, number: number, type: number): number;
+  pickedColumn(number: number, type: number): number;
   valuesToBytes(count: number): void;
   scratchAt(block: number): number;
   scratchTrim(): void;

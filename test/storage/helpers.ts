@@ -1,5 +1,5 @@
 /** What the tests of storage share: a shard key, batches from plain rows, a companion, and an engine on a temp directory. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
@@ -89,14 +89,17 @@ export class VersionSet implements ShardCompanion {
     this.versions.add(version);
   }
 
-  save(database: Database.Database): void {
-    const insert = database.prepare('INSERT OR IGNORE INTO seen (version) VALUES (?)');
-    for (const version of this.versions) insert.run(version);
+  freeze(): (database: Database.Database) => void {
+    const versions = [...this.versions];
+    return (database) => {
+      const insert = database.prepare('INSERT OR IGNORE INTO seen (version) VALUES (?)');
+      for (const version of versions) insert.run(version);
+    };
   }
 }
 
 export class Bench {
-  readonly directory = mkdtempSync(join(tmpdir(), 'starling-storage-'));
+  readonly directory = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'starling-storage-'));
   readonly files: MemoryFiles;
   readonly limits: StorageLimits;
   engine: Engine;

@@ -95,8 +95,11 @@ test.each(Array.from({ length: 12 }, (_, i) => i + 1))(
         });
         expect(bench.write(batch)).toBeNull();
         durable.push(batch);
-      } else if (action < 84) bench.shard().flush();
-      else if (action < 90) {
+      } else if (action < 80) bench.shard().flush();
+      else if (action < 84) {
+        bench.shard().beginFlush();
+        for (let steps = random(8); steps > 0; steps--) bench.shard().flushStep();
+      } else if (action < 90) {
         bench.nowMs += 700_000;
         while (bench.step());
       } else if (action < 96) bench.crash(() => random(500), random(2) === 0);

@@ -165,7 +165,7 @@ describe('a shard', () => {
     bench.shard().flush();
     bench.writeRows(versionAt(2), rowsOf(60));
     const companion = bench.shard().companion as VersionSet;
-    companion.save = () => {
+    companion.freeze = () => () => {
       throw Object.assign(new Error('database or disk is full'), { code: 'SQLITE_FULL' });
     };
     expect(() => bench.shard().flush()).toThrow(expect.objectContaining({ code: 'disk-full' }));

@@ -1,8 +1,7 @@
 /** Reading columns of picked rows (pick.ts), each value going to its row's target (arrange.ts). */
-import { chunkAt, chunkOf } from './chunks';
 import { COLUMN_WORDS, GROUP_WORDS, STRING } from './frame';
-import { picked } from './pick';
-import { PICKS, PRESENT, scratch, scratchAt, TARGETS, VALUES } from './scratch';
+import { picked, runs } from './pick';
+import { PICKS, PRESENT, RUNS, scratch, scratchAt, TARGETS, VALUES } from './scratch';
 import { scatterStrings, scatterValues } from './values';
 
 const NONE: u32 = 0xffffffff;
@@ -33,35 +32,29 @@ function columnIn(chunk: usize, number: u32): usize {
  * Reads column `number` of the picked rows: values at VALUES in the order of the targets, 8 bytes each (of strings address
  * and length), presence bytes at PRESENT. Returns how many rows have it; when all do, PRESENT is not written.
  */
-export function pickedColumn(group: usize, number: u32, type: u32): u32 {
+export function pickedColumn(number: u32, type: u32): u32 {
   const values = scratch(VALUES, picked << 3);
   const present = scratch(PRESENT, picked);
   const rows = scratchAt(PICKS);
   const targets = scratchAt(TARGETS);
-  const everywhere = isEverywhere(group, number);
+  const everywhere = isEverywhere(number);
   if (!everywhere) {
     memory.fill(present, 0, picked);
     memory.fill(values, 0, picked << 3);
   }
-  let i: u32 = 0;
-  let c = picked === 0 ? 0 : chunkOf(group, load<u32>(rows));
-  while (i < picked) {
-    let chunk = chunkAt(group, c);
-    let end = load<u32>(chunk, 12) + load<u32>(chunk, 36);
-    while (load<u32>(rows + (i << 2)) >= end) {
-      chunk = chunkAt(group, ++c);
-      end = load<u32>(chunk, 12) + load<u32>(chunk, 36);
-    }
-    const from = i;
-    while (i < picked && load<u32>(rows + (i << 2)) < end) i++;
+  const list = scratchAt(RUNS);
+  for (let r: u32 = 0; r < runs; r++) {
+    const run = list + r * 12;
+    const chunk = <usize>load<u32>(run);
     const column = columnIn(chunk, number);
     if (column === 0) continue;
     const frame = <usize>load<u32>(<usize>load<u32>(chunk));
     const first = load<u32>(chunk, 12);
+    const at = load<u32>(run, 4) << 2;
+    const count = load<u32>(run, 8);
     const marks = everywhere ? <usize>0 : present;
-    const at = from << 2;
-    if (type === STRING) scatterStrings(frame, column, rows + at, first, targets + at, i - from, values, marks);
-    else scatterValues(frame, column, rows + at, first, targets + at, i - from, values, marks);
+    if (type === STRING) scatterStrings(frame, column, rows + at, first, targets + at, count, values, marks);
+    else scatterValues(frame, column, rows + at, first, targets + at, count, values, marks);
   }
   if (everywhere) return picked;
   let count: u32 = 0;
@@ -70,19 +63,10 @@ export function pickedColumn(group: usize, number: u32, type: u32): u32 {
 }
 
 /** Every chunk with picked rows has the column in each row. */
-function isEverywhere(group: usize, number: u32): bool {
-  const rows = scratchAt(PICKS);
-  let i: u32 = 0;
-  let c = picked === 0 ? 0 : chunkOf(group, load<u32>(rows));
-  while (i < picked) {
-    let chunk = chunkAt(group, c);
-    let end = load<u32>(chunk, 12) + load<u32>(chunk, 36);
-    while (load<u32>(rows + (i << 2)) >= end) {
-      chunk = chunkAt(group, ++c);
-      end = load<u32>(chunk, 12) + load<u32>(chunk, 36);
-    }
-    while (i < picked && load<u32>(rows + (i << 2)) < end) i++;
-    const column = columnIn(chunk, number);
+function isEverywhere(number: u32): bool {
+  const list = scratchAt(RUNS);
+  for (let r: u32 = 0; r < runs; r++) {
+    const column = columnIn(<usize>load<u32>(list + r * 12), number);
     if (column === 0 || load<u32>(column, 12) !== 0) return false;
   }
   return true;

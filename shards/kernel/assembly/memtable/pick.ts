@@ -1,10 +1,11 @@
 /**
  * Picking rows of a memtable's group (chunks.ts): those of wanted series and times, or those of a list. What is picked
- * lies in scratch memory in the order of arrival: row numbers, places of their series, times, version slots.
+ * lies in scratch memory in the order of arrival: row numbers, places of their series, times, version slots; RUNS says
+ * which of them are of which chunk (address of the chunk, first, number; 12 bytes each).
  */
 import { chunkAt, chunkOf, ids, openChunk, rowSeries, series, seriesWidth, timeAt } from './chunks';
 import { offsetAt } from './offsets';
-import { LOCAL, PICK_PLACES, PICK_TIMES, PICK_VERSIONS, PICKS, scratch, scratchAt, scratchKeeping } from './scratch';
+import { LOCAL, PICK_PLACES, PICK_TIMES, PICK_VERSIONS, PICKS, RUNS, scratch, scratchAt, scratchKeeping } from './scratch';
 
 /** Places of the chunk's series, by their number in the frame; 0 when none is wanted, else how many are. */
 @inline
@@ -32,6 +33,16 @@ function hasAny(wanted: usize, count: u32): bool {
 }
 
 export let picked: u32 = 0;
+export let runs: u32 = 0;
+
+function endRun(chunk: usize, first: u32): void {
+  if (picked === first) return;
+  const run = scratchKeeping(RUNS, (runs + 1) * 12, runs * 12) + runs * 12;
+  store<u32>(run, <u32>chunk);
+  store<u32>(run, first, 4);
+  store<u32>(run, picked - first, 8);
+  runs++;
+}
 
 function reservePicks(more: u32): void {
   const room = picked + more;
@@ -64,6 +75,7 @@ export function groupSelect(
   versions: usize,
 ): u32 {
   picked = 0;
+  runs = 0;
   const chunks = load<u32>(group, 4);
   for (let c: u32 = 0; c < chunks; c++) {
     const chunk = chunkAt(group, c);
@@ -78,9 +90,11 @@ export function groupSelect(
     const rows = load<u32>(chunk, 36);
     reservePicks(rows);
     const first = load<u32>(chunk, 12);
+    const before = picked;
     if (found === 1 && seriesWidth === 1) selectOne<u8>(local, first, rows, minTime, maxTime, version);
     else if (found === 1 && seriesWidth === 2) selectOne<u16>(local, first, rows, minTime, maxTime, version);
     else selectRows(local, first, rows, minTime, maxTime, version);
+    endRun(chunk, before);
   }
   return picked;
 }
@@ -123,6 +137,7 @@ function selectOne<T>(local: usize, first: u32, rows: u32, minTime: f64, maxTime
 /** Picks the `count` rows that are listed, ascending; places count from `firstPlace` (which is counted from 1). */
 export function groupPick(group: usize, rows: usize, count: u32, table: usize, firstPlace: u32): void {
   picked = 0;
+  runs = 0;
   reservePicks(count);
   let i: u32 = 0;
   let c = count === 0 ? 0 : chunkOf(group, load<u32>(rows));
@@ -136,6 +151,7 @@ export function groupPick(group: usize, rows: usize, count: u32, table: usize, f
     openChunk(chunk);
     const first = load<u32>(chunk, 12);
     const version = load<u32>(chunk, 8);
+    const before = i;
     for (; i < count; i++) {
       const number = load<u32>(rows + (i << 2));
       if (number >= end) break;
@@ -143,5 +159,6 @@ export function groupPick(group: usize, rows: usize, count: u32, table: usize, f
       const id = load<u32>(ids + (<usize>offsetAt(rowSeries, seriesWidth, row) << 2));
       pick(number, load<u32>(table + (<usize>id << 2)) - firstPlace, timeAt(row), version);
     }
+    endRun(chunk, before);
   }
 }

@@ -79,3 +79,4 @@ export const DICTIONARY: u32 = 19;
 export const VALUES: u32 = 20;
 export const PRESENT: u32 = 21;
 export const TEXT: u32 = 22;
+export const RUNS: u32 = 23;

@@ -1,0 +1,131 @@
+/**
+ * A flush: the rows of a frozen memtable become blocks of a new run, in short steps.
+ *
+ * Everything that goes into the file with them (position in the log, companion, fields, tombstones, how many series) is
+ * what it was when the memtable was frozen. What comes meanwhile is behind that position and is replayed after a crash.
+ * The run counts only with its last transaction, which writes all that too: a crash in the middle leaves blocks that do
+ * not count, and series chunks, which only name series. A flush that fails begins again from the start.
+ */
+import type { Database } from 'better-sqlite3';
+import type { BlockStore, RunWriter } from './block-store.ts';
+import type { Memtable } from './memtable.ts';
+import { readParts } from './memtable-parts.ts';
+import { BlockCutter } from './row-split.ts';
+import { CHUNK_SERIES_MAX, encodeSeriesChunk } from './series-chunk.ts';
+import type { SeriesTable } from './series-table.ts';
+import { type ShardFile, WRITE_META } from './shard-file.ts';
+import type { KeptTombstone } from './shard-tombstones.ts';
+import type { LogPosition } from './storage.ts';
+import type { StorageLimits } from './storage-limits.ts';
+
+/** Chunks of series that one transaction writes. */
+const CHUNKS_AT_ONCE = 32;
+const WRITE_CHUNK = 'INSERT OR REPLACE INTO series_chunks (first, count, bytes) VALUES (?, ?, ?)';
+const WRITE_TOMBSTONE = 'INSERT OR REPLACE INTO tombstones (version, frame) VALUES (?, ?)';
+
+export interface FlushSources {
+  readonly table: SeriesTable;
+  readonly store: BlockStore;
+  readonly file: ShardFile;
+  readonly windowNs: number;
+  readonly limits: StorageLimits;
+}
+
+/** The moment at which the memtable was frozen. */
+export interface FrozenState {
+  readonly memtable: Memtable;
+  readonly position: LogPosition;
+  /** Series with ids below this one. */
+  readonly seriesEnd: number;
+  readonly tombstones: readonly KeptTombstone[];
+  /** Write companion and fields. */
+  readonly saves: readonly ((database: Database) => void)[];
+}
+
+export class Flush {
+  readonly state: FrozenState;
+  /** Windows that rows were written to. */
+  readonly windows = new Set<number>();
+  /** Series with ids below this one are in the file. */
+  seriesWritten: number;
+  readonly #sources: FlushSources;
+  #writer: RunWriter | null = null;
+  #steps: Generator<number, void> | null = null;
+
+  constructor(sources: FlushSources, state: FrozenState, seriesWritten: number) {
+    this.#sources = sources;
+    this.state = state;
+    this.seriesWritten = seriesWritten;
+  }
+
+  /** True when more remains. Throws StorageError; the next step then begins again. */
+  step(): boolean {
+    try {
+      this.#steps ??= this.steps();
+      return this.#steps.next().done !== true;
+    } catch (error) {
+      this.#writer?.abandon();
+      this.close();
+      throw error;
+    }
+  }
+
+  /** Gives back what the flush holds besides the memtable. */
+  close(): void {
+    this.#steps?.return(undefined);
+    this.#steps = null;
+    this.#writer = null;
+  }
+
+  /** Each step says how many rows it has handled. */
+  *steps(): Generator<number, void> {
+    const { table, store, windowNs, limits, file } = this.#sources;
+    const { memtable, seriesEnd } = this.state;
+    const writer = store.begin(windowNs, limits.transactionBytesMax);
+    this.#writer = writer;
+    for (const measurement of memtable.measurements()) {
+      const group = memtable.group(measurement)!;
+      if (group.rows === 0) continue;
+      const cutter = new BlockCutter(limits.blockBytesTarget);
+      const series = table.sorted(measurement).slice();
+      yield 0;
+      for (const part of readParts(memtable, group, series, table.count, windowNs)) {
+        if (part.kind === 'pass') {
+          yield part.rows;
+          continue;
+        }
+        yield part.rows.times.length;
+        this.windows.add(Math.floor(part.rows.times[0]! / windowNs));
+        for (const rows of cutter.cut(part.rows)) {
+          cutter.learn(rows.times.length, writer.add(measurement, rows));
+          yield rows.times.length;
+        }
+      }
+    }
+    while (seriesEnd - this.seriesWritten > CHUNKS_AT_ONCE * CHUNK_SERIES_MAX) {
+      const end = this.seriesWritten + CHUNKS_AT_ONCE * CHUNK_SERIES_MAX;
+      file.transaction((database) => this.#writeChunks(database, end));
+      this.seriesWritten = end;
+      yield 0;
+    }
+    writer.finish([], (database) => this.#writeState(database));
+    this.seriesWritten = seriesEnd;
+  }
+
+  #writeState(database: Database): void {
+    const { position, seriesEnd, tombstones, saves } = this.state;
+    this.#writeChunks(database, seriesEnd);
+    const write = database.prepare(WRITE_TOMBSTONE);
+    for (const { version, frame } of tombstones) write.run(Buffer.from(version, 'hex'), frame);
+    database.prepare(WRITE_META).run('flushed', JSON.stringify(position));
+    for (const save of saves) save(database);
+  }
+
+  #writeChunks(database: Database, end: number): void {
+    const write = database.prepare(WRITE_CHUNK);
+    for (let first = this.seriesWritten; first < end; first += CHUNK_SERIES_MAX) {
+      const count = Math.min(CHUNK_SERIES_MAX, end - first);
+      write.run(first, count, encodeSeriesChunk(this.#sources.table.ids, first, count));
+    }
+  }
+}

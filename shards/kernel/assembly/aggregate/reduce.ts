@@ -140,8 +140,9 @@ function pickRow(fn: u32, type: u32, values: usize, present: usize, from: u32, t
 }
 
 function extremeFloat(values: usize, present: usize, from: u32, to: u32, greatest: bool): u32 {
-  if (present == 0 && to - from >= 8) {
-    const row = extremeByVectors(values, from, to, greatest);
+  if (present == 0 && to - from >= 2) {
+    const row =
+      to - from <= 8 ? extremeOfFew(values, from, to, greatest) : extremeByVectors(values, from, to, greatest);
     if (row != NOT_FOUND) return row;
   }
   let best = NOT_FOUND;
@@ -158,6 +159,40 @@ function extremeFloat(values: usize, present: usize, from: u32, to: u32, greates
 }
 
 const NOT_FOUND: u32 = 0xffffffff;
+
+/**
+ * Of two to eight values, without a branch on any of them: runs of a minute are that short, and which value is the
+ * greatest cannot be foretold. Vectors beyond the end are the last one again. NOT_FOUND as below.
+ */
+@inline
+function extremeOfFew(values: usize, from: u32, to: u32, greatest: bool): u32 {
+  const start = values + (<usize>from << 3);
+  const last = values + (<usize>to << 3) - 16;
+  const b = min(start + 16, last);
+  const c = min(start + 32, last);
+  const d = min(start + 48, last);
+  const v0 = v128.load(start);
+  const v1 = v128.load(b);
+  const v2 = v128.load(c);
+  const v3 = v128.load(d);
+  const low = greatest ? f64x2.pmax(v0, v1) : f64x2.pmin(v0, v1);
+  const high = greatest ? f64x2.pmax(v2, v3) : f64x2.pmin(v2, v3);
+  const both = greatest ? f64x2.pmax(low, high) : f64x2.pmin(low, high);
+  const other = i8x16.shuffle(both, both, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+  const wanted = greatest ? f64x2.pmax(both, other) : f64x2.pmin(both, other);
+  const numbers = v128.and(
+    v128.and(f64x2.eq(v0, v0), f64x2.eq(v1, v1)),
+    v128.and(f64x2.eq(v2, v2), f64x2.eq(v3, v3)),
+  );
+  if (!i64x2.all_true(numbers)) return NOT_FOUND;
+  const equal =
+    i64x2.bitmask(f64x2.eq(v0, wanted)) |
+    (i64x2.bitmask(f64x2.eq(v1, wanted)) << 2) |
+    (i64x2.bitmask(f64x2.eq(v2, wanted)) << 4) |
+    (i64x2.bitmask(f64x2.eq(v3, wanted)) << 6);
+  const place = <u32>ctz(equal);
+  return min(from + (place & ~1), to - 2) + (place & 1);
+}
 
 /** NOT_FOUND when a NaN is among the values, which equals nothing. */
 function extremeByVectors(values: usize, from: u32, to: u32, greatest: bool): u32 {

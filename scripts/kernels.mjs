@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import asc from 'assemblyscript/asc';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const NAMES = ['ingest', 'storage'];
+const NAMES = ['ingest', 'storage', 'answers'];
 const only = process.argv.includes('--only') ? process.argv[process.argv.indexOf('--only') + 1] : null;
 
 const folder = join(root, 'dist/shards/kernel');

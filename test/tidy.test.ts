@@ -19,7 +19,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 };
 const LINES_MAX = 450;
 /** Programs and kernels: started or loaded, not imported. */
-const ENTRY = /^(server\/cli\/main|server\/worker|scripts\/|shards\/kernel\/assembly\/(ingest|storage)\.ts)/;
+const ENTRY = /^(server\/cli\/main|server\/worker|scripts\/|shards\/kernel\/assembly\/(ingest|storage|answers)\.ts)/;
 /** A kernel is code of the program that Node cannot import by itself. */
 const READS_CODE = 'shards/kernel/load.ts';
 

@@ -87,10 +87,10 @@ async function answer(
   };
   const results = service.execute(parameters.text, options);
   const printer = csv ? new CsvPrinter(parameters.epoch) : null;
-  const print = (some: readonly StatementResult[]): Iterable<string> => {
+  const print = (some: readonly StatementResult[]): Iterable<string | Buffer> => {
     if (printer !== null) return printer.pieces(some);
     const pieces = jsonPieces(some, parameters.epoch);
-    return parameters.pretty ? [indentJson([...pieces].join(''))] : pieces;
+    return parameters.pretty ? [indentJson(Buffer.concat([...pieces]).toString())] : pieces;
   };
   try {
     if (parameters.chunkSize === null) {
@@ -115,25 +115,27 @@ function begin(response: ServerResponse, csv: boolean): void {
   if (!response.headersSent) response.setHeader('Content-Type', csv ? 'text/csv' : 'application/json');
 }
 
-/** `ends`: nothing follows. What fits into one piece then leaves in one write, with its length. */
+/** `ends`: nothing follows. What is one piece then leaves in one write, with its length. */
 async function send(
   response: ServerResponse,
-  pieces: Iterable<string>,
+  pieces: Iterable<string | Buffer>,
   signal: AbortSignal,
   ends: boolean,
 ): Promise<void> {
-  let text = '';
+  let held: string | Buffer = '';
   for (const piece of pieces) {
-    text += piece;
-    if (text.length < WRITE_CHARACTERS_MIN) continue;
-    if (!response.write(text)) await drained(response, signal);
-    text = '';
+    if (typeof piece === 'string' && typeof held === 'string' && held.length + piece.length < WRITE_CHARACTERS_MIN) {
+      held += piece;
+      continue;
+    }
+    if (held.length > 0 && !response.write(held)) await drained(response, signal);
+    held = piece;
   }
   signal.throwIfAborted();
   if (ends) {
-    if (!response.headersSent) response.setHeader('Content-Length', Buffer.byteLength(text));
-    response.end(text);
-  } else if (text !== '' && !response.write(text)) await drained(response, signal);
+    if (!response.headersSent) response.setHeader('Content-Length', Buffer.byteLength(held));
+    response.end(held);
+  } else if (held.length > 0 && !response.write(held)) await drained(response, signal);
 }
 
 function drained(response: ServerResponse, signal: AbortSignal): Promise<void> {

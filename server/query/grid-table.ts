@@ -54,6 +54,13 @@ class GridRows {
   readonly #grid: CellGrid;
   readonly #gridCalls: readonly GridCall[];
   readonly #auxOrder: readonly string[];
+  /** Per call of the group at hand: its first window, points so far, the cell of its last rows, what it shows. */
+  readonly #walk: {
+    readonly firsts: Float64Array;
+    readonly seen: Float64Array;
+    readonly previous: Int32Array;
+    readonly current: Int32Array;
+  };
   /** Values of fill(linear). */
   readonly #interpolated: Scalar[] = [];
   readonly #groups: Group[] = [];
@@ -68,6 +75,12 @@ class GridRows {
     this.#data = data;
     this.#grid = grid;
     this.#auxOrder = auxOrder(plan);
+    this.#walk = {
+      firsts: new Float64Array(calls.length),
+      seen: new Float64Array(calls.length),
+      previous: new Int32Array(calls.length),
+      current: new Int32Array(calls.length),
+    };
     const { fill } = plan;
     this.#gridCalls = calls.map((call): GridCall => {
       const type = typeName(typeOf(call.expression, plan.schema) ?? 0);
@@ -103,33 +116,26 @@ class GridRows {
   addGroup(group: number): void {
     const { windows: positions } = this.#grid;
     const { descending, fill, limit, offset } = this.#plan;
-    const { windows, openStart } = { windows: this.#data.span.windows, openStart: this.#data.span.minNs === null };
+    const { windows } = this.#data.span;
     const calls = this.#gridCalls;
     const width = positions.length;
     const filled = windows !== null && fill.kind !== 'none';
-    // First window that a call has a point in, as an index in all windows; Infinity: it has none.
-    const firsts = calls.map(({ state }) => {
-      const first = this.#firstCell(state, group);
-      return first < 0 ? Number.POSITIVE_INFINITY : filled && !openStart ? 0 : positions[first]!;
-    });
-    const low = Math.min(...firsts);
+    const low = this.#startWalk(group, filled);
     if (low === Number.POSITIVE_INFINITY) return;
+    const { firsts, seen, previous, current } = this.#walk;
     const steps = filled ? windows.count - low : width;
-    const seen = calls.map(() => 0);
-    const previous = calls.map(() => NOTHING);
-    const current = calls.map(({ absent }) => absent);
     const before = this.#windows.length;
     const last = limit === 0 ? Number.POSITIVE_INFINITY : offset + limit;
     // Where in the grid's windows the walk is: with fill it meets windows that the grid does not have.
     let position = descending ? width - 1 : 0;
     for (let step = 0; step < steps; step++) {
-      if (seen.every((points, c) => points >= last || firsts[c] === Number.POSITIVE_INFINITY)) break;
       const window = filled ? (descending ? windows.count - 1 - step : low + step) : positions[position]!;
       const inGrid = position >= 0 && position < width && positions[position] === window;
+      const cell = group * width + position;
       let any = false;
+      let open = false;
       for (let c = 0; c < calls.length; c++) {
         const { state, absent } = calls[c]!;
-        const cell = group * width + position;
         const hasRows = inGrid && this.#grid.calls[state]!.count[cell]! > 0;
         const isPoint = hasRows || (filled && window >= firsts[c]!);
         let shown = cell;
@@ -141,15 +147,35 @@ class GridRows {
         if (counted) current[c] = shown;
         else if (fill.kind !== 'previous') current[c] = absent;
         any ||= counted;
+        open ||= seen[c]! < last && firsts[c] !== Number.POSITIVE_INFINITY;
       }
       if (inGrid) position += descending ? -1 : 1;
-      if (!any) continue;
-      this.#windows.push(window);
-      for (let c = 0; c < calls.length; c++) this.#shown.push(current[c]!);
+      if (any) {
+        this.#windows.push(window);
+        for (let c = 0; c < calls.length; c++) this.#shown.push(current[c]!);
+      }
+      if (!open) break;
     }
     if (this.#windows.length === before) return;
     this.#groups.push(this.#grid.groups[group]!);
     this.#starts.push(this.#windows.length);
+  }
+
+  /** First window of the group that a call has a point in, as an index in all windows; Infinity: no call has one. */
+  #startWalk(group: number, filled: boolean): number {
+    const { firsts, seen, previous, current } = this.#walk;
+    const openStart = this.#data.span.minNs === null;
+    let low = Number.POSITIVE_INFINITY;
+    for (let c = 0; c < this.#gridCalls.length; c++) {
+      const { state, absent } = this.#gridCalls[c]!;
+      const first = this.#firstCell(state, group);
+      firsts[c] = first < 0 ? Number.POSITIVE_INFINITY : filled && !openStart ? 0 : this.#grid.windows[first]!;
+      if (firsts[c]! < low) low = firsts[c]!;
+      seen[c] = 0;
+      previous[c] = NOTHING;
+      current[c] = absent;
+    }
+    return low;
   }
 
   #fillCode(c: number, group: number, position: number, window: number, previous: number): number {

@@ -48,5 +48,5 @@ export function makeGroup(name: string, dimensions: readonly string[], values: r
 /** Ascending by key, or descending as ORDER BY time DESC asks. */
 export function sortGroups<T extends { readonly group: Group }>(items: T[], descending: boolean): T[] {
   const sign = descending ? -1 : 1;
-  return items.sort((a, b) => (a.group.key === b.group.key ? 0 : a.group.key < b.group.key ? -sign : sign));
+  return items.sort((a, b) => (a.group.key < b.group.key ? -sign : a.group.key > b.group.key ? sign : 0));
 }

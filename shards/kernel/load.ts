@@ -14,7 +14,7 @@ declare const WebAssembly: {
 };
 type WasmModule = object & { readonly brand?: 'module' };
 
-export type KernelName = 'ingest' | 'storage';
+export type KernelName = 'ingest' | 'storage' | 'answers';
 
 /** What every kernel exports (assembly/memory.ts). */
 export interface KernelMemory {

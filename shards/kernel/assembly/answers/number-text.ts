@@ -1,0 +1,147 @@
+/**
+ * Doubles to the shortest decimal digits that read back as the same double, in the form that JavaScript and Go's JSON
+ * give them.
+ *
+ * Schubfach (Raffaello Giulietti, "The Schubfach way to render doubles", 2020) after Alexander Bolz' C++ rendering of
+ * it: the decimal is looked for between the neighbours of the double, scaled by a power of ten that is known to 126
+ * bits. Two shorter ways before it: integers, and numbers with at most three decimals, which most measurements are.
+ */
+const POWER_MIN: i32 = -292;
+const POWER_MAX: i32 = 324;
+/** The powers of ten: high and low 64 bits of ceil(10^k * 2^(127 - floor(log2(10^k)))); filled by the caller once. */
+const powers = memory.data((324 + 292 + 1) * 16, 8);
+const digits = memory.data(24, 8);
+
+export function powersOfTen(): usize {
+  return powers;
+}
+
+/** Writes at most 25 bytes; 0: not finite, or of a size that is written with an exponent. */
+export function numberText(value: f64, at: usize): i32 {
+  const bits = reinterpret<u64>(value);
+  let to = at;
+  if (bits >> 63 !== 0) {
+    store<u8>(to, 45);
+    to++;
+  }
+  const size = Math.abs(value);
+  if (size === 0) {
+    store<u8>(to, 48);
+    return <i32>(to + 1 - at);
+  }
+  if (!(size < 1e21 && size >= 1e-6)) return 0;
+  if (size < 9007199254740992.0) {
+    const whole = <u64>size;
+    if (<f64>whole === size) return <i32>(writeDecimal(whole, 0, to) - at);
+  }
+  if (size < 1e11) {
+    // With 15 digits at most no other decimal that is as short reads back as this double.
+    const thousandths = Math.round(size * 1000);
+    if (thousandths / 1000 === size && thousandths > 0) return <i32>(writeDecimal(<u64>thousandths, -3, to) - at);
+  }
+  return <i32>(shortest(bits, to) - at);
+}
+
+function shortest(bits: u64, to: usize): usize {
+  const fraction = bits & 0xfffffffffffff;
+  const exponent = <i32>((bits >> 52) & 0x7ff);
+  // Numbers below 1e-6 do not come here, so the exponent is never that of subnormal ones.
+  const c = fraction | 0x10000000000000;
+  const q = exponent - 1075;
+  const isEven = (c & 1) === 0;
+  const lowerIsCloser = fraction === 0 && exponent > 1;
+  const k = (q * 1262611 - (lowerIsCloser ? 524031 : 0)) >> 22;
+  const h = <u64>(q + ((-k * 1741647) >> 19) + 1);
+  if (-k < POWER_MIN || -k > POWER_MAX) return to;
+  const power = powers + <usize>((-k - POWER_MIN) << 4);
+  const high = load<u64>(power);
+  const low = load<u64>(power, 8);
+  const lower = roundToOdd(high, low, (4 * c - 2 + (lowerIsCloser ? 1 : 0)) << h) + (isEven ? 0 : 1);
+  const middle = roundToOdd(high, low, (4 * c) << h);
+  const upper = roundToOdd(high, low, (4 * c + 2) << h) - (isEven ? 0 : 1);
+  const s = middle >> 2;
+  if (s >= 10) {
+    const tenth = s / 10;
+    const downInside = lower <= 40 * tenth;
+    const upInside = 40 * tenth + 40 <= upper;
+    if (downInside !== upInside) return writeDecimal(tenth + (upInside ? 1 : 0), k + 1, to);
+  }
+  const downInside = lower <= 4 * s;
+  const upInside = 4 * s + 4 <= upper;
+  if (downInside !== upInside) return writeDecimal(s + (upInside ? 1 : 0), k, to);
+  const half = 4 * s + 2;
+  const roundsUp = middle > half || (middle === half && (s & 1) !== 0);
+  return writeDecimal(s + (roundsUp ? 1 : 0), k, to);
+}
+
+/** The upper 64 bits of a 192-bit product; the lowest bit says whether anything was cut off. */
+// @ts-expect-error: decorator of AssemblyScript
+@inline
+function roundToOdd(high: u64, low: u64, factor: u64): u64 {
+  const carry = upperProduct(low, factor);
+  const lowProduct = high * factor;
+  const sum = lowProduct + carry;
+  const upper = upperProduct(high, factor) + (sum < lowProduct ? 1 : 0);
+  return upper | (sum > 1 ? 1 : 0);
+}
+
+// @ts-expect-error: decorator of AssemblyScript
+@inline
+function upperProduct(a: u64, b: u64): u64 {
+  const a0 = a & 0xffffffff;
+  const a1 = a >> 32;
+  const b0 = b & 0xffffffff;
+  const b1 = b >> 32;
+  const cross = a1 * b0 + ((a0 * b0) >> 32);
+  const other = a0 * b1 + (cross & 0xffffffff);
+  return a1 * b1 + (cross >> 32) + (other >> 32);
+}
+
+/** value * 10^k, of which 0.0000001 <= it < 1e21 holds. Returns the address behind the text. */
+function writeDecimal(value: u64, k: i32, to: usize): usize {
+  // Zeros at the end are no digits of the shortest form.
+  if (k < 0) {
+    while (value % 10000 === 0) {
+      value /= 10000;
+      k += 4;
+    }
+    while (value % 10 === 0) {
+      value /= 10;
+      k++;
+    }
+  }
+  let from = digits + 24;
+  while (value >= 100) {
+    const pair = <u32>(value % 100);
+    value /= 100;
+    from -= 2;
+    store<u8>(from, 48 + pair / 10);
+    store<u8>(from, 48 + (pair % 10), 1);
+  }
+  if (value >= 10) {
+    from -= 2;
+    store<u8>(from, 48 + <u32>value / 10);
+    store<u8>(from, 48 + (<u32>value % 10), 1);
+  } else {
+    from--;
+    store<u8>(from, 48 + <u32>value);
+  }
+  const count = <i32>(digits + 24 - from);
+  const point = count + k;
+  if (k >= 0) {
+    memory.copy(to, from, count);
+    memory.fill(to + count, 48, k);
+    return to + point;
+  }
+  if (point > 0) {
+    memory.copy(to, from, point);
+    store<u8>(to + point, 46);
+    memory.copy(to + point + 1, from + point, count - point);
+    return to + count + 1;
+  }
+  store<u8>(to, 48);
+  store<u8>(to, 46, 1);
+  memory.fill(to + 2, 48, -point);
+  memory.copy(to + 2 - point, from, count);
+  return to + 2 - point + count;
+}

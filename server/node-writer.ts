@@ -49,6 +49,9 @@ export function createWriter(parts: WriterParts): Writer {
     later: (work: () => void) => {
       setImmediate(() => parts.guard(work));
     },
+    after: (ms: number, work: () => void) => {
+      setTimeout(() => parts.guard(work), ms);
+    },
     observe: (event: Parameters<Metrics['observeWrite']>[0]) => parts.metrics.observeWrite(event),
   };
   return { schemas, coordinator: new Coordinator(ports, parts.config, schemas, places) };

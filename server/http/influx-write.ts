@@ -5,7 +5,7 @@
  * URL (`u`, `p`) are accepted and go nowhere.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { BodyError, readPieces } from './body.ts';
+import { BodyError, freePieces, readPieces } from './body.ts';
 import { answeredByMethod, sendInfluxError } from './influx-answer.ts';
 
 /** As the line-protocol parser knows them; the door maps '' and 'ns' to 'n'. */
@@ -96,6 +96,8 @@ export async function handleWrite(
   } catch (error) {
     sendInfluxError(response, 500, 'internal error; safe to retry');
     throw error;
+  } finally {
+    freePieces(body);
   }
   if ('error' in result) {
     const { retryAfterSeconds } = result;

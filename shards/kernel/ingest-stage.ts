@@ -324,7 +324,7 @@ export class IngestStage {
       const window = pairs[i * 2 + 1]!;
       const schema = schemas[window] ?? null;
       if (schema === null) {
-        unknown.add(window);
+        if (kernel.hasCells(pairs[i * 2]!, window) !== 0) unknown.add(window);
         continue;
       }
       const name = this.#fieldName(pairs[i * 2]!);

@@ -44,6 +44,7 @@ class Bench {
   mintError: Error | null = null;
   fields: Awaited<ReturnType<SchemaSource>>[number]['fields'] = [];
   #later: (() => void)[] = [];
+  #after: (() => void)[] = [];
   #minted = 0;
   readonly coordinator: Coordinator;
 
@@ -67,6 +68,7 @@ class Bench {
           this.posted.push(...writes);
         },
         later: (work) => this.#later.push(work),
+        after: (_ms, work) => this.#after.push(work),
         observe: () => {},
       },
       { writeInFlightBytesMax: 10_000, writeTimeoutMs: 1_000, seriesCacheMax: 1_000 },
@@ -95,6 +97,11 @@ class Bench {
     }
   }
 
+  /** Time passes. */
+  wait(): void {
+    for (const work of this.#after.splice(0)) work();
+  }
+
   settle(outcome: WriteOutcome): void {
     this.coordinator.settle(this.posted.map(({ request }) => ({ request, outcome })));
     this.posted = [];
@@ -121,6 +128,27 @@ describe('the coordinator', () => {
     bench.settle({ ok: true });
     expect(new Set((await Promise.all(answers)).map(({ status }) => status))).toEqual(new Set([204]));
     expect(bench.coordinator.inFlightBytes).toBe(0);
+  });
+
+  test('while a batch is on its way, small requests gather, and leave when it is settled or takes long', async () => {
+    const lines = (n: number) => Array.from({ length: n }, (_, i) => `cpu,host=a v=${i} ${NOW_MS + i}`);
+    const sent: Promise<unknown>[] = [];
+    const send = async (count: number) => {
+      for (const line of lines(count)) {
+        sent.push(bench.write(line));
+        await bench.turn();
+      }
+      return bench.posts;
+    };
+    expect(await send(3)).toBe(1);
+    bench.settle({ ok: true });
+    await bench.turn();
+    expect(bench.posts).toBe(2);
+    expect(await send(3)).toBe(2);
+    bench.wait();
+    expect(bench.posts).toBe(3);
+    bench.settle({ ok: true });
+    expect(await Promise.all(sent)).toEqual(Array(6).fill({ status: 204 }));
   });
 
   test('keeps levels of consistency in batches of their own', async () => {

@@ -36,9 +36,16 @@ export const E_KEY: usize = 64;
 export const FLAG_ODD: u32 = 1;
 /** A tag named `time`. */
 export const FLAG_TIME_TAG: u32 = 2;
+/** The guess of what follows was wrong the last time that it was corrected. */
+const FLAG_DOUBT: u32 = 4;
 
 /** Longer keys are left to the careful parser, which knows the exact limit. */
 export const KEY_BYTES_FAST_MAX: usize = 60000;
+/** Of one key; more are left to the careful parser. */
+const TAGS_FAST_MAX: u32 = 128;
+/** Per tag: address, length of its name, length of name and value. */
+const TAG_BYTES: usize = 12;
+const tags: usize = memory.data(129 * 12, 8);
 const CHUNK_BYTES: usize = 1 << 20;
 const SLOTS_INITIAL: u32 = 4096;
 
@@ -93,18 +100,31 @@ export function markSent(entry: usize, token: u32, destinations: u32): bool {
   return false;
 }
 
-/** The entry whose key stands at `at`, followed by a space, as it followed the last one before; else 0. */
+/**
+ * The entry whose key stands at `at`, followed by a space, as it followed the last one before, or with one left out
+ * between them; else 0.
+ */
 @inline
 export function guessEntry(at: usize, end: usize): usize {
   if (last == 0) return 0;
   const guess = <usize>load<u32>(last, E_NEXT);
   if (guess == 0) return 0;
-  const length = <usize>load<u32>(guess, E_LENGTH);
-  if (at + length >= end || load<u8>(at + length) != 32) return 0;
-  if ((<u32>load<u16>(guess, E_FLAGS) & FLAG_ODD) != 0) return 0;
-  if (!same(guess + E_KEY, at, length)) return 0;
-  last = guess;
-  return guess;
+  if (isSpelled(guess, at, end)) {
+    last = guess;
+    return guess;
+  }
+  const next = <usize>load<u32>(guess, E_NEXT);
+  if (next == 0 || !isSpelled(next, at, end)) return 0;
+  last = next;
+  return next;
+}
+
+@inline
+function isSpelled(entry: usize, at: usize, end: usize): bool {
+  const length = <usize>load<u32>(entry, E_LENGTH);
+  if (at + length >= end || load<u8>(at + length) != 32) return false;
+  if ((<u32>load<u16>(entry, E_FLAGS) & FLAG_ODD) != 0) return false;
+  return same(entry + E_KEY, at, length);
 }
 
 /** The entry of the key at `at`, entered if it is a canonical spelling; 0: for the careful parser. */
@@ -116,15 +136,24 @@ export function lookUpEntry(at: usize, end: usize): usize {
   const hash = hashBytes(at, length);
   let entry = findEntry(at, length, hash);
   if (entry == 0) {
-    entry = enterCanonical(at, length, hash);
+    entry = enterPlain(at, length, hash);
     if (entry == 0) return 0;
   } else if ((<u32>load<u16>(entry, E_FLAGS) & FLAG_ODD) != 0) return 0;
   follow(entry);
   return entry;
 }
 
+/** A guess is given up when it was wrong twice: late rows in between do not spoil it. */
 export function follow(entry: usize): void {
-  if (last != 0) store<u32>(last, <u32>entry, E_NEXT);
+  if (last != 0) {
+    const flags = load<u16>(last, E_FLAGS);
+    if (load<u32>(last, E_NEXT) == 0 || (flags & <u16>FLAG_DOUBT) != 0) {
+      store<u32>(last, <u32>entry, E_NEXT);
+      store<u16>(last, flags & ~(<u16>FLAG_DOUBT), E_FLAGS);
+    } else {
+      store<u16>(last, flags | <u16>FLAG_DOUBT, E_FLAGS);
+    }
+  }
   last = entry;
 }
 
@@ -161,10 +190,10 @@ export function describeSeries(entry: usize, measurement: usize, timeTag: bool):
 }
 
 /**
- * Enters a key that is its own canonical form: no backslash, UTF-8, tags in ascending order of their names, none empty.
- * 0: it is something else, or broken.
+ * Enters a key without backslashes: measurement, and tags of which none is empty and no two have one name. The canonical
+ * key has them in byte order of their names; when they come in another order, it is entered as well. 0: something else.
  */
-function enterCanonical(at: usize, length: usize, hash: u32): usize {
+function enterPlain(at: usize, length: usize, hash: u32): usize {
   const end = at + length;
   const first = <u32>load<u8>(at);
   if (first == COMMA || first == 35 || first == 9 || first == 0) return 0;
@@ -177,8 +206,8 @@ function enterCanonical(at: usize, length: usize, hash: u32): usize {
   }
   const nameLength = i - at;
   let timeTag = false;
-  let tagBefore: usize = 0;
-  let tagBeforeLength: usize = 0;
+  let sorted = true;
+  let count: u32 = 0;
   while (i < end) {
     const tag = ++i;
     while (i < end && <u32>load<u8>(i) != EQUALS) {
@@ -187,7 +216,7 @@ function enterCanonical(at: usize, length: usize, hash: u32): usize {
       i++;
     }
     const tagLength = i - tag;
-    if (i >= end || tagLength == 0) return 0;
+    if (i >= end || tagLength == 0 || count == TAGS_FAST_MAX) return 0;
     const value = ++i;
     while (i < end && <u32>load<u8>(i) != COMMA) {
       const c = <u32>load<u8>(i);
@@ -195,17 +224,49 @@ function enterCanonical(at: usize, length: usize, hash: u32): usize {
       i++;
     }
     if (i == value) return 0;
-    if (tagBefore != 0 && compareBytes(tagBefore, tagBeforeLength, tag, tagLength) >= 0) return 0;
     // 'time', little-endian
     if (tagLength == 4 && load<u32>(tag) == 0x656d6974) timeTag = true;
-    tagBefore = tag;
-    tagBeforeLength = tagLength;
+    // Sorted in as they come: mostly they are in order.
+    let place = count++;
+    while (place > 0) {
+      const before = tags + <usize>(place - 1) * TAG_BYTES;
+      const order = compareBytes(<usize>load<u32>(before), <usize>load<u32>(before, 4), tag, tagLength);
+      if (order == 0) return 0;
+      if (order < 0) break;
+      sorted = false;
+      store<u64>(before + TAG_BYTES, load<u64>(before));
+      store<u32>(before + TAG_BYTES, load<u32>(before, 8), 8);
+      place--;
+    }
+    const record = tags + <usize>place * TAG_BYTES;
+    store<u32>(record, <u32>tag);
+    store<u32>(record, <u32>tagLength, 4);
+    store<u32>(record, <u32>(i - tag), 8);
   }
   // A comma at the very end leaves a tag to be missed.
   if (<u32>load<u8>(end - 1) == COMMA || !isUtf8(at, length)) return 0;
-  const entry = addEntry(at, length, hash, 0);
-  describeSeries(entry, measurementOf(at, nameLength), timeTag);
-  return entry;
+  if (sorted) {
+    const entry = addEntry(at, length, hash, 0);
+    describeSeries(entry, measurementOf(at, nameLength), timeTag);
+    return entry;
+  }
+  const canonical = heap.alloc(length + 32);
+  memory.copy(canonical, at, nameLength);
+  let to = canonical + nameLength;
+  for (let k: u32 = 0; k < count; k++) {
+    const record = tags + <usize>k * TAG_BYTES;
+    store<u8>(to++, <u8>COMMA);
+    memory.copy(to, <usize>load<u32>(record), <usize>load<u32>(record, 8));
+    to += <usize>load<u32>(record, 8);
+  }
+  const canonicalHash = hashBytes(canonical, length);
+  let series = findEntry(canonical, length, canonicalHash);
+  if (series == 0) {
+    series = addEntry(canonical, length, canonicalHash, 0);
+    describeSeries(series, measurementOf(at, nameLength), timeTag);
+  }
+  heap.free(canonical);
+  return addEntry(at, length, hash, <usize>load<u32>(series, E_CANONICAL));
 }
 
 /** Keys in which the end of the line may be seen differently from the end of the key. */

@@ -24,6 +24,7 @@ const READ_DIRECTORY = `
     max_time AS maxTime, lower(hex(min_version)) AS minVersion, lower(hex(max_version)) AS maxVersion, rows,
     length(head) + length(body) AS bytes
   FROM blocks ORDER BY id`;
+const READ_SEVERAL_RUNS = 'SELECT window FROM blocks GROUP BY window HAVING min(run) < max(run) LIMIT 1';
 const READ_HEAD = 'SELECT head FROM blocks WHERE id = ?';
 const READ_BODY = 'SELECT body FROM blocks WHERE id = ?';
 export const INSERT_BLOCK = `
@@ -43,34 +44,63 @@ export interface DamagedBlock {
 }
 
 export class BlockStore {
-  readonly directory = new BlockDirectory();
   /** By block id. */
   readonly damaged = new Map<number, DamagedBlock>();
   readonly #file: ShardFile;
   readonly #cache: BlockCache;
+  /** null until it is asked for. */
+  #directory: BlockDirectory | null;
   #nextRun = 1;
 
-  constructor(file: ShardFile, cache: BlockCache) {
+  constructor(file: ShardFile, cache: BlockCache, isNew: boolean) {
     this.#file = file;
     this.#cache = cache;
+    this.#directory = isNew ? new BlockDirectory() : null;
+  }
+
+  get directory(): BlockDirectory {
+    this.#directory ??= this.#load();
+    return this.#directory;
+  }
+
+  get isLoaded(): boolean {
+    return this.#directory !== null;
+  }
+
+  /** Until the next use. No run may be being written. */
+  unload(): void {
+    this.#dropCached();
+    this.#directory = null;
+  }
+
+  #dropCached(): void {
+    for (const entry of this.#directory?.all() ?? []) this.#cache.drop(entry);
   }
 
   /** Reads which blocks there are, and removes those of runs that did not end. */
-  load(): void {
+  #load(): BlockDirectory {
+    const directory = new BlockDirectory();
     this.#file.transaction((database) => {
       const runs = new Set(database.prepare(READ_RUNS).pluck().all() as number[]);
       const leftovers: number[] = [];
       for (const entry of database.prepare(READ_DIRECTORY).iterate() as IterableIterator<BlockEntry>) {
-        if (runs.has(entry.run)) this.directory.add(entry);
+        if (runs.has(entry.run)) directory.add(entry);
         else leftovers.push(entry.id);
       }
       for (const id of leftovers) database.prepare(DELETE_BLOCK).run(id);
-      this.#nextRun = Math.max(0, ...runs) + 1;
+      this.#nextRun = Math.max(this.#nextRun, ...[...runs].map((run) => run + 1));
     });
+    return directory;
+  }
+
+  /** Whether a window has blocks of several runs: asked of the file, without reading the directory into memory. */
+  hasSeveralRuns(): boolean {
+    return guarded(this.#file.path, () => this.#file.statement(READ_SEVERAL_RUNS).get() !== undefined);
   }
 
   begin(windowNs: number, transactionBytesMax: number): RunWriter {
-    return new RunWriter(this.#file, this.directory, this.#cache, this.#nextRun++, windowNs, transactionBytesMax);
+    const { directory } = this;
+    return new RunWriter(this.#file, directory, this.#cache, this.#nextRun++, windowNs, transactionBytesMax);
   }
 
   /** Throws StorageError `damaged-block`. */
@@ -116,7 +146,8 @@ export class BlockStore {
 
   /** The file is let go. */
   close(): void {
-    for (const entry of this.directory.all()) this.#cache.drop(entry);
+    this.#dropCached();
+    this.#directory = new BlockDirectory();
   }
 
   /** Head and body as they stand in the file. */

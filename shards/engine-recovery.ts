@@ -1,6 +1,9 @@
 /**
  * Opening a worker's storage: shard files first, then what the log holds behind each of them.
  *
+ * Of a file only what is small is read (shard.ts). What else is in it is read when the log has records for it, or later;
+ * should it turn out to be damaged then, it is set aside as if it had been found here.
+ *
  * - `<id>.sqlite.fill` files are copies that did not end: removed.
  * - A file of a later format is left alone; the engine goes on without that shard and reports it.
  * - A file that cannot be read is renamed to `<id>.sqlite.damaged-<n>`, kept for good and reported. What the log still
@@ -9,16 +12,17 @@
  * - A record whose version the companion has already is skipped; one that is whole but cannot be read or whose keys are
  *   missing is set aside (log.ts) and reported.
  */
+import type { Database } from 'better-sqlite3';
 import type { SeriesKeyRecord } from './batch.ts';
 import { BatchError, decodeKeys, peekBatch } from './batch-codec.ts';
-import { errorCodeOf, StorageError } from './errors.ts';
+import { StorageError } from './errors.ts';
 import { type Files, joinPath } from './files.ts';
 import { holdFrame } from './held-frame.ts';
 import type { Log, Replayed } from './log.ts';
 import { isAfter } from './log-position.ts';
 import { KEYS_RECORD, type LogRecord } from './log-record.ts';
 import type { Shard } from './shard.ts';
-import { type OpenDatabase, openShardFile, readShardKey } from './shard-file.ts';
+import { type OpenDatabase, readShardFile, readShardKey } from './shard-file.ts';
 import { type ShardId, type ShardKey, shardId } from './shard-key.ts';
 import type { LogPosition } from './storage.ts';
 
@@ -50,8 +54,8 @@ export interface ShardOpening {
   readonly files: Files;
   readonly open: OpenDatabase;
   readonly owns: (key: ShardKey) => boolean;
-  /** Opens the shard of an existing file. */
-  readonly openShard: (key: ShardKey) => Shard;
+  /** Makes the shard of an existing file, which is open for the time of the call. */
+  readonly openShard: (key: ShardKey, database: Database) => Shard;
 }
 
 /** Opens the files of this worker's shards. */
@@ -60,45 +64,28 @@ export function openShards(opening: ShardOpening): { shards: Shard[]; unopened: 
   const shards: Shard[] = [];
   const unopened: UnopenedShard[] = [];
   files.makeDirectory(directory);
-  for (const name of files.list(directory)) {
+  const names = new Set(files.list(directory));
+  for (const name of names) {
     const match = SHARD_FILE.exec(name);
     if (match === null) continue;
     const path = joinPath(directory, name);
     try {
-      const key = keyOfFile(opening.open, path);
-      if (opening.owns(key)) {
-        files.remove(`${path}.fill`);
-        files.remove(`${path}.fill-journal`);
-        shards.push(opening.openShard(key));
+      const shard = readShardFile(opening.open, path, (database) => {
+        const key = readShardKey(database, path);
+        return opening.owns(key) ? opening.openShard(key, database) : null;
+      });
+      if (shard === null) continue;
+      shards.push(shard);
+      for (const left of [`${name}.fill`, `${name}.fill-journal`]) {
+        if (names.has(left)) files.remove(joinPath(directory, left));
       }
     } catch (error) {
-      const code = setAsideCode(error);
-      const message = error instanceof Error ? error.message : String(error);
-      if (code === null) throw error;
-      if (code !== 'future-format') setShardFileAside(files, directory, path);
-      unopened.push({ id: match[1]!, path, code, message });
+      if (!(error instanceof StorageError) || error.code === 'disk-full' || error.code === 'disk-failed') throw error;
+      if (error.code !== 'future-format') setShardFileAside(files, directory, path);
+      unopened.push({ id: match[1]!, path, code: error.code, message: error.message });
     }
   }
   return { shards, unopened };
-}
-
-function keyOfFile(open: OpenDatabase, path: string): ShardKey {
-  const database = openShardFile(open, path);
-  try {
-    return readShardKey(database, path);
-  } finally {
-    database.close();
-  }
-}
-
-/** The code of a failure for which the shard is left out; null: it is not such a failure. */
-function setAsideCode(error: unknown): string | null {
-  if (error instanceof StorageError)
-    return error.code === 'disk-full' || error.code === 'disk-failed' ? null : error.code;
-  // What the companion, the codecs and the inflater say of bytes that make no sense.
-  const code = errorCodeOf(error);
-  if (/^(damaged|corrupt|future|Z_)/.test(code)) return code;
-  return error instanceof SyntaxError || error instanceof RangeError ? 'damaged-file' : null;
 }
 
 export function setShardFileAside(files: Files, directory: string, path: string): void {
@@ -129,6 +116,8 @@ export interface Replay {
   /** Makes an empty shard in the place of one whose file was set aside; null when it is not this worker's. */
   readonly remake: (key: ShardKey) => Shard | null;
   readonly lost: Set<ShardId>;
+  /** Takes away a shard whose file turned out to be damaged. */
+  readonly setAside: (shard: Shard, error: StorageError) => void;
   /** Called after each batch: memtables must not outgrow their maximum. */
   readonly applied: () => void;
 }
@@ -138,9 +127,13 @@ export function replayLog(log: Log, replay: Replay): Replayed & { applied: numbe
   /** Keys by shard that came in the log. */
   const keys = new Map<ShardId, Map<string, SeriesKeyRecord>>();
   const unreadable: { record: LogRecord; position: LogPosition }[] = [];
+  /** Shards whose files were found damaged in the middle of the log: what it holds of them is gone through again. */
+  const remade = new Set<ShardId>();
   let applied = 0;
-  const replayed = log.replay((record, position) => {
+  const visit = (record: LogRecord, position: LogPosition): void => {
     const shard = shardFor(replay, record);
+    // The keys of a lost shard come ahead of the batch for which it is made again.
+    if (shard === null && record.kind === KEYS_RECORD && replay.lost.has(record.shard)) rememberKeys(keys, record);
     if (shard === null || !isAfter(position, shard.flushedThrough)) return;
     try {
       if (record.kind === KEYS_RECORD) rememberKeys(keys, record);
@@ -149,13 +142,25 @@ export function replayLog(log: Log, replay: Replay): Replayed & { applied: numbe
         replay.applied();
       }
     } catch (error) {
+      if (error instanceof StorageError && shard.unreadable !== null) {
+        replay.setAside(shard, shard.unreadable);
+        replay.lost.add(shard.id);
+        remade.add(shard.id);
+        return;
+      }
       const expected =
         error instanceof BatchError || (error instanceof StorageError && error.code === 'unknown-series');
       if (!expected) throw error;
       // A copy: the segment's bytes need not stay in memory for it.
       unreadable.push({ record: { ...record, payload: new Uint8Array(0) }, position });
     }
-  });
+  };
+  const replayed = log.replay(visit);
+  if (remade.size > 0) {
+    log.read((record, position) => {
+      if (remade.has(record.shard)) visit(record, position);
+    });
+  }
   for (const { record, position } of unreadable) log.setAsideRecord(record, position, replayed);
   return { ...replayed, applied };
 }
@@ -183,6 +188,7 @@ function applyRecord(
   keys: Map<string, SeriesKeyRecord> | undefined,
   position: LogPosition,
 ): boolean {
+  shard.load();
   if (shard.companion.has(peekBatch(payload).version)) {
     shard.skip(position);
     return false;

@@ -7,12 +7,20 @@
  *
  * Files: `<shardsDirectory>/<shard id>.sqlite` (shard-file.ts), `<directory>/log/` (log.ts).
  */
+import type { Database } from 'better-sqlite3';
 import type { SeriesKeyRecord } from './batch.ts';
 import { encodeKeys } from './batch-codec.ts';
 import { BlockCache } from './block-cache.ts';
 import type { FieldType } from './column.ts';
 import type { CompanionFactory, ShardCompanion } from './companion.ts';
-import { lostShards, openShards, type Recovery, replayLog } from './engine-recovery.ts';
+import {
+  lostShards,
+  openShards,
+  type Recovery,
+  replayLog,
+  setShardFileAside,
+  type UnopenedShard,
+} from './engine-recovery.ts';
 import { StorageError } from './errors.ts';
 import { type Files, joinPath } from './files.ts';
 import { FillWriter } from './fill-target.ts';
@@ -21,7 +29,15 @@ import { isAfter, LOG_START } from './log-position.ts';
 import { BATCH_RECORD, KEYS_RECORD } from './log-record.ts';
 import type { QueryableShard } from './queryable.ts';
 import { Shard } from './shard.ts';
-import { ConnectionPool, createShardFile, type OpenDatabase, ShardFile, WRITE_META } from './shard-file.ts';
+import { NewShardFiles } from './shard-creation.ts';
+import {
+  ConnectionPool,
+  type OpenDatabase,
+  readShardFile,
+  ShardFile,
+  shardFileImage,
+  WRITE_META,
+} from './shard-file.ts';
 import { type ShardId, type ShardKey, shardId } from './shard-key.ts';
 import type { FillTarget, LogEntry, LogPosition, Storage, StoredShard } from './storage.ts';
 import type { StorageLimits } from './storage-limits.ts';
@@ -52,10 +68,13 @@ export class Engine implements Storage {
   readonly #pool: ConnectionPool;
   readonly #blocks: BlockCache;
   readonly #log: Log;
+  readonly #newFiles: NewShardFiles;
   readonly #fills = new Map<ShardId, FillWriter>();
   #flushing: Shard | null = null;
   /** Shards whose compaction is looked at next, so that one busy shard does not starve the others. */
   #turn: ShardId[] = [];
+  /** Also of `recovery`. Those that turned out to be damaged later are added. */
+  readonly #unopened: UnopenedShard[];
   readonly recovery: Recovery;
 
   /** Recovers what a crash left. Throws StorageError when the disk refuses. */
@@ -69,13 +88,15 @@ export class Engine implements Storage {
     const startMs = options.nowMs();
     this.#pool = new ConnectionPool(openDatabase, limits.openFilesMax);
     this.#blocks = new BlockCache(limits.blockCacheBytesMax);
+    this.#newFiles = new NewShardFiles(files, options.shardsDirectory);
     const { shards, unopened } = openShards({
       directory: options.shardsDirectory,
       files,
       open: openDatabase,
       owns: options.owns,
-      openShard: (key) => this.#openShard(key),
+      openShard: (key, database) => this.#openShard(key, database, false),
     });
+    this.#unopened = unopened;
     let segmentMin = 1;
     for (const shard of shards) {
       this.#shards.set(shard.id, shard);
@@ -88,6 +109,7 @@ export class Engine implements Storage {
       shardOf: (id) => this.#shards.get(id),
       remake: (key) => (options.owns(key) ? this.#createAt(key, LOG_START) : null),
       lost: lostShards(files, options.shardsDirectory),
+      setAside: (shard, error) => this.#setAside(shard, error),
       applied: () => this.#flushAbove(limits.memtableBytesMax),
     });
     const { records, bytes, applied, truncatedBytes, damaged } = replayed;
@@ -101,6 +123,7 @@ export class Engine implements Storage {
   close(): void {
     for (const fill of this.#fills.values()) fill.abort();
     for (const shard of this.#shards.values()) shard.close();
+    this.#newFiles.close();
     this.#log.close();
   }
 
@@ -111,42 +134,29 @@ export class Engine implements Storage {
 
   /** `flushed`: what the log holds up to there is not this shard's (an earlier one's with the same key). */
   #createAt(key: ShardKey, flushed: LogPosition): Shard {
-    const { files, openDatabase, shardsDirectory } = this.#options;
+    const { files, openDatabase } = this.#options;
     const path = this.#path(shardId(key));
     if (files.exists(path)) {
       throw new StorageError('future-format', `${path} is there and could not be opened: see the report of the start`);
     }
-    files.remove(`${path}.new`);
-    files.remove(`${path}.new-journal`);
-    // Made under another name, so that a crash in the middle does not leave a file without a key.
-    createShardFile(openDatabase, `${path}.new`, key, (database) => {
+    let made: Shard | null = null;
+    const image = shardFileImage(openDatabase, key, (database) => {
       database.prepare(WRITE_META).run('flushed', JSON.stringify(flushed));
-    }).close();
-    files.rename(`${path}.new`, path);
-    files.syncDirectory(shardsDirectory);
-    files.remove(`${path}.new-journal`);
-    const shard = this.#openShard(key);
+      made = this.#openShard(key, database, true);
+    });
+    this.#newFiles.write(path, image);
+    const shard = made! as Shard;
     this.#shards.set(shard.id, shard);
     return shard;
   }
 
-  #openShard(key: ShardKey): Shard {
+  #openShard(key: ShardKey, database: Database, isNew: boolean): Shard {
     const { limits, files, companion } = this.#options;
     const path = this.#path(shardId(key));
-    const file = new ShardFile(path, this.#pool);
-    try {
-      return new Shard({
-        key,
-        file,
-        companion: companion(key),
-        blocks: this.#blocks,
-        limits,
-        fileBytes: () => files.size(path),
-      });
-    } catch (error) {
-      file.disconnect();
-      throw error;
-    }
+    const file = new ShardFile(path, this.#pool, () => this.#newFiles.settle(path));
+    const fileBytes = (): number => (files.exists(path) ? files.size(path) : 0);
+    const blocks = this.#blocks;
+    return new Shard({ key, file, isNew, companion: companion(key), blocks, limits, fileBytes }, database);
   }
 
   drop(id: ShardId): void {
@@ -156,6 +166,7 @@ export class Engine implements Storage {
     this.#shards.get(id)?.close();
     this.#shards.delete(id);
     const path = this.#path(id);
+    this.#newFiles.drop(path);
     for (const name of [path, `${path}-journal`]) files.remove(name);
     for (const name of files.list(shardsDirectory)) {
       // What was set aside of a shard goes with it, or the next start would take the shard for a lost one.
@@ -194,10 +205,14 @@ export class Engine implements Storage {
 
   sync(done: (error: Error | null) => void): void {
     const refused = this.#flushUnlogged();
-    this.#log.sync((error) => {
-      if (error !== null) this.#noteUnlogged();
-      done(error ?? refused);
-    });
+    const syncLog = (filesError: Error | null): void =>
+      this.#log.sync((error) => {
+        if (error !== null) this.#noteUnlogged();
+        done(error ?? filesError ?? refused);
+      });
+    // Before the log: a record behind which there is no file counts for nothing at the next start.
+    if (this.#newFiles.count === 0) syncLog(null);
+    else this.#newFiles.sync(syncLog);
   }
 
   /** After a failed sync: rows that were applied before it are no longer in the log, and have to go into the files. */
@@ -229,7 +244,11 @@ export class Engine implements Storage {
 
   step(budgetMs: number, nowMs: () => number): boolean {
     const startMs = nowMs();
-    for (const shard of this.#shards.values()) shard.tick(startMs);
+    for (const shard of this.#shards.values()) {
+      shard.tick(startMs);
+      if (shard.unreadable !== null) this.#setAside(shard, shard.unreadable);
+    }
+    this.#newFiles.settleNext();
     const allowedMs = this.#isPressed() ? Math.max(budgetMs, PRESSED_STEP_MS) : budgetMs;
     const spent = (): boolean => nowMs() - startMs >= allowedMs;
     let flushing = true;
@@ -281,6 +300,16 @@ export class Engine implements Storage {
     return this.#log.bytes > logBytesMax * share || this.#memtableBytes() > memtableBytesMax * share;
   }
 
+  /** As at the start: the shard is gone from here, what is in its file is kept, and the ring brings it anew. */
+  #setAside(shard: Shard, error: StorageError): void {
+    const { files, shardsDirectory } = this.#options;
+    const path = this.#path(shard.id);
+    shard.close();
+    this.#shards.delete(shard.id);
+    setShardFileAside(files, shardsDirectory, path);
+    this.#unopened.push({ id: shard.id, path, code: error.code, message: error.message });
+  }
+
   /** One step of the next shard that has something to merge; false when none has. */
   #compactNext(): boolean {
     for (let looked = 0; looked <= this.#shards.size; looked++) {
@@ -329,11 +358,12 @@ export class Engine implements Storage {
       replace: () => {
         this.#fills.delete(id);
         this.#shards.get(id)?.close();
+        this.#newFiles.drop(path);
         files.remove(`${path}-journal`);
         files.rename(`${path}.fill`, path);
         files.syncDirectory(shardsDirectory);
         files.remove(`${path}.fill-journal`);
-        const shard = this.#openShard(key);
+        const shard = readShardFile(openDatabase, path, (database) => this.#openShard(key, database, false));
         this.#shards.set(id, shard);
         return shard;
       },

@@ -132,6 +132,15 @@ export class Log {
     return replayed;
   }
 
+  /** The same records again, without any mending. */
+  read(visit: (record: LogRecord, position: LogPosition) => void): void {
+    for (const { number } of this.#segments) {
+      scanSegment(this.#files.read(this.#path(number)), (record) =>
+        visit(record, { segment: number, offset: record.end }),
+      );
+    }
+  }
+
   #replaySegment(segment: Segment, visit: (record: LogRecord, at: LogPosition) => void, replayed: Replayed): void {
     const bytes = this.#readOrSetAside(segment, replayed);
     if (bytes === null) return;

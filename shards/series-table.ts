@@ -1,8 +1,9 @@
 /**
  * The series of a shard: ids, keys, order by hash within each measurement, and matching by tags.
  *
- * Lives in the kernel's memory while the shard is open (series-ids.ts); its durable form are the chunks of
- * series-chunk.ts. Only the shard adds to it, when it applies a batch or opens its file. Nothing is ever removed.
+ * Lives in the kernel's memory (series-ids.ts) from its first use on, until it is let go because nothing has asked for
+ * it; its durable form are the chunks of series-chunk.ts. Only the shard adds to it, when it applies a batch. Nothing is
+ * ever removed, and an id is for ever.
  */
 import { MEASUREMENTS, TAG_KEYS } from './kernel/series-kernel.ts';
 import { storageBytes, storageKernel } from './kernel/storage-kernel.ts';
@@ -16,13 +17,67 @@ import { matchSeries, usedCodes } from './tag-index.ts';
 const TAGS_CACHED = 4096;
 
 export class SeriesTable {
-  readonly ids = new SeriesIds();
+  readonly #load: (ids: SeriesIds) => void;
+  #ids: SeriesIds | null = null;
+  #persisted = 0;
+  #wasUsed = false;
   readonly #kernel = storageKernel();
   /** By measurement number. */
-  readonly #names: string[] = [];
+  #names: string[] = [];
   /** Of ids, in the kernel's memory: empty when that has grown since. */
   #ranks: Uint32Array = new Uint32Array(0);
-  readonly #tagsCached: ({ id: number; tags: readonly Tag[] } | undefined)[] = new Array(TAGS_CACHED);
+  #tagsCached: ({ id: number; tags: readonly Tag[] } | undefined)[] = [];
+
+  /** `load` adds what the file holds, at the first use; `isNew`: nothing yet. */
+  constructor(load: (ids: SeriesIds) => void = () => {}, isNew = true) {
+    this.#load = load;
+    if (isNew) this.#ids = new SeriesIds();
+  }
+
+  get ids(): SeriesIds {
+    this.#wasUsed = true;
+    return this.#ids ?? this.#read();
+  }
+
+  #read(): SeriesIds {
+    const ids = new SeriesIds();
+    try {
+      this.#load(ids);
+    } catch (error) {
+      ids.close();
+      throw error;
+    }
+    this.#ids = ids;
+    this.#persisted = ids.count;
+    return ids;
+  }
+
+  get isLoaded(): boolean {
+    return this.#ids !== null;
+  }
+
+  /** The first so many series are in the file. */
+  get persisted(): number {
+    return this.#ids === null ? this.ids.count : this.#persisted;
+  }
+
+  set persisted(count: number) {
+    this.#persisted = count;
+  }
+
+  /** Whether anything was asked since the last call. */
+  takeUse(): boolean {
+    const was = this.#wasUsed;
+    this.#wasUsed = false;
+    return was;
+  }
+
+  /** Lets the memory go until the next use, when all series are in the file. */
+  unload(): void {
+    if (this.#ids === null || this.#ids.count > this.#persisted) return;
+    this.#forget();
+    this.#ids = null;
+  }
 
   get count(): number {
     return this.ids.count;
@@ -39,7 +94,15 @@ export class SeriesTable {
 
   /** Gives the memory back that is not the garbage collector's. The table is not to be used afterwards. */
   close(): void {
-    this.ids.close();
+    this.#ids ??= new SeriesIds();
+    this.#forget();
+  }
+
+  #forget(): void {
+    this.#ids?.close();
+    this.#names = [];
+    this.#tagsCached = [];
+    this.#ranks = new Uint32Array(0);
   }
 
   add(hash: SeriesHash, key: string): number {

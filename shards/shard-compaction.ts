@@ -15,6 +15,7 @@ import { mergeRowSets } from './row-merge.ts';
 import type { RowSet } from './row-set.ts';
 import { splitRows } from './row-split.ts';
 import type { SeriesTable } from './series-table.ts';
+import { writeSizes } from './shard-state.ts';
 import type { StorageLimits } from './storage-limits.ts';
 
 export interface CompactionSources {
@@ -24,8 +25,22 @@ export interface CompactionSources {
   readonly limits: StorageLimits;
 }
 
+/** The first window with runs that are worth merging now, or null. */
+export function nextToMerge(
+  directory: BlockDirectory,
+  except: ReadonlySet<number>,
+  isAtRest: (window: number) => boolean,
+  limits: StorageLimits,
+): { window: number; runs: number[] } | null {
+  for (const window of directory.windows()) {
+    const runs = except.has(window) ? null : runsToMerge(directory, window, isAtRest(window), limits);
+    if (runs !== null) return { window, runs };
+  }
+  return null;
+}
+
 /** Runs of the window that are worth merging now, or null. `atRest`: nothing was flushed into it for long. */
-export function runsToMerge(
+function runsToMerge(
   directory: BlockDirectory,
   window: number,
   atRest: boolean,
@@ -55,6 +70,8 @@ export class Compaction {
   readonly #measurements: string[];
   /** The last series of the current measurement that is merged; -1: none. */
   #after = -1;
+  #rowsAdded = 0;
+  #blocksAdded = 0;
 
   constructor(sources: CompactionSources, window: number, runs: readonly number[]) {
     this.#sources = sources;
@@ -106,7 +123,11 @@ export class Compaction {
       if (rows.times.length > 0) parts.push(rows);
     }
     const merged = mergeRowSets(parts, table.compare);
-    for (const rows of splitRows(merged, windowNs, limits.blockBytesTarget)) this.#writer.add(measurement, rows);
+    for (const rows of splitRows(merged, windowNs, limits.blockBytesTarget)) {
+      this.#writer.add(measurement, rows);
+      this.#rowsAdded += rows.times.length;
+      this.#blocksAdded++;
+    }
     this.#after = last.last;
     return true;
   }
@@ -116,7 +137,14 @@ export class Compaction {
     const merged = new Set(this.#replaced.map(({ run }) => run));
     const gone = new Set(this.#replaced);
     for (const entry of directory.all()) if (!gone.has(entry)) merged.delete(entry.run);
-    this.#writer.finish(this.#replaced, (database) => forgetRuns(database, [...merged]));
+    let { rows, blocks } = directory;
+    for (const entry of this.#replaced) rows -= entry.rows;
+    rows += this.#rowsAdded;
+    blocks += this.#blocksAdded - this.#replaced.length;
+    this.#writer.finish(this.#replaced, (database) => {
+      forgetRuns(database, [...merged]);
+      writeSizes(database, { rows, blocks, series: this.#sources.table.persisted });
+    });
   }
 }
 

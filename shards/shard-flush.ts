@@ -14,6 +14,7 @@ import { BlockCutter } from './row-split.ts';
 import { CHUNK_SERIES_MAX, encodeSeriesChunk } from './series-chunk.ts';
 import type { SeriesTable } from './series-table.ts';
 import { type ShardFile, WRITE_META } from './shard-file.ts';
+import { writeSizes } from './shard-state.ts';
 import type { KeptTombstone } from './shard-tombstones.ts';
 import type { LogPosition } from './storage.ts';
 import type { StorageLimits } from './storage-limits.ts';
@@ -49,6 +50,9 @@ export class Flush {
   /** Series with ids below this one are in the file. */
   seriesWritten: number;
   readonly #sources: FlushSources;
+  /** Of the run. */
+  #rows = 0;
+  #blocks = 0;
   #writer: RunWriter | null = null;
   #steps: Generator<number, void> | null = null;
 
@@ -83,6 +87,8 @@ export class Flush {
     const { memtable, seriesEnd } = this.state;
     const writer = store.begin(windowNs, limits.transactionBytesMax);
     this.#writer = writer;
+    this.#rows = 0;
+    this.#blocks = 0;
     for (const measurement of memtable.measurements()) {
       const group = memtable.group(measurement)!;
       if (group.rows === 0) continue;
@@ -97,6 +103,8 @@ export class Flush {
         yield part.rows.times.length;
         this.windows.add(Math.floor(part.rows.times[0]! / windowNs));
         for (const rows of cutter.cut(part.rows)) {
+          this.#rows += rows.times.length;
+          this.#blocks++;
           cutter.learn(rows.times.length, writer.add(measurement, rows));
           yield rows.times.length;
         }
@@ -118,6 +126,8 @@ export class Flush {
     const write = database.prepare(WRITE_TOMBSTONE);
     for (const { version, frame } of tombstones) write.run(Buffer.from(version, 'hex'), frame);
     database.prepare(WRITE_META).run('flushed', JSON.stringify(position));
+    const { rows, blocks } = this.#sources.store.directory;
+    writeSizes(database, { rows: rows + this.#rows, blocks: blocks + this.#blocks, series: seriesEnd });
     for (const save of saves) save(database);
   }
 

@@ -5,9 +5,14 @@
  * are durable, in the order of the log; a flush moves the memtable into the file together with the position of the last
  * batch applied and the companion's state, in one transaction. So recovery applies exactly what lies behind that
  * position, and a crash at any moment loses nothing that is in the log.
+ *
+ * Opening reads what repair asks of every shard (position, companion, fields, deletes). Series and block directory are
+ * read at their first use, and let go when nothing has asked for them for long. What turns out to be damaged then makes
+ * the shard `unreadable`, and the engine sets its file aside.
  */
+import type { Database } from 'better-sqlite3';
 import type { SeriesKeyRecord } from './batch.ts';
-import { decodeBatch, encodeBatch } from './batch-codec.ts';
+import { encodeBatch } from './batch-codec.ts';
 import type { BlockCache } from './block-cache.ts';
 import { BlockStore, type DamagedBlock } from './block-store.ts';
 import type { Sum128 } from './checksum.ts';
@@ -18,7 +23,7 @@ import { openFillSource } from './fill-source.ts';
 import { addSeries, unknownSeries } from './frame-series.ts';
 import type { HeldFrame } from './held-frame.ts';
 import { storageWords } from './kernel/storage-kernel.ts';
-import { isAfter, LOG_START } from './log-position.ts';
+import { isAfter } from './log-position.ts';
 import { Memtables } from './memtables.ts';
 import type {
   AggregateRequest,
@@ -28,34 +33,33 @@ import type {
   SeriesSlice,
   TagColumn,
 } from './queryable.ts';
-import { addSeriesChunk } from './series-chunk.ts';
 import type { SeriesHash, Tag } from './series-key.ts';
 import { SeriesTable } from './series-table.ts';
 import { aggregateShard } from './shard-aggregate.ts';
-import { Compaction, runsToMerge } from './shard-compaction.ts';
+import { ShardCatalog } from './shard-catalog.ts';
+import { Compaction, nextToMerge } from './shard-compaction.ts';
 import { contentAbove, contentThrough, type RebuiltBatch, rebuildBatches } from './shard-content.ts';
 import { ShardFields } from './shard-fields.ts';
-import { readMeta, type ShardFile } from './shard-file.ts';
+import { damageNamed, type ShardFile } from './shard-file.ts';
 import { Flush } from './shard-flush.ts';
 import { type ShardId, type ShardKey, shardId } from './shard-key.ts';
 import { type ScanSources, scanShard } from './shard-scan.ts';
+import { type FlushedSizes, readSeries, readState } from './shard-state.ts';
 import { ShardTombstones } from './shard-tombstones.ts';
 import type { FillSource, LogPosition, ShardSizes, StoredShard } from './storage.ts';
 import type { StorageLimits } from './storage-limits.ts';
 import type { TagCondition } from './tag-condition.ts';
 import type { Stamp, Version } from './version.ts';
-import { seriesWithRows } from './visible-series.ts';
 
 /** Windows per shard, and the shortest one. */
 const WINDOWS_PER_SHARD = 84;
 const WINDOW_NS_MIN = 3_600_000_000_000;
 
-const READ_CHUNKS = 'SELECT first, count, bytes FROM series_chunks ORDER BY first';
-const READ_TOMBSTONES = 'SELECT frame FROM tombstones ORDER BY version';
-
 export interface ShardParts {
   readonly key: ShardKey;
   readonly file: ShardFile;
+  /** Nothing is in the file yet but its key. */
+  readonly isNew: boolean;
   readonly companion: ShardCompanion;
   readonly blocks: BlockCache;
   readonly limits: StorageLimits;
@@ -69,15 +73,17 @@ export class Shard implements StoredShard, QueryableShard {
   readonly companion: ShardCompanion;
   readonly windowNs: number;
   readonly #parts: ShardParts;
-  readonly #table = new SeriesTable();
-  readonly #memtables = new Memtables(this.#table);
+  readonly #table: SeriesTable;
+  readonly #memtables: Memtables;
   readonly #store: BlockStore;
   readonly #fieldsKept = new ShardFields();
   readonly #tombstones: ShardTombstones;
   readonly #sources: ScanSources;
-  #persistedSeries = 0;
-  #flushedThrough: LogPosition = LOG_START;
-  #applied: LogPosition = LOG_START;
+  readonly #catalog: ShardCatalog;
+  /** As the file says, for when series and directory are not in memory. */
+  #flushedSizes: FlushedSizes | null;
+  #flushedThrough: LogPosition;
+  #applied: LogPosition;
   #flush: Flush | null = null;
   #compaction: Compaction | null = null;
   /** Merging has freed pages since they were last given back. */
@@ -86,23 +92,31 @@ export class Shard implements StoredShard, QueryableShard {
   readonly #unmergeable = new Set<number>();
   /** When each window was last flushed into. */
   readonly #touchedMs = new Map<number, number>();
+  /** Whether some window of the file has several runs was looked up, and none has. */
+  #isMerged = false;
   #clockMs = 0;
+  #openedMs = 0;
+  #usedMs = 0;
   #writtenMs = 0;
   #dirtySinceMs: number | null = null;
   #snapshots = 0;
   #closed = false;
   /** Must be flushed before anything else: its unsynced log records were lost. */
   flushSoon = false;
+  /** Why nothing can be read from the file. */
+  unreadable: StorageError | null = null;
 
-  /** Reads the file. Throws StorageError `damaged-file`, or what the companion throws. */
-  constructor(parts: ShardParts) {
+  /** `database`: the file, open for as long as this takes. Throws what reading throws (shard-file.ts, damageNamed). */
+  constructor(parts: ShardParts, database: Database) {
     this.#parts = parts;
     this.key = parts.key;
     this.id = shardId(parts.key);
     this.companion = parts.companion;
     const spanNs = Number(parts.key.endNs - parts.key.startNs);
     this.windowNs = Math.max(WINDOW_NS_MIN, Math.ceil(spanNs / WINDOWS_PER_SHARD));
-    this.#store = new BlockStore(parts.file, parts.blocks);
+    this.#table = new SeriesTable((ids) => this.#reading(() => readSeries(parts.file, ids)), parts.isNew);
+    this.#memtables = new Memtables(this.#table);
+    this.#store = new BlockStore(parts.file, parts.blocks, parts.isNew);
     this.#tombstones = new ShardTombstones(this.#table, spanNs);
     this.#sources = {
       table: this.#table,
@@ -111,30 +125,23 @@ export class Shard implements StoredShard, QueryableShard {
       tombstones: this.#tombstones,
       windowNs: this.windowNs,
     };
-    this.#load();
+    this.#catalog = new ShardCatalog(this.#sources, this.#tombstones, () => this.#fields);
+    const { companion } = parts;
+    const state = readState(database, { companion, fields: this.#fieldsKept, tombstones: this.#tombstones });
+    this.#flushedThrough = state.flushedThrough;
+    this.#applied = state.flushedThrough;
+    this.#flushedSizes = state.sizes;
   }
 
-  #load(): void {
-    this.#store.load();
-    this.#parts.file.transaction((database) => {
-      for (const row of database.prepare(READ_CHUNKS).iterate()) {
-        const { first, count, bytes } = row as { first: number; count: number; bytes: Buffer };
-        if (first !== this.#table.count) {
-          throw new StorageError('damaged-file', `${this.#parts.file.path}: series ${this.#table.count} is missing`);
-        }
-        addSeriesChunk(this.#table.ids, bytes, count);
-      }
-      this.#fieldsKept.load(database);
-      for (const frame of database.prepare(READ_TOMBSTONES).pluck().all() as Buffer[]) {
-        const batch = decodeBatch(frame);
-        if (batch.kind === 'delete') this.#tombstones.add(batch, frame, true);
-      }
-      const flushed = readMeta(database, 'flushed');
-      if (flushed !== null) this.#flushedThrough = JSON.parse(flushed) as LogPosition;
-      this.companion.load(database);
+  /** Reads what else the file says. Throws StorageError `damaged-file`, and says so in `unreadable`. */
+  load(): void {
+    this.#reading(() => [this.#table.ids, this.#store.directory]);
+  }
+
+  #reading(read: () => void): void {
+    damageNamed(this.#parts.file.path, read, (damage) => {
+      this.unreadable = damage;
     });
-    this.#applied = this.#flushedThrough;
-    this.#persistedSeries = this.#table.count;
   }
 
   /** Log records of this shard behind this position are not in the file. */
@@ -154,13 +161,14 @@ export class Shard implements StoredShard, QueryableShard {
     return isAfter(this.#applied, this.#flushedThrough) || this.#memtables.rows > 0;
   }
 
+  /** Series and block directory are in memory. */
+  get isResident(): boolean {
+    return this.#table.isLoaded && this.#store.isLoaded;
+  }
+
   /** Blocks that failed their CRC since the shard was opened. */
   get damaged(): readonly DamagedBlock[] {
     return [...this.#store.damaged.values()];
-  }
-
-  get file(): ShardFile {
-    return this.#parts.file;
   }
 
   knows(hash: SeriesHash): boolean {
@@ -217,7 +225,7 @@ export class Shard implements StoredShard, QueryableShard {
         tombstones: this.#tombstones.fresh,
         saves,
       },
-      this.#persistedSeries,
+      this.#table.persisted,
     );
     this.#dirtySinceMs = null;
   }
@@ -236,7 +244,7 @@ export class Shard implements StoredShard, QueryableShard {
     this.#memtables.dropFrozen();
     this.#tombstones.flushed(tombstones.length);
     this.#flushedThrough = position;
-    this.#persistedSeries = flush.seriesWritten;
+    this.#table.persisted = flush.seriesWritten;
     for (const window of flush.windows) this.#touchedMs.set(window, this.#clockMs);
     return false;
   }
@@ -255,9 +263,23 @@ export class Shard implements StoredShard, QueryableShard {
       // Opened with unflushed rows: their age is counted from now.
       if (this.#dirtySinceMs !== null) this.#dirtySinceMs = nowMs;
       this.#writtenMs = nowMs;
-      for (const window of this.#store.directory.windows()) this.#touchedMs.set(window, nowMs);
+      this.#openedMs = nowMs;
+      this.#usedMs = nowMs;
     }
     this.#clockMs = nowMs;
+    if (this.#table.takeUse()) this.#usedMs = nowMs;
+  }
+
+  /** Lets go of what can be read again when nothing has asked for it for long. */
+  #unload(): void {
+    const unusedMs = this.#clockMs - this.#usedMs;
+    if (this.isDirty || this.#flush !== null || unusedMs < this.#parts.limits.unusedMs) return;
+    const { directory } = this.#store;
+    if (directory.windows().some((window) => directory.runsOf(window).size > 1)) return;
+    this.#flushedSizes = this.#fileSizes();
+    this.#table.unload();
+    this.#store.unload();
+    this.#isMerged = true;
   }
 
   /** Unflushed rows that nothing was added to for long, or that are old. */
@@ -271,10 +293,20 @@ export class Shard implements StoredShard, QueryableShard {
 
   /** One bounded step; true when more remains. */
   compactStep(): boolean {
-    if (this.#snapshots > 0 || this.#closed) return false;
+    if (this.#snapshots > 0 || this.#closed || this.unreadable !== null) return false;
+    if (!this.#store.isLoaded) {
+      if (this.#isMerged) return false;
+      this.#isMerged = !this.#store.hasSeveralRuns();
+      if (!this.#isMerged) this.load();
+      return true;
+    }
     const compaction = this.#compaction ?? this.#nextCompaction();
     this.#compaction = compaction;
-    if (compaction === null) return this.#shrinkStep();
+    if (compaction === null) {
+      if (this.#shrinkStep()) return true;
+      this.#unload();
+      return false;
+    }
     try {
       if (!compaction.step()) {
         this.#compaction = null;
@@ -300,16 +332,10 @@ export class Shard implements StoredShard, QueryableShard {
 
   #nextCompaction(): Compaction | null {
     const { limits } = this.#parts;
-    for (const window of this.#store.directory.windows()) {
-      if (this.#unmergeable.has(window)) continue;
-      const touchedMs = this.#touchedMs.get(window) ?? this.#clockMs;
-      const atRest = this.#clockMs - touchedMs >= limits.compactionIdleMs;
-      const runs = runsToMerge(this.#store.directory, window, atRest, limits);
-      if (runs !== null) {
-        return new Compaction({ ...this.#sources, limits }, window, runs);
-      }
-    }
-    return null;
+    const isAtRest = (window: number): boolean =>
+      this.#clockMs - (this.#touchedMs.get(window) ?? this.#openedMs) >= limits.compactionIdleMs;
+    const next = nextToMerge(this.#store.directory, this.#unmergeable, isAtRest, limits);
+    return next === null ? null : new Compaction({ ...this.#sources, limits }, next.window, next.runs);
   }
 
   rebuild(versions: ReadonlySet<Version>): RebuiltBatch[] {
@@ -341,13 +367,14 @@ export class Shard implements StoredShard, QueryableShard {
   }
 
   sizes(): ShardSizes {
-    return {
-      rows: this.#store.directory.rows + this.#memtables.rows,
-      series: this.#table.count,
-      fileBytes: this.#parts.fileBytes(),
-      memtableBytes: this.memtableBytes,
-      blocks: this.#store.directory.blocks,
-    };
+    const sizes = this.#fileSizes();
+    const rows = sizes.rows + this.#memtables.rows;
+    return { ...sizes, rows, fileBytes: this.#parts.fileBytes(), memtableBytes: this.memtableBytes };
+  }
+
+  #fileSizes(): FlushedSizes {
+    if (this.#flushedSizes !== null && !this.isResident) return this.#flushedSizes;
+    return { rows: this.#store.directory.rows, blocks: this.#store.directory.blocks, series: this.#table.count };
   }
 
   /** Forgets the memtable and lets the file go. */
@@ -361,44 +388,27 @@ export class Shard implements StoredShard, QueryableShard {
   }
 
   schema(): { measurement: string; field: string; type: FieldType }[] {
-    return [...this.#fields.all()]
-      .filter(({ measurement, version }) => this.#tombstones.leaves(measurement, version))
-      .map(({ measurement, field, type }) => ({ measurement, field, type }));
+    return this.#catalog.schema();
   }
 
-  /** Series and fields only become more; under a tombstone any write can bring something back. */
   get schemaStamp(): string {
-    const { segment, offset } = this.#applied;
-    const deletes = this.#tombstones.count;
-    const written = deletes === 0 ? '' : `${segment}.${offset}`;
-    return `${this.#table.count}/${this.#fields.count}/${deletes}/${written}`;
+    return this.#catalog.stamp(this.#applied);
   }
 
   measurements(): string[] {
-    const names = this.#table.measurements();
-    return this.#tombstones.count === 0 ? names : names.filter((name) => this.series(name, null).length > 0);
+    return this.#catalog.measurements();
   }
 
   fields(measurement: string): { name: string; types: FieldType[] }[] {
-    if (this.#tombstones.count > 0 && this.series(measurement, null).length === 0) return [];
-    const fields = new Map<string, FieldType[]>();
-    for (const { field, type, version } of this.#fields.of(measurement)) {
-      if (!this.#tombstones.leaves(measurement, version)) continue;
-      fields.set(field, [...(fields.get(field) ?? []), type].sort());
-    }
-    return [...fields].map(([name, types]) => ({ name, types })).sort((a, b) => (a.name < b.name ? -1 : 1));
+    return this.#catalog.fields(measurement);
   }
 
   tagKeys(measurement: string): string[] {
-    return this.#table.tagKeys(measurement, this.#tombstones.count === 0 ? null : this.series(measurement, null));
+    return this.#catalog.tagKeys(measurement);
   }
 
   series(measurement: string, condition: TagCondition | null): Uint32Array {
-    const matching = this.#table.match(measurement, condition);
-    return this.#tombstones.visible(matching, (unknown) => {
-      const fields = [...new Set(this.#fields.of(measurement).map(({ field }) => field))];
-      return seriesWithRows(this.#sources, measurement, unknown, fields);
-    });
+    return this.#catalog.series(measurement, condition);
   }
 
   keyOf(series: number): string {

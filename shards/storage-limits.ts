@@ -30,6 +30,8 @@ export interface StorageLimits {
   readonly compactionRowsMax: number;
   /** A window that was not flushed into for so long is merged into one run. */
   readonly compactionIdleMs: number;
+  /** Series and block directory of a shard of which nothing was asked for so long are let go, and read again at need. */
+  readonly unusedMs: number;
 }
 
 export const STORAGE_LIMITS: StorageLimits = {
@@ -47,4 +49,5 @@ export const STORAGE_LIMITS: StorageLimits = {
   compactionRunsMin: 4,
   compactionRowsMax: 100_000,
   compactionIdleMs: 600_000,
+  unusedMs: 900_000,
 };

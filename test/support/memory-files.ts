@@ -68,7 +68,7 @@ export class MemoryFiles implements Files {
   }
 
   open(path: string): AppendFile {
-    if (this.#isReal(path)) return this.#real.open(path);
+    if (this.#isReal(path)) return this.#openReal(path);
     if (!this.#files.has(path)) this.#files.set(path, { bytes: Buffer.alloc(0), synced: 0 });
     const stored = this.#stored(path);
     const syncNow = (): void => {
@@ -113,6 +113,31 @@ export class MemoryFiles implements Files {
       syncNow,
       read: (offset, length) => stored.bytes.subarray(offset, offset + length),
       close: () => {},
+    };
+  }
+
+  /** A file of the real disk, whose syncs take their turn with those of the others. */
+  #openReal(path: string): AppendFile {
+    const file = this.#real.open(path);
+    const sync: AppendFile['sync'] = (done) => {
+      this.#syncs.push(() => {
+        const fails = this.failNextSync;
+        this.failNextSync = false;
+        done(fails ? new StorageError('disk-failed', `${path}: the disk refused`) : null);
+      });
+      this.onSync?.();
+    };
+    return {
+      path,
+      get size() {
+        return file.size;
+      },
+      append: (chunks) => file.append(chunks),
+      truncate: (size) => file.truncate(size),
+      sync,
+      syncNow: () => {},
+      read: (offset, length) => file.read(offset, length),
+      close: () => file.close(),
     };
   }
 

@@ -44,6 +44,8 @@ export interface AggregateExports {
 }
 
 const FUNCTIONS = { count: 0, sum: 1, mean: 1, min: 2, max: 3, first: 4, last: 5, spread: 6 } as const;
+/** The type of floats that are there as whole numbers, as reduceRuns knows it. */
+const SCALED = 5;
 /** As findRuns knows it. */
 export const UNWANTED = 0xffffffff;
 const RUN_BYTES = 16;
@@ -126,19 +128,20 @@ export class KernelAggregate {
     const rows = head.seriesStart[to]! - head.seriesStart[from]!;
     const values = this.#values.reserve(kernel, rows * 8);
     let present = 0;
+    let type: number = column.type;
     const counted = calls.every((call) => this.#request.calls[call]!.fn === 'count');
     if (!counted || column.count < head.rows) {
       present = this.#present.reserve(kernel, rows);
       const [start, end] = [column.offset, column.offset + column.length];
-      const { type } = column;
       const series = head.series.length;
-      checkDecoded(kernel.decodeColumn(block.body, start, end, type, block.starts, series, from, to, values, present));
+      checkDecoded(kernel.decodeForRuns(block.body, start, end, type, block.starts, series, from, to, values, present));
       if (kernel.decodedEveryRow()) present = 0;
+      if (kernel.decodedScaled()) type = SCALED;
     }
     for (const call of calls) {
       const results = this.#results[call]!;
       if (!results.hasRoom(this.#runCount)) this.#hand(results);
-      results.add(column.type, values, present, this.#times.address, this.#runs.address, this.#runCount);
+      results.add(type, values, present, this.#times.address, this.#runs.address, this.#runCount);
     }
   }
 

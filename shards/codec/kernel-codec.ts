@@ -69,6 +69,8 @@ export interface CodecExports {
     values: number,
     present: number,
   ): number;
+  decodeForRuns: CodecExports['decodeColumn'];
+  decodedScaled(): number;
   decodedEveryRow(): number;
   decodePresence(
     buffer: number,

@@ -42,7 +42,8 @@ function batchOf(
     const values = makeValues(type, rows.length);
     rows.forEach((_, i) => {
       if (values instanceof Float64Array)
-        values[i] = random() < 0.02 ? ODD[Math.floor(random() * 5)]! : Math.floor(random() * 5000) / 100;
+        values[i] =
+          field === 'g' && random() < 0.02 ? ODD[Math.floor(random() * 5)]! : Math.floor(random() * 5000) / 100;
       else if (values instanceof Uint8Array) values[i] = random() < 0.5 ? 1 : 0;
       else if (Array.isArray(values)) values[i] = `s${Math.floor(random() * 5)}`;
       else values[i] = BigInt(Math.floor(random() * 1e6)) * (random() < 0.1 ? 1_000_000_007n : 1n);

@@ -43,6 +43,8 @@ export { findRuns, rowsInRuns } from './aggregate/runs';
 export {
   codecPosition,
   decodeColumn,
+  decodeForRuns,
+  decodedScaled,
   decodedEveryRow,
   decodeIndexes,
   decodeNumbers,

@@ -6,7 +6,12 @@
  * times of picked rows, 8 bytes second values (spread's greatest). Runs without a value are left out.
  */
 import { FLOAT, INTEGER, BOOLEAN } from '../codec/columns';
+import { divisorOfScaled } from '../codec/decimals';
+import { offsetOfNarrow } from '../codec/numbers';
 import { RUN_BYTES } from './runs';
+
+/** Floats as whole numbers (i32) to be added to an offset and divided: those of codec/decimals.ts. */
+const SCALED: u32 = 5;
 
 const COUNT: u32 = 0;
 const SUM: u32 = 1;
@@ -21,7 +26,8 @@ function floatAt(values: usize, row: u32): f64 {
 }
 
 /**
- * `values` as codec/columns.ts decodes them, `present` one byte a row or 0; rows are those of the runs. `fn`: count, sum,
+ * `values` as codec/columns.ts decodes them (type 5: as whole numbers), `present` one byte a row or 0; rows are those of
+ * the runs. `fn`: count, sum,
  * min, max, first, last, spread. Returns how many results there are behind this.
  */
 export function reduceRuns(
@@ -52,7 +58,8 @@ export function reduceRuns(
     store<f64>(counts + (<usize>at << 3), <f64>held);
     const into = <usize>at << 3;
     if (fn == SUM) {
-      if (type == FLOAT) store<f64>(outcomes + into, sumFloats(values, present, from, to));
+      if (type == SCALED) store<f64>(outcomes + into, sumScaled(values, from, to));
+      else if (type == FLOAT) store<f64>(outcomes + into, sumFloats(values, present, from, to));
       else store<u64>(outcomes + into, sumIntegers(values, present, from, to));
     } else if (fn >= MIN && fn <= LAST) {
       const row = pickRow(fn, type, values, present, from, to);
@@ -70,7 +77,9 @@ export function reduceRuns(
 @inline
 function copyValue(type: u32, values: usize, row: u32, into: usize): void {
   if (type == BOOLEAN) store<f64>(into, <f64>load<u8>(values + row));
-  else store<u64>(into, load<u64>(values + (<usize>row << 3)));
+  else if (type == SCALED) {
+    store<f64>(into, (<f64>load<i32>(values + (<usize>row << 2)) + offsetOfNarrow()) / divisorOfScaled());
+  } else store<u64>(into, load<u64>(values + (<usize>row << 3)));
 }
 
 function countPresent(present: usize, from: u32, to: u32): u32 {
@@ -114,6 +123,31 @@ function sumFloats(values: usize, present: usize, from: u32, to: u32): f64 {
   return s0 + s1 + (s2 + s3);
 }
 
+/** The same sum of the same quotients, without a place in memory for each of them. */
+function sumScaled(values: usize, from: u32, to: u32): f64 {
+  const offset = offsetOfNarrow();
+  const divisor = divisorOfScaled();
+  const offsets = f64x2.splat(offset);
+  const divisors = f64x2.splat(divisor);
+  let low = f64x2.splat(0);
+  let high = f64x2.splat(0);
+  let at = values + (<usize>from << 2);
+  const end = values + (<usize>to << 2);
+  for (; at + 16 <= end; at += 16) {
+    const four = v128.load(at);
+    const upper = i8x16.shuffle(four, four, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15);
+    low = f64x2.add(low, f64x2.div(f64x2.add(f64x2.convert_low_i32x4_s(four), offsets), divisors));
+    high = f64x2.add(high, f64x2.div(f64x2.add(f64x2.convert_low_i32x4_s(upper), offsets), divisors));
+  }
+  let s0 = f64x2.extract_lane(low, 0);
+  let s1 = f64x2.extract_lane(low, 1);
+  let s2 = f64x2.extract_lane(high, 0);
+  if (at < end) s0 += (<f64>load<i32>(at) + offset) / divisor;
+  if (at + 4 < end) s1 += (<f64>load<i32>(at, 4) + offset) / divisor;
+  if (at + 8 < end) s2 += (<f64>load<i32>(at, 8) + offset) / divisor;
+  return s0 + s1 + (s2 + f64x2.extract_lane(high, 1));
+}
+
 function sumIntegers(values: usize, present: usize, from: u32, to: u32): u64 {
   let sum: u64 = 0;
   for (let row = from; row < to; row++) {
@@ -134,6 +168,7 @@ function pickRow(fn: u32, type: u32, values: usize, present: usize, from: u32, t
     if (present != 0) while (load<u8>(present + row) == 0) row--;
     return row;
   }
+  if (type == SCALED) return extremeScaled(values, from, to, fn == MAX);
   if (type == FLOAT) return extremeFloat(values, present, from, to, fn == MAX);
   if (type == BOOLEAN) return extremeByte(values, present, from, to, fn == MAX);
   return extremeInteger(values, present, from, to, fn == MAX, type == INTEGER);
@@ -228,6 +263,37 @@ function extremeByVectors(values: usize, from: u32, to: u32, greatest: bool): u3
     }
   }
   return to - 1;
+}
+
+/** Whole numbers are ordered as their quotients: no division for those that are not picked. */
+function extremeScaled(values: usize, from: u32, to: u32, greatest: bool): u32 {
+  const start = values + (<usize>from << 2);
+  const end = values + (<usize>to << 2);
+  if (to - from < 4) {
+    let best = from;
+    let value = load<i32>(start);
+    for (let row = from + 1; row < to; row++) {
+      const next = load<i32>(values + (<usize>row << 2));
+      const better = greatest ? next > value : next < value;
+      value = better ? next : value;
+      best = better ? row : best;
+    }
+    return best;
+  }
+  let most = v128.load(end - 16);
+  let at = start;
+  for (; at + 16 <= end; at += 16) {
+    most = greatest ? i32x4.max_s(most, v128.load(at)) : i32x4.min_s(most, v128.load(at));
+  }
+  const halves = i8x16.shuffle(most, most, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
+  most = greatest ? i32x4.max_s(most, halves) : i32x4.min_s(most, halves);
+  const pairs = i8x16.shuffle(most, most, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11);
+  const wanted = greatest ? i32x4.max_s(most, pairs) : i32x4.min_s(most, pairs);
+  for (at = start; at + 16 <= end; at += 16) {
+    const equal = i32x4.bitmask(i32x4.eq(v128.load(at), wanted));
+    if (equal != 0) return <u32>((at - values) >>> 2) + <u32>ctz(equal);
+  }
+  return to - 4 + <u32>ctz(i32x4.bitmask(i32x4.eq(v128.load(end - 16), wanted)));
 }
 
 function extremeByte(values: usize, present: usize, from: u32, to: u32, greatest: bool): u32 {

@@ -8,7 +8,7 @@
 import { scratch, scratchMark, scratchRelease } from './arena';
 import { readBits, writeBits } from './bits';
 import { fail, failed, UNKNOWN_FORM } from './failure';
-import { readFloats, writeFloats } from './floats';
+import { readFloats, readScaledFloats, writeFloats } from './floats';
 import { readIntegers, writeIntegers } from './numbers';
 import { readU8 } from './reader';
 import { booleanStatistics, floatStatistics, integerStatistics } from './statistics';
@@ -144,6 +144,11 @@ export function readColumn(
   }
   scratchRelease(mark);
   return false;
+}
+
+/** A column of floats that every row has, as scaled whole numbers when it is stored so: else false. */
+export function readScaledColumn(starts: usize, series: u32, fromSeries: u32, toSeries: u32, into: usize): bool {
+  return readU8() == EVERY_ROW && readScaledFloats(starts, series, fromSeries, toSeries, into);
 }
 
 function readValues(type: u32, starts: usize, series: u32, fromSeries: u32, toSeries: u32, into: usize): void {

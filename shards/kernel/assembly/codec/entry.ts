@@ -4,7 +4,7 @@
  * of the one before. Sizes and offsets of the caller are right; only the bytes of blocks are not trusted.
  */
 import { scratchReset } from './arena';
-import { readColumn, startsOfPresent, writeColumn } from './columns';
+import { FLOAT, readColumn, readScaledColumn, startsOfPresent, writeColumn } from './columns';
 import { readBits, writeBits } from './bits';
 import { clearFailure, failed, failure } from './failure';
 import { readNumbers, writeNumbers } from './numbers';
@@ -150,6 +150,39 @@ export function decodeColumn(
   openReader(buffer, position, limit);
   everyRow = readColumn(type, starts, series, fromSeries, toSeries, values, present);
   return failure();
+}
+
+let scaled = false;
+
+/** Whether the last column decoded for runs is there as scaled whole numbers. */
+export function decodedScaled(): bool {
+  return scaled;
+}
+
+/** A column to be reduced: decimals stay whole numbers (i32) as long as every row has one and none is an exception. */
+export function decodeForRuns(
+  buffer: usize,
+  position: u32,
+  limit: u32,
+  type: u32,
+  starts: usize,
+  series: u32,
+  fromSeries: u32,
+  toSeries: u32,
+  values: usize,
+  present: usize,
+): i32 {
+  scaled = false;
+  if (type == FLOAT) {
+    begin();
+    openReader(buffer, position, limit);
+    scaled = readScaledColumn(starts, series, fromSeries, toSeries, values) && !failed();
+    if (scaled) {
+      everyRow = true;
+      return 0;
+    }
+  }
+  return decodeColumn(buffer, position, limit, type, starts, series, fromSeries, toSeries, values, present);
 }
 
 /** Bits of `rows` rows as bytes from `present` on, and the rows that have them before each series from `denseStarts` on. */

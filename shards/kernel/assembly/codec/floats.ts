@@ -12,7 +12,7 @@
 import { scratch, scratchMark, scratchRelease } from './arena';
 import { readBits, writeBits } from './bits';
 import { fail, failed, failure, clearFailure, NO_ROOM, UNKNOWN_FORM } from './failure';
-import { findExponent, readDecimals, scaleDecimals, writeDecimals } from './decimals';
+import { findExponent, readDecimals, readScaled, scaleDecimals, writeDecimals } from './decimals';
 import { chooseLower, readFronts, writeFronts } from './fronts';
 import { alignReader, readU8, takeWords } from './reader';
 import { readWide, writeWide } from './wide';
@@ -182,6 +182,12 @@ function denser(
     }
     store<u32>(denseStarts + (<usize>(s + 1) << 2), out);
   }
+}
+
+/** Floats as scaled whole numbers, when that is what they are (decimals.ts). */
+export function readScaledFloats(starts: usize, spans: u32, fromSpan: u32, toSpan: u32, into: usize): bool {
+  alignReader();
+  return readU8() == DECIMAL && readScaled(starts, spans, fromSpan, toSpan, into);
 }
 
 /** Spans fromSpan .. toSpan - 1 from `into` on (and up to a vector more). */

@@ -134,7 +134,22 @@ export function readNumbers(starts: usize, spans: u32, fromSpan: u32, toSpan: u3
   scratchRelease(mark);
 }
 
-export function widen(narrow: usize, count: u32, offset: f64, divisor: f64, into: usize): void {
+/** Of the last `readNarrowNumbers`: what is to be added to its numbers. */
+let narrowOffset: f64 = 0;
+
+export function offsetOfNarrow(): f64 {
+  return narrowOffset;
+}
+
+/** The numbers as i32 without their offset, when they are narrow: else false, and the reader stands anywhere. */
+export function readNarrowNumbers(starts: usize, spans: u32, fromSpan: u32, toSpan: u32, into: usize): bool {
+  if (readU8() != NARROW) return false;
+  narrowOffset = readOffset();
+  if (!failed()) readNarrow(starts, spans, fromSpan, toSpan, into);
+  return !failed();
+}
+
+function widen(narrow: usize, count: u32, offset: f64, divisor: f64, into: usize): void {
   const offsets = f64x2.splat(offset);
   const divisors = f64x2.splat(divisor);
   let to = into;

@@ -34,7 +34,7 @@ import { jsonOf, type Register, type RegisterStore } from './metadata.ts';
 import { MetadataSync } from './metadata-sync.ts';
 import type { NodeEffect, NodeIdentity } from './node-effects.ts';
 import { decodeNodeMessage, encodeNodeMessage, type NodeMessage } from './node-messages.ts';
-import { ownersOf } from './owners.ts';
+import { OwnerTable } from './owners.ts';
 import { Statements } from './statements.ts';
 
 export type { NodeEffect, NodeIdentity } from './node-effects.ts';
@@ -78,6 +78,7 @@ export class NodeCore {
   #nowMs = 0;
   #startedMs = 0;
   #snapshot: ClusterSnapshot | null = null;
+  readonly #owners = new OwnerTable();
   #liveText = '';
 
   constructor(options: NodeCoreOptions) {
@@ -237,8 +238,8 @@ export class NodeCore {
   }
 
   /** Empty when the retention policy is not known here in that generation. */
-  owners(shard: ShardKey): NodeNumber[] {
-    return ownersOf(this.snapshot(), shard);
+  owners(shard: ShardKey): readonly NodeNumber[] {
+    return this.#owners.owners(this.snapshot(), shard);
   }
 
   describeMembers(nowMs: number): MemberDescription[] {

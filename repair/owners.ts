@@ -6,7 +6,7 @@
  * with a new number the same shards again. A join or a leave moves 1/n of the shards.
  */
 import { createHash } from 'node:crypto';
-import { type ShardKey, shardId } from '../shards/shard-key.ts';
+import { type ShardId, type ShardKey, shardId } from '../shards/shard-key.ts';
 import type { NodeNumber } from '../shards/version.ts';
 import type { ClusterSnapshot, Member, RetentionPolicyDefinition } from './cluster.ts';
 
@@ -20,6 +20,27 @@ export function ownersOf(snapshot: ClusterSnapshot, key: ShardKey): NodeNumber[]
   const up = snapshot.members.filter((member) => member.state === 'up');
   const names = rendezvousOrder([...new Set(up.map((member) => member.name))], shardId(key));
   return names.slice(0, policy.replication).map((name) => numberOf(up, name));
+}
+
+/** Owners by shard, remembered until the view changes: rendezvous hashing over all members is not free. */
+export class OwnerTable {
+  private viewHash: string | null = null;
+  private readonly byShard = new Map<ShardId, readonly NodeNumber[]>();
+
+  owners(snapshot: ClusterSnapshot | null, key: ShardKey): readonly NodeNumber[] {
+    if (snapshot === null) return [];
+    if (snapshot.viewHash !== this.viewHash) {
+      this.viewHash = snapshot.viewHash;
+      this.byShard.clear();
+    }
+    const id = shardId(key);
+    let owners = this.byShard.get(id);
+    if (owners === undefined) {
+      owners = ownersOf(snapshot, key);
+      this.byShard.set(id, owners);
+    }
+    return owners;
+  }
 }
 
 /** The names by descending weight for `key`: the same order on every node that knows the same names. */

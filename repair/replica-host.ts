@@ -18,6 +18,7 @@ import { MailReceiver } from './mail-receiver.ts';
 import { MessageError } from './message-checks.ts';
 import { Outbox } from './outbox.ts';
 import { OutboxSender } from './outbox-sender.ts';
+import { OwnerTable } from './owners.ts';
 import type {
   OutboxStatus,
   PassRecord,
@@ -35,7 +36,7 @@ import { Requests } from './requests.ts';
 import { Ring } from './ring.ts';
 import { RingAnswers } from './ring-answers.ts';
 import { summaryOf } from './ring-token.ts';
-import { memberOf, nameOf, OwnerTable, type Surroundings } from './surroundings.ts';
+import { memberOf, nameOf, type Surroundings } from './surroundings.ts';
 
 export type { SubmittedWrite, WriteOutcome } from './mail.ts';
 

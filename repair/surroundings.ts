@@ -2,10 +2,9 @@
  * What the parts of a worker's repair share: who and when we are, the cluster as last heard, the way out for messages,
  * and counters. Set by replica-host.ts only; the parts read it.
  */
-import { type ShardId, type ShardKey, shardId } from '../shards/shard-key.ts';
+import type { ShardKey } from '../shards/shard-key.ts';
 import type { NodeNumber } from '../shards/version.ts';
 import type { ClusterSnapshot, Member } from './cluster.ts';
-import { ownersOf } from './owners.ts';
 import type { PassRecord } from './records.ts';
 import type { ReplicaLimits } from './replica-limits.ts';
 import type { Message } from './replica-messages.ts';
@@ -29,27 +28,6 @@ export interface Surroundings {
   count(name: string, by?: number): void;
   passEnded(record: PassRecord): void;
   heldChanged(): void;
-}
-
-/** Owners by shard, remembered until the view changes: rendezvous hashing over all members is not free. */
-export class OwnerTable {
-  private viewHash: string | null = null;
-  private readonly byShard = new Map<ShardId, readonly NodeNumber[]>();
-
-  owners(snapshot: ClusterSnapshot | null, key: ShardKey): readonly NodeNumber[] {
-    if (snapshot === null) return [];
-    if (snapshot.viewHash !== this.viewHash) {
-      this.viewHash = snapshot.viewHash;
-      this.byShard.clear();
-    }
-    const id = shardId(key);
-    let owners = this.byShard.get(id);
-    if (owners === undefined) {
-      owners = ownersOf(snapshot, key);
-      this.byShard.set(id, owners);
-    }
-    return owners;
-  }
 }
 
 export function memberOf(snapshot: ClusterSnapshot | null, number: NodeNumber): Member | null {

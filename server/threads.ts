@@ -15,6 +15,7 @@ import type { FieldType } from '../shards/column.ts';
 import type { PartialRequest, PartialResult } from '../shards/query/partial.ts';
 import type { ShardId, ShardKey } from '../shards/shard-key.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';
+import { type ClusterNews, ClusterNewsSender } from './cluster-news.ts';
 
 export interface WorkerSettings {
   readonly index: number;
@@ -105,7 +106,7 @@ export type WriteTerms = Pick<PostedWrite, 'consistency' | 'durability' | 'timeo
 export type WriteOnTheWay = readonly [number, Uint8Array, Uint8Array | null, Uint8Array | null, WriteTerms];
 
 export type ToWorker =
-  | { readonly kind: 'cluster'; readonly snapshot: ClusterSnapshot }
+  | ({ readonly kind: 'cluster' } & ClusterNews)
   | { readonly kind: 'submit'; readonly writes: readonly WriteOnTheWay[] }
   | { readonly kind: 'deliver'; readonly from: NodeNumber; readonly messages: readonly Uint8Array[] }
   | { readonly kind: 'call'; readonly id: number; readonly method: keyof WorkerApi; readonly args: readonly unknown[] };
@@ -196,17 +197,22 @@ export function ownCopy(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
 export class WorkerPool {
   #seats: Seat[] = [];
   #events: PoolEvents;
+  #news: ClusterNewsSender;
   #nextCall = 1;
   #stopping = false;
   #dead = false;
 
-  private constructor(events: PoolEvents) {
+  private constructor(events: PoolEvents, first: ClusterSnapshot) {
     this.#events = events;
+    this.#news = new ClusterNewsSender(first);
   }
 
-  /** Resolves when every worker has recovered its shards; rejects with the first worker's error. */
+  /**
+   * Resolves when every worker has recovered its shards; rejects with the first worker's error. At least one setting,
+   * all with the same snapshot.
+   */
   static async start(settings: readonly WorkerSettings[], events: PoolEvents): Promise<WorkerPool> {
-    const pool = new WorkerPool(events);
+    const pool = new WorkerPool(events, settings[0]!.snapshot);
     try {
       await Promise.all(settings.map((each) => pool.#startOne(each)));
     } catch (error) {
@@ -243,7 +249,8 @@ export class WorkerPool {
   }
 
   setCluster(snapshot: ClusterSnapshot): void {
-    for (const seat of this.#seats) this.#post(seat, { kind: 'cluster', snapshot }, []);
+    const news = this.#news.next(snapshot);
+    for (const seat of this.#seats) this.#post(seat, { kind: 'cluster', ...news }, []);
   }
 
   submit(worker: number, writes: readonly PostedWrite[]): void {

@@ -25,6 +25,7 @@ import type { QueryableShard } from '../shards/queryable.ts';
 import type { ShardId } from '../shards/shard-key.ts';
 import { STORAGE_LIMITS } from '../shards/storage-limits.ts';
 import { type NodeNumber, stampMs } from '../shards/version.ts';
+import { withKept } from './cluster-news.ts';
 import { nodeFiles } from './node-files.ts';
 import type {
   FromWorker,
@@ -41,6 +42,9 @@ import { movable } from './threads.ts';
 const STEP_BUDGET_MS = 5;
 /** After a full disk, background work is tried again only this much later. */
 const STEP_BACKOFF_MS = 1_000;
+/** A step looks at every shard: when it found nothing to do, the next one waits for so long or for so many bytes. */
+const STEP_REST_MS = 250;
+const STEP_BYTES = 1 << 20;
 const TIMINGS_MAX = 2_000;
 const NO_KEYS: readonly SeriesKeyRecord[] = [];
 
@@ -52,6 +56,7 @@ interface Outgoing extends OutgoingMessage {
   readonly to: NodeNumber[];
 }
 
+let snapshot = settings.snapshot;
 let sends: Outgoing[] = [];
 let acknowledged: number[] = [];
 let failed: WorkerTurn['failed'][number][] = [];
@@ -60,6 +65,8 @@ let heldChanged = false;
 let flushScheduled = false;
 let stepping = false;
 let stepNotBeforeMs = 0;
+let restUntilMs = 0;
+let bytesSinceStep = 0;
 let stopped = false;
 let fsyncSeconds: number[] = [];
 let stepSeconds: number[] = [];
@@ -185,25 +192,29 @@ function keysOf(encoded: Uint8Array | null): readonly SeriesKeyRecord[] {
   return encoded === null ? NO_KEYS : decodeKeys(encoded);
 }
 
-/** Background work in short steps, as long as there is some. */
+/** Background work in short steps, as long as there is some; answers that are ready leave before it. */
 function step(): void {
   stepping = false;
   if (stopped) return;
+  endTurn();
+  bytesSinceStep = 0;
   let more = false;
   const began = performance.now();
   try {
     more = engine.step(STEP_BUDGET_MS, () => performance.now());
   } catch (error) {
     if (!(error instanceof StorageError)) throw error;
-    stepNotBeforeMs = now() + STEP_BACKOFF_MS;
+    stepNotBeforeMs = began + STEP_BACKOFF_MS;
   }
-  const ms = performance.now() - began;
-  if (ms > 0.5) keepTiming(stepSeconds, ms / 1000);
+  const ended = performance.now();
+  if (ended - began > 0.5) keepTiming(stepSeconds, (ended - began) / 1000);
   if (more) scheduleStep();
+  else restUntilMs = ended + STEP_REST_MS;
 }
 
 function scheduleStep(): void {
-  if (stepping || stopped || now() < stepNotBeforeMs) return;
+  const at = performance.now();
+  if (stepping || stopped || at < stepNotBeforeMs || (at < restUntilMs && bytesSinceStep < STEP_BYTES)) return;
   stepping = true;
   setImmediate(step);
 }
@@ -339,12 +350,15 @@ port.on('message', (message: ToWorker) => {
   if (stopped) return;
   switch (message.kind) {
     case 'cluster':
-      host.setCluster(message.snapshot, now());
+      snapshot = withKept(message, snapshot);
+      host.setCluster(snapshot, now());
       break;
     case 'submit':
+      for (const [, frame] of message.writes) bytesSinceStep += frame.byteLength;
       submit(message.writes);
       break;
     case 'deliver':
+      for (const { byteLength } of message.messages) bytesSinceStep += byteLength;
       host.receive(message.from, message.messages, now());
       break;
     case 'call':
@@ -354,7 +368,7 @@ port.on('message', (message: ToWorker) => {
   scheduleStep();
 });
 
-host.setCluster(settings.snapshot, now());
+host.setCluster(snapshot, now());
 const ticker = setInterval(() => {
   host.tick(now());
   scheduleStep();

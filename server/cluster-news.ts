@@ -1,0 +1,42 @@
+/**
+ * Cluster snapshots on their way to the workers: with each heartbeat of each member one goes to every worker, and what
+ * is large in it, the members' lists of shards, hardly ever changes. A list that the workers have already is left out
+ * and named instead. Messages to a worker keep their order, so what was sent once is there.
+ */
+import type { ClusterSnapshot, HeldShard } from '../repair/cluster.ts';
+import type { NodeNumber } from '../shards/version.ts';
+
+export interface ClusterNews {
+  /** `heldBy` holds only what changed. */
+  readonly snapshot: ClusterSnapshot;
+  /** Members whose list is as it was. */
+  readonly kept: readonly NodeNumber[];
+}
+
+export class ClusterNewsSender {
+  #sent: Readonly<Record<NodeNumber, readonly HeldShard[]>>;
+
+  /** `first`: what the workers began with. */
+  constructor(first: ClusterSnapshot) {
+    this.#sent = first.heldBy;
+  }
+
+  /** A list that is the same object is taken to be unchanged. */
+  next(snapshot: ClusterSnapshot): ClusterNews {
+    const heldBy: Record<NodeNumber, readonly HeldShard[]> = {};
+    const kept: NodeNumber[] = [];
+    for (const [member, list] of Object.entries(snapshot.heldBy)) {
+      if (this.#sent[member] === list) kept.push(member);
+      else heldBy[member] = list;
+    }
+    this.#sent = snapshot.heldBy;
+    return { snapshot: { ...snapshot, heldBy }, kept };
+  }
+}
+
+/** The whole snapshot, at the worker. */
+export function withKept({ snapshot, kept }: ClusterNews, before: ClusterSnapshot): ClusterSnapshot {
+  const heldBy = { ...snapshot.heldBy };
+  for (const member of kept) heldBy[member] = before.heldBy[member]!;
+  return { ...snapshot, heldBy };
+}

@@ -12,7 +12,7 @@ import { Connection } from './connection.ts';
 import type { Program } from './programs.ts';
 import { bytesBelow, endedChildrenCpuSeconds, type Usage, usageOf } from './usage.ts';
 
-const START_TIMEOUT_MS = 120_000;
+const START_TIMEOUT_MS = 300_000;
 const STOP_TIMEOUT_MS = 120_000;
 const POLL_MS = 20;
 const SETTLE_POLL_MS = 500;

@@ -12,8 +12,6 @@ import type { TagCondition } from './tag-condition.ts';
 
 export interface QueryableShard {
   readonly key: ShardKey;
-  /** Storage windows are [n * windowNs, (n + 1) * windowNs), as offsets from the shard's start. */
-  readonly windowNs: number;
   /** Another text whenever measurements(), fields() or tagKeys() may answer otherwise than before. */
   readonly schemaStamp: string;
   /** Names with at least one visible row, sorted. */

@@ -22,11 +22,11 @@ import { type CellGrid, mergeStates } from './cells.ts';
 import { tagPart } from './condition.ts';
 import { checkType } from './functions.ts';
 import { gridOf } from './grid.ts';
-import { makeGroup, type RowGroup, type SourceRow } from './groups.ts';
-import { mergeRows, orderRows } from './merge.ts';
+import { type Group, makeGroup } from './groups.ts';
 import { outputValue } from './output.ts';
 import { bucketsMax, extentOf, type PlannedSource, type SelectPlan } from './plan.ts';
 import { QueryError } from './query-error.ts';
+import { type RowGroup, RowMerge, type RowTable, type SubqueryRows } from './row-table.ts';
 import { partialLimits, type StatementContext, selectOn } from './scatter.ts';
 import { typeName } from './schema.ts';
 import { runPlan } from './select.ts';
@@ -49,9 +49,12 @@ export interface SpanData {
   /** Index of a call's state, by call key. */
   readonly stateIndex: ReadonlyMap<string, number>;
   readonly rows: readonly RowGroup[];
+  readonly table: RowTable;
   /** Index of a column in the rows, by `columnKey`. */
   readonly columnIndex: ReadonlyMap<string, number>;
 }
+
+const NO_ROWS: RowTable = { times: new BigInt64Array(0), columns: [] };
 
 export function columnKey(reference: Reference): string {
   return `${reference.name}\0${reference.cast ?? ''}`;
@@ -137,11 +140,11 @@ async function readSpan(
     if (part !== null) {
       const { states: grid } = await readRows(plan, part, wanted, dimensions, context);
       if (grid !== null && hasEnough(grid, plan))
-        return { span, states: grid, stateIndex, rows: [], columnIndex: new Map() };
+        return { span, states: grid, stateIndex, rows: [], table: NO_ROWS, columnIndex: new Map() };
     }
   }
   const rows = await readRows(plan, span, wanted, dimensions, context);
-  return { span, states: rows.states, stateIndex, rows: rows.rows, columnIndex: indexOf(references) };
+  return { span, stateIndex, ...rows, columnIndex: indexOf(references) };
 }
 
 /**
@@ -188,12 +191,12 @@ export async function readRaw(
   plan: SelectPlan,
   dimensions: readonly string[],
   context: StatementContext,
-): Promise<{ rows: readonly RowGroup[]; columnIndex: ReadonlyMap<string, number> }> {
+): Promise<{ table: RowTable; rows: readonly RowGroup[]; columnIndex: ReadonlyMap<string, number> }> {
   const perGroup = plan.limit > 0 ? plan.limit + plan.offset : null;
   const columns = columnsOf(plan, plan.references);
   const span = { ...plan.range, windows: null };
-  const { rows } = await readRows(plan, span, { states: [], aux: [], columns, perGroup }, dimensions, context);
-  return { rows, columnIndex: indexOf(plan.references) };
+  const { rows, table } = await readRows(plan, span, { states: [], aux: [], columns, perGroup }, dimensions, context);
+  return { rows, table, columnIndex: indexOf(plan.references) };
 }
 
 function sorted(references: readonly Reference[]): Reference[] {
@@ -228,10 +231,8 @@ async function readRows(
   wanted: Wanted,
   dimensions: readonly string[],
   context: StatementContext,
-): Promise<{ states: CellGrid | null; rows: RowGroup[] }> {
+): Promise<{ states: CellGrid | null; rows: RowGroup[]; table: RowTable }> {
   let states: CellGrid | null = null;
-  const groups = new Map<string, { group: RowGroup['group']; rows: SourceRow[] }>();
-  const parts: RowGroup[] = [];
   const shardSources = plan.sources.filter((source) => source.kind === 'shards');
   const requests = shardSources.map((source) => ({
     source,
@@ -242,26 +243,24 @@ async function readRows(
       source.measurements.length === 0 ? Promise.resolve([]) : selectOn(context, source.targets, request),
     ),
   );
-  if (requests.length > 0) {
-    const request = requests[0]!.request;
-    const shards = answers.flat();
-    if (wanted.states.length > 0) states = mergeStates(shards, request, context.limits.cellsMax);
-    if (wanted.columns.length > 0) parts.push(...mergeRows(shards, dimensions, plan.descending));
-  }
+  const shards = answers.flat();
+  if (requests.length > 0 && wanted.states.length > 0)
+    states = mergeStates(shards, requests[0]!.request, context.limits.cellsMax);
+  if (wanted.columns.length === 0) return { states, rows: [], table: NO_ROWS };
+  const subqueries: SubqueryRows[] = [];
   for (const source of plan.sources)
     if (source.kind === 'subquery')
-      parts.push(...(await subqueryRows(plan, source.plan, wanted.columns, dimensions, context)));
+      subqueries.push(...(await subqueryRows(plan, source.plan, wanted.columns, dimensions, context)));
   let held = 0;
-  for (const part of parts) {
-    const group = groups.get(part.group.key);
-    if (group === undefined) groups.set(part.group.key, { group: part.group, rows: part.rows as SourceRow[] });
-    else for (const row of part.rows) group.rows.push(row);
-    held += part.rows.length;
-    if (held > context.limits.rowsMax)
-      throw new QueryError(`query holds more than ${context.limits.rowsMax} rows; narrow the time range or use LIMIT`);
-  }
-  for (const { rows } of groups.values()) orderRows(rows, plan.descending);
-  return { states, rows: limitSeries([...groups.values()], plan) };
+  for (const { rows } of shards) held += rows?.times.length ?? 0;
+  for (const { times } of subqueries) held += times.length;
+  if (held > context.limits.rowsMax)
+    throw new QueryError(`query holds more than ${context.limits.rowsMax} rows; narrow the time range or use LIMIT`);
+  const { descending } = plan;
+  const emptyGroups = plan.seriesLimit > 0 || plan.seriesOffset > 0;
+  const merge = new RowMerge(shards, subqueries, wanted.columns.length, { dimensions, descending, emptyGroups });
+  const { table, groups } = merge.finish();
+  return { states, rows: limitSeries(groups, plan), table };
 }
 
 function selectRequest(
@@ -292,7 +291,7 @@ function selectRequest(
 }
 
 /** SLIMIT and SOFFSET pick groups per measurement, as InfluxDB does. */
-export function limitSeries<T extends { readonly group: RowGroup['group'] }>(items: T[], plan: SelectPlan): T[] {
+export function limitSeries<T extends { readonly group: Group }>(items: T[], plan: SelectPlan): T[] {
   const { seriesLimit, seriesOffset } = plan;
   if (seriesLimit === 0 && seriesOffset === 0) return items;
   const ordered = [...items].sort((a, b) => (a.group.key < b.group.key ? -1 : 1));
@@ -311,32 +310,28 @@ async function subqueryRows(
   columns: readonly RowColumn[],
   dimensions: readonly string[],
   context: StatementContext,
-): Promise<RowGroup[]> {
+): Promise<SubqueryRows[]> {
   const output = await runPlan(inner, dimensions, context, true);
   const indexByName = new Map(inner.columns.map((name, i) => [name, i]));
   const regexes: RegexCache = new Map();
-  const groups = new Map<string, { group: RowGroup['group']; rows: SourceRow[] }>();
-  output.groups.forEach((own, g) => {
+  return output.groups.map((own, g) => {
     const tagOf = (name: string): string | null => own.tags[name] || null;
     const group = makeGroup(
       own.name,
       dimensions,
       dimensions.map((name) => tagOf(name) ?? ''),
     );
-    let entry = groups.get(group.key);
-    if (entry === undefined) {
-      entry = { group, rows: [] };
-      groups.set(group.key, entry);
-    }
+    const times: bigint[] = [];
+    const values: Scalar[][] = [];
     for (let row = output.starts[g]!; row < output.starts[g + 1]!; row++) {
       const columnOf = (name: string): Scalar => {
         const at = indexByName.get(name);
         return at === undefined ? tagOf(name) : outputValue(output.columns[at]!, row);
       };
       if (plan.filter !== null && !rowPasses(plan.filter, columnOf, regexes)) continue;
-      const values = columns.map((column) => columnOf(column.name));
-      entry.rows.push({ time: output.times[row]!, values, seriesKey: own.key });
+      times.push(output.times[row]!);
+      values.push(columns.map((column) => columnOf(column.name)));
     }
+    return { group, key: own.key, times, values };
   });
-  return [...groups.values()];
 }

@@ -25,18 +25,6 @@ export interface Stream {
   readonly points: readonly Point[];
 }
 
-export interface SourceRow {
-  readonly time: bigint;
-  /** Parallel to the columns that were asked for. */
-  readonly values: readonly Scalar[];
-  readonly seriesKey: string;
-}
-
-export interface RowGroup {
-  readonly group: Group;
-  readonly rows: readonly SourceRow[];
-}
-
 export function makeGroup(name: string, dimensions: readonly string[], values: readonly string[]): Group {
   const tags: Record<string, string> = {};
   dimensions.forEach((dimension, i) => {

@@ -5,7 +5,6 @@ import type { ClusterSnapshot, DatabaseDefinition, RetentionPolicyDefinition } f
 import type { PartialRequest, PartialResult, ShardSelect } from '../../shards/query/partial.ts';
 import type { QueryBackend, ShardTarget } from './backend.ts';
 import type { QueryLimits } from './limits.ts';
-import { inShardOrder } from './merge.ts';
 import { QueryError } from './query-error.ts';
 import type { Completeness } from './result.ts';
 import type { Planning } from './schema-memory.ts';
@@ -118,4 +117,8 @@ export function findPolicy(database: DatabaseDefinition, name: string | undefine
   const policy = database.retentionPolicies.find((candidate) => candidate.name === wanted);
   if (policy === undefined) throw new QueryError(`retention policy not found: ${wanted}`);
   return policy;
+}
+
+function inShardOrder(shards: readonly ShardSelect[]): ShardSelect[] {
+  return [...shards].sort((a, b) => (a.startNs !== b.startNs ? (a.startNs < b.startNs ? -1 : 1) : a.number - b.number));
 }

@@ -13,9 +13,10 @@ import { castFill, fillWindows } from './fill.ts';
 import { type Reduced, reduceWindow, type Sample } from './functions.ts';
 import { windowOf } from './grid.ts';
 import { auxOrder, gridTable } from './grid-table.ts';
-import { type Group, type Point, type RowGroup, type SourceRow, type Stream, sortGroups } from './groups.ts';
-import { type OutputRow, type OutputTable, tableOf } from './output.ts';
+import { type Group, type Point, type Stream, sortGroups } from './groups.ts';
+import { type OutputColumn, type OutputRow, type OutputTable, tableOf } from './output.ts';
 import type { SelectPlan } from './plan.ts';
+import { type RowGroup, type RowTable, rowValue } from './row-table.ts';
 import type { StatementContext } from './scatter.ts';
 import { typeName } from './schema.ts';
 import { integral, TRANSFORMATIONS, transform } from './transformations.ts';
@@ -33,28 +34,46 @@ export async function runPlan(
 
 async function raw(plan: SelectPlan, dimensions: readonly string[], context: StatementContext): Promise<OutputTable> {
   if (plan.references.every((reference) => typeOf(reference, plan.schema) === null)) return tableOf([], 0);
-  const { rows, columnIndex } = await readRaw(plan, dimensions, context);
-  const out: { group: Group; rows: OutputRow[] }[] = [];
+  const { rows, table, columnIndex } = await readRaw(plan, dimensions, context);
+  const groups: Group[] = [];
+  const starts = [0];
+  const parts: Uint32Array[] = [];
   for (const { group, rows: all } of sortGroups([...rows], plan.descending)) {
     const kept = limited(all, plan);
-    out.push({
-      group,
-      rows: kept.map((row) => ({
-        time: row.time,
-        values: plan.fields.map((field) =>
-          finite(
-            evaluate(field.expression, (slot) =>
-              slot.kind === 'reference' ? row.values[columnIndex.get(columnKey(slot))!]! : null,
-            ),
-          ),
-        ),
-      })),
-    });
+    if (kept.length === 0) continue;
+    groups.push(group);
+    parts.push(kept);
+    starts.push(starts.at(-1)! + kept.length);
   }
-  return tableOf(out, plan.fields.length);
+  const order = new Uint32Array(starts.at(-1)!);
+  parts.forEach((part, g) => {
+    order.set(part, starts[g]!);
+  });
+  const times = new BigInt64Array(order.length);
+  for (let i = 0; i < order.length; i++) times[i] = table.times[order[i]!]!;
+  const columns = plan.fields.map(({ expression }): OutputColumn => {
+    if (expression.kind === 'reference')
+      return gathered(table.columns[columnIndex.get(columnKey(expression))!]!, order);
+    return Array.from(order, (row) =>
+      finite(
+        evaluate(expression, (slot) =>
+          slot.kind === 'reference' ? rowValue(table, columnIndex.get(columnKey(slot))!, row) : null,
+        ),
+      ),
+    );
+  });
+  return { groups, starts, times, columns };
 }
 
-function limited<T>(items: readonly T[], plan: SelectPlan): readonly T[] {
+function gathered(column: OutputColumn, order: Uint32Array): OutputColumn {
+  if (!(column instanceof Float64Array)) return Array.from(order, (row) => column[row]!);
+  const out = new Float64Array(order.length);
+  for (let i = 0; i < out.length; i++) out[i] = column[order[i]!]!;
+  return out;
+}
+
+/** LIMIT and OFFSET of the points or rows of a group. */
+function limited<T extends { slice(from: number, to?: number): T }>(items: T, plan: SelectPlan): T {
   if (plan.limit === 0 && plan.offset === 0) return items;
   return items.slice(plan.offset, plan.limit === 0 ? undefined : plan.offset + plan.limit);
 }
@@ -165,7 +184,7 @@ function columnStreams(call: Call, plan: SelectPlan, data: SpanData): Stream[] {
   const column = data.columnIndex.get(columnKey(reference))!;
   const aux = auxColumns(plan, data);
   return data.rows
-    .map(({ group, rows }) => ({ group, points: samplesOf(rows, column, aux) }))
+    .map(({ group, rows }) => ({ group, points: samplesOf(data.table, rows, column, aux) }))
     .filter(({ points }) => points.length > 0);
 }
 
@@ -173,12 +192,16 @@ function auxColumns(plan: SelectPlan, data: SpanData): number[] {
   return plan.selector ? auxOrder(plan).map((key) => data.columnIndex.get(key)!) : [];
 }
 
-function samplesOf(rows: readonly SourceRow[], column: number, aux: readonly number[]): Sample[] {
+function samplesOf(table: RowTable, rows: Uint32Array, column: number, aux: readonly number[]): Sample[] {
   const samples: Sample[] = [];
   for (const row of rows) {
-    const value = row.values[column]!;
+    const value = rowValue(table, column, row);
     if (value === null) continue;
-    samples.push({ time: row.time, value, aux: aux.length === 0 ? null : aux.map((i) => row.values[i]!) });
+    samples.push({
+      time: table.times[row]!,
+      value,
+      aux: aux.length === 0 ? null : aux.map((i) => rowValue(table, i, row)),
+    });
   }
   return samples;
 }
@@ -208,39 +231,40 @@ function countStreams(inner: Call, plan: SelectPlan, data: SpanData): Stream[] {
   });
 }
 
-function* windowsOf({ rows }: RowGroup, data: SpanData): Generator<{ window: number; rows: readonly SourceRow[] }> {
+function* windowsOf({ rows }: RowGroup, data: SpanData): Generator<{ window: number; rows: Uint32Array }> {
   const { windows } = data.span;
+  const { times } = data.table;
   if (windows === null) {
     if (rows.length > 0) yield { window: 0, rows };
     return;
   }
   for (let from = 0; from < rows.length; ) {
-    const window = windowIndex(windows, rows[from]!.time);
+    const window = windowIndex(windows, times[rows[from]!]!);
     let to = from + 1;
-    while (to < rows.length && windowIndex(windows, rows[to]!.time) === window) to++;
-    yield { window, rows: rows.slice(from, to) };
+    while (to < rows.length && windowIndex(windows, times[rows[to]!]!) === window) to++;
+    yield { window, rows: rows.subarray(from, to) };
     from = to;
   }
 }
 
-function reduceRows(call: Call, rows: readonly SourceRow[], plan: SelectPlan, data: SpanData): Reduced[] {
+function reduceRows(call: Call, rows: Uint32Array, plan: SelectPlan, data: SpanData): Reduced[] {
   const { reference } = call.input as { reference: Extract<Expression, { kind: 'reference' }> };
   const column = data.columnIndex.get(columnKey(reference))!;
   const aux = auxColumns(plan, data);
-  const samples = samplesOf(rows, column, aux);
+  const samples = samplesOf(data.table, rows, column, aux);
   if (samples.length === 0) return [];
   if (call.tags.length === 0) return reduceWindow(call.name, samples, call.parameter);
   // top(x, tag, n): the extreme of each combination of tags first, then the n extremes of those.
   const tags = call.tags.map((tag) => data.columnIndex.get(columnKey(tag))!);
-  const byTags = new Map<string, SourceRow[]>();
+  const byTags = new Map<string, number[]>();
   for (const row of rows) {
-    const key = JSON.stringify(tags.map((i) => row.values[i] as string | null));
+    const key = JSON.stringify(tags.map((i) => rowValue(data.table, i, row) as string | null));
     const list = byTags.get(key);
     if (list === undefined) byTags.set(key, [row]);
     else list.push(row);
   }
   const picked = [...byTags.values()].flatMap((list) => {
-    const own = samplesOf(list, column, aux);
+    const own = samplesOf(data.table, Uint32Array.from(list), column, aux);
     return own.length === 0 ? [] : reduceWindow(call.name === 'top' ? 'max' : 'min', own, 0);
   });
   return reduceWindow(call.name, picked as Sample[], call.parameter);

@@ -140,6 +140,12 @@ export interface StateArrays {
 /** Values of one column over rows: numbers, bigints, strings, booleans, null. */
 export type RowValues = readonly (number | bigint | string | boolean | null)[];
 
+/**
+ * A column of rows: floats (NaN: the row does not have the field), the value of a tag by index in `seriesKeys`, or values
+ * of any kind.
+ */
+export type RowColumnValues = Float64Array | { readonly ofSeries: readonly (string | null)[] } | RowValues;
+
 export interface ShardRows {
   /** Per row: group number; rows are sorted by (group, time, series key). */
   readonly groups: Uint32Array;
@@ -147,7 +153,7 @@ export interface ShardRows {
   readonly times: Float64Array;
   /** Index into seriesKeys. */
   readonly series: Uint32Array;
-  readonly columns: readonly RowValues[];
+  readonly columns: readonly RowColumnValues[];
 }
 
 export interface ShardSelect {

@@ -158,40 +158,14 @@ class ShardRun {
   }
 
   #aggregate(minTime: number, maxTime: number): void {
-    const { fn } = this.#request.states[0]!;
-    const ends = (fn === 'first' || fn === 'last') && this.#request.states.every((call) => call.fn === fn);
-    for (const scan of this.#grouped.scans) {
-      if (ends && this.#windows.count === 1) this.#aggregateEnds(scan, fn === 'last', minTime, maxTime);
-      else this.#aggregateOf(scan, minTime, maxTime);
-    }
-  }
-
-  /**
-   * The newest (oldest) row of each group: storage windows are read from that end, and a group that has a value of every
-   * call is left out of the ones behind. Exact, because a row of another window cannot have the same time.
-   */
-  #aggregateEnds(scan: MeasurementScan, newest: boolean, minTime: number, maxTime: number): void {
-    const { windowNs } = this.#shard;
-    const first = Math.floor(minTime / windowNs);
-    const last = Math.floor(maxTime / windowNs);
-    let left = scan;
-    for (let step = 0; step <= last - first && left.series.length > 0; step++) {
-      const window = newest ? last - step : first + step;
-      this.#aggregateOf(left, Math.max(minTime, window * windowNs), Math.min(maxTime, (window + 1) * windowNs - 1));
-      const { series, groups } = left;
-      const isOpen = (_: number, place: number): boolean =>
-        this.#states.some((state) => state.count[groups[place]!] === 0);
-      left = { ...left, series: series.filter(isOpen), groups: groups.filter(isOpen) };
-    }
-  }
-
-  #aggregateOf({ measurement, series, groups }: MeasurementScan, minTime: number, maxTime: number): void {
     const { offsets, count } = this.#windows;
     const calls = this.#request.states as readonly AggregateCall[];
-    this.#shard.aggregate(
-      { measurement, series, calls, minTime, maxTime, offsets, readRows: (rows) => this.#readRows(rows) },
-      (runs) => addRuns(this.#states[runs.call]!, runs, groups, count),
-    );
+    for (const { measurement, series, groups } of this.#grouped.scans) {
+      this.#shard.aggregate(
+        { measurement, series, calls, minTime, maxTime, offsets, readRows: (rows) => this.#readRows(rows) },
+        (runs) => addRuns(this.#states[runs.call]!, runs, groups, count),
+      );
+    }
   }
 
   #readRows(rows: number): void {
@@ -285,7 +259,7 @@ class ShardRun {
       for (let cell = 0; cell < picked.length; cell++)
         if (count[cell]! > 0) picked[cell] = keys.indexOf(this.#pickedSeries[cell]!);
     }
-    const rows = this.#rows === null ? null : this.#rows.finish((series) => keys.indexOf(series));
+    const rows = this.#rows === null ? null : this.#rows.finish((series) => keys.indexOf(series), moved);
     if (this.#statesBuffer.byteLength > 0) moved.push(this.#statesBuffer);
     return {
       states: this.#states.map((state) => finishState(state, picked)),

@@ -16,8 +16,10 @@ import {
   addEntry,
   describeSeries,
   findEntry,
+  findSeries,
   follow,
 } from './series';
+import { sipHash } from './siphash';
 import {
   closeRow,
   columnOf,
@@ -31,6 +33,7 @@ import {
   windows,
 } from './stage';
 
+const newHash: usize = memory.data(16, 16);
 /** Below this, value x 10^decimals is off by less than a half, so rounding finds the integer. */
 const SCALED_END: f64 = 2251799813685248.0;
 
@@ -107,15 +110,17 @@ export function enterSpelling(
   measurementLength: usize,
   timeTag: u32,
 ): usize {
-  let entry = findSpelling(canonical, canonicalLength);
-  if (entry == 0) {
-    entry = addEntry(canonical, canonicalLength, hashBytes(canonical, canonicalLength), 0);
-    describeSeries(entry, measurementOf(measurement, measurementLength), timeTag != 0);
-  } else {
-    entry = <usize>load<u32>(entry, E_CANONICAL);
+  sipHash(canonical, canonicalLength, newHash);
+  const known = findSeries(newHash);
+  const isCanonical = length == canonicalLength && same(key, canonical, length);
+  if (known != 0 || isCanonical) {
+    const entry = addEntry(key, length, hashBytes(key, length), known);
+    if (known == 0) describeSeries(entry, newHash, measurementOf(measurement, measurementLength), timeTag != 0);
+    return entry;
   }
-  if (length == canonicalLength && same(key, canonical, length)) return entry;
-  return addEntry(key, length, hashBytes(key, length), entry);
+  const series = addEntry(canonical, canonicalLength, hashBytes(canonical, canonicalLength), 0);
+  describeSeries(series, newHash, measurementOf(measurement, measurementLength), timeTag != 0);
+  return addEntry(key, length, hashBytes(key, length), series);
 }
 
 /** Opens a row of the series that the entry spells. */

@@ -9,7 +9,7 @@ import { encodeColumn, encodeTimes, tableMask, tableOf } from './encode';
 import { C_COUNT, P_COLUMN_COUNT, P_COLUMNS, P_MEASUREMENT, P_ROWS, P_SERIES, P_TARGET, P_TIMES } from './layout';
 import { M_LENGTH, M_NAME } from './measurements';
 import { advance, clearOutput, need, putByte, putBytes, putOffsets32, putU32, widthFor, written } from './output';
-import { E_BATCH, E_HASH, E_INDEX, E_KEY, E_LENGTH, E_NEWEST, markSent } from './series';
+import { canonicalKey, E_BATCH, E_HASH, E_INDEX, E_LENGTH, E_NEWEST, markSent } from './series';
 import { partAt, partCount } from './stage';
 
 const HASH_BYTES: usize = 16;
@@ -119,7 +119,7 @@ function putKey(entry: usize): void {
   const length = <usize>load<u32>(entry, E_LENGTH);
   putBytes(entry + E_HASH, HASH_BYTES);
   putU32(<u32>length);
-  putBytes(entry + E_KEY, length);
+  putBytes(canonicalKey(entry), length);
 }
 
 /** Numbers the series of the target's rows; returns how many parts have rows. */

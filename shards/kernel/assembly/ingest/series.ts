@@ -4,17 +4,19 @@
  * An entry is a spelling: 64 bytes of head, then the key's bytes, padded to 16. Entries are put one after the other into
  * chunks and never move, so that a body whose lines come in the order of an earlier one walks through memory.
  *
- *   0 u32 length of the key      4 u32 entry that followed last time       8 u32 canonical entry (often itself)
+ *   0 u32 length of the key      4 u32 entry that followed last time       8 u32 entry of the series (mostly itself)
  *  12 u32 measurement           16 u16 shard number, u16 flags            20 u16 + u16 sent: a bit per destination
  *  24 u32 + u32 shards (tokens of the host) for which it was sent there   32 u32 batch in which it has an index
  *  36 u32 that index            40 f64 newest time in that batch          48 16 bytes of hash
  *
- * From 12 on only the canonical entry counts. The slots of the table are pairs of entry and hash, so that growing does
- * not touch entries. Nothing is ever forgotten here: when the table is too large, the whole kernel is replaced.
+ * From 12 on only the series' entry counts: the one of its first spelling without escapes, or of its canonical key. The
+ * slots of the tables are pairs of entry and hash, so that growing does not touch entries. Nothing is ever forgotten here:
+ * when the table is too large, the whole kernel is replaced.
  */
-import { compareBytes, endOfKey, hashBytes, isUtf8, PAD_BYTES, same } from './bytes';
+import { endOfKey, hashBytes, isUtf8, PAD_BYTES, same } from './bytes';
 import { measurementOf } from './measurements';
 import { sipHash } from './siphash';
+import { nameLength, readTags, sortedKey, tagsSorted, timeTag } from './tags';
 
 export const E_LENGTH: usize = 0;
 export const E_NEXT: usize = 4;
@@ -36,27 +38,28 @@ export const E_KEY: usize = 64;
 export const FLAG_ODD: u32 = 1;
 /** A tag named `time`. */
 export const FLAG_TIME_TAG: u32 = 2;
+/** The canonical key has the tags in another order (`canonicalKey`). */
+const FLAG_UNSORTED: u32 = 8;
 /** The guess of what follows was wrong the last time that it was corrected. */
 const FLAG_DOUBT: u32 = 4;
 
 /** Longer keys are left to the careful parser, which knows the exact limit. */
 export const KEY_BYTES_FAST_MAX: usize = 60000;
-/** Of one key; more are left to the careful parser. */
-const TAGS_FAST_MAX: u32 = 128;
-/** Per tag: address, length of its name, length of name and value. */
-const TAG_BYTES: usize = 12;
-const tags: usize = memory.data(129 * 12, 8);
 const CHUNK_BYTES: usize = 1 << 20;
 const SLOTS_INITIAL: u32 = 4096;
 
 const COMMA: u32 = 44;
-const EQUALS: u32 = 61;
 const BACKSLASH: u32 = 92;
 
 let shardsPerGroup: u32 = 4;
 let slots: usize = 0;
 let mask: u32 = 0;
 let entries: u32 = 0;
+/** The same for series by their hashes: a spelling may be another one of a series that is known. */
+let seriesSlots: usize = 0;
+let seriesMask: u32 = 0;
+let seriesKnown: u32 = 0;
+const newHash: usize = memory.data(16, 16);
 let chunkAt: usize = 0;
 let chunkEnd: usize = 0;
 let bytesUsed: usize = 0;
@@ -68,6 +71,9 @@ export function startSeries(shards: u32): void {
   slots = heap.alloc(<usize>SLOTS_INITIAL * 8);
   memory.fill(slots, 0, <usize>SLOTS_INITIAL * 8);
   mask = SLOTS_INITIAL - 1;
+  seriesSlots = heap.alloc(<usize>SLOTS_INITIAL * 8);
+  memory.fill(seriesSlots, 0, <usize>SLOTS_INITIAL * 8);
+  seriesMask = SLOTS_INITIAL - 1;
 }
 
 /** Spellings held. */
@@ -76,7 +82,7 @@ export function seriesCount(): u32 {
 }
 
 export function seriesBytes(): usize {
-  return bytesUsed + (<usize>mask + 1) * 8;
+  return bytesUsed + (<usize>mask + <usize>seriesMask + 2) * 8;
 }
 
 /**
@@ -176,97 +182,63 @@ export function addEntry(at: usize, length: usize, hash: u32, canonical: usize):
   store<u32>(entry, <u32>(canonical == 0 ? entry : canonical), E_CANONICAL);
   memory.copy(entry + E_KEY, at, length);
   if (isOdd(at, length)) store<u16>(entry, <u16>FLAG_ODD, E_FLAGS);
-  if (++entries * 2 > mask) growSlots();
-  putSlot(entry, hash);
+  if (++entries * 2 > mask) {
+    slots = grownSlots(slots, mask);
+    mask = mask * 2 + 1;
+  }
+  putSlot(slots, mask, entry, hash);
   return entry;
 }
 
-/** Makes a canonical entry a series. */
-export function describeSeries(entry: usize, measurement: usize, timeTag: bool): void {
-  store<u32>(entry, <u32>measurement, E_MEASUREMENT);
-  sipHash(entry + E_KEY, <usize>load<u32>(entry, E_LENGTH), entry + E_HASH);
-  store<u16>(entry, <u16>(bswap<u32>(load<u32>(entry, E_HASH)) % shardsPerGroup), E_SHARD);
-  if (timeTag) store<u16>(entry, load<u16>(entry, E_FLAGS) | <u16>FLAG_TIME_TAG, E_FLAGS);
+/** The series of that hash, or 0. */
+export function findSeries(hash: usize): usize {
+  let slot = load<u32>(hash, 4) & seriesMask;
+  while (true) {
+    const place = seriesSlots + (<usize>slot << 3);
+    const entry = <usize>load<u32>(place);
+    if (entry == 0) return 0;
+    if (load<u32>(place, 4) == load<u32>(hash, 4)) {
+      if (!v128.any_true(v128.xor(v128.load(entry + E_HASH), v128.load(hash)))) return entry;
+    }
+    slot = (slot + 1) & seriesMask;
+  }
 }
 
-/**
- * Enters a key without backslashes: measurement, and tags of which none is empty and no two have one name. The canonical
- * key has them in byte order of their names; when they come in another order, it is entered as well. 0: something else.
- */
+/** Makes an entry a series. */
+export function describeSeries(entry: usize, hash: usize, measurement: usize, hasTimeTag: bool): void {
+  store<u32>(entry, <u32>measurement, E_MEASUREMENT);
+  memory.copy(entry + E_HASH, hash, 16);
+  store<u16>(entry, <u16>(bswap<u32>(load<u32>(hash)) % shardsPerGroup), E_SHARD);
+  if (hasTimeTag) store<u16>(entry, load<u16>(entry, E_FLAGS) | <u16>FLAG_TIME_TAG, E_FLAGS);
+  if (++seriesKnown * 2 > seriesMask) {
+    seriesSlots = grownSlots(seriesSlots, seriesMask);
+    seriesMask = seriesMask * 2 + 1;
+  }
+  putSlot(seriesSlots, seriesMask, entry, load<u32>(hash, 4));
+}
+
+/** Enters a key without escapes that `readTags` takes; 0: it is something else. */
 function enterPlain(at: usize, length: usize, hash: u32): usize {
-  const end = at + length;
   const first = <u32>load<u8>(at);
   if (first == COMMA || first == 35 || first == 9 || first == 0) return 0;
-  let i = at;
-  while (i < end) {
-    const c = <u32>load<u8>(i);
-    if (c == COMMA) break;
-    if (c == BACKSLASH) return 0;
-    i++;
+  if (!readTags(at, length) || !isUtf8(at, length)) return 0;
+  sipHash(tagsSorted ? at : sortedKey(at, length), length, newHash);
+  const known = findSeries(newHash);
+  const entry = addEntry(at, length, hash, known);
+  if (known == 0) {
+    describeSeries(entry, newHash, measurementOf(at, nameLength), timeTag);
+    if (!tagsSorted) store<u16>(entry, load<u16>(entry, E_FLAGS) | <u16>FLAG_UNSORTED, E_FLAGS);
   }
-  const nameLength = i - at;
-  let timeTag = false;
-  let sorted = true;
-  let count: u32 = 0;
-  while (i < end) {
-    const tag = ++i;
-    while (i < end && <u32>load<u8>(i) != EQUALS) {
-      const c = <u32>load<u8>(i);
-      if (c == BACKSLASH || c == COMMA) return 0;
-      i++;
-    }
-    const tagLength = i - tag;
-    if (i >= end || tagLength == 0 || count == TAGS_FAST_MAX) return 0;
-    const value = ++i;
-    while (i < end && <u32>load<u8>(i) != COMMA) {
-      const c = <u32>load<u8>(i);
-      if (c == BACKSLASH || c == EQUALS) return 0;
-      i++;
-    }
-    if (i == value) return 0;
-    // 'time', little-endian
-    if (tagLength == 4 && load<u32>(tag) == 0x656d6974) timeTag = true;
-    // Sorted in as they come: mostly they are in order.
-    let place = count++;
-    while (place > 0) {
-      const before = tags + <usize>(place - 1) * TAG_BYTES;
-      const order = compareBytes(<usize>load<u32>(before), <usize>load<u32>(before, 4), tag, tagLength);
-      if (order == 0) return 0;
-      if (order < 0) break;
-      sorted = false;
-      store<u64>(before + TAG_BYTES, load<u64>(before));
-      store<u32>(before + TAG_BYTES, load<u32>(before, 8), 8);
-      place--;
-    }
-    const record = tags + <usize>place * TAG_BYTES;
-    store<u32>(record, <u32>tag);
-    store<u32>(record, <u32>tagLength, 4);
-    store<u32>(record, <u32>(i - tag), 8);
-  }
-  // A comma at the very end leaves a tag to be missed.
-  if (<u32>load<u8>(end - 1) == COMMA || !isUtf8(at, length)) return 0;
-  if (sorted) {
-    const entry = addEntry(at, length, hash, 0);
-    describeSeries(entry, measurementOf(at, nameLength), timeTag);
-    return entry;
-  }
-  const canonical = heap.alloc(length + 32);
-  memory.copy(canonical, at, nameLength);
-  let to = canonical + nameLength;
-  for (let k: u32 = 0; k < count; k++) {
-    const record = tags + <usize>k * TAG_BYTES;
-    store<u8>(to++, <u8>COMMA);
-    memory.copy(to, <usize>load<u32>(record), <usize>load<u32>(record, 8));
-    to += <usize>load<u32>(record, 8);
-  }
-  const canonicalHash = hashBytes(canonical, length);
-  let series = findEntry(canonical, length, canonicalHash);
-  if (series == 0) {
-    series = addEntry(canonical, length, canonicalHash, 0);
-    describeSeries(series, measurementOf(at, nameLength), timeTag);
-  }
-  heap.free(canonical);
-  return addEntry(at, length, hash, <usize>load<u32>(series, E_CANONICAL));
+  return entry;
+}
+
+/** Where the canonical key of a series stands until the next call; it is as long as the entry's. */
+export function canonicalKey(entry: usize): usize {
+  const at = entry + E_KEY;
+  if ((<u32>load<u16>(entry, E_FLAGS) & FLAG_UNSORTED) == 0) return at;
+  const length = <usize>load<u32>(entry, E_LENGTH);
+  readTags(at, length);
+  return sortedKey(at, length);
 }
 
 /** Keys in which the end of the line may be seen differently from the end of the key. */
@@ -293,23 +265,23 @@ function newEntry(length: usize): usize {
   return entry;
 }
 
-function putSlot(entry: usize, hash: u32): void {
-  let slot = hash & mask;
-  while (load<u32>(slots + (<usize>slot << 3)) != 0) slot = (slot + 1) & mask;
-  const place = slots + (<usize>slot << 3);
+function putSlot(table: usize, tableMask: u32, entry: usize, hash: u32): void {
+  let slot = hash & tableMask;
+  while (load<u32>(table + (<usize>slot << 3)) != 0) slot = (slot + 1) & tableMask;
+  const place = table + (<usize>slot << 3);
   store<u32>(place, <u32>entry);
   store<u32>(place, hash, 4);
 }
 
-function growSlots(): void {
-  const old = slots;
-  const count = mask + 1;
-  slots = heap.alloc(<usize>count * 16);
-  memory.fill(slots, 0, <usize>count * 16);
-  mask = count * 2 - 1;
+/** Twice as many slots. */
+function grownSlots(old: usize, oldMask: u32): usize {
+  const count = oldMask + 1;
+  const grown = heap.alloc(<usize>count * 16);
+  memory.fill(grown, 0, <usize>count * 16);
   for (let i: u32 = 0; i < count; i++) {
     const entry = <usize>load<u32>(old + (<usize>i << 3));
-    if (entry != 0) putSlot(entry, load<u32>(old + (<usize>i << 3), 4));
+    if (entry != 0) putSlot(grown, count * 2 - 1, entry, load<u32>(old + (<usize>i << 3), 4));
   }
   heap.free(old);
+  return grown;
 }

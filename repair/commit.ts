@@ -128,7 +128,7 @@ export class CommitQueue {
 
   private commitGroup(): void {
     const group: Entry[] = [];
-    const keysOfGroup = new Map<ShardId, Set<SeriesHash>>();
+    const keysOfGroup = new Map<ShardId, Map<SeriesHash, string>>();
     let bytes = 0;
     let taken = 0;
     while (taken < this.queue.length && bytes < this.around.limits.groupBytesMax) {
@@ -160,7 +160,7 @@ export class CommitQueue {
   }
 
   /** null: goes into the log. */
-  private judge(entry: Entry, keysOfGroup: Map<ShardId, Set<SeriesHash>>): CommitResult | null {
+  private judge(entry: Entry, keysOfGroup: Map<ShardId, Map<SeriesHash, string>>): CommitResult | null {
     try {
       const replica = this.replicas.ensure(entry.key);
       if (replica.ledger.replica === 'filling') return { kind: 'filling' };
@@ -193,12 +193,14 @@ export class CommitQueue {
           reason: `batch ${entry.version} is not what its ledger says`,
         };
       }
-      const earlier = keysOfGroup.get(entry.id) ?? new Set();
-      const unknown = replica.stored.unknownSeries(held, entry.keys);
-      if (unknown.some((hash) => !earlier.has(hash))) return { kind: 'need-keys' };
+      const earlier = keysOfGroup.get(entry.id);
+      if (replica.stored.unknownSeries(held, entry.keys, earlier).length > 0) return { kind: 'need-keys' };
       entry.stored = replica.stored;
-      for (const { hash } of entry.keys) earlier.add(hash);
-      keysOfGroup.set(entry.id, earlier);
+      if (entry.keys.length > 0) {
+        const keys = earlier ?? new Map<SeriesHash, string>();
+        for (const { hash, key } of entry.keys) keys.set(hash, key);
+        keysOfGroup.set(entry.id, keys);
+      }
       return null;
     } catch (error) {
       return refusalOf(error);

@@ -175,8 +175,12 @@ export class Shard implements StoredShard, QueryableShard {
     return this.#table.find(hash) >= 0;
   }
 
-  unknownSeries(frame: HeldFrame, keys: readonly SeriesKeyRecord[]): SeriesHash[] {
-    return frame.kind === 'delete' ? [] : unknownSeries(this.#table, frame, keys);
+  unknownSeries(
+    frame: HeldFrame,
+    keys: readonly SeriesKeyRecord[],
+    earlier?: ReadonlyMap<SeriesHash, string>,
+  ): SeriesHash[] {
+    return frame.kind === 'delete' ? [] : unknownSeries(this.#table, frame, keys, earlier);
   }
 
   apply(frame: HeldFrame, keys: readonly SeriesKeyRecord[], position: LogPosition): void {

@@ -46,8 +46,15 @@ export interface Storage {
 export interface StoredShard {
   readonly id: ShardId;
   readonly key: ShardKey;
-  /** Hashes of series of the frame whose keys neither the shard nor `keys` holds. */
-  unknownSeries(frame: HeldFrame, keys: readonly SeriesKeyRecord[]): SeriesHash[];
+  /**
+   * Hashes of series of the frame whose keys neither the shard nor `keys` holds, nor `earlier`: keys of frames that will
+   * be applied before it. Throws BatchError when rows and series do not fit together.
+   */
+  unknownSeries(
+    frame: HeldFrame,
+    keys: readonly SeriesKeyRecord[],
+    earlier?: ReadonlyMap<SeriesHash, string>,
+  ): SeriesHash[];
   /**
    * Registers the keys and puts the rows (or the tombstone) into the memtable, which takes the frame's memory over.
    * `position`: the end of its log record.

@@ -28,6 +28,7 @@ export interface MemtableKernel {
   /** Of the index that was made last. */
   indexBytes(): number;
   frameIds(index: number): number;
+  frameBelongs(index: number, table: number, numbers: number, users: number): number;
   frameFree(index: number): void;
   sameShape(frameA: number, a: number, frameB: number, b: number): number;
   shapeMake(frame: number, group: number): number;
@@ -103,6 +104,12 @@ export interface MemtableKernel {
   pickedArrange(places: number, ranks: number): void;
   pickedColumn(number: number, type: number): number;
   valuesToBytes(count: number): void;
+  mergeOpen(rows: number): void;
+  mergeAdd(series: number, starts: number, places: number, times: number, versions: number, versionBase: number): void;
+  mergeHasFolds(places: number): number;
+  mergeColumnOpen(bytes: number, rowsMax: number): number;
+  mergeColumnAdd(bytes: number, first: number, count: number, from: number, hasPresent: number): void;
+  mergeColumnCount(): number;
   scratchAt(block: number): number;
   scratchTrim(): void;
 }

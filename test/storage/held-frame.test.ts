@@ -3,7 +3,10 @@ import { crc32 } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import type { WriteBatch } from '../../shards/batch.ts';
 import { BatchError, decodeBatch, encodeBatch } from '../../shards/batch-codec.ts';
+import { unknownSeries } from '../../shards/frame-series.ts';
 import { type HeldFrame, holdFrame } from '../../shards/held-frame.ts';
+import { hashSeriesKey } from '../../shards/series-key.ts';
+import { SeriesTable } from '../../shards/series-table.ts';
 import { contentSum } from '../support/content-sum.ts';
 import { deleteBatch, KEY, versionAt } from './helpers.ts';
 import { type Random, randomBatch, randomOf } from './random-batches.ts';
@@ -134,5 +137,43 @@ describe('a frame in the kernel', () => {
   test('a delete has its predicate and sum', () => {
     const batch = deleteBatch(versionAt(3), { measurement: { name: 'm' } });
     expect(both(encodeBatch(batch))).toMatchObject({ kind: 'delete', deletion: batch, rows: 0 });
+  });
+});
+
+describe('rows of one measurement with a series of another one', () => {
+  const table = (...keys: string[]): SeriesTable => {
+    const made = new SeriesTable();
+    for (const key of keys) made.add(hashSeriesKey('seed', key), key);
+    return made;
+  };
+  const frameOf = (measurements: readonly string[], keys: readonly string[]): HeldFrame => {
+    const groups = measurements.map((measurement, i) => ({
+      measurement,
+      rowSeries: Uint32Array.of(i % keys.length),
+      times: Float64Array.of(1),
+      columns: [],
+    }));
+    const series = keys.map((key) => hashSeriesKey('seed', key));
+    return holdFrame(encodeBatch({ kind: 'write', shard: KEY, version: versionAt(1), series, groups }));
+  };
+  const key = (text: string) => ({ hash: hashSeriesKey('seed', text), key: text });
+
+  test.each([
+    ['a series that is known', table('a,x=1', 'b,x=1'), frameOf(['a'], ['b,x=1']), []],
+    ['a series whose key comes with it', table('a,x=1'), frameOf(['a'], ['b,x=1']), [key('b,x=1')]],
+    ['a new measurement', table('a,x=1'), frameOf(['new'], ['a,x=1']), []],
+    ['a series of two groups', table(), frameOf(['a', 'b'], ['a,x=1']), [key('a,x=1')]],
+  ] as const)('is corrupt: %s', (_, series, frame, keys) => {
+    expect(() => unknownSeries(series, frame, keys, undefined)).toThrow(
+      expect.objectContaining({ code: 'corrupt-batch' }),
+    );
+  });
+
+  test('is told from frames that are right', () => {
+    const series = table('a,x=1', 'b,x=1');
+    expect(unknownSeries(series, frameOf(['a', 'b', 'a'], ['a,x=1', 'b,x=1', 'a,x=1']), [], undefined)).toEqual([]);
+    expect(unknownSeries(series, frameOf(['c'], ['c']), [key('c')], undefined)).toEqual([]);
+    expect(unknownSeries(series, frameOf(['c'], ['c']), [], new Map([[key('c').hash, 'c']]))).toEqual([]);
+    expect(unknownSeries(series, frameOf(['c'], ['c']), [], undefined)).toEqual([key('c').hash]);
   });
 });

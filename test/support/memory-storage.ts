@@ -57,9 +57,13 @@ export class MemoryShard implements StoredShard {
     this.id = shardId(key);
   }
 
-  unknownSeries(held: HeldFrame, keys: readonly SeriesKeyRecord[]): string[] {
+  unknownSeries(
+    held: HeldFrame,
+    keys: readonly SeriesKeyRecord[],
+    earlier: ReadonlyMap<string, string> = new Map(),
+  ): string[] {
     const given = new Set(keys.map((record) => record.hash));
-    return hashesOf(held).filter((hash) => !this.keys.has(hash) && !given.has(hash));
+    return hashesOf(held).filter((hash) => !this.keys.has(hash) && !given.has(hash) && !earlier.has(hash));
   }
 
   apply(held: HeldFrame, keys: readonly SeriesKeyRecord[]): void {

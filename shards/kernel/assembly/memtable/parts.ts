@@ -85,6 +85,7 @@ export function groupPart(
       }
       const id = load<u32>(ids + (<usize>offsetAt(rowSeries, seriesWidth, row) << 2));
       const place = load<u32>(table + (<usize>id << 2));
+      if (place === 0) continue;
       const slot = next + (<usize>load<u32>(partOf + (place << 2)) << 2);
       const at = load<u32>(slot);
       store<u32>(slot, at + 1);

@@ -35,6 +35,17 @@ function hasAny(wanted: usize, count: u32): bool {
 export let picked: u32 = 0;
 export let runs: u32 = 0;
 
+/** Makes room for `rows` rows that are put there by others, with no runs. */
+export function clearPicked(rows: u32): void {
+  picked = 0;
+  runs = 0;
+  reservePicks(rows);
+}
+
+export function addPicked(rows: u32): void {
+  picked += rows;
+}
+
 function endRun(chunk: usize, first: u32): void {
   if (picked === first) return;
   const run = scratchKeeping(RUNS, (runs + 1) * 12, runs * 12) + runs * 12;

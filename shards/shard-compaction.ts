@@ -1,9 +1,10 @@
 /**
  * Compaction: several runs of a window become one. Nothing is dropped: every fragment of every version is kept.
  *
- * A step merges the next series, in order of hash, of about `compactionRowsMax` rows, and writes them as blocks of a
- * new run, which counts only when the last step makes it and takes the old blocks away in one transaction. A crash in
- * between leaves blocks that do not count; the window is then merged again from the start.
+ * The series are merged in order of hash, in parts of about `compactionRowsMax` rows, and written as blocks of a new run,
+ * which counts only when the last step makes it and takes the old blocks away in one transaction. A crash in between
+ * leaves blocks that do not count; the window is then merged again from the start. A step reads one block, merges one part
+ * or writes one block.
  *
  * Runs of about one size are merged (at least `compactionRunsMin` of them, and none larger than twice the others
  * together), so that a row is written again about log(rows) times; a window that has come to rest is merged whole.
@@ -13,7 +14,7 @@ import type { BlockStore, RunWriter } from './block-store.ts';
 import { forgetRuns } from './block-store.ts';
 import { mergeRowSets } from './row-merge.ts';
 import type { RowSet } from './row-set.ts';
-import { splitRows } from './row-split.ts';
+import { BlockCutter } from './row-split.ts';
 import type { SeriesTable } from './series-table.ts';
 import { writeSizes } from './shard-state.ts';
 import type { StorageLimits } from './storage-limits.ts';
@@ -62,14 +63,16 @@ function runsToMerge(
   return runs.slice(0, count).map(({ run }) => run);
 }
 
+/** Cells of the rows that are merged at once: what bounds the longest step, and the memory. */
+const PART_CELLS = 1 << 19;
+
 export class Compaction {
   readonly window: number;
   readonly #sources: CompactionSources;
   readonly #writer: RunWriter;
   readonly #replaced: BlockEntry[];
   readonly #measurements: string[];
-  /** The last series of the current measurement that is merged; -1: none. */
-  #after = -1;
+  readonly #steps: Generator<number, void>;
   #rowsAdded = 0;
   #blocksAdded = 0;
 
@@ -83,53 +86,68 @@ export class Compaction {
       store.directory.of(window, measurement).filter(({ run }) => wanted.has(run)),
     );
     this.#writer = store.begin(windowNs, limits.transactionBytesMax);
+    this.#steps = this.steps();
   }
 
   /** True when more remains. Throws StorageError. */
   step(): boolean {
-    const measurement = this.#measurements[0];
-    if (measurement === undefined) {
-      this.#finish();
-      return false;
-    }
-    if (!this.#mergeNext(measurement)) {
-      this.#measurements.shift();
-      this.#after = -1;
-    }
-    return true;
+    return this.#steps.next().done !== true;
   }
 
   abandon(): void {
     this.#writer.abandon();
   }
 
-  #mergeNext(measurement: string): boolean {
-    const { table, store, windowNs, limits } = this.#sources;
-    const sorted = table.sorted(measurement);
-    const from = this.#after < 0 ? 0 : table.rankOf(this.#after) + 1;
-    const open = this.#replaced
-      .filter((entry) => entry.measurement === measurement && table.rankOf(entry.last) >= from)
-      .sort((a, b) => table.rankOf(a.last) - table.rankOf(b.last));
-    if (open.length === 0) return false;
-    const last = cutAt(open, limits.compactionRowsMax);
-    const to = table.rankOf(last.last);
-    const series = new Set(sorted.subarray(from, to + 1));
-    const parts: RowSet[] = [];
-    for (const entry of open) {
-      if (table.rankOf(entry.first) > to) continue;
-      const whole = table.rankOf(entry.first) >= from && table.rankOf(entry.last) <= to;
-      const want = { series: whole ? null : series, fields: null, minTime: 0, maxTime: Number.MAX_SAFE_INTEGER };
-      const rows = store.rows(entry, want);
-      if (rows.times.length > 0) parts.push(rows);
+  /** A step reads, merges or writes at most about the rows of a block or of a part; each says how many. */
+  *steps(): Generator<number, void> {
+    for (const measurement of this.#measurements) yield* this.#mergeMeasurement(measurement);
+    this.#finish();
+  }
+
+  *#mergeMeasurement(measurement: string): Generator<number, void> {
+    const { table, store, limits } = this.#sources;
+    const cutter = new BlockCutter(limits.blockBytesTarget);
+    /** The last series that is merged; -1: none. */
+    let after = -1;
+    for (;;) {
+      const series = table.sorted(measurement);
+      const from = after < 0 ? 0 : table.rankOf(after) + 1;
+      const open = this.#replaced
+        .filter((entry) => entry.measurement === measurement && table.rankOf(entry.last) >= from)
+        .sort((a, b) => table.rankOf(a.last) - table.rankOf(b.last));
+      if (open.length === 0) return;
+      const columns = store.head(open[0]!).columns.length;
+      const rowsMax = Math.min(limits.compactionRowsMax, Math.ceil(PART_CELLS / Math.max(columns, 1)));
+      const { last } = cutAt(open, rowsMax);
+      const to = table.rankOf(last);
+      const wanted = new Set(series.subarray(from, to + 1));
+      // Decided before the first of the steps: a series that comes meanwhile moves the others.
+      const reads = open
+        .filter((entry) => table.rankOf(entry.first) <= to)
+        .map((entry) => {
+          const whole = table.rankOf(entry.first) >= from && table.rankOf(entry.last) <= to;
+          const series = whole ? null : wanted;
+          return { entry, want: { series, fields: null, minTime: 0, maxTime: Number.MAX_SAFE_INTEGER } };
+        });
+      const parts: RowSet[] = [];
+      for (const { entry, want } of reads) {
+        const rows = store.rows(entry, want);
+        if (rows.times.length > 0) parts.push(rows);
+        yield entry.rows;
+      }
+      after = last;
+      table.sorted(measurement);
+      const merged = mergeRowSets(parts, (a, b) => table.rankOf(a) - table.rankOf(b));
+      parts.length = 0;
+      yield merged.times.length;
+      if (merged.times.length === 0) continue;
+      for (const rows of cutter.cut(merged)) {
+        cutter.learn(rows.times.length, this.#writer.add(measurement, rows));
+        this.#rowsAdded += rows.times.length;
+        this.#blocksAdded++;
+        yield rows.times.length;
+      }
     }
-    const merged = mergeRowSets(parts, table.compare);
-    for (const rows of splitRows(merged, windowNs, limits.blockBytesTarget)) {
-      this.#writer.add(measurement, rows);
-      this.#rowsAdded += rows.times.length;
-      this.#blocksAdded++;
-    }
-    this.#after = last.last;
-    return true;
   }
 
   #finish(): void {
@@ -148,7 +166,7 @@ export class Compaction {
   }
 }
 
-/** Blocks by their last series: the one at which the rows are enough for a step. */
+/** Blocks by their last series: the one at which the rows are enough for a part. */
 function cutAt(entries: readonly BlockEntry[], rowsMax: number): BlockEntry {
   let rows = 0;
   for (const entry of entries) {

@@ -26,7 +26,7 @@ export interface StorageLimits {
   readonly blockCacheBytesMax: number;
   /** So many runs of about one size in a window are merged into one. */
   readonly compactionRunsMin: number;
-  /** Rows merged by one step of compaction: some 60 ms, during which the worker answers nobody. */
+  /** Rows that compaction merges at once; fewer where there are many columns. */
   readonly compactionRowsMax: number;
   /** A window that was not flushed into for so long is merged into one run. */
   readonly compactionIdleMs: number;

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { encodeBlock } from '../../shards/block.ts';
-import { mergeRowSets } from '../../shards/row-merge.ts';
+import { mergePlanned, mergeRowSets } from '../../shards/row-merge.ts';
+import { mergeInKernel } from '../../shards/row-merge-kernel.ts';
 import { resolveSeries } from '../../shards/row-resolve.ts';
 import type { RowSet } from '../../shards/row-set.ts';
 import { splitRows } from '../../shards/row-split.ts';
@@ -99,6 +100,35 @@ describe('merging', () => {
       [b, a],
     ])
       expect([...mergeRowSets(sets, hashOrder).columns[0]!.values]).toEqual([2]);
+  });
+
+  it('in the kernel gives what it gives row by row, and leaves rows that must be folded to that', () => {
+    let folded = 0;
+    for (let seed = 1; seed <= 300; seed++) {
+      const random = randomFrom(seed);
+      const model = randomRows(random, { series: 9, rowsMax: 30, versions: 5, fields: 5 });
+      const parts: ModelRow[][] = Array.from({ length: 2 + Math.floor(random() * 3) }, () => []);
+      const late = random() * 0.5;
+      for (const row of model) {
+        const usual = Math.floor((row.time % 7) / 7) * parts.length;
+        const pick = random() < late ? Math.floor(random() * parts.length) : Math.min(usual, parts.length - 1);
+        parts[pick]!.push(row);
+        if (seed % 5 === 0 && random() < 0.02) parts[(pick + 1) % parts.length]!.push(row);
+      }
+      const sets = parts.filter((part) => part.length > 0).map((part) => rowSetOf(part, rankOf));
+      const planned = mergePlanned(sets, hashOrder);
+      const merged = mergeInKernel(sets, hashOrder);
+      if (merged === null) {
+        folded++;
+        expect(planned.times.length).toBeLessThan(sets.reduce((sum, set) => sum + set.times.length, 0));
+      } else {
+        expect(lines(modelOf(merged)), `seed ${seed}`).toEqual(lines(modelOf(planned)));
+        expect([...merged.series]).toEqual([...planned.series]);
+        expect([...merged.seriesStart]).toEqual([...planned.seriesStart]);
+      }
+    }
+    expect(folded).toBeGreaterThan(10);
+    expect(folded).toBeLessThan(100);
   });
 
   it('of nothing is nothing', () => {

@@ -51,7 +51,7 @@ export interface IngestKernel extends KernelMemory {
   rowsIn(target: number): number;
   unfoldedBytes(): number;
   readonly touched: Variable;
-  /** Record of a field, of a measurement: length and address of the name first (assembly/ingest/measurements.ts). */
+  /** Record of a field (assembly/ingest/measurements.ts). */
   fieldAt(number: number): number;
 
   inputOf(bytes: number): number;

@@ -36,6 +36,8 @@ const INT64_MIN = -(2n ** 63n);
 const INT64_MAX = 2n ** 63n - 1n;
 /** Memory of tables and columns beyond which the kernel is replaced, besides what the series take. */
 const KEPT_BYTES_MAX = 256 << 20;
+/** The same for the series' keys; the kernel's whole memory is 4 GiB. */
+const SERIES_BYTES_MAX = 2 ** 31;
 /** Numbers of stages and batches in the kernel must not come around. */
 const BATCHES_MAX = 2 ** 28;
 /** Destinations are counted by bits. */
@@ -259,6 +261,7 @@ export class IngestStage {
     const kernel = this.#kernel;
     return (
       kernel.seriesCount() >= this.#seriesMax ||
+      kernel.seriesBytes() >>> 0 > SERIES_BYTES_MAX ||
       kernel.stageBytes() + kernel.namesBytes() > KEPT_BYTES_MAX ||
       kernel.batchesNumbered() > BATCHES_MAX ||
       this.#tokens > BATCHES_MAX

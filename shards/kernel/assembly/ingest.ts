@@ -17,7 +17,7 @@ export {
   rowsRead,
   timeOfRow,
 } from './ingest/rows';
-export { fieldAt, measurementAt, namesBytes, startMeasurements } from './ingest/measurements';
+export { fieldAt, namesBytes, startMeasurements } from './ingest/measurements';
 export { powersOfFive } from './ingest/numbers';
 export { seriesBytes, seriesCount, startSeries } from './ingest/series';
 export { keySipHash, sipHash } from './ingest/siphash';

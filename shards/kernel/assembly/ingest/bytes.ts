@@ -103,7 +103,7 @@ export function endOfString(at: usize, end: usize): usize {
 }
 
 /** True when every byte is below 0x80. */
-export function isAscii(at: usize, length: usize): bool {
+function isAscii(at: usize, length: usize): bool {
   let i: usize = 0;
   for (; i + 16 <= length; i += 16) if (i8x16.bitmask(v128.load(at + i)) != 0) return false;
   for (; i < length; i++) if (load<u8>(at + i) >= 0x80) return false;

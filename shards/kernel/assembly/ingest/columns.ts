@@ -22,7 +22,7 @@ export function stageBytes(): usize {
 
 /** Makes room for the value of `row` and returns its index among the packed ones. */
 @inline
-export function takeCell(column: usize, row: u32): u32 {
+function takeCell(column: usize, row: u32): u32 {
   if (load<u32>(column, C_FILLED) != row || load<u32>(column, C_PRESENCE) != 0) markPresent(column, row);
   const index = load<u32>(column, C_COUNT);
   if (index == load<u32>(column, C_CAPACITY)) growColumn(column);
@@ -66,13 +66,6 @@ function markPresent(column: usize, row: u32): void {
   }
   const place = bits + (<usize>row >> 3);
   store<u8>(place, load<u8>(place) | <u8>((<u32>1) << (row & 7)));
-}
-
-@inline
-export function isPresent(column: usize, row: u32): bool {
-  if (row >= load<u32>(column, C_FILLED)) return false;
-  const bits = <usize>load<u32>(column, C_PRESENCE);
-  return bits == 0 || ((load<u8>(bits + (<usize>row >> 3)) >> <u8>(row & 7)) & 1) != 0;
 }
 
 /** Bytes of a value as the shift of its index. */

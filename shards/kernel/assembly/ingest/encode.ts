@@ -36,7 +36,7 @@ let scratchRoom: usize = 0;
 let table: usize = 0;
 let tableRoom: usize = 0;
 
-export function scratchOf(bytes: usize): usize {
+function scratchOf(bytes: usize): usize {
   if (bytes > scratchRoom) {
     if (scratch != 0) heap.free(scratch);
     scratchRoom = max(bytes, scratchRoom * 2);

@@ -1,11 +1,12 @@
 /**
- * Names: measurements, and the fields of each by name and type. Both get small numbers in order of appearance, by which
+ * Names: measurements, and the fields of each by name and type. Fields get small numbers in order of appearance, by which
  * the host keeps their names as strings.
  *
- * Measurement:  0 u32 length  4 u32 name  8 u32 parts (windows x shards, columns.ts)  12 u32 fields of the stage
- *              16 u32 stage of that count  20 u32 number
+ * Measurement:  0 u32 length  4 u32 name  8 u32 parts (windows x shards, stage.ts)  12 u32 fields used in the stage
+ *              16 u32 stage of that count  20 u32 fields of all stages
  * Field:        0 u32 length  4 u32 name, followed by `=`  8 u32 type  12 u32 measurement  16 u32 number
- *              20 u32 number within the measurement  24 u32 check in which it was reported (columns.ts)
+ *              20 u32 number within the measurement  24 u32 check in which it was reported (stage.ts)  28 u32 stage in
+ *              which it was counted
  */
 import { hashBytes, same } from './bytes';
 
@@ -14,13 +15,12 @@ export const M_NAME: usize = 4;
 export const M_PARTS: usize = 8;
 export const M_FIELDS_USED: usize = 12;
 export const M_STAGE: usize = 16;
-export const M_NUMBER: usize = 20;
-export const M_FIELDS: usize = 24;
-const M_BYTES: usize = 32;
+const M_FIELDS: usize = 20;
+const M_BYTES: usize = 24;
 
 export const F_LENGTH: usize = 0;
 export const F_NAME: usize = 4;
-export const F_TYPE: usize = 8;
+const F_TYPE: usize = 8;
 export const F_MEASUREMENT: usize = 12;
 export const F_NUMBER: usize = 16;
 export const F_INDEX: usize = 20;
@@ -39,8 +39,7 @@ let fieldSlots: usize = 0;
 let fieldMask: u32 = 0;
 let fields: u32 = 0;
 let bytesUsed: usize = 0;
-/** Pointers by number. */
-let measurementList: usize = 0;
+/** Fields by number. */
 let fieldList: usize = 0;
 
 export function startMeasurements(): void {
@@ -48,16 +47,11 @@ export function startMeasurements(): void {
   measurementMask = SLOTS_INITIAL - 1;
   fieldSlots = newSlots(SLOTS_INITIAL);
   fieldMask = SLOTS_INITIAL - 1;
-  measurementList = heap.alloc(<usize>SLOTS_INITIAL * 2);
   fieldList = heap.alloc(<usize>SLOTS_INITIAL * 2);
 }
 
 export function namesBytes(): usize {
   return bytesUsed;
-}
-
-export function measurementAt(number: u32): usize {
-  return <usize>load<u32>(measurementList + (<usize>number << 2));
 }
 
 export function fieldAt(number: u32): usize {
@@ -76,14 +70,11 @@ export function measurementOf(at: usize, length: usize): usize {
     if (same(<usize>load<u32>(known, M_NAME), at, length)) return known;
   }
   const made = newNamed(M_BYTES, at, length);
-  store<u32>(made, measurements, M_NUMBER);
-  store<u32>(measurementList + (<usize>measurements << 2), <u32>made);
   measurements++;
   putSlot(measurementSlots, measurementMask, made, hash);
   if (measurements * 2 > measurementMask) {
     measurementSlots = grown(measurementSlots, measurementMask);
     measurementMask = measurementMask * 2 + 1;
-    measurementList = heap.realloc(measurementList, (<usize>measurementMask + 1) * 2);
   }
   return made;
 }

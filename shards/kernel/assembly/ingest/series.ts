@@ -19,7 +19,7 @@ import { sipHash } from './siphash';
 import { nameLength, readTags, sortedKey, tagsSorted, timeTag } from './tags';
 
 export const E_LENGTH: usize = 0;
-export const E_NEXT: usize = 4;
+const E_NEXT: usize = 4;
 export const E_CANONICAL: usize = 8;
 export const E_MEASUREMENT: usize = 12;
 export const E_SHARD: usize = 16;
@@ -32,10 +32,10 @@ export const E_BATCH: usize = 32;
 export const E_INDEX: usize = 36;
 export const E_NEWEST: usize = 40;
 export const E_HASH: usize = 48;
-export const E_KEY: usize = 64;
+const E_KEY: usize = 64;
 
 /** Double backslashes or newlines in the spelling: only the careful parser takes it. */
-export const FLAG_ODD: u32 = 1;
+const FLAG_ODD: u32 = 1;
 /** A tag named `time`. */
 export const FLAG_TIME_TAG: u32 = 2;
 /** The canonical key has the tags in another order (`canonicalKey`). */
@@ -44,7 +44,7 @@ const FLAG_UNSORTED: u32 = 8;
 const FLAG_DOUBT: u32 = 4;
 
 /** Longer keys are left to the careful parser, which knows the exact limit. */
-export const KEY_BYTES_FAST_MAX: usize = 60000;
+const KEY_BYTES_FAST_MAX: usize = 60000;
 const CHUNK_BYTES: usize = 1 << 20;
 const SLOTS_INITIAL: u32 = 4096;
 

@@ -37,6 +37,8 @@ export class BlockCache {
   readonly #bytesMax: number;
   readonly #blocks = new Map<BlockEntry, Kept>();
   readonly #addresses = new Set<number>();
+  /** Stay whatever the bytes: several blocks are being read at once. */
+  #held: ReadonlySet<BlockEntry> = new Set();
   #bytes = 0;
 
   constructor(bytesMax: number) {
@@ -80,6 +82,11 @@ export class BlockCache {
     return kept;
   }
 
+  /** Until `hold` is called again. */
+  hold(entries: ReadonlySet<BlockEntry>): void {
+    this.#held = entries;
+  }
+
   drop(entry: BlockEntry): void {
     const kept = this.#blocks.get(entry);
     if (kept === undefined) return;
@@ -104,7 +111,7 @@ export class BlockCache {
   #shrink(except: BlockEntry): void {
     for (const entry of this.#blocks.keys()) {
       if (this.#bytes <= this.#bytesMax) break;
-      if (entry !== except) this.drop(entry);
+      if (entry !== except && !this.#held.has(entry)) this.drop(entry);
     }
   }
 }

@@ -127,6 +127,16 @@ export class BlockStore {
     });
   }
 
+  /** Several blocks as `placed`, all of which stay where they are until `letGo`. */
+  placedTogether(entries: readonly BlockEntry[]): CachedBlock[] {
+    this.#cache.hold(new Set(entries));
+    return entries.map((entry) => this.placed(entry));
+  }
+
+  letGo(): void {
+    this.#cache.hold(new Set());
+  }
+
   /** For queries: the block stays in memory for the next one. Throws StorageError `damaged-block`. */
   wanted(entry: BlockEntry, want: BlockWant): RowSet {
     const block = this.placed(entry);

@@ -2,10 +2,12 @@
  * Aggregates of a shard, run by run (AggregateRuns in queryable.ts), without making rows of them.
  *
  * A stretch of series that lies in one block of its window, with nothing in the memtable, no delete over it, one row per
- * time and one type per field, is reduced by the kernel from the block's columns. Counts of whole series in one window
+ * time and one type per field, is reduced by the kernel from the block's columns; one that has several sources, each
+ * going on where the one before ends, from those one behind the other (appended-rows.ts). Counts of whole series in one window
  * of the query need not even that: their rows are in the head. Everything else goes through the scan, with the same
  * results to the bit; which way was taken depends on the layout and cannot be seen.
  */
+import { reduceAppended } from './appended-rows.ts';
 import type { BlockEntry } from './block-directory.ts';
 import type { BlockColumn, BlockHead } from './block-head.ts';
 import { isReducible, KernelAggregate, UNWANTED } from './codec/kernel-aggregate.ts';
@@ -102,8 +104,15 @@ function aggregateWindow(run: Run, window: Iterable<Stretch>): void {
   for (const stretch of window) {
     if (picks !== null && !picks.isIn(stretch)) continue;
     if (stretch.blocks.length === 0 && !isInMemory(sources, stretch)) continue;
-    if (!isPlain(sources, stretch)) {
+    if (stretch.deletes.length > 0) {
       waiting.push(stretch);
+      continue;
+    }
+    if (!isPlain(sources, stretch)) {
+      const left = picks?.left ?? null;
+      scanWaiting(run, waiting);
+      const first = reduceAppended(sources, run.request, stretch, left, run.kernel);
+      if (first < stretch.end) waiting.push({ ...stretch, first });
       continue;
     }
     const { entry } = stretch.blocks[0]!;
@@ -114,9 +123,9 @@ function aggregateWindow(run: Run, window: Iterable<Stretch>): void {
   scanWaiting(run, waiting);
 }
 
-/** One source and nothing over it. */
+/** One source. */
 function isPlain(sources: ScanSources, stretch: Stretch): boolean {
-  return stretch.blocks.length === 1 && stretch.deletes.length === 0 && !isInMemory(sources, stretch);
+  return stretch.blocks.length === 1 && !isInMemory(sources, stretch);
 }
 
 function scanWaiting({ sources, request, scan, picks, kernel, visit }: Run, waiting: Stretch[]): void {

@@ -139,6 +139,12 @@ export function isInMemory({ table }: ScanSources, stretch: Stretch): boolean {
   return false;
 }
 
+/** The rows of the stretch that the memtable has; null when there are none. */
+export function memoryOf({ table }: ScanSources, stretch: Stretch): RowSet | null {
+  const { memory, memoryCursor, lastRank, minTime, maxTime } = stretch;
+  return memory === null ? null : timesBetween(memory, memoryCursor, lastRank, minTime, maxTime, table.rankOf);
+}
+
 /** Visits the series of one stretch (`left`: only those whose place is marked); false when the visitor had enough. */
 export function scanStretch(
   sources: ScanSources,

@@ -11,6 +11,8 @@ import { checkDecoded, KernelBuffer } from './kernel-codec.ts';
 
 /** What the aggregation exports. */
 export interface AggregateExports {
+  copySegments(from: number, into: number, bytes: number, segments: number, count: number): void;
+  fillSegments(value: number, into: number, segments: number, count: number): void;
   rowsInRuns(): number;
   findRuns(
     times: number,
@@ -55,7 +57,7 @@ const RESULTS_HELD = 2048;
 const RESULT_BYTES = 40;
 
 /** Whether the kernel takes values of this call as they are stored; a count is taken of anything. */
-export function isReducible({ fn, type }: AggregateCall, column: BlockColumn): boolean {
+export function isReducible({ fn, type }: AggregateCall, column: Pick<BlockColumn, 'type'>): boolean {
   if (column.type !== type) return false;
   if (fn === 'count') return true;
   if (type === STRING) return false;
@@ -96,17 +98,38 @@ export class KernelAggregate {
     minTime: number,
     maxTime: number,
   ): number {
-    const kernel = this.#kernel;
     const { head } = block;
     const rows = head.seriesStart[to]! - head.seriesStart[from]!;
+    const times = this.timesRoom(rows);
+    const [start, end] = [head.timesOffset, head.timesOffset + head.timesLength];
+    checkDecoded(
+      this.#kernel.decodePatterns(block.body, start, end, block.starts, head.series.length, from, to, times),
+    );
+    return this.findRunsIn(block.starts, from, to, rows, places, wanted, minTime, maxTime);
+  }
+
+  /** Where the times of rows go before `findRunsIn`. */
+  timesRoom(rows: number): number {
+    return this.#times.reserve(this.#kernel, rows * 8);
+  }
+
+  /** The same for times that are there; `starts`: address of the first rows of the series. */
+  findRunsIn(
+    starts: number,
+    from: number,
+    to: number,
+    rows: number,
+    places: Uint32Array,
+    wanted: number,
+    minTime: number,
+    maxTime: number,
+  ): number {
+    const kernel = this.#kernel;
     const windows = this.#request.offsets.length - 1;
     const runsMax = Math.min(rows, wanted * windows);
-    const times = this.#times.reserve(kernel, rows * 8);
-    const [start, end] = [head.timesOffset, head.timesOffset + head.timesLength];
-    checkDecoded(kernel.decodePatterns(block.body, start, end, block.starts, head.series.length, from, to, times));
     this.#runCount = kernel.findRuns(
-      times,
-      block.starts,
+      this.#times.address,
+      starts,
       from,
       to,
       this.#places.put(kernel, places),
@@ -138,6 +161,11 @@ export class KernelAggregate {
       if (kernel.decodedEveryRow()) present = 0;
       if (kernel.decodedScaled()) type = SCALED;
     }
+    this.reduceValues(type, values, present, calls);
+  }
+
+  /** The same of values that are there, rows counted as those of the runs; `present`: 0 when each row has one. */
+  reduceValues(type: number, values: number, present: number, calls: readonly number[]): void {
     for (const call of calls) {
       const results = this.#results[call]!;
       if (!results.hasRoom(this.#runCount)) this.#hand(results);

@@ -38,6 +38,7 @@ export {
   seriesTextFind,
   seriesTextLength,
 } from './series/table';
+export { copySegments, fillSegments } from './aggregate/append';
 export { reduceRuns } from './aggregate/reduce';
 export { findRuns, rowsInRuns } from './aggregate/runs';
 export {

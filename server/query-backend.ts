@@ -124,7 +124,6 @@ function assign(
   tried: Map<ShardId, Set<NodeNumber>>,
   round: number,
 ): { places: Map<NodeNumber, ShardTarget[]>; absent: ShardTarget[] } {
-  const { self } = ports.snapshot();
   const places = new Map<NodeNumber, ShardTarget[]>();
   const absent: ShardTarget[] = [];
   for (const target of targets) {
@@ -134,11 +133,7 @@ function assign(
       tried.set(target.id, seen);
     }
     const known = seen;
-    const holders = ports.places.isLocal(target.id) ? [self] : [];
-    holders.push(...ports.places.remoteHolders(target));
-    // A damaged replica still serves what is undamaged, when nobody else is up.
-    if (ports.places.isDamaged(target.id)) holders.push(self);
-    const place = round < ROUNDS_MAX ? holders.find((holder) => !known.has(holder)) : undefined;
+    const place = round < ROUNDS_MAX ? nextHolder(ports, target, known) : undefined;
     if (place === undefined) {
       absent.push(target);
       continue;
@@ -149,6 +144,15 @@ function assign(
     else list.push(target);
   }
   return { places, absent };
+}
+
+function nextHolder(ports: BackendPorts, target: ShardTarget, tried: ReadonlySet<NodeNumber>): NodeNumber | undefined {
+  const { places } = ports;
+  const { self } = ports.snapshot();
+  if (places.isLocal(target.id) && !tried.has(self)) return self;
+  const remote = places.remoteHolders(target).find((holder) => !tried.has(holder));
+  // A damaged replica still serves what is undamaged, when nobody else is up.
+  return remote ?? (places.isDamaged(target.id) && !tried.has(self) ? self : undefined);
 }
 
 /** null: this place did not answer. */

@@ -24,11 +24,22 @@ export interface KnownShard {
   readonly key: ShardKey;
 }
 
+/** By (startNs, number). */
+interface PolicyShards {
+  readonly shards: readonly KnownShard[];
+  readonly spanNsMax: bigint;
+}
+
+const policyName = (database: string, generation: number, policy: string, policyGeneration: number): string =>
+  `${database}\0${generation}\0${policy}\0${policyGeneration}`;
+
 export class ShardPlaces {
   #source: PlacesSource;
   #local = new Map<ShardId, HeldShard>();
   #written = new Map<ShardId, { readonly key: ShardKey; acknowledged: boolean }>();
   #keys = new Map<ShardId, ShardKey>();
+  /** All known shards by policy, as of a snapshot; null: to be listed again. */
+  #listed: { readonly snapshot: ClusterSnapshot; readonly policies: ReadonlyMap<string, PolicyShards> } | null = null;
 
   constructor(source: PlacesSource) {
     this.#source = source;
@@ -37,6 +48,7 @@ export class ShardPlaces {
   /** All shards of all workers of this node. */
   setLocal(held: readonly HeldShard[]): void {
     this.#local = new Map(held.map((shard) => [shard.id, shard]));
+    this.#listed = null;
   }
 
   local(): readonly HeldShard[] {
@@ -46,7 +58,10 @@ export class ShardPlaces {
   /** True for the first write to a shard. */
   noteWritten(id: ShardId, key: ShardKey): boolean {
     if (this.#written.has(id)) return false;
-    if (this.#written.size >= WRITTEN_MAX) this.#written.delete(this.#written.keys().next().value!);
+    if (this.#written.size >= WRITTEN_MAX) {
+      this.#written.delete(this.#written.keys().next().value!);
+      this.#listed = null;
+    }
     this.#written.set(id, { key, acknowledged: false });
     return true;
   }
@@ -54,7 +69,9 @@ export class ShardPlaces {
   /** From the first acknowledged write on an owner has the shard: one that was only tried may exist nowhere. */
   noteAcknowledged(id: ShardId): void {
     const written = this.#written.get(id);
-    if (written !== undefined) written.acknowledged = true;
+    if (written === undefined || written.acknowledged) return;
+    written.acknowledged = true;
+    this.#listed = null;
   }
 
   isLocal(id: ShardId): boolean {
@@ -103,19 +120,41 @@ export class ShardPlaces {
   /** Existing shards of a policy that overlap [minNs, maxNs], without expired ones, by (startNs, number). */
   targets(database: DatabaseDefinition, policy: RetentionPolicyDefinition, minNs: bigint, maxNs: bigint): KnownShard[] {
     const oldestNs = oldestKeptNs(policy, this.#source.nowMs());
-    const targets = this.all().filter(
-      ({ key }) =>
-        key.database === database.name &&
-        key.databaseGeneration === database.generation &&
-        key.retentionPolicy === policy.name &&
-        key.retentionPolicyGeneration === policy.generation &&
-        key.startNs <= maxNs &&
-        key.endNs > minNs &&
-        (oldestNs === null || key.endNs > oldestNs),
-    );
-    return targets.sort((a, b) =>
-      a.key.startNs === b.key.startNs ? a.key.number - b.key.number : a.key.startNs < b.key.startNs ? -1 : 1,
-    );
+    const from = oldestNs !== null && oldestNs > minNs ? oldestNs : minNs;
+    const known = this.#policies().get(policyName(database.name, database.generation, policy.name, policy.generation));
+    if (known === undefined) return [];
+    const { shards, spanNsMax } = known;
+    let end = shards.length;
+    while (end > 0 && shards[end - 1]!.key.startNs > maxNs) end--;
+    // Shards are by their start: before this one none can reach into the range.
+    let first = end;
+    while (first > 0 && shards[first - 1]!.key.startNs + spanNsMax > from) first--;
+    return shards
+      .slice(first, end)
+      .filter(({ key }) => key.endNs > minNs && (oldestNs === null || key.endNs > oldestNs));
+  }
+
+  #policies(): ReadonlyMap<string, PolicyShards> {
+    const snapshot = this.#source.snapshot();
+    if (this.#listed?.snapshot === snapshot) return this.#listed.policies;
+    const policies = new Map<string, { shards: KnownShard[]; spanNsMax: bigint }>();
+    for (const shard of this.all()) {
+      const { key } = shard;
+      const name = policyName(key.database, key.databaseGeneration, key.retentionPolicy, key.retentionPolicyGeneration);
+      let known = policies.get(name);
+      if (known === undefined) {
+        known = { shards: [], spanNsMax: 0n };
+        policies.set(name, known);
+      }
+      known.shards.push(shard);
+      if (key.endNs - key.startNs > known.spanNsMax) known.spanNsMax = key.endNs - key.startNs;
+    }
+    for (const { shards } of policies.values())
+      shards.sort((a, b) =>
+        a.key.startNs === b.key.startNs ? a.key.number - b.key.number : a.key.startNs < b.key.startNs ? -1 : 1,
+      );
+    this.#listed = { snapshot, policies };
+    return policies;
   }
 
   #keyOf(held: HeldShard): ShardKey {

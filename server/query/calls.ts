@@ -28,8 +28,16 @@ export interface Call {
   readonly tags: readonly Reference[];
 }
 
+const keys = new WeakMap<Expression, string>();
+
+/** The same for equal expressions. */
 export function callKey(expression: Expression): string {
-  return JSON.stringify(expression, (_, value) => (typeof value === 'bigint' ? `${value}n` : value));
+  let key = keys.get(expression);
+  if (key === undefined) {
+    key = JSON.stringify(expression, (_, value) => (typeof value === 'bigint' ? `${value}n` : value));
+    keys.set(expression, key);
+  }
+  return key;
 }
 
 /** The outermost functions that need data; mathematical functions are seen through. */

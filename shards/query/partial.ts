@@ -2,9 +2,9 @@
  * What a coordinator asks of shards and what they answer: plain data that survives structured cloning and serialisation.
  *
  * A query is answered in four steps: plan (server/query/plan.ts) -> partial answers where the shards are
- * (run-partial.ts) -> merge (server/query/merge.ts) -> fill, expressions, limits (server/query/select.ts). One answer holds
- * one entry per shard and nothing is added up across shards here: the coordinator merges in the order (startNs, number),
- * so that a float sum does not depend on which place ran which shard.
+ * (run-partial.ts) -> merge (server/query/cells.ts, row-table.ts) -> fill, expressions, limits (server/query/grid-table.ts,
+ * select.ts). One answer holds one entry per shard and nothing is added up across shards here: the coordinator merges in
+ * the order (startNs, number), so that a float sum does not depend on which place ran which shard.
  */
 import type { FieldType } from '../column.ts';
 import type { ShardId } from '../shard-key.ts';

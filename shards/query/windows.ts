@@ -64,7 +64,13 @@ export function shardWindows(
   offsets[0] = minOffset;
   offsets[range.count] = maxOffset + 1;
   if (windows !== null) {
-    for (let i = 1; i < range.count; i++) offsets[i] = Number(windowStart(windows, range.first + i) - shardStartNs);
+    if (windows.boundaries === null && range.count > 1) {
+      // Within a shard everything is below 2^53: exact without a bigint per window.
+      const second = Number(windowStart(windows, range.first + 1) - shardStartNs);
+      const interval = Number(windows.intervalNs);
+      for (let i = 1; i < range.count; i++) offsets[i] = second + (i - 1) * interval;
+    } else
+      for (let i = 1; i < range.count; i++) offsets[i] = Number(windowStart(windows, range.first + i) - shardStartNs);
   }
   return { first: range.first, count: range.count, offsets };
 }

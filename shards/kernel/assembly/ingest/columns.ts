@@ -156,6 +156,39 @@ export function putString(column: usize, row: u32, at: usize, length: u32): void
   store<u32>(values + (<usize>index << 2), start + length);
 }
 
+/** The last value is of `row`: it becomes that of the row before, in the place of the value there, if there is one. */
+export function moveCellBack(column: usize, row: u32): void {
+  const bits = <usize>load<u32>(column, C_PRESENCE);
+  store<u32>(column, row, C_FILLED);
+  if (bits != 0) {
+    const from = bits + (<usize>row >> 3);
+    store<u8>(from, load<u8>(from) & <u8>~((<u32>1) << (row & 7)));
+    const to = bits + (<usize>(row - 1) >> 3);
+    const bit = (<u32>1) << ((row - 1) & 7);
+    if (((<u32>load<u8>(to)) & bit) == 0) {
+      store<u8>(to, load<u8>(to) | <u8>bit);
+      return;
+    }
+  }
+  const last = load<u32>(column, C_COUNT) - 1;
+  store<u32>(column, last, C_COUNT);
+  const type = load<u32>(column, C_TYPE);
+  const values = <usize>load<u32>(column, C_VALUES);
+  if (type == STRING) {
+    const place = values + (<usize>(last - 1) << 2);
+    const start: u32 = last == 1 ? 0 : load<u32>(place - 4);
+    const from = load<u32>(place);
+    const length = load<u32>(place, 4) - from;
+    const bytes = <usize>load<u32>(column, C_BYTES);
+    memory.copy(bytes + <usize>start, bytes + <usize>from, <usize>length);
+    store<u32>(place, start + length);
+  } else if (type == BOOLEAN) {
+    store<u8>(values + <usize>(last - 1), load<u8>(values + <usize>last));
+  } else {
+    store<u64>(values + (<usize>(last - 1) << 3), load<u64>(values + (<usize>last << 3)));
+  }
+}
+
 /** Brings the first `count` values to a larger exponent; false (and nothing changed) when one would be inexact. */
 function rescale(column: usize, count: u32, exponent: u32): bool {
   const by = exponent - load<u32>(column, C_EXPONENT);

@@ -5,7 +5,7 @@
  * A row is open until `closeRow`; `retract` takes it back. A body is open from `beginBody`; `rollBack` takes all its rows
  * back. Parts, columns and their memory are kept from stage to stage, and emptied at first use (their stage number tells).
  */
-import { keep } from './columns';
+import { keep, moveCellBack } from './columns';
 import {
   C_COUNT,
   C_EXPONENT,
@@ -293,10 +293,18 @@ function reportFresh(field: usize, window: u32): void {
   freshCount++;
 }
 
-/** Adds the open row; OK or FULL (then it is taken back). */
+/** Adds the open row, or its cells to the row before; OK or FULL (then it is taken back). */
 @inline
 export function closeRow(part: usize, series: usize, time: f64): i32 {
   const row = load<u32>(part, P_ROWS);
+  const entries = <usize>load<u32>(part, P_SERIES);
+  const times = <usize>load<u32>(part, P_TIMES);
+  if (row > load<u32>(part, P_BODY_ROWS) && <usize>load<u32>(entries + (<usize>(row - 1) << 2)) == series) {
+    if (load<f64>(times + (<usize>(row - 1) << 3)) == time) {
+      mergeRow(part);
+      return OK;
+    }
+  }
   const cost = UNFOLDED_ROW_BYTES + UNFOLDED_CELL_BYTES * <i64>load<u32>(part, P_COLUMN_COUNT);
   if (unfolded + cost > unfoldedMax) {
     retract(part);
@@ -308,6 +316,17 @@ export function closeRow(part: usize, series: usize, time: f64): i32 {
   store<f64>(<usize>load<u32>(part, P_TIMES) + (<usize>row << 3), time);
   store<u32>(part, row + 1, P_ROWS);
   return OK;
+}
+
+/** The open row is the one before once more, as from agents that send a line for each field: its cells go there. */
+function mergeRow(part: usize): void {
+  const row = load<u32>(part, P_ROWS);
+  const list = <usize>load<u32>(part, P_COLUMNS);
+  const count = load<u32>(part, P_COLUMN_COUNT);
+  for (let i: u32 = 0; i < count; i++) {
+    const column = <usize>load<u32>(list + (<usize>i << 2));
+    if (load<u32>(column, C_FILLED) > row) moveCellBack(column, row);
+  }
 }
 
 function growRows(part: usize): void {

@@ -8,9 +8,8 @@
  * A version is in the queue once; later arrivals wait for the same result. Keys are judged when a group is formed: all
  * earlier groups have been applied by then, so a series whose key came with an earlier batch is known.
  */
-import type { SeriesKeyRecord } from '../shards/batch.ts';
 import { type HeldFrame, holdFrame } from '../shards/held-frame.ts';
-import type { SeriesHash } from '../shards/series-key.ts';
+import type { GivenKeys } from '../shards/series-keys.ts';
 import type { ShardId, ShardKey } from '../shards/shard-key.ts';
 import type { LogPosition, Storage, StoredShard } from '../shards/storage.ts';
 import type { Version } from '../shards/version.ts';
@@ -31,7 +30,7 @@ export interface CommitRequest {
   readonly key: ShardKey;
   readonly version: Version;
   readonly frame: Uint8Array;
-  readonly keys: readonly SeriesKeyRecord[];
+  readonly keys: GivenKeys;
   readonly durability: 'fsync' | 'interval' | 'none';
   /** Content sum that the frame must have; null when nobody has told one. */
   readonly content: bigint | null;
@@ -128,7 +127,7 @@ export class CommitQueue {
 
   private commitGroup(): void {
     const group: Entry[] = [];
-    const keysOfGroup = new Map<ShardId, Map<SeriesHash, string>>();
+    const keysOfGroup = new Map<ShardId, GivenKeys[]>();
     let bytes = 0;
     let taken = 0;
     while (taken < this.queue.length && bytes < this.around.limits.groupBytesMax) {
@@ -160,7 +159,7 @@ export class CommitQueue {
   }
 
   /** null: goes into the log. */
-  private judge(entry: Entry, keysOfGroup: Map<ShardId, Map<SeriesHash, string>>): CommitResult | null {
+  private judge(entry: Entry, keysOfGroup: Map<ShardId, GivenKeys[]>): CommitResult | null {
     try {
       const replica = this.replicas.ensure(entry.key);
       if (replica.ledger.replica === 'filling') return { kind: 'filling' };
@@ -193,14 +192,10 @@ export class CommitQueue {
           reason: `batch ${entry.version} is not what its ledger says`,
         };
       }
-      const earlier = keysOfGroup.get(entry.id);
+      const earlier = keysOfGroup.get(entry.id) ?? [];
       if (replica.stored.unknownSeries(held, entry.keys, earlier).length > 0) return { kind: 'need-keys' };
       entry.stored = replica.stored;
-      if (entry.keys.length > 0) {
-        const keys = earlier ?? new Map<SeriesHash, string>();
-        for (const { hash, key } of entry.keys) keys.set(hash, key);
-        keysOfGroup.set(entry.id, keys);
-      }
+      if (entry.keys.length > 0) keysOfGroup.set(entry.id, [...earlier, entry.keys]);
       return null;
     } catch (error) {
       return refusalOf(error);

@@ -10,8 +10,9 @@
  *
  * The source keeps a snapshot per copy and answers any page of it, any number of times, until it is idle too long.
  */
-import { encodeKeys } from '../shards/batch-codec.ts';
+
 import { StorageError } from '../shards/errors.ts';
+import { encodeKeys } from '../shards/series-keys.ts';
 import { type ShardId, type ShardKey, shardId, shardKeyFromJson, shardKeyToJson } from '../shards/shard-key.ts';
 import type { FillSource, FillTarget, Storage } from '../shards/storage.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';

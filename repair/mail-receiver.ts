@@ -2,7 +2,8 @@
  * Mail from other members: judged (rules 6 to 8), committed, answered. Answers to one sender that fall into one turn
  * travel in one message.
  */
-import { BatchError, decodeKeys, peekBatch } from '../shards/batch-codec.ts';
+import { BatchError, peekBatch } from '../shards/batch-codec.ts';
+import { SeriesKeys } from '../shards/series-keys.ts';
 import { type ShardId, type ShardKey, shardId } from '../shards/shard-key.ts';
 import { type NodeNumber, stampMs, type Version } from '../shards/version.ts';
 import type { ClusterSnapshot, DatabaseDefinition } from './cluster.ts';
@@ -60,7 +61,7 @@ export class MailReceiver {
       const peeked = peekBatch(frame!);
       if (peeked.version !== version || shardId(peeked.shard) !== id)
         throw new BatchError('corrupt-batch', 'envelope differs');
-      const keys = keyBytes!.byteLength === 0 ? [] : decodeKeys(keyBytes!);
+      const keys = keyBytes!.byteLength === 0 ? [] : SeriesKeys.read(keyBytes!);
       this.commit.offer({ id, key, version, frame: frame!, keys, durability, content: null, done: answer });
     } catch (error) {
       if (!(error instanceof BatchError)) throw error;

@@ -7,8 +7,7 @@
  * when it is applied, closing still waits for the sync. The outbox counts as one for `any`, and for `one` at a
  * coordinator that owns nothing while no owner can be reached.
  */
-import type { SeriesKeyRecord } from '../shards/batch.ts';
-import { encodeKeys } from '../shards/batch-codec.ts';
+import { encodedKeys, type GivenKeys } from '../shards/series-keys.ts';
 import { type ShardId, type ShardKey, shardId } from '../shards/shard-key.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';
 import type { Statement } from './cluster.ts';
@@ -28,9 +27,9 @@ export interface SubmittedWrite {
   readonly version: Version;
   readonly frame: Uint8Array;
   /** Keys that the local worker and the owners may lack. */
-  readonly keys: readonly SeriesKeyRecord[];
+  readonly keys: GivenKeys;
   /** Every key of the batch: sent when an owner asks for keys, and kept with the batch in the outbox. */
-  readonly allKeys: () => readonly SeriesKeyRecord[];
+  readonly allKeys: () => GivenKeys;
   readonly consistency: 'any' | 'one' | 'quorum' | 'all';
   readonly durability: 'fsync' | 'interval' | 'none';
   readonly timeoutMs: number;
@@ -187,15 +186,15 @@ export class Mail {
     return this.pending.size;
   }
 
-  private mail(pending: Pending, to: readonly NodeNumber[], keys: readonly SeriesKeyRecord[]): void {
+  private mail(pending: Pending, to: readonly NodeNumber[], keys: GivenKeys): void {
     if (to.length === 0) return;
     const { shard, version, frame } = pending.write;
-    const attachments = keys.length === 0 ? [frame] : [frame, encodeKeys(keys)];
+    const attachments = keys.length === 0 ? [frame] : [frame, encodedKeys(keys)];
     this.around.sendAll(to, shard.number, { t: 'mail', key: shard, version }, attachments);
   }
 
   /** For the log's next group; the caller, or the end of the turn, sees to it that it is written. */
-  private commitHere(pending: Pending, keys: readonly SeriesKeyRecord[]): void {
+  private commitHere(pending: Pending, keys: GivenKeys): void {
     const { shard, version, frame, durability, allKeys } = pending.write;
     const { self } = this.around;
     const done = (result: CommitResult): void => {
@@ -292,7 +291,7 @@ export class Mail {
       this.judge(pending);
     };
     const owners = (key: ShardKey) => this.around.owners(key);
-    if (this.outbox.put(shard, version, frame, encodeKeys(allKeys()), pending.acks, owners, done)) {
+    if (this.outbox.put(shard, version, frame, encodedKeys(allKeys()), pending.acks, owners, done)) {
       this.around.count('outbox_entries_taken');
       this.sender.route(this.outbox.entries.get(pending.name)!);
       return;

@@ -1,8 +1,9 @@
 /**
  * The side of a comparison that is asked: stateless, so any question may come twice, late or never.
  */
-import { encodeKeys } from '../shards/batch-codec.ts';
+
 import { StorageError } from '../shards/errors.ts';
+import { encodeKeys } from '../shards/series-keys.ts';
 import { type ShardKeyJson, shardId, shardKeyFromJson } from '../shards/shard-key.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';
 import { STAMP_ZERO } from '../shards/version.ts';

@@ -5,7 +5,8 @@
  * the log like any others. Every step is an idempotent request, every page is bounded, and nothing is kept at the
  * source. Equal versions with unequal content are damage, reported and not overwritten.
  */
-import { BatchError, decodeKeys } from '../shards/batch-codec.ts';
+import { BatchError } from '../shards/batch-codec.ts';
+import { SeriesKeys } from '../shards/series-keys.ts';
 import { shardKeyToJson } from '../shards/shard-key.ts';
 import { epochOf, type NodeNumber, type Stamp, type Version } from '../shards/version.ts';
 import type { CommitQueue } from './commit.ts';
@@ -181,7 +182,7 @@ export class Pull {
         continue;
       }
       try {
-        const keys = decodeKeys(parts[2 * i + 1]!);
+        const keys = SeriesKeys.read(parts[2 * i + 1]!);
         let counted = false;
         commit.offer({
           id: replica.id,

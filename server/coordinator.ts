@@ -12,9 +12,9 @@
 import type { ClusterSnapshot, DatabaseDefinition } from '../repair/cluster.ts';
 import type { WriteOutcome } from '../repair/replica-host.ts';
 import type { GroupSchema, RoutingPolicy } from '../shards/batch-builder.ts';
-import { encodeKeys } from '../shards/batch-codec.ts';
 import { DESTINATIONS_MAX, IngestStage, type StageTarget } from '../shards/kernel/ingest-stage.ts';
 import { LINE_LIMITS } from '../shards/line-protocol-errors.ts';
+import { encodeKeys } from '../shards/series-keys.ts';
 import type { ShardId, ShardKey } from '../shards/shard-key.ts';
 import { SHARDS_PER_GROUP, shardId } from '../shards/shard-key.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';

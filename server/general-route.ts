@@ -7,12 +7,13 @@
 
 import type { GroupSchema, Rejected, RoutingPolicy } from '../shards/batch-builder.ts';
 import { BatchBuilder, groupStartsOf, routePoints } from '../shards/batch-builder.ts';
-import { encodeBatch, encodeKeys } from '../shards/batch-codec.ts';
+import { encodeBatch } from '../shards/batch-codec.ts';
 import type { ParsedPoints, Precision } from '../shards/line-protocol.ts';
 import { LineParser } from '../shards/line-protocol.ts';
 import { LINE_LIMITS } from '../shards/line-protocol-errors.ts';
 import { SeriesCache } from '../shards/series-cache.ts';
 import type { SeriesHash } from '../shards/series-key.ts';
+import { encodeKeys } from '../shards/series-keys.ts';
 import { SHARDS_PER_GROUP, type ShardKey } from '../shards/shard-key.ts';
 import type { Version } from '../shards/version.ts';
 

@@ -14,14 +14,14 @@ import type { PassRecord } from '../repair/records.ts';
 import type { HostEffect } from '../repair/replica-host.ts';
 import { ReplicaHost } from '../repair/replica-host.ts';
 import { DEFAULT_REPLICA_LIMITS } from '../repair/replica-limits.ts';
-import type { SeriesKeyRecord } from '../shards/batch.ts';
-import { decodeKeys, peekBatch } from '../shards/batch-codec.ts';
+import { peekBatch } from '../shards/batch-codec.ts';
 import { Engine } from '../shards/engine.ts';
 import { errorCodeOf, StorageError } from '../shards/errors.ts';
 import type { Files } from '../shards/files.ts';
 import { storageKernel } from '../shards/kernel/storage-kernel.ts';
 import { runPartial } from '../shards/query/run-partial.ts';
 import type { QueryableShard } from '../shards/queryable.ts';
+import { type GivenKeys, SeriesKeys } from '../shards/series-keys.ts';
 import type { ShardId } from '../shards/shard-key.ts';
 import { STORAGE_LIMITS } from '../shards/storage-limits.ts';
 import { type NodeNumber, stampMs } from '../shards/version.ts';
@@ -46,7 +46,7 @@ const STEP_BACKOFF_MS = 1_000;
 const STEP_REST_MS = 250;
 const STEP_BYTES = 1 << 20;
 const TIMINGS_MAX = 2_000;
-const NO_KEYS: readonly SeriesKeyRecord[] = [];
+const NO_KEYS: GivenKeys = [];
 
 const settings = workerData as WorkerSettings;
 const port = parentPort!;
@@ -178,7 +178,7 @@ function submit(writes: readonly WriteOnTheWay[]): void {
         version,
         frame,
         keys: records,
-        allKeys: () => (allKeys === null ? records : decodeKeys(allKeys)),
+        allKeys: () => (allKeys === null ? records : SeriesKeys.read(allKeys)),
         consistency,
         durability,
         timeoutMs,
@@ -188,8 +188,8 @@ function submit(writes: readonly WriteOnTheWay[]): void {
   );
 }
 
-function keysOf(encoded: Uint8Array | null): readonly SeriesKeyRecord[] {
-  return encoded === null ? NO_KEYS : decodeKeys(encoded);
+function keysOf(encoded: Uint8Array | null): GivenKeys {
+  return encoded === null ? NO_KEYS : SeriesKeys.read(encoded);
 }
 
 /** Background work in short steps, as long as there is some; answers that are ready leave before it. */

@@ -27,7 +27,7 @@
  * unfold to.
  */
 import { crc32 } from 'node:zlib';
-import type { Batch, BatchGroup, DeleteBatch, DeletePredicate, SeriesKeyRecord, WriteBatch } from './batch.ts';
+import type { Batch, BatchGroup, DeleteBatch, DeletePredicate, WriteBatch } from './batch.ts';
 import { countPresent, readBits, readTimes, readValues, writeBits, writeTimes, writeValues } from './batch-values.ts';
 import { BOOLEAN, type Column, type ColumnValues, type FieldType, makeValues, STRING } from './column.ts';
 import { FrameError, FrameReader, FrameWriter, readOffsets, widthFor, writeOffsets } from './frame.ts';
@@ -61,9 +61,6 @@ export class BatchError extends Error {
 export const DECODED_BYTES_MAX = 512 << 20;
 const MAGIC = 0x424c_5453;
 const FORMAT_VERSION = 1;
-const KEYS_FORMAT_VERSION = 1;
-const KEYS_HEAD_BYTES = 5;
-const CRC_BYTES = 4;
 const KIND_WRITE = 1;
 const KIND_DELETE = 2;
 const HEAD_BYTES = 36;
@@ -95,18 +92,6 @@ export function frameOf(shard: ShardKey, version: Version, body: Uint8Array): Ui
   view.setUint32(8, frame.length, true);
   view.setUint32(CRC_OFFSET, frameCrc(frame, frame.length), true);
   return frame;
-}
-
-/** As `encodeKeys`, of records that the ingest kernel has written. */
-export function keysOf(count: number, records: Uint8Array): Uint8Array<ArrayBuffer> {
-  const keys = new Uint8Array(KEYS_HEAD_BYTES + records.length + CRC_BYTES);
-  const view = new DataView(keys.buffer);
-  view.setUint8(0, KEYS_FORMAT_VERSION);
-  view.setUint32(1, count, true);
-  keys.set(records, KEYS_HEAD_BYTES);
-  const end = KEYS_HEAD_BYTES + records.length;
-  view.setUint32(end, crc32(keys.subarray(0, end)), true);
-  return keys;
 }
 
 /** Throws BatchError. */
@@ -155,36 +140,8 @@ function checkWhole(frame: Uint8Array): void {
   if (crc !== actual) throw new FrameError(`CRC is ${actual}, the frame says ${crc}`);
 }
 
-/** Format version u8, count u32, per record 16 bytes of hash and the key (u32 length, UTF-8), CRC-32 of all that. */
-export function encodeKeys(records: readonly SeriesKeyRecord[]): Uint8Array {
-  const writer = new FrameWriter();
-  writer.u8(KEYS_FORMAT_VERSION);
-  writer.u32(records.length);
-  for (const { hash, key } of records) {
-    writer.hex(hash);
-    writer.text(key);
-  }
-  writer.u32(crc32(writer.bytes.subarray(0, writer.length)));
-  return writer.finish();
-}
-
-/** Throws BatchError. */
-export function decodeKeys(bytes: Uint8Array): SeriesKeyRecord[] {
-  return guarded(() => {
-    const reader = new FrameReader(bytes, 0, bytes.length - 4);
-    const format = reader.u8();
-    if (format > KEYS_FORMAT_VERSION) throw new BatchError('future-batch', `keys of format ${format}`);
-    const crc = new FrameReader(bytes, bytes.length - 4, bytes.length).u32();
-    if (crc !== crc32(bytes.subarray(0, bytes.length - 4))) throw new FrameError('CRC of keys');
-    const count = reader.count(SERIES_HASH_BYTES + 4);
-    const records: SeriesKeyRecord[] = [];
-    for (let i = 0; i < count; i++) records.push({ hash: reader.hex(SERIES_HASH_BYTES), key: reader.text() });
-    if (reader.at !== reader.end) throw new FrameError(`${reader.end - reader.at} bytes too many after keys`);
-    return records;
-  });
-}
-
-function guarded<T>(read: () => T): T {
+/** Runs `read`; a FrameError becomes a BatchError. */
+export function guarded<T>(read: () => T): T {
   try {
     return read();
   } catch (error) {

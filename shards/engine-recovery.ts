@@ -13,14 +13,14 @@
  *   missing is set aside (log.ts) and reported.
  */
 import type { Database } from 'better-sqlite3';
-import type { SeriesKeyRecord } from './batch.ts';
-import { BatchError, decodeKeys, peekBatch } from './batch-codec.ts';
+import { BatchError, peekBatch } from './batch-codec.ts';
 import { StorageError } from './errors.ts';
 import { type Files, joinPath } from './files.ts';
-import { holdFrame } from './held-frame.ts';
+import { type HeldFrame, holdFrame } from './held-frame.ts';
 import type { Log, Replayed } from './log.ts';
 import { isAfter } from './log-position.ts';
 import { KEYS_RECORD, type LogRecord } from './log-record.ts';
+import { type GivenKeys, SeriesKeys } from './series-keys.ts';
 import type { Shard } from './shard.ts';
 import { type OpenDatabase, readShardFile, readShardKey } from './shard-file.ts';
 import { type ShardId, type ShardKey, shardId } from './shard-key.ts';
@@ -124,8 +124,7 @@ export interface Replay {
 
 /** Applies what the log holds behind the shards' files. */
 export function replayLog(log: Log, replay: Replay): Replayed & { applied: number } {
-  /** Keys by shard that came in the log. */
-  const keys = new Map<ShardId, Map<string, SeriesKeyRecord>>();
+  const keys: LoggedKeys = new Map();
   const unreadable: { record: LogRecord; position: LogPosition }[] = [];
   /** Shards whose files were found damaged in the middle of the log: what it holds of them is gone through again. */
   const remade = new Set<ShardId>();
@@ -137,7 +136,7 @@ export function replayLog(log: Log, replay: Replay): Replayed & { applied: numbe
     if (shard === null || !isAfter(position, shard.flushedThrough)) return;
     try {
       if (record.kind === KEYS_RECORD) rememberKeys(keys, record);
-      else if (applyRecord(shard, record.payload, keys.get(record.shard), position)) {
+      else if (applyRecord(shard, record.payload, keys, position)) {
         applied++;
         replay.applied();
       }
@@ -173,34 +172,38 @@ function shardFor(replay: Replay, record: LogRecord): Shard | null {
   return shardId(key) === record.shard ? replay.remake(key) : null;
 }
 
-function rememberKeys(keys: Map<ShardId, Map<string, SeriesKeyRecord>>, record: LogRecord): void {
-  let known = keys.get(record.shard);
-  if (known === undefined) {
-    known = new Map();
-    keys.set(record.shard, known);
-  }
-  for (const key of decodeKeys(record.payload)) known.set(key.hash, key);
+/** Keys that came in the log, by shard, as long as the shard lacks some of them. */
+type LoggedKeys = Map<ShardId, SeriesKeys[]>;
+
+function rememberKeys(keys: LoggedKeys, record: LogRecord): void {
+  const known = keys.get(record.shard) ?? [];
+  // A copy: the segment's bytes need not stay in memory for it.
+  known.push(SeriesKeys.read(record.payload.slice()));
+  keys.set(record.shard, known);
 }
 
-function applyRecord(
-  shard: Shard,
-  payload: Uint8Array,
-  keys: Map<string, SeriesKeyRecord> | undefined,
-  position: LogPosition,
-): boolean {
+/** The keys for a frame of the shard: mostly those that came just ahead of it, else all that there are. */
+function keysFor(keys: LoggedKeys, shard: Shard, frame: HeldFrame): GivenKeys {
+  const logged = keys.get(shard.id) ?? [];
+  const last = logged.at(-1);
+  if (last === undefined) return [];
+  if (shard.unknownSeries(frame, last).length === 0) return last;
+  return logged.flatMap((some) => some.records());
+}
+
+function applyRecord(shard: Shard, payload: Uint8Array, keys: LoggedKeys, position: LogPosition): boolean {
   shard.load();
   if (shard.companion.has(peekBatch(payload).version)) {
     shard.skip(position);
     return false;
   }
-  const frame = holdFrame(payload);
+  // The record's CRC covers the frame.
+  const frame = holdFrame(payload, true);
   try {
-    const wanted: SeriesKeyRecord[] = [];
-    for (const hash of shard.unknownSeries(frame, [])) {
-      const key = keys?.get(hash);
-      if (key !== undefined) wanted.push(key);
-    }
-    shard.apply(frame, wanted, position);
+    const given = keysFor(keys, shard, frame);
+    shard.apply(frame, given, position);
+    const left = given.length === 0 ? [] : keys.get(shard.id)!.filter((some) => !shard.knowsAll(some));
+    if (given.length > 0) keys.set(shard.id, left);
   } finally {
     frame.release();
   }

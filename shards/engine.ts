@@ -8,8 +8,6 @@
  * Files: `<shardsDirectory>/<shard id>.sqlite` (shard-file.ts), `<directory>/log/` (log.ts).
  */
 import type { Database } from 'better-sqlite3';
-import type { SeriesKeyRecord } from './batch.ts';
-import { encodeKeys } from './batch-codec.ts';
 import { BlockCache } from './block-cache.ts';
 import type { FieldType } from './column.ts';
 import type { CompanionFactory, ShardCompanion } from './companion.ts';
@@ -28,6 +26,7 @@ import { Log, type RecordToAppend } from './log.ts';
 import { isAfter, LOG_START } from './log-position.ts';
 import { BATCH_RECORD, KEYS_RECORD } from './log-record.ts';
 import type { QueryableShard } from './queryable.ts';
+import { type GivenKeys, SeriesKeys } from './series-keys.ts';
 import { Shard } from './shard.ts';
 import { NewShardFiles } from './shard-creation.ts';
 import {
@@ -177,30 +176,22 @@ export class Engine implements Storage {
 
   append(entries: readonly LogEntry[]): LogPosition {
     const records: RecordToAppend[] = [];
-    const given = new Map<ShardId, Set<string>>();
     for (const { shard, keys, frame } of entries) {
-      const fresh = this.#freshKeys(shard, keys, given);
-      if (fresh.length > 0) records.push({ kind: KEYS_RECORD, shard, payload: encodeKeys(fresh) });
+      const fresh = this.#freshKeys(shard, keys);
+      if (fresh !== null) records.push({ kind: KEYS_RECORD, shard, payload: fresh });
       records.push({ kind: BATCH_RECORD, shard, payload: frame });
     }
     return this.#log.append(records);
   }
 
   /**
-   * Keys that neither the shard nor an earlier entry of the group has. A key that the shard has is in its file, or in
-   * the log ahead of this group and not flushed, and is then replayed before it.
+   * The keys when the shard lacks some of them. A key that the shard has is in its file, or in the log ahead of this group
+   * and not flushed, and is then replayed before it.
    */
-  #freshKeys(shard: ShardId, keys: readonly SeriesKeyRecord[], given: Map<ShardId, Set<string>>): SeriesKeyRecord[] {
-    if (keys.length === 0) return [];
-    const stored = this.#shards.get(shard);
-    let group = given.get(shard);
-    if (group === undefined) {
-      group = new Set();
-      given.set(shard, group);
-    }
-    const fresh = keys.filter(({ hash }) => !group.has(hash) && stored?.knows(hash) !== true);
-    for (const { hash } of fresh) group.add(hash);
-    return fresh;
+  #freshKeys(shard: ShardId, keys: GivenKeys): Uint8Array | null {
+    if (keys.length === 0) return null;
+    const given = SeriesKeys.of(keys);
+    return this.#shards.get(shard)?.knowsAll(given) === true ? null : given.encoded;
   }
 
   sync(done: (error: Error | null) => void): void {

@@ -5,7 +5,15 @@
  * over) or releases it. A delete has no part in the kernel: its batch is decoded.
  */
 import type { DeleteBatch } from './batch.ts';
-import { BatchError, DECODED_BYTES_MAX, decodeBatch, encodeBatch, type FrameHead, openFrame } from './batch-codec.ts';
+import {
+  BatchError,
+  DECODED_BYTES_MAX,
+  decodeBatch,
+  encodeBatch,
+  type FrameHead,
+  openFrame,
+  peekBatch,
+} from './batch-codec.ts';
 import { type Sum128, sumOfLanes, tombstoneSum } from './checksum.ts';
 import { COLUMN, GROUP, INDEX, NOT_UTF8 } from './kernel/memtable-kernel.ts';
 import { storageBytes, storageKernel, storageWords } from './kernel/storage-kernel.ts';
@@ -100,9 +108,9 @@ export class HeldFrame {
   }
 }
 
-/** Throws BatchError. */
-export function holdFrame(frame: Uint8Array): HeldFrame {
-  const head = openFrame(frame);
+/** `isWhole`: its bytes have been checked by another CRC. Throws BatchError. */
+export function holdFrame(frame: Uint8Array, isWhole = false): HeldFrame {
+  const head = isWhole ? peekBatch(frame) : openFrame(frame);
   if (head.kind === 'delete') return new HeldFrame(head, 0, 0, [], decodeBatch(frame) as DeleteBatch);
   const kernel = storageKernel();
   const address = kernel.alloc(frame.byteLength);

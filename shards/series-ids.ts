@@ -9,6 +9,17 @@ import { MEASUREMENTS, TAG_KEYS } from './kernel/series-kernel.ts';
 import { storageBytes, storageKernel } from './kernel/storage-kernel.ts';
 import { parseSeriesKey, SERIES_HASH_BYTES, type SeriesHash, type Tag } from './series-key.ts';
 
+/** What the kernel says of records that do not fit their bytes, and of a key whose measurement is another one. */
+const MALFORMED = -1;
+const FOREIGN = -2;
+
+/** Hashes and ids of a frame's series, in the kernel's memory. */
+interface LookedUp {
+  readonly hashes: number;
+  readonly ids: number;
+  readonly seriesCount: number;
+}
+
 /** Texts of a dictionary that are kept as strings: those with the lowest codes. */
 const TEXTS_CACHED = 8192;
 
@@ -74,16 +85,64 @@ export class SeriesIds {
   }
 
   /**
-   * Adds the series that `findMany` did not know: `records` holds their keys (batch-codec.ts, `openKeys`), and others are
+   * Adds the series that `findMany` did not know: `records` holds their keys (series-keys.ts), and others are
    * left out. Returns how many have no key there; unless that is 0, nothing was added.
    */
   addMissing(hashes: number, count: number, ids: number, records: Uint8Array): number {
+    return this.#withRecords(records, (at) =>
+      this.#kernel.seriesResolve(this.#table, hashes, count, ids, at, records.byteLength),
+    );
+  }
+
+  /**
+   * Places of the frame's series that `findMany` did not know and that have no key in `records`. `users`: by series the
+   * number of the group that uses it plus one, or 0; null: a key is of another measurement than that of its group (`names`).
+   */
+  missing(frame: LookedUp, records: Uint8Array, users: Uint32Array, names: readonly string[]): number[] | null {
+    const texts = names.map((name) => Buffer.from(name, 'utf8'));
+    const textBytes = texts.reduce((sum, text) => sum + text.length, 0);
+    const at = this.#kernel.alloc((users.length + names.length * 2 + frame.seriesCount) * 4 + textBytes);
+    const ids = frame.ids;
+    const words = new Uint32Array(storageBytes().buffer, at, users.length + names.length * 2);
+    words.set(users);
+    let text = at + (users.length + names.length * 2 + frame.seriesCount) * 4;
+    texts.forEach((bytes, i) => {
+      words.set([text, bytes.length], users.length + i * 2);
+      storageBytes().set(bytes, text);
+      text += bytes.length;
+    });
+    const namesAt = at + users.length * 4;
+    const out = namesAt + names.length * 8;
+    const count = this.#withRecords(records, (from) =>
+      this.#kernel.seriesMissing(
+        this.#table,
+        frame.hashes,
+        frame.seriesCount,
+        ids,
+        from,
+        records.byteLength,
+        at,
+        namesAt,
+        out,
+      ),
+    );
+    const places = count === FOREIGN ? null : [...new Uint32Array(storageBytes().buffer, out, count)];
+    this.#kernel.free(at);
+    return places;
+  }
+
+  /** How many of the records name series that are not there. */
+  countNew(records: Uint8Array): number {
+    return this.#withRecords(records, (at) => this.#kernel.seriesNewRecords(this.#table, at, records.byteLength));
+  }
+
+  #withRecords(records: Uint8Array, ask: (at: number) => number): number {
     const at = this.#kernel.alloc(records.byteLength);
     storageBytes().set(records, at);
-    const missing = this.#kernel.seriesResolve(this.#table, hashes, count, ids, at, records.byteLength);
+    const count = ask(at);
     this.#kernel.free(at);
-    if (missing < 0) throw new Error(`${records.byteLength} bytes of keys were not checked`);
-    return missing;
+    if (count === MALFORMED) throw new Error(`${records.byteLength} bytes of keys were not checked`);
+    return count;
   }
 
   /** Adds a series that is not there yet. */

@@ -11,7 +11,6 @@
  * the shard `unreadable`, and the engine sets its file aside.
  */
 import type { Database } from 'better-sqlite3';
-import type { SeriesKeyRecord } from './batch.ts';
 import { encodeBatch } from './batch-codec.ts';
 import type { BlockCache } from './block-cache.ts';
 import { BlockStore, type DamagedBlock } from './block-store.ts';
@@ -34,6 +33,7 @@ import type {
   TagColumn,
 } from './queryable.ts';
 import type { SeriesHash, Tag } from './series-key.ts';
+import type { GivenKeys, SeriesKeys } from './series-keys.ts';
 import { SeriesTable } from './series-table.ts';
 import { aggregateShard } from './shard-aggregate.ts';
 import { ShardCatalog } from './shard-catalog.ts';
@@ -171,19 +171,15 @@ export class Shard implements StoredShard, QueryableShard {
     return [...this.#store.damaged.values()];
   }
 
-  knows(hash: SeriesHash): boolean {
-    return this.#table.find(hash) >= 0;
+  knowsAll(keys: SeriesKeys): boolean {
+    return this.#table.ids.countNew(keys.body) === 0;
   }
 
-  unknownSeries(
-    frame: HeldFrame,
-    keys: readonly SeriesKeyRecord[],
-    earlier?: ReadonlyMap<SeriesHash, string>,
-  ): SeriesHash[] {
-    return frame.kind === 'delete' ? [] : unknownSeries(this.#table, frame, keys, earlier);
+  unknownSeries(frame: HeldFrame, keys: GivenKeys, earlier: readonly GivenKeys[] = []): SeriesHash[] {
+    return frame.kind === 'delete' ? [] : unknownSeries(this.#table, frame, [keys, ...earlier]);
   }
 
-  apply(frame: HeldFrame, keys: readonly SeriesKeyRecord[], position: LogPosition): void {
+  apply(frame: HeldFrame, keys: GivenKeys, position: LogPosition): void {
     this.#assertOpen();
     if (frame.deletion !== null) this.#tombstones.add(frame.deletion, encodeBatch(frame.deletion), false);
     else this.#applyWrite(frame, keys);
@@ -197,7 +193,7 @@ export class Shard implements StoredShard, QueryableShard {
     if (isAfter(position, this.#applied)) this.#applied = position;
   }
 
-  #applyWrite(frame: HeldFrame, keys: readonly SeriesKeyRecord[]): void {
+  #applyWrite(frame: HeldFrame, keys: GivenKeys): void {
     addSeries(this.#table, frame, keys);
     if (this.#tombstones.count > 0) {
       const at = frame.ids >>> 2;

@@ -9,6 +9,7 @@ import type { SeriesKeyRecord } from './batch.ts';
 import type { Sum128 } from './checksum.ts';
 import type { HeldFrame } from './held-frame.ts';
 import type { SeriesHash } from './series-key.ts';
+import type { GivenKeys } from './series-keys.ts';
 import type { ShardId, ShardKey } from './shard-key.ts';
 import type { Stamp, Version } from './version.ts';
 
@@ -21,7 +22,7 @@ export interface LogPosition {
 export interface LogEntry {
   readonly shard: ShardId;
   /** Keys that came with the frame; the engine writes those that this log segment has not had. */
-  readonly keys: readonly SeriesKeyRecord[];
+  readonly keys: GivenKeys;
   /** The encoded batch, exactly as it will be sent to others. */
   readonly frame: Uint8Array;
 }
@@ -50,16 +51,12 @@ export interface StoredShard {
    * Hashes of series of the frame whose keys neither the shard nor `keys` holds, nor `earlier`: keys of frames that will
    * be applied before it. Throws BatchError when rows and series do not fit together.
    */
-  unknownSeries(
-    frame: HeldFrame,
-    keys: readonly SeriesKeyRecord[],
-    earlier?: ReadonlyMap<SeriesHash, string>,
-  ): SeriesHash[];
+  unknownSeries(frame: HeldFrame, keys: GivenKeys, earlier?: readonly GivenKeys[]): SeriesHash[];
   /**
    * Registers the keys and puts the rows (or the tombstone) into the memtable, which takes the frame's memory over.
    * `position`: the end of its log record.
    */
-  apply(frame: HeldFrame, keys: readonly SeriesKeyRecord[], position: LogPosition): void;
+  apply(frame: HeldFrame, keys: GivenKeys, position: LogPosition): void;
   /** The batches of these versions, encoded again from the stored rows and tombstones, each with all its keys. */
   rebuild(versions: ReadonlySet<Version>): { version: Version; frame: Uint8Array; keys: SeriesKeyRecord[] }[];
   /** All (version, content sum) with stamp above `floor`, recomputed from the stored rows (slow: rebuilding a lost ledger, scrub). */

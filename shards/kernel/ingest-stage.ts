@@ -13,11 +13,12 @@
  * The kernel's tables only grow; when they hold more than they should, the next stage starts with a new instance.
  */
 import type { GroupSchema, RoutingPolicy } from '../batch-builder.ts';
-import { frameOf, keysOf } from '../batch-codec.ts';
+import { frameOf } from '../batch-codec.ts';
 import type { FieldType } from '../column.ts';
 import { type Precision, UNIT_NS } from '../line-protocol.ts';
 import { type LineError, LineErrors, type LineLimits } from '../line-protocol-errors.ts';
 import type { SeriesHash } from '../series-key.ts';
+import { keysOf } from '../series-keys.ts';
 import { type ShardId, type ShardKey, shardId, shardRange } from '../shard-key.ts';
 import type { Version } from '../version.ts';
 import { CarefulLines } from './ingest-careful.ts';

@@ -5,13 +5,14 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { WriteBatch } from '../../shards/batch.ts';
 import { BatchBuilder, type GroupSchema, type RoutingPolicy, routePoints } from '../../shards/batch-builder.ts';
-import { decodeBatch, decodeKeys, encodeBatch } from '../../shards/batch-codec.ts';
+import { decodeBatch, encodeBatch } from '../../shards/batch-codec.ts';
 import type { FieldType } from '../../shards/column.ts';
 import { type AddResult, IngestStage } from '../../shards/kernel/ingest-stage.ts';
 import { LineParser, type Precision } from '../../shards/line-protocol.ts';
 import { LINE_LIMITS } from '../../shards/line-protocol-errors.ts';
 import { SeriesCache } from '../../shards/series-cache.ts';
 import { hashSeriesKey } from '../../shards/series-key.ts';
+import { decodeKeys } from '../../shards/series-keys.ts';
 import { edit, edited, line, noise, precision, regularLine } from './lines.ts';
 import { cellsOf, POLICY, VERSION, WEEK_NS } from './support.ts';
 

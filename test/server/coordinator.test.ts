@@ -7,8 +7,9 @@ import type { WriteRequest } from '../../server/http/influx-write.ts';
 import { SchemaCache, type SchemaSource } from '../../server/schema-cache.ts';
 import { ShardPlaces } from '../../server/shard-places.ts';
 import type { PostedWrite } from '../../server/threads.ts';
-import { decodeBatch, decodeKeys } from '../../shards/batch-codec.ts';
+import { decodeBatch } from '../../shards/batch-codec.ts';
 import { FLOAT } from '../../shards/column.ts';
+import { decodeKeys } from '../../shards/series-keys.ts';
 import { makeStamp, makeVersion } from '../../shards/version.ts';
 
 const SELF = '1'.repeat(16);

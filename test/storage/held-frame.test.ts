@@ -164,16 +164,14 @@ describe('rows of one measurement with a series of another one', () => {
     ['a new measurement', table('a,x=1'), frameOf(['new'], ['a,x=1']), []],
     ['a series of two groups', table(), frameOf(['a', 'b'], ['a,x=1']), [key('a,x=1')]],
   ] as const)('is corrupt: %s', (_, series, frame, keys) => {
-    expect(() => unknownSeries(series, frame, keys, undefined)).toThrow(
-      expect.objectContaining({ code: 'corrupt-batch' }),
-    );
+    expect(() => unknownSeries(series, frame, [keys])).toThrow(expect.objectContaining({ code: 'corrupt-batch' }));
   });
 
   test('is told from frames that are right', () => {
     const series = table('a,x=1', 'b,x=1');
-    expect(unknownSeries(series, frameOf(['a', 'b', 'a'], ['a,x=1', 'b,x=1', 'a,x=1']), [], undefined)).toEqual([]);
-    expect(unknownSeries(series, frameOf(['c'], ['c']), [key('c')], undefined)).toEqual([]);
-    expect(unknownSeries(series, frameOf(['c'], ['c']), [], new Map([[key('c').hash, 'c']]))).toEqual([]);
-    expect(unknownSeries(series, frameOf(['c'], ['c']), [], undefined)).toEqual([key('c').hash]);
+    expect(unknownSeries(series, frameOf(['a', 'b', 'a'], ['a,x=1', 'b,x=1', 'a,x=1']), [])).toEqual([]);
+    expect(unknownSeries(series, frameOf(['c'], ['c']), [[key('c')]])).toEqual([]);
+    expect(unknownSeries(series, frameOf(['c'], ['c']), [[], [key('x')], [key('c')]])).toEqual([]);
+    expect(unknownSeries(series, frameOf(['c'], ['c']), [])).toEqual([key('c').hash]);
   });
 });

@@ -8,6 +8,7 @@ import type { SeriesKeyRecord } from '../../shards/batch.ts';
 import { decodeBatch } from '../../shards/batch-codec.ts';
 import { addSums, type Sum128 } from '../../shards/checksum.ts';
 import { type HeldFrame, holdFrame } from '../../shards/held-frame.ts';
+import { type GivenKeys, keyRecords } from '../../shards/series-keys.ts';
 import { type ShardId, type ShardKey, shardId } from '../../shards/shard-key.ts';
 import type { FillSource, FillTarget, LogEntry, LogPosition, Storage, StoredShard } from '../../shards/storage.ts';
 import type { Stamp, Version } from '../../shards/version.ts';
@@ -57,17 +58,13 @@ export class MemoryShard implements StoredShard {
     this.id = shardId(key);
   }
 
-  unknownSeries(
-    held: HeldFrame,
-    keys: readonly SeriesKeyRecord[],
-    earlier: ReadonlyMap<string, string> = new Map(),
-  ): string[] {
-    const given = new Set(keys.map((record) => record.hash));
-    return hashesOf(held).filter((hash) => !this.keys.has(hash) && !given.has(hash) && !earlier.has(hash));
+  unknownSeries(held: HeldFrame, keys: GivenKeys, earlier: readonly GivenKeys[] = []): string[] {
+    const given = new Set([keys, ...earlier].flatMap((some) => keyRecords(some).map(({ hash }) => hash)));
+    return hashesOf(held).filter((hash) => !this.keys.has(hash) && !given.has(hash));
   }
 
-  apply(held: HeldFrame, keys: readonly SeriesKeyRecord[]): void {
-    for (const { hash, key } of keys) this.keys.set(hash, key);
+  apply(held: HeldFrame, keys: GivenKeys): void {
+    for (const { hash, key } of keyRecords(keys)) this.keys.set(hash, key);
     const frame = this.owner.frameOf(held.version, this.id);
     const own = hashesOf(held).map((hash) => ({ hash, key: this.keys.get(hash)! }));
     this.batches.set(held.version, { frame, keys: own });

@@ -7,6 +7,8 @@ export {
   seriesIsKept,
   seriesKeyLength,
   seriesKeyWrite,
+  seriesMissing,
+  seriesNewRecords,
   seriesResolve,
   seriesTags,
 } from './series/keys';

@@ -325,6 +325,58 @@ export function seriesResolve(table: usize, hashes: usize, n: u32, ids: usize, r
 }
 
 /**
+ * Places (u32 each, into `out`) of the unknown series, by `ids`, that have no key in `records`; returns how many. -1: the
+ * records do not fit their bytes. -2: a key is of another measurement than that of the group which uses its series.
+ * `users`: by series the group plus one, or 0; `names`: address and length of each group's measurement, u32 each.
+ */
+export function seriesMissing(
+  table: usize,
+  hashes: usize,
+  n: u32,
+  ids: usize,
+  records: usize,
+  bytes: u32,
+  users: usize,
+  names: usize,
+  out: usize,
+): i32 {
+  const wanted = heap.alloc(max<u32>(n, 1) * 4);
+  memory.fill(wanted, 0xff, n * 4);
+  let missing = matchRecords(table, hashes, n, ids, records, bytes, wanted);
+  let written: u32 = 0;
+  for (let i: u32 = 0; i < n && missing >= 0; i++) {
+    if (load<u32>(ids + (i << 2)) != UNKNOWN_ID) continue;
+    const at = load<u32>(wanted + (i << 2));
+    const user = load<u32>(users + (i << 2));
+    if (at == NO_RECORD) store<u32>(out + (written++ << 2), i);
+    else if (user != 0 && !isOf(records + at, names + ((user - 1) << 3))) missing = -2;
+  }
+  heap.free(wanted);
+  return missing;
+}
+
+const NO_RECORD: u32 = 0xffffffff;
+
+/** Whether the key of a record is of the measurement of that name. */
+function isOf(record: usize, name: usize): bool {
+  const key = record + RECORD_HEAD_BYTES;
+  const length = load<u32>(record, 16);
+  reserveScratch(length);
+  unescapePart(0, key, 0, endOfToken(key, length, 0, COMMA), 0, false);
+  return equalText(partAddress(0), partLength(0), load<u32>(name), load<u32>(name, 4));
+}
+
+/** How many records name series that the table does not have; -1: the records do not fit their bytes. */
+export function seriesNewRecords(table: usize, records: usize, bytes: u32): i32 {
+  let count: i32 = 0;
+  for (let at: u32 = 0; at < bytes; at += recordBytes(records + at)) {
+    if (bytes - at < RECORD_HEAD_BYTES || load<u32>(records + at, 16) > bytes - at - RECORD_HEAD_BYTES) return -1;
+    if (hashIdsFind(load<u32>(table), records + at) == UNKNOWN_ID) count++;
+  }
+  return count;
+}
+
+/**
  * For each unknown hash the offset of its record, into `wanted`. Records mostly come in the order of the batch, so the
  * next one is tried first; when that fails they are put into a table.
  */

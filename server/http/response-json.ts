@@ -50,7 +50,16 @@ class Renderer {
     const series = result.series ?? [];
     for (let index = 0; index < series.length; index++) {
       writer.raw(index === 0 ? ',"series":[' : ',');
-      yield* this.#series(series[index] as ResultSeries);
+      const one = series[index] as ResultSeries;
+      const rows = one.values.length;
+      this.#begin(one);
+      // A generator per series would be most of the garbage of an answer of many short ones.
+      for (let row = 0; row < rows; ) {
+        row = this.#rows(one, row);
+        if (writer.isPiece) yield;
+      }
+      this.#end(one);
+      if (writer.isPiece) yield;
     }
     let text = series.length > 0 ? ']' : '';
     if (result.messages !== undefined && result.messages.length > 0) {
@@ -69,20 +78,26 @@ class Renderer {
     writer.raw(`${text}}`);
   }
 
-  *#series(series: ResultSeries): Generator<void> {
+  #begin(series: ResultSeries): void {
     const writer = this.#writer;
     writer.raw('{');
     const hasHead = this.#head(series);
-    const { values } = series;
-    if (values.length > 0) {
-      writer.raw(hasHead ? ',"values":[' : '"values":[');
-      if (values instanceof TableRows) yield* this.#table(values);
-      else yield* this.#rows(values, series.timeColumn);
-      writer.byte(CLOSE);
+    if (series.values.length > 0) writer.raw(hasHead ? ',"values":[' : '"values":[');
+  }
+
+  #end({ name, tags, columns, values, partial }: ResultSeries): void {
+    const writer = this.#writer;
+    if (values.length > 0) writer.byte(CLOSE);
+    if (partial === true) {
+      const isFirst = values.length === 0 && columns.length === 0 && !name && Object.keys(tags ?? {}).length === 0;
+      writer.raw(isFirst ? '"partial":true' : ',"partial":true');
     }
-    if (series.partial === true) writer.raw(`${values.length > 0 || hasHead ? ',' : ''}"partial":true`);
     writer.raw('}');
-    if (writer.isPiece) yield;
+  }
+
+  /** Writes rows until a piece is full, and returns the first one that is left. */
+  #rows({ values, timeColumn }: ResultSeries, first: number): number {
+    return values instanceof TableRows ? this.#table(values, first) : this.#lists(values, timeColumn, first);
   }
 
   #head({ name, tags, columns }: ResultSeries): boolean {
@@ -116,9 +131,9 @@ class Renderer {
     return has;
   }
 
-  *#table({ times, columns, from, to }: TableRows): Generator<void> {
+  #table({ times, columns, from, to }: TableRows, first: number): number {
     const writer = this.#writer;
-    for (let row = from; row < to; row++) {
+    for (let row = from + first; row < to; row++) {
       if (row > from) writer.byte(COMMA);
       writer.byte(OPEN);
       writer.raw(this.#timeText(times[row]!, row - from));
@@ -129,13 +144,14 @@ class Renderer {
         else this.#value(column[row]!);
       }
       writer.byte(CLOSE);
-      if (writer.isPiece) yield;
+      if (writer.isPiece) return row - from + 1;
     }
+    return to - from;
   }
 
-  *#rows(rows: readonly (readonly Value[])[], timeColumn: number): Generator<void> {
+  #lists(rows: readonly (readonly Value[])[], timeColumn: number, first: number): number {
     const writer = this.#writer;
-    for (let index = 0; index < rows.length; index++) {
+    for (let index = first; index < rows.length; index++) {
       if (index > 0) writer.byte(COMMA);
       writer.byte(OPEN);
       const row = rows[index]!;
@@ -146,8 +162,9 @@ class Renderer {
         else this.#value(value);
       }
       writer.byte(CLOSE);
-      if (writer.isPiece) yield;
+      if (writer.isPiece) return index + 1;
     }
+    return rows.length;
   }
 
   #timeText(time: bigint, place: number): string {

@@ -189,19 +189,28 @@ function mergeCell(into: CallCells, cell: number, held: number, of: StateOf, sou
       return;
     }
     default: {
+      if (isWorseNumber(into, cell, from, source)) return;
       const heldOf = { ...of, s: into.shard![cell]! };
       const heldCell = into.shardCell![cell]!;
+      const sameStart = of.shards[of.s]!.startNs === of.shards[heldOf.s]!.startNs;
       const verdict = comparePicks(
         into.call.fn,
         (from.numbers ?? from.integers ?? from.strings!)[source]!,
-        timeOf(of, source),
+        sameStart ? from.times![source]! : timeOf(of, source),
         (into.numbers ?? into.integers ?? into.strings!)[cell]!,
-        timeOf(heldOf, heldCell),
+        sameStart ? of.shards[heldOf.s]!.states[of.c]!.times![heldCell]! : timeOf(heldOf, heldCell),
       );
       if (verdict < 0 || (verdict === 0 && keyOf(of, source) >= keyOf(heldOf, heldCell))) return;
       setCell(into, cell, from, source, of.s);
     }
   }
+}
+
+/** Least and greatest numbers are mostly decided by their value, without a look at times. */
+function isWorseNumber({ call, numbers }: CallCells, cell: number, from: StateArrays, source: number): boolean {
+  if (numbers === null) return false;
+  if (call.fn === 'max') return from.numbers![source]! < numbers[cell]!;
+  return call.fn === 'min' && from.numbers![source]! > numbers[cell]!;
 }
 
 function timeOf({ shards, s, c }: StateOf, cell: number): bigint {

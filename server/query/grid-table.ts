@@ -54,6 +54,8 @@ class GridRows {
   readonly #grid: CellGrid;
   readonly #gridCalls: readonly GridCall[];
   readonly #auxOrder: readonly string[];
+  /** Per call the rows of each cell. */
+  readonly #counts: readonly Float64Array[];
   /** Per call of the group at hand: its first window, points so far, the cell of its last rows, what it shows. */
   readonly #walk: {
     readonly firsts: Float64Array;
@@ -89,6 +91,7 @@ class GridRows {
       const filler = fill.kind === 'value' ? castFill(fill.value, type) : zero ? 0n : null;
       return { state: data.stateIndex.get(call.key)!, filler, absent: fill.kind === 'value' ? FILLED : NOTHING };
     });
+    this.#counts = this.#gridCalls.map(({ state }) => grid.calls[state]!.count);
     const groups = grid.groups.map((group, index) => ({ group, index }));
     this.ordered = sortGroups(limitSeries(groups, plan), plan.descending);
     this.#checkSize(cellsMax);
@@ -118,6 +121,7 @@ class GridRows {
     const { descending, fill, limit, offset } = this.#plan;
     const { windows } = this.#data.span;
     const calls = this.#gridCalls;
+    const counts = this.#counts;
     const width = positions.length;
     const filled = windows !== null && fill.kind !== 'none';
     const low = this.#startWalk(group, filled);
@@ -135,8 +139,7 @@ class GridRows {
       let any = false;
       let open = false;
       for (let c = 0; c < calls.length; c++) {
-        const { state, absent } = calls[c]!;
-        const hasRows = inGrid && this.#grid.calls[state]!.count[cell]! > 0;
+        const hasRows = inGrid && counts[c]![cell]! > 0;
         const isPoint = hasRows || (filled && window >= firsts[c]!);
         let shown = cell;
         if (!hasRows && isPoint) shown = this.#fillCode(c, group, position, window, previous[c]!);
@@ -145,7 +148,7 @@ class GridRows {
         if (isPoint) seen[c]!++;
         // With fill(previous) a call without a point keeps what it had.
         if (counted) current[c] = shown;
-        else if (fill.kind !== 'previous') current[c] = absent;
+        else if (fill.kind !== 'previous') current[c] = calls[c]!.absent;
         any ||= counted;
         open ||= seen[c]! < last && firsts[c] !== Number.POSITIVE_INFINITY;
       }

@@ -20,6 +20,10 @@ const CALL_BYTES_MAX = 16 * 1024 * 1024;
 const CALL_TIMEOUT_MS = 3_000;
 const INCOMING_MAX = 256;
 const LINK_CHECK_MS = 1_000;
+/** One byte for each packet that was taken. */
+const PACKET_TAKEN = 6;
+/** They only have to come well within the sender's `stallMs`: together they cost one write instead of many. */
+const ANSWER_DELAY_MS = 50;
 
 export interface PeersLog {
   info(fields: object, text: string): void;
@@ -177,11 +181,19 @@ export class Peers {
     const sender = String(request.headers['starling-number']);
     this.#incoming.add(socket);
     const reader = new PacketReader();
+    let unanswered = 0;
+    let answering: NodeJS.Timeout | null = null;
+    const answer = () => {
+      answering = null;
+      socket.write(Buffer.alloc(unanswered, PACKET_TAKEN));
+      unanswered = 0;
+    };
     const take = (chunk: Buffer) => {
       this.counters.bytesReceived += chunk.length;
       try {
         const packets = reader.push(chunk);
-        if (packets.length > 0) socket.write(Buffer.alloc(packets.length, 6));
+        unanswered += packets.length;
+        if (unanswered > 0) answering ??= setTimeout(answer, ANSWER_DELAY_MS);
         for (const packet of packets) this.#receive(sender, packet);
       } catch (error) {
         if (!(error instanceof PacketError)) throw error;
@@ -191,7 +203,10 @@ export class Peers {
       }
     };
     socket.on('error', () => socket.destroy());
-    socket.on('close', () => this.#incoming.delete(socket));
+    socket.on('close', () => {
+      if (answering !== null) clearTimeout(answering);
+      this.#incoming.delete(socket);
+    });
     socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: starling/1\r\n\r\n');
     socket.on('data', take);
     if (head.length > 0) take(head);

@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { Ledger } from '../../repair/ledger.ts';
+import { encodeMessage } from '../../repair/replica-messages.ts';
+import { encodedKeys } from '../../shards/series-keys.ts';
 import { ID, NUMBERS, Trio } from './trio.ts';
 
 describe('a worker among three', () => {
@@ -9,6 +11,44 @@ describe('a worker among three', () => {
     expect(trio.outcomes.get(request)).toEqual({ ok: true });
     expect(trio.counts()).toEqual([1, 1, 1]);
     expect(trio.hosts[0]!.openVersions()).toEqual([]);
+  });
+
+  test('what is posted together is one group of the log, and is mailed after it', () => {
+    const trio = new Trio();
+    const groups = new Set<number>();
+    trio.onSend = (from) => {
+      if (from === NUMBERS[0]) groups.add(trio.hosts[0]!.counters().log_groups ?? 0);
+    };
+    trio.hosts[0]!.submit([trio.prepare(0), trio.prepare(0)], trio.now);
+    trio.settle();
+    expect(trio.counts()).toEqual([2, 2, 2]);
+    expect([...groups]).toEqual([1]);
+    expect(trio.hosts[0]!.counters()).toMatchObject({ log_groups: 1, log_batches: 2 });
+  });
+
+  test('mail that arrives together is one group of the log', () => {
+    const trio = new Trio();
+    const mail = [trio.prepare(0), trio.prepare(0)].map(({ shard, version, frame, allKeys }) =>
+      encodeMessage({ t: 'mail', key: shard, version }, [frame, encodedKeys(allKeys())]),
+    );
+    trio.hosts[1]!.receive(NUMBERS[0]!, mail, trio.now);
+    trio.settle();
+    expect(trio.counts()).toEqual([0, 2, 0]);
+    expect(trio.hosts[1]!.counters()).toMatchObject({ log_groups: 1, log_batches: 2 });
+  });
+
+  test('mail whose frame is of another version than its envelope is refused and counted', () => {
+    const trio = new Trio();
+    const [one, other] = [trio.prepare(0), trio.prepare(0)];
+    const statuses: string[] = [];
+    trio.onSend = (_from, _to, message) => {
+      if (message.t === 'mail-answers') statuses.push(...message.answers.map(([, , status, code]) => status + code));
+    };
+    trio.say(0, 1, { t: 'mail', key: one.shard, version: one.version }, [other.frame, encodedKeys(one.allKeys())]);
+    trio.settle();
+    expect(statuses).toEqual(['refusedcorrupt-batch']);
+    expect(trio.counts()).toEqual([0, 0, 0]);
+    expect(trio.hosts[1]!.counters()).toMatchObject({ mail_refused_corrupt: 1 });
   });
 
   test('keys that nobody has are asked for once and the write goes through', () => {

@@ -1,7 +1,7 @@
 /** Three owners of one shard in one process: real hosts, storage in memory, a perfect network, time that moves when told. */
 import type { ClusterSnapshot } from '../../repair/cluster.ts';
 import type { PassRecord } from '../../repair/records.ts';
-import { ReplicaHost, type WriteOutcome } from '../../repair/replica-host.ts';
+import { ReplicaHost, type SubmittedWrite, type WriteOutcome } from '../../repair/replica-host.ts';
 import { DEFAULT_REPLICA_LIMITS, type ReplicaLimits } from '../../repair/replica-limits.ts';
 import { decodeMessage, encodeMessage, type Message } from '../../repair/replica-messages.ts';
 import type { BatchGroup, WriteBatch } from '../../shards/batch.ts';
@@ -134,6 +134,14 @@ export class Trio {
   }
 
   write(at: number, consistency: 'one' | 'all' = 'one', knownKeys = true): number {
+    const write = this.prepare(at, consistency, knownKeys);
+    this.hosts[at]!.submit([write], this.now);
+    this.settle();
+    return write.request;
+  }
+
+  /** A write of two rows that `at` may submit. */
+  prepare(at: number, consistency: 'one' | 'all' = 'one', knownKeys = true): SubmittedWrite {
     const version = makeStamp(++this.now, 0) + NUMBERS[at];
     const keys = ['cpu,host=a', 'cpu,host=b'].map((key) => ({ hash: hashSeriesKey('s', key), key }));
     const values = Float64Array.of(this.now, 2);
@@ -147,14 +155,8 @@ export class Trio {
     const batch: WriteBatch = { kind: 'write', shard: KEY, version, series: keys.map((k) => k.hash), groups: [group] };
     const request = this.nextRequest++;
     const frame = encodeBatch(batch);
-    const given = knownKeys ? keys : [];
     const rest = { consistency, durability: 'fsync' as const, timeoutMs: 3_000 };
-    this.hosts[at]!.submit(
-      [{ request, shard: KEY, version, frame, keys: given, allKeys: () => keys, ...rest }],
-      this.now,
-    );
-    this.settle();
-    return request;
+    return { request, shard: KEY, version, frame, keys: knownKeys ? keys : [], allKeys: () => keys, ...rest };
   }
 
   /** What a member says, without the member. */

@@ -10,7 +10,11 @@ const POWER_MIN: i32 = -292;
 const POWER_MAX: i32 = 324;
 /** The powers of ten: high and low 64 bits of ceil(10^k * 2^(127 - floor(log2(10^k)))); filled by the caller once. */
 const powers = memory.data((324 + 292 + 1) * 16, 8);
-const digits = memory.data(24, 8);
+const tens = memory.data<u64>([
+  1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000, 10000000000, 100000000000, 1000000000000,
+  10000000000000, 100000000000000, 1000000000000000, 10000000000000000, 100000000000000000, 1000000000000000000,
+  10000000000000000000,
+]);
 
 export function powersOfTen(): usize {
   return powers;
@@ -99,49 +103,72 @@ function upperProduct(a: u64, b: u64): u64 {
 
 /** value * 10^k, of which 0.0000001 <= it < 1e21 holds. Returns the address behind the text. */
 function writeDecimal(value: u64, k: i32, to: usize): usize {
-  // Zeros at the end are no digits of the shortest form.
+  // Zeros at the end are no digits of the shortest form. A multiple of 10^n is one of 2^n: most need no division.
   if (k < 0) {
-    while (value % 10000 === 0) {
+    while ((value & 15) === 0 && value % 10000 === 0) {
       value /= 10000;
       k += 4;
     }
-    while (value % 10 === 0) {
+    while ((value & 1) === 0 && value % 10 === 0) {
       value /= 10;
       k++;
     }
   }
-  let from = digits + 24;
-  while (value >= 100) {
-    const pair = <u32>(value % 100);
-    value /= 100;
-    from -= 2;
-    store<u8>(from, 48 + pair / 10);
-    store<u8>(from, 48 + (pair % 10), 1);
-  }
-  if (value >= 10) {
-    from -= 2;
-    store<u8>(from, 48 + <u32>value / 10);
-    store<u8>(from, 48 + (<u32>value % 10), 1);
-  } else {
-    from--;
-    store<u8>(from, 48 + <u32>value);
-  }
-  const count = <i32>(digits + 24 - from);
+  const count = countDigits(value);
   const point = count + k;
   if (k >= 0) {
-    memory.copy(to, from, count);
-    memory.fill(to + count, 48, k);
+    writeDigits(value, to + count);
+    for (let i = 0; i < k; i++) store<u8>(to + count + i, 48);
     return to + point;
   }
   if (point > 0) {
-    memory.copy(to, from, point);
+    // One to the right, and those before the point back again.
+    writeDigits(value, to + count + 1);
+    for (let i = 0; i < point; i++) store<u8>(to + i, load<u8>(to + i + 1));
     store<u8>(to + point, 46);
-    memory.copy(to + point + 1, from + point, count - point);
     return to + count + 1;
   }
   store<u8>(to, 48);
   store<u8>(to, 46, 1);
-  memory.fill(to + 2, 48, -point);
-  memory.copy(to + 2 - point, from, count);
+  for (let i = 0; i < -point; i++) store<u8>(to + 2 + i, 48);
+  writeDigits(value, to + 2 - point + count);
   return to + 2 - point + count;
+}
+
+function countDigits(value: u64): i32 {
+  // 1233 / 4096 is a little more than log10(2).
+  const least = ((64 - <i32>clz(value)) * 1233) >> 12;
+  return least + (value >= load<u64>(tens + <usize>(least << 3)) ? 1 : 0);
+}
+
+/** The digits of a value that is not 0, ending before `end`. Division of 64 bits is slow: one for eight digits. */
+function writeDigits(value: u64, end: usize): void {
+  let at = end;
+  while (value >= 100000000) {
+    const upper = value / 100000000;
+    let part = <u32>(value - upper * 100000000);
+    value = upper;
+    for (let i = 0; i < 4; i++) {
+      const rest = part / 100;
+      at -= 2;
+      writePair(part - rest * 100, at);
+      part = rest;
+    }
+  }
+  let part = <u32>value;
+  while (part >= 100) {
+    const rest = part / 100;
+    at -= 2;
+    writePair(part - rest * 100, at);
+    part = rest;
+  }
+  if (part >= 10) writePair(part, at - 2);
+  else store<u8>(at - 1, 48 + part);
+}
+
+// @ts-expect-error: decorator of AssemblyScript
+@inline
+function writePair(pair: u32, at: usize): void {
+  const ten = (pair * 103) >> 10;
+  store<u16>(at, 0x3030 + ten + ((pair - ten * 10) << 8));
 }

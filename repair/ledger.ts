@@ -13,7 +13,7 @@
  * Worst outcome still possible: a damaged identity list makes `load` throw LedgerError, and the shard is set aside and
  * filled from another owner.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Database } from 'better-sqlite3';
 import { addSums, type Sum128, sumToHex } from '../shards/checksum.ts';
 import type { ShardCompanion } from '../shards/companion.ts';
@@ -350,7 +350,7 @@ export function rootFromJson(json: RootJson): Root {
 }
 
 export function identityHash(version: Version): Sum128 {
-  return BigInt(`0x${createHash('sha256').update(version, 'hex').digest('hex').slice(0, 32)}`);
+  return BigInt(`0x${hash('sha256', Buffer.from(version, 'hex'), 'hex').slice(0, 32)}`);
 }
 
 /** The greatest stamp below `stamp`, which must not be zero. */

@@ -223,7 +223,7 @@ export class RunWriter {
     this.#bytesMax = bytesMax;
   }
 
-  /** Rows of one window. Returns what they take as a block. */
+  /** Rows of one window, with a table of the versions that occur among them. Returns what they take as a block. */
   add(measurement: string, rows: RowSet): number {
     const { head, body } = encodeBlock(rows);
     const entry = describeRows(this.run, measurement, rows, this.#windowNs, head.byteLength + body.byteLength);
@@ -305,17 +305,13 @@ function describeRows(
   windowNs: number,
   bytes: number,
 ): Omit<BlockEntry, 'id'> {
-  const { times, versions } = rows;
+  const { times, series, seriesStart, versionTable } = rows;
   if (times.length === 0) throw new Error(`a block of ${measurement} without rows`);
-  let minTime = times[0]!;
-  let maxTime = minTime;
-  let minVersion = versions[0]!;
-  let maxVersion = minVersion;
-  for (let i = 1; i < times.length; i++) {
-    if (times[i]! < minTime) minTime = times[i]!;
-    if (times[i]! > maxTime) maxTime = times[i]!;
-    if (versions[i]! < minVersion) minVersion = versions[i]!;
-    if (versions[i]! > maxVersion) maxVersion = versions[i]!;
+  let minTime = Number.POSITIVE_INFINITY;
+  let maxTime = Number.NEGATIVE_INFINITY;
+  for (let s = 0; s < series.length; s++) {
+    minTime = Math.min(minTime, times[seriesStart[s]!]!);
+    maxTime = Math.max(maxTime, times[seriesStart[s + 1]! - 1]!);
   }
   const window = Math.floor(minTime / windowNs);
   if (window !== Math.floor(maxTime / windowNs)) {
@@ -325,12 +321,12 @@ function describeRows(
     run,
     window,
     measurement,
-    first: rows.series[0]!,
-    last: rows.series.at(-1)!,
+    first: series[0]!,
+    last: series.at(-1)!,
     minTime,
     maxTime,
-    minVersion: rows.versionTable[minVersion]!,
-    maxVersion: rows.versionTable[maxVersion]!,
+    minVersion: versionTable[0]!,
+    maxVersion: versionTable.at(-1)!,
     rows: times.length,
     bytes,
   };

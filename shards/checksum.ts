@@ -53,9 +53,18 @@ export function columnWords(field: string, type: FieldType): Int32Array {
 
 /** The sum whose four lanes, each added up to 64 bits, are the words `at` .. `at + 7`. */
 export function sumOfLanes(words: Uint32Array, at: number): Sum128 {
-  const lanes = new BigUint64Array(words.slice(at, at + 8).buffer);
-  return (lanes[0]! + (lanes[1]! << 32n) + (lanes[2]! << 64n) + (lanes[3]! << 96n)) & MASK;
+  let carried = 0;
+  for (let i = 0; i < 4; i++) {
+    const lane = words[at + i * 2]! + (i === 0 ? 0 : words[at + i * 2 - 1]!) + carried;
+    limbs[i] = lane;
+    carried = Math.floor(lane / 2 ** 32);
+  }
+  return (halves[1]! << 64n) | halves[0]!;
 }
+
+/** The words of a sum, and the same as two halves. */
+const limbs = new Uint32Array(4);
+const halves = new BigUint64Array(limbs.buffer);
 
 /** Content sums of the rows of a row set, by version. */
 export function contentByVersion(rows: RowSet, hashOf: (id: number) => SeriesHash): Map<Version, Sum128> {

@@ -157,18 +157,18 @@ function rowRange(rows: RowSet, series: number, from: number, to: number): RowSe
 
 /** The same rows with a version table of only the versions that occur. */
 function usedVersions(rows: RowSet): RowSet {
-  const used = new Uint8Array(rows.versionTable.length);
-  for (let i = 0; i < rows.versions.length; i++) used[rows.versions[i]!] = 1;
+  const { series, seriesStart, times, columns, versionTable: whole, versions: indexes } = rows;
+  const used = new Uint8Array(whole.length);
+  for (let i = 0; i < indexes.length; i++) used[indexes[i]!] = 1;
   if (used.indexOf(0) < 0) return rows;
   const renumbered = new Uint32Array(used.length);
   const versionTable: string[] = [];
   for (let v = 0; v < used.length; v++) {
     if (used[v] === 0) continue;
     renumbered[v] = versionTable.length;
-    versionTable.push(rows.versionTable[v]!);
+    versionTable.push(whole[v]!);
   }
-  const versions = new Uint32Array(rows.versions.length);
-  for (let i = 0; i < versions.length; i++) versions[i] = renumbered[rows.versions[i]!]!;
-  const { series, seriesStart, times, columns } = rows;
+  const versions = new Uint32Array(indexes.length);
+  for (let i = 0; i < versions.length; i++) versions[i] = renumbered[indexes[i]!]!;
   return { series, seriesStart, times, versions, versionTable, columns };
 }

@@ -110,7 +110,7 @@ export class Compaction {
     /** The last series that is merged; -1: none. */
     let after = -1;
     for (;;) {
-      const series = table.sorted(measurement);
+      table.sorted(measurement);
       const from = after < 0 ? 0 : table.rankOf(after) + 1;
       const open = this.#replaced
         .filter((entry) => entry.measurement === measurement && table.rankOf(entry.last) >= from)
@@ -120,7 +120,8 @@ export class Compaction {
       const rowsMax = Math.min(limits.compactionRowsMax, Math.ceil(PART_CELLS / Math.max(columns, 1)));
       const { last } = cutAt(open, rowsMax);
       const to = table.rankOf(last);
-      const wanted = new Set(series.subarray(from, to + 1));
+      // A view of the kernel's memory, which reading a head may have made grow: taken anew.
+      const wanted = new Set(table.sorted(measurement).subarray(from, to + 1));
       // Decided before the first of the steps: a series that comes meanwhile moves the others.
       const reads = open
         .filter((entry) => table.rankOf(entry.first) <= to)

@@ -29,7 +29,7 @@ export interface LogEntry {
 
 export interface Storage {
   readonly shards: ReadonlyMap<ShardId, StoredShard>;
-  /** Durable when it returns: an empty shard file with its key. */
+  /** An empty shard; its file is durable with the next sync, or step. */
   create(key: ShardKey): StoredShard;
   /** Removes the shard's file and memory, durably. */
   drop(id: ShardId): void;

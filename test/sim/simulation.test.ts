@@ -40,7 +40,7 @@ describe('simulated cluster', () => {
 
   test('disks that are lost all the time, and nodes that join while news comes late: the same promises hold', () => {
     expect(run({ scenario: 'fillings' }, 14, 1).filled).toBeGreaterThan(0);
-    expect(run({ scenario: 'fillings', engine: 'real' }, 1, 2).filled).toBeGreaterThan(1);
+    expect(run({ scenario: 'fillings', engine: 'real' }, 5, 2).filled).toBeGreaterThan(1);
     expect(run({ scenario: 'views' }, 5, 2).filled).toBeGreaterThan(0);
     expect(run({ scenario: 'wide' }, 8, 2).acknowledged).toBeGreaterThan(50);
     expect(run({ scenario: 'slow' }, 11, 1).proofs).toBeGreaterThan(5);

@@ -13,11 +13,11 @@ import { scratch, scratchMark, scratchRelease } from './arena';
 import { readBits, writeBits } from './bits';
 import { fail, failed, failure, clearFailure, NO_ROOM, UNKNOWN_FORM } from './failure';
 import { findExponent, readDecimals, readScaled, scaleDecimals, writeDecimals } from './decimals';
-import { chooseLower, readFronts, writeFronts } from './fronts';
+import { chooseLower, estimateFronts, readFronts, writeFronts } from './fronts';
 import { alignReader, readU8, takeWords } from './reader';
-import { readWide, writeWide } from './wide';
+import { estimateWide, readWide, writeWide } from './wide';
 import { addressOf, alignWriter, moveWriter, roomForWords, writeU8, written } from './writer';
-import { packXor, readXor, writeXor, xorRoom } from './xor';
+import { packedXorBytes, packXor, readXor, writeXor, xorRoom } from './xor';
 
 const RAW: u32 = 0;
 const DECIMAL: u32 = 1;
@@ -28,6 +28,13 @@ const MIXED: u32 = 5;
 
 /** Decimals in fewer bits a value are taken without trying the others, which hardly ever get there. */
 const GOOD_BITS_MAX: u32 = 24;
+/** So many values say how well XOR does. */
+const XOR_SAMPLE: u32 = 512;
+/** Estimates this near to the best are tried out; of short columns everything is. */
+const NEAR: f64 = 1.02;
+const SHORT_MAX: u32 = 1024;
+/** Short and long numbers in fewer bits than a long one carries are not compared with anything else. */
+const MIXED_BITS_MAX: u32 = 50;
 /** More exceptions than this share of the values are a column of their own. */
 const EXCEPTIONS_SHARE: u32 = 32;
 
@@ -77,6 +84,10 @@ export function writeFloats(values: usize, starts: usize, spans: u32): void {
         writeMixed(values, starts, spans, <u32>exponent, positions, exceptions);
         bestFrom = from;
         judge(from);
+        if (count > SHORT_MAX && <u64>bestBytes * 8 <= <u64>count * MIXED_BITS_MAX) {
+          scratchRelease(mark);
+          return;
+        }
       }
     } else {
       writeU8(DECIMAL);
@@ -104,21 +115,30 @@ function writePlain(values: usize, starts: usize, spans: u32, from: u32, bytes: 
     memory.copy(words, values, <usize>count << 3);
     judge(from);
   }
-  let start = candidate();
-  writeU8(STEPS);
-  writeWide(values, starts, spans);
-  judge(start);
+  const steps = estimateWide(values, starts, spans);
   const lower = chooseLower(values, count);
-  if (lower > 0) {
-    start = candidate();
+  const fronts = lower > 0 ? estimateFronts() : Infinity;
+  const mark = scratchMark();
+  const sample = min(count, XOR_SAMPLE);
+  const middle = values + (<usize>((count - sample) >>> 1) << 3);
+  const packed = scratch(xorRoom(bestBytes));
+  let xor: f64 = Infinity;
+  if (packXor(middle, sample, min(bestBytes, sample << 3), packed)) xor = <f64>(packedXorBytes() << 3) / <f64>sample;
+  const limit = count <= SHORT_MAX ? Infinity : min(min(steps, fronts), xor) * NEAR;
+  if (steps <= limit) {
+    const start = candidate();
+    writeU8(STEPS);
+    writeWide(values, starts, spans);
+    judge(start);
+  }
+  if (lower > 0 && fronts <= limit) {
+    const start = candidate();
     writeU8(FRONTS);
     if (writeFronts(values, count, lower)) judge(start);
     else moveWriter(bestFrom + bestBytes);
   }
-  const mark = scratchMark();
-  const packed = scratch(xorRoom(bestBytes));
-  if (packXor(values, count, bestBytes, packed)) {
-    start = candidate();
+  if (xor <= limit && packXor(values, count, bestBytes, packed)) {
+    const start = candidate();
     writeU8(XOR);
     writeXor(packed);
     judge(start);

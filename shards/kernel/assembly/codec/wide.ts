@@ -27,23 +27,79 @@ function at64(array: usize, index: u32): u64 {
   return load<u64>(array + (<usize>index << 3));
 }
 
+/** A sequence is judged by about so many of its residuals, up to this by all of them. */
+const SAMPLE_MAX: u32 = 512;
+const WHOLE_MAX: u32 = 1024;
+const PIECES: u32 = 8;
+
+/** Of the last `chooseOrder`: bits per number. */
+let bestBits: f64 = 0;
+
+/** Bits that a number takes about. */
+export function estimateWide(values: usize, starts: usize, spans: u32): f64 {
+  const mark = scratchMark();
+  const room = (<usize>WHOLE_MAX << 2) + 128;
+  chooseOrder(values, starts, spans, scratch(room), scratch(room));
+  scratchRelease(mark);
+  return bestBits;
+}
+
+function chooseOrder(values: usize, starts: usize, spans: u32, lower: usize, upper: usize): u32 {
+  const count = at32(starts, spans);
+  let sampleStarts = starts;
+  let sampleSpans = spans;
+  if (count > WHOLE_MAX) {
+    // Pieces from the whole length, each from the middle of a span; several of one long span.
+    sampleSpans = PIECES;
+    sampleStarts = scratch(<usize>PIECES << 3);
+    let s: u32 = 0;
+    for (let piece: u32 = 0; piece < PIECES; piece++) {
+      const start = <u32>((<u64>count * piece) / PIECES);
+      while (at32(starts, s + 1) <= start) s++;
+      store<u32>(sampleStarts + (<usize>piece << 3), start);
+      store<u32>(sampleStarts + (<usize>piece << 3), min(at32(starts, s + 1), start + SAMPLE_MAX / PIECES), 4);
+    }
+  }
+  let best: u32 = 0;
+  let bestCost: u64 = u64.MAX_VALUE;
+  const orders = min<u32>(3, max<u32>(count, 1));
+  for (let order: u32 = 0; order < orders; order++) {
+    let found: u32 = 0;
+    let taken: u32 = 0;
+    let fronts: u32 = 0;
+    if (sampleStarts == starts) {
+      found = differences(values, starts, spans, order, lower, upper);
+      taken = count;
+      fronts = min(spans, count);
+    } else {
+      for (let piece: u32 = 0; piece < PIECES; piece++) {
+        const at = sampleStarts + (<usize>piece << 3);
+        const done = <usize>found << 2;
+        found += differences(values, at, 1, order, lower + done, upper + done);
+        taken += at32(at, 1) - at32(at, 0);
+      }
+      // As many fronts as the whole has per number.
+      fronts = <u32>((<u64>min(spans, count) * taken) / count);
+    }
+    const cost = costOf(lower, found, count) + costOf(upper, found, count) + <u64>order * fronts * 40;
+    // Of a piece nothing but the residuals is seen: compared per residual.
+    const scaled = sampleStarts == starts || found == 0 ? cost : (cost * taken) / found;
+    if (scaled < bestCost) {
+      best = order;
+      bestCost = scaled;
+      bestBits = taken == 0 ? 0 : <f64>scaled / <f64>taken;
+    }
+  }
+  return best;
+}
+
 /** `values` are 64-bit numbers. */
 export function writeWide(values: usize, starts: usize, spans: u32): void {
   const mark = scratchMark();
   const count = at32(starts, spans);
   const lower = scratch((<usize>count << 2) + 128);
   const upper = scratch((<usize>count << 2) + 128);
-  let best: u32 = 0;
-  let bestCost: u64 = u64.MAX_VALUE;
-  const orders = min<u32>(3, max<u32>(count, 1));
-  for (let order: u32 = 0; order < orders; order++) {
-    const found = differences(values, starts, spans, order, lower, upper);
-    const cost = costOf(lower, found) + costOf(upper, found) + <u64>order * min(spans, count) * 40;
-    if (cost < bestCost) {
-      best = order;
-      bestCost = cost;
-    }
-  }
+  const best = chooseOrder(values, starts, spans, lower, upper);
   writeU8(best);
   if (best == 0) writeU64(count == 0 ? 0 : at64(values, 0));
   else for (let which: u32 = 0; which < best; which++) writeFront(values, starts, spans, which);
@@ -90,14 +146,14 @@ function differences(values: usize, starts: usize, spans: u32, order: u32, lower
   return <u32>(out >>> 2);
 }
 
-function costOf(values: usize, count: u32): u64 {
+function costOf(values: usize, count: u32, whole: u32): u64 {
   memory.fill(bitLengths, 0, 33 * 4);
   const end = values + (<usize>count << 2);
   for (let at = values; at < end; at += 4) {
     const counter = bitLengths + (<usize>bitsOf(load<u32>(at)) << 2);
     store<u32>(counter, load<u32>(counter) + 1);
   }
-  return packedCost(bitLengths, count, bitsOf(count));
+  return packedCost(bitLengths, count, bitsOf(whole));
 }
 
 /** Spans fromSpan .. toSpan - 1 as 64-bit numbers from `into` on. The reader is left behind the sequence. */

@@ -62,6 +62,11 @@ export function packXor(values: usize, count: u32, bytesMax: u32, into: usize): 
   return packedBytes < bytesMax;
 }
 
+/** What the last `packXor` took. */
+export function packedXorBytes(): u32 {
+  return packedBytes;
+}
+
 /** Room that `packXor` needs at most. */
 @inline
 export function xorRoom(bytesMax: u32): usize {

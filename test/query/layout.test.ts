@@ -186,4 +186,31 @@ describe('queries over any layout', () => {
       { numRuns: 60 },
     );
   });
+
+  it('sums have the same bits with a filter that all rows pass, and whichever other fields are asked for', async () => {
+    const uneven = rows.map((list) =>
+      list.map((row, n) => ({ ...row, f: row.f === null ? null : row.f * 1.1 ** (n % 40) })),
+    );
+    await fc.assert(
+      fc.asyncProperty(uneven, async (points) => {
+        const memory = await load(points, { shardsPerGroup: 2, shardDurationNs: 24n * HOUR });
+        for (const tail of ['', ' GROUP BY region', ' GROUP BY time(5h), region fill(none)']) {
+          const sums = async (more: string, where: string): Promise<unknown> => {
+            const text = `SELECT sum(f), mean(f)${more} FROM m WHERE ${WHERE}${where}${tail}`;
+            const [result] = await ask(memory, text, OPTIONS);
+            // Windows in which only the other fields have values are left aside.
+            return result!.series?.map(({ tags, values }) => [
+              tags,
+              values?.map((row) => row.slice(0, 3)).filter((row) => row[1] !== null),
+            ]);
+          };
+          const plain = (await sums('', '')) ?? [];
+          expect({ tail, answer: (await sums('', ' AND f > -1000000000')) ?? [] }).toEqual({ tail, answer: plain });
+          const wider = ((await sums(', count(i), stddev(f), last(s)', '')) ?? []) as [unknown, unknown[]][];
+          expect({ tail, answer: wider.filter(([, values]) => values.length > 0) }).toEqual({ tail, answer: plain });
+        }
+      }),
+      { numRuns: 20 },
+    );
+  });
 });

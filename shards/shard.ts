@@ -2,8 +2,8 @@
  * One shard: its series, memtable, blocks, deletes and companion, from one SQLite file and the log behind it.
  *
  * Truth: the file up to `flushedThrough`, and the log from there on. `apply` is called with batches whose log records
- * are durable, in the order of the log; a flush moves the memtable into the file together with the position of the last
- * batch applied and the companion's state, in one transaction. So recovery applies exactly what lies behind that
+ * are durable, in the order of the log; a flush (shard-flush.ts) moves the memtable into the file together with the
+ * position and the companion's state of the moment at which it began: they count with its last transaction. So recovery applies exactly what lies behind that
  * position, and a crash at any moment loses nothing that is in the log.
  *
  * Opening reads what repair asks of every shard (position, companion, fields, deletes). Series and block directory are

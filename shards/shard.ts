@@ -3,8 +3,8 @@
  *
  * Truth: the file up to `flushedThrough`, and the log from there on. `apply` is called with batches whose log records
  * are durable, in the order of the log; a flush (shard-flush.ts) moves the memtable into the file together with the
- * position and the companion's state of the moment at which it began: they count with its last transaction. So recovery applies exactly what lies behind that
- * position, and a crash at any moment loses nothing that is in the log.
+ * position and the companion's state of the moment at which it began: they count with its last transaction. So recovery
+ * applies exactly what lies behind that position, and a crash at any moment loses nothing that is in the log.
  *
  * Opening reads what repair asks of every shard (position, companion, fields, deletes). Series and block directory are
  * read at their first use, and let go when nothing has asked for them for long. What turns out to be damaged then makes

@@ -31,6 +31,8 @@ if (!mounted) console.info('full disk: skipped, no right to mount a file system 
 
 describe.skipIf(!mounted)('a node on a full disk', () => {
   const ballast = join(directory, 'ballast');
+  /** What a refused write has left: room enough for the file of a new shard. */
+  const rest = join(directory, 'rest');
   let node: TestNode;
   let load: Load;
 
@@ -57,9 +59,9 @@ describe.skipIf(!mounted)('a node on a full disk', () => {
   });
 
   /** Leaves so many bytes. */
-  function fill(left: number): void {
+  function fill(left: number, path = ballast): void {
     const { bavail, bsize } = statfsSync(directory);
-    writeFileSync(ballast, Buffer.alloc(Math.max(0, bavail * bsize - left)));
+    writeFileSync(path, Buffer.alloc(Math.max(0, bavail * bsize - left)));
   }
 
   async function writeUntilRefused(): Promise<void> {
@@ -85,10 +87,12 @@ describe.skipIf(!mounted)('a node on a full disk', () => {
       );
       expect((await node.get('/health')).status).toBe(200);
       // A shard that could not even be made is no gap in later answers.
+      fill(0, rest);
       expect((await node.write('t', `other note="x" ${week++ * WEEK_MS}000000`)).status).toBe(503);
       expect(await node.value('SELECT count(note) FROM other', 't')).toBeNull();
       expect(await load.check(node.url)).toEqual([]);
       rmSync(ballast);
+      rmSync(rest);
       await eventually('writes are taken again', 20_000, () => load.once());
       expect(await load.check(node.url)).toEqual([]);
       expect([node.running, node.pid], node.stderr.slice(-2_000)).toEqual([true, pid]);

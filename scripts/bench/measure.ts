@@ -15,6 +15,9 @@ import type { WorkloadSummary } from './workloads.ts';
 const REPLICAS_TIMEOUT_MS = 120_000;
 const REPLICAS_POLL_MS = 200;
 const DRAWS_MAX = 1000;
+const WARM_UPS_MIN = 5;
+/** The questions before the ones that count are drawn apart: how many there are must not change those. */
+const WARM_UP_SEED = 7919;
 /** Numbers of answers that are kept of each query, at least, as far as there are so many. */
 const COMPARED_NUMBERS = 20_000;
 
@@ -46,8 +49,8 @@ export interface MeasureOptions {
   readonly nodes: number;
   /** Calls of each query that are counted; 0 asks none. */
   readonly queryCalls: number;
-  /** Calls before them that are not: cold caches, code that is not compiled yet. */
-  readonly queryWarmUps: number;
+  /** Each query is asked for so long before that (cold caches, code not compiled yet), and at least WARM_UPS_MIN times. */
+  readonly queryWarmUpMs: number;
   readonly seed: number;
   readonly quietMs: number;
   readonly profileFolder: string | null;
@@ -186,7 +189,7 @@ async function checkEveryNode(system: RunningSystem, summary: WorkloadSummary): 
 async function checkAndAsk(
   system: RunningSystem,
   summary: WorkloadSummary,
-  { queryCalls, queryWarmUps, seed }: MeasureOptions,
+  { queryCalls, queryWarmUpMs, seed }: MeasureOptions,
 ): Promise<{ queries: Record<string, QueryFigures>; answers: Map<string, Answer> }> {
   const { name } = system.program;
   const connection = new Connection(system.ports[0]!);
@@ -198,16 +201,20 @@ async function checkAndAsk(
     if (queryCalls === 0 || options.shape !== 'cpu') return { queries, answers };
     const data = { ...options, endSeconds: summary.endSeconds };
     for (const query of QUERIES) {
+      const warming = randomOf(seed + WARM_UP_SEED);
+      const warmUntil = performance.now() + queryWarmUpMs;
+      for (let call = 0; call < WARM_UPS_MIN || performance.now() < warmUntil; call++)
+        await ask(connection, query.draw(name, data, warming).path);
       const random = randomOf(seed);
       const asked = new Set<string>();
       const times: number[] = [];
       const compared = new Map<string, number>();
-      for (let call = 0; call < queryWarmUps + queryCalls; call++) {
+      for (let call = 0; call < queryCalls; call++) {
         const question = drawNew(() => query.draw(name, data, random), asked);
         const { ms, body } = await ask(connection, question.path);
         if (compared.size < COMPARED_NUMBERS)
           for (const [key, value] of question.answer(body)) compared.set(`call ${call} ${key}`, value);
-        if (call >= queryWarmUps) times.push(ms);
+        times.push(ms);
       }
       answers.set(query.name, compared);
       const sorted = sortedCopy(times);

@@ -16,6 +16,7 @@ import { WORKLOADS } from './workloads.ts';
 
 const QUIET_MS = 6000;
 const QUIET_QUICK_MS = 2500;
+const QUERY_WARM_UP_MS = 2000;
 const FUNCTIONS_MAX = 15;
 const THREE_TITLE =
   'A on three Starling nodes, replication 3, on one machine; the three together, acknowledged when all have all rows';
@@ -87,7 +88,7 @@ async function runWorkload(
       const measured = await measure(program, generator, summary, {
         nodes: isThree ? 3 : 1,
         queryCalls: workload === 'A' ? options.queryCalls : 0,
-        queryWarmUps: options.isQuick ? 5 : 10,
+        queryWarmUpMs: options.isQuick ? 0 : QUERY_WARM_UP_MS,
         seed: options.seed + run,
         quietMs: options.isQuick ? QUIET_QUICK_MS : QUIET_MS,
         profileFolder:

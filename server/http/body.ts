@@ -51,16 +51,25 @@ const nowhere = (() => {
   return port1;
 })();
 
+/** So much is gathered before it is freed: a message for each small body would cost more than it saves. */
+const FREED_BYTES_MIN = 1 << 20;
+let freeable: ArrayBuffer[] = [];
+let freeableBytes = 0;
+
 /**
  * Frees the memory of pieces that nobody will read again. Left to the garbage collector, a few requests' bodies are
  * reason enough for it to mark the whole heap: that took as much time as parsing them.
  */
 export function freePieces(pieces: readonly Uint8Array[]): void {
-  const whole: ArrayBuffer[] = [];
   for (const { buffer, byteLength } of pieces) {
-    if (buffer instanceof ArrayBuffer && buffer.byteLength === byteLength && byteLength > 0) whole.push(buffer);
+    if (!(buffer instanceof ArrayBuffer) || buffer.byteLength !== byteLength || byteLength === 0) continue;
+    freeable.push(buffer);
+    freeableBytes += byteLength;
   }
-  if (whole.length > 0) nowhere.postMessage(null, whole);
+  if (freeableBytes < FREED_BYTES_MIN) return;
+  nowhere.postMessage(null, freeable);
+  freeable = [];
+  freeableBytes = 0;
 }
 
 function isPacked(request: IncomingMessage): boolean {

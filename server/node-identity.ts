@@ -16,6 +16,9 @@ import Database from 'better-sqlite3';
 import type { NodeNumber, Stamp } from '../shards/version.ts';
 import { STAMP_ZERO } from '../shards/version.ts';
 
+/** Of the whole data directory. 1 named series by another hash: its shards cannot be read together with new ones. */
+const FORMAT = 2;
+
 /** Expected reasons for which a node cannot start: the message is one clear line for the operator. */
 export class StartError extends Error {
   readonly code: string;
@@ -86,7 +89,7 @@ export function loadNodeFile(directory: string, name: string, workers: number): 
 }
 
 export function saveNodeFile(directory: string, file: NodeFile): void {
-  writeDurably(join(directory, 'node.json'), `${JSON.stringify({ format: 1, ...file }, null, 2)}\n`);
+  writeDurably(join(directory, 'node.json'), `${JSON.stringify({ format: FORMAT, ...file }, null, 2)}\n`);
 }
 
 /** Where the hybrid clock keeps how far it may go (protocol rule 2). */
@@ -141,7 +144,9 @@ function parseNodeFile(text: string, directory: string): NodeFile {
   const file = value as (NodeFile & { format?: number }) | null;
   const damaged = (what: string) => new StartError('data-directory', `${join(directory, 'node.json')} ${what}`);
   if (file === null || typeof file !== 'object') throw damaged('is damaged: not JSON');
-  if (file.format !== 1) throw damaged(`has format ${file.format}, which this version does not know`);
+  if (file.format === 1)
+    throw damaged('has format 1, of which no release was made: move the directory away and start with an empty one');
+  if (file.format !== FORMAT) throw damaged(`has format ${file.format}, which this version does not know`);
   if (!/^[0-9a-f]{16}$/.test(file.number) || typeof file.name !== 'string' || !Number.isInteger(file.workers)) {
     throw damaged('is damaged: number, name or workers missing');
   }

@@ -41,13 +41,15 @@ describe('a node’s directory', () => {
     expect(existsSync(join(root, 'node.json.new'))).toBe(false);
   });
 
-  test('another name, damage and a later format are refused', () => {
+  test('another name, damage, a later format and an earlier one are refused', () => {
     loadNodeFile(root, 'n1', 2);
     expect(() => loadNodeFile(root, 'n2', 2)).toThrow(/belongs to node "n1", not to "n2"/);
     writeFileSync(join(root, 'node.json'), '{');
     expect(() => loadNodeFile(root, 'n1', 2)).toThrow(/is damaged/);
     writeFileSync(join(root, 'node.json'), '{"format":9}');
     expect(() => loadNodeFile(root, 'n1', 2)).toThrow(/format 9/);
+    writeFileSync(join(root, 'node.json'), '{"format":1}');
+    expect(() => loadNodeFile(root, 'n1', 2)).toThrow(/format 1, .*empty/);
   });
 
   test('the clock’s reservation is kept, and damage to it is refused instead of reusing time', () => {

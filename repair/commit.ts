@@ -108,7 +108,8 @@ export class CommitQueue {
     if (this.unsynced.length === 0 && this.beingSynced.length === 0) then();
     else {
       this.whenSynced.push(then);
-      if (!this.syncing) this.startSync([], null);
+      // Within a group being formed its own sync will do; another one beside it would lose the entries of the first.
+      if (!this.syncing && !this.pumping) this.startSync([], null);
     }
   }
 
@@ -123,6 +124,7 @@ export class CommitQueue {
     this.pumping = true;
     while (!this.syncing && this.queue.length > 0) this.commitGroup();
     this.pumping = false;
+    if (this.whenSynced.length > 0 && !this.syncing) this.startSync([], null);
   }
 
   private commitGroup(): void {
@@ -153,7 +155,7 @@ export class CommitQueue {
     const synced: Entry[] = [];
     for (const entry of group) {
       if (entry.durability === 'fsync') synced.push(entry);
-      else if (this.apply(entry, position)) this.unsynced.push(entry);
+      else this.apply(entry, position);
     }
     if (synced.length > 0) this.startSync(synced, position);
   }
@@ -246,7 +248,11 @@ export class CommitQueue {
       replica.stored.apply(held, entry.keys, position);
       replica.ledger.add(entry.version, held.content, held.rows);
     }
-    if (entry.durability !== 'fsync') for (const done of entry.waiters) done({ kind: 'applied' });
+    if (entry.durability !== 'fsync') {
+      // Before anybody is told: who asks what is unsynced then must find it (rule 13).
+      this.unsynced.push(entry);
+      for (const done of entry.waiters) done({ kind: 'applied' });
+    }
     return true;
   }
 

@@ -8,6 +8,8 @@ import asc from 'assemblyscript/asc';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const NAMES = ['ingest', 'storage', 'answers'];
+/** 2 GiB: addresses stay positive where WebAssembly hands them to JavaScript as signed numbers. */
+const MEMORY_PAGES_MAX = '32768';
 const only = process.argv.includes('--only') ? process.argv[process.argv.indexOf('--only') + 1] : null;
 
 const folder = join(root, 'dist/shards/kernel');
@@ -29,7 +31,7 @@ for (const name of NAMES) {
     '--runtime',
     'minimal',
     '--maximumMemory',
-    '65536',
+    MEMORY_PAGES_MAX,
   ]);
   if (error) {
     console.error(stderr.toString());

@@ -66,8 +66,11 @@ function open(path: string): AppendFile {
   let closed = false;
   let syncing = 0;
 
+  let released = false;
   const closeWhenIdle = (): void => {
-    if (closed && syncing === 0) fs.closeSync(descriptor);
+    if (!closed || syncing > 0 || released) return;
+    released = true;
+    fs.closeSync(descriptor);
   };
 
   return {

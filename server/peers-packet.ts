@@ -196,6 +196,8 @@ export class PacketReader {
   }
 
   #room(length: number): Uint8Array<ArrayBuffer> {
+    // Never a part of a shared empty buffer: what is given is moved to another thread.
+    if (length === 0) return new Uint8Array(0);
     if (length >= LARGE_BYTES_MIN) return unset(length);
     if (this.#blockUsed + length > this.#block.length) {
       this.#block = unset(Math.max(length, Math.min(this.#left, BLOCK_BYTES)));

@@ -15,7 +15,7 @@
 import type { Database } from 'better-sqlite3';
 import { BatchError, peekBatch } from './batch-codec.ts';
 import { StorageError } from './errors.ts';
-import { type Files, joinPath } from './files.ts';
+import { type Files, joinPath, syncFile } from './files.ts';
 import { type HeldFrame, holdFrame } from './held-frame.ts';
 import type { Log, Replayed } from './log.ts';
 import { isAfter } from './log-position.ts';
@@ -47,6 +47,8 @@ export interface Recovery {
 }
 
 const SHARD_FILE = /^([0-9a-f]{16})\.sqlite$/;
+/** Of a file that has no name yet (shard-creation.ts). */
+const NEW_SUFFIX = '.new';
 const DAMAGED_FILE = /^([0-9a-f]{16})\.sqlite\.damaged-\d+$/;
 
 export interface ShardOpening {
@@ -64,6 +66,7 @@ export function openShards(opening: ShardOpening): { shards: Shard[]; unopened: 
   const shards: Shard[] = [];
   const unopened: UnopenedShard[] = [];
   files.makeDirectory(directory);
+  adoptNewFiles(opening);
   const names = new Set(files.list(directory));
   for (const name of names) {
     const match = SHARD_FILE.exec(name);
@@ -86,6 +89,37 @@ export function openShards(opening: ShardOpening): { shards: Shard[]; unopened: 
     }
   }
   return { shards, unopened };
+}
+
+/**
+ * Files of new shards that a killed process had not given their names: databases that do not wait for syncs have told
+ * clients of what the log holds for them. One that is not whole (the power failed) holds nothing that anybody was told
+ * of; it is left to the next creation, since it cannot say whose it is.
+ */
+function adoptNewFiles({ directory, files, open, owns }: ShardOpening): void {
+  for (const name of files.list(directory)) {
+    if (!SHARD_FILE.test(name.slice(0, -NEW_SUFFIX.length)) || !name.endsWith(NEW_SUFFIX)) continue;
+    const path = joinPath(directory, name);
+    const final = path.slice(0, -NEW_SUFFIX.length);
+    if (files.exists(final) || !isWholeFile(open, path, owns)) continue;
+    syncFile(files, path);
+    files.rename(path, final);
+  }
+  // Also names that were given and not synced.
+  files.syncDirectory(directory);
+}
+
+function isWholeFile(open: OpenDatabase, path: string, owns: (key: ShardKey) => boolean): boolean {
+  try {
+    return readShardFile(
+      open,
+      path,
+      (database) => owns(readShardKey(database, path)) && database.pragma('quick_check', { simple: true }) === 'ok',
+    );
+  } catch (error) {
+    if (error instanceof StorageError && error.code !== 'disk-full' && error.code !== 'disk-failed') return false;
+    throw error;
+  }
 }
 
 export function setShardFileAside(files: Files, directory: string, path: string): void {
@@ -129,7 +163,10 @@ export function replayLog(log: Log, replay: Replay): Replayed & { applied: numbe
   /** Shards whose files were found damaged in the middle of the log: what it holds of them is gone through again. */
   const remade = new Set<ShardId>();
   let applied = 0;
+  let again = false;
   const visit = (record: LogRecord, position: LogPosition): void => {
+    // In order, or a flush under way would take the later records for all of them.
+    if (!again && remade.has(record.shard)) return;
     const shard = shardFor(replay, record);
     // The keys of a lost shard come ahead of the batch for which it is made again.
     if (shard === null && record.kind === KEYS_RECORD && replay.lost.has(record.shard)) rememberKeys(keys, record);
@@ -156,6 +193,7 @@ export function replayLog(log: Log, replay: Replay): Replayed & { applied: numbe
   };
   const replayed = log.replay(visit);
   if (remade.size > 0) {
+    again = true;
     log.read((record, position) => {
       if (remade.has(record.shard)) visit(record, position);
     });

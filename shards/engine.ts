@@ -239,15 +239,27 @@ export class Engine implements Storage {
       shard.tick(startMs);
       if (shard.unreadable !== null) this.#setAside(shard, shard.unreadable);
     }
-    this.#newFiles.settleNext();
+    const unsettled = this.#settleNext();
     const allowedMs = this.#isPressed() ? Math.max(budgetMs, PRESSED_STEP_MS) : budgetMs;
     const spent = (): boolean => nowMs() - startMs >= allowedMs;
     let flushing = true;
     while (flushing && !spent()) flushing = this.#flushNext();
     this.#log.release(this.#flushedThrough);
+    if (unsettled !== null) throw unsettled;
     if (flushing) return true;
     while (!spent()) if (!this.#compactNext()) return false;
     return true;
+  }
+
+  /** A new file that cannot be made durable is tried again later, and keeps no flush from going on. */
+  #settleNext(): StorageError | null {
+    try {
+      this.#newFiles.settleNext();
+      return null;
+    } catch (error) {
+      if (error instanceof StorageError) return error;
+      throw error;
+    }
   }
 
   /** One step of the flush that runs, or the first one of the next that is wanted; false when none is. */

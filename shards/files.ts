@@ -43,3 +43,13 @@ export interface AppendFile {
 export function joinPath(directory: string, name: string): string {
   return directory.endsWith('/') ? directory + name : `${directory}/${name}`;
 }
+
+/** Makes durable what is in a file that is not open here. Throws StorageError. */
+export function syncFile(files: Files, path: string): void {
+  const file = files.open(path);
+  try {
+    file.syncNow();
+  } finally {
+    file.close();
+  }
+}

@@ -20,7 +20,7 @@
  */
 import { diskError, StorageError } from './errors.ts';
 import type { AppendFile, Files } from './files.ts';
-import { joinPath } from './files.ts';
+import { joinPath, syncFile } from './files.ts';
 import {
   isSegmentHeader,
   type LogRecord,
@@ -129,6 +129,9 @@ export class Log {
   replay(visit: (record: LogRecord, position: LogPosition) => void): Replayed {
     const replayed: Replayed = { records: 0, bytes: 0, truncatedBytes: 0, damaged: [] };
     for (const segment of [...this.#segments]) this.#replaySegment(segment, visit, replayed);
+    // What a killed process had written and not synced was read from memory: nobody may be told of it before this.
+    for (const { number } of this.#segments) syncFile(this.#files, this.#path(number));
+    this.#files.syncDirectory(this.#directory);
     return replayed;
   }
 

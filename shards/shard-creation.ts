@@ -7,10 +7,12 @@
  * for, but synced beside one another, together with the log, before anything that is in them or in the log behind them
  * is acknowledged (`Engine.sync`). A shard whose file was lost so held nothing that anybody was told of.
  */
+import { StorageError } from './errors.ts';
 import type { AppendFile, Files } from './files.ts';
 
 interface NewFile {
-  readonly file: AppendFile;
+  /** null: what was written is not trusted any more, or could not be written again yet. */
+  file: AppendFile | null;
   readonly image: Buffer;
 }
 
@@ -18,14 +20,17 @@ export class NewShardFiles {
   readonly #files: Files;
   readonly #directory: string;
   readonly #waiting = new Map<string, NewFile>();
+  /** Files have got their names, and the directory has not been synced since. */
+  #hasNewNames = false;
 
   constructor(files: Files, directory: string) {
     this.#files = files;
     this.#directory = directory;
   }
 
+  /** What a sync has to wait for. */
   get count(): number {
-    return this.#waiting.size;
+    return this.#waiting.size + (this.#hasNewNames ? 1 : 0);
   }
 
   /** Throws StorageError when there is no room. */
@@ -47,16 +52,33 @@ export class NewShardFiles {
     }
   }
 
-  /** Makes the file durable now, if it is not. */
+  /** The file, written again if need be: the shard is there for its users, so it must get a file before they are answered. */
+  #written(path: string, made: NewFile): AppendFile {
+    made.file ??= this.#write(path, made.image);
+    return made.file;
+  }
+
+  /** What a failed sync leaves cannot be trusted, also when the next one succeeds. */
+  #distrust(made: NewFile): void {
+    made.file?.close();
+    made.file = null;
+  }
+
+  /** Makes the file durable now, if it is not. Throws StorageError; the file is then tried again. */
   settle(path: string): void {
     const made = this.#waiting.get(path);
     if (made === undefined) return;
-    made.file.syncNow();
+    try {
+      this.#written(path, made).syncNow();
+    } catch (error) {
+      this.#distrust(made);
+      throw error;
+    }
     this.#name(path, made);
-    this.#files.syncDirectory(this.#directory);
+    this.#syncNames();
   }
 
-  /** One of those that nobody waits for; false when there is none. */
+  /** One of those that nobody waits for; false when there is none. Throws as `settle`. */
   settleNext(): boolean {
     for (const path of this.#waiting.keys()) {
       this.settle(path);
@@ -68,46 +90,53 @@ export class NewShardFiles {
   /** The same for all, side by side. `done` runs when each is durable, or with an error when one is not. */
   sync(done: (error: Error | null) => void): void {
     const asked = [...this.#waiting];
-    let left = asked.length;
+    let left = asked.length + 1;
     let failure: Error | null = null;
-    const ended = (path: string, made: NewFile, error: Error | null): void => {
-      failure = this.#synced(path, made, error) ?? failure;
+    const ended = (error: Error | null): void => {
+      failure ??= error;
       left--;
-      if (left === 0) done(this.#syncNames() ?? failure);
+      if (left === 0) done(failure ?? this.#attempt(() => this.#syncNames()));
     };
-    for (const [path, made] of asked) made.file.sync((error) => ended(path, made, error));
-    if (asked.length === 0) done(null);
+    for (const [path, made] of asked) {
+      const error = this.#attempt(() => {
+        const file = this.#written(path, made);
+        file.sync((failed) => ended(this.#synced(path, made, file, failed)));
+      });
+      if (error !== null) ended(error);
+    }
+    ended(null);
   }
 
-  #synced(path: string, made: NewFile, error: Error | null): Error | null {
+  #synced(path: string, made: NewFile, file: AppendFile, error: Error | null): Error | null {
     // Settled or dropped meanwhile.
     if (this.#waiting.get(path) !== made) return null;
-    try {
-      if (error === null) this.#name(path, made);
-      else {
-        // What a failed sync leaves is not trusted: written anew, for the next one.
-        made.file.close();
-        this.#waiting.delete(path);
-        this.write(path, made.image);
-      }
-      return error;
-    } catch (failure) {
-      return failure as Error;
-    }
+    if (made.file !== file) return error ?? new StorageError('disk-failed', `${path} had to be written again`);
+    if (error === null) return this.#attempt(() => this.#name(path, made));
+    this.#distrust(made);
+    return error;
   }
 
-  #syncNames(): Error | null {
+  #attempt(action: () => void): Error | null {
     try {
-      this.#files.syncDirectory(this.#directory);
+      action();
       return null;
     } catch (error) {
-      return error as Error;
+      if (error instanceof StorageError) return error;
+      throw error;
     }
   }
 
+  #syncNames(): void {
+    if (!this.#hasNewNames) return;
+    this.#files.syncDirectory(this.#directory);
+    this.#hasNewNames = false;
+  }
+
+  /** Renamed before it is closed: when that fails the file is still there to be tried again. */
   #name(path: string, made: NewFile): void {
-    made.file.close();
     this.#files.rename(`${path}.new`, path);
+    this.#hasNewNames = true;
+    made.file?.close();
     this.#waiting.delete(path);
   }
 
@@ -115,14 +144,14 @@ export class NewShardFiles {
   drop(path: string): void {
     const made = this.#waiting.get(path);
     if (made === undefined) return;
-    made.file.close();
+    made.file?.close();
     this.#waiting.delete(path);
     this.#files.remove(`${path}.new`);
   }
 
   /** The process ends: files that nobody was told of are left as they are. */
   close(): void {
-    for (const { file } of this.#waiting.values()) file.close();
+    for (const { file } of this.#waiting.values()) file?.close();
     this.#waiting.clear();
   }
 }

@@ -176,6 +176,7 @@ export class Shard implements StoredShard, QueryableShard {
   }
 
   unknownSeries(frame: HeldFrame, keys: GivenKeys, earlier: readonly GivenKeys[] = []): SeriesHash[] {
+    this.load(); // a file that cannot be read refuses the batch before it is logged, and is then set aside
     return frame.kind === 'delete' ? [] : unknownSeries(this.#table, frame, [keys, ...earlier]);
   }
 
@@ -215,17 +216,19 @@ export class Shard implements StoredShard, QueryableShard {
     this.#assertOpen();
     if (this.#flush !== null) return;
     const { limits, file } = this.#parts;
+    this.load(); // what cannot be read must fail before anything is frozen
+    const { count: seriesEnd, persisted } = this.#table;
     const saves = [this.#fields.freeze(), this.companion.freeze()];
     this.#flush = new Flush(
       { table: this.#table, store: this.#store, file, windowNs: this.windowNs, limits },
       {
         memtable: this.#memtables.freeze(),
         position: this.#applied,
-        seriesEnd: this.#table.count,
-        tombstones: this.#tombstones.fresh,
+        seriesEnd,
+        tombstones: [...this.#tombstones.fresh], // those that come meanwhile belong to the next flush
         saves,
       },
-      this.#table.persisted,
+      persisted,
     );
     this.#dirtySinceMs = null;
   }
@@ -296,7 +299,9 @@ export class Shard implements StoredShard, QueryableShard {
     if (this.#snapshots > 0 || this.#closed || this.unreadable !== null) return false;
     if (!this.#store.isLoaded) {
       if (this.#isMerged) return false;
-      this.#isMerged = !this.#store.hasSeveralRuns();
+      this.#reading(() => {
+        this.#isMerged = !this.#store.hasSeveralRuns();
+      });
       if (!this.#isMerged) this.load();
       return true;
     }
@@ -357,13 +362,14 @@ export class Shard implements StoredShard, QueryableShard {
     this.flush();
     this.#compaction?.abandon();
     this.#compaction = null;
-    this.#snapshots++;
-    return openFillSource(this.key, this.#parts.file, this.#store, pageBytes, {
+    const source = openFillSource(this.key, this.#parts.file, this.#store, pageBytes, {
       isGone: () => this.#closed,
       closed: () => {
         this.#snapshots--;
       },
     });
+    this.#snapshots++;
+    return source;
   }
 
   sizes(): ShardSizes {

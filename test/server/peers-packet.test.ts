@@ -98,3 +98,15 @@ test.each([
   bytes.writeUInt16LE(value, at);
   expect(() => new PacketReader().push(bytes.subarray(0, 39))).toThrow(PacketError);
 });
+
+test('empty messages, moved to another thread, leave nothing behind that later packets share', () => {
+  const empty = { lane: 0, bytes: new Uint8Array(0), checked: 0 };
+  const packet = { sender: 'a'.repeat(16), stamp: '0'.repeat(16), clusterId: 'c', messages: [empty, empty] };
+  const reader = new PacketReader();
+  for (let round = 0; round < 3; round++) {
+    const [received] = reader.push(Buffer.from(bytesOf(packet)));
+    const buffers = received!.messages.map(({ bytes }) => bytes.buffer as ArrayBuffer);
+    structuredClone(null, { transfer: buffers });
+    expect(buffers.map(({ byteLength }) => byteLength)).toEqual([0, 0]);
+  }
+});

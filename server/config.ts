@@ -230,8 +230,8 @@ const DEFINITIONS = {
       'largest write-ahead log of a node; the oldest shards are flushed above it, and writes get 503 at twice this',
   },
   'memtable-bytes-max': {
-    // It lies, twice while it is flushed, in the 2 GiB of a kernel's memory.
-    schema: bytes(4 * MIB, GIB / 2),
+    // What is being flushed counts, too. All lies in the 2 GiB of a kernel's memory.
+    schema: bytes(4 * MIB, GIB),
     value: 'SIZE',
     fallback: '64MiB',
     about: 'rows that a worker keeps in memory before it flushes them',

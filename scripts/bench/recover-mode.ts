@@ -17,7 +17,7 @@ import { cpuOptions, INTERVAL_SECONDS } from './workloads.ts';
 const MIB = 1024 * 1024;
 const ROUNDS = 300;
 const STRETCHES_MAX = 1000;
-const HELD_OFF = ['--log-bytes-max', '16GiB', '--memtable-bytes-max', '16GiB', '--flush-idle', '24h'];
+const HELD_OFF = ['--log-bytes-max', '16GiB', '--memtable-bytes-max', '1GiB', '--flush-idle', '24h'];
 
 export async function runRecover(options: BenchOptions): Promise<void> {
   const [program] = findPrograms({}, ['starling']).programs;

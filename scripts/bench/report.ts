@@ -87,6 +87,9 @@ function cell(value: number, baseline: number | undefined, digits: number): stri
   return `${text} (${ratio >= 10 ? ratio.toFixed(0) : ratio.toFixed(2)}x)`;
 }
 
+/** InfluxDB and VictoriaMetrics. */
+const PEERS = 2;
+
 /** `yes` or `no`; '' where nothing is to be judged. */
 export function judge(row: Row, goal: number | 'ahead' | undefined, systems: readonly RunFigures[]): string {
   const own = baselineOf(systems);
@@ -95,7 +98,10 @@ export function judge(row: Row, goal: number | 'ahead' | undefined, systems: rea
   const isBetter = (bound: number) => (row.isRate ? value >= bound : value <= bound);
   if (goal !== 'ahead') return isBetter(goal) ? 'yes' : 'no';
   const peers = systems.filter((one) => one !== own);
-  return peers.length === 0 ? '' : peers.every((peer) => isBetter(row.pick(peer))) ? 'yes' : 'no';
+  if (peers.length === 0) return '';
+  if (!peers.every((peer) => isBetter(row.pick(peer)))) return 'no';
+  // The goal names both peers: nobody is told that it holds when only one was there.
+  return peers.length < PEERS ? 'of the one that ran' : 'yes';
 }
 
 function goalText(row: Row, goal: number | 'ahead' | undefined): string {

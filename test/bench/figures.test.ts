@@ -92,7 +92,11 @@ describe('tables', () => {
     [rate, 'ahead', 'yes'],
     [cpu, undefined, ''],
   ] as const)('$label against %s is judged', (row, goal, expected) => {
-    expect(judge(row, goal, [FIGURES, PEER])).toBe(expected);
+    expect(judge(row, goal, [FIGURES, PEER, PEER])).toBe(expected);
+  });
+
+  test('to be ahead of both takes both', () => {
+    expect(judge(cpu, 'ahead', [FIGURES, PEER])).toBe('of the one that ran');
   });
 
   test('without Starling, or without peers to be ahead of, nothing is judged', () => {

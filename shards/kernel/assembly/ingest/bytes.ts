@@ -35,11 +35,19 @@ export function same(a: usize, b: usize, length: usize): bool {
   return (i8x16.bitmask(i8x16.eq(v128.load(a + i), v128.load(b + i))) & wanted) == wanted;
 }
 
+/** Two chains side by side: each step of one waits for its multiplication. */
 export function hashBytes(at: usize, length: usize): u32 {
   let hash = hashSeed ^ ((<u64>length) * P1);
+  let other = hashSeed ^ P3;
   let from = at;
   let left = length;
-  while (left >= 8) {
+  while (left >= 16) {
+    hash = rotl<u64>(hash ^ (load<u64>(from) * P2), 31) * P1;
+    other = rotl<u64>(other ^ (load<u64>(from, 8) * P2), 29) * P1;
+    from += 16;
+    left -= 16;
+  }
+  if (left >= 8) {
     hash = rotl<u64>(hash ^ (load<u64>(from) * P2), 31) * P1;
     from += 8;
     left -= 8;
@@ -48,6 +56,7 @@ export function hashBytes(at: usize, length: usize): u32 {
     const tail = load<u64>(from) & ((<u64>1 << (<u64>left * 8)) - 1);
     hash = rotl<u64>(hash ^ (tail * P2), 31) * P1;
   }
+  hash ^= rotl<u64>(other, 17) * P2;
   hash ^= hash >> 33;
   hash *= P3;
   hash ^= hash >> 29;

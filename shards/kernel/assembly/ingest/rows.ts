@@ -111,15 +111,13 @@ export function enterSpelling(
   timeTag: u32,
 ): usize {
   sipHash(canonical, canonicalLength, newHash);
-  const known = findSeries(newHash);
-  const isCanonical = length == canonicalLength && same(key, canonical, length);
-  if (known != 0 || isCanonical) {
-    const entry = addEntry(key, length, hashBytes(key, length), known);
-    if (known == 0) describeSeries(entry, newHash, measurementOf(measurement, measurementLength), timeTag != 0);
-    return entry;
+  const keyHash = hashBytes(canonical, canonicalLength);
+  let series = findSeries(keyHash, newHash);
+  if (series == 0) {
+    series = addEntry(canonical, canonicalLength, keyHash, 0);
+    describeSeries(series, newHash, measurementOf(measurement, measurementLength), timeTag != 0);
+    if (length == canonicalLength && same(key, canonical, length)) return series;
   }
-  const series = addEntry(canonical, canonicalLength, hashBytes(canonical, canonicalLength), 0);
-  describeSeries(series, newHash, measurementOf(measurement, measurementLength), timeTag != 0);
   return addEntry(key, length, hashBytes(key, length), series);
 }
 

@@ -1,8 +1,9 @@
 /**
  * The table from a series key as a client spells it to the series that it means.
  *
- * An entry is a spelling: 64 bytes of head, then the key's bytes, padded to 16. Entries are put one after the other into
- * chunks and never move, so that a body whose lines come in the order of an earlier one walks through memory.
+ * An entry is a spelling: 64 bytes of head, then the key's bytes, up to a multiple of 16 (what stands behind the key there
+ * means nothing). Entries are put one after the other into chunks and never move, so that a body whose lines come in the
+ * order of an earlier one walks through memory.
  *
  *   0 u32 length of the key      4 u32 entry that followed last time       8 u32 entry of the series (mostly itself)
  *  12 u32 measurement           16 u16 shard number, u16 flags            20 u16 + u16 sent: a bit per destination
@@ -10,13 +11,15 @@
  *  36 u32 that index            40 f64 newest time in that batch          48 16 bytes of hash
  *
  * From 12 on only the series' entry counts: the one of its first spelling without escapes, or of its canonical key. The
- * slots of the tables are pairs of entry and hash, so that growing does not touch entries. Nothing is ever forgotten here:
- * when the table is too large, the whole kernel is replaced.
+ * slots of the table are pairs of entry and hash of its spelling, so that growing does not touch entries. A series whose
+ * entry is not spelled as its canonical key has one more slot, under the hash of that: so every series is found by its
+ * canonical key, and a new one costs the table one cache miss. Nothing is ever forgotten here: when the table is too
+ * large, the whole kernel is replaced.
  */
-import { endOfKey, hashBytes, isUtf8, PAD_BYTES, same } from './bytes';
-import { measurementOf } from './measurements';
+import { endOfKey, hashBytes, isUtf8, same } from './bytes';
+import { M_LENGTH, M_NAME, measurementOf } from './measurements';
 import { sipHash } from './siphash';
-import { nameLength, readTags, sortedKey, tagsSorted, timeTag } from './tags';
+import { nameLength, readTags, sortedKey, tagsAscii, tagsSorted, timeTag } from './tags';
 
 export const E_LENGTH: usize = 0;
 const E_NEXT: usize = 4;
@@ -54,11 +57,10 @@ const BACKSLASH: u32 = 92;
 let shardsPerGroup: u32 = 4;
 let slots: usize = 0;
 let mask: u32 = 0;
+let slotsUsed: u32 = 0;
 let entries: u32 = 0;
-/** The same for series by their hashes: a spelling may be another one of a series that is known. */
-let seriesSlots: usize = 0;
-let seriesMask: u32 = 0;
-let seriesKnown: u32 = 0;
+/** Measurement of the last new series: new ones mostly come many of one. */
+let lastMeasurement: usize = 0;
 const newHash: usize = memory.data(16, 16);
 let chunkAt: usize = 0;
 let chunkEnd: usize = 0;
@@ -71,9 +73,6 @@ export function startSeries(shards: u32): void {
   slots = heap.alloc(<usize>SLOTS_INITIAL * 8);
   memory.fill(slots, 0, <usize>SLOTS_INITIAL * 8);
   mask = SLOTS_INITIAL - 1;
-  seriesSlots = heap.alloc(<usize>SLOTS_INITIAL * 8);
-  memory.fill(seriesSlots, 0, <usize>SLOTS_INITIAL * 8);
-  seriesMask = SLOTS_INITIAL - 1;
 }
 
 /** Spellings held. */
@@ -82,7 +81,7 @@ export function seriesCount(): u32 {
 }
 
 export function seriesBytes(): usize {
-  return bytesUsed + (<usize>mask + <usize>seriesMask + 2) * 8;
+  return bytesUsed + (<usize>mask + 1) * 8;
 }
 
 /**
@@ -177,59 +176,61 @@ export function findEntry(at: usize, length: usize, hash: u32): usize {
 
 /** A spelling that means the series of `canonical`; 0 stands for itself. */
 export function addEntry(at: usize, length: usize, hash: u32, canonical: usize): usize {
-  const entry = newEntry(length);
-  store<u32>(entry, <u32>length, E_LENGTH);
-  store<u32>(entry, <u32>(canonical == 0 ? entry : canonical), E_CANONICAL);
-  memory.copy(entry + E_KEY, at, length);
+  const entry = newEntry(at, length, hash, canonical);
   if (isOdd(at, length)) store<u16>(entry, <u16>FLAG_ODD, E_FLAGS);
-  if (++entries * 2 > mask) {
-    slots = grownSlots(slots, mask);
-    mask = mask * 2 + 1;
-  }
-  putSlot(slots, mask, entry, hash);
   return entry;
 }
 
-/** The series of that hash, or 0. */
-export function findSeries(hash: usize): usize {
-  let slot = load<u32>(hash, 4) & seriesMask;
+/** The series of that 128-bit hash whose canonical key has the hash `keyHash`, or 0. */
+export function findSeries(keyHash: u32, hash: usize): usize {
+  let slot = keyHash & mask;
   while (true) {
-    const place = seriesSlots + (<usize>slot << 3);
+    const place = slots + (<usize>slot << 3);
     const entry = <usize>load<u32>(place);
     if (entry == 0) return 0;
-    if (load<u32>(place, 4) == load<u32>(hash, 4)) {
+    if (load<u32>(place, 4) == keyHash && <usize>load<u32>(entry, E_CANONICAL) == entry) {
       if (!v128.any_true(v128.xor(v128.load(entry + E_HASH), v128.load(hash)))) return entry;
     }
-    slot = (slot + 1) & seriesMask;
+    slot = (slot + 1) & mask;
   }
 }
 
 /** Makes an entry a series. */
 export function describeSeries(entry: usize, hash: usize, measurement: usize, hasTimeTag: bool): void {
   store<u32>(entry, <u32>measurement, E_MEASUREMENT);
-  memory.copy(entry + E_HASH, hash, 16);
+  v128.store(entry + E_HASH, v128.load(hash));
   store<u16>(entry, <u16>(bswap<u32>(load<u32>(hash)) % shardsPerGroup), E_SHARD);
   if (hasTimeTag) store<u16>(entry, load<u16>(entry, E_FLAGS) | <u16>FLAG_TIME_TAG, E_FLAGS);
-  if (++seriesKnown * 2 > seriesMask) {
-    seriesSlots = grownSlots(seriesSlots, seriesMask);
-    seriesMask = seriesMask * 2 + 1;
-  }
-  putSlot(seriesSlots, seriesMask, entry, load<u32>(hash, 4));
 }
 
 /** Enters a key without escapes that `readTags` takes; 0: it is something else. */
 function enterPlain(at: usize, length: usize, hash: u32): usize {
   const first = <u32>load<u8>(at);
   if (first == COMMA || first == 35 || first == 9 || first == 0) return 0;
-  if (!readTags(at, length) || !isUtf8(at, length)) return 0;
-  sipHash(tagsSorted ? at : sortedKey(at, length), length, newHash);
-  const known = findSeries(newHash);
-  const entry = addEntry(at, length, hash, known);
-  if (known == 0) {
-    describeSeries(entry, newHash, measurementOf(at, nameLength), timeTag);
-    if (!tagsSorted) store<u16>(entry, load<u16>(entry, E_FLAGS) | <u16>FLAG_UNSORTED, E_FLAGS);
+  if (!readTags(at, length)) return 0;
+  if (!tagsAscii && !isUtf8(at, length)) return 0;
+  const key = tagsSorted ? at : sortedKey(at, length);
+  const keyHash = tagsSorted ? hash : hashBytes(key, length);
+  sipHash(key, length, newHash);
+  const known = findSeries(keyHash, newHash);
+  // Neither backslash nor newline: not odd.
+  const entry = newEntry(at, length, hash, known);
+  if (known != 0) return entry;
+  describeSeries(entry, newHash, measurementHere(at), timeTag);
+  if (!tagsSorted) {
+    store<u16>(entry, load<u16>(entry, E_FLAGS) | <u16>FLAG_UNSORTED, E_FLAGS);
+    addSlot(entry, keyHash);
   }
   return entry;
+}
+
+/** The measurement of the key at `at`, of which the tags were read. */
+function measurementHere(at: usize): usize {
+  if (lastMeasurement != 0 && <usize>load<u32>(lastMeasurement, M_LENGTH) == nameLength) {
+    if (same(<usize>load<u32>(lastMeasurement, M_NAME), at, nameLength)) return lastMeasurement;
+  }
+  lastMeasurement = measurementOf(at, nameLength);
+  return lastMeasurement;
 }
 
 /** Where the canonical key of a series stands until the next call; it is as long as the entry's. */
@@ -251,18 +252,37 @@ function isOdd(at: usize, length: usize): bool {
   return false;
 }
 
-function newEntry(length: usize): usize {
-  const bytes = E_KEY + ((length + 31) & ~15);
+function newEntry(at: usize, length: usize, hash: u32, canonical: usize): usize {
+  const bytes = E_KEY + ((length + 15) & ~15);
   if (bytes > chunkEnd - chunkAt) {
-    const size = max(CHUNK_BYTES, bytes + PAD_BYTES);
-    chunkAt = heap.alloc(size);
+    const size = max(CHUNK_BYTES, bytes);
+    // Comparisons read behind the end of the last key.
+    chunkAt = heap.alloc(size + 16);
     chunkEnd = chunkAt + size;
-    bytesUsed += size;
+    bytesUsed += size + 16;
   }
   const entry = chunkAt;
   chunkAt += bytes;
-  memory.fill(entry, 0, bytes);
+  const zero = i64x2.splat(0);
+  v128.store(entry, zero);
+  v128.store(entry, zero, 16);
+  v128.store(entry, zero, 32);
+  v128.store(entry, zero, 48);
+  // Whole vectors: a call to copy a hundred bytes costs more than copying them.
+  for (let i: usize = 0; i < length; i += 16) v128.store(entry + E_KEY + i, v128.load(at + i));
+  store<u32>(entry, <u32>length, E_LENGTH);
+  store<u32>(entry, <u32>(canonical == 0 ? entry : canonical), E_CANONICAL);
+  entries++;
+  addSlot(entry, hash);
   return entry;
+}
+
+function addSlot(entry: usize, hash: u32): void {
+  if (++slotsUsed * 2 > mask) {
+    slots = grownSlots(slots, mask);
+    mask = mask * 2 + 1;
+  }
+  putSlot(slots, mask, entry, hash);
 }
 
 function putSlot(table: usize, tableMask: u32, entry: usize, hash: u32): void {

@@ -18,61 +18,80 @@ export let nameLength: usize = 0;
 export let timeTag: bool = false;
 /** The tags came in order. */
 export let tagsSorted: bool = false;
+/** No byte is above 0x7f. */
+export let tagsAscii: bool = false;
 let count: u32 = 0;
 let scratch: usize = 0;
 let scratchRoom: usize = 0;
 
-/** False when there is a backslash, a tag without name or value, a tag twice, or too many of them. */
+/**
+ * False when there is a backslash, a tag without name or value, a tag twice, or too many of them. Sixteen bytes at a
+ * time; what stands behind the end, up to 15 bytes, is read and ignored.
+ */
 export function readTags(at: usize, length: usize): bool {
+  const commas = i8x16.splat(<i8>COMMA);
+  const equals = i8x16.splat(<i8>EQUALS);
+  const backslashes = i8x16.splat(<i8>BACKSLASH);
   const end = at + length;
-  let i = at;
-  while (i < end) {
-    const c = <u32>load<u8>(i);
-    if (c == COMMA) break;
-    if (c == BACKSLASH) return false;
-    i++;
-  }
-  nameLength = i - at;
+  nameLength = length;
   timeTag = false;
   tagsSorted = true;
+  tagsAscii = true;
   count = 0;
-  while (i < end) {
-    const tag = ++i;
-    while (i < end && <u32>load<u8>(i) != EQUALS) {
-      const c = <u32>load<u8>(i);
-      if (c == BACKSLASH || c == COMMA) return false;
-      i++;
+  // Where name and value of the open tag begin; 0: not yet.
+  let tag: usize = 0;
+  let value: usize = 0;
+  for (let from = at; from < end; from += 16) {
+    const bytes = v128.load(from);
+    const inside: u32 = end - from >= 16 ? 0xffff : (<u32>1 << <u32>(end - from)) - 1;
+    const isEqual = i8x16.eq(bytes, equals);
+    if ((<u32>i8x16.bitmask(i8x16.eq(bytes, backslashes)) & inside) != 0) return false;
+    if ((<u32>i8x16.bitmask(bytes) & inside) != 0) tagsAscii = false;
+    const signs = <u32>i8x16.bitmask(isEqual);
+    let found = (<u32>i8x16.bitmask(i8x16.eq(bytes, commas)) | signs) & inside;
+    while (found != 0) {
+      const place = ctz(found);
+      const separator = from + <usize>place;
+      found &= found - 1;
+      if (((signs >> place) & 1) != 0) {
+        if (tag == 0) continue; // of the measurement's name
+        if (value != 0 || separator == tag) return false;
+        value = separator + 1;
+        continue;
+      }
+      if (tag == 0) nameLength = separator - at;
+      else if (value == 0 || !putTag(tag, value, separator)) return false;
+      tag = separator + 1;
+      value = 0;
     }
-    const tagLength = i - tag;
-    if (i >= end || tagLength == 0 || count == TAGS_MAX) return false;
-    const value = ++i;
-    while (i < end && <u32>load<u8>(i) != COMMA) {
-      const c = <u32>load<u8>(i);
-      if (c == BACKSLASH || c == EQUALS) return false;
-      i++;
-    }
-    if (i == value) return false;
-    // 'time', little-endian
-    if (tagLength == 4 && load<u32>(tag) == 0x656d6974) timeTag = true;
-    // Sorted in as they come: mostly they are in order.
-    let place = count++;
-    while (place > 0) {
-      const before = tags + <usize>(place - 1) * TAG_BYTES;
-      const order = compareBytes(<usize>load<u32>(before), <usize>load<u32>(before, 4), tag, tagLength);
-      if (order == 0) return false;
-      if (order < 0) break;
-      tagsSorted = false;
-      store<u64>(before + TAG_BYTES, load<u64>(before));
-      store<u32>(before + TAG_BYTES, load<u32>(before, 8), 8);
-      place--;
-    }
-    const record = tags + <usize>place * TAG_BYTES;
-    store<u32>(record, <u32>tag);
-    store<u32>(record, <u32>tagLength, 4);
-    store<u32>(record, <u32>(i - tag), 8);
   }
-  // A comma at the very end leaves a tag to be missed.
-  return <u32>load<u8>(end - 1) != COMMA;
+  return tag == 0 || (value != 0 && putTag(tag, value, end));
+}
+
+/** Sorts the tag in: mostly it comes in order. */
+function putTag(tag: usize, value: usize, end: usize): bool {
+  if (end == value || count == TAGS_MAX) return false;
+  const tagLength = value - 1 - tag;
+  // 'time', little-endian
+  if (tagLength == 4 && load<u32>(tag) == 0x656d6974) timeTag = true;
+  let place = count++;
+  while (place > 0) {
+    const before = tags + <usize>(place - 1) * TAG_BYTES;
+    const other = <usize>load<u32>(before);
+    if (<u32>load<u8>(other) < <u32>load<u8>(tag)) break;
+    const order = compareBytes(other, <usize>load<u32>(before, 4), tag, tagLength);
+    if (order == 0) return false;
+    if (order < 0) break;
+    tagsSorted = false;
+    store<u64>(before + TAG_BYTES, load<u64>(before));
+    store<u32>(before + TAG_BYTES, load<u32>(before, 8), 8);
+    place--;
+  }
+  const record = tags + <usize>place * TAG_BYTES;
+  store<u32>(record, <u32>tag);
+  store<u32>(record, <u32>tagLength, 4);
+  store<u32>(record, <u32>(end - tag), 8);
+  return true;
 }
 
 /** The key that `readTags` has read, with its tags in order; it stands there until the next call. */

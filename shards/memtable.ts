@@ -1,9 +1,10 @@
 /**
  * Rows that a shard has applied and not yet flushed: the frames themselves, as they came, in the kernel's memory.
  *
- * Truth is the log; a crash loses the memtable and recovery fills it again. Applying a frame copies nothing and decodes
- * nothing: a value takes the two bytes or so that it has in the frame. Readers decode the rows and columns they ask for
- * (kernel/assembly/memtable/chunks.ts), and rows are put in order only for them and at a flush.
+ * Truth is the log; a crash loses the memtable and recovery fills it again. Applying a frame decodes nothing: a value
+ * takes the two bytes or so that it has in the frame, a series the four of its id (its hash is let go). Readers decode
+ * the rows and columns they ask for (kernel/assembly/memtable/chunks.ts), and rows are put in order only for them and at
+ * a flush.
  */
 import { BOOLEAN, type Column, type ColumnValues, type FieldType, FLOAT, INTEGER, STRING } from './column.ts';
 import type { HeldFrame } from './held-frame.ts';
@@ -115,7 +116,7 @@ export class Memtable {
     this.#versions.push(frame.version);
     const index = frame.give();
     this.#owned.frames.push(index);
-    this.#bytes += frame.bytes + FRAME_OVERHEAD_BYTES;
+    this.#bytes += frame.bytes - kernel.frameSettle(index) + FRAME_OVERHEAD_BYTES;
     for (const { shape, words } of frame.groups) {
       const { group, map } = this.#shapeOf(shape, frame.version);
       const at = words >>> 2;

@@ -29,6 +29,8 @@ export interface MemtableKernel {
   indexBytes(): number;
   frameIds(index: number): number;
   frameBelongs(index: number, table: number, numbers: number, users: number): number;
+  /** Lets go of what is not needed once the ids are filled in; returns how many bytes. */
+  frameSettle(index: number): number;
   frameFree(index: number): void;
   sameShape(frameA: number, a: number, frameB: number, b: number): number;
   shapeMake(frame: number, group: number): number;

@@ -64,7 +64,7 @@ export { frameBelongs } from './memtable/belongs';
 export { pickedArrange, pickedVersions } from './memtable/arrange';
 export { chunksOfRows, groupAppend, groupFree, groupNew, placesClear, placesSet } from './memtable/chunks';
 export { pickedColumn, valuesToBytes } from './memtable/columns';
-export { frameCheck, frameFree, frameIds, indexBytes } from './memtable/frame';
+export { frameCheck, frameFree, frameIds, frameSettle, indexBytes } from './memtable/frame';
 export { mergeAdd, mergeColumnAdd, mergeColumnCount, mergeColumnOpen, mergeHasFolds, mergeOpen } from './memtable/merge';
 export { groupCount, groupPart, groupWindows } from './memtable/parts';
 export { groupPick, groupSelect } from './memtable/pick';

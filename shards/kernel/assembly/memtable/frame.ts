@@ -8,7 +8,7 @@
  *
  * Index, words of 4 bytes; offsets count from the frame's first byte:
  *
- *   0 frame address      1 frame length     2 series          3 offset of their hashes
+ *   0 frame address      1 frame length     2 series          3 offset of their hashes (SETTLED: of what is kept)
  *   4 groups             5 rows             6 flags            7 ids of the series in the shard (address, or 0)
  *   then each group:
  *   0 measurement offset 1 length           2 rows            3 width of the series' indexes
@@ -46,6 +46,8 @@ export const FLOAT: u32 = 0;
 export const STRING: u32 = 3;
 export const BOOLEAN: u32 = 4;
 const NOT_UTF8: u32 = 1;
+/** Flag of an index: of the frame only what stands behind the hashes is kept. */
+const SETTLED: u32 = 2;
 
 let base: usize = 0;
 let at: usize = 0;
@@ -367,9 +369,27 @@ export function frameIds(index: usize): usize {
   return ids;
 }
 
+/**
+ * Lets head and hashes of a frame go whose ids are filled in: for rows of one field that is two thirds of it. The frame's
+ * address is from then on where it would begin, so that all offsets hold. Returns how many bytes were given back.
+ */
+export function frameSettle(index: usize): u32 {
+  const frame = <usize>load<u32>(index);
+  const cut = load<u32>(index, 12) + (load<u32>(index, 8) << 4);
+  const kept = load<u32>(index, 4) - cut;
+  const block = heap.alloc(kept);
+  memory.copy(block, frame + cut, kept);
+  heap.free(frame);
+  store<u32>(index, <u32>(block - cut));
+  store<u32>(index, cut, 12);
+  store<u32>(index, load<u32>(index, 24) | SETTLED, 24);
+  return cut;
+}
+
 /** Gives back the frame, its ids and the index. */
 export function frameFree(index: usize): void {
   if (load<u32>(index, 28) !== 0) heap.free(load<u32>(index, 28));
-  heap.free(load<u32>(index));
+  const cut = (load<u32>(index, 24) & SETTLED) == 0 ? 0 : load<u32>(index, 12);
+  heap.free(<usize>load<u32>(index) + cut);
   heap.free(index);
 }

@@ -1,11 +1,11 @@
 /**
  * The way of a write through the node that a client talks to: body -> points -> one batch per shard -> workers.
  *
- * Requests that wait at the same moment for the same retention policy (and consistency level) are merged into one batch
- * per shard, so many small writes make few batches. Parsing, routing, drawing the version and posting to the worker
- * happen in one synchronous step: a heartbeat that draws its closing stamp afterwards finds every earlier version already
- * posted (protocol rule 9). Types, retention and duplicate cells are settled here, before the version is drawn (protocol
- * rules 4 and 6).
+ * Requests that wait together (write-gathering.ts) for the same retention policy (and consistency level) are merged into
+ * one batch per shard, so many small writes make few batches. Parsing, routing, drawing the version and posting to the
+ * worker happen in one synchronous step: a heartbeat that draws its closing stamp afterwards finds every earlier version
+ * already posted (protocol rule 9). Types, retention and duplicate cells are settled here, before the version is drawn
+ * (protocol rules 4 and 6).
  *
  * The ingest stage takes bodies whole; what it cannot judge goes the general way.
  */
@@ -25,16 +25,10 @@ import type { ShardPlaces } from './shard-places.ts';
 import { oldestKeptNs } from './shard-places.ts';
 import type { PostedWrite } from './threads.ts';
 import { resultOf, unavailable, type Waiting } from './waiting-write.ts';
+import { WriteGathering } from './write-gathering.ts';
 
 /** The stage is sealed above this: about what its frames unfold to; the rows of one more request still fit. */
 const STAGE_BYTES_TARGET = 32 * 1024 * 1024;
-/**
- * While batches are on their way, requests wait for company up to this much: the worker would let them wait for its sync
- * anyway, and a batch costs it the same for one row as for a hundred. Parsing this much takes under half a millisecond.
- */
-const GATHERED_BYTES_MAX = 256 * 1024;
-/** A batch may be on its way for long (another owner's sync, a timeout): others wait for it no longer than this. */
-const GATHER_MS_MAX = 4;
 /** A request whose shard groups had to be loaded is routed again; more rounds than this mean that groups are evicted. */
 const ROUTE_ROUNDS_MAX = 3;
 
@@ -90,9 +84,7 @@ export class Coordinator implements WriteCoordinator {
   #stage: IngestStage;
   #general: GeneralRoute<Waiting> | null = null;
   #queue: Waiting[] = [];
-  #queuedBytes = 0;
-  #scheduled = false;
-  #gathering = false;
+  readonly #gathering: WriteGathering;
   #inFlightBytes = 0;
   #inFlight = new Map<number, (outcome: WriteOutcome) => void>();
   #nextRequest = 1;
@@ -103,6 +95,13 @@ export class Coordinator implements WriteCoordinator {
     this.#limits = limits;
     this.#schemas = schemas;
     this.#places = places;
+    this.#gathering = new WriteGathering({
+      nowMs: ports.nowMs,
+      later: ports.later,
+      after: ports.after,
+      inFlight: () => this.#inFlight.size,
+      leave: () => this.#flush(),
+    });
     this.#stage = new IngestStage(ports.seed, limits.seriesCacheMax, SHARDS_PER_GROUP, LINE_LIMITS);
   }
 
@@ -113,7 +112,8 @@ export class Coordinator implements WriteCoordinator {
   write(request: WriteRequest): Promise<WriteResult> {
     if (!this.#ports.isReady())
       return Promise.resolve(unavailable('joining: this node is not yet a member of its cluster'));
-    const bytes = request.body.reduce((sum, piece) => sum + piece.length, 0);
+    let bytes = 0;
+    for (const piece of request.body) bytes += piece.length;
     if (this.#inFlightBytes + bytes > this.#limits.writeInFlightBytesMax) {
       return Promise.resolve(
         unavailable(`overloaded: ${this.#inFlightBytes} bytes of writes are waiting; retry later`),
@@ -170,7 +170,7 @@ export class Coordinator implements WriteCoordinator {
       this.#inFlight.delete(request);
       done?.(outcome);
     }
-    if (this.#queue.length > 0) this.#schedule();
+    this.#gathering.settled();
   }
 
   /** Members that restarted or are new may lack keys that were sent before. */
@@ -180,34 +180,13 @@ export class Coordinator implements WriteCoordinator {
 
   #enqueue(waiting: Waiting): void {
     this.#queue.push(waiting);
-    this.#queuedBytes += waiting.bytes;
-    this.#schedule();
-  }
-
-  #schedule(): void {
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    this.#ports.later(() => {
-      this.#scheduled = false;
-      if (this.#inFlight.size === 0 || this.#queuedBytes >= GATHERED_BYTES_MAX) this.#flush();
-      else this.#gather();
-    });
-  }
-
-  /** The queue leaves when what is on its way is settled, or after a while. */
-  #gather(): void {
-    if (this.#gathering) return;
-    this.#gathering = true;
-    this.#ports.after(GATHER_MS_MAX, () => {
-      this.#gathering = false;
-      if (this.#queue.length > 0) this.#flush();
-    });
+    this.#gathering.joined(waiting.bytes);
   }
 
   #flush(): void {
     const waiting = this.#queue;
     this.#queue = [];
-    this.#queuedBytes = 0;
+    this.#gathering.left();
     const posted: PostedWrite[] = [];
     for (const companions of this.#companionsOf(waiting)) this.#write(companions, posted);
     const byWorker = new Map<number, PostedWrite[]>();
@@ -410,6 +389,7 @@ export class Coordinator implements WriteCoordinator {
 
   #finish(waiting: Waiting, result: WriteResult): void {
     this.#inFlightBytes -= waiting.bytes;
+    this.#gathering.answered();
     if (waiting.failure !== null) for (const name of waiting.groups) this.#schemas.forget(name);
     this.#ports.observe({
       rows: waiting.failure === null ? (waiting.read?.rows ?? 0) - waiting.rejected.dropped : 0,

@@ -424,8 +424,7 @@ export class Node implements RunningNode {
     this.#peers?.close();
     await this.#pool?.stop();
     this.#meta?.close();
-    this.#http.server.closeAllConnections();
-    this.#http.server.close();
+    this.#http.destroy();
     this.#directory.release();
   }
 }

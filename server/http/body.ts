@@ -40,7 +40,12 @@ export async function readBody(
 /** As `readBody`, in pieces as they came: who copies them anyway need not have them joined. */
 export async function readPieces(request: IncomingMessage, bytesMax: number): Promise<readonly Uint8Array[]> {
   const pieces = await readRaw(request, bytesMax);
-  return isPacked(request) ? [await unpack(joined(pieces), bytesMax)] : pieces;
+  return isPacked(request) ? [await unpackBody(pieces, bytesMax)] : pieces;
+}
+
+/** A gzip body that was read whole. Rejects with a BodyError. */
+export function unpackBody(pieces: readonly Buffer[], bytesMax: number): Promise<Buffer> {
+  return unpack(joined(pieces), bytesMax);
 }
 
 /** A port that is closed: what is moved to it is freed at once. */

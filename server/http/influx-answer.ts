@@ -19,19 +19,32 @@ export interface ErrorForm {
   readonly retryAfterSeconds?: number;
 }
 
+export interface ErrorAnswer {
+  readonly headers: readonly (readonly [string, string])[];
+  readonly body: string;
+}
+
+export function errorAnswer(status: number, message: string, form: ErrorForm): ErrorAnswer {
+  const headers: [string, string][] = [];
+  if (status !== 401) headers.push(['X-Influxdb-Error', headerText(message)]);
+  if (form.retryAfterSeconds !== undefined) headers.push(['Retry-After', String(form.retryAfterSeconds)]);
+  headers.push(['Content-Type', form.csv === true ? 'text/csv' : 'application/json']);
+  const json = jsonError(message);
+  return { headers, body: form.csv === true ? csvError(message) : form.pretty === true ? indentJson(json) : json };
+}
+
 export function sendInfluxError(response: ServerResponse, status: number, message: string, form: ErrorForm = {}): void {
   if (response.headersSent || response.destroyed) {
     response.destroy();
     return;
   }
+  const { headers, body } = errorAnswer(status, message, form);
   response.statusCode = status;
-  if (status !== 401) response.setHeader('X-Influxdb-Error', headerText(message));
-  if (form.retryAfterSeconds !== undefined) response.setHeader('Retry-After', String(form.retryAfterSeconds));
-  response.setHeader('Content-Type', form.csv === true ? 'text/csv' : 'application/json');
+  for (const [name, value] of headers) response.setHeader(name, value);
   // What of the body is still under way would be taken for the next request.
   if (!response.req.complete) response.setHeader('Connection', 'close');
-  const json = jsonError(message);
-  response.end(form.csv === true ? csvError(message) : form.pretty === true ? indentJson(json) : json);
+  // As bytes: Node would encode the headers like a body that is text, and theirs are bytes already.
+  response.end(Buffer.from(body));
 }
 
 /** True when the request was answered here: OPTIONS, or a method that the path does not have. */

@@ -1,5 +1,5 @@
 /**
- * POST /write as InfluxDB 1.x serves it.
+ * POST /write as InfluxDB 1.x serves it, for the requests that node:http reads; plain ones are served by write-door.ts.
  *
  * The type of the body is not looked at: agents send text/plain, octet-stream, an empty type or none. Credentials in the
  * URL (`u`, `p`) are accepted and go nowhere.
@@ -53,11 +53,10 @@ const PRECISIONS: Readonly<Record<string, WritePrecision>> = {
 };
 const CONSISTENCIES: readonly string[] = ['any', 'one', 'quorum', 'all'];
 
+export type WriteParameters = Pick<WriteRequest, 'database' | 'retentionPolicy' | 'precision' | 'consistency'>;
+
 /** What the URL says, or the error to answer. */
-function parametersOf(
-  url: URL,
-  limits: WriteLimits,
-): Pick<WriteRequest, 'database' | 'retentionPolicy' | 'precision' | 'consistency'> | string {
+export function parametersOf(url: URL, limits: WriteLimits): WriteParameters | string {
   const get = (name: string): string => url.searchParams.get(name) ?? '';
   const database = get('db');
   if (database === '') return 'database is required';
@@ -66,6 +65,17 @@ function parametersOf(
   const consistency = get('consistency').toLowerCase() || limits.defaultConsistency;
   if (!CONSISTENCIES.includes(consistency)) return 'invalid consistency level';
   return { database, retentionPolicy: get('rp'), precision, consistency: consistency as WriteConsistency };
+}
+
+export function writeBody(
+  coordinator: WriteCoordinator,
+  parameters: WriteParameters,
+  body: readonly Uint8Array[],
+  limits: WriteLimits,
+): Promise<WriteResult> {
+  // Spreading the parameters would take as long as all the rest here.
+  const { database, retentionPolicy, precision, consistency } = parameters;
+  return coordinator.write({ database, retentionPolicy, precision, consistency, body, nowNs: limits.nowNs() });
 }
 
 /** Answers every expected failure itself; rejects only for our own mistakes, after answering 500. */
@@ -92,7 +102,7 @@ export async function handleWrite(
   }
   let result: WriteResult;
   try {
-    result = await coordinator.write({ ...parameters, body, nowNs: limits.nowNs() });
+    result = await writeBody(coordinator, parameters, body, limits);
   } catch (error) {
     sendInfluxError(response, 500, 'internal error; safe to retry');
     throw error;
@@ -100,13 +110,7 @@ export async function handleWrite(
     freePieces(body);
   }
   if ('error' in result) {
-    const { retryAfterSeconds } = result;
-    sendInfluxError(
-      response,
-      result.status,
-      result.error,
-      retryAfterSeconds === undefined ? {} : { retryAfterSeconds },
-    );
+    sendInfluxError(response, result.status, result.error, result);
     return;
   }
   response.setHeader('Content-Type', 'application/json');

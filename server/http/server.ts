@@ -1,11 +1,12 @@
 /**
- * The HTTP front of a node: plain node:http for what is hot (write, query, ping, other nodes), Express for the rest.
+ * The HTTP front of a node: the door of writes (write-door.ts) for plain writes, node:http for the rest of what is hot
+ * (query, ping, other nodes), Express for what is left.
  *
  * Express costs three times as much per request on Node 20, so it only sees what people and admin programs ask.
  * A request that cannot be answered yet (the node is starting or joining) gets 503 with Retry-After, never a wait.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import express, { type Express, type NextFunction, type Request, type Response } from 'express';
 import type { ListenAddress } from '../config.ts';
@@ -14,9 +15,12 @@ import type { QueryService } from '../query/result.ts';
 import { handlePing, setInfluxHeaders } from './influx-ping.ts';
 import { handleQuery, type QueryDoorLimits } from './influx-query.ts';
 import { handleWrite, type WriteCoordinator, type WriteLimits } from './influx-write.ts';
+import { WriteDoor, type WriteDoorPorts } from './write-door.ts';
 
 /** Keep-alive of agents that push every few seconds. */
 const KEEP_ALIVE_MS = 65_000;
+/** Silent connections at the door of writes are looked for so often. */
+const SWEEP_MS = 5_000;
 
 /** What the routes need; null parts are not there yet, and their routes answer 503. */
 export interface HttpPorts {
@@ -35,10 +39,12 @@ export interface HttpPorts {
 }
 
 export interface HttpFront {
-  readonly server: Server;
   readonly app: Express;
   readonly port: number;
+  /** No new requests; resolves when those that are served are answered, or cut off a little later. */
   close(): Promise<void>;
+  /** Cuts off whoever is left. */
+  destroy(): void;
 }
 
 /** Listens; throws StartError when the address cannot be had. */
@@ -56,21 +62,50 @@ export async function startHttp(listen: ListenAddress, ports: HttpPorts): Promis
     const status = error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request';
     socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
   });
+  const door = openWriteDoor(server, ports);
+  const destroy = (): void => {
+    server.closeAllConnections();
+    door.closeAllConnections();
+  };
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(error, listen)));
     server.listen(listen.port, listen.host, resolve);
   });
+  const sweeper = setInterval(() => door.sweep(performance.now()), SWEEP_MS);
+  sweeper.unref();
   return {
-    server,
     app,
     port: (server.address() as AddressInfo).port,
     close: () =>
       new Promise((resolve) => {
+        clearInterval(sweeper);
         server.close(() => resolve());
         server.closeIdleConnections();
-        setTimeout(() => server.closeAllConnections(), 2_000).unref();
+        door.close();
+        setTimeout(destroy, 2_000).unref();
       }),
+    destroy() {
+      clearInterval(sweeper);
+      destroy();
+      server.close();
+    },
   };
+}
+
+/** The door takes the connections that the server accepts, and gives it those that it does not serve itself. */
+export function openWriteDoor(server: Server, ports: WriteDoorPorts): WriteDoor {
+  const serve = server.listeners('connection') as ((socket: Socket) => void)[];
+  server.removeAllListeners('connection');
+  const timeouts = {
+    headersMs: server.headersTimeout,
+    requestMs: server.requestTimeout,
+    keepAliveMs: server.keepAliveTimeout,
+  };
+  const door = new WriteDoor(ports, timeouts, (socket) => {
+    for (const listener of serve) listener.call(server, socket);
+  });
+  server.on('connection', (socket: Socket) => door.take(socket));
+  return door;
 }
 
 /** To be added behind all routes. */

@@ -21,6 +21,9 @@ class Renderer {
   /** Texts of the times of the last series, by row: groups of one statement mostly have the same times. */
   readonly #timesSeen: bigint[] = [];
   readonly #timeTexts: string[] = [];
+  /** Tag keys of the last series, as they came and as they are written. */
+  #tagNamesSeen: readonly string[] = [];
+  #tagKeys: readonly { readonly key: string; readonly text: string }[] = [];
   #columnsSeen: readonly string[] | null = null;
   #columnsText: Buffer = Buffer.alloc(0);
 
@@ -109,12 +112,13 @@ class Renderer {
       has = true;
     }
     if (tags !== undefined) {
-      const keys = Object.keys(tags).sort();
+      const keys = this.#tagKeysOf(tags);
       for (let i = 0; i < keys.length; i++) {
-        writer.raw(i > 0 ? ',' : has ? ',"tags":{' : '"tags":{');
-        writer.string(keys[i]!);
-        writer.byte(58);
-        writer.string(tags[keys[i]!]!);
+        const { key, text } = keys[i]!;
+        if (i === 0) writer.raw(has ? ',"tags":{' : '"tags":{');
+        else writer.byte(COMMA);
+        writer.raw(text);
+        writer.string(tags[key]!);
       }
       if (keys.length > 0) writer.byte(125);
       has ||= keys.length > 0;
@@ -129,6 +133,26 @@ class Renderer {
       has = true;
     }
     return has;
+  }
+
+  /** The keys in order, with the text in front of each value; those of the last series when it had the same. */
+  #tagKeysOf(tags: Readonly<Record<string, string>>): readonly { readonly key: string; readonly text: string }[] {
+    const names = this.#tagNamesSeen;
+    let same = 0;
+    for (const name in tags) {
+      if (names[same] !== name) {
+        same = -1;
+        break;
+      }
+      same++;
+    }
+    if (same !== names.length) {
+      this.#tagNamesSeen = Object.keys(tags);
+      this.#tagKeys = Object.keys(tags)
+        .sort()
+        .map((key) => ({ key, text: `${jsonString(key)}:` }));
+    }
+    return this.#tagKeys;
   }
 
   #table({ times, columns, from, to }: TableRows, first: number): number {

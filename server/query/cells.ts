@@ -9,7 +9,8 @@ import type { Scalar } from '../../shards/query/arithmetic.ts';
 import type { SelectRequest, ShardSelect, StateArrays, StateCall } from '../../shards/query/partial.ts';
 import { halvesOf } from '../../shards/query/run-buffer.ts';
 import { comparePicks } from '../../shards/query/state-arrays.ts';
-import { type Group, makeGroup } from './groups.ts';
+import type { Group } from './groups.ts';
+import { mergeGroups } from './merged-groups.ts';
 import { QueryError } from './query-error.ts';
 
 export interface CallCells {
@@ -27,6 +28,7 @@ export interface CallCells {
 }
 
 export interface CellGrid {
+  /** Ascending by key. */
   readonly groups: readonly Group[];
   /** Indexes in the request's windows, ascending. */
   readonly windows: readonly number[];
@@ -37,17 +39,19 @@ export interface CellGrid {
 /** `cellsMax`: states held at once, over all shards. */
 export function mergeStates(shards: readonly ShardSelect[], request: SelectRequest, cellsMax: number): CellGrid {
   const windows = windowsOf(shards);
-  const { groups, indexes } = groupsOf(shards, request.dimensions);
+  const { groups, places } = mergeGroups(shards, request.dimensions, request.measurements);
   const cells = groups.length * windows.length;
   if (cells * request.states.length > cellsMax) throw tooManyWindows(`more than ${cellsMax} of all series`);
   const calls = request.states.map((call, c) => makeCells(call, shards[0]?.states[c] ?? null, cells));
   shards.forEach((shard, s) => {
     if (shard.windowCount === 0) return;
     const offset = positionOf(windows, shard.firstWindow);
+    const placesOf = places[s]!;
     for (let c = 0; c < calls.length; c++) {
-      for (let g = 0; g < indexes[s]!.length; g++) {
-        const target = indexes[s]![g]! * windows.length + offset;
-        addCells(calls[c]!, target, { shards, s, c }, g * shard.windowCount, shard.windowCount);
+      const of = { shards, s, c };
+      for (let g = 0; g < placesOf.length; g++) {
+        const target = placesOf[g]! * windows.length + offset;
+        addCells(calls[c]!, target, of, g * shard.windowCount, shard.windowCount);
       }
     }
   });
@@ -82,29 +86,6 @@ function positionOf(windows: readonly number[], window: number): number {
     else high = middle;
   }
   return low;
-}
-
-/** Groups of all shards, and per shard the index of each of its groups among them. */
-function groupsOf(
-  shards: readonly ShardSelect[],
-  dimensions: readonly string[],
-): { groups: Group[]; indexes: Uint32Array[] } {
-  const groups: Group[] = [];
-  const indexOf = new Map<string, number>();
-  const indexes = shards.map(({ groups: { measurements, tagValues } }) =>
-    Uint32Array.from(measurements, (name, g) => {
-      const values = tagValues.map((column) => column[g]!);
-      const group = makeGroup(name, dimensions, values);
-      let index = indexOf.get(group.key);
-      if (index === undefined) {
-        index = groups.length;
-        indexOf.set(group.key, index);
-        groups.push(group);
-      }
-      return index;
-    }),
-  );
-  return { groups, indexes };
 }
 
 const integersLike = (like: BigInt64Array | BigUint64Array | null, cells: number) =>

@@ -22,7 +22,7 @@ import { type CellGrid, mergeStates } from './cells.ts';
 import { tagPart } from './condition.ts';
 import { checkType } from './functions.ts';
 import { gridOf } from './grid.ts';
-import { type Group, makeGroup } from './groups.ts';
+import { Group } from './groups.ts';
 import { outputValue } from './output.ts';
 import { bucketsMax, extentOf, type PlannedSource, type SelectPlan } from './plan.ts';
 import { QueryError } from './query-error.ts';
@@ -315,12 +315,10 @@ async function subqueryRows(
   const indexByName = new Map(inner.columns.map((name, i) => [name, i]));
   const regexes: RegexCache = new Map();
   return output.groups.map((own, g) => {
-    const tagOf = (name: string): string | null => own.tags[name] || null;
-    const group = makeGroup(
-      own.name,
-      dimensions,
-      dimensions.map((name) => tagOf(name) ?? ''),
-    );
+    const { tags } = own;
+    const tagOf = (name: string): string | null => tags[name] || null;
+    const tagValues = dimensions.map((name) => [tagOf(name) ?? '']);
+    const group = new Group(own.name, dimensions, tagValues, 0);
     const times: bigint[] = [];
     const values: Scalar[][] = [];
     for (let row = output.starts[g]!; row < output.starts[g + 1]!; row++) {

@@ -13,7 +13,7 @@ import { type CellGrid, cellNumbers, cellResult, pickAux, pickTime, tooManyWindo
 import { columnKey, limitSeries, type SpanData } from './data.ts';
 import { evaluate } from './evaluate.ts';
 import { between, castFill } from './fill.ts';
-import { type Group, sortGroups } from './groups.ts';
+import type { Group } from './groups.ts';
 import type { OutputColumn, OutputTable } from './output.ts';
 import type { SelectPlan } from './plan.ts';
 import { typeName } from './schema.ts';
@@ -93,7 +93,9 @@ class GridRows {
     });
     this.#counts = this.#gridCalls.map(({ state }) => grid.calls[state]!.count);
     const groups = grid.groups.map((group, index) => ({ group, index }));
-    this.ordered = sortGroups(limitSeries(groups, plan), plan.descending);
+    // They ascend by key, as the grid's do.
+    const limited = limitSeries(groups, plan);
+    this.ordered = plan.descending ? limited.reverse() : limited;
     this.#checkSize(cellsMax);
   }
 

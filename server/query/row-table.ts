@@ -4,7 +4,7 @@
  */
 import type { Scalar } from '../../shards/query/arithmetic.ts';
 import type { RowColumnValues, ShardRows, ShardSelect } from '../../shards/query/partial.ts';
-import { type Group, makeGroup } from './groups.ts';
+import { Group } from './groups.ts';
 import { type OutputColumn, outputValue } from './output.ts';
 
 export interface RowTable {
@@ -85,8 +85,7 @@ export class RowMerge {
 
   #nameGroups({ groups: { measurements, tagValues } }: ShardSelect, dimensions: readonly string[]): void {
     measurements.forEach((name, g) => {
-      const values = tagValues.map((column) => column[g]!);
-      const group = makeGroup(name, dimensions, values);
+      const group = new Group(name, dimensions, tagValues, g);
       if (!this.#groups.has(group.key)) this.#groups.set(group.key, { group, segments: [] });
     });
   }
@@ -105,8 +104,7 @@ export class RowMerge {
       const g = rows.groups[from]!;
       let to = from + 1;
       while (to < count && rows.groups[to] === g) to++;
-      const values = shard.groups.tagValues.map((column) => column[g]!);
-      const group = makeGroup(shard.groups.measurements[g]!, dimensions, values);
+      const group = new Group(shard.groups.measurements[g]!, dimensions, shard.groups.tagValues, g);
       this.#addSegment(group, { from: start + from, to: start + to, inOrder: true });
       from = to;
     }

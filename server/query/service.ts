@@ -215,16 +215,15 @@ async function selectOnce(statement: SelectStatement, context: StatementContext)
   if (table.times.length > context.limits.responseRowsMax)
     throw new QueryError(`answer has more than ${context.limits.responseRowsMax} rows; use LIMIT or a longer interval`);
   const columns = [plan.timeName, ...plan.columns];
-  return table.groups.map(
-    (group, g): ResultSeries => ({
-      name: group.name,
-      ...(plan.dimensions.length === 0 ? {} : { tags: group.tags }),
-      columns,
-      timeColumn: 0,
-      ...(statement.timeZone === undefined ? {} : { timeZone: statement.timeZone }),
-      values: new TableRows(table, table.starts[g]!, table.starts[g + 1]!),
-    }),
-  );
+  const grouped = plan.dimensions.length > 0;
+  const zone = statement.timeZone === undefined ? {} : { timeZone: statement.timeZone };
+  return table.groups.map((group, g): ResultSeries => {
+    const { name } = group;
+    const values = new TableRows(table, table.starts[g]!, table.starts[g + 1]!);
+    return grouped
+      ? { name, tags: group.tags, columns, timeColumn: 0, values, ...zone }
+      : { name, columns, timeColumn: 0, values, ...zone };
+  });
 }
 
 /** Chunked answers have one series a result, at most `size` rows each; more of the same series: partial. */

@@ -5,6 +5,7 @@ import type { QueryableShard } from '../queryable.ts';
 import type { RegexCache, RowFilter } from './filter.ts';
 import { specialise } from './filter.ts';
 import type { SelectRequest, ShardGroups } from './partial.ts';
+import { placesByValue } from './value-order.ts';
 
 export interface MeasurementScan {
   readonly measurement: string;
@@ -67,7 +68,10 @@ function pass(
   return { series: Uint32Array.from(kept), filters: filtered ? filters : null };
 }
 
-/** Numbers groups in the order in which they are met, from `first`; their values go to `tagValues`, one list a dimension. */
+/**
+ * Numbers groups from `first`, those of one dimension in the order of their values, others as they are met; the values go
+ * to `tagValues`, one list a dimension.
+ */
 function groupsOf(
   shard: QueryableShard,
   measurement: string,
@@ -95,13 +99,23 @@ function groupsOf(
     split = next;
     count = numbers.size;
   }
+  // Per dimension the code of each group's value.
+  const codesOf = columns.map(() => new Uint32Array(count));
   for (let i = 0, seen = 0; i < series.length; i++) {
-    if (split[i] === seen) {
-      // The first series of a new group.
-      for (let d = 0; d < columns.length; d++) tagValues[d]!.push(columns[d]!.valueOf(columns[d]!.codes[i]!));
-      seen++;
-    }
-    split[i]! += first;
+    if (split[i] !== seen) continue;
+    // The first series of a new group.
+    for (let d = 0; d < columns.length; d++) codesOf[d]![seen] = columns[d]!.codes[i]!;
+    seen++;
   }
+  if (columns.length === 1 && count > 1) {
+    const order = placesByValue(shard, `${measurement}\0${dimensions[0]!}`, columns[0]!, codesOf[0]!);
+    const sorted = new Uint32Array(count);
+    for (let g = 0; g < count; g++) sorted[order[g]!] = codesOf[0]![g]!;
+    codesOf[0] = sorted;
+    for (let i = 0; i < series.length; i++) split[i] = order[split[i]!]!;
+  }
+  for (let d = 0; d < columns.length; d++)
+    for (const code of codesOf[d]!) tagValues[d]!.push(columns[d]!.valueOf(code));
+  if (first > 0) for (let i = 0; i < series.length; i++) split[i]! += first;
   return { of: split, end: first + count };
 }

@@ -13,6 +13,7 @@ import type { ShardId } from '../shards/shard-key.ts';
 import type { NodeNumber } from '../shards/version.ts';
 import type { Coordinator } from './coordinator.ts';
 import type { PartialAnswers, QueryBackend, QueryMetadata, ShardTarget } from './query/backend.ts';
+import type { Ending } from './query/ending.ts';
 import type { PlaceAnswer } from './query-rpc.ts';
 import { callNode } from './query-rpc.ts';
 import type { ShardPlaces } from './shard-places.ts';
@@ -37,7 +38,7 @@ export function createQueryBackend(ports: BackendPorts): QueryBackend {
     metadata: ports.metadata,
     targets: (database: DatabaseDefinition, policy: RetentionPolicyDefinition, minNs, maxNs) =>
       ports.places.targets(database, policy, minNs, maxNs),
-    run: (targets, request, signal) => runEverywhere(ports, targets, request, signal),
+    run: (targets, request, ending) => runEverywhere(ports, targets, request, ending),
     deleteRows: (targets, predicate, minNs, maxNs) => deleteRows(ports, targets, predicate, minNs, maxNs),
   };
 }
@@ -84,8 +85,14 @@ async function runEverywhere(
   ports: BackendPorts,
   targets: readonly ShardTarget[],
   request: PartialRequest,
-  signal: AbortSignal | undefined,
+  ending: Ending | undefined,
 ): Promise<PartialAnswers> {
+  if (targets.length > 0 && targets.every(({ id }) => ports.places.isLocal(id))) {
+    const answer = await ask(ports, ports.snapshot().self, targets, request, ending);
+    // A shard may have begun to be filled meanwhile; then all are asked for once more, where they are now.
+    if (answer !== null && answer.absent.length === 0)
+      return { results: answer.results, missing: [], convergedThroughMs: answer.convergedThroughMs };
+  }
   const results: PartialResult[] = [];
   const watermarks: (number | null)[] = [];
   const missing: ShardTarget[] = [];
@@ -98,10 +105,10 @@ async function runEverywhere(
     const outcomes = await Promise.all(
       [...places].map(async ([place, shards]) => ({
         shards,
-        answer: await ask(ports, place, shards, request, signal),
+        answer: await ask(ports, place, shards, request, ending),
       })),
     );
-    signal?.throwIfAborted();
+    ending?.throwIfEnded();
     const again: ShardTarget[] = [];
     for (const { shards, answer } of outcomes) {
       if (answer === null) {
@@ -161,7 +168,7 @@ async function ask(
   place: NodeNumber,
   targets: readonly ShardTarget[],
   request: PartialRequest,
-  signal: AbortSignal | undefined,
+  ending: Ending | undefined,
 ): Promise<PlaceAnswer | null> {
   const shards = targets.map(({ id, key }) => ({ id, number: key.number }));
   const snapshot = ports.snapshot();
@@ -173,7 +180,7 @@ async function ask(
     from: nameOf(snapshot),
     clusterId: ports.clusterId(),
     timeoutMs: ports.queryTimeoutMs,
-    ...(signal === undefined ? {} : { signal }),
+    ...(ending === undefined ? {} : { signal: ending.signal }),
   };
   try {
     return await callNode(target, 'partial', shards, request);

@@ -6,6 +6,8 @@
  * fullness holds the query back, and a client that leaves ends it.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Ending } from '../query/ending.ts';
+import { QueryError } from '../query/query-error.ts';
 import type { QueryOptions, QueryService, ResultSeries, StatementResult } from '../query/result.ts';
 import { BodyError, readBody } from './body.ts';
 import { answeredByMethod, sendInfluxError } from './influx-answer.ts';
@@ -71,9 +73,9 @@ async function answer(
   csv: boolean,
   limits: QueryDoorLimits,
 ): Promise<void> {
-  const leaving = new AbortController();
+  const leaving = new Ending();
   response.on('close', () => {
-    if (!response.writableFinished) leaving.abort();
+    if (!response.writableFinished) leaving.end(new QueryError('query interrupted'));
   });
   const options: QueryOptions = {
     ...(parameters.database !== undefined && { database: parameters.database }),
@@ -83,7 +85,7 @@ async function answer(
     readOnly: request.method !== 'POST',
     chunkSize: parameters.chunkSize,
     completeness: parameters.completeness,
-    signal: leaving.signal,
+    ending: leaving,
   };
   const results = service.execute(parameters.text, options);
   const printer = csv ? new CsvPrinter(parameters.epoch) : null;
@@ -96,17 +98,17 @@ async function answer(
     if (parameters.chunkSize === null) {
       const gathered = await gather(results, limits.rowsMax);
       begin(response, csv);
-      await send(response, print(gathered), leaving.signal, true);
+      await send(response, print(gathered), leaving, true);
     } else {
       for await (const result of results) {
         begin(response, csv);
-        await send(response, print([result]), leaving.signal, false);
+        await send(response, print([result]), leaving, false);
       }
       // Nothing came: the text held no statement.
-      await send(response, response.headersSent ? [] : print([]), leaving.signal, true);
+      await send(response, response.headersSent ? [] : print([]), leaving, true);
     }
   } catch (error) {
-    if (leaving.signal.aborted) return;
+    if (leaving.reason !== null) return;
     fail(response, error, csv, parameters.pretty);
   }
 }
@@ -119,7 +121,7 @@ function begin(response: ServerResponse, csv: boolean): void {
 async function send(
   response: ServerResponse,
   pieces: Iterable<string | Buffer>,
-  signal: AbortSignal,
+  leaving: Ending,
   ends: boolean,
 ): Promise<void> {
   let held: string | Buffer = '';
@@ -128,23 +130,22 @@ async function send(
       held += piece;
       continue;
     }
-    if (held.length > 0 && !response.write(held)) await drained(response, signal);
+    if (held.length > 0 && !response.write(held)) await drained(response, leaving);
     held = piece;
   }
-  signal.throwIfAborted();
+  leaving.throwIfEnded();
   if (ends) {
     if (!response.headersSent) response.setHeader('Content-Length', Buffer.byteLength(held));
     response.end(held);
-  } else if (held.length > 0 && !response.write(held)) await drained(response, signal);
+  } else if (held.length > 0 && !response.write(held)) await drained(response, leaving);
 }
 
-function drained(response: ServerResponse, signal: AbortSignal): Promise<void> {
+function drained(response: ServerResponse, leaving: Ending): Promise<void> {
   return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(signal.reason);
-    const left = (): void => reject(signal.reason);
-    signal.addEventListener('abort', left, { once: true });
+    const left = (): void => reject(leaving.reason!);
+    leaving.onEnd(left);
     response.once('drain', () => {
-      signal.removeEventListener('abort', left);
+      leaving.forget(left);
       resolve();
     });
   });

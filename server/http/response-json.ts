@@ -21,11 +21,8 @@ class Renderer {
   /** Texts of the times of the last series, by row: groups of one statement mostly have the same times. */
   readonly #timesSeen: bigint[] = [];
   readonly #timeTexts: string[] = [];
-  /** Tag keys of the last series, as they came and as they are written. */
-  #tagNamesSeen: readonly string[] = [];
-  #tagKeys: readonly { readonly key: string; readonly text: string }[] = [];
-  #columnsSeen: readonly string[] | null = null;
-  #columnsText: Buffer = Buffer.alloc(0);
+  /** Of the last series. */
+  #head: Head | null = null;
 
   constructor(writer: JsonWriter, epoch: Epoch | null) {
     this.#writer = writer;
@@ -81,11 +78,15 @@ class Renderer {
     writer.raw(`${text}}`);
   }
 
+  /** Up to the rows; most of it is what it was for the series before. */
   #begin(series: ResultSeries): void {
     const writer = this.#writer;
-    writer.raw('{');
-    const hasHead = this.#head(series);
-    if (series.values.length > 0) writer.raw(hasHead ? ',"values":[' : '"values":[');
+    const { keys, before, behind } = this.#headOf(series);
+    for (let i = 0; i < keys.length; i++) {
+      writer.bytes(before[i]!);
+      writer.string(series.tags![keys[i]!]!);
+    }
+    writer.bytes(behind);
   }
 
   #end({ name, tags, columns, values, partial }: ResultSeries): void {
@@ -103,56 +104,13 @@ class Renderer {
     return values instanceof TableRows ? this.#table(values, first) : this.#lists(values, timeColumn, first);
   }
 
-  #head({ name, tags, columns }: ResultSeries): boolean {
-    const writer = this.#writer;
-    let has = false;
-    if (name !== undefined && name !== '') {
-      writer.raw('"name":');
-      writer.string(name);
-      has = true;
+  #headOf(series: ResultSeries): Head {
+    let head = this.#head;
+    if (head === null || !isHeadOf(head, series)) {
+      head = makeHead(series);
+      this.#head = head;
     }
-    if (tags !== undefined) {
-      const keys = this.#tagKeysOf(tags);
-      for (let i = 0; i < keys.length; i++) {
-        const { key, text } = keys[i]!;
-        if (i === 0) writer.raw(has ? ',"tags":{' : '"tags":{');
-        else writer.byte(COMMA);
-        writer.raw(text);
-        writer.string(tags[key]!);
-      }
-      if (keys.length > 0) writer.byte(125);
-      has ||= keys.length > 0;
-    }
-    if (columns.length > 0) {
-      if (has) writer.byte(COMMA);
-      if (columns !== this.#columnsSeen) {
-        this.#columnsText = Buffer.from(`"columns":[${columns.map(jsonString).join(',')}]`);
-        this.#columnsSeen = columns;
-      }
-      writer.bytes(this.#columnsText);
-      has = true;
-    }
-    return has;
-  }
-
-  /** The keys in order, with the text in front of each value; those of the last series when it had the same. */
-  #tagKeysOf(tags: Readonly<Record<string, string>>): readonly { readonly key: string; readonly text: string }[] {
-    const names = this.#tagNamesSeen;
-    let same = 0;
-    for (const name in tags) {
-      if (names[same] !== name) {
-        same = -1;
-        break;
-      }
-      same++;
-    }
-    if (same !== names.length) {
-      this.#tagNamesSeen = Object.keys(tags);
-      this.#tagKeys = Object.keys(tags)
-        .sort()
-        .map((key) => ({ key, text: `${jsonString(key)}:` }));
-    }
-    return this.#tagKeys;
+    return head;
   }
 
   #table({ times, columns, from, to }: TableRows, first: number): number {
@@ -209,6 +167,43 @@ class Renderer {
     else if (typeof value === 'string') writer.string(value);
     else writer.raw(String(value));
   }
+}
+
+/** What a series has in front of its rows, but for the values of its tags. */
+interface Head {
+  readonly name: string | undefined;
+  readonly columns: readonly string[];
+  /** Tag keys as they came. */
+  readonly names: readonly string[];
+  readonly hasRows: boolean;
+  /** Tag keys as they are written, and the text in front of each one's value. */
+  readonly keys: readonly string[];
+  readonly before: readonly Buffer[];
+  /** The text behind the last one's. */
+  readonly behind: Buffer;
+}
+
+function isHeadOf(head: Head, { name, tags, columns, values }: ResultSeries): boolean {
+  if (name !== head.name || columns !== head.columns || values.length > 0 !== head.hasRows) return false;
+  let same = 0;
+  for (const key in tags) if (head.names[same++] !== key) return false;
+  return same === head.names.length;
+}
+
+function makeHead({ name, tags, columns, values }: ResultSeries): Head {
+  const names = Object.keys(tags ?? {});
+  const keys = [...names].sort();
+  const hasRows = values.length > 0;
+  const named = name !== undefined && name !== '' ? [`"name":${jsonString(name)}`] : [];
+  const open = named.length > 0 ? `{${named[0]!},"tags":{` : '{"tags":{';
+  const before = keys.map((key, i) => Buffer.from(`${i === 0 ? open : ','}${jsonString(key)}:`));
+  const members = [
+    ...(columns.length > 0 ? [`"columns":[${columns.map(jsonString).join(',')}]`] : []),
+    ...(hasRows ? ['"values":['] : []),
+  ];
+  const behind =
+    keys.length > 0 ? ['}', ...members.map((text) => `,${text}`)].join('') : `{${[...named, ...members].join(',')}`;
+  return { name, columns, names, hasRows, keys, before, behind: Buffer.from(behind) };
 }
 
 /** One document with these results and the newline behind it, in pieces that together are the text. */

@@ -7,6 +7,7 @@ import type { DeletePredicate } from '../../shards/batch.ts';
 import type { PartialRequest, PartialResult } from '../../shards/query/partial.ts';
 import type { ShardId, ShardKey } from '../../shards/shard-key.ts';
 import type { RetentionPolicyOptions } from '../influxql/ast.ts';
+import type { Ending } from './ending.ts';
 
 export interface ShardTarget {
   readonly id: ShardId;
@@ -41,7 +42,7 @@ export interface QueryBackend {
     maxNs: bigint,
   ): readonly ShardTarget[];
   /** Runs where the shards are: own workers first, else a live full owner. */
-  run(targets: readonly ShardTarget[], request: PartialRequest, signal?: AbortSignal): Promise<PartialAnswers>;
+  run(targets: readonly ShardTarget[], request: PartialRequest, ending?: Ending): Promise<PartialAnswers>;
   /** Both bounds inclusive. */
   deleteRows(
     targets: readonly ShardTarget[],

@@ -1,6 +1,7 @@
 /**
  * What a query answers, independent of its rendering (JSON, CSV, chunks): plain values, times as int64 nanoseconds.
  */
+import type { Ending } from './ending.ts';
 import { type OutputColumn, type OutputTable, outputValue } from './output.ts';
 
 export type Value = number | bigint | string | boolean | null;
@@ -84,7 +85,8 @@ export interface QueryOptions {
   /** Rows per emitted result, or null for one result per statement. */
   readonly chunkSize: number | null;
   readonly completeness: boolean;
-  readonly signal?: AbortSignal;
+  /** Of the request. */
+  readonly ending?: Ending;
 }
 
 /** Thrown before any result: the text could not be parsed (HTTP 400). */

@@ -4,6 +4,7 @@
 import type { ClusterSnapshot, DatabaseDefinition, RetentionPolicyDefinition } from '../../repair/cluster.ts';
 import type { PartialRequest, PartialResult, ShardSelect } from '../../shards/query/partial.ts';
 import type { QueryBackend, ShardTarget } from './backend.ts';
+import type { Ending } from './ending.ts';
 import type { QueryLimits } from './limits.ts';
 import { QueryError } from './query-error.ts';
 import type { Completeness } from './result.ts';
@@ -15,7 +16,7 @@ export interface StatementContext {
   readonly nowNs: bigint;
   readonly database: string | undefined;
   readonly retentionPolicy: string | undefined;
-  readonly signal: AbortSignal;
+  readonly ending: Ending;
   readonly tally: Tally;
   readonly planning: Planning;
 }
@@ -75,9 +76,9 @@ export async function runOn(
   request: PartialRequest,
 ): Promise<readonly PartialResult[]> {
   if (targets.length === 0) return [];
-  context.signal.throwIfAborted();
-  const answers = await context.backend.run(targets, request, context.signal);
-  context.signal.throwIfAborted();
+  context.ending.throwIfEnded();
+  const answers = await context.backend.run(targets, request, context.ending);
+  context.ending.throwIfEnded();
   context.tally.add(targets, answers.missing, answers.convergedThroughMs);
   for (const result of answers.results) if (result.kind === 'refused') throw new QueryError(result.message);
   return answers.results;

@@ -9,6 +9,7 @@ import { ParseError, parseQuery } from '../influxql/parser.ts';
 import { printStatement } from '../influxql/printer.ts';
 import type { QueryBackend } from './backend.ts';
 import { runDeletion } from './deletion.ts';
+import { Ending } from './ending.ts';
 import type { QueryLimits } from './limits.ts';
 import { OUTERMOST, planSelect } from './plan.ts';
 import { QueryError } from './query-error.ts';
@@ -54,17 +55,11 @@ async function* execute(
       yield { statementId, error: 'not executed' };
       continue;
     }
-    for await (const result of executeStatement(
-      backend,
-      limits,
-      memory,
-      statements[statementId]!,
-      statementId,
-      options,
-    )) {
-      if (result.error !== undefined) failed = true;
-      yield result;
-    }
+    const result = await executeStatement(backend, limits, memory, statements[statementId]!, statementId, options);
+    if (result.error !== undefined) failed = true;
+    const isChunked = options.chunkSize !== null && result.series !== undefined;
+    if (isChunked && statements[statementId]!.kind === 'select') yield* chunks(result, options.chunkSize!);
+    else yield result;
   }
 }
 
@@ -77,65 +72,59 @@ function parse(text: string, options: QueryOptions): Statement[] {
   }
 }
 
-async function* executeStatement(
+async function executeStatement(
   backend: QueryBackend,
   limits: QueryLimits,
   memory: SchemaMemory,
   statement: Statement,
   statementId: number,
   options: QueryOptions,
-): AsyncGenerator<StatementResult> {
-  // AbortSignal.any would cost more than planning the statement.
-  const ending = new AbortController();
-  const timer = setTimeout(() => ending.abort(new QueryError('query timeout reached')), limits.queryMsMax);
-  const leave = (): void => ending.abort(options.signal?.reason);
-  if (options.signal?.aborted === true) leave();
-  else options.signal?.addEventListener('abort', leave);
-  const { signal } = ending;
+): Promise<StatementResult> {
+  const ending = new Ending();
+  const timer = setTimeout(() => ending.end(new QueryError('query timeout reached')), limits.queryMsMax);
+  const leave = (): void => ending.end(options.ending!.reason!);
+  options.ending?.onEnd(leave);
   const context: StatementContext = {
     backend,
     limits,
     nowNs: options.nowNs,
     database: options.database,
     retentionPolicy: options.retentionPolicy,
-    signal,
+    ending,
     tally: new Tally(),
     planning: new Planning(memory, false),
   };
   try {
-    const series = await Promise.race([run(statement, context), aborted(signal)]);
+    const series = await untilEnd(run(statement, context), ending);
     const shortfall = options.completeness ? null : context.tally.shortfall();
-    const extras = {
+    if (shortfall !== null) return { statementId, error: shortfall };
+    return {
+      statementId,
+      ...(series.length === 0 ? {} : { series }),
       ...(options.completeness ? { completeness: context.tally.completeness() } : {}),
       ...(options.readOnly && changes(statement) ? { messages: [deprecation(statement)] } : {}),
     };
-    if (shortfall !== null) yield { statementId, error: shortfall };
-    else if (series.length === 0) yield { statementId, ...extras };
-    else if (statement.kind !== 'select' || options.chunkSize === null) yield { statementId, series, ...extras };
-    else yield* chunks(statementId, series, options.chunkSize, extras);
   } catch (error) {
-    yield { statementId, error: errorText(error, context, options) };
+    return { statementId, error: errorText(error, context, options) };
   } finally {
     clearTimeout(timer);
-    options.signal?.removeEventListener('abort', leave);
+    options.ending?.forget(leave);
   }
 }
 
 function errorText(error: unknown, context: StatementContext, options: QueryOptions): string {
   // What could not be read may be why a statement failed.
   const shortfall = options.completeness ? null : context.tally.shortfall();
-  if (error instanceof Error && error.name === 'AbortError') return 'query interrupted';
   // Typed errors of all rooms carry a code and a text for people; anything else is a defect and must show.
   if (error instanceof Error && 'code' in error) return shortfall ?? error.message;
   throw error;
 }
 
-function aborted(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    const fail = (): void =>
-      reject(signal.reason instanceof Error ? signal.reason : new QueryError('query interrupted'));
-    if (signal.aborted) fail();
-    else signal.addEventListener('abort', fail, { once: true });
+/** What is not done by then is left alone. */
+function untilEnd<T>(work: Promise<T>, ending: Ending): Promise<T> {
+  return new Promise((resolve, reject) => {
+    ending.onEnd(() => reject(ending.reason!));
+    work.then(resolve, reject);
   });
 }
 
@@ -227,17 +216,12 @@ async function selectOnce(statement: SelectStatement, context: StatementContext)
 }
 
 /** Chunked answers have one series a result, at most `size` rows each; more of the same series: partial. */
-function* chunks(
-  statementId: number,
-  series: readonly ResultSeries[],
-  size: number,
-  extras: Partial<StatementResult>,
-): Generator<StatementResult> {
-  for (const one of series) {
+function* chunks({ series, ...rest }: StatementResult, size: number): Generator<StatementResult> {
+  for (const one of series!) {
     for (let from = 0; from < one.values.length; from += size) {
       const partial = from + size < one.values.length;
       const part = { ...one, values: one.values.slice(from, from + size), ...(partial ? { partial } : {}) };
-      yield { statementId, series: [part], ...(partial ? { partial } : {}), ...extras };
+      yield { ...rest, series: [part], ...(partial ? { partial } : {}) };
     }
   }
 }

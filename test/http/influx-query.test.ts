@@ -286,7 +286,7 @@ describe('chunked', () => {
   test('a client that leaves ends the query', async () => {
     const left = new Promise<void>((resolve) => {
       execute = async function* (_text, options) {
-        options.signal?.addEventListener('abort', () => resolve());
+        options.ending?.onEnd(() => resolve());
         for (let id = 0; ; id++) yield { statementId: id, series: [{ ...TIMES, values: Array(1_000).fill([1n, 1]) }] };
       };
     });

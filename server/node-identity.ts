@@ -16,8 +16,11 @@ import Database from 'better-sqlite3';
 import type { NodeNumber, Stamp } from '../shards/version.ts';
 import { STAMP_ZERO } from '../shards/version.ts';
 
-/** Of the whole data directory. 1 named series by another hash: its shards cannot be read together with new ones. */
-const FORMAT = 2;
+/**
+ * Of the whole data directory. 1 named series by another hash: its shards cannot be read together with new ones. 2 had
+ * other content sums in its ledgers: its replicas would differ from new ones for ever.
+ */
+const FORMAT = 3;
 
 /** Expected reasons for which a node cannot start: the message is one clear line for the operator. */
 export class StartError extends Error {
@@ -144,8 +147,10 @@ function parseNodeFile(text: string, directory: string): NodeFile {
   const file = value as (NodeFile & { format?: number }) | null;
   const damaged = (what: string) => new StartError('data-directory', `${join(directory, 'node.json')} ${what}`);
   if (file === null || typeof file !== 'object') throw damaged('is damaged: not JSON');
-  if (file.format === 1)
-    throw damaged('has format 1, of which no release was made: move the directory away and start with an empty one');
+  if (file.format === 1 || file.format === 2)
+    throw damaged(
+      `has format ${file.format}, of which no release was made: move the directory away and start with an empty one`,
+    );
   if (file.format !== FORMAT) throw damaged(`has format ${file.format}, which this version does not know`);
   if (!/^[0-9a-f]{16}$/.test(file.number) || typeof file.name !== 'string' || !Number.isInteger(file.workers)) {
     throw damaged('is damaged: number, name or workers missing');

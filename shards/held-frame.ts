@@ -14,7 +14,7 @@ import {
   openFrame,
   peekBatch,
 } from './batch-codec.ts';
-import { type Sum128, sumOfLanes, tombstoneSum } from './checksum.ts';
+import { SUM_BYTES, type Sum128, sumAt, tombstoneSum } from './checksum.ts';
 import { COLUMN, GROUP, INDEX, NOT_UTF8 } from './kernel/memtable-kernel.ts';
 import { storageBytes, storageKernel, storageWords } from './kernel/storage-kernel.ts';
 import { SERIES_HASH_BYTES, type SeriesHash } from './series-key.ts';
@@ -28,7 +28,7 @@ export interface HeldGroup {
   readonly words: number;
 }
 
-/** Four 64-bit sums of a frame. */
+/** The content sum of a frame while it is made. */
 let sums = 0;
 
 export class HeldFrame {
@@ -63,8 +63,7 @@ export class HeldFrame {
     this.bytes = bytes;
     this.#index = index;
     this.rows = index === 0 ? 0 : storageWords()[(index >>> 2) + INDEX.rows]!;
-    this.content =
-      deletion === null ? sumOfLanes(storageWords(), sums >>> 2) : tombstoneSum(deletion.predicate, head.version);
+    this.content = deletion === null ? sumAt(sums) : tombstoneSum(deletion.predicate, head.version);
   }
 
   get index(): number {
@@ -135,8 +134,8 @@ export function holdFrame(frame: Uint8Array, isWhole = false): HeldFrame {
 /** Leaves the content sum at `sums`. */
 function sumGroups(index: number): HeldGroup[] {
   const kernel = storageKernel();
-  if (sums === 0) sums = kernel.alloc(32);
-  storageWords().fill(0, sums >>> 2, (sums >>> 2) + 8);
+  if (sums === 0) sums = kernel.alloc(SUM_BYTES);
+  storageBytes().fill(0, sums, sums + SUM_BYTES);
   const first = index >>> 2;
   const frame = storageWords()[first + INDEX.frame]!;
   const count = storageWords()[first + INDEX.groups]!;
@@ -144,7 +143,7 @@ function sumGroups(index: number): HeldGroup[] {
   let words = index + INDEX.bytes;
   for (let i = 0; i < count; i++) {
     const shape = shapeOf(frame, words);
-    kernel.groupSum(index, words, shape.sumWords, sums);
+    kernel.groupSum(index, words, shape.keys, sums);
     groups.push({ shape, words });
     words += (GROUP.words + shape.columns.length * COLUMN.words) * 4;
   }

@@ -5,7 +5,7 @@
  * Agents send the same fields again and again, so almost no frame's names are looked at as text. The table is bounded:
  * when it is full it is emptied, and what is still in use is met again.
  */
-import { columnWords } from './checksum.ts';
+import { COLUMN_KEY_BYTES, columnKey } from './checksum.ts';
 import type { FieldType } from './column.ts';
 import { COLUMN, GROUP } from './kernel/memtable-kernel.ts';
 import { storageBytes, storageKernel, storageWords } from './kernel/storage-kernel.ts';
@@ -24,13 +24,13 @@ export interface Shape {
 interface KeptShape extends Shape {
   /** In the kernel's memory; gone once the table has been emptied. */
   readonly address: number;
-  readonly sumWords: number;
+  readonly keys: number;
 }
 
 const shapes = new Map<number, KeptShape[]>();
 let bytes = 0;
 
-/** The shape of the group at `group` of the index of a frame at `frame`; `sumWords`: valid until the next call. */
+/** The shape of the group at `group` of the index of a frame at `frame`; `keys`: valid until the next call. */
 export function shapeOf(frame: number, group: number): KeptShape {
   const kernel = storageKernel();
   const words = storageWords();
@@ -58,7 +58,7 @@ function makeShape(frame: number, group: number): KeptShape {
   const first = group >>> 2;
   const measurement = text(first);
   const count = words[first + GROUP.columns]!;
-  let used = SHAPE_OVERHEAD_BYTES + words[first + COLUMN.nameBytes]! + count * (COLUMN.words * 4 + 16);
+  let used = SHAPE_OVERHEAD_BYTES + words[first + COLUMN.nameBytes]! + count * (COLUMN.words * 4 + COLUMN_KEY_BYTES);
   const columns: Shape['columns'][number][] = [];
   for (let i = 0; i < count; i++) {
     const at = first + GROUP.words + i * COLUMN.words;
@@ -68,12 +68,12 @@ function makeShape(frame: number, group: number): KeptShape {
   if (bytes + used > SHAPE_BYTES_MAX) forgetShapes();
   bytes += used;
   const address = kernel.shapeMake(frame, group);
-  const sumWords = kernel.shapeSumWords(address);
-  const memory = new Int32Array(kernel.memory.buffer);
+  const keys = kernel.shapeKeys(address);
+  const memory = storageBytes();
   columns.forEach(({ field, type }, i) => {
-    memory.set(columnWords(field, type), (sumWords >>> 2) + i * 4);
+    memory.set(columnKey(field, type), keys + i * COLUMN_KEY_BYTES);
   });
-  return { address, sumWords, measurement, columns };
+  return { address, keys, measurement, columns };
 }
 
 function forgetShapes(): void {

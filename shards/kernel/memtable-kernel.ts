@@ -34,35 +34,19 @@ export interface MemtableKernel {
   frameFree(index: number): void;
   sameShape(frameA: number, a: number, frameB: number, b: number): number;
   shapeMake(frame: number, group: number): number;
-  shapeSumWords(shape: number): number;
-  groupSum(index: number, group: number, words: number, sums: number): void;
-  storedLanes(
+  shapeKeys(shape: number): number;
+  groupSum(index: number, group: number, keys: number, sums: number): void;
+  storedCells(count: number, isFloat: number, values: number, present: number, key: number, totals: number): void;
+  storedTexts(count: number, text: number, ends: number, present: number, key: number, totals: number): void;
+  versionKeys(versions: number, count: number): void;
+  storedRows(
     count: number,
     series: number,
     hashes: number,
     times: number,
     versions: number,
-    versionTable: number,
-    lanes: number,
-  ): void;
-  storedSum(
-    count: number,
-    isFloat: number,
-    values: number,
-    present: number,
-    versions: number,
-    words: number,
-    lanes: number,
-    sums: number,
-  ): void;
-  storedTextSum(
-    count: number,
-    text: number,
-    ends: number,
-    present: number,
-    versions: number,
-    words: number,
-    lanes: number,
+    versionKeys: number,
+    totals: number,
     sums: number,
   ): void;
   groupNew(): number;

@@ -2,6 +2,7 @@
 import { afterEach, expect, test } from 'vitest';
 import type { Batch } from '../../shards/batch.ts';
 import { decodeBatch, encodeBatch } from '../../shards/batch-codec.ts';
+import { addSums } from '../../shards/checksum.ts';
 import { STAMP_ZERO, stampOf } from '../../shards/version.ts';
 import { contentSum } from '../support/content-sum.ts';
 import { Bench, cellsOf, deleteBatch, HOUR_NS, keysOf, type PlainRow, versionAt, writeBatch } from './helpers.ts';
@@ -111,7 +112,7 @@ test.each(Array.from({ length: 12 }, (_, i) => i + 1))(
     expect(sums).toEqual(new Map(durable.map((batch) => [batch.version, contentSum(batch)])));
     const middle = durable.map(({ version }) => stampOf(version)).sort()[durable.length >> 1]!;
     const through = durable.filter(({ version }) => stampOf(version) <= middle).map(contentSum);
-    expect(bench.shard().recomputeContentThrough(middle)).toBe(through.reduce((a, b) => (a + b) % (1n << 128n), 0n));
+    expect(bench.shard().recomputeContentThrough(middle)).toBe(through.reduce(addSums, 0n));
     const wanted = durable.filter((_, n) => n % 3 === 0);
     const rebuilt = bench.shard().rebuild(new Set(wanted.map(({ version }) => version)));
     expect(new Map(rebuilt.map(({ version, frame }) => [version, contentSum(decodeBatch(frame))]))).toEqual(

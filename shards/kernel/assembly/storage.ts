@@ -69,5 +69,5 @@ export { mergeAdd, mergeColumnAdd, mergeColumnCount, mergeColumnOpen, mergeHasFo
 export { groupCount, groupPart, groupWindows } from './memtable/parts';
 export { groupPick, groupSelect } from './memtable/pick';
 export { scratchAt, scratchTrim } from './memtable/scratch';
-export { sameShape, shapeMake, shapeSumWords } from './memtable/shape';
-export { groupSum, storedLanes, storedSum, storedTextSum } from './memtable/sum';
+export { sameShape, shapeKeys, shapeMake } from './memtable/shape';
+export { groupSum, storedCells, storedRows, storedTexts, versionKeys } from './memtable/sum';

@@ -53,12 +53,12 @@ export function scratchTrim(): void {
   }
 }
 
-// Purposes. INDEX: a frame's index while it is made. NAMES: hashes of the names of a group. LANES, CELLS, ROWS,
-// CURSORS: a stretch of rows while it is summed. The others belong to rows that
+// Purposes. INDEX: a frame's index while it is made. NAMES: hashes of the names of a group. TOTALS, CELLS,
+// ROWS, CURSORS: a stretch of rows while it is summed. The others belong to rows that
 // are picked, arranged and read.
 export const INDEX: u32 = 0;
 export const NAMES: u32 = 1;
-export const LANES: u32 = 2;
+export const TOTALS: u32 = 2;
 export const CELLS: u32 = 3;
 export const ROWS: u32 = 4;
 export const CURSORS: u32 = 5;

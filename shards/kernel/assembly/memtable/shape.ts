@@ -2,18 +2,19 @@
  * Shapes: what groups of frames have in common, the measurement with its fields and types, kept once.
  *
  * Agents send the same fields again and again; whoever has met a shape need not look at its names. A shape is a copy of
- * a group's words in an index (frame.ts) with offsets into itself, then 16 bytes for each column that its owner fills
- * (the words of content sums), then the names.
+ * a group's words in an index (frame.ts) with offsets into itself, then the key of each column for content
+ * sums, which its owner fills in, then the names.
  */
 import { COLUMN_WORDS, GROUP_WORDS } from './frame';
+import { KEY_BYTES } from './sum';
 
 @inline
 function wordsBytes(columns: u32): u32 {
   return (GROUP_WORDS + columns * COLUMN_WORDS) << 2;
 }
 
-/** Bytes of the columns' sum words from the shape's address on. */
-export function shapeSumWords(shape: usize): usize {
+/** Address of the columns' keys. */
+export function shapeKeys(shape: usize): usize {
   return shape + ((wordsBytes(load<u32>(shape, 28)) + 15) & ~15);
 }
 
@@ -22,7 +23,7 @@ export function shapeMake(frame: usize, group: usize): usize {
   let text = load<u32>(group, 4);
   for (let i: u32 = 0; i < columns; i++) text += load<u32>(columnAt(group, i), 4);
   const words = wordsBytes(columns);
-  const names = ((words + 15) & ~15) + (columns << 4);
+  const names = ((words + 15) & ~15) + columns * <u32>KEY_BYTES;
   const shape = heap.alloc(names + text);
   memory.copy(shape, group, words);
   let at = copyText(frame, group, shape, shape, names);

@@ -1,14 +1,14 @@
 /**
- * Content sums (shards/checksum.ts says what they are and has the definition): the four lanes of a cell's hash are the
- * four lanes of a vector.
+ * Content sums (shards/checksum.ts says what they are): the two 64-bit halves are the lanes of a vector.
  *
- * Rows are taken in stretches, so that their lanes and one column's values stay in the first-level cache; of a column
- * that not every row has, a cursor says how many values came before the stretch.
+ * Rows are taken in stretches, so that their totals and one column's values stay in the first-level cache; of a column
+ * that not every row has, a cursor says how many values came before the stretch. A cell costs one multiplication of
+ * 32-bit words for both halves, a row one by its key.
  */
-import { COLUMN_WORDS, GROUP_WORDS, STRING } from './frame';
+import { COLUMN_WORDS, FLOAT, GROUP_WORDS, RAW, STRING } from './frame';
 import { offsetAt } from './offsets';
-import { CELLS, CURSORS, LANES, ROWS, scratch } from './scratch';
-import { decodeValues, stringSpans, typeOf } from './values';
+import { CELLS, CURSORS, ROWS, scratch, TOTALS } from './scratch';
+import { decodeValues, encodingOf, stringSpans, typeOf } from './values';
 
 const STRETCH: u32 = 512;
 const TWO32: f64 = 4294967296;
@@ -30,38 +30,46 @@ function rotate13(words: v128): v128 {
   return v128.or(i32x4.shl(words, 13), i32x4.shr_u(words, 19));
 }
 
-/** The lanes of a row: `series` and `version` are four words each. */
+/** What a version adds to the words of a row's series: each word mixed of all four. */
 @inline
-function rowLanes(series: v128, time: f64, version: v128): v128 {
-  const whole = <u64>time;
-  const low = <i32>whole;
-  const high = <i32>(whole >> 32);
-  const times = i32x4.mul(v128.xor(i32x4.splat(low), i32x4(0, 1, 2, 3)), i32x4.splat(0x9e3779b1));
-  let h = v128.xor(series, times);
-  h = finish(v128.xor(h, i32x4.add(version, i32x4.splat(0x165667b1))));
-  const next = v128.shuffle<i32>(version, version, 1, 2, 3, 0);
-  const highs = i32x4.mul(v128.xor(i32x4.splat(high), next), i32x4.splat(0x85ebca77));
-  return finish(v128.xor(h, highs));
+function versionKey(version: v128): v128 {
+  let h = finish(i32x4.add(version, i32x4(0x165667b1, 0xcc9e2d51, 0x1b873593, 0xe6546b65)));
+  h = finish(i32x4.add(h, v128.shuffle<i32>(h, h, 1, 2, 3, 0)));
+  return finish(i32x4.add(h, v128.shuffle<i32>(h, h, 2, 3, 0, 1)));
 }
 
+/** The two factors of a row. `series`: four words. */
 @inline
-function cellHash(lanes: v128, words: v128, next: v128, value: usize): v128 {
-  const low = v128.load32_splat(value);
-  const high = v128.load32_splat(value, 4);
-  const mixed = i32x4.add(
-    i32x4.mul(v128.xor(low, words), i32x4(0x9e3779b1, 0xc2b2ae3d, 0x165667b1, 0x1b873593)),
-    i32x4.mul(v128.xor(high, next), i32x4(0x85ebca77, 0x27d4eb2f, 0xcc9e2d51, 0xe6546b65)),
+function rowKey(series: v128, time: f64, version: v128): v128 {
+  let times = reinterpret<u64>(time) * 0x9e3779b97f4a7c15;
+  times = (times ^ (times >> 32)) * 0xd6e8feb86659fd93;
+  const words = i32x4.add(i32x4.add(series, version), i64x2.splat(times));
+  const product = i64x2.extmul_low_i32x4_u(
+    v128.shuffle<i32>(words, words, 0, 2, 0, 2),
+    v128.shuffle<i32>(words, words, 1, 3, 1, 3),
   );
-  const turned = v128.shuffle<i32>(mixed, mixed, 3, 0, 1, 2);
-  return finish(v128.xor(v128.xor(lanes, mixed), rotate13(turned)));
+  return v128.or(v128.xor(product, i64x2.shr_u(product, 32)), i64x2.splat(1));
+}
+
+/** Bytes of a column's key (shards/checksum.ts). */
+export const KEY_BYTES: usize = 32;
+
+/** `lows`, `highs`, `marks`: the parts of the column's key. */
+@inline
+function cellTerm(value: usize, lows: v128, highs: v128, marks: v128): v128 {
+  const product = i64x2.extmul_low_i32x4_u(
+    i32x4.add(v128.load32_splat(value), lows),
+    i32x4.add(v128.load32_splat(value, 4), highs),
+  );
+  return i64x2.add(v128.xor(product, i64x2.shr_u(product, 32)), marks);
 }
 
 /** Strings in words of four bytes, the last one filled up with zeros; their length is mixed in first. */
 @inline
-function textHash(lanes: v128, words: v128, from: usize, length: u32): v128 {
+function textTerm(key: usize, from: usize, length: u32): v128 {
   const multipliers = i32x4(0x9e3779b1, 0x85ebca77, 0xc2b2ae3d, 0x27d4eb2f);
   const salts = i32x4(0x165667b1, 0xcc9e2d51, 0x1b873593, 0xe6546b65);
-  let h = i32x4.mul(v128.xor(words, i32x4.add(i32x4.splat(length), salts)), multipliers);
+  let h = i32x4.mul(v128.xor(v128.load(key), i32x4.add(i32x4.splat(length), salts)), multipliers);
   let i: u32 = 0;
   for (; i + 4 <= length; i += 4) {
     h = i32x4.mul(i32x4.add(v128.xor(rotate13(h), v128.load32_splat(from + i)), salts), multipliers);
@@ -72,14 +80,12 @@ function textHash(lanes: v128, words: v128, from: usize, length: u32): v128 {
     h = i32x4.mul(i32x4.add(v128.xor(rotate13(h), i32x4.splat(tail)), salts), multipliers);
   }
   const turned = v128.shuffle<i32>(h, h, 3, 0, 1, 2);
-  return finish(v128.xor(v128.xor(lanes, h), rotate13(turned)));
+  return i64x2.add(finish(v128.xor(h, rotate13(turned))), v128.load(key, 16));
 }
 
-/** Adds a hash to the four 64-bit lane sums at `sums`: exact for 2^32 cells. */
 @inline
-function addHash(sums: usize, hash: v128): void {
-  v128.store(sums, i64x2.add(v128.load(sums), i64x2.extend_low_i32x4_u(hash)));
-  v128.store(sums, i64x2.add(v128.load(sums, 16), i64x2.extend_high_i32x4_u(hash)), 16);
+function addTo(total: usize, term: v128): void {
+  v128.store(total, i64x2.add(v128.load(total), term));
 }
 
 /** All NaNs are one. */
@@ -107,14 +113,11 @@ function wordsOf(bytes: usize): v128 {
 /** Where the version stands in a frame. */
 const VERSION_OFFSET: u32 = 16;
 
-/**
- * Adds the cells of one group of a frame to the four 64-bit sums at `sums`. `words`: 16 bytes for each column (of field
- * and type).
- */
-export function groupSum(index: usize, group: usize, words: usize, sums: usize): void {
+/** Adds the cells of one group of a frame to the two 64-bit sums at `sums`. `keys`: of its columns. */
+export function groupSum(index: usize, group: usize, keys: usize, sums: usize): void {
   const frame = <usize>load<u32>(index);
   const hashes = frame + load<u32>(index, 12);
-  const version = wordsOf(frame + VERSION_OFFSET);
+  const version = versionKey(wordsOf(frame + VERSION_OFFSET));
   const rows = load<u32>(group, 8);
   const seriesWidth = load<u32>(group, 12);
   const seriesAt = frame + load<u32>(group, 16);
@@ -123,7 +126,7 @@ export function groupSum(index: usize, group: usize, words: usize, sums: usize):
   const columns = load<u32>(group, 28);
   const min = load<f64>(group, 32);
   const unit = load<f64>(group, 40);
-  const lanes = scratch(LANES, STRETCH << 4);
+  const totals = scratch(TOTALS, STRETCH << 4);
   const cells = scratch(CELLS, STRETCH << 3);
   const places = scratch(ROWS, STRETCH << 2);
   const cursors = scratch(CURSORS, max(columns, 1) << 3);
@@ -134,11 +137,7 @@ export function groupSum(index: usize, group: usize, words: usize, sums: usize):
   }
   for (let start: u32 = 0; start < rows; start += STRETCH) {
     const count = min32(STRETCH, rows - start);
-    for (let i: u32 = 0; i < count; i++) {
-      const series = <usize>offsetAt(seriesAt, seriesWidth, start + i);
-      const time = min + offsetAt(timesAt, timeWidth, start + i) * unit;
-      v128.store(lanes + (i << 4), rowLanes(wordsOf(hashes + (series << 4)), time, version));
-    }
+    memory.fill(totals, 0, count << 4);
     for (let c: u32 = 0; c < columns; c++) {
       const column = firstColumn + ((c * COLUMN_WORDS) << 2);
       const present = load<u32>(column, 12) === 0 ? <usize>0 : frame + load<u32>(column, 12);
@@ -146,17 +145,25 @@ export function groupSum(index: usize, group: usize, words: usize, sums: usize):
       if (there === 0) continue;
       const cursor = load<u32>(cursors + (c << 3));
       store<u32>(cursors + (c << 3), cursor + there);
-      const own = v128.load(words + (c << 4));
+      const key = keys + c * KEY_BYTES;
       if (typeOf(column) === STRING) {
         const textAt = load<u32>(cursors + (c << 3), 4);
         store<u32>(cursors + (c << 3), stringSpans(frame, column, cursor, there, textAt, cells), 4);
-        sumTexts(cells, there, present === 0 ? <usize>0 : places, lanes, own, sums);
+        addTexts(cells, there, present === 0 ? <usize>0 : places, key, totals);
       } else {
         decodeValues(frame, column, cursor, there, cells);
-        if (typeOf(column) === 0) mendNaNs(cells, there);
-        sumCells(cells, there, present === 0 ? <usize>0 : places, lanes, own, sums);
+        if (typeOf(column) === FLOAT && encodingOf(column) === RAW) mendNaNs(cells, there);
+        addCells(cells, there, present === 0 ? <usize>0 : places, key, totals);
       }
     }
+    let sum = v128.load(sums);
+    for (let i: u32 = 0; i < count; i++) {
+      const series = <usize>offsetAt(seriesAt, seriesWidth, start + i);
+      const time = min + offsetAt(timesAt, timeWidth, start + i) * unit;
+      const key = rowKey(wordsOf(hashes + (series << 4)), time, version);
+      sum = i64x2.add(sum, i64x2.mul(key, v128.load(totals + (i << 4))));
+    }
+    v128.store(sums, sum);
   }
 }
 
@@ -176,99 +183,92 @@ function presentRows(bits: usize, start: u32, count: u32, out: usize): u32 {
   return found;
 }
 
-function sumCells(cells: usize, count: u32, places: usize, lanes: usize, words: v128, sums: usize): void {
-  const next = v128.shuffle<i32>(words, words, 1, 2, 3, 0);
-  let low = i64x2.splat(0);
-  let high = i64x2.splat(0);
+function addCells(cells: usize, count: u32, places: usize, key: usize, totals: usize): void {
+  const lows = v128.load64_zero(key);
+  const highs = v128.load64_zero(key, 8);
+  const marks = v128.load(key, 16);
   if (places === 0) {
-    for (let i: u32 = 0; i < count; i++) {
-      const hash = cellHash(v128.load(lanes + (i << 4)), words, next, cells + (i << 3));
-      low = i64x2.add(low, i64x2.extend_low_i32x4_u(hash));
-      high = i64x2.add(high, i64x2.extend_high_i32x4_u(hash));
-    }
+    const end = cells + (count << 3);
+    for (; cells < end; cells += 8, totals += 16) addTo(totals, cellTerm(cells, lows, highs, marks));
   } else {
     for (let i: u32 = 0; i < count; i++) {
       const row = load<u32>(places + (i << 2));
-      const hash = cellHash(v128.load(lanes + (row << 4)), words, next, cells + (i << 3));
-      low = i64x2.add(low, i64x2.extend_low_i32x4_u(hash));
-      high = i64x2.add(high, i64x2.extend_high_i32x4_u(hash));
+      addTo(totals + (row << 4), cellTerm(cells + (i << 3), lows, highs, marks));
     }
   }
-  v128.store(sums, i64x2.add(v128.load(sums), low));
-  v128.store(sums, i64x2.add(v128.load(sums, 16), high), 16);
 }
 
-function sumTexts(spans: usize, count: u32, places: usize, lanes: usize, words: v128, sums: usize): void {
+function addTexts(spans: usize, count: u32, places: usize, key: usize, totals: usize): void {
   for (let i: u32 = 0; i < count; i++) {
     const row = places === 0 ? i : load<u32>(places + (i << 2));
-    const from = <usize>load<u32>(spans + (i << 3));
-    addHash(sums, textHash(v128.load(lanes + (row << 4)), words, from, load<u32>(spans + (i << 3), 4)));
+    addTo(totals + (row << 4), textTerm(key, load<u32>(spans + (i << 3)), load<u32>(spans + (i << 3), 4)));
   }
 }
 
 /**
- * Lanes of rows that are stored: row i has `series[i]` (index of 16 bytes at `hashes`), `times[i]` and `versions[i]` (index
- * of 16 bytes at `versionTable`), all in the kernel's memory.
+ * Adds one column of stored rows to the totals of the rows (16 bytes each). `present`: 0 when every row has the field.
+ * `values`: 8 bytes a row; floats are mended in place.
  */
-export function storedLanes(
+export function storedCells(
+  count: u32,
+  isFloat: bool,
+  values: usize,
+  present: usize,
+  key: usize,
+  totals: usize,
+): void {
+  if (isFloat) mendNaNs(values, count);
+  if (present === 0) addCells(values, count, 0, key, totals);
+  else {
+    const places = scratch(ROWS, count << 2);
+    let there: u32 = 0;
+    for (let i: u32 = 0; i < count; i++) {
+      if (load<u8>(present + i) === 0) continue;
+      store<u32>(places + (there << 2), i);
+      store<u64>(values + (there << 3), load<u64>(values + (i << 3)));
+      there++;
+    }
+    addCells(values, there, places, key, totals);
+  }
+}
+
+/** The same for strings: text i is bytes ends[i - 1] .. ends[i] - 1 of `text` (0 before the first). */
+export function storedTexts(count: u32, text: usize, ends: usize, present: usize, key: usize, totals: usize): void {
+  let from: u32 = 0;
+  for (let i: u32 = 0; i < count; i++) {
+    const end = load<u32>(ends + (i << 2));
+    if (present === 0 || load<u8>(present + i) !== 0) {
+      addTo(totals + (i << 4), textTerm(key, text + from, end - from));
+    }
+    from = end;
+  }
+}
+
+/** Makes keys of `count` versions, 16 bytes each, where they stand. */
+export function versionKeys(versions: usize, count: u32): void {
+  const end = versions + (<usize>count << 4);
+  for (; versions < end; versions += 16) v128.store(versions, versionKey(wordsOf(versions)));
+}
+
+/**
+ * Adds rows that are stored to the sums of their versions (16 bytes each at `sums`): row i has `series[i]` (index of 16
+ * bytes at `hashes`), `times[i]`, `versions[i]` (index of 16 bytes at `versionTable`) and what `totals` says, all in the
+ * kernel's memory.
+ */
+export function storedRows(
   count: u32,
   series: usize,
   hashes: usize,
   times: usize,
   versions: usize,
-  versionTable: usize,
-  lanes: usize,
+  versionKeys: usize,
+  totals: usize,
+  sums: usize,
 ): void {
   for (let i: u32 = 0; i < count; i++) {
     const hash = wordsOf(hashes + (<usize>load<u32>(series + (i << 2)) << 4));
-    const version = wordsOf(versionTable + (<usize>load<u32>(versions + (i << 2)) << 4));
-    v128.store(lanes + (i << 4), rowLanes(hash, load<f64>(times + (i << 3)), version));
-  }
-}
-
-/**
- * Adds the cells of one column of stored rows to the sums of their versions (32 bytes each at `sums`). `present`: 0 when
- * every row has the field. `values`: 8 bytes a row; floats are mended in place.
- */
-export function storedSum(
-  count: u32,
-  isFloat: bool,
-  values: usize,
-  present: usize,
-  versions: usize,
-  words: usize,
-  lanes: usize,
-  sums: usize,
-): void {
-  const own = v128.load(words);
-  const next = v128.shuffle<i32>(own, own, 1, 2, 3, 0);
-  if (isFloat) mendNaNs(values, count);
-  for (let i: u32 = 0; i < count; i++) {
-    if (present !== 0 && load<u8>(present + i) === 0) continue;
-    const hash = cellHash(v128.load(lanes + (i << 4)), own, next, values + (i << 3));
-    addHash(sums + (<usize>load<u32>(versions + (i << 2)) << 5), hash);
-  }
-}
-
-/** The same for strings: text i is bytes ends[i - 1] .. ends[i] - 1 of `text` (0 before the first). */
-export function storedTextSum(
-  count: u32,
-  text: usize,
-  ends: usize,
-  present: usize,
-  versions: usize,
-  words: usize,
-  lanes: usize,
-  sums: usize,
-): void {
-  const own = v128.load(words);
-  let from: u32 = 0;
-  for (let i: u32 = 0; i < count; i++) {
-    const end = load<u32>(ends + (i << 2));
-    if (present === 0 || load<u8>(present + i) !== 0) {
-      const hash = textHash(v128.load(lanes + (i << 4)), own, text + from, end - from);
-      addHash(sums + (<usize>load<u32>(versions + (i << 2)) << 5), hash);
-    }
-    from = end;
+    const slot = <usize>load<u32>(versions + (i << 2)) << 4;
+    const key = rowKey(hash, load<f64>(times + (i << 3)), v128.load(versionKeys + slot));
+    addTo(sums + slot, i64x2.mul(key, v128.load(totals + (i << 4))));
   }
 }

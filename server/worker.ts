@@ -178,7 +178,7 @@ function submit(writes: readonly WriteOnTheWay[]): void {
         version,
         frame,
         keys: records,
-        allKeys: () => (allKeys === null ? records : SeriesKeys.read(allKeys)),
+        allKeys: () => (allKeys === null ? records : SeriesKeys.own(allKeys)),
         consistency,
         durability,
         timeoutMs,
@@ -189,7 +189,7 @@ function submit(writes: readonly WriteOnTheWay[]): void {
 }
 
 function keysOf(encoded: Uint8Array | null): GivenKeys {
-  return encoded === null ? NO_KEYS : SeriesKeys.read(encoded);
+  return encoded === null ? NO_KEYS : SeriesKeys.own(encoded);
 }
 
 /** Background work in short steps, as long as there is some; answers that are ready leave before it. */

@@ -57,10 +57,15 @@ function foreignSeries(frame: HeldFrame): BatchError {
 
 /** Fills in the ids of the frame's series; unknown ones are added. Throws StorageError `unknown-series`. */
 export function addSeries(table: SeriesTable, frame: HeldFrame, keys: GivenKeys): void {
-  if (lookUp(table, frame) === 0) return;
-  const missing = table.ids.addMissing(frame.hashes, frame.seriesCount, frame.ids, SeriesKeys.of(keys).body);
-  if (missing > 0) {
-    throw new StorageError('unknown-series', `${missing} series of batch ${frame.version} have no key here`);
+  if (frame.resolvedIn === table) return;
+  const { body } = SeriesKeys.of(keys);
+  const add = () => table.ids.addMissing(frame.hashes, frame.seriesCount, frame.ids, body);
+  // What was unknown when the frame was judged mostly still is; else a batch in between has brought it.
+  if (frame.lookedUpIn !== table || add() > 0) {
+    const missing = lookUp(table, frame) === 0 ? 0 : add();
+    if (missing > 0) {
+      throw new StorageError('unknown-series', `${missing} series of batch ${frame.version} have no key here`);
+    }
   }
   frame.resolvedIn = table;
 }
@@ -72,6 +77,7 @@ const NEW_MEASUREMENT = 0x8000_0000;
 function lookUp(table: SeriesTable, frame: HeldFrame): number {
   if (frame.resolvedIn === table) return 0;
   const unknown = table.findMany(frame.hashes, frame.seriesCount, frame.ids);
+  frame.lookedUpIn = table;
   if (unknown === 0) frame.resolvedIn = table;
   return unknown;
 }

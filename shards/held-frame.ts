@@ -42,6 +42,8 @@ export class HeldFrame {
   readonly deletion: DeleteBatch | null;
   readonly groups: readonly HeldGroup[];
   readonly bytes: number;
+  /** The table whose ids are filled in, for those series that it had. */
+  lookedUpIn: object | null = null;
   /** The table whose ids are filled in for all series. */
   resolvedIn: object | null = null;
   /** The index in the kernel's memory; 0 when it has none or no longer. */

@@ -131,9 +131,13 @@ export class SeriesIds {
     return places;
   }
 
-  /** How many of the records name series that are not there. */
-  countNew(records: Uint8Array): number {
-    return this.#withRecords(records, (at) => this.#kernel.seriesNewRecords(this.#table, at, records.byteLength));
+  /** Whether one of the records names a series that is not there. */
+  hasNew(records: Uint8Array): boolean {
+    if (records.byteLength === 0) return false;
+    // Mostly none is known or all are: the first one tells without copying the others.
+    storageBytes().set(records.subarray(0, SERIES_HASH_BYTES), probe);
+    if (this.#kernel.hashIdsFind(this.#kernel.seriesHashes(this.#table), probe) < 0) return true;
+    return this.#withRecords(records, (at) => this.#kernel.seriesHasNew(this.#table, at, records.byteLength)) === 1;
   }
 
   #withRecords(records: Uint8Array, ask: (at: number) => number): number {

@@ -36,8 +36,15 @@ export class SeriesKeys {
     return new SeriesKeys(encoded, body, count);
   }
 
+  /** Bytes that this process has just made (`encodeKeys`, `keysOf`): they are not checked again. */
+  static own(encoded: Uint8Array): SeriesKeys {
+    const { buffer, byteOffset, byteLength } = encoded;
+    const count = new DataView(buffer, byteOffset, byteLength).getUint32(1, true);
+    return new SeriesKeys(encoded, encoded.subarray(KEYS_HEAD_BYTES, byteLength - CRC_BYTES), count);
+  }
+
   static of(keys: GivenKeys): SeriesKeys {
-    return keys instanceof SeriesKeys ? keys : SeriesKeys.read(encodeKeys(keys));
+    return keys instanceof SeriesKeys ? keys : SeriesKeys.own(encodeKeys(keys));
   }
 
   records(): SeriesKeyRecord[] {

@@ -172,7 +172,7 @@ export class Shard implements StoredShard, QueryableShard {
   }
 
   knowsAll(keys: SeriesKeys): boolean {
-    return this.#table.ids.countNew(keys.body) === 0;
+    return !this.#table.ids.hasNew(keys.body);
   }
 
   unknownSeries(frame: HeldFrame, keys: GivenKeys, earlier: readonly GivenKeys[] = []): SeriesHash[] {

@@ -30,7 +30,7 @@ export interface SeriesKernel {
     names: number,
     out: number,
   ): number;
-  seriesNewRecords(table: number, records: number, bytes: number): number;
+  seriesHasNew(table: number, records: number, bytes: number): number;
   seriesKeyLength(table: number, id: number): number;
   seriesKeyWrite(table: number, id: number, out: number): number;
   seriesIsKept(table: number, id: number): number;

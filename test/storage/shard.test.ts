@@ -272,7 +272,7 @@ describe('the log of an engine', () => {
 
   test('a memtable above its share is flushed by a step', () => {
     bench.remove();
-    bench = new Bench({ memtableBytesMax: 100_000 });
+    bench = new Bench({ memtableBytesMax: 40_000 });
     for (let n = 0; n < 10; n++) bench.writeRows(versionAt(n), rowsOf(500));
     expect(bench.engine.pressure().overloaded).toBe(true);
     bench.step();

@@ -8,7 +8,7 @@ export {
   seriesKeyLength,
   seriesKeyWrite,
   seriesMissing,
-  seriesNewRecords,
+  seriesHasNew,
   seriesResolve,
   seriesTags,
 } from './series/keys';

@@ -14,16 +14,17 @@
  */
 import { codeAt, setCode } from './columns';
 import { dictionaryIntern, textAddress, textLength } from './dictionary';
-import { hashIdsCount, hashIdsFind, UNKNOWN_ID } from './hash-ids';
+import { hashIdsCount } from './hash-ids';
 import {
-  addSeries,
   columnFor,
+  internSeries,
   keepKey,
   keptKey,
   measurementAt,
   measurementOf,
   memberOf,
   orderedColumn,
+  placeSeries,
   valuesOf,
 } from './table';
 
@@ -294,12 +295,14 @@ export function seriesChunkAdd(table: usize, hashes: usize, count: u32, body: us
 function addAll(table: usize, hashes: usize, count: u32, names: usize): void {
   for (let i: u32 = 0; i < count; i++) {
     const hash = hashes + i * HASH_BYTES;
-    if (hashIdsFind(load<u32>(table), hash) != UNKNOWN_ID) {
+    const known = hashIdsCount(load<u32>(table));
+    const id = internSeries(table, hash);
+    if (id < known) {
       failed = true;
       return;
     }
     const name = names + (load<u32>(groups + (i << 2)) << 3);
-    addSeries(table, hash, load<u32>(name), load<u32>(name, 4));
+    placeSeries(table, id, load<u32>(name), load<u32>(name, 4));
   }
 }
 

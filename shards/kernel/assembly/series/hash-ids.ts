@@ -100,15 +100,17 @@ export function hashIdsFindMany(table: usize, hashes: usize, n: u32, ids: usize)
   return unknown;
 }
 
-/** Adds a hash that is not there yet, and returns its id. */
-export function hashIdsAdd(table: usize, hash: usize): u32 {
+/** The id of a hash, which is added when it is new: then the id is what the count was. */
+export function hashIdsIntern(table: usize, hash: usize): u32 {
   const id = count(table);
+  if ((id + 1) * 4 > load<u32>(table, 8) * 3) growSlots(table, load<u32>(table, 8) * 2);
+  const slots: usize = load<u32>(table, 4);
+  const known = find(table, slots, load<u32>(table, 8) - 1, load<u32>(table, 12), hash);
+  if (known != UNKNOWN_ID) return known;
   makeRoom(table, id);
   v128.store(hashAddress(table, id), v128.load(hash));
   store<u32>(table, id + 1);
-  const capacity = load<u32>(table, 8);
-  if ((id + 1) * 4 > capacity * 3) growSlots(table, capacity * 2);
-  else insert(load<u32>(table, 4), capacity - 1, load<u32>(table, 12), hash, id);
+  store<u32>(slots + (freeSlot << 2), markOf(hash, load<u32>(table, 12)) | id);
   return id;
 }
 
@@ -143,6 +145,9 @@ function markOf(hash: usize, idBits: u32): u32 {
   return (load<u32>(hash, 12) >> idBits) << idBits;
 }
 
+/** Where the last search that found nothing has ended. */
+let freeSlot: u32 = 0;
+
 @inline
 function find(table: usize, slots: usize, mask: u32, idBits: u32, hash: usize): u32 {
   const mark = markOf(hash, idBits);
@@ -154,6 +159,7 @@ function find(table: usize, slots: usize, mask: u32, idBits: u32, hash: usize): 
     slot = (slot + 1) & mask;
     entry = load<u32>(slots + (slot << 2));
   }
+  freeSlot = slot;
   return UNKNOWN_ID;
 }
 

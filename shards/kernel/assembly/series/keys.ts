@@ -6,18 +6,20 @@
  */
 import { codeAt, setCode } from './columns';
 import { dictionaryIntern, isText, textAddress, textLength } from './dictionary';
-import { hashIdsAdd, hashIdsFind, hashIdsFree, hashIdsNew, UNKNOWN_ID } from './hash-ids';
+import { hashIdsCount, hashIdsFind, hashIdsFree, hashIdsIntern, hashIdsNew, UNKNOWN_ID } from './hash-ids';
 import {
-  addSeries,
   columnAt,
   columnFor,
   guessColumn,
+  internSeries,
   keepKey,
   keptKey,
   measurementAt,
   measurementOf,
   memberOf,
   orderedColumn,
+  placeSeries,
+  seriesCount,
   seriesHash,
   valuesOf,
 } from './table';
@@ -69,13 +71,16 @@ function reserveScratch(length: u32): void {
   }
 }
 
-/** Adds a series that is not there yet, and returns its id. */
+/** The id of a series, which is added when it is new. */
 export function seriesAdd(table: usize, hash: usize, key: usize, length: u32): u32 {
+  const known = seriesCount(table);
+  const id = internSeries(table, hash);
+  if (id < known) return id;
   reserveScratch(length);
   let count = splitFlat(key, length);
   const flat = count != NOT_FLAT;
   if (!flat) count = splitEscaped(key, length);
-  const id = addSeries(table, hash, partAddress(0), partLength(0));
+  placeSeries(table, id, partAddress(0), partLength(0));
   const regular = addTags(table, id, <u32>count);
   if (!regular || (!flat && !isFormatted(table, id, key, length))) keepKey(table, id, key, length);
   return id;
@@ -90,9 +95,8 @@ function splitFlat(key: usize, length: u32): i32 {
     let bytes: v128;
     if (left >= 16) bytes = v128.load(key + at);
     else {
-      // The last bytes, read as the end of a whole vector where there is one.
       v128.store(scratch, i64x2.splat(0));
-      memory.copy(scratch, key + at, left);
+      for (let i: u32 = 0; i < left; i++) store<u8>(scratch + i, load<u8>(key + at + i));
       bytes = v128.load(scratch);
     }
     const commas = i8x16.eq(bytes, i8x16.splat(COMMA));
@@ -311,13 +315,9 @@ export function seriesResolve(table: usize, hashes: usize, n: u32, ids: usize, r
     for (let i: u32 = 0; i < n; i++) {
       if (load<u32>(ids + (i << 2)) != UNKNOWN_ID) continue;
       const hash = hashes + i * HASH_BYTES;
-      // The same series may be named twice.
-      let id = hashIdsFind(load<u32>(table), hash);
-      if (id == UNKNOWN_ID) {
-        const record = records + load<u32>(wanted + (i << 2));
-        id = seriesAdd(table, hash, record + RECORD_HEAD_BYTES, load<u32>(record, 16));
-      }
-      store<u32>(ids + (i << 2), id);
+      // The same series may be named twice, or have come since it was looked up.
+      const record = records + load<u32>(wanted + (i << 2));
+      store<u32>(ids + (i << 2), seriesAdd(table, hash, record + RECORD_HEAD_BYTES, load<u32>(record, 16)));
     }
   }
   heap.free(wanted);
@@ -361,19 +361,26 @@ const NO_RECORD: u32 = 0xffffffff;
 function isOf(record: usize, name: usize): bool {
   const key = record + RECORD_HEAD_BYTES;
   const length = load<u32>(record, 16);
+  const text = <usize>load<u32>(name);
+  const textLength = load<u32>(name, 4);
+  // Mostly the name stands there as it is; with a backslash in it, it would mean another one.
+  if (textLength < length && load<u8>(key + textLength) == COMMA) {
+    let same: u32 = 0;
+    while (same < textLength && load<u8>(text + same) == load<u8>(key + same) && load<u8>(key + same) != BACKSLASH) same++;
+    if (same == textLength) return true;
+  }
   reserveScratch(length);
   unescapePart(0, key, 0, endOfToken(key, length, 0, COMMA), 0, false);
-  return equalText(partAddress(0), partLength(0), load<u32>(name), load<u32>(name, 4));
+  return equalText(partAddress(0), partLength(0), text, textLength);
 }
 
-/** How many records name series that the table does not have; -1: the records do not fit their bytes. */
-export function seriesNewRecords(table: usize, records: usize, bytes: u32): i32 {
-  let count: i32 = 0;
+/** 1 when a record names a series that the table does not have, else 0; -1: the records do not fit their bytes. */
+export function seriesHasNew(table: usize, records: usize, bytes: u32): i32 {
   for (let at: u32 = 0; at < bytes; at += recordBytes(records + at)) {
     if (bytes - at < RECORD_HEAD_BYTES || load<u32>(records + at, 16) > bytes - at - RECORD_HEAD_BYTES) return -1;
-    if (hashIdsFind(load<u32>(table), records + at) == UNKNOWN_ID) count++;
+    if (hashIdsFind(load<u32>(table), records + at) == UNKNOWN_ID) return 1;
   }
-  return count;
+  return 0;
 }
 
 /**
@@ -427,8 +434,9 @@ function matchRecords(
 
 function indexRecords(records: usize, bytes: u32, index: usize, offsets: usize): void {
   for (let at: u32 = 0; at < bytes; at += recordBytes(records + at)) {
-    if (hashIdsFind(index, records + at) != UNKNOWN_ID) continue;
-    store<u32>(offsets + (hashIdsAdd(index, records + at) << 2), at);
+    const known = hashIdsCount(index);
+    const record = hashIdsIntern(index, records + at);
+    if (record == known) store<u32>(offsets + (record << 2), at);
   }
 }
 

@@ -32,7 +32,7 @@ import {
   textAddress,
   textLength,
 } from './dictionary';
-import { hashAddress, hashIdsAdd, hashIdsBytes, hashIdsCount, hashIdsFree, hashIdsNew, UNKNOWN_ID } from './hash-ids';
+import { hashAddress, hashIdsBytes, hashIdsCount, hashIdsFree, hashIdsIntern, hashIdsNew, UNKNOWN_ID } from './hash-ids';
 import { compareText, grown } from './text';
 
 const TABLE_BYTES: u32 = 72;
@@ -155,12 +155,16 @@ export function columnOf(measurement: usize, key: u32): usize {
   return 0;
 }
 
-/** Adds a series without tags; keys.ts sets them. Returns its id. */
-export function addSeries(table: usize, hash: usize, name: usize, nameLength: u32): u32 {
+/** The id of a series; it was added when that is what the count was before, and is then to be given its measurement. */
+export function internSeries(table: usize, hash: usize): u32 {
   const hashes: usize = load<u32>(table);
   if (hashIdsCount(hashes) == 0) store<u64>(table, load<u64>(hash), 64);
+  return hashIdsIntern(hashes, hash);
+}
+
+/** Gives a series that was just added its measurement; keys.ts sets the tags. */
+export function placeSeries(table: usize, id: u32, name: usize, nameLength: u32): void {
   const number = measurementNumber(table, name, nameLength);
-  const id = hashIdsAdd(hashes, hash);
   const measurement = measurementAt(table, number);
   const member = load<u32>(measurement);
   reserveIds(table, id + 1);
@@ -169,7 +173,6 @@ export function addSeries(table: usize, hash: usize, name: usize, nameLength: u3
   reserve(measurement, 4, member + 1);
   store<u32>(<usize>load<u32>(measurement, 4) + (member << 2), id);
   store<u32>(measurement, member + 1);
-  return id;
 }
 
 function measurementNumber(table: usize, name: usize, length: u32): u32 {

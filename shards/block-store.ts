@@ -17,6 +17,7 @@ import type { BlockHead } from './block-head.ts';
 import { errorCodeOf, StorageError } from './errors.ts';
 import type { RowSet } from './row-set.ts';
 import { guarded, type ShardFile } from './shard-file.ts';
+import { STAMP_ZERO, type Stamp, stampOf, type Version } from './version.ts';
 
 const READ_RUNS = 'SELECT run FROM runs';
 const READ_DIRECTORY = `
@@ -24,7 +25,10 @@ const READ_DIRECTORY = `
     max_time AS maxTime, lower(hex(min_version)) AS minVersion, lower(hex(max_version)) AS maxVersion, rows,
     length(head) + length(body) AS bytes
   FROM blocks ORDER BY id`;
-const READ_SEVERAL_RUNS = 'SELECT window FROM blocks GROUP BY window HAVING min(run) < max(run) LIMIT 1';
+/** Windows that are not one run of settled rows (row-settle.ts). */
+const READ_UNSETTLED = `
+  SELECT lower(hex(max(max_version))) AS newest, min(run) < max(run) AS several FROM blocks GROUP BY window
+  HAVING several OR min(min_version) < max(max_version) OR substr(max(max_version), 9) <> x'ffffffffffffffff'`;
 const READ_HEAD = 'SELECT head FROM blocks WHERE id = ?';
 const READ_BODY = 'SELECT body FROM blocks WHERE id = ?';
 export const INSERT_BLOCK = `
@@ -93,9 +97,16 @@ export class BlockStore {
     return directory;
   }
 
-  /** Whether a window has blocks of several runs: asked of the file, without reading the directory into memory. */
-  hasSeveralRuns(): boolean {
-    return guarded(this.#file.path, () => this.#file.statement(READ_SEVERAL_RUNS).get() !== undefined);
+  /**
+   * The least stamp through which the shard must be settled before there is something to merge; null: nothing will be.
+   * Asked of the file, without reading the directory into memory.
+   */
+  mergeableFrom(): Stamp | null {
+    const windows = guarded(this.#file.path, () => this.#file.statement(READ_UNSETTLED).all()) as {
+      newest: Version;
+      several: number;
+    }[];
+    return windows.map(({ newest, several }) => (several === 1 ? STAMP_ZERO : stampOf(newest))).sort()[0] ?? null;
   }
 
   begin(windowNs: number, transactionBytesMax: number): RunWriter {

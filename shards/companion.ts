@@ -9,9 +9,14 @@
 import type { Database } from 'better-sqlite3';
 import type { HeldFrame } from './held-frame.ts';
 import type { ShardKey } from './shard-key.ts';
-import type { Version } from './version.ts';
+import type { Stamp, Version } from './version.ts';
 
 export interface ShardCompanion {
+  /**
+   * Everything with a stamp at or below is settled: every replica is proven to have it, and nothing more of it is accepted.
+   * Never falls while the process runs. Storage drops only what lies at or below the floor that its file holds.
+   */
+  readonly floor: Stamp;
   /** True when a batch of this version is already in the shard: recovery then skips its log record. */
   has(version: Version): boolean;
   load(database: Database): void;

@@ -17,7 +17,8 @@ import { OWN_TABLES, type ShardFile } from './shard-file.ts';
 import { type ShardKey, type ShardKeyJson, shardKeyToJson } from './shard-key.ts';
 import type { FillSource } from './storage.ts';
 
-export const FILL_FORMAT = 1;
+/** A copy of format 1 had no `dropped`. */
+export const FILL_FORMAT = 2;
 /** Bytes of a cell or row besides its content, for estimates. */
 const CELL_BYTES = 9;
 const BLOCK_COLUMNS = [
@@ -38,7 +39,7 @@ const LIST_TABLES = `SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL A
 const LIST_CHUNKS = 'SELECT first, length(bytes) AS bytes FROM series_chunks ORDER BY first';
 const READ_CHUNK = 'SELECT first, count, bytes FROM series_chunks WHERE first = ?';
 /** Tables that are copied whole when the snapshot is taken, besides the companion's. */
-const COPIED_TABLES = ['runs', 'fields', 'tombstones'];
+const COPIED_TABLES = ['runs', 'fields', 'tombstones', 'dropped'];
 
 export interface FillManifest {
   readonly format: number;
@@ -74,8 +75,9 @@ export function openFillSource(
       plan({ kind: 'blocks', entries }, bytes);
     }
     const own = new Set<string>(OWN_TABLES);
-    const tables = [...COPIED_TABLES];
+    const tables: string[] = [];
     for (const { name, sql } of database.prepare(LIST_TABLES).all() as { name: string; sql: string }[]) {
+      if (COPIED_TABLES.includes(name)) tables.push(name);
       if (own.has(name)) continue;
       companionSql.push(sql);
       if (/^CREATE TABLE/i.test(sql)) tables.push(name);

@@ -52,7 +52,7 @@ function ascends(times: Float64Array, from: number, to: number): boolean {
 }
 
 /** One byte per row, 1 = dead; null when none is. */
-function deadRows(
+export function deadRows(
   rows: RowSet,
   series: number,
   from: number,

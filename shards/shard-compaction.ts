@@ -1,5 +1,6 @@
 /**
- * Compaction: several runs of a window become one. Nothing is dropped: every fragment of every version is kept.
+ * Compaction: several runs of a window become one, without what the shard's settled stamp allows to drop
+ * (row-settle.ts). What lies above that stamp is kept: every fragment of every version.
  *
  * The series are merged in order of hash, in parts of about `compactionRowsMax` rows, and written as blocks of a new run,
  * which counts only when the last step makes it and takes the old blocks away in one transaction. A crash in between
@@ -7,52 +8,107 @@
  * or writes one block.
  *
  * Runs of about one size are merged (at least `compactionRunsMin` of them, and none larger than twice the others
- * together), so that a row is written again about log(rows) times; a window that has come to rest is merged whole.
+ * together), so that a row is written again about log(rows) times. A window that has come to rest is merged whole, and
+ * once all of it is settled: it is then one run in which every row has the settled version, and is left alone until new
+ * rows or a delete come.
  */
 import type { BlockDirectory, BlockEntry } from './block-directory.ts';
 import type { BlockStore, RunWriter } from './block-store.ts';
 import { forgetRuns } from './block-store.ts';
+import { addSums, contentByVersion, type Sum128, subtractSums } from './checksum.ts';
 import { mergeRowSets } from './row-merge.ts';
 import type { RowSet } from './row-set.ts';
+import { type ConflictRule, isSettledVersion, settleRows } from './row-settle.ts';
 import { BlockCutter } from './row-split.ts';
 import type { SeriesTable } from './series-table.ts';
+import type { ShardDropped } from './shard-dropped.ts';
 import { writeSizes } from './shard-state.ts';
+import type { ShardTombstones } from './shard-tombstones.ts';
 import type { StorageLimits } from './storage-limits.ts';
+import { STAMP_ZERO, type Stamp, stampOf, type Version } from './version.ts';
 
 export interface CompactionSources {
   readonly table: SeriesTable;
   readonly store: BlockStore;
   readonly windowNs: number;
   readonly limits: StorageLimits;
+  readonly tombstones: ShardTombstones;
+  readonly dropped: ShardDropped;
+  readonly conflict: ConflictRule;
+  /** All rows and deletes at or below are in the file, and so is the floor that says that they are settled (rule 18). */
+  readonly settledThrough: Stamp;
 }
 
-/** The first window with runs that are worth merging now, or null. */
+/** A window as merging looks at it. */
+export interface WindowState {
+  readonly window: number;
+  readonly runs: number;
+  readonly newest: Version;
+  /** One run, and no row with a version of its own. */
+  readonly isSettled: boolean;
+}
+
+export function* windowStates(directory: BlockDirectory): Generator<WindowState> {
+  for (const window of directory.windows()) {
+    let newest: Version = '';
+    let isSettled = true;
+    const runs = directory.runsOf(window);
+    for (const entries of runs.values()) {
+      for (const { minVersion, maxVersion } of entries) {
+        if (maxVersion > newest) newest = maxVersion;
+        if (minVersion !== maxVersion || !isSettledVersion(maxVersion)) isSettled = false;
+      }
+    }
+    yield { window, runs: runs.size, newest, isSettled: isSettled && runs.size === 1 };
+  }
+}
+
+/** The least floor at which there is something to merge; null: there never is. */
+export function mergeableFrom(directory: BlockDirectory): Stamp | null {
+  let least: Stamp | null = null;
+  for (const { runs, newest, isSettled } of windowStates(directory)) {
+    if (isSettled) continue;
+    const from = runs > 1 ? STAMP_ZERO : stampOf(newest);
+    if (least === null || from < least) least = from;
+  }
+  return least;
+}
+
+export interface MergeQuestion {
+  readonly except: ReadonlySet<number>;
+  /** Nothing was flushed into the window for long. */
+  readonly isAtRest: (window: number) => boolean;
+  readonly settledThrough: Stamp;
+  /** Up to where the file's settled stamp will be once the memtable has been flushed. */
+  readonly floor: Stamp;
+}
+
+/**
+ * The first window with runs that are worth merging now. `floor-first`: none, but one at rest could be settled if the
+ * floor were in the file: it is not merged before, or it would be written twice.
+ */
 export function nextToMerge(
   directory: BlockDirectory,
-  except: ReadonlySet<number>,
-  isAtRest: (window: number) => boolean,
+  { except, isAtRest, settledThrough, floor }: MergeQuestion,
   limits: StorageLimits,
-): { window: number; runs: number[] } | null {
-  for (const window of directory.windows()) {
-    const runs = except.has(window) ? null : runsToMerge(directory, window, isAtRest(window), limits);
-    if (runs !== null) return { window, runs };
+): { window: number; runs: number[] } | 'floor-first' | null {
+  let waiting = false;
+  for (const { window, runs, newest, isSettled } of windowStates(directory)) {
+    if (isSettled || except.has(window)) continue;
+    const stamp = stampOf(newest);
+    if (!isAtRest(window)) {
+      if (runs >= limits.compactionRunsMin) return { window, runs: runsOfOneSize(directory, window, limits) };
+    } else if (stamp > settledThrough && stamp <= floor) waiting = true;
+    else if (runs > 1 || stamp <= settledThrough) return { window, runs: [...directory.runsOf(window).keys()] };
   }
-  return null;
+  return waiting ? 'floor-first' : null;
 }
 
-/** Runs of the window that are worth merging now, or null. `atRest`: nothing was flushed into it for long. */
-function runsToMerge(
-  directory: BlockDirectory,
-  window: number,
-  atRest: boolean,
-  limits: StorageLimits,
-): number[] | null {
+/** The smaller runs of the window, as many as are about as large as the ones before them together. */
+function runsOfOneSize(directory: BlockDirectory, window: number, limits: StorageLimits): number[] {
   const runs = [...directory.runsOf(window)]
     .map(([run, entries]) => ({ run, bytes: entries.reduce((sum, { bytes }) => sum + bytes, 0) }))
     .sort((a, b) => a.bytes - b.bytes);
-  if (runs.length < 2) return null;
-  if (atRest) return runs.map(({ run }) => run);
-  if (runs.length < limits.compactionRunsMin) return null;
   let together = 0;
   let count = 0;
   for (const { bytes } of runs) {
@@ -73,14 +129,18 @@ export class Compaction {
   readonly #replaced: BlockEntry[];
   readonly #measurements: string[];
   readonly #steps: Generator<number, void>;
+  /** All runs of the window are merged. */
+  readonly #isWhole: boolean;
   #rowsAdded = 0;
   #blocksAdded = 0;
+  #dropped: Sum128 = 0n;
 
   constructor(sources: CompactionSources, window: number, runs: readonly number[]) {
     this.#sources = sources;
     this.window = window;
     const { store, windowNs, limits } = sources;
     const wanted = new Set(runs);
+    this.#isWhole = store.directory.runsOf(window).size === wanted.size;
     this.#measurements = store.directory.measurementsOf(window);
     this.#replaced = this.#measurements.flatMap((measurement) =>
       store.directory.of(window, measurement).filter(({ run }) => wanted.has(run)),
@@ -141,8 +201,9 @@ export class Compaction {
       const merged = mergeRowSets(parts, (a, b) => table.rankOf(a) - table.rankOf(b));
       parts.length = 0;
       yield merged.times.length;
-      if (merged.times.length === 0) continue;
-      for (const rows of cutter.cut(merged)) {
+      const left = this.#settle(measurement, merged);
+      if (left.times.length === 0) continue;
+      for (const rows of cutter.cut(left)) {
         cutter.learn(rows.times.length, this.#writer.add(measurement, rows));
         this.#rowsAdded += rows.times.length;
         this.#blocksAdded++;
@@ -151,8 +212,21 @@ export class Compaction {
     }
   }
 
+  #settle(measurement: string, rows: RowSet): RowSet {
+    const { tombstones, settledThrough: through, conflict, windowNs, table } = this.#sources;
+    const start = this.window * windowNs;
+    const deletes = tombstones.over(measurement, start, start + windowNs - 1);
+    const left = settleRows(rows, { through, tombstones: deletes, whole: this.#isWhole, conflict });
+    if (left === rows) return rows;
+    const hashOf = (id: number): string => table.ids.hashOf(id);
+    for (const sum of contentByVersion(rows, hashOf).values()) this.#dropped = addSums(this.#dropped, sum);
+    for (const sum of contentByVersion(left, hashOf).values()) this.#dropped = subtractSums(this.#dropped, sum);
+    return left;
+  }
+
   #finish(): void {
-    const { directory } = this.#sources.store;
+    const { store, dropped } = this.#sources;
+    const { directory } = store;
     const merged = new Set(this.#replaced.map(({ run }) => run));
     const gone = new Set(this.#replaced);
     for (const entry of directory.all()) if (!gone.has(entry)) merged.delete(entry.run);
@@ -163,7 +237,9 @@ export class Compaction {
     this.#writer.finish(this.#replaced, (database) => {
       forgetRuns(database, [...merged]);
       writeSizes(database, { rows, blocks, series: this.#sources.table.persisted });
+      if (this.#dropped !== 0n) dropped.write(database, this.#dropped);
     });
+    dropped.added(this.#dropped);
   }
 }
 

@@ -11,7 +11,8 @@
  * | runs          | runs that are complete; blocks of other runs are leftovers of a flush or compaction that did not end |
  * | blocks        | blocks (block.ts): run, time window, measurement, range of series, times and versions, head, body  |
  * | fields        | (measurement, field, type) with the greatest version that wrote it                                |
- * | tombstones    | delete batches as they came, by version                                                           |
+ * | tombstones    | delete batches as they came, by version, until nothing is left that they cover                     |
+ * | dropped       | what is kept of rows and deletes that were dropped (shard-dropped.ts); not in files of format 1     |
  * | others        | the companion's (ledger), opaque here                                                             |
  *
  * A crash leaves a rollback journal, which SQLite plays back at the next opening, or blocks of an incomplete run,
@@ -22,8 +23,12 @@ import { diskError, errorCodeOf, StorageError } from './errors.ts';
 import { type ShardKey, type ShardKeyJson, shardKeyFromJson, shardKeyToJson } from './shard-key.ts';
 
 export const APPLICATION_ID = 0x5354_4152;
-export const FORMAT_VERSION = 1;
-export const OWN_TABLES = ['meta', 'series_chunks', 'runs', 'blocks', 'fields', 'tombstones'] as const;
+/** Format 1 knew no `dropped`: its programs would take what was dropped for lost. A file becomes 2 with its first drop. */
+export const FORMAT_VERSION = 2;
+export const OWN_TABLES = ['meta', 'series_chunks', 'runs', 'blocks', 'fields', 'tombstones', 'dropped'] as const;
+
+const DROPPED_TABLE = `
+  CREATE TABLE IF NOT EXISTS dropped (id INTEGER PRIMARY KEY CHECK (id = 1), content TEXT NOT NULL);`;
 
 const SCHEMA = `
   CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -36,7 +41,7 @@ const SCHEMA = `
   CREATE TABLE fields (
     measurement TEXT NOT NULL, field TEXT NOT NULL, type INTEGER NOT NULL, last_version BLOB NOT NULL,
     PRIMARY KEY (measurement, field, type)) WITHOUT ROWID;
-  CREATE TABLE tombstones (version BLOB PRIMARY KEY, frame BLOB NOT NULL) WITHOUT ROWID;`;
+  CREATE TABLE tombstones (version BLOB PRIMARY KEY, frame BLOB NOT NULL) WITHOUT ROWID;${DROPPED_TABLE}`;
 
 /** Page cache of a connection in KiB; a flush may spill beyond it. */
 const CACHE_KIB = 2048;
@@ -126,6 +131,13 @@ export function createShardFile(
       throw error;
     }
   });
+}
+
+/** Within the transaction of a drop: a file of the first format becomes one of the second. */
+export function ensureDroppedTable(database: Database): void {
+  if (Number(database.pragma('user_version', { simple: true })) === FORMAT_VERSION) return;
+  database.exec(DROPPED_TABLE);
+  database.pragma(`user_version = ${FORMAT_VERSION}`);
 }
 
 export function readShardKey(database: Database, path: string): ShardKey {

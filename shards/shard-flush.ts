@@ -18,6 +18,7 @@ import { writeSizes } from './shard-state.ts';
 import type { KeptTombstone } from './shard-tombstones.ts';
 import type { LogPosition } from './storage.ts';
 import type { StorageLimits } from './storage-limits.ts';
+import type { Stamp } from './version.ts';
 
 /** Chunks of series that one transaction writes. */
 const CHUNKS_AT_ONCE = 32;
@@ -36,6 +37,8 @@ export interface FlushSources {
 export interface FrozenState {
   readonly memtable: Memtable;
   readonly position: LogPosition;
+  /** Of the companion. */
+  readonly floor: Stamp;
   /** Series with ids below this one. */
   readonly seriesEnd: number;
   readonly tombstones: readonly KeptTombstone[];

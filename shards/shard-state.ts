@@ -9,6 +9,7 @@ import { StorageError } from './errors.ts';
 import { LOG_START } from './log-position.ts';
 import { addSeriesChunk } from './series-chunk.ts';
 import type { SeriesIds } from './series-ids.ts';
+import type { ShardDropped } from './shard-dropped.ts';
 import type { ShardFields } from './shard-fields.ts';
 import { readMeta, type ShardFile, WRITE_META } from './shard-file.ts';
 import type { ShardTombstones } from './shard-tombstones.ts';
@@ -28,6 +29,7 @@ export interface ShardState {
   readonly companion: ShardCompanion;
   readonly fields: ShardFields;
   readonly tombstones: ShardTombstones;
+  readonly dropped: ShardDropped;
 }
 
 /** `sizes`: null in a file that no flush has ended in (a copy). */
@@ -40,6 +42,7 @@ export function readState(
     const batch = decodeBatch(frame);
     if (batch.kind === 'delete') state.tombstones.add(batch, frame, true);
   }
+  state.dropped.load(database);
   state.companion.load(database);
   const flushed = readMeta(database, 'flushed');
   const sizes = readMeta(database, 'sizes');

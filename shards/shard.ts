@@ -14,10 +14,10 @@ import type { Database } from 'better-sqlite3';
 import { encodeBatch } from './batch-codec.ts';
 import type { BlockCache } from './block-cache.ts';
 import { BlockStore, type DamagedBlock } from './block-store.ts';
-import type { Sum128 } from './checksum.ts';
+import { addSums, type Sum128 } from './checksum.ts';
 import type { FieldType } from './column.ts';
 import type { ShardCompanion } from './companion.ts';
-import { StorageError } from './errors.ts';
+import type { StorageError } from './errors.ts';
 import { openFillSource } from './fill-source.ts';
 import { addSeries, unknownSeries } from './frame-series.ts';
 import type { HeldFrame } from './held-frame.ts';
@@ -37,12 +37,13 @@ import type { GivenKeys, SeriesKeys } from './series-keys.ts';
 import { SeriesTable } from './series-table.ts';
 import { aggregateShard } from './shard-aggregate.ts';
 import { ShardCatalog } from './shard-catalog.ts';
-import { Compaction, nextToMerge } from './shard-compaction.ts';
 import { contentAbove, contentThrough, type RebuiltBatch, rebuildBatches } from './shard-content.ts';
+import { ShardDropped } from './shard-dropped.ts';
 import { ShardFields } from './shard-fields.ts';
 import { damageNamed, type ShardFile } from './shard-file.ts';
 import { Flush } from './shard-flush.ts';
 import { type ShardId, type ShardKey, shardId } from './shard-key.ts';
+import { ShardMerging } from './shard-merging.ts';
 import { type ScanSources, scanShard } from './shard-scan.ts';
 import { type FlushedSizes, readSeries, readState } from './shard-state.ts';
 import { ShardTombstones } from './shard-tombstones.ts';
@@ -78,24 +79,17 @@ export class Shard implements StoredShard, QueryableShard {
   readonly #store: BlockStore;
   readonly #fieldsKept = new ShardFields();
   readonly #tombstones: ShardTombstones;
+  readonly #dropped = new ShardDropped();
   readonly #sources: ScanSources;
   readonly #catalog: ShardCatalog;
+  readonly #merging: ShardMerging;
   /** As the file says, for when series and directory are not in memory. */
   #flushedSizes: FlushedSizes | null;
   #flushedThrough: LogPosition;
+  #settledThrough: Stamp;
   #applied: LogPosition;
   #flush: Flush | null = null;
-  #compaction: Compaction | null = null;
-  /** Merging has freed pages since they were last given back. */
-  #shrinkable = false;
-  /** Windows that a damaged block keeps from being merged. */
-  readonly #unmergeable = new Set<number>();
-  /** When each window was last flushed into. */
-  readonly #touchedMs = new Map<number, number>();
-  /** Whether some window of the file has several runs was looked up, and none has. */
-  #isMerged = false;
   #clockMs = 0;
-  #openedMs = 0;
   #usedMs = 0;
   #writtenMs = 0;
   #dirtySinceMs: number | null = null;
@@ -126,8 +120,25 @@ export class Shard implements StoredShard, QueryableShard {
       windowNs: this.windowNs,
     };
     this.#catalog = new ShardCatalog(this.#sources, this.#tombstones, () => this.#fields);
-    const { companion } = parts;
-    const state = readState(database, { companion, fields: this.#fieldsKept, tombstones: this.#tombstones });
+    const { companion, file, limits } = parts;
+    this.#merging = new ShardMerging({
+      sources: this.#sources,
+      store: this.#store,
+      file,
+      limits,
+      dropped: this.#dropped,
+      companion,
+      settledThrough: () => this.settledThrough,
+      isDirty: () => this.isDirty || this.#flush !== null,
+      flush: () => this.flush(),
+    });
+    const state = readState(database, {
+      companion,
+      fields: this.#fieldsKept,
+      tombstones: this.#tombstones,
+      dropped: this.#dropped,
+    });
+    this.#settledThrough = companion.floor;
     this.#flushedThrough = state.flushedThrough;
     this.#applied = state.flushedThrough;
     this.#flushedSizes = state.sizes;
@@ -147,6 +158,14 @@ export class Shard implements StoredShard, QueryableShard {
   /** Log records of this shard behind this position are not in the file. */
   get flushedThrough(): LogPosition {
     return this.#flushedThrough;
+  }
+
+  /**
+   * The floor that the file holds. All rows and deletes at or below are in the file as well: the floor was taken when the
+   * memtable was frozen, and what is at or below a floor is not applied any more.
+   */
+  get settledThrough(): Stamp {
+    return this.#settledThrough;
   }
 
   get appliedThrough(): LogPosition {
@@ -224,6 +243,7 @@ export class Shard implements StoredShard, QueryableShard {
       {
         memtable: this.#memtables.freeze(),
         position: this.#applied,
+        floor: this.companion.floor,
         seriesEnd,
         tombstones: [...this.#tombstones.fresh], // those that come meanwhile belong to the next flush
         saves,
@@ -242,13 +262,14 @@ export class Shard implements StoredShard, QueryableShard {
     const flush = this.#flush;
     if (flush === null) return false;
     if (flush.step()) return true;
-    const { position, tombstones } = flush.state;
+    const { position, tombstones, floor } = flush.state;
     this.#flush = null;
     this.#memtables.dropFrozen();
     this.#tombstones.flushed(tombstones.length);
     this.#flushedThrough = position;
+    this.#settledThrough = floor;
     this.#table.persisted = flush.seriesWritten;
-    for (const window of flush.windows) this.#touchedMs.set(window, this.#clockMs);
+    this.#merging.flushed(flush.windows);
     return false;
   }
 
@@ -266,10 +287,10 @@ export class Shard implements StoredShard, QueryableShard {
       // Opened with unflushed rows: their age is counted from now.
       if (this.#dirtySinceMs !== null) this.#dirtySinceMs = nowMs;
       this.#writtenMs = nowMs;
-      this.#openedMs = nowMs;
       this.#usedMs = nowMs;
     }
     this.#clockMs = nowMs;
+    this.#merging.tick(nowMs);
     if (this.#table.takeUse()) this.#usedMs = nowMs;
   }
 
@@ -277,16 +298,15 @@ export class Shard implements StoredShard, QueryableShard {
   #unload(): void {
     const unusedMs = this.#clockMs - this.#usedMs;
     if (this.isDirty || this.#flush !== null || unusedMs < this.#parts.limits.unusedMs) return;
-    const { directory } = this.#store;
-    if (directory.windows().some((window) => directory.runsOf(window).size > 1)) return;
+    if (!this.#merging.isDone) return;
     this.#flushedSizes = this.#fileSizes();
     this.#table.unload();
     this.#store.unload();
-    this.#isMerged = true;
   }
 
-  /** Unflushed rows that nothing was added to for long, or that are old. */
+  /** Unflushed rows that nothing was added to for long, or that are old; or a floor that is wanted in the file. */
   isFlushDue(): boolean {
+    if (this.#merging.flushSoon) return true;
     const begun = this.#flush?.state.position ?? this.#flushedThrough;
     if (!isAfter(this.#applied, begun) && this.#memtables.active.rows === 0) return false;
     const { flushIdleMs, flushAgeMs } = this.#parts.limits;
@@ -298,49 +318,16 @@ export class Shard implements StoredShard, QueryableShard {
   compactStep(): boolean {
     if (this.#snapshots > 0 || this.#closed || this.unreadable !== null) return false;
     if (!this.#store.isLoaded) {
-      if (this.#isMerged) return false;
+      let wanted = false;
       this.#reading(() => {
-        this.#isMerged = !this.#store.hasSeveralRuns();
+        wanted = this.#merging.isWanted;
       });
-      if (!this.#isMerged) this.load();
-      return true;
+      if (wanted) this.load();
+      return wanted;
     }
-    const compaction = this.#compaction ?? this.#nextCompaction();
-    this.#compaction = compaction;
-    if (compaction === null) {
-      if (this.#shrinkStep()) return true;
-      this.#unload();
-      return false;
-    }
-    try {
-      if (!compaction.step()) {
-        this.#compaction = null;
-        this.#shrinkable = true;
-      }
-      return true;
-    } catch (error) {
-      compaction.abandon();
-      this.#compaction = null;
-      if (!(error instanceof StorageError) || error.code !== 'damaged-block') throw error;
-      // Listed in `damaged`; the other windows go on.
-      this.#unmergeable.add(compaction.window);
-      return true;
-    }
-  }
-
-  /** Once nothing is left to merge: what merging has freed goes back to the file system. */
-  #shrinkStep(): boolean {
-    if (!this.#shrinkable) return false;
-    this.#shrinkable = this.#parts.file.shrinkStep();
-    return this.#shrinkable;
-  }
-
-  #nextCompaction(): Compaction | null {
-    const { limits } = this.#parts;
-    const isAtRest = (window: number): boolean =>
-      this.#clockMs - (this.#touchedMs.get(window) ?? this.#openedMs) >= limits.compactionIdleMs;
-    const next = nextToMerge(this.#store.directory, this.#unmergeable, isAtRest, limits);
-    return next === null ? null : new Compaction({ ...this.#sources, limits }, next.window, next.runs);
+    if (this.#merging.step()) return true;
+    this.#unload();
+    return false;
   }
 
   rebuild(versions: ReadonlySet<Version>): RebuiltBatch[] {
@@ -355,13 +342,12 @@ export class Shard implements StoredShard, QueryableShard {
 
   recomputeContentThrough(through: Stamp): Sum128 {
     this.#assertOpen();
-    return contentThrough(this.#sources, through);
+    return addSums(contentThrough(this.#sources, through), this.#dropped.content);
   }
 
   snapshot(pageBytes: number): FillSource {
     this.flush();
-    this.#compaction?.abandon();
-    this.#compaction = null;
+    this.#merging.abandon();
     const source = openFillSource(this.key, this.#parts.file, this.#store, pageBytes, {
       isGone: () => this.#closed,
       closed: () => {

@@ -61,7 +61,10 @@ export interface StoredShard {
   rebuild(versions: ReadonlySet<Version>): { version: Version; frame: Uint8Array; keys: SeriesKeyRecord[] }[];
   /** All (version, content sum) with stamp above `floor`, recomputed from the stored rows (slow: rebuilding a lost ledger, scrub). */
   recomputeContent(floor: Stamp): Map<Version, Sum128>;
-  /** Sum over all stored rows and tombstones with stamp at or below `through`, recomputed (slow). */
+  /**
+   * The content sum of what was received with a stamp at or below `through`, which must not lie below the floor: over all
+   * stored rows and tombstones, recomputed (slow), and what is kept of those that were dropped.
+   */
   recomputeContentThrough(through: Stamp): Sum128;
   /** Writes memtable and companion to the shard's file in one transaction. */
   flush(): void;

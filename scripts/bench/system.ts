@@ -220,7 +220,7 @@ export class RunningSystem {
           command: process.execPath,
           args: [...profiling, this.program.path, 'serve', ...own, ...serve],
           // As for InfluxDB below: what is left for idle times is done within the benchmark.
-          environment: { STARLING_FLUSH_IDLE: '2s', STARLING_MERGE_IDLE: '2s' },
+          environment: { STARLING_FLUSH_IDLE: '2s', STARLING_MERGE_IDLE: '2s', STARLING_PASS_INTERVAL: '2s' },
         };
       }
       case 'influxdb':

@@ -17,6 +17,7 @@ import { Books, shardOf, Violation } from './books.ts';
 import type { Mutation } from './mutations.ts';
 import { DELAY_MS_MAX, Network } from './network.ts';
 import { type ScenarioName, scenarioOf } from './scenario.ts';
+import { SettledBatches } from './settled.ts';
 import type { EngineKind } from './sim-disk.ts';
 import { HEARTBEAT_MS, SimNode, TICK_MS, type World } from './sim-node.ts';
 import { Chance, VirtualTime } from './virtual-time.ts';
@@ -74,6 +75,7 @@ class Cluster implements World {
   readonly limits;
   readonly durability;
   private readonly scenario;
+  readonly settled = new SettledBatches();
   private readonly books: Books;
   private readonly log: ((line: string) => void) | undefined;
   private readonly counters: Record<string, number> = {};

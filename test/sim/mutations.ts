@@ -2,8 +2,9 @@
 import type { ClusterSnapshot, HeldShard, Statement } from '../../repair/cluster.ts';
 import { Ledger } from '../../repair/ledger.ts';
 import { decodeMessage, encodeMessage } from '../../repair/replica-messages.ts';
+import type { Shard } from '../../shards/shard.ts';
 import type { Storage } from '../../shards/storage.ts';
-import type { Version } from '../../shards/version.ts';
+import type { Stamp, Version } from '../../shards/version.ts';
 
 export const MUTATIONS = [
   'closed-ignores-open',
@@ -17,6 +18,8 @@ export const MUTATIONS = [
   'stray-acknowledged',
   'views-combined',
   'hop-skipped',
+  'dropped-early',
+  'floor-not-durable',
 ] as const;
 export type Mutation = (typeof MUTATIONS)[number];
 
@@ -54,6 +57,13 @@ export function mutateSync(storage: Storage, mutation: Mutation | undefined, lat
     if (n++ % 4 === 3) real(done);
     else later(() => done(null));
   };
+}
+
+/** What a merge takes for settled. */
+export function mutateShard(shard: Shard, mutation: Mutation | undefined): void {
+  if (mutation !== 'dropped-early' && mutation !== 'floor-not-durable') return;
+  const get = (): Stamp => (mutation === 'dropped-early' ? 'f'.repeat(16) : shard.companion.floor);
+  Object.defineProperty(shard, 'settledThrough', { get, configurable: true });
 }
 
 export function mutatedLedger(mutation: Mutation | undefined): Ledger {

@@ -16,12 +16,14 @@ import type { NodeIdentity } from '../../repair/node-core.ts';
 import { nodeFiles } from '../../server/node-files.ts';
 import { Engine } from '../../shards/engine.ts';
 import type { QueryableShard } from '../../shards/queryable.ts';
-import type { ShardId } from '../../shards/shard-key.ts';
+import { type ShardId, shardId } from '../../shards/shard-key.ts';
 import type { Storage } from '../../shards/storage.ts';
 import { STORAGE_LIMITS, type StorageLimits } from '../../shards/storage-limits.ts';
-import { STAMP_ZERO, type Stamp } from '../../shards/version.ts';
+import { STAMP_ZERO, type Stamp, type Version } from '../../shards/version.ts';
 import { MemoryFiles } from '../support/memory-files.ts';
 import { MemoryDisk, MemoryStorage } from '../support/memory-storage.ts';
+import { type Mutation, mutateShard } from './mutations.ts';
+import type { SettledBatches } from './settled.ts';
 import type { Chance } from './virtual-time.ts';
 
 export type EngineKind = 'memory' | 'real';
@@ -45,6 +47,8 @@ const ROOT = '/disk';
 export interface OpenStorage {
   readonly storage: Storage;
   ledgerOf(id: ShardId): Ledger;
+  /** All batches by version, with the content of those that the rows still tell apart. */
+  contents(id: ShardId): Map<Version, bigint | null>;
   /** null where the storage cannot be queried. */
   queryable(id: ShardId): QueryableShard | null;
   /** A turn of background work. */
@@ -74,8 +78,15 @@ export class SimDisk {
     return new SqliteRegisterStore(this.registerDatabase);
   }
 
-  open(later: (run: () => void) => void, makeLedger: () => Ledger): OpenStorage {
-    return this.memory === null ? this.openEngine(makeLedger) : openMemory(this.memory, later, makeLedger);
+  open(
+    later: (run: () => void) => void,
+    makeLedger: () => Ledger,
+    settled: SettledBatches,
+    mutation: Mutation | undefined,
+  ): OpenStorage {
+    return this.memory === null
+      ? this.openEngine(makeLedger, settled, mutation)
+      : openMemory(this.memory, later, makeLedger);
   }
 
   crash(chance: Chance): void {
@@ -93,13 +104,13 @@ export class SimDisk {
     if (this.directory !== null) rmSync(this.directory, { recursive: true, force: true });
   }
 
-  private openEngine(makeLedger: () => Ledger): OpenStorage {
+  private openEngine(makeLedger: () => Ledger, settled: SettledBatches, mutation: Mutation | undefined): OpenStorage {
     const engine = Engine.open({
       shardsDirectory: join(this.directory!, 'shards'),
       directory: `${ROOT}/worker-0`,
       owns: () => true,
       files: this.files,
-      companion: makeLedger,
+      companion: (key) => settled.watch(makeLedger(), shardId(key)),
       limits: LIMITS,
       openDatabase: (path) => {
         const database = new Database(path);
@@ -116,8 +127,16 @@ export class SimDisk {
     return {
       storage: engine,
       ledgerOf: (id) => engine.companionOf(id) as Ledger,
+      contents: (id) => {
+        const shard = engine.shards.get(id);
+        if (shard === undefined) return new Map();
+        const ledger = engine.companionOf(id) as Ledger;
+        const below = [...settled.of(ledger, id)].map((version) => [version, null] as const);
+        return new Map<Version, bigint | null>([...below, ...shard.recomputeContent(ledger.floor)]);
+      },
       queryable: (id) => engine.queryable(id),
       step: (nowMs, chance) => {
+        for (const shard of engine.shards.values()) mutateShard(shard, mutation);
         if (chance.of(0.15) && engine.shards.size > 0) chance.pick([...engine.shards.values()]).flush();
         // Every look at the clock takes a millisecond: the budget is a number of steps.
         let looks = 0;
@@ -133,6 +152,7 @@ function openMemory(disk: MemoryDisk, later: (run: () => void) => void, makeLedg
   return {
     storage,
     ledgerOf: (id) => storage.ledgers.get(id)!,
+    contents: (id) => storage.shards.get(id)?.recomputeContent(STAMP_ZERO) ?? new Map(),
     queryable: () => null,
     step: (_, chance) => {
       if (chance.of(0.15) && storage.shards.size > 0) chance.pick([...storage.shards.values()]).flush();

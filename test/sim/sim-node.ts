@@ -19,6 +19,7 @@ import {
   mutatedSnapshot,
   mutateSync,
 } from './mutations.ts';
+import type { SettledBatches } from './settled.ts';
 import { type EngineKind, type OpenStorage, SimDisk } from './sim-disk.ts';
 import type { Chance, VirtualTime } from './virtual-time.ts';
 
@@ -45,6 +46,7 @@ export interface World {
   readonly limits: ReplicaLimits;
   readonly mutation: Mutation | undefined;
   readonly durability: 'fsync' | 'interval';
+  readonly settled: SettledBatches;
   /** Addresses that a fresh node is told to join. */
   joinAddresses(node: SimNode): string[];
   send(from: SimNode, to: NodeNumber, lane: number, bytes: Uint8Array): void;
@@ -97,9 +99,9 @@ export class SimNode {
     this.disk = this.freshDisk();
   }
 
-  /** Contents by version, computed from the stored rows; empty while the node is down. */
-  stored(id: ShardId): Map<Version, bigint> {
-    return this.process?.open.storage.shards.get(id)?.recomputeContent(STAMP_ZERO) ?? new Map();
+  /** Batches, with the content of those that the rows still tell apart; empty while the node is down. */
+  stored(id: ShardId): Map<Version, bigint | null> {
+    return this.process?.open.contents(id) ?? new Map();
   }
 
   private freshDisk(): SimDisk {
@@ -146,7 +148,7 @@ export class Process {
     if (mutation === 'outbox-forgotten') {
       for (const name of disk.files.list(disk.outboxDirectory)) disk.files.remove(`${disk.outboxDirectory}/${name}`);
     }
-    this.open = disk.open(ofDisk, () => mutatedLedger(mutation));
+    this.open = disk.open(ofDisk, () => mutatedLedger(mutation), world.settled, mutation);
     mutateSync(this.open.storage, mutation, ofDisk);
     this.host = new ReplicaHost({
       self: disk.identity.number,

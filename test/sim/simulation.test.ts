@@ -6,6 +6,8 @@ import type { ScenarioName } from './scenario.ts';
 const FAST_SEEDS = 25;
 const REAL_SEEDS = 5;
 const MUTATION_SEEDS_MAX = 40;
+/** Faults of the storage engine. */
+const OF_STORAGE: ReadonlySet<Mutation> = new Set(['dropped-early', 'floor-not-durable']);
 
 function run(options: Omit<SimOptions, 'seed'>, from: number, count: number) {
   const sums = { acknowledged: 0, proofs: 0, filled: 0, scans: 0 };
@@ -66,10 +68,13 @@ describe('simulated cluster', () => {
     ['stray-acknowledged', 'mixed', 3],
     ['views-combined', 'views', 5],
     ['hop-skipped', 'mixed', 1],
+    ['dropped-early', 'mixed', 1],
+    ['floor-not-durable', 'mixed', 1],
   ])('a cluster in which %s is caught (%s)', (mutation, scenario, from) => {
+    const engine = OF_STORAGE.has(mutation) ? 'real' : 'memory';
     let caught = false;
     for (let seed = from; seed < from + MUTATION_SEEDS_MAX && !caught; seed++)
-      caught = isCaught({ seed, mutation, scenario });
+      caught = isCaught({ seed, mutation, scenario, engine });
     expect(caught).toBe(true);
   });
 });

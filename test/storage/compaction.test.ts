@@ -5,11 +5,13 @@ import { afterEach, expect, test } from 'vitest';
 import { BlockCache } from '../../shards/block-cache.ts';
 import { BlockStore } from '../../shards/block-store.ts';
 import { SeriesTable } from '../../shards/series-table.ts';
-import { Compaction } from '../../shards/shard-compaction.ts';
+import { Compaction, type CompactionSources } from '../../shards/shard-compaction.ts';
+import { ShardDropped } from '../../shards/shard-dropped.ts';
 import { ConnectionPool, ShardFile } from '../../shards/shard-file.ts';
+import { ShardTombstones } from '../../shards/shard-tombstones.ts';
 import { STAMP_ZERO } from '../../shards/version.ts';
 import { contentSum } from '../support/content-sum.ts';
-import { Bench, type PlainRow, SHARD, versionAt, writeBatch } from './helpers.ts';
+import { Bench, KEY, type PlainRow, SHARD, versionAt, writeBatch } from './helpers.ts';
 
 const LIMITS = { blockBytesTarget: 400, transactionBytesMax: 1200, compactionRowsMax: 60 };
 
@@ -86,7 +88,17 @@ test('a step reads one block, merges one part or writes one block', () => {
   const runs = [...store.directory.runsOf(0).keys()];
   expect(runs).toHaveLength(9);
   const largest = Math.max(...[...store.directory.all()].map(({ rows }) => rows));
-  const compaction = new Compaction({ table, store, windowNs: shard.windowNs, limits: bench.limits }, 0, runs);
+  const sources: CompactionSources = {
+    table,
+    store,
+    windowNs: shard.windowNs,
+    limits: bench.limits,
+    tombstones: new ShardTombstones(table, Number(KEY.endNs)),
+    dropped: new ShardDropped(),
+    conflict: 'last-write-wins',
+    settledThrough: STAMP_ZERO,
+  };
+  const compaction = new Compaction(sources, 0, runs);
   const sizes = [...compaction.steps()];
   expect(sizes.length).toBeGreaterThan(20);
   // A part ends with the block that brings it to its size, and takes what overlaps with it in the other runs.

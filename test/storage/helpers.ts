@@ -15,7 +15,7 @@ import { hashSeriesKey } from '../../shards/series-key.ts';
 import { type ShardKey, shardId } from '../../shards/shard-key.ts';
 import type { LogPosition } from '../../shards/storage.ts';
 import { STORAGE_LIMITS, type StorageLimits } from '../../shards/storage-limits.ts';
-import { makeStamp, makeVersion, type Version } from '../../shards/version.ts';
+import { isThrough, makeStamp, makeVersion, STAMP_ZERO, type Stamp, type Version } from '../../shards/version.ts';
 import { MemoryFiles } from '../support/memory-files.ts';
 
 export const HOUR_NS = 3_600_000_000_000;
@@ -74,13 +74,18 @@ export function deleteBatch(version: Version, predicate: Partial<DeletePredicate
 /** The versions of a shard, in a table of its file. */
 export class VersionSet implements ShardCompanion {
   readonly versions = new Set<Version>();
+  /** Raised by tests. */
+  floor: Stamp = STAMP_ZERO;
 
   has(version: Version): boolean {
-    return this.versions.has(version);
+    return isThrough(version, this.floor) || this.versions.has(version);
   }
 
   load(database: Database.Database): void {
     database.exec('CREATE TABLE IF NOT EXISTS seen (version TEXT PRIMARY KEY)');
+    database.exec('CREATE TABLE IF NOT EXISTS floors (floor TEXT)');
+    const floor = database.prepare('SELECT max(floor) FROM floors').pluck().get();
+    if (typeof floor === 'string') this.floor = floor;
     for (const version of database.prepare('SELECT version FROM seen').pluck().all())
       this.versions.add(version as string);
   }
@@ -91,9 +96,11 @@ export class VersionSet implements ShardCompanion {
 
   freeze(): (database: Database.Database) => void {
     const versions = [...this.versions];
+    const { floor } = this;
     return (database) => {
       const insert = database.prepare('INSERT OR IGNORE INTO seen (version) VALUES (?)');
       for (const version of versions) insert.run(version);
+      database.prepare('INSERT INTO floors (floor) VALUES (?)').run(floor);
     };
   }
 }

@@ -1,14 +1,17 @@
 /**
  * Storage against a naive map, with values of every type: random writes (late, twice, overwritten), deletes, stepped
- * flushes and merges, crashes and reopening, from a seed. What a scan shows must be the model's cells to the bit, and
- * the aggregates of a shard what the same cells give.
+ * flushes and merges, crashes, reopening and copies, from a seed, while the floor below which dead rows may be dropped
+ * rises now and then. What a scan shows must be the model's cells to the bit, the aggregates of a shard what the same
+ * cells give, and what is stored and dropped together what was written.
  */
 import { afterEach, expect, test } from 'vitest';
 import type { Batch, WriteBatch } from '../../shards/batch.ts';
 import { encodeBatch } from '../../shards/batch-codec.ts';
+import { addSums } from '../../shards/checksum.ts';
 import { type Column, type FieldType, FLOAT } from '../../shards/column.ts';
-import type { Version } from '../../shards/version.ts';
-import { Bench, deleteBatch, HOUR_NS, KEY, versionAt } from './helpers.ts';
+import { isThrough, STAMP_ZERO, type Stamp, stampOf, type Version } from '../../shards/version.ts';
+import { contentSum } from '../support/content-sum.ts';
+import { Bench, deleteBatch, HOUR_NS, KEY, type VersionSet, versionAt } from './helpers.ts';
 import { keysOfBatches, randomBatch, randomOf } from './random-batches.ts';
 
 const OPTIONS = { rowsMax: 30, series: 5, measurements: 2, fields: 3 };
@@ -45,8 +48,8 @@ function beats(version: Version, type: FieldType, winner: Cell): boolean {
   return version > winner.version || (version === winner.version && type < winner.type);
 }
 
-/** Visible cells as `key time field -> value`, by the rules alone. */
-function expectedCells(batches: readonly Batch[], windowNs: number): Map<string, string> {
+/** Per cell what has won, whatever the types of its neighbours; by the rules alone. */
+function winnersOf(batches: readonly Batch[]): Map<string, Cell> {
   const winners = new Map<string, Cell>();
   for (const batch of batches) {
     if (batch.kind !== 'write') continue;
@@ -64,6 +67,12 @@ function expectedCells(batches: readonly Batch[], windowNs: number): Map<string,
       }
     }
   }
+  return winners;
+}
+
+/** Visible cells as `key time field -> value`, by the rules alone. */
+function expectedCells(batches: readonly Batch[], windowNs: number): Map<string, string> {
+  const winners = winnersOf(batches);
   // Where types of a field disagree in a series' window the strongest is what a reader sees (protocol rule 6).
   const strongest = new Map<string, FieldType>();
   const placeOf = (name: string): string => {
@@ -132,7 +141,33 @@ function checkCounts(cells: ReadonlyMap<string, string>): void {
   for (const [name, count] of counted) expect([name, count]).toEqual([name, expected.get(name) ?? 0]);
 }
 
-test.each(Array.from({ length: 10 }, (_, i) => i + 1))('values of every type, seed %i', (seed) => {
+/** What is stored and what was dropped are together what came; above the floor batch by batch. */
+function checkContent(batches: readonly Batch[], floor: Stamp): void {
+  const sums = batches.map((batch) => [batch.version, contentSum(batch)] as const);
+  const total = sums.reduce((sum, [, content]) => addSums(sum, content), 0n);
+  expect(bench.shard().recomputeContentThrough('f'.repeat(16))).toBe(total);
+  const above = bench.shard().recomputeContent(floor);
+  for (const [version, content] of sums) {
+    if (stampOf(version) > floor) expect([version, above.get(version) ?? 0n]).toEqual([version, content]);
+  }
+}
+
+/** The shard is replaced by a copy of itself. */
+function copyOver(): void {
+  const source = bench.shard().snapshot(3000);
+  const target = bench.engine.beginFill(KEY);
+  for (let index = 0, page = source.page(0); page !== null; page = source.page(++index)) target.accept(page);
+  source.close();
+  target.finish();
+}
+
+/** Flushes and merges until nothing is left to do. */
+function settle(): void {
+  bench.nowMs += 700_000;
+  while (bench.step());
+}
+
+test.each(Array.from({ length: 16 }, (_, i) => i + 1))('values of every type, seed %i', (seed) => {
   const random = randomOf(seed);
   bench = new Bench({
     blockBytesTarget: 400,
@@ -142,15 +177,22 @@ test.each(Array.from({ length: 10 }, (_, i) => i + 1))('values of every type, se
     memtableBytesMax: 1 << 20,
   });
   const durable: Batch[] = [];
-  const versions = Array.from({ length: 300 }, (_, n) => n);
+  let floor = STAMP_ZERO;
+  let versions = Array.from({ length: 300 }, (_, n) => n);
+  const raise = (to: Stamp): void => {
+    floor = to;
+    (bench.shard().companion as VersionSet).floor = to;
+    versions = versions.filter((n) => !isThrough(versionAt(n), to)); // nothing at or below is accepted any more
+  };
   const check = (): void => {
     const cells = expectedCells(durable, bench.shard().windowNs);
     expect(scannedCells()).toEqual(cells);
     checkCounts(cells);
+    checkContent(durable, floor);
   };
-  for (let step = 0; step < 80; step++) {
+  for (let step = 0; step < 100; step++) {
     const version = versionAt(versions.splice(random(Math.min(20, versions.length)), 1)[0]!);
-    const action = random(100);
+    const action = random(116);
     if (action < 62) {
       const batch = randomBatch(version, random, OPTIONS);
       expect(bench.write(batch, KEYS)).toBeNull();
@@ -177,10 +219,18 @@ test.each(Array.from({ length: 10 }, (_, i) => i + 1))('values of every type, se
       bench.nowMs += 700_000;
       for (let left = random(12); left > 0 && bench.step(); left--);
     } else if (action < 96) bench.crash(() => random(500), random(2) === 0);
-    else bench.reopen();
+    else if (action < 100) bench.reopen();
+    else if (action < 112) {
+      const newest = durable[random(durable.length)]?.version;
+      if (newest !== undefined && stampOf(newest) > floor) raise(stampOf(newest));
+    } else copyOver();
     if (step % 16 === 15) check();
   }
-  bench.nowMs += 700_000;
-  while (bench.step());
+  settle();
+  check();
+
+  raise(stampOf(versionAt(300)));
+  settle();
+  settle();
   check();
 });

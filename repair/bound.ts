@@ -6,11 +6,22 @@
  *
  * It counts from the later of acceptance and the return of the last owner, for live owners that reach each other, within
  * drift, not paused, with room on disk.
+ *
+ * A replica that lies below the floor of another cannot be brought level by a pass: it takes part in no proof until it
+ * has been replaced by a copy. The bound then counts from the end of the last copy, which comes within `fencedMs + copyMs`:
+ *
+ *   fenced = L + (k - 1) x (max(P, D) + D) + (k - 1) x stagger
+ *   copy   = (pages of all copies / copies at once + pages of the largest) x page + rounds x retry
+ *
+ * A pass that meets such a replica fences it, or ends because the one that is pulled from has been fenced; so each pass
+ * finds one at least, and one of the k has the floor. Sources give few copies at once, and no place stays empty while
+ * somebody waits for longer than until it asks again: then what runs when the last copy begins has taken its share of
+ * all the pages, and the last one takes at most the pages of the largest.
  */
 export interface BoundParameters {
   /** P: interval between passes. */
   readonly passIntervalMs: number;
-  /** k: replicas of the shard. */
+  /** k: members of the ring: owners, and others that still hold the shard (rule 12). */
   readonly replicas: number;
   /** h: one hop with its queue, requests, comparison, missing bytes and sync; measured, or assumed before the first pass. */
   readonly hopMs: number;
@@ -29,10 +40,27 @@ export interface BoundParameters {
   readonly startersMayBeDead: boolean;
   /** The one who would take a dead receiver's token on may die too: one more pass. */
   readonly predecessorMayDie: boolean;
+  readonly copies: CopyParameters;
+}
+
+/** What has to be copied at worst: everything that one member holds, when its disk is lost. */
+export interface CopyParameters {
+  readonly shards: number;
+  readonly bytes: number;
+  readonly largestBytes: number;
+  readonly pageBytes: number;
+  /** Copies that a source gives at the same time. */
+  readonly atOnce: number;
+  /** One page asked for, read, sent and stored; measured, or assumed before the first copy. */
+  readonly pageMs: number;
+  /** How long a refused target waits before it asks again. */
+  readonly retryMs: number;
 }
 
 export interface ConvergenceBound {
   readonly boundMs: number;
+  /** The same where replicas have to be replaced by copies first. */
+  readonly withCopiesMs: number;
   readonly parts: {
     readonly hops: number;
     readonly lagMs: number;
@@ -41,8 +69,13 @@ export interface ConvergenceBound {
     readonly announcementMs: number;
     readonly starterMs: number;
     readonly extraPassMs: number;
+    readonly fencedMs: number;
+    readonly copyMs: number;
   };
 }
+
+/** Of one copy, besides what its bytes fill: the manifest, the end, and a last page that is not full for each table. */
+const PAGES_BESIDES = 12;
 
 export function convergenceBound(p: BoundParameters): ConvergenceBound {
   const hops = p.replicas <= 1 ? 0 : 2 * (p.replicas - 1);
@@ -53,5 +86,18 @@ export function convergenceBound(p: BoundParameters): ConvergenceBound {
   const starterMs = p.startersMayBeDead ? Math.max(0, p.replicas - 1) * p.staggerMs : 0;
   const extraPassMs = p.predecessorMayDie ? waitMs + passMs : 0;
   const boundMs = lagMs + waitMs + passMs + announcementMs + starterMs + extraPassMs;
-  return { boundMs, parts: { hops, lagMs, passMs, waitMs, announcementMs, starterMs, extraPassMs } };
+  const fencedMs = lagMs + Math.max(0, p.replicas - 1) * (waitMs + passMs) + starterMs;
+  const copyMs = p.replicas <= 1 ? 0 : copiesMs(p.copies);
+  const withCopiesMs = fencedMs + copyMs + boundMs;
+  const parts = { hops, lagMs, passMs, waitMs, announcementMs, starterMs, extraPassMs, fencedMs, copyMs };
+  return { boundMs, withCopiesMs, parts };
+}
+
+function copiesMs(c: CopyParameters): number {
+  if (c.shards === 0) return 0;
+  // What does not fit into a page begins the next one: two neighbours together hold more than one page's bytes.
+  const pages = (bytes: number, copies: number) => 2 * Math.ceil(bytes / c.pageBytes) + copies * PAGES_BESIDES;
+  const rounds = Math.ceil(c.shards / c.atOnce);
+  const queued = pages(c.bytes, c.shards) / c.atOnce + pages(c.largestBytes, 1);
+  return queued * c.pageMs + rounds * c.retryMs;
 }

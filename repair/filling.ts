@@ -7,29 +7,19 @@
  * flush has saved the state meanwhile, a filling one. That one owes everything anew before it asks: putting a batch into
  * the outbox twice is harmless, and nothing durable says how far it had come. The local content is replaced only when the copy is whole. A source that dies,
  * restarts or says no costs a new start from another one.
- *
- * The source keeps a snapshot per copy and answers any page of it, any number of times, until it is idle too long.
+ * The other side is filling-source.ts.
  */
 
 import { StorageError } from '../shards/errors.ts';
 import { encodeKeys } from '../shards/series-keys.ts';
-import { type ShardId, type ShardKey, shardId, shardKeyFromJson, shardKeyToJson } from '../shards/shard-key.ts';
-import type { FillSource, FillTarget, Storage } from '../shards/storage.ts';
+import { type ShardId, type ShardKey, shardKeyToJson } from '../shards/shard-key.ts';
+import type { FillTarget, Storage } from '../shards/storage.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';
-import { isOver } from './mail-receiver.ts';
 import type { Outbox } from './outbox.ts';
 import type { OutboxSender } from './outbox-sender.ts';
 import type { FillDescription } from './records.ts';
-import type { MessageOf, PullStatus, Received } from './replica-messages.ts';
-import {
-  claimOf,
-  isDamage,
-  markDamaged,
-  type Replica,
-  type ReplicaTable,
-  rebuildReadable,
-  tryFlush,
-} from './replica-table.ts';
+import type { MessageOf, Received } from './replica-messages.ts';
+import { claimOf, type Replica, type ReplicaTable, rebuildReadable, tryFlush } from './replica-table.ts';
 import type { Requests } from './requests.ts';
 import type { Surroundings } from './surroundings.ts';
 
@@ -47,14 +37,9 @@ interface Job {
   bytesDone: number;
   bytesTotal: number | null;
   readonly startedMs: number;
+  /** When the copy that runs was granted. */
+  grantedMs: number;
   restarts: number;
-}
-
-interface Given {
-  readonly id: ShardId;
-  readonly to: NodeNumber;
-  readonly source: FillSource;
-  usedMs: number;
 }
 
 /** Batches rebuilt for the outbox at a time. */
@@ -62,7 +47,6 @@ const OWED_PER_STEP = 64;
 
 export class Filling {
   private readonly jobs = new Map<ShardId, Job>();
-  private readonly given = new Map<number, Given>();
   private readonly o: {
     storage: Storage;
     replicas: ReplicaTable;
@@ -106,14 +90,8 @@ export class Filling {
   }
 
   tick(): void {
-    const { around } = this.o;
     this.resume();
     for (const job of this.jobs.values()) this.step(job);
-    for (const [number, given] of this.given) {
-      if (around.nowMs - given.usedMs < around.limits.snapshotIdleMs) continue;
-      given.source.close();
-      this.given.delete(number);
-    }
   }
 
   /** Replicas that were filling when the process began. */
@@ -140,6 +118,7 @@ export class Filling {
       bytesDone: 0,
       bytesTotal: null,
       startedMs: this.o.around.nowMs,
+      grantedMs: 0,
       restarts: 0,
     };
     this.jobs.set(replica.id, job);
@@ -238,6 +217,7 @@ export class Filling {
       const message = answer?.message as MessageOf<'fill-answer'> | undefined;
       if (message?.status !== 'ok') return this.restart(job, message?.status ?? 'no answer');
       job.stage = 'copying';
+      job.grantedMs = around.nowMs;
       job.bytesTotal = message.bytesTotal;
       job.bytesDone = 0;
       try {
@@ -284,6 +264,7 @@ export class Filling {
     tryFlush(replica.stored);
     replica.notes.heldBackBy = null;
     replica.notes.damage = null;
+    replica.notes.fillPageMs = (this.o.around.nowMs - job.grantedMs) / Math.max(1, message.index);
     this.jobs.delete(job.id);
     this.o.around.count('replicas_filled');
     this.o.around.count('fill_bytes', job.bytesDone);
@@ -301,76 +282,5 @@ export class Filling {
     job.bytesTotal = null;
     job.retryAtMs = around.nowMs + (reason === 'busy' ? around.limits.requestTimeoutMs : around.limits.backoffMsMin);
     around.count('fill_restarts');
-  }
-
-  /** Source side. */
-  open(from: NodeNumber, m: MessageOf<'fill-open'>): void {
-    const { replicas, around } = this.o;
-    const id = shardId(shardKeyFromJson(m.key));
-    const replica = replicas.get(id);
-    for (const [number, given] of this.given) {
-      if (given.to !== from || given.id !== id) continue;
-      given.source.close();
-      this.given.delete(number);
-    }
-    let status: PullStatus = 'ok';
-    if (replica === null || isOver(around.snapshot, replica.key, around.wallMs)) status = 'absent';
-    else if (replica.ledger.replica !== 'full') status = replica.ledger.replica;
-    // A copy of something with a lower floor would take back what has been proven.
-    else if (replica.ledger.floor < m.floor) status = 'floor';
-    else if (this.given.size >= around.limits.snapshotsMax) status = 'busy';
-    if (status !== 'ok') {
-      this.answerPage(from, m.request, id, shardKeyFromJson(m.key).number, status, 0, 0);
-      return;
-    }
-    let source: FillSource;
-    try {
-      source = replica!.stored.snapshot(around.limits.fillPageBytes);
-    } catch (error) {
-      if (!(error instanceof StorageError)) throw error;
-      this.answerPage(from, m.request, id, replica!.key.number, isDamage(error) ? 'damaged' : 'busy', 0, 0);
-      return;
-    }
-    const number = 1 + Math.floor(around.random() * 2 ** 48);
-    this.given.set(number, { id, to: from, source, usedMs: around.nowMs });
-    this.answerPage(from, m.request, id, replica!.key.number, 'ok', number, 0);
-  }
-
-  page(from: NodeNumber, m: MessageOf<'fill-page'>): void {
-    const key = shardKeyFromJson(m.key);
-    const given = this.given.get(m.snapshot);
-    const status = given === undefined || given.to !== from ? 'gone' : 'ok';
-    this.answerPage(from, m.request, shardId(key), key.number, status, m.snapshot, m.index);
-  }
-
-  private answerPage(
-    to: NodeNumber,
-    request: number,
-    shard: ShardId,
-    number: number,
-    found: PullStatus,
-    snapshot: number,
-    index: number,
-  ): void {
-    let status = found;
-    let given = status === 'ok' ? this.given.get(snapshot)! : null;
-    let page: Uint8Array | null = null;
-    try {
-      page = given?.source.page(index) ?? null;
-    } catch (error) {
-      // A damaged block is not copied, and a shard that was dropped or replaced is gone: the other side asks elsewhere.
-      if (!(error instanceof StorageError)) throw error;
-      const replica = this.o.replicas.get(shard);
-      if (isDamage(error) && replica !== null) markDamaged(replica, error.message, this.o.around);
-      status = isDamage(error) ? 'damaged' : 'gone';
-      given?.source.close();
-      this.given.delete(snapshot);
-      given = null;
-    }
-    if (given !== null) given.usedMs = this.o.around.nowMs;
-    const last = page === null;
-    const bytesTotal = given?.source.bytesTotal ?? 0;
-    const answer = { t: 'fill-answer' as const, request, shard, status, snapshot, index, bytesTotal, last };
-    this.o.around.send(to, number, answer, page === null ? [] : [page]);
   }
 }

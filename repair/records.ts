@@ -89,6 +89,8 @@ export interface ShardDescription {
   readonly lastPass: PassRecord | null;
   /** Span of the last finished full or live pass. */
   readonly passMs: number | null;
+  /** Span of a page of the copy that filled this replica since the process began; null when none did. */
+  readonly fillPageMs: number | null;
 }
 
 export type PassKind = 'full' | 'live';

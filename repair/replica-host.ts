@@ -12,6 +12,7 @@ import { type NodeNumber, stampMs } from '../shards/version.ts';
 import type { ClusterSnapshot, HeldShard, Statement } from './cluster.ts';
 import { CommitQueue } from './commit.ts';
 import { Filling } from './filling.ts';
+import { FillingSource } from './filling-source.ts';
 import { type Ledger, rootFromJson, type Watermark } from './ledger.ts';
 import { Mail, OpenList, type SubmittedWrite, type WriteOutcome } from './mail.ts';
 import { MailReceiver } from './mail-receiver.ts';
@@ -76,6 +77,7 @@ export class ReplicaHost {
   private readonly mail: Mail;
   private readonly receiver: MailReceiver;
   private readonly filling: Filling;
+  private readonly fillingSource: FillingSource;
   private readonly answers: RingAnswers;
   private readonly ring: Ring;
   private readonly repairsTable: Repairs;
@@ -100,6 +102,7 @@ export class ReplicaHost {
     this.mail = new Mail({ commit, outbox, sender, around, written });
     const disown = (id: ShardId) => this.mail.disown(id);
     this.filling = new Filling({ storage, replicas, requests, outbox, sender, around, disown });
+    this.fillingSource = new FillingSource(replicas, around);
     this.answers = new RingAnswers(replicas, around, (replica, reason) => this.filling.demote(replica, reason));
     const progressed: Repairs['progressed'] = (pass, progress) => this.repairsTable.progressed(pass, progress);
     this.ring = new Ring({ replicas, commit, requests, filling: this.filling, outbox, around, progressed });
@@ -153,6 +156,7 @@ export class ReplicaHost {
       this.mail.tick();
       this.sender.tick();
       this.filling.tick();
+      this.fillingSource.tick();
       this.ring.tick();
     });
   }
@@ -214,6 +218,7 @@ export class ReplicaHost {
         notes.damage ?? (ledger.damage === null ? null : { reason: ledger.damage, sinceMs: 0, comparedWith: null }),
       lastPass: notes.lastPass,
       passMs: notes.passMs,
+      fillPageMs: notes.fillPageMs,
     };
   }
 
@@ -312,10 +317,10 @@ export class ReplicaHost {
         this.answers.fetch(from, message);
         return;
       case 'fill-open':
-        this.filling.open(from, message);
+        this.fillingSource.open(from, message);
         return;
       case 'fill-page':
-        this.filling.page(from, message);
+        this.fillingSource.page(from, message);
         return;
       case 'compare-answer':
       case 'identities-answer':

@@ -27,6 +27,8 @@ export interface ReplicaNotes {
   begunMs: number;
   lastPass: PassRecord | null;
   passMs: number | null;
+  /** Span of a page of the copy that filled it. */
+  fillPageMs: number | null;
   heldBackBy: string | null;
   damage: DamageDescription | null;
 }
@@ -72,7 +74,7 @@ export class ReplicaTable {
     if (notes === undefined) {
       // As if a pass had begun up to one interval ago: after a start not all shards are passed at the same moment.
       const begunMs = this.around.nowMs - Math.floor(this.around.random() * this.around.limits.passIntervalMs);
-      notes = { begunMs, lastPass: null, passMs: null, heldBackBy: null, damage: null };
+      notes = { begunMs, lastPass: null, passMs: null, fillPageMs: null, heldBackBy: null, damage: null };
       this.notes.set(id, notes);
     }
     return notes;

@@ -152,6 +152,7 @@ export class Metrics {
     for (const each of counters)
       for (const [event, value] of Object.entries(each)) gauges.event.inc({ event: kebab(event) }, value);
     gauges.bound.set(bound.boundMs / 1000);
+    gauges.boundWithCopies.set(bound.withCopiesMs / 1000);
     gauges.inFlight.set(sources.coordinatorBytes());
   }
 }
@@ -178,6 +179,11 @@ function makeGauges(registry: Registry) {
     bound: gauge(
       'starling_convergence_bound_seconds',
       'every accepted row is on all live owners within this time',
+      plain,
+    ),
+    boundWithCopies: gauge(
+      'starling_convergence_bound_with_copies_seconds',
+      'the same where all that a node holds has to be copied first',
       plain,
     ),
     outboxBytes: gauge('starling_outbox_bytes', 'writes kept for a member that has not acknowledged them', perPeer),

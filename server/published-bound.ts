@@ -11,6 +11,8 @@ import type { ConvergenceBound } from './http/admin.ts';
 const HOP_MS_ASSUMED = 100;
 /** Ticks on both sides and the loopback or a local network between them. */
 const MESSAGE_DELAY_MS = 100;
+/** A page of a copy before any copy was measured: some 5 MiB a second, on a slow disk or a slow link. */
+const PAGE_MS_ASSUMED = 200;
 
 export function measuredBound(
   config: Config,
@@ -19,9 +21,11 @@ export function measuredBound(
 ): ConvergenceBound {
   const members = snapshot.members.filter((member) => member.state === 'up').length;
   const wanted = snapshot.databases.flatMap((database) => database.retentionPolicies.map((each) => each.replication));
-  const replicas = Math.max(1, Math.min(members, wanted.length === 0 ? DEFAULT_REPLICATION : Math.max(...wanted)));
-  const hops = Math.max(1, 2 * (replicas - 1));
-  const measured = shards.map((shard) => (shard.passMs ?? 0) / hops);
+  const owners = Math.max(1, Math.min(members, wanted.length === 0 ? DEFAULT_REPLICATION : Math.max(...wanted)));
+  // Whoever still holds a shard is in its ring, owner or not.
+  const replicas = Math.max(owners, ...shards.map((shard) => shard.replicas.length));
+  const measured = shards.map((shard) => (shard.passMs ?? 0) / Math.max(1, 2 * (shard.replicas.length - 1)));
+  const sizes = shards.map((shard) => shard.fileBytes + shard.memtableBytes);
   return convergenceBound({
     passIntervalMs: config.passIntervalMs,
     replicas,
@@ -35,5 +39,14 @@ export function measuredBound(
     staggerMs: Math.min(DEFAULT_REPLICA_LIMITS.staggerMs, Math.ceil(config.passIntervalMs / 4)),
     startersMayBeDead: true,
     predecessorMayDie: false,
+    copies: {
+      shards: shards.length,
+      bytes: sizes.reduce((sum, bytes) => sum + bytes, 0),
+      largestBytes: Math.max(0, ...sizes),
+      pageBytes: DEFAULT_REPLICA_LIMITS.fillPageBytes,
+      atOnce: DEFAULT_REPLICA_LIMITS.snapshotsMax,
+      pageMs: Math.max(PAGE_MS_ASSUMED, ...shards.map((shard) => shard.fillPageMs ?? 0)),
+      retryMs: DEFAULT_REPLICA_LIMITS.requestTimeoutMs,
+    },
   });
 }

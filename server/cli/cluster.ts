@@ -23,7 +23,7 @@ interface ClusterJson {
   }[];
   databases: { name: string; retentionPolicies: { name: string; replication: number }[] }[];
   outbox: { peer: string; bytes: number; entries: number; debts: number }[];
-  bound: { boundMs: number };
+  bound: { boundMs: number; withCopiesMs: number };
   convergedThroughMs: number | null;
   liveConvergedThroughMs: number | null;
   shards: number;
@@ -65,8 +65,13 @@ function describeCluster(cluster: ClusterJson): string {
     ...(cluster.notReady === null ? [] : [`This node is not ready: ${cluster.notReady}`]),
     `All ${cluster.shards} shards, proven equal on all owners:  ${proven(cluster.convergedThroughMs)}`,
     `                      on the live owners:  ${proven(cluster.liveConvergedThroughMs)}`,
-    `Bound: what one live owner has, all live owners have within ${formatDurationMs(Math.ceil(cluster.bound.boundMs / 100) * 100)}.`,
+    `Bound: what one live owner has, all live owners have within ${spanOf(cluster.bound.boundMs)};`,
+    `       where all that a node holds has to be copied first, within ${spanOf(cluster.bound.withCopiesMs)}.`,
     `Databases: ${cluster.databases.map(({ name }) => name).join(', ') || 'none'}`,
     `(* the node that answered, starling ${cluster.version})`,
   ].join('\n');
+}
+
+function spanOf(ms: number): string {
+  return formatDurationMs(Math.ceil(ms / 100) * 100);
 }

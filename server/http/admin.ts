@@ -42,6 +42,7 @@ export interface AdminPorts {
 
 export interface ConvergenceBound {
   readonly boundMs: number;
+  readonly withCopiesMs: number;
   readonly parts: Readonly<Record<string, number>>;
 }
 

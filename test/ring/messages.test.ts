@@ -105,6 +105,7 @@ describe('bound', () => {
     messageDelayMs: 20,
     openMsMax: 1_000,
     hopTimeoutMs: 3_000,
+    copies: { shards: 0, bytes: 0, largestBytes: 0, pageBytes: 1_000, atOnce: 4, pageMs: 10, retryMs: 100 },
   };
   const none = { deaths: 0, staggerMs: 1_000, startersMayBeDead: false, predecessorMayDie: false };
   test.each([
@@ -124,5 +125,14 @@ describe('bound', () => {
     ],
   ])('%s', (_, parameters, hops, boundMs) => {
     expect(convergenceBound(parameters)).toMatchObject({ boundMs, parts: { hops } });
+  });
+
+  test('a lost disk: two replicas are found one after the other, its shards are copied four at a time', () => {
+    const copies = { ...base.copies, shards: 9, bytes: 40_000, largestBytes: 20_000 };
+    const { boundMs, withCopiesMs, parts } = convergenceBound({ ...base, ...none, replicas: 3, copies });
+    expect(parts.fencedMs).toBe(1_520 + 2 * (30_000 + 200));
+    expect(parts.copyMs).toBe(((80 + 9 * 12) / 4 + 40 + 12) * 10 + 3 * 100);
+    expect(withCopiesMs).toBe(parts.fencedMs + parts.copyMs + boundMs);
+    expect(convergenceBound({ ...base, ...none, replicas: 1, copies }).parts.copyMs).toBe(0);
   });
 });

@@ -25,6 +25,13 @@ interface Proof {
   readonly versions: ReadonlySet<Version>;
 }
 
+interface Waiting {
+  readonly version: Version;
+  readonly coordinator: SimNode;
+  /** That which took the write: when it is gone, nobody is told any more. */
+  readonly process: SimNode['process'];
+}
+
 const LAST_STAMP = 'f'.repeat(16);
 
 export class Books {
@@ -34,6 +41,8 @@ export class Books {
   readonly proofs: Proof[] = [];
   scans = 0;
   private readonly requests = new Map<number, Version>();
+  /** Writes whose client has not been told anything: an owner's acknowledgement may be on its way to the coordinator. */
+  private readonly waiting = new Map<number, Waiting>();
   private readonly passes = new Set<string>();
   /** Name -> highest generation that some node has dropped. */
   private readonly dropped = new Map<string, number>();
@@ -50,11 +59,12 @@ export class Books {
     return [...this.written.keys()].sort().at(-1) ?? '0'.repeat(32);
   }
 
-  write(request: number, key: ShardKey, written: Written): void {
+  write(request: number, coordinator: SimNode, key: ShardKey, written: Written): void {
     const { version } = written.batch;
     if (this.written.has(version)) throw new Violation(`version ${version} used twice`);
     this.written.set(version, written);
     this.requests.set(request, version);
+    this.waiting.set(request, { version, coordinator, process: coordinator.process });
     this.shards.set(written.shard, key);
   }
 
@@ -67,7 +77,12 @@ export class Books {
     return key !== undefined && (this.dropped.get(key.database) ?? -1) >= key.databaseGeneration;
   }
 
-  acknowledge(request: number): void {
+  answered(request: number, acknowledged: boolean): void {
+    this.waiting.delete(request);
+    if (acknowledged) this.acknowledge(request);
+  }
+
+  private acknowledge(request: number): void {
     const version = this.requests.get(request)!;
     this.acknowledged.add(version);
     const { shard } = this.written.get(version)!;
@@ -111,14 +126,21 @@ export class Books {
     }
   }
 
-  /** Whether every acknowledged write is stored at some node besides `node`. */
+  /** Whether every write that is acknowledged, or may still be, is stored at some node besides `node`. */
   isSpare(node: SimNode): boolean {
     const others = this.nodes.filter((other) => other !== node && other.up);
     const ids = [...this.shards.keys()].filter((id) => !this.isDropped(id));
     const stored = new Set(ids.flatMap((id) => others.flatMap((other) => [...other.stored(id).keys()])));
-    return [...this.acknowledged].every((version) => {
-      return stored.has(version) || this.isDropped(this.written.get(version)!.shard);
+    const kept = (version: Version) => stored.has(version) || this.isDropped(this.written.get(version)!.shard);
+    if (![...this.acknowledged].every(kept)) return false;
+    return [...this.waiting.values()].every(({ version, coordinator, process }) => {
+      const mayBeAcknowledged = coordinator !== node && coordinator.process === process;
+      return !mayBeAcknowledged || kept(version) || !this.isStored(node, version);
     });
+  }
+
+  private isStored(node: SimNode, version: Version): boolean {
+    return node.stored(this.written.get(version)!.shard).has(version);
   }
 
   /** What a scan of a full replica gives is what the rules say of its batches. */

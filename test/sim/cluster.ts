@@ -8,12 +8,12 @@
  * message that was delivered and every line of the trace.
  */
 import { crc32 } from 'node:zlib';
-import { convergenceBound } from '../../repair/bound.ts';
 import { MembershipError } from '../../repair/membership-error.ts';
 import { encodeBatch } from '../../shards/batch-codec.ts';
-import { type ShardId, shardId } from '../../shards/shard-key.ts';
+import { shardId } from '../../shards/shard-key.ts';
 import { type NodeNumber, stampMs, stampOf } from '../../shards/version.ts';
 import { Books, shardOf, Violation } from './books.ts';
+import { Convergence } from './convergence.ts';
 import type { Mutation } from './mutations.ts';
 import { DELAY_MS_MAX, Network } from './network.ts';
 import { type ScenarioName, scenarioOf } from './scenario.ts';
@@ -149,7 +149,7 @@ class Cluster implements World {
 
   effect(node: SimNode, effect: Parameters<World['effect']>[1]): void {
     if (effect.kind === 'written') {
-      if (effect.outcome.ok) this.books.acknowledge(effect.request);
+      this.books.answered(effect.request, effect.outcome.ok);
     } else if (this.books.passEnded(node, effect.record)) {
       const { shard, cutoff, order, root } = effect.record;
       this.trace(`${node.name} publishes ${shard} through ${cutoff} on ${order.join()}: ${root!.batches} batches`);
@@ -225,7 +225,7 @@ class Cluster implements World {
     if (version === null) return;
     const { batch, keys } = makeBatch(chance, key, version, core.identity.seed!);
     const request = this.nextRequest++;
-    books.write(request, key, { batch, keys, shard: shardId(key) });
+    books.write(request, node, key, { batch, keys, shard: shardId(key) });
     this.trace(`${node.name} writes ${version} to ${key.database} ${key.databaseGeneration} ${key.number}`);
     const submitted = {
       request,
@@ -334,7 +334,7 @@ class Cluster implements World {
           const { live, members } = core.snapshot();
           const present = members.filter(({ state }) => state !== 'removed').length;
           const all = present === this.nodes.length && live.length === present;
-          return core.state === 'up' && all && !this.isFilling(node);
+          return core.state === 'up' && all;
         })
       );
     };
@@ -349,31 +349,8 @@ class Cluster implements World {
     throw new Violation(`members do not find each other within ${SETTLING_MS_MAX} ms:\n${lines.join('\n')}`);
   }
 
-  /** Where copies are made slow on purpose, the bound counts from their end. */
-  private isFilling({ process }: SimNode): boolean {
-    const { open } = process!;
-    if (!this.scenario.slowCopies) return false;
-    return [...open.storage.shards.keys()].some((id) => open.ledgerOf(id).replica === 'filling');
-  }
-
   private converge(): void {
     const { books, limits, scenario, nodes } = this;
-    const from = this.time.now;
-    const replicas = Math.max(scenario.replication, scenario.ddl ? 3 : 1);
-    this.boundMs = convergenceBound({
-      passIntervalMs: limits.passIntervalMs,
-      replicas,
-      hopMs: 2 * TICK_MS + 8 * (2 * DELAY_MS_MAX) + 16,
-      heartbeatMs: HEARTBEAT_MS,
-      messageDelayMs: DELAY_MS_MAX + TICK_MS,
-      openMsMax: limits.mailTimeoutMs + limits.backoffMsMax + WRITE_TIMEOUT_MS,
-      hopTimeoutMs: limits.hopTimeoutMs,
-      deaths: 1,
-      staggerMs: limits.staggerMs,
-      startersMayBeDead: true,
-      predecessorMayDie: true,
-    }).boundMs;
-    const newest = stampOf(books.newest);
     const living = [...books.shards].filter(([id]) => !books.isDropped(id));
     const owners = new Map(
       living.map(([id, key]) => {
@@ -381,26 +358,49 @@ class Cluster implements World {
         return [id, numbers.map((number) => nodes.find((node) => node.number === number)!)];
       }),
     );
-    const reached = this.time.runUntil(from + this.boundMs, () =>
-      living.every(([id]) => {
-        // Written, and lost with a coordinator that had told nobody.
-        if (!nodes.some((node) => node.process!.open.storage.shards.has(id))) return true;
-        return owners.get(id)!.every((node) => this.hasConverged(node, id, newest));
-      }),
-    );
-    this.convergedMs = this.time.now - from;
-    this.trace(`converged after ${this.convergedMs} ms`);
-    for (const [id] of living) books.checkEnd(id, owners.get(id)!, this.convergedMs);
+    const fromMs = this.time.now;
+    const convergence = new Convergence({
+      fromMs,
+      nodes,
+      owners,
+      through: stampOf(books.newest),
+      slowCopies: scenario.slowCopies,
+      parameters: {
+        passIntervalMs: limits.passIntervalMs,
+        replicas: Math.max(scenario.replication, scenario.ddl ? 3 : 1),
+        hopMs: 2 * TICK_MS + 8 * (2 * DELAY_MS_MAX) + 16,
+        heartbeatMs: HEARTBEAT_MS,
+        messageDelayMs: DELAY_MS_MAX + TICK_MS,
+        openMsMax: limits.mailTimeoutMs + limits.backoffMsMax + WRITE_TIMEOUT_MS,
+        hopTimeoutMs: limits.hopTimeoutMs,
+        deaths: 1,
+        staggerMs: limits.staggerMs,
+        startersMayBeDead: true,
+        predecessorMayDie: true,
+        copies: {
+          shards: 0,
+          bytes: 0,
+          largestBytes: 0,
+          pageBytes: limits.fillPageBytes,
+          atOnce: limits.snapshotsMax,
+          pageMs: 2 * DELAY_MS_MAX,
+          retryMs: limits.requestTimeoutMs + TICK_MS,
+        },
+      },
+    });
+    this.boundMs = convergence.bound.boundMs;
+    try {
+      while (!this.time.runUntil(convergence.limitMs + 1, () => convergence.isReached(this.time.now)));
+    } catch (error) {
+      if (!(error instanceof Violation)) throw error;
+      throw new Violation(`${error.message}\n${this.explain()}`);
+    } finally {
+      this.convergedMs = convergence.tookMs;
+      this.trace(`converged after ${this.time.now - fromMs} ms, ${this.convergedMs} ms of them counted`);
+    }
+    for (const [id] of living) books.checkEnd(id, owners.get(id)!, this.time.now - fromMs);
     const hashes = nodes.map(({ process }) => process!.core.metadataHash());
     if (new Set(hashes).size > 1) throw new Violation(`metadata differs at the end: ${hashes.join()}`);
-    if (!reached) throw new Violation(`not converged ${this.boundMs} ms after the faults stopped:\n${this.explain()}`);
-  }
-
-  private hasConverged(node: SimNode, id: ShardId, stamp: string): boolean {
-    const { open } = node.process!;
-    if (!open.storage.shards.has(id)) return false;
-    const ledger = open.ledgerOf(id);
-    return ledger.replica === 'full' && (ledger.converged?.through ?? '') >= stamp;
   }
 
   private explain(): string {

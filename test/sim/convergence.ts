@@ -1,0 +1,103 @@
+/**
+ * Times what the published bound promises, shard by shard, from the moment at which all members have found each other.
+ *
+ * A replica that has to be copied is found within `fencedMs`, and all copies are whole within `copyMs` after that, for
+ * the bytes that they have turned out to be. Where copies are slow (`slowCopies`) the bound of a shard counts from the end
+ * of its last copy, as published; elsewhere they have to end within it as well.
+ */
+import { type BoundParameters, type ConvergenceBound, convergenceBound } from '../../repair/bound.ts';
+import type { ShardId } from '../../shards/shard-key.ts';
+import type { Stamp } from '../../shards/version.ts';
+import { Violation } from './books.ts';
+import type { SimNode } from './sim-node.ts';
+
+export interface ConvergenceOptions {
+  readonly fromMs: number;
+  readonly nodes: readonly SimNode[];
+  readonly owners: ReadonlyMap<ShardId, readonly SimNode[]>;
+  /** Everything that was written has a stamp at or below it. */
+  readonly through: Stamp;
+  readonly slowCopies: boolean;
+  /** `copies` is filled in here. */
+  readonly parameters: BoundParameters;
+}
+
+export class Convergence {
+  /** The longest time that a shard took, of what the bound counts. */
+  tookMs = 0;
+  readonly bound: ConvergenceBound;
+  private readonly o: ConvergenceOptions;
+  /** When a copy of the shard was last seen to run. */
+  private readonly copyingMs = new Map<ShardId, number>();
+  private readonly running = new Set<string>();
+  /** Bytes of each copy; 0 until it is granted. */
+  private readonly copies = new Map<string, number>();
+
+  constructor(options: ConvergenceOptions) {
+    this.o = options;
+    this.bound = convergenceBound(options.parameters);
+  }
+
+  /** No shard may take longer, whatever is copied. */
+  get limitMs(): number {
+    return this.copiesEndMs() + this.bound.boundMs;
+  }
+
+  /** To be asked after every event. Throws a violation when something promised has not come in time. */
+  isReached(nowMs: number): boolean {
+    let all = true;
+    for (const [id, owners] of this.o.owners) {
+      this.watchCopies(id, nowMs);
+      // Written, and lost with a coordinator that had told nobody.
+      if (!this.o.nodes.some((node) => node.process!.open.storage.shards.has(id))) continue;
+      const sinceMs = Math.max(this.o.fromMs, (this.o.slowCopies ? this.copyingMs.get(id) : undefined) ?? 0);
+      if (owners.every((node) => this.hasConverged(node, id))) continue;
+      all = false;
+      this.tookMs = Math.max(this.tookMs, nowMs - sinceMs);
+      if (nowMs - sinceMs > this.bound.boundMs)
+        throw new Violation(`${id} has not converged ${nowMs - sinceMs} ms after the faults, or its last copy, ended`);
+    }
+    return all;
+  }
+
+  private hasConverged(node: SimNode, id: ShardId): boolean {
+    const { open } = node.process!;
+    if (!open.storage.shards.has(id)) return false;
+    const ledger = open.ledgerOf(id);
+    return ledger.replica === 'full' && (ledger.converged?.through ?? '') >= this.o.through;
+  }
+
+  private watchCopies(id: ShardId, nowMs: number): void {
+    for (const node of this.o.nodes) {
+      const { open, host } = node.process!;
+      const name = `${id} on ${node.name}`;
+      if (!open.storage.shards.has(id) || open.ledgerOf(id).replica !== 'filling') {
+        this.running.delete(name);
+        continue;
+      }
+      if (!this.running.has(name)) {
+        if (nowMs > this.o.fromMs + this.bound.parts.fencedMs)
+          throw new Violation(`${name} turns filling ${nowMs - this.o.fromMs} ms after the faults stopped`);
+        this.running.add(name);
+        this.copies.set(name, 0);
+      }
+      this.copyingMs.set(id, nowMs);
+      if (this.copies.get(name) === 0) this.copies.set(name, host.describeShard(id)!.fill?.bytesTotal ?? 0);
+      if (nowMs > this.copiesEndMs())
+        throw new Violation(`${name} is still filling ${nowMs - this.o.fromMs} ms after the faults stopped`);
+    }
+  }
+
+  private copiesEndMs(): number {
+    const { fromMs, parameters } = this.o;
+    const bytes = [...this.copies.values()];
+    const copies = {
+      ...parameters.copies,
+      shards: bytes.length,
+      bytes: bytes.reduce((sum, each) => sum + each, 0),
+      largestBytes: Math.max(0, ...bytes),
+    };
+    const { fencedMs, copyMs } = convergenceBound({ ...parameters, copies }).parts;
+    return fromMs + fencedMs + copyMs;
+  }
+}

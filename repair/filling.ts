@@ -74,6 +74,12 @@ export class Filling {
     this.o.disown(replica.id);
   }
 
+  /** The replica's file was set aside: what is here now is not what was to be filled. */
+  forget(id: ShardId): void {
+    this.jobs.get(id)?.target?.abort();
+    this.jobs.delete(id);
+  }
+
   describe(id: ShardId): FillDescription | null {
     const job = this.jobs.get(id);
     if (job === undefined) return null;

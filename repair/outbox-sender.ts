@@ -4,6 +4,7 @@
  * a delay of its own, so that it holds up nothing behind it.
  */
 import { StorageError } from '../shards/errors.ts';
+import type { ShardId } from '../shards/shard-key.ts';
 import type { NodeNumber } from '../shards/version.ts';
 import type { MailAnswer } from './mail-messages.ts';
 import type { Outbox, OutboxEntry } from './outbox.ts';
@@ -27,6 +28,8 @@ const SCAN_MAX = 2_000;
 
 export class OutboxSender {
   private readonly peers = new Map<NodeNumber, Peer>();
+  /** Shards of which something is still to be disowned: the disk refused. */
+  private readonly toDisown = new Set<ShardId>();
   private readonly outbox: Outbox;
   private readonly around: Surroundings;
   private readonly deliverHere: (entry: OutboxEntry, frame: Uint8Array, keys: Uint8Array) => void;
@@ -50,6 +53,24 @@ export class OutboxSender {
       if (!members.has(number) && peer.queue.size === 0) this.peers.delete(number);
   }
 
+  /** What this node has acknowledged of the shard it no longer has: its entries wait for it again. */
+  disownHere(id: ShardId): void {
+    const { self } = this.around;
+    for (const entry of [...this.outbox.entries.values()]) {
+      if (entry.id !== id || !entry.acks.has(self)) continue;
+      try {
+        const parts = this.outbox.read(entry);
+        // A damaged record is dropped when it is to be sent.
+        if (parts === null || this.outbox.disown(entry.name, self, parts.frame, parts.keys, () => {}))
+          this.route(entry);
+        else this.toDisown.add(id);
+      } catch (error) {
+        if (!(error instanceof StorageError)) throw error;
+        this.toDisown.add(id);
+      }
+    }
+  }
+
   route(entry: OutboxEntry): void {
     const owners = this.around.owners(entry.key);
     if (owners.length === 0) return;
@@ -60,6 +81,10 @@ export class OutboxSender {
 
   tick(): void {
     for (const [number, peer] of this.peers) this.serve(number, peer);
+    for (const id of this.toDisown) {
+      this.toDisown.delete(id);
+      this.disownHere(id);
+    }
     this.outbox.retrySync();
     this.outbox.step();
   }

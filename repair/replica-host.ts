@@ -222,6 +222,20 @@ export class ReplicaHost {
     };
   }
 
+  /**
+   * The file of a shard was damaged and has been set aside: what it held is not here any more, whoever was told that it is
+   * (rule 8). The shard is absent now, or new and empty but for what the log held, and the ring brings the rest.
+   */
+  shardLost(id: ShardId): void {
+    this.turn(this.wallMs, () => {
+      this.count('shards_set_aside');
+      this.filling.forget(id);
+      this.mail.disown(id);
+      this.sender.disownHere(id);
+      this.options.emit({ kind: 'held-changed' });
+    });
+  }
+
   startRepair(request: { id: string; shard: ShardId; mode: RepairMode }, nowMs: number): void {
     this.turn(nowMs, () => this.repairsTable.start(request.id, request.shard, request.mode));
   }

@@ -92,6 +92,7 @@ const engine = Engine.open({
   },
   openDatabase: (path) => new Database(path),
   nowMs: now,
+  setAside: (id) => host.shardLost(id),
 });
 const host = new ReplicaHost({
   self: settings.self,
@@ -369,6 +370,7 @@ port.on('message', (message: ToWorker) => {
 });
 
 host.setCluster(snapshot, now());
+for (const { id, code } of engine.recovery.unopened) if (code !== 'future-format') host.shardLost(id);
 const ticker = setInterval(() => {
   host.tick(now());
   scheduleStep();

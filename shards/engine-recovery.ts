@@ -159,7 +159,7 @@ export interface Replay {
 /** Applies what the log holds behind the shards' files. */
 export function replayLog(log: Log, replay: Replay): Replayed & { applied: number } {
   const keys: LoggedKeys = new Map();
-  const unreadable: { record: LogRecord; position: LogPosition }[] = [];
+  const unreadable: LoggedRecord[] = [];
   /** Shards whose files were found damaged in the middle of the log: what it holds of them is gone through again. */
   const remade = new Set<ShardId>();
   let applied = 0;
@@ -184,9 +184,7 @@ export function replayLog(log: Log, replay: Replay): Replayed & { applied: numbe
         remade.add(shard.id);
         return;
       }
-      const expected =
-        error instanceof BatchError || (error instanceof StorageError && error.code === 'unknown-series');
-      if (!expected) throw error;
+      if (!isUnusable(error)) throw error;
       // A copy: the segment's bytes need not stay in memory for it.
       unreadable.push({ record: { ...record, payload: new Uint8Array(0) }, position });
     }
@@ -200,6 +198,40 @@ export function replayLog(log: Log, replay: Replay): Replayed & { applied: numbe
   }
   for (const { record, position } of unreadable) log.setAsideRecord(record, position, replayed);
   return { ...replayed, applied };
+}
+
+interface LoggedRecord {
+  readonly record: LogRecord;
+  readonly position: LogPosition;
+}
+
+/** What the log holds of one shard up to `through`. */
+export function recordsOf(log: Log, id: ShardId, through: LogPosition): LoggedRecord[] {
+  const records: LoggedRecord[] = [];
+  log.read((record, position) => {
+    if (record.shard !== id || isAfter(position, through)) return;
+    // A copy: the segment's bytes need not stay in memory for it.
+    records.push({ record: { ...record, payload: record.payload.slice() }, position });
+  });
+  return records;
+}
+
+/** Into a shard that is made again. A batch whose keys were in the former file only is left to the ring. */
+export function applyRecords(shard: Shard, records: readonly LoggedRecord[]): void {
+  const keys: LoggedKeys = new Map();
+  for (const { record, position } of records) {
+    try {
+      if (record.kind === KEYS_RECORD) rememberKeys(keys, record);
+      else applyRecord(shard, record.payload, keys, position);
+    } catch (error) {
+      if (!isUnusable(error)) throw error;
+    }
+  }
+}
+
+/** The record is whole, and cannot be applied. */
+function isUnusable(error: unknown): boolean {
+  return error instanceof BatchError || (error instanceof StorageError && error.code === 'unknown-series');
 }
 
 function shardFor(replay: Replay, record: LogRecord): Shard | null {

@@ -12,9 +12,11 @@ import { BlockCache } from './block-cache.ts';
 import type { FieldType } from './column.ts';
 import type { CompanionFactory, ShardCompanion } from './companion.ts';
 import {
+  applyRecords,
   lostShards,
   openShards,
   type Recovery,
+  recordsOf,
   replayLog,
   setShardFileAside,
   type UnopenedShard,
@@ -59,6 +61,14 @@ export interface EngineOptions {
   readonly openDatabase: OpenDatabase;
   /** Milliseconds, only for measuring recovery. */
   readonly nowMs: () => number;
+  /** A file was found damaged while the engine runs: the shard is gone, or holds only what the log held of it. */
+  readonly setAside?: (id: ShardId) => void;
+}
+
+/** A shard whose damaged file was set aside, until what the log holds of it is in a new one. */
+interface LostShard {
+  readonly key: ShardKey;
+  readonly applied: LogPosition;
 }
 
 export class Engine implements Storage {
@@ -74,6 +84,7 @@ export class Engine implements Storage {
   #turn: ShardId[] = [];
   /** Also of `recovery`. Those that turned out to be damaged later are added. */
   readonly #unopened: UnopenedShard[];
+  readonly #lost = new Map<ShardId, LostShard>();
   readonly recovery: Recovery;
 
   /** Recovers what a crash left. Throws StorageError when the disk refuses. */
@@ -127,8 +138,11 @@ export class Engine implements Storage {
   }
 
   create(key: ShardKey): StoredShard {
-    const known = this.#shards.get(shardId(key));
-    return known ?? this.#createAt(key, this.#log.end);
+    const id = shardId(key);
+    const known = this.#shards.get(id);
+    if (known !== undefined) return known;
+    if (this.#lost.has(id)) throw new StorageError('damaged-file', `shard ${id} is being made again from the log`);
+    return this.#createAt(key, this.#log.end);
   }
 
   /** `flushed`: what the log holds up to there is not this shard's (an earlier one's with the same key). */
@@ -164,6 +178,7 @@ export class Engine implements Storage {
     this.#fills.delete(id);
     this.#shards.get(id)?.close();
     this.#shards.delete(id);
+    this.#lost.delete(id);
     const path = this.#path(id);
     this.#newFiles.drop(path);
     for (const name of [path, `${path}-journal`]) files.remove(name);
@@ -237,8 +252,9 @@ export class Engine implements Storage {
     const startMs = nowMs();
     for (const shard of this.#shards.values()) {
       shard.tick(startMs);
-      if (shard.unreadable !== null) this.#setAside(shard, shard.unreadable);
+      if (shard.unreadable !== null) this.#lose(shard, shard.unreadable);
     }
+    for (const id of this.#lost.keys()) this.#remake(id);
     const unsettled = this.#settleNext();
     const allowedMs = this.#isPressed() ? Math.max(budgetMs, PRESSED_STEP_MS) : budgetMs;
     const spent = (): boolean => nowMs() - startMs >= allowedMs;
@@ -313,6 +329,29 @@ export class Engine implements Storage {
     this.#unopened.push({ id: shard.id, path, code: error.code, message: error.message });
   }
 
+  /** While the engine runs: the log keeps what it holds of the shard until that is in a new file. */
+  #lose(shard: Shard, error: StorageError): void {
+    const { id, key, appliedThrough } = shard;
+    this.#setAside(shard, error);
+    this.#lost.set(id, { key, applied: appliedThrough });
+    this.#remake(id);
+    this.#options.setAside?.(id);
+  }
+
+  /** Tried again with the next step when the disk refuses. */
+  #remake(id: ShardId): void {
+    const lost = this.#lost.get(id);
+    if (lost === undefined) return;
+    try {
+      // All of them, as at a start: what was flushed went into the damaged file.
+      const records = recordsOf(this.#log, id, lost.applied);
+      if (records.length > 0) applyRecords(this.#createAt(lost.key, LOG_START), records);
+      this.#lost.delete(id);
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+    }
+  }
+
   /** One step of the next shard that has something to merge; false when none has. */
   #compactNext(): boolean {
     for (let looked = 0; looked <= this.#shards.size; looked++) {
@@ -337,12 +376,12 @@ export class Engine implements Storage {
   }
 
   /**
-   * Null for a shard that is gone. A shard with nothing unflushed needs nothing of the log that is synced: its records
+   * Null for a shard that is gone for good. A shard with nothing unflushed needs nothing of the log that is synced: its records
    * there were flushed, or their batches were refused after all.
    */
   readonly #flushedThrough = (id: ShardId): LogPosition | null => {
     const shard = this.#shards.get(id);
-    if (shard === undefined) return null;
+    if (shard === undefined) return this.#lost.has(id) ? LOG_START : null;
     return shard.isDirty ? shard.flushedThrough : this.#log.synced;
   };
 
@@ -360,6 +399,7 @@ export class Engine implements Storage {
       logEnd: () => this.#log.end,
       replace: () => {
         this.#fills.delete(id);
+        this.#lost.delete(id);
         this.#shards.get(id)?.close();
         this.#newFiles.drop(path);
         files.remove(`${path}-journal`);

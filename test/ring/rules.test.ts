@@ -295,3 +295,31 @@ describe('time and numbers', () => {
     expect(trio.hosts[0]!.counters()).toMatchObject({ tokens_refused: 1 });
   });
 });
+
+describe('a shard whose file was set aside', () => {
+  test('what this node had acknowledged of it is nobody’s any more: its outbox and its statements say so at once', () => {
+    const trio = new Trio();
+    const version = lonely(trio, 0);
+    trio.pass(3_000);
+    expect(trio.hosts[0]!.openVersions()).toEqual([{ shard: ID, oldest: version, acknowledgedBy: [FIRST] }]);
+    trio.storages[0]!.drop(ID);
+    trio.hosts[0]!.shardLost(ID);
+    expect(trio.hosts[0]!.openVersions()).toEqual([{ shard: ID, oldest: version, acknowledgedBy: [] }]);
+    trio.settle();
+    trio.pass(1_000);
+    expect(trio.counts()).toEqual([1, 0, 0]);
+    expect(trio.hosts[0]!.openVersions()).toEqual([{ shard: ID, oldest: version, acknowledgedBy: [FIRST] }]);
+  });
+
+  test('a write that waits for others: the acknowledgement of this node is taken back', () => {
+    const trio = new Trio();
+    trio.onSend = (_, to) => {
+      if (to !== FIRST) trio.cut.add(to);
+    };
+    trio.write(0);
+    trio.storages[0]!.drop(ID);
+    trio.hosts[0]!.shardLost(ID);
+    expect(trio.hosts[0]!.openVersions().map((open) => open.acknowledgedBy)).toEqual([[]]);
+    expect(trio.hosts[0]!.counters()).toMatchObject({ shards_set_aside: 1 });
+  });
+});

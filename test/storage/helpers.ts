@@ -111,6 +111,8 @@ export class Bench {
   readonly limits: StorageLimits;
   engine: Engine;
   nowMs = 1_000_000;
+  /** Shards that were set aside while an engine ran. */
+  readonly setAside: string[] = [];
 
   constructor(limits: Partial<StorageLimits> = {}) {
     this.files = new MemoryFiles('/memory', nodeFiles());
@@ -128,6 +130,7 @@ export class Bench {
       limits: this.limits,
       openDatabase: (path) => new Database(path),
       nowMs: () => 0,
+      setAside: (id) => this.setAside.push(id),
     });
   }
 

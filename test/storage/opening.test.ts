@@ -3,6 +3,7 @@ import { readdirSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { StorageError } from '../../shards/errors.ts';
 import { shardId } from '../../shards/shard-key.ts';
 import { Bench, cellsOf, HOUR_NS, KEY, keysOf, SHARD, versionAt, writeBatch } from './helpers.ts';
 
@@ -40,11 +41,37 @@ describe('a shard whose series are damaged', () => {
     expect(() => bench.shard().series('m', null)).toThrow(damage);
     expect(() => bench.shard().rebuild(new Set([versionAt(1)]))).toThrow(damage);
     bench.step();
-    expect(bench.engine.shards.size).toBe(0);
     expect(bench.engine.recovery.unopened).toMatchObject([{ id: SHARD, code: 'damaged-file' }]);
     expect(names()).toContain(`${SHARD}.sqlite.damaged-1`);
-    bench.writeRows(versionAt(2), rows(3));
-    expect(cellsOf(bench).size).toBe(3);
+    expect(bench.setAside).toEqual([SHARD]);
+    // The log was not let go, and has everything.
+    expect(cellsOf(bench).size).toBe(5);
+    bench.writeRows(versionAt(2), rows(6));
+    expect(cellsOf(bench).size).toBe(6);
+  });
+
+  test('found while it holds rows that are in no file: they come from the log, now and after a crash', () => {
+    bench.writeRows(versionAt(2), [{ key: 'm,host=new', time: 5, fields: { f: 7 } }]);
+    bench.shard().unreadable = new StorageError('damaged-file', 'the series cannot be read');
+    bench.step();
+    expect(bench.setAside).toEqual([SHARD]);
+    expect(cellsOf(bench).get('m,host=new 5 f')).toBe(7);
+    expect(cellsOf(bench).size).toBe(6);
+    bench.crash();
+    expect(cellsOf(bench).size).toBe(6);
+  });
+
+  test('the disk refuses: the log keeps what it holds for the next step, and nobody makes an empty shard meanwhile', () => {
+    bench.shard().unreadable = new StorageError('damaged-file', 'the series cannot be read');
+    const read = bench.files.read.bind(bench.files);
+    bench.files.read = () => {
+      throw new StorageError('disk-failed', 'the log cannot be read now');
+    };
+    bench.step();
+    expect(() => bench.engine.create(KEY)).toThrow(expect.objectContaining({ code: 'damaged-file' }));
+    bench.files.read = read;
+    bench.step();
+    expect(cellsOf(bench).size).toBe(5);
   });
 
   test('is set aside in the middle of recovery when the log holds more of it, and gets all that the log holds', () => {

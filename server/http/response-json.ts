@@ -21,6 +21,9 @@ class Renderer {
   /** Texts of the times of the last series, by row: groups of one statement mostly have the same times. */
   readonly #timesSeen: bigint[] = [];
   readonly #timeTexts: string[] = [];
+  /** Columns of the last table: series of a statement mostly share one. */
+  #tableSeen: TableRows['columns'] | null = null;
+  #floats: readonly Float64Array[] | null = null;
   /** Of the last series. */
   #head: Head | null = null;
 
@@ -115,16 +118,19 @@ class Renderer {
 
   #table({ times, columns, from, to }: TableRows, first: number): number {
     const writer = this.#writer;
+    const floats = this.#floatsOf(columns);
     for (let row = from + first; row < to; row++) {
       if (row > from) writer.byte(COMMA);
       writer.byte(OPEN);
       writer.raw(this.#timeText(times[row]!, row - from));
-      for (let c = 0; c < columns.length; c++) {
-        const column = columns[c]!;
-        writer.byte(COMMA);
-        if (column instanceof Float64Array) writer.number(column[row]!);
-        else this.#value(column[row]!);
-      }
+      if (floats !== null) writer.numbers(floats, row);
+      else
+        for (let c = 0; c < columns.length; c++) {
+          const column = columns[c]!;
+          writer.byte(COMMA);
+          if (column instanceof Float64Array) writer.number(column[row]!);
+          else this.#value(column[row]!);
+        }
       writer.byte(CLOSE);
       if (writer.isPiece) return row - from + 1;
     }
@@ -147,6 +153,15 @@ class Renderer {
       if (writer.isPiece) return index + 1;
     }
     return rows.length;
+  }
+
+  /** The columns when all of them are of numbers, else null. */
+  #floatsOf(columns: TableRows['columns']): readonly Float64Array[] | null {
+    if (columns !== this.#tableSeen) {
+      this.#tableSeen = columns;
+      this.#floats = columns.every((column) => column instanceof Float64Array) ? columns : null;
+    }
+    return this.#floats;
   }
 
   #timeText(time: bigint, place: number): string {

@@ -3,6 +3,7 @@ import { type KernelMemory, loadKernel } from './load.ts';
 
 interface AnswersExports extends KernelMemory {
   numberText(value: number, at: number): number;
+  numberTexts(values: number, count: number, at: number): number;
   powersOfTen(): number;
 }
 
@@ -14,9 +15,17 @@ export interface NumberWriter {
    * none that is written without an exponent. -0 is written with its sign.
    */
   write(value: number, at: number): number;
+  /** Where numbers are put for `writeAll`. */
+  readonly numbers: Float64Array<ArrayBuffer>;
+  /**
+   * Writes the first `count` of `numbers` at a place of `bytes` that has NUMBER_BYTES_MAX + 1 left for each, with a comma
+   * in front of each, and returns the number of bytes. What is not finite is null; 0: one is written with an exponent.
+   */
+  writeAll(count: number, at: number): number;
 }
 
 export const NUMBER_BYTES_MAX = 26;
+const NUMBERS_MAX = 64;
 
 const POWER_MIN = -292;
 const POWER_MAX = 324;
@@ -25,6 +34,7 @@ export function numberWriter(bytes: number): NumberWriter {
   const kernel = loadKernel<AnswersExports>('answers');
   // Everything is taken at once: the memory does not grow later, so that the view stays valid.
   const address = kernel.alloc(bytes);
+  const staged = kernel.alloc(NUMBERS_MAX * 8);
   const table = new BigUint64Array(kernel.memory.buffer, kernel.powersOfTen(), (POWER_MAX - POWER_MIN + 1) * 2);
   for (let k = POWER_MIN; k <= POWER_MAX; k++) {
     const power = powerOfTen(k);
@@ -34,6 +44,8 @@ export function numberWriter(bytes: number): NumberWriter {
   return {
     bytes: new Uint8Array(kernel.memory.buffer, address, bytes),
     write: (value, at) => kernel.numberText(value, address + at),
+    numbers: new Float64Array(kernel.memory.buffer, staged, NUMBERS_MAX),
+    writeAll: (count, at) => kernel.numberTexts(staged, count, address + at),
   };
 }
 

@@ -63,3 +63,20 @@ it('large answers leave in pieces, a text larger than a piece included', () => {
     expect(values[row]).toEqual([row, floats[row], strings[row], strings[row]]);
   expect(text([...table]).text).toBe(got.text);
 });
+
+it('rows of numbers alone are written like each number by itself, wide ones included', () => {
+  const edges = [0, -0, Number.NaN, Number.POSITIVE_INFINITY, 1e21, 1e-7, 5e-324, -1.5, 1 / 3, 2 ** 53, -123456.789];
+  const number = fc.oneof(fc.constantFrom(...edges), fc.double());
+  const rowsOf = fc
+    .integer({ min: 1, max: 150 })
+    .chain((width) => fc.array(fc.array(number, { minLength: width, maxLength: width }), { minLength: 1 }));
+  fc.assert(
+    fc.property(rowsOf, (rows) => {
+      const times = BigInt64Array.from(rows, (_, row) => BigInt(row));
+      const columns = rows[0]!.map((_, c) => Float64Array.from(rows, (row) => row[c]!));
+      const table = new TableRows({ times, columns }, 0, rows.length);
+      const lists = rows.map((row, at) => [BigInt(at), ...row.map((value) => (Number.isFinite(value) ? value : null))]);
+      expect(text(table)).toEqual(text(lists));
+    }),
+  );
+});

@@ -46,6 +46,29 @@ export function numberText(value: f64, at: usize): i32 {
   return <i32>(shortest(bits, to) - at);
 }
 
+/**
+ * Writes numbers one behind the other with a comma in front of each, those that are not finite as null; 27 bytes each at
+ * most. 0: one of them is of a size that is written with an exponent.
+ */
+export function numberTexts(values: usize, count: i32, at: usize): i32 {
+  let to = at;
+  for (let i = 0; i < count; i++) {
+    const value = load<f64>(values + (<usize>i << 3));
+    store<u8>(to, 44);
+    to++;
+    if (!isFinite(value)) {
+      // The four letters of null.
+      store<u32>(to, 0x6c6c756e);
+      to += 4;
+      continue;
+    }
+    const length = numberText(value, to);
+    if (length === 0) return 0;
+    to += length;
+  }
+  return <i32>(to - at);
+}
+
 function shortest(bits: u64, to: usize): usize {
   const fraction = bits & 0xfffffffffffff;
   const exponent = <i32>((bits >> 52) & 0x7ff);

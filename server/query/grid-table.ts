@@ -42,12 +42,14 @@ export function gridTable(
 ): OutputTable {
   const grid = data.states!;
   const rows = new GridRows(plan, calls, data, grid, cellsMax);
-  for (const { index } of rows.ordered) rows.addGroup(index);
+  if (!rows.areCells) for (const { index } of rows.ordered) rows.addGroup(index);
   return rows.finish(exact);
 }
 
 class GridRows {
   readonly ordered: readonly { readonly group: Group; readonly index: number }[];
+  /** Each cell of the grid is a row, in its order: nothing has to be filled, left out or turned round. */
+  readonly areCells: boolean;
   readonly #plan: SelectPlan;
   readonly #calls: readonly Call[];
   readonly #data: SpanData;
@@ -97,6 +99,15 @@ class GridRows {
     const limited = limitSeries(groups, plan);
     this.ordered = plan.descending ? limited.reverse() : limited;
     this.#checkSize(cellsMax);
+    const { windows } = data.span;
+    this.areCells =
+      grid.windows.length > 0 &&
+      !plan.descending &&
+      plan.limit === 0 &&
+      plan.offset === 0 &&
+      this.ordered.length === grid.groups.length &&
+      (windows === null || fill.kind === 'none' || windows.count === grid.windows.length) &&
+      this.#counts.every(isFull);
   }
 
   #checkSize(cellsMax: number): void {
@@ -205,37 +216,47 @@ class GridRows {
   }
 
   finish(exact: boolean): OutputTable {
-    const rows = this.#windows.length;
-    const times = this.#times();
+    const { groups, windows } = this.#grid;
+    const rows = this.areCells ? groups.length * windows.length : this.#windows.length;
+    const times = this.#times(rows);
     const callIndex = new Map(this.#calls.map((call, i) => [call.key, i]));
     const columns = this.#plan.fields.map(({ expression }): OutputColumn => {
       const direct =
         expression.kind === 'call' || expression.kind === 'distinct' ? callIndex.get(callKey(expression)) : undefined;
-      if (direct !== undefined) return this.#direct(direct, exact);
+      if (direct !== undefined) return this.#direct(direct, exact, rows);
       return Array.from({ length: rows }, (_, row) => this.#evaluated(expression, row, callIndex));
     });
-    return { groups: this.#groups, starts: this.#starts, times, columns };
+    if (!this.areCells) return { groups: this.#groups, starts: this.#starts, times, columns };
+    return { groups, starts: Array.from({ length: groups.length + 1 }, (_, g) => g * windows.length), times, columns };
+  }
+
+  /** What call c shows in a row. */
+  #shownIn(row: number, c: number): number {
+    return this.areCells ? row : this.#shown[row * this.#gridCalls.length + c]!;
   }
 
   /** Time of an aggregate: its window, else the start of the range, else 1970; of a selector without windows: its row's. */
-  #times(): BigInt64Array {
+  #times(rows: number): BigInt64Array {
     const { span } = this.#data;
-    const windows = this.#windows;
-    const times = new BigInt64Array(windows.length);
-    const calls = this.#gridCalls.length;
+    const times = new BigInt64Array(rows);
     if (span.windows === null) {
-      const { selector } = this.#plan;
-      const state = this.#gridCalls[0]!.state;
-      for (let row = 0; row < times.length; row++)
-        times[row] = selector ? pickTime(this.#grid, state, this.#shown[row * calls]!) : (span.minNs ?? 0n);
+      if (!this.#plan.selector) return times.fill(span.minNs ?? 0n);
+      const { state } = this.#gridCalls[0]!;
+      for (let row = 0; row < rows; row++) times[row] = pickTime(this.#grid, state, this.#shownIn(row, 0));
+      return times;
+    }
+    const { windows } = span;
+    if (this.areCells) {
+      const starts = BigInt64Array.from(this.#grid.windows, (window) => windowStart(windows, window));
+      for (let row = 0; row < rows; row += starts.length) times.set(starts, row);
       return times;
     }
     const starts = new Map<number, bigint>();
-    for (let row = 0; row < times.length; row++) {
-      const window = windows[row]!;
+    for (let row = 0; row < rows; row++) {
+      const window = this.#windows[row]!;
       let start = starts.get(window);
       if (start === undefined) {
-        start = windowStart(span.windows, window);
+        start = windowStart(windows, window);
         starts.set(window, start);
       }
       times[row] = start;
@@ -243,9 +264,7 @@ class GridRows {
     return times;
   }
 
-  #direct(c: number, exact: boolean): OutputColumn {
-    const rows = this.#windows.length;
-    const calls = this.#gridCalls.length;
+  #direct(c: number, exact: boolean, rows: number): OutputColumn {
     const { state, filler } = this.#gridCalls[c]!;
     const cells = this.#grid.calls[state]!;
     const integers = cells.call.fn === 'count' || cells.integers !== null;
@@ -255,11 +274,12 @@ class GridRows {
       typeof filler === 'number' ||
       (typeof filler === 'bigint' && Number.isSafeInteger(Number(filler)));
     if (numbers === null || !fits)
-      return Array.from({ length: rows }, (_, row) => this.#value(c, this.#shown[row * calls + c]!));
+      return Array.from({ length: rows }, (_, row) => this.#value(c, this.#shownIn(row, c)));
+    if (this.areCells) return numbers;
     const column = new Float64Array(rows);
     const fillNumber = filler === null ? Number.NaN : Number(filler);
     for (let row = 0; row < rows; row++) {
-      const shown = this.#shown[row * calls + c]!;
+      const shown = this.#shownIn(row, c);
       if (shown >= 0) column[row] = numbers[shown]!;
       else if (shown === NOTHING) column[row] = Number.NaN;
       else if (shown === FILLED) column[row] = fillNumber;
@@ -276,8 +296,7 @@ class GridRows {
   }
 
   #evaluated(expression: Expression, row: number, callIndex: ReadonlyMap<string, number>): Scalar {
-    const calls = this.#gridCalls.length;
-    const shown = (c: number): number => this.#shown[row * calls + c]!;
+    const shown = (c: number): number => this.#shownIn(row, c);
     return finite(
       evaluate(expression, (slot) => {
         if (slot.kind !== 'reference') {
@@ -295,6 +314,11 @@ class GridRows {
   #raw(c: number, shown: number): Scalar {
     return shown >= 0 ? cellResult(this.#grid.calls[this.#gridCalls[c]!.state]!, shown) : this.#value(c, shown);
   }
+}
+
+function isFull(counts: Float64Array): boolean {
+  for (let cell = 0; cell < counts.length; cell++) if (counts[cell] === 0) return false;
+  return true;
 }
 
 /** Further columns of a selector travel sorted. */

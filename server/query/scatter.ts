@@ -2,6 +2,7 @@
  * Runs partial requests where the shards are, for one statement: counts what is missing, keeps to the time allowed.
  */
 import type { ClusterSnapshot, DatabaseDefinition, RetentionPolicyDefinition } from '../../repair/cluster.ts';
+import { unpackGroups } from '../../shards/query/packed-groups.ts';
 import type { PartialRequest, PartialResult, ShardSelect } from '../../shards/query/partial.ts';
 import type { QueryBackend, ShardTarget } from './backend.ts';
 import type { Ending } from './ending.ts';
@@ -94,7 +95,11 @@ export async function selectOn(
     if (context.tally.lacksShards || results.some((result) => result.kind === 'stale')) throw new StalePlan();
     context.planning.confirm(request.planned);
   }
-  return inShardOrder(results.flatMap((result) => (result.kind === 'select' ? result.shards : [])));
+  const shards: ShardSelect[] = [];
+  for (const result of results)
+    if (result.kind === 'select')
+      for (const shard of result.shards) shards.push({ ...shard, groups: unpackGroups(shard.groups) });
+  return inShardOrder(shards);
 }
 
 export function partialLimits(limits: QueryLimits): Extract<PartialRequest, { kind: 'select' }>['limits'] {
@@ -120,6 +125,6 @@ export function findPolicy(database: DatabaseDefinition, name: string | undefine
   return policy;
 }
 
-function inShardOrder(shards: readonly ShardSelect[]): ShardSelect[] {
-  return [...shards].sort((a, b) => (a.startNs !== b.startNs ? (a.startNs < b.startNs ? -1 : 1) : a.number - b.number));
+function inShardOrder(shards: ShardSelect[]): ShardSelect[] {
+  return shards.sort((a, b) => (a.startNs !== b.startNs ? (a.startNs < b.startNs ? -1 : 1) : a.number - b.number));
 }

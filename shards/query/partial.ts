@@ -10,6 +10,7 @@ import type { FieldType } from '../column.ts';
 import type { ShardId } from '../shard-key.ts';
 import type { TagCondition } from '../tag-condition.ts';
 import type { RowFilter } from './filter.ts';
+import type { PackedGroups } from './packed-groups.ts';
 import type { Windows } from './windows.ts';
 
 /** Which measurements: by name, by Go regular expression, or all (null). */
@@ -173,11 +174,14 @@ export interface ShardSelect {
   readonly rows: ShardRows | null;
 }
 
+/** As it is sent. */
+export type TravellingSelect = Omit<ShardSelect, 'groups'> & { readonly groups: PackedGroups };
+
 export type PartialResult =
   | { readonly kind: 'schema'; readonly shards: readonly ShardSchema[] }
   /** A shard has another schema than the plan rests on; the statement is to be planned again. */
   | { readonly kind: 'stale' }
   | { readonly kind: 'catalog'; readonly entries: readonly CatalogEntry[] }
-  | { readonly kind: 'select'; readonly shards: readonly ShardSelect[] }
+  | { readonly kind: 'select'; readonly shards: readonly TravellingSelect[] }
   /** A limit was hit or the request cannot be answered: the statement's error. */
   | { readonly kind: 'refused'; readonly message: string };

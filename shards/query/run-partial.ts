@@ -11,7 +11,7 @@ import type {
   PartialRequest,
   PartialResult,
   SelectRequest,
-  ShardSelect,
+  TravellingSelect,
 } from './partial.ts';
 import { runSelect } from './run-select.ts';
 import { pickMeasurements, schemaOf } from './shard-schema.ts';
@@ -31,7 +31,7 @@ export function runPartial(
         return catalog(shards, request, regexes);
       case 'select': {
         if (isStale(shards, request)) return { kind: 'stale' };
-        const answers: ShardSelect[] = [];
+        const answers: TravellingSelect[] = [];
         for (const shard of shards) {
           const answer = runSelect(shard, request, regexes, moved);
           if (typeof answer === 'string') return { kind: 'refused', message: answer };

@@ -10,7 +10,8 @@ import { forEachWindow } from './aggregate-by-scan.ts';
 import { bothMasks, cellValue, columnAs } from './columns.ts';
 import { filterFields, filterMask, type RegexCache } from './filter.ts';
 import { type GroupedSeries, groupSeries, type MeasurementScan } from './groups.ts';
-import type { RowColumn, RowValues, SelectRequest, ShardSelect } from './partial.ts';
+import { packGroups } from './packed-groups.ts';
+import type { RowColumn, RowValues, SelectRequest, ShardSelect, TravellingSelect } from './partial.ts';
 import { RowCollector } from './row-collector.ts';
 import { RunBuffer } from './run-buffer.ts';
 import { addMoments, addPick, addRuns, finishState, makeStates, type State } from './state-arrays.ts';
@@ -27,7 +28,7 @@ export function runSelect(
   request: SelectRequest,
   regexes: RegexCache,
   moved: ArrayBuffer[],
-): ShardSelect | string {
+): TravellingSelect | string {
   try {
     return select(shard, request, regexes, moved);
   } catch (error) {
@@ -36,7 +37,12 @@ export function runSelect(
   }
 }
 
-function select(shard: QueryableShard, request: SelectRequest, regexes: RegexCache, moved: ArrayBuffer[]): ShardSelect {
+function select(
+  shard: QueryableShard,
+  request: SelectRequest,
+  regexes: RegexCache,
+  moved: ArrayBuffer[],
+): TravellingSelect {
   const { startNs, endNs, number } = shard.key;
   const minNs = laterOf(request.minNs, startNs);
   const maxNs = request.maxNs < endNs - 1n ? request.maxNs : endNs - 1n;
@@ -60,7 +66,7 @@ function select(shard: QueryableShard, request: SelectRequest, regexes: RegexCac
     number,
     rowsScanned: run.rowsScanned,
     seriesMatched: grouped.seriesMatched,
-    groups: grouped.groups,
+    groups: packGroups(grouped.groups),
     firstWindow: range.first,
     windowCount: range.count,
     ...run.finish(moved),

@@ -23,8 +23,28 @@ function attempt<T>(what: string, action: () => T): T {
   }
 }
 
-function read(path: string): Uint8Array {
-  return attempt(`read ${path}`, () => fs.readFileSync(path));
+function read(path: string, room?: Uint8Array): Uint8Array {
+  return attempt(`read ${path}`, () => {
+    const descriptor = fs.openSync(path, 'r');
+    try {
+      const { size: length } = fs.fstatSync(descriptor);
+      const bytes = room === undefined || room.byteLength < length ? Buffer.allocUnsafeSlow(length) : room;
+      return bytes.subarray(0, readAll(descriptor, bytes, length, 0));
+    } finally {
+      fs.closeSync(descriptor);
+    }
+  });
+}
+
+/** Reads `length` bytes from `position` on; returns how many there were. */
+function readAll(descriptor: number, into: Uint8Array, length: number, position: number): number {
+  let filled = 0;
+  while (filled < length) {
+    const count = fs.readSync(descriptor, into, filled, length - filled, position + filled);
+    if (count === 0) break;
+    filled += count;
+  }
+  return filled;
 }
 
 function size(path: string): number {
@@ -103,13 +123,7 @@ function open(path: string): AppendFile {
     read(offset, length) {
       return attempt(`read ${path}`, () => {
         const bytes = Buffer.allocUnsafe(Math.max(0, Math.min(length, end - offset)));
-        let filled = 0;
-        while (filled < bytes.length) {
-          const count = fs.readSync(descriptor, bytes, filled, bytes.length - filled, offset + filled);
-          if (count === 0) break;
-          filled += count;
-        }
-        return bytes.subarray(0, filled);
+        return bytes.subarray(0, readAll(descriptor, bytes, bytes.length, offset));
       });
     },
     close() {

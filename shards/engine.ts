@@ -24,9 +24,9 @@ import {
 import { StorageError } from './errors.ts';
 import { type Files, joinPath } from './files.ts';
 import { FillWriter } from './fill-target.ts';
-import { Log, type RecordToAppend } from './log.ts';
+import { Log } from './log.ts';
 import { isAfter, LOG_START } from './log-position.ts';
-import { BATCH_RECORD, KEYS_RECORD } from './log-record.ts';
+import { BATCH_RECORD, KEYS_RECORD, type RecordToAppend } from './log-record.ts';
 import type { QueryableShard } from './queryable.ts';
 import { type GivenKeys, SeriesKeys } from './series-keys.ts';
 import { Shard } from './shard.ts';

@@ -8,8 +8,8 @@
 export interface Files {
   /** Opens for appending and reading; creates an empty file when there is none. */
   open(path: string): AppendFile;
-  /** The whole file; throws when there is none. */
-  read(path: string): Uint8Array;
+  /** The whole file, in `room` when it has that much; throws when there is none. */
+  read(path: string, room?: Uint8Array): Uint8Array;
   exists(path: string): boolean;
   size(path: string): number;
   /** Names (not paths) in a directory, sorted; empty when there is no such directory. */

@@ -28,6 +28,12 @@ export type RecordKind = typeof KEYS_RECORD | typeof BATCH_RECORD;
 const SEGMENT_MAGIC = Buffer.from('STARLOG1', 'latin1');
 const MARKER = Buffer.from('REC1', 'latin1');
 
+export interface RecordToAppend {
+  readonly kind: RecordKind;
+  readonly shard: ShardId;
+  readonly payload: Uint8Array;
+}
+
 export interface LogRecord {
   readonly kind: RecordKind;
   readonly shard: ShardId;
@@ -57,14 +63,20 @@ export function isSegmentHeader(bytes: Uint8Array, segment: number): boolean {
   );
 }
 
+/** Header, payload, header, ... of a group. */
+export function chunksOf(records: readonly RecordToAppend[]): Uint8Array[] {
+  const headers = Buffer.alloc(records.length * RECORD_HEADER_BYTES);
+  const chunks: Uint8Array[] = [];
+  records.forEach(({ kind, shard, payload }, index) => {
+    const offset = index * RECORD_HEADER_BYTES;
+    writeRecordHeader(headers, offset, kind, shard, payload);
+    chunks.push(headers.subarray(offset, offset + RECORD_HEADER_BYTES), payload);
+  });
+  return chunks;
+}
+
 /** Writes the header of a record into `into` at `offset`. */
-export function writeRecordHeader(
-  into: Buffer,
-  offset: number,
-  kind: RecordKind,
-  shard: ShardId,
-  payload: Uint8Array,
-): void {
+function writeRecordHeader(into: Buffer, offset: number, kind: RecordKind, shard: ShardId, payload: Uint8Array): void {
   MARKER.copy(into, offset);
   into.writeUInt32LE(payload.byteLength, offset + 4);
   into.writeUInt32LE(kind, offset + 12);
@@ -88,6 +100,13 @@ function recordAt(bytes: Buffer, offset: number): LogRecord | null {
   const kind = bytes[offset + 12];
   if (kind !== KEYS_RECORD && kind !== BATCH_RECORD) return null;
   return { kind, shard: bytes.toString('hex', offset + 16, offset + 24), payload, start: offset, end };
+}
+
+/** The record at `start` has its full length in the file: it is rather damaged than torn. */
+export function isWhole(bytes: Uint8Array, start: number): boolean {
+  if (start + RECORD_HEADER_BYTES > bytes.byteLength) return false;
+  const length = new DataView(bytes.buffer, bytes.byteOffset + start).getUint32(4, true);
+  return start + RECORD_HEADER_BYTES + length <= bytes.byteLength && length > 0;
 }
 
 /** Calls `visit` for each whole record in order, and returns what lies between and behind them. */

@@ -22,24 +22,19 @@ import { diskError, StorageError } from './errors.ts';
 import type { AppendFile, Files } from './files.ts';
 import { joinPath, syncFile } from './files.ts';
 import {
+  chunksOf,
   isSegmentHeader,
+  isWhole,
   type LogRecord,
   RECORD_HEADER_BYTES,
-  type RecordKind,
+  type RecordToAppend,
   SEGMENT_HEADER_BYTES,
   scanSegment,
   segmentHeader,
-  writeRecordHeader,
 } from './log-record.ts';
 import type { ShardId } from './shard-key.ts';
 import type { LogPosition } from './storage.ts';
 import type { StorageLimits } from './storage-limits.ts';
-
-export interface RecordToAppend {
-  readonly kind: RecordKind;
-  readonly shard: ShardId;
-  readonly payload: Uint8Array;
-}
 
 export interface DamagedRange {
   readonly segment: number;
@@ -125,27 +120,40 @@ export class Log {
     return this.#synced;
   }
 
-  /** Reads all segments in order. To be called once, before the first append. */
+  /** Reads all segments in order. To be called once, before the first append. A record's bytes are `visit`'s until it returns. */
   replay(visit: (record: LogRecord, position: LogPosition) => void): Replayed {
     const replayed: Replayed = { records: 0, bytes: 0, truncatedBytes: 0, damaged: [] };
-    for (const segment of [...this.#segments]) this.#replaySegment(segment, visit, replayed);
+    const segments = [...this.#segments];
+    const room = this.#roomFor(segments);
+    for (const segment of segments) this.#replaySegment(segment, room, visit, replayed);
     // What a killed process had written and not synced was read from memory: nobody may be told of it before this.
     for (const { number } of this.#segments) syncFile(this.#files, this.#path(number));
     this.#files.syncDirectory(this.#directory);
     return replayed;
   }
 
+  /** One segment after the other is read into the same memory: new pages for each would cost as much as checking it. */
+  #roomFor(segments: readonly Segment[]): Uint8Array {
+    return new Uint8Array(segments.reduce((most, { bytes }) => Math.max(most, bytes), 0));
+  }
+
   /** The same records again, without any mending. */
   read(visit: (record: LogRecord, position: LogPosition) => void): void {
+    const room = this.#roomFor(this.#segments);
     for (const { number } of this.#segments) {
-      scanSegment(this.#files.read(this.#path(number)), (record) =>
+      scanSegment(this.#files.read(this.#path(number), room), (record) =>
         visit(record, { segment: number, offset: record.end }),
       );
     }
   }
 
-  #replaySegment(segment: Segment, visit: (record: LogRecord, at: LogPosition) => void, replayed: Replayed): void {
-    const bytes = this.#readOrSetAside(segment, replayed);
+  #replaySegment(
+    segment: Segment,
+    room: Uint8Array,
+    visit: (record: LogRecord, at: LogPosition) => void,
+    replayed: Replayed,
+  ): void {
+    const bytes = this.#readOrSetAside(segment, room, replayed);
     if (bytes === null) return;
     const newest = segment === this.#segments.at(-1);
     replayed.bytes += bytes.byteLength;
@@ -171,10 +179,10 @@ export class Log {
   }
 
   /** A segment that the disk cannot read is kept under another name, so that it is never removed as done with. */
-  #readOrSetAside(segment: Segment, replayed: Replayed): Uint8Array | null {
+  #readOrSetAside(segment: Segment, room: Uint8Array, replayed: Replayed): Uint8Array | null {
     const path = this.#path(segment.number);
     try {
-      return this.#files.read(path);
+      return this.#files.read(path, room);
     } catch (error) {
       if (!(error instanceof StorageError)) throw error;
       const aside = joinPath(this.#directory, `${pad(segment.number)}.damaged`);
@@ -417,29 +425,11 @@ function isPinnedBy(segment: Segment, shard: ShardId, flushedThrough: (shard: Sh
   return flushed.segment < segment.number || flushed.offset < segment.lastOf.get(shard)!;
 }
 
-function chunksOf(records: readonly RecordToAppend[]): Uint8Array[] {
-  const headers = Buffer.alloc(records.length * RECORD_HEADER_BYTES);
-  const chunks: Uint8Array[] = [];
-  records.forEach(({ kind, shard, payload }, index) => {
-    const offset = index * RECORD_HEADER_BYTES;
-    writeRecordHeader(headers, offset, kind, shard, payload);
-    chunks.push(headers.subarray(offset, offset + RECORD_HEADER_BYTES), payload);
-  });
-  return chunks;
-}
-
 function syncInTurn(files: readonly AppendFile[], index: number, done: Done): void {
   files[index]!.sync((error) => {
     if (error !== null || index === files.length - 1) done(error);
     else syncInTurn(files, index + 1, done);
   });
-}
-
-/** The record at `start` has its full length in the file: it is rather damaged than torn. */
-function isWhole(bytes: Uint8Array, start: number): boolean {
-  if (start + RECORD_HEADER_BYTES > bytes.byteLength) return false;
-  const length = new DataView(bytes.buffer, bytes.byteOffset + start).getUint32(4, true);
-  return start + RECORD_HEADER_BYTES + length <= bytes.byteLength && length > 0;
 }
 
 function pad(number: number): string {

@@ -141,10 +141,13 @@ export class MemoryFiles implements Files {
     };
   }
 
-  read(path: string): Uint8Array {
-    if (this.#isReal(path)) return this.#real.read(path);
+  read(path: string, room?: Uint8Array): Uint8Array {
+    if (this.#isReal(path)) return this.#real.read(path, room);
     if (path === this.unreadable) throw new StorageError('disk-failed', `${path}: cannot be read`);
-    return Buffer.from(this.#stored(path).bytes);
+    const { bytes } = this.#stored(path);
+    if (room === undefined || room.byteLength < bytes.length) return Buffer.from(bytes);
+    room.set(bytes);
+    return room.subarray(0, bytes.length);
   }
 
   exists(path: string): boolean {

@@ -371,12 +371,14 @@ export function frameIds(index: usize): usize {
 
 /**
  * Lets head and hashes of a frame go whose ids are filled in: for rows of one field that is two thirds of it. The frame's
- * address is from then on where it would begin, so that all offsets hold. Returns how many bytes were given back.
+ * address is from then on where it would begin, so that all offsets hold. Where they are a small part the copy is not
+ * worth it. Returns how many bytes were given back.
  */
 export function frameSettle(index: usize): u32 {
   const frame = <usize>load<u32>(index);
   const cut = load<u32>(index, 12) + (load<u32>(index, 8) << 4);
   const kept = load<u32>(index, 4) - cut;
+  if (cut < kept >>> 3) return 0;
   const block = heap.alloc(kept);
   memory.copy(block, frame + cut, kept);
   heap.free(frame);

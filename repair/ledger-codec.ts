@@ -6,7 +6,7 @@
  * The first entry's ms counts from 1970. 22 to 24 bytes an entry, 16 of them the content sum, which does not compress.
  */
 import type { Sum128 } from '../shards/checksum.ts';
-import { makeStamp, stampCounter, stampMs, type Version } from '../shards/version.ts';
+import { makeStamp, VERSION_BYTES, type Version } from '../shards/version.ts';
 
 export interface Identity {
   readonly version: Version;
@@ -23,32 +23,54 @@ export class LedgerError extends Error {
 }
 
 const FORMAT = 1;
+const NODE_BYTES = 8;
 
+/** Tens of thousands in the last step of a flush: versions become bytes all at once. */
 export function encodeIdentities(identities: readonly Identity[]): Uint8Array {
-  const nodes = new Map<string, number>();
-  for (const { version } of identities) {
-    const node = version.slice(16);
-    if (!nodes.has(node)) nodes.set(node, nodes.size);
-  }
-  const out = Buffer.allocUnsafe(1 + 5 + nodes.size * 8 + 5 + identities.length * 40);
+  const versions = Buffer.from(identities.map(({ version }) => version).join(''), 'hex');
+  const words = new DataView(versions.buffer, versions.byteOffset, versions.byteLength);
+  const { nodes, nodeOf } = nodesOf(versions, words);
+  const out = Buffer.allocUnsafe(1 + 5 + nodes.length * NODE_BYTES + 5 + identities.length * 40);
+  const view = new DataView(out.buffer, out.byteOffset, out.byteLength);
   let at = 0;
   out[at++] = FORMAT;
-  at = writeVarint(out, at, nodes.size);
-  for (const node of nodes.keys()) at += out.write(node, at, 8, 'hex');
+  at = writeVarint(out, at, nodes.length);
+  for (const node of nodes) at += versions.copy(out, at, node, node + NODE_BYTES);
   at = writeVarint(out, at, identities.length);
   let last = 0;
-  for (const { version, rows, content } of identities) {
-    const ms = stampMs(version);
+  for (let i = 0; i < identities.length; i++) {
+    const { rows, content } = identities[i]!;
+    const stamp = i * VERSION_BYTES;
+    const ms = words.getUint32(stamp) * 0x1_0000 + words.getUint16(stamp + 4);
     at = writeVarint(out, at, ms - last);
     last = ms;
-    at = writeVarint(out, at, stampCounter(version));
-    at = writeVarint(out, at, nodes.get(version.slice(16))!);
+    at = writeVarint(out, at, words.getUint16(stamp + 6));
+    at = writeVarint(out, at, nodeOf[i]!);
     at = writeVarint(out, at, rows);
-    out.writeBigUInt64BE(content >> 64n, at);
-    out.writeBigUInt64BE(content & 0xffff_ffff_ffff_ffffn, at + 8);
+    view.setBigUint64(at, content >> 64n);
+    view.setBigUint64(at + 8, content); // its low 64 bits
     at += 16;
   }
   return out.subarray(0, at);
+}
+
+/** Where each node stands first, in that order, and for each version which of them it names. */
+function nodesOf(versions: Buffer, words: DataView): { nodes: number[]; nodeOf: Uint32Array } {
+  const nodes: number[] = [];
+  const nodeOf = new Uint32Array(versions.length / VERSION_BYTES);
+  const known = new Map<string, number>();
+  let [high, low, last] = [0, 0, -1];
+  for (let i = 0; i < nodeOf.length; i++) {
+    const at = i * VERSION_BYTES + NODE_BYTES;
+    if (last < 0 || words.getUint32(at) !== high || words.getUint32(at + 4) !== low) {
+      [high, low] = [words.getUint32(at), words.getUint32(at + 4)];
+      const name = versions.toString('latin1', at, at + NODE_BYTES);
+      last = known.get(name) ?? nodes.push(at) - 1;
+      known.set(name, last);
+    }
+    nodeOf[i] = last;
+  }
+  return { nodes, nodeOf };
 }
 
 /** Throws LedgerError on bytes that are not a whole, ascending list. */

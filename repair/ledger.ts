@@ -365,11 +365,15 @@ export function epochRangeMs(epoch: number): [number, number] {
 
 function listOf(batches: Epoch['batches'], size: number): Identity[] {
   const list: Identity[] = [];
+  let ascends = true;
+  let before = '';
   for (const [version, { rows, content }] of batches) {
     if (list.length === size) break;
+    ascends &&= before < version;
+    before = version;
     list.push({ version, rows, content });
   }
-  return list.sort((a, b) => (a.version < b.version ? -1 : 1));
+  return ascends ? list : list.sort((a, b) => (a.version < b.version ? -1 : 1));
 }
 
 function parseState(text: string): StateJson {

@@ -59,8 +59,7 @@ export class MailReceiver {
     try {
       const [frame, keyBytes] = attachments;
       const peeked = peekBatch(frame!);
-      if (peeked.version !== version || shardId(peeked.shard) !== id)
-        throw new BatchError('corrupt-batch', 'envelope differs');
+      if (peeked.version !== version || peeked.id !== id) throw new BatchError('corrupt-batch', 'envelope differs');
       const keys = keyBytes!.byteLength === 0 ? [] : SeriesKeys.read(keyBytes!);
       this.commit.offer({ id, key, version, frame: frame!, keys, durability, content: null, done: answer });
     } catch (error) {

@@ -32,12 +32,22 @@ export const TIME_MAX_NS = 9223372036854775806n;
 /** Sixteen hexadecimal digits, the same on every node: the name of the shard in files, messages and the admin API. */
 export type ShardId = string;
 
-/** Ids that were computed before: each frame asks for the id of one of a few shards. Emptied when it is full. */
+/** Ids that were computed before: each frame asks several times for the id of one of a few shards. */
+const idOfKey = new WeakMap<ShardKey, ShardId>();
+/** Of keys that are equal and not the same object. Emptied when it is full. */
 const ids = new Map<string, ShardId>();
 const IDS_MAX = 4096;
 
 export function shardId(key: ShardKey): ShardId {
-  const text = JSON.stringify(shardKeyToJson(key));
+  let id = idOfKey.get(key);
+  if (id === undefined) {
+    id = idOfText(JSON.stringify(shardKeyToJson(key)));
+    idOfKey.set(key, id);
+  }
+  return id;
+}
+
+function idOfText(text: string): ShardId {
   let id = ids.get(text);
   if (id === undefined) {
     id = createHash('sha256').update(text).digest('hex').slice(0, 16);

@@ -7,13 +7,14 @@
  */
 import type { BlockStore } from './block-store.ts';
 import type { ShardCompanion } from './companion.ts';
+import { DeleteReview } from './delete-review.ts';
 import { StorageError } from './errors.ts';
-import { Compaction, mergeableFrom, nextToMerge } from './shard-compaction.ts';
+import { Compaction, mergeableFrom, nextToMerge, windowStates } from './shard-compaction.ts';
 import type { ShardDropped } from './shard-dropped.ts';
 import type { ShardFile } from './shard-file.ts';
 import type { ScanSources } from './shard-scan.ts';
 import type { StorageLimits } from './storage-limits.ts';
-import type { Stamp } from './version.ts';
+import { type Stamp, stampOf } from './version.ts';
 
 export interface MergingParts {
   readonly sources: ScanSources;
@@ -31,6 +32,7 @@ export interface MergingParts {
 
 export class ShardMerging {
   readonly #parts: MergingParts;
+  readonly #deletes: DeleteReview;
   #compaction: Compaction | null = null;
   /** Merging has freed pages since they were last given back. */
   #shrinkable = false;
@@ -47,6 +49,7 @@ export class ShardMerging {
 
   constructor(parts: MergingParts) {
     this.#parts = parts;
+    this.#deletes = new DeleteReview(parts.sources);
   }
 
   tick(nowMs: number): void {
@@ -62,7 +65,8 @@ export class ShardMerging {
   /** Whether the block directory is needed: asked while it is not in memory. */
   get isWanted(): boolean {
     if (this.#mergeableFrom === undefined) this.#mergeableFrom = this.#parts.store.mergeableFrom();
-    return this.#mergeableFrom !== null && this.#mergeableFrom <= this.#parts.companion.floor;
+    const { floor } = this.#parts.companion;
+    return (this.#mergeableFrom !== null && this.#mergeableFrom <= floor) || this.#deletes.pending(floor) !== null;
   }
 
   /** Nothing can be merged before the floor has moved on; then the directory may be let go. */
@@ -73,7 +77,8 @@ export class ShardMerging {
 
   /** One bounded step; true when more remains. */
   step(): boolean {
-    const compaction = this.#compaction ?? this.#next();
+    const compaction = this.#compaction ?? this.#next() ?? this.#reviewDeletes();
+    if (compaction === 'more') return true;
     this.#compaction = compaction;
     if (compaction === null) return this.#shrinkStep();
     try {
@@ -97,27 +102,53 @@ export class ShardMerging {
   }
 
   #next(): Compaction | null {
-    const { sources, limits, dropped, settledThrough, isDirty, flush } = this.#parts;
+    const { isDirty, flush } = this.#parts;
     let next = this.#choose();
     if (next === 'floor-first' && !isDirty()) {
       flush();
       next = this.#choose();
     }
     this.flushSoon = next === 'floor-first';
-    if (next === null || next === 'floor-first') return null;
-    return new Compaction(
-      { ...sources, limits, dropped, conflict: 'last-write-wins', settledThrough: settledThrough() },
-      next.window,
-      next.runs,
-    );
+    return next === null || next === 'floor-first' ? null : this.#merge(next.window, next.runs);
+  }
+
+  #merge(window: number, runs: readonly number[]): Compaction {
+    const { sources, limits, dropped, settledThrough } = this.#parts;
+    const settled = { dropped, conflict: 'last-write-wins', settledThrough: settledThrough() } as const;
+    return new Compaction({ ...sources, limits, ...settled }, window, runs);
   }
 
   #choose(): ReturnType<typeof nextToMerge> {
     const { store, limits, companion, settledThrough } = this.#parts;
-    const isAtRest = (window: number): boolean =>
-      this.#clockMs - (this.#touchedMs.get(window) ?? this.#openedMs) >= limits.compactionIdleMs;
+    const isAtRest = (window: number): boolean => this.#isAtRest(window);
     const question = { except: this.#unmergeable, isAtRest, settledThrough: settledThrough(), floor: companion.floor };
     return nextToMerge(store.directory, question, limits);
+  }
+
+  #isAtRest(window: number): boolean {
+    const touchedMs = this.#touchedMs.get(window) ?? this.#openedMs;
+    return this.#clockMs - touchedMs >= this.#parts.limits.compactionIdleMs;
+  }
+
+  /** Settled windows are merged again for the sake of a delete. */
+  #reviewDeletes(): Compaction | 'more' | null {
+    const { store, companion, settledThrough, isDirty, flush } = this.#parts;
+    const oldest = this.#deletes.pending(companion.floor);
+    if (oldest === null) return null;
+    if (stampOf(oldest.version) > settledThrough()) {
+      // As with a window that waits for the floor.
+      if (isDirty()) this.flushSoon = true;
+      else flush();
+    }
+    const through = settledThrough();
+    const isReady = (window: number): boolean => {
+      const state = [...windowStates(store.directory)].find((each) => each.window === window);
+      return state !== undefined && this.#isAtRest(window) && stampOf(state.newest) <= through;
+    };
+    const isUnmergeable = (window: number): boolean => this.#unmergeable.has(window);
+    const found = this.#deletes.step({ settledThrough: through, isUnmergeable, isReady });
+    if (typeof found !== 'number') return found;
+    return this.#merge(found, [...store.directory.runsOf(found).keys()]);
   }
 
   /** Once nothing is left to merge: what merging has freed goes back to the file system. */

@@ -76,11 +76,7 @@ export class ShardTombstones {
   over(measurement: string, minTime: number, maxTime: number): Tombstone[] {
     const found: Tombstone[] = [];
     for (const tombstone of this.#byVersion.values()) {
-      const { predicate } = tombstone;
-      if (predicate.minTime > maxTime || predicate.maxTime < minTime) continue;
-      const name = predicate.measurement;
-      if (name !== null && 'name' in name && name.name !== measurement) continue;
-      found.push(tombstone);
+      if (mayCover(tombstone, measurement, minTime, maxTime)) found.push(tombstone);
     }
     return found;
   }
@@ -129,6 +125,13 @@ export class ShardTombstones {
     visible.set(this.#visible);
     this.#visible = visible;
   }
+}
+
+/** Whether it may cover rows of the measurement in the range: which series, `covers` tells. */
+export function mayCover({ predicate }: Tombstone, measurement: string, minTime: number, maxTime: number): boolean {
+  if (predicate.minTime > maxTime || predicate.maxTime < minTime) return false;
+  const name = predicate.measurement;
+  return name === null || !('name' in name) || name.name === measurement;
 }
 
 function keepTombstone(batch: DeleteBatch, frame: Uint8Array, table: SeriesTable, spanNs: number): KeptTombstone {

@@ -9,6 +9,7 @@ import {
   Bench,
   cellsOf,
   deleteBatch,
+  HOUR_NS,
   KEY,
   keysOf,
   type PlainRow,
@@ -217,6 +218,37 @@ test('rows that a delete covers are dropped, and what the scrub compares still s
   merge();
   expect(bench.shard().sizes().rows).toBe(40 - 3);
   expectReceived([...batchesOf(1), deletion]);
+});
+
+test('a delete finds the windows that had been settled before it, and only those with rows that it covers', () => {
+  bench = new Bench(LIMITS);
+  write(0);
+  bench.writeRows(versionAt(1), [{ key: 'm,host=h4', time: 5 * HOUR_NS, fields: { f: 1 } }]);
+  raiseFloor(1);
+  for (let n = 0; n < 3; n++) merge();
+  expect(bench.shard().sizes().rows).toBe(41);
+  const ofWindow = (window: number): unknown =>
+    readFile((file) => file.prepare('SELECT id FROM blocks WHERE window = ?').all(window));
+  const untouched = ofWindow(5);
+  expect(untouched).toHaveLength(1);
+  const deletion = deleteBatch(versionAt(2), { condition: { op: '=', key: 'host', value: 'h3' } });
+  bench.write(deletion);
+  merge();
+  merge();
+  expect(bench.shard().sizes().rows).toBe(41);
+  raiseFloor(2);
+  merge();
+  expect(bench.shard().sizes().rows).toBe(41 - 3);
+  expect(ofWindow(5)).toEqual(untouched);
+  const settled = ofWindow(0);
+  for (let n = 3; n < 6; n++) {
+    raiseFloor(n);
+    merge();
+  }
+  bench.reopen();
+  for (let n = 0; n < 2; n++) merge();
+  expect(ofWindow(0)).toEqual(settled);
+  expect([...cellsOf(bench).keys()].some((name) => name.startsWith('m,host=h3'))).toBe(false);
 });
 
 function readFile<T>(read: (database: Database.Database) => T): T {

@@ -51,11 +51,18 @@ export interface Watermark {
 /** Count, identity sum and content sum in hexadecimal. */
 export type RootJson = readonly [number, string, string];
 
+interface Batch {
+  readonly rows: number;
+  readonly content: Sum128;
+  /** Of its version: each root within its epoch adds it again. */
+  readonly identity: Sum128;
+}
+
 interface Epoch {
   count: number;
   identity: Sum128;
   content: Sum128;
-  readonly batches: Map<Version, { rows: number; content: Sum128 }>;
+  readonly batches: Map<Version, Batch>;
 }
 
 /** What `ledger_state` holds, as JSON. */
@@ -127,9 +134,10 @@ export class Ledger implements ShardCompanion {
       epoch = { count: 0, identity: 0n, content: 0n, batches: new Map() };
       this.epochs.set(number, epoch);
     }
-    epoch.batches.set(version, { rows, content });
+    const identity = identityHash(version);
+    epoch.batches.set(version, { rows, content, identity });
     epoch.count++;
-    epoch.identity = addSums(epoch.identity, identityHash(version));
+    epoch.identity = addSums(epoch.identity, identity);
     epoch.content = addSums(epoch.content, content);
     this.changed.add(number);
     if (this.newestVersion === null || version > this.newestVersion) this.newestVersion = version;
@@ -324,7 +332,7 @@ export class Ledger implements ShardCompanion {
       const stamp = stampOf(version);
       if (stamp <= after || stamp > through) continue;
       count++;
-      identity = addSums(identity, identityHash(version));
+      identity = addSums(identity, batch.identity);
       content = addSums(content, batch.content);
     }
     return { count, identity, content };

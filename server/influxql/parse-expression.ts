@@ -33,14 +33,29 @@ const PRECEDENCE: Readonly<Record<string, number>> = {
 
 /** A chain such as `a OR b OR c` is a tree as high as it is long, and what walks trees does so by recursion. */
 const HEIGHT_MAX = 3_000;
+/** Of trees of a text with so many parts that one of them may be too high. */
 const heights = new WeakMap<Expression, number>();
 
-function withHeight(expression: Expression, below: readonly Expression[]): Expression {
-  let height = 1;
-  for (const child of below) height = Math.max(height, 1 + (heights.get(child) ?? 1));
-  if (height > HEIGHT_MAX) throw new ParseError(`expression has more than ${HEIGHT_MAX} levels`);
-  heights.set(expression, height);
+function bounded(stream: TokenStream, expression: Expression): Expression {
+  // A tree of n parts has n + 1 levels at most: nearly every text needs no look at it.
+  if (++stream.parts >= HEIGHT_MAX && heightOf(expression) > HEIGHT_MAX)
+    throw new ParseError(`expression has more than ${HEIGHT_MAX} levels`);
   return expression;
+}
+
+function heightOf(expression: Expression): number {
+  const known = heights.get(expression);
+  if (known !== undefined) return known;
+  let height = 1;
+  for (const child of childrenOf(expression)) height = Math.max(height, 1 + heightOf(child));
+  heights.set(expression, height);
+  return height;
+}
+
+function childrenOf(expression: Expression): readonly Expression[] {
+  if (expression.kind === 'binary') return [expression.left, expression.right];
+  if (expression.kind === 'paren') return [expression.inner];
+  return expression.kind === 'call' ? expression.args : [];
 }
 
 const CASTS = ['float', 'integer', 'unsigned', 'string', 'boolean', 'field', 'tag'];
@@ -67,7 +82,7 @@ function climb(stream: TokenStream, first: Expression, precedenceMin: number): E
       if (following <= precedence) break;
       right = climb(stream, right, following);
     }
-    left = withHeight({ kind: 'binary', op: op as BinaryOperator, left, right }, [left, right]);
+    left = bounded(stream, { kind: 'binary', op: op as BinaryOperator, left, right });
   }
 }
 
@@ -118,7 +133,7 @@ function parseUnary(stream: TokenStream): Expression {
 function parseParenthesis(stream: TokenStream): Expression {
   const inner = parseExpression(stream);
   stream.expect([')']);
-  return withHeight({ kind: 'paren', inner }, [inner]);
+  return bounded(stream, { kind: 'paren', inner });
 }
 
 function parseLiteral(stream: TokenStream, token: Token): Expression {
@@ -203,10 +218,12 @@ function parseSigned(stream: TokenStream, sign: '+' | '-'): Expression {
       if (term.value === INT64_MAX + 1n) return { kind: 'integer', value: -term.value };
       throw new ParseError(`constant -${term.value} underflows int64`);
     default:
-      return withHeight(
-        { kind: 'binary', op: '*', left: { kind: 'integer', value: negative ? -1n : 1n }, right: term },
-        [term],
-      );
+      return bounded(stream, {
+        kind: 'binary',
+        op: '*',
+        left: { kind: 'integer', value: negative ? -1n : 1n },
+        right: term,
+      });
   }
 }
 
@@ -225,7 +242,7 @@ function parseCall(stream: TokenStream, name: string): Expression {
   }
   const close = stream.scan();
   if (close.kind !== ')') throw stream.unexpected(close, [')']);
-  return withHeight({ kind: 'call', name: name.toLowerCase(), args }, args);
+  return bounded(stream, { kind: 'call', name: name.toLowerCase(), args });
 }
 
 function parseReference(stream: TokenStream): Expression {

@@ -20,6 +20,8 @@ export class TokenStream {
   private readonly putBack: Token[] = [];
   private readonly history: Token[] = [];
   private depth = 0;
+  /** Expressions made of others so far, a call without arguments aside. */
+  parts = 0;
 
   constructor(text: string, bound: ReadonlyMap<string, BoundToken>) {
     this.lexer = new Lexer(text);

@@ -32,6 +32,11 @@ const keys = new WeakMap<Expression, string>();
 
 /** The same for equal expressions. */
 export function callKey(expression: Expression): string {
+  // Most calls are of a function of a field; other keys begin with a brace.
+  if (expression.kind === 'call' && expression.args.length === 1) {
+    const [argument] = expression.args;
+    if (argument!.kind === 'reference' && argument!.cast === undefined) return `(${expression.name} ${argument!.name}`;
+  }
   let key = keys.get(expression);
   if (key === undefined) {
     key = JSON.stringify(expression, (_, value) => (typeof value === 'bigint' ? `${value}n` : value));

@@ -8,6 +8,7 @@
  * from schemas that are asked for.
  */
 import type { MeasurementPick, MeasurementSchema, PlannedSchemas, ShardSchema } from '../../shards/query/partial.ts';
+import type { ShardId } from '../../shards/shard-key.ts';
 import type { ShardTarget } from './backend.ts';
 import { runOn, type StatementContext } from './scatter.ts';
 
@@ -15,17 +16,32 @@ import { runOn, type StatementContext } from './scatter.ts';
 const REMEMBERED_MAX = 10_000;
 
 export class SchemaMemory {
-  readonly #schemas = new Map<string, ShardSchema>();
+  /** By pick, then by shard. */
+  readonly #picks = new Map<string, Map<ShardId, ShardSchema>>();
+  #size = 0;
 
   get(target: ShardTarget, pick: string): ShardSchema | undefined {
-    return this.#schemas.get(`${target.id}${pick}`);
+    return this.#picks.get(pick)?.get(target.id);
   }
 
   set(schema: ShardSchema, pick: string): void {
-    const key = `${schema.shard}${pick}`;
-    this.#schemas.delete(key);
-    if (this.#schemas.size >= REMEMBERED_MAX) this.#schemas.delete(this.#schemas.keys().next().value!);
-    this.#schemas.set(key, schema);
+    if (this.#size >= REMEMBERED_MAX) this.#forgetOne();
+    let schemas = this.#picks.get(pick);
+    if (schemas === undefined) {
+      schemas = new Map();
+      this.#picks.set(pick, schemas);
+    }
+    // What is set again goes to the end.
+    this.#size -= schemas.delete(schema.shard) ? 1 : 0;
+    schemas.set(schema.shard, schema);
+    this.#size++;
+  }
+
+  /** The oldest of the pick that is the oldest. */
+  #forgetOne(): void {
+    const [pick, schemas] = this.#picks.entries().next().value!;
+    this.#size -= schemas.delete(schemas.keys().next().value!) ? 1 : 0;
+    if (schemas.size === 0) this.#picks.delete(pick);
   }
 }
 
@@ -63,10 +79,15 @@ export class Planning {
     const known = this.#asks ? [] : targets.map((target) => this.#memory.get(target, pick));
     if (targets.length > 0 && known.length > 0 && known.every((schema) => schema !== undefined)) {
       const fingerprints: Record<string, string> = {};
-      for (const { shard, fingerprint } of known) fingerprints[shard] = fingerprint;
+      // Equal fingerprints, equal schemas: shards of one database mostly have one between them.
+      const different = new Map<string, readonly MeasurementSchema[]>();
+      for (const { shard, fingerprint, schemas } of known) {
+        fingerprints[shard] = fingerprint;
+        different.set(fingerprint, schemas);
+      }
       const planned = { measurements, fingerprints };
       this.#open.add(planned);
-      return { schemas: known.flatMap(({ schemas }) => schemas), planned };
+      return { schemas: [...different.values()].flat(), planned };
     }
     const asked: ShardSchema[] = [];
     for (const result of await runOn(context, targets, { kind: 'schema', measurements }))

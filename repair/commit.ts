@@ -152,12 +152,19 @@ export class CommitQueue {
     }
     this.around.count('log_groups');
     this.around.count('log_batches', group.length);
-    const synced: Entry[] = [];
-    for (const entry of group) {
-      if (entry.durability === 'fsync') synced.push(entry);
-      else this.apply(entry, position);
+    // All that a group has for one shard waits for the sync when some of it does (the durability has just been altered):
+    // what comes later may need the keys of what came earlier, and see `applyAll`.
+    const waiting = new Set(group.filter(({ durability }) => durability === 'fsync').map(({ id }) => id));
+    const unsynced = group.filter(({ id }) => !waiting.has(id));
+    this.applyAll(unsynced, position, (entries) => {
+      // Before anybody is told: who asks what is unsynced then must find it (rule 13).
+      this.unsynced.push(...entries);
+      for (const entry of entries) for (const done of entry.waiters) done({ kind: 'applied' });
+    });
+    if (unsynced.length < group.length) {
+      const entries = group.filter(({ id }) => waiting.has(id));
+      this.startSync(entries, position);
     }
-    if (synced.length > 0) this.startSync(synced, position);
   }
 
   /** null: goes into the log. */
@@ -224,7 +231,11 @@ export class CommitQueue {
       const applied = this.beingSynced;
       this.beingSynced = [];
       for (const entry of applied) this.finish(entry, this.resultOf(entry));
-      for (const entry of entries) if (this.apply(entry, position!)) this.finish(entry, { kind: 'stored' });
+      if (position !== null) {
+        this.applyAll(entries, position, (stored) => {
+          for (const entry of stored) this.finish(entry, { kind: 'stored' });
+        });
+      }
       for (const then of waiting) then();
       this.pump();
       // Asked for while this sync ran, and not covered by it.
@@ -232,28 +243,28 @@ export class CommitQueue {
     });
   }
 
-  /** False when the replica has changed under the batch and it was answered otherwise. */
-  private apply(entry: Entry, position: LogPosition): boolean {
+  /**
+   * All entries have the end of their group for their position in the log: a flush between two of one shard would say that
+   * the file has both, and the second would not be replayed. So nobody is called before all are applied.
+   */
+  private applyAll(entries: readonly Entry[], position: LogPosition, then: (applied: readonly Entry[]) => void): void {
+    const results = entries.map((entry) => this.apply(entry, position));
+    then(entries.filter((_, i) => results[i] === null));
+    for (const [i, entry] of entries.entries()) if (results[i] !== null) this.finish(entry, results[i]!);
+  }
+
+  /** Why not, when the replica has changed under the batch. */
+  private apply(entry: Entry, position: LogPosition): CommitResult | null {
     const replica = this.replicas.get(entry.id);
-    if (replica === null) {
-      this.finish(entry, { kind: 'refused', code: 'absent', retry: true, reason: 'the shard is gone from this node' });
-      return false;
-    }
-    if (this.resultOf(entry).kind !== 'stored') {
-      this.finish(entry, { kind: 'filling' });
-      return false;
-    }
+    if (replica === null)
+      return { kind: 'refused', code: 'absent', retry: true, reason: 'the shard is gone from this node' };
+    if (this.resultOf(entry).kind !== 'stored') return { kind: 'filling' };
     if (!replica.ledger.has(entry.version)) {
       const held = entry.held!;
       replica.stored.apply(held, entry.keys, position);
       replica.ledger.add(entry.version, held.content, held.rows);
     }
-    if (entry.durability !== 'fsync') {
-      // Before anybody is told: who asks what is unsynced then must find it (rule 13).
-      this.unsynced.push(entry);
-      for (const done of entry.waiters) done({ kind: 'applied' });
-    }
-    return true;
+    return null;
   }
 
   /**

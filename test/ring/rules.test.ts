@@ -323,3 +323,27 @@ describe('a shard whose file was set aside', () => {
     expect(trio.hosts[0]!.counters()).toMatchObject({ shards_set_aside: 1 });
   });
 });
+
+test('a group with both durabilities for one shard: what does not wait for the sync may need what does, and waits too', () => {
+  const trio = new Trio();
+  const storage = trio.storages[0]!;
+  const sync = storage.sync.bind(storage);
+  let late = () => {};
+  storage.sync = (done) => {
+    late = () => sync(done);
+  };
+  const first = trio.prepare(0);
+  const second = { ...trio.prepare(0, 'one', false), durability: 'interval' as const };
+  trio.hosts[0]!.submit([first, second], trio.now);
+  expect(trio.counts()[0]).toBe(0);
+  expect(trio.outcomes.size).toBe(0);
+  late();
+  trio.settle();
+  expect(trio.counts()[0]).toBe(2);
+  const kept = [...storage.shards.get(ID)!.batches.values()].map(({ keys }) => keys.map(({ key }) => key));
+  expect(kept).toEqual([
+    ['cpu,host=a', 'cpu,host=b'],
+    ['cpu,host=a', 'cpu,host=b'],
+  ]);
+  expect([first, second].map(({ request }) => trio.outcomes.get(request))).toEqual([{ ok: true }, { ok: true }]);
+});

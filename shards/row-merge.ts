@@ -2,7 +2,7 @@
  * Merging row sets: what compaction does with the runs of a window, and a query with overlapping runs and memtables.
  *
  * Every fragment is kept, overwritten ones too, because until `converged_through` has passed them another replica may ask
- * for them. Fragments equal in (series, time, version) are one fragment that arrived in parts (or twice): they are
+ * for them; compaction settles the others afterwards (row-settle.ts). Fragments equal in (series, time, version) are one fragment that arrived in parts (or twice): they are
  * folded into one row with the union of the fields. Equal version with unequal value is damage; then the greater bytes
  * win (protocol rule 4), so that the result does not depend on the order of the sets.
  *

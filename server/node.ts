@@ -41,6 +41,7 @@ import { createQueryBackend } from './query-backend.ts';
 import { startRetention } from './retention.ts';
 import { ShardPlaces } from './shard-places.ts';
 import { WorkerPool, type WorkerTurn } from './threads.ts';
+import { warmUp } from './warm-up.ts';
 import { workerSettings } from './worker-settings.ts';
 
 const CORE_TICK_MS = 100;
@@ -68,6 +69,7 @@ export class Node implements RunningNode {
   #url = '';
   #clusterDirty = false;
   #heldDirty = true;
+  #isWarmingUp = false;
   #early: { turn: WorkerTurn }[] = [];
   #stops: (() => Promise<void> | void)[] = [];
   #stopping: Promise<void> | null = null;
@@ -199,8 +201,19 @@ export class Node implements RunningNode {
       isReady: () => this.#notReady() === null,
     };
     this.#addRoutes(pool, startedMs, extensions);
+    if (config.warmUp) this.#warmUp(pool);
     this.#core.start(config.join, Date.now());
     this.#startTimers(pool);
+  }
+
+  /** Nobody waits for a node without data; one that has some serves meanwhile. */
+  #warmUp(pool: WorkerPool): void {
+    this.#isWarmingUp = pool.held().length === 0;
+    warmUp(this.#file.number, pool, this.#config)
+      .catch((error: Error) => this.#log.warn({ problem: error.message }, 'no warm-up'))
+      .finally(() => {
+        this.#isWarmingUp = false;
+      });
   }
 
   #addRoutes(pool: WorkerPool, startedMs: number, extensions: readonly Extension[]): void {
@@ -377,6 +390,7 @@ export class Node implements RunningNode {
     if (this.#stopping !== null) return 'stopping: this node is shutting down';
     if (this.#context === undefined) return 'starting: this node is still recovering its shards';
     if (this.#core.state !== 'up') return `joining: this node is not a member of a cluster yet (${this.#core.problem})`;
+    if (this.#isWarmingUp) return 'starting: this node is warming up';
     return null;
   }
 

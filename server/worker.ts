@@ -5,28 +5,21 @@
  * between messages. Errors that are not expected are not caught: they end the thread, the main thread reports them and
  * the process stops, because a node without part of its shards would answer wrongly.
  */
-import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
-import Database from 'better-sqlite3';
-import { Ledger, rootToJson } from '../repair/ledger.ts';
+import { rootToJson } from '../repair/ledger.ts';
 import type { PassRecord } from '../repair/records.ts';
 import type { HostEffect } from '../repair/replica-host.ts';
-import { ReplicaHost } from '../repair/replica-host.ts';
-import { DEFAULT_REPLICA_LIMITS } from '../repair/replica-limits.ts';
-import { peekBatch } from '../shards/batch-codec.ts';
-import { Engine } from '../shards/engine.ts';
 import { errorCodeOf, StorageError } from '../shards/errors.ts';
 import type { Files } from '../shards/files.ts';
 import { storageKernel } from '../shards/kernel/storage-kernel.ts';
 import { runPartial } from '../shards/query/run-partial.ts';
 import type { QueryableShard } from '../shards/queryable.ts';
-import { type GivenKeys, SeriesKeys } from '../shards/series-keys.ts';
 import type { ShardId } from '../shards/shard-key.ts';
-import { STORAGE_LIMITS } from '../shards/storage-limits.ts';
 import { type NodeNumber, stampMs } from '../shards/version.ts';
 import { withKept } from './cluster-news.ts';
 import { nodeFiles } from './node-files.ts';
+import { ScratchReplica } from './scratch-replica.ts';
 import type {
   FromWorker,
   OutgoingMessage,
@@ -35,9 +28,9 @@ import type {
   WorkerApi,
   WorkerSettings,
   WorkerTurn,
-  WriteOnTheWay,
 } from './threads.ts';
 import { movable } from './threads.ts';
+import { openReplica } from './worker-replica.ts';
 
 const STEP_BUDGET_MS = 5;
 /** After a full disk, background work is tried again only this much later. */
@@ -46,7 +39,6 @@ const STEP_BACKOFF_MS = 1_000;
 const STEP_REST_MS = 250;
 const STEP_BYTES = 1 << 20;
 const TIMINGS_MAX = 2_000;
-const NO_KEYS: GivenKeys = [];
 
 const settings = workerData as WorkerSettings;
 const port = parentPort!;
@@ -77,49 +69,10 @@ let movedWithAnswer: ArrayBuffer[] = [];
 storageKernel();
 const files = timedFiles(nodeFiles());
 const directory = join(settings.dataDirectory, `worker-${settings.index}`);
-const engine = Engine.open({
-  shardsDirectory: join(settings.dataDirectory, 'shards'),
-  directory,
-  owns: (key) => key.number % settings.workers === settings.index,
-  files,
-  companion: () => new Ledger(),
-  limits: {
-    ...STORAGE_LIMITS,
-    logBytesMax: settings.logBytesMax,
-    memtableBytesMax: settings.memtableBytesMax,
-    flushIdleMs: settings.flushIdleMs,
-    compactionIdleMs: settings.mergeIdleMs,
-  },
-  openDatabase: (path) => new Database(path),
-  nowMs: now,
-  setAside: (id) => host.shardLost(id),
-});
-const host = new ReplicaHost({
-  self: settings.self,
-  storage: engine,
-  ledgerOf: (id) => ledgerOf(id)!,
-  outboxDirectory: join(directory, 'outbox'),
-  files,
-  random: () => randomBytes(6).readUIntBE(0, 6) / 2 ** 48,
-  limits: {
-    ...DEFAULT_REPLICA_LIMITS,
-    passIntervalMs: settings.passIntervalMs,
-    // Ranks must not stretch a short interval beyond itself.
-    staggerMs: Math.min(DEFAULT_REPLICA_LIMITS.staggerMs, Math.ceil(settings.passIntervalMs / 4)),
-    mailTimeoutMs: settings.mailTimeoutMs,
-    outboxBytesMax: settings.outboxBytesMax,
-    outboxSegmentBytes: Math.min(DEFAULT_REPLICA_LIMITS.outboxSegmentBytes, settings.outboxBytesMax),
-    clockDriftMsMax: settings.clockDriftMaxMs,
-  },
-  emit,
-});
-
-function ledgerOf(id: ShardId): Ledger | null {
-  if (!engine.shards.has(id)) return null;
-  const companion = engine.companionOf(id);
-  if (!(companion instanceof Ledger)) throw new Error(`shard ${id} has another companion than a ledger`);
-  return companion;
-}
+ScratchReplica.remove(directory);
+const places = { shardsDirectory: join(settings.dataDirectory, 'shards'), directory, files };
+const { engine, host, ledgerOf, submit } = openReplica(settings, places, emit);
+let scratch: ScratchReplica | null = null;
 
 function emit(effect: HostEffect): void {
   switch (effect.kind) {
@@ -166,31 +119,6 @@ function endTurn(): void {
 
 function post(message: FromWorker, moved: ArrayBuffer[] = []): void {
   port.postMessage(message, moved);
-}
-
-function submit(writes: readonly WriteOnTheWay[]): void {
-  host.submit(
-    writes.map(([request, frame, keys, allKeys, { consistency, durability, timeoutMs }]) => {
-      const { shard, version } = peekBatch(frame);
-      const records = keysOf(keys);
-      return {
-        request,
-        shard,
-        version,
-        frame,
-        keys: records,
-        allKeys: () => (allKeys === null ? records : SeriesKeys.own(allKeys)),
-        consistency,
-        durability,
-        timeoutMs,
-      };
-    }),
-    now(),
-  );
-}
-
-function keysOf(encoded: Uint8Array | null): GivenKeys {
-  return encoded === null ? NO_KEYS : SeriesKeys.own(encoded);
 }
 
 /** Background work in short steps, as long as there is some; answers that are ready leave before it. */
@@ -254,8 +182,22 @@ const api: WorkerApi = {
     for (const id of ids) if (engine.shards.has(id)) engine.drop(id);
     emit({ kind: 'held-changed' });
   },
+  warmUp(cluster, writes) {
+    scratch ??= new ScratchReplica(settings, directory, cluster);
+    scratch.submit(writes);
+  },
+  endWarmUp() {
+    let hasMore = false;
+    try {
+      hasMore = scratch?.endStep() ?? false;
+    } finally {
+      if (!hasMore) scratch = null;
+    }
+    return hasMore;
+  },
   stop() {
     stopped = true;
+    if (scratch !== null) ScratchReplica.remove(directory);
     clearInterval(ticker);
     try {
       for (const shard of engine.shards.values()) shard.flush();

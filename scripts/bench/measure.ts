@@ -28,6 +28,8 @@ export interface QueryFigures {
 
 export interface RunFigures {
   readonly system: SystemName;
+  /** CPU-seconds from starting the processes until they were ready, which no other figure has in it. */
+  readonly startCpu: number;
   readonly valuesPerSecond: number;
   /** CPU-seconds (user and system) per million values until the last acknowledgement; of a cluster, until all have all. */
   readonly acknowledgedCpu: number;
@@ -72,6 +74,7 @@ export async function measure(
   const system = new RunningSystem(program, some);
   try {
     await system.start();
+    const startCpu = system.usage().cpuSeconds;
     await createDatabase(system, options.nodes);
     const idleCpu = system.usage().cpuSeconds;
     const load = await generator.send(system.ports);
@@ -89,6 +92,7 @@ export async function measure(
     const millions = summary.values / 1e6;
     const figures: RunFigures = {
       system: program.name,
+      startCpu,
       valuesPerSecond: summary.values / load.seconds,
       acknowledgedCpu: (acknowledged.cpuSeconds - idleCpu) / millions,
       settledCpu: (settledCpu - idleCpu) / millions,

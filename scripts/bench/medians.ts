@@ -10,6 +10,7 @@ export function medianRun(runs: readonly RunFigures[]): RunFigures {
     queries[name] = { p50Ms: of((run) => run.queries[name]!.p50Ms), p95Ms: of((run) => run.queries[name]!.p95Ms) };
   return {
     system: first.system,
+    startCpu: of((run) => run.startCpu),
     valuesPerSecond: of((run) => run.valuesPerSecond),
     acknowledgedCpu: of((run) => run.acknowledgedCpu),
     settledCpu: of((run) => run.settledCpu),

@@ -9,7 +9,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import express, { type Express, type NextFunction, type Request, type Response } from 'express';
-import type { ListenAddress } from '../config.ts';
+import type { ListenAddress } from '../config-values.ts';
 import { StartError } from '../node-identity.ts';
 import type { QueryService } from '../query/result.ts';
 import { handlePing, setInfluxHeaders } from './influx-ping.ts';

@@ -14,6 +14,7 @@ import { flatnessOf, median, percentile, trendOf } from '../../scripts/bench/sta
 
 const FIGURES: RunFigures = {
   system: 'starling',
+  startCpu: 1,
   valuesPerSecond: 20e6,
   acknowledgedCpu: 0.1,
   settledCpu: 0.2,

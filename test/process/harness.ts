@@ -221,7 +221,9 @@ export class Cluster {
 
   /** A node that is not started yet. */
   node(name: string, options: Readonly<Record<string, string>> = {}): TestNode {
-    const node = new TestNode(name, join(this.directory, name), { 'log-level': 'info', ...options });
+    // Most tests start many nodes and measure nothing.
+    const defaults = { 'log-level': 'info', 'warm-up': 'off' };
+    const node = new TestNode(name, join(this.directory, name), { ...defaults, ...options });
     this.nodes.push(node);
     return node;
   }

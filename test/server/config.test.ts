@@ -2,7 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { ConfigError, loadConfig, parseBytes, SERVE_OPTIONS } from '../../server/config.ts';
+import { ConfigError, loadConfig, SERVE_OPTIONS } from '../../server/config.ts';
+import { parseBytes } from '../../server/config-values.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'starling-config-'));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));

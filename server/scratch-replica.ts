@@ -1,0 +1,93 @@
+/**
+ * A replica that is thrown away: what a worker writes warm-up rows to (warm-up.ts), through the same code as real ones.
+ *
+ * It lies in a directory of its own inside the worker's, and nothing in it is ever synced or read again: a crash leaves
+ * the directory behind, and the next start removes it, warm-up or not. It shares the worker's kernel, whose memory it
+ * gives back when it ends.
+ */
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import type { ClusterSnapshot } from '../repair/cluster.ts';
+import { diskError } from '../shards/errors.ts';
+import type { Files } from '../shards/files.ts';
+import { nodeFiles } from './node-files.ts';
+import type { WorkerSettings, WriteOnTheWay } from './threads.ts';
+import { openReplica, type WorkerReplica } from './worker-replica.ts';
+
+export class ScratchReplica {
+  readonly #directory: string;
+  readonly #replica: WorkerReplica;
+  #unsettled = 0;
+  #unflushed: Iterator<{ flush(): void }> | null = null;
+
+  /** Throws StorageError. */
+  static remove(workerDirectory: string): void {
+    const directory = join(workerDirectory, 'warm-up');
+    try {
+      rmSync(directory, { recursive: true, force: true });
+    } catch (error) {
+      throw diskError(error, `remove ${directory}`);
+    }
+  }
+
+  /** Throws StorageError when the disk refuses. */
+  constructor(settings: WorkerSettings, workerDirectory: string, snapshot: ClusterSnapshot) {
+    ScratchReplica.remove(workerDirectory);
+    this.#directory = workerDirectory;
+    const directory = join(workerDirectory, 'warm-up');
+    const files = unsynced(nodeFiles());
+    files.makeDirectory(join(directory, 'shards'));
+    this.#replica = openReplica(
+      settings,
+      { shardsDirectory: join(directory, 'shards'), directory, files },
+      (effect) => {
+        if (effect.kind === 'written') this.#unsettled--;
+      },
+    );
+    this.#replica.host.setCluster(snapshot, Date.now());
+  }
+
+  submit(writes: readonly WriteOnTheWay[]): void {
+    this.#unsettled += writes.length;
+    this.#replica.submit(writes);
+  }
+
+  /** After the last write: waits for what is not settled, flushes one shard, or ends. Has ended when false or thrown. */
+  endStep(): boolean {
+    // Closed files must not be written to by what comes out of a sync.
+    if (this.#unsettled > 0) return true;
+    this.#unflushed ??= this.#replica.engine.shards.values();
+    const { value } = this.#unflushed.next();
+    if (value === undefined) {
+      this.#end();
+      return false;
+    }
+    try {
+      value.flush();
+    } catch (error) {
+      this.#end();
+      throw error;
+    }
+    return true;
+  }
+
+  #end(): void {
+    this.#replica.engine.close();
+    ScratchReplica.remove(this.#directory);
+  }
+}
+
+function unsynced(inner: Files): Files {
+  return {
+    ...inner,
+    syncDirectory() {},
+    open(path) {
+      const file = inner.open(path);
+      file.sync = (done) => {
+        setImmediate(done, null);
+      };
+      file.syncNow = () => {};
+      return file;
+    },
+  };
+}

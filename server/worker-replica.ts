@@ -1,0 +1,107 @@
+/** The parts of a worker that hold data: an engine in two directories, and a replica host on it. */
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { Ledger } from '../repair/ledger.ts';
+import type { HostEffect } from '../repair/replica-host.ts';
+import { ReplicaHost } from '../repair/replica-host.ts';
+import { DEFAULT_REPLICA_LIMITS } from '../repair/replica-limits.ts';
+import { peekBatch } from '../shards/batch-codec.ts';
+import { Engine } from '../shards/engine.ts';
+import type { Files } from '../shards/files.ts';
+import { type GivenKeys, SeriesKeys } from '../shards/series-keys.ts';
+import type { ShardId } from '../shards/shard-key.ts';
+import { STORAGE_LIMITS } from '../shards/storage-limits.ts';
+import type { WorkerSettings, WriteOnTheWay } from './threads.ts';
+
+const NO_KEYS: GivenKeys = [];
+
+export interface ReplicaPlaces {
+  readonly shardsDirectory: string;
+  /** For log and outbox. */
+  readonly directory: string;
+  readonly files: Files;
+}
+
+export interface WorkerReplica {
+  readonly engine: Engine;
+  readonly host: ReplicaHost;
+  /** null: there is no such shard. */
+  ledgerOf(id: ShardId): Ledger | null;
+  submit(writes: readonly WriteOnTheWay[]): void;
+}
+
+/** Recovers what is in the directories. Throws StorageError when the disk refuses. */
+export function openReplica(
+  settings: WorkerSettings,
+  { shardsDirectory, directory, files }: ReplicaPlaces,
+  emit: (effect: HostEffect) => void,
+): WorkerReplica {
+  const now = () => Date.now();
+  const engine = Engine.open({
+    shardsDirectory,
+    directory,
+    owns: (key) => key.number % settings.workers === settings.index,
+    files,
+    companion: () => new Ledger(),
+    limits: {
+      ...STORAGE_LIMITS,
+      logBytesMax: settings.logBytesMax,
+      memtableBytesMax: settings.memtableBytesMax,
+      flushIdleMs: settings.flushIdleMs,
+      compactionIdleMs: settings.mergeIdleMs,
+    },
+    openDatabase: (path) => new Database(path),
+    nowMs: now,
+    setAside: (id) => host.shardLost(id),
+  });
+  const ledgerOf = (id: ShardId): Ledger | null => {
+    if (!engine.shards.has(id)) return null;
+    const companion = engine.companionOf(id);
+    if (!(companion instanceof Ledger)) throw new Error(`shard ${id} has another companion than a ledger`);
+    return companion;
+  };
+  const host: ReplicaHost = new ReplicaHost({
+    self: settings.self,
+    storage: engine,
+    ledgerOf: (id) => ledgerOf(id)!,
+    outboxDirectory: join(directory, 'outbox'),
+    files,
+    random: () => randomBytes(6).readUIntBE(0, 6) / 2 ** 48,
+    limits: {
+      ...DEFAULT_REPLICA_LIMITS,
+      passIntervalMs: settings.passIntervalMs,
+      // Ranks must not stretch a short interval beyond itself.
+      staggerMs: Math.min(DEFAULT_REPLICA_LIMITS.staggerMs, Math.ceil(settings.passIntervalMs / 4)),
+      mailTimeoutMs: settings.mailTimeoutMs,
+      outboxBytesMax: settings.outboxBytesMax,
+      outboxSegmentBytes: Math.min(DEFAULT_REPLICA_LIMITS.outboxSegmentBytes, settings.outboxBytesMax),
+      clockDriftMsMax: settings.clockDriftMaxMs,
+    },
+    emit,
+  });
+  return { engine, host, ledgerOf, submit: (writes) => host.submit(writes.map(submitted), now()) };
+}
+
+function submitted([request, frame, keys, allKeys, terms]: WriteOnTheWay): Parameters<
+  ReplicaHost['submit']
+>[0][number] {
+  const { consistency, durability, timeoutMs } = terms;
+  const { shard, version } = peekBatch(frame);
+  const records = keysOf(keys);
+  return {
+    request,
+    shard,
+    version,
+    frame,
+    keys: records,
+    allKeys: () => (allKeys === null ? records : SeriesKeys.own(allKeys)),
+    consistency,
+    durability,
+    timeoutMs,
+  };
+}
+
+function keysOf(encoded: Uint8Array | null): GivenKeys {
+  return encoded === null ? NO_KEYS : SeriesKeys.own(encoded);
+}

@@ -2,9 +2,9 @@
  * Rows that a shard has applied and not yet flushed: the frames themselves, as they came, in the kernel's memory.
  *
  * Truth is the log; a crash loses the memtable and recovery fills it again. Applying a frame decodes nothing: a value
- * takes the two bytes or so that it has in the frame, a series the four of its id (its hash is let go). Readers decode
- * the rows and columns they ask for (kernel/assembly/memtable/chunks.ts), and rows are put in order only for them and at
- * a flush.
+ * takes the two bytes or so that it has in the frame, a series the four of its id (where hashes are a ninth of the frame
+ * or more they are let go). Readers decode the rows and columns they ask for (kernel/assembly/memtable/chunks.ts), and rows
+ * are put in order only for them and at a flush.
  */
 import { BOOLEAN, type Column, type ColumnValues, type FieldType, FLOAT, INTEGER, STRING } from './column.ts';
 import type { HeldFrame } from './held-frame.ts';

@@ -96,6 +96,7 @@ export class Flush {
       const group = memtable.group(measurement)!;
       if (group.rows === 0) continue;
       const cutter = new BlockCutter(limits.blockBytesTarget);
+      for (const _ of table.sortSteps(measurement)) yield 0;
       const series = table.sorted(measurement).slice();
       yield 0;
       for (const part of readParts(memtable, group, series, table.count, windowNs)) {

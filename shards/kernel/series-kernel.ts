@@ -54,6 +54,11 @@ export interface SeriesKernel {
   markCodes(table: number, measurement: number, key: number, marks: number): void;
 
   orderUpdate(table: number, measurement: number): number;
+  /** A job, or 0: there is too little to do for steps. */
+  orderBegin(table: number, measurement: number): number;
+  /** 1 when more remains. */
+  orderStep(job: number): number;
+  orderEnd(job: number): void;
   orderRanks(table: number): number;
 
   setBytes(table: number, measurement: number): number;

@@ -153,6 +153,39 @@ test('a few new series among many known ones are merged, many are sorted again',
   table.close();
 });
 
+test('a job puts many new series in order in steps, whatever is added and asked in between', () => {
+  const add = (table: SeriesTable, from: number, count: number): void => {
+    for (let n = from; n < from + count; n++) table.add(madeHash(n), hostKey(n));
+  };
+  // The odd factors turn different numbers into different words; all words of a hash look random.
+  const madeHash = (n: number) =>
+    [0x9e3779b1, 0x85ebca6b, 0xc2b2ae35, 0x27d4eb2f]
+      .map((factor) => (Math.imul(n + 1, factor) >>> 0).toString(16).padStart(8, '0'))
+      .join('');
+  const expectOrder = (table: SeriesTable, count: number): void => {
+    const wanted = Array.from({ length: count }, (_, n) => madeHash(n)).sort();
+    const sorted = table.sorted('cpu').slice();
+    expect([...sorted].map((id) => table.ids.hashOf(id))).toEqual(wanted);
+    expect(sorted.every((id, place) => table.rankOf(id) === place)).toBe(true);
+  };
+  for (const asks of [false, true]) {
+    const table = new SeriesTable();
+    add(table, 0, 140_000);
+    let count = 140_000;
+    let steps = 0;
+    for (const _ of table.sortSteps('cpu')) {
+      if (++steps > 10) continue;
+      add(table, count, 7);
+      count += 7;
+      if (asks && steps === 5) expectOrder(table, count);
+    }
+    expect(steps).toBeGreaterThan(asks ? 4 : 20);
+    expectOrder(table, count);
+    expect([...table.sortSteps('cpu')].length).toBe(0);
+    table.close();
+  }
+});
+
 describe('chunks', () => {
   const filled = (count: number): SeriesIds => {
     const ids = new SeriesIds();

@@ -12,7 +12,7 @@ export {
   seriesResolve,
   seriesTags,
 } from './series/keys';
-export { measurementMembers, orderRanks, orderUpdate } from './series/order';
+export { measurementMembers, orderBegin, orderEnd, orderRanks, orderStep, orderUpdate } from './series/order';
 export {
   codesOf,
   markCodes,

@@ -1,17 +1,23 @@
 /**
  * The series of a measurement in the order of their hashes, and the place (rank) of each in it.
  *
- * Made when asked for: series that came since are sorted by themselves (radix sort over the first 33 bits of the hash,
- * the few ties by all of it) and merged in from the back, so that a few new ones among a million move blocks of
- * memory and compare little. Many new ones are sorted together with the known ones: a merge would read each hash.
+ * Made when asked for: series that came since are sorted by themselves (order-sort.ts) and merged in from the back, so
+ * that a few new ones among a million move blocks of memory and compare little. Many new ones are sorted together with
+ * the known ones: a merge would read each hash. Who has time may sort those in steps beforehand (`orderBegin`).
+ *
+ * Job (28 bytes):  0 table   4 measurement   8 how many were in order   12 members   16 their ids   20 sort
+ *                 24 how many of them have their ranks
  */
 import { hashIdsCompare } from './hash-ids';
+import { sortBegin, sortFree, sortStep } from './order-sort';
 import { measurementAt, reserve, seriesCount, seriesHash } from './table';
 
-const DIGIT_BITS: u32 = 11;
-const DIGITS: u32 = 1 << DIGIT_BITS;
 /** New series are merged one by one when they are fewer than this share of the known ones. */
 const MERGE_SHARE: u32 = 16;
+/** Fewer new ones are not worth steps: they are sorted in some five milliseconds. */
+const STEPS_MEMBERS_MIN: u32 = 1 << 17;
+const STEP_MEMBERS: u32 = 1 << 16;
+const JOB_BYTES: u32 = 28;
 
 /** Brings order and ranks of a measurement up to date. Returns the address of its ids in order (u32 each). */
 export function orderUpdate(table: usize, number: u32): usize {
@@ -35,10 +41,67 @@ export function orderUpdate(table: usize, number: u32): usize {
     memory.copy(sorted, ids, members << 2);
     sortIds(table, sorted, members);
   }
-  const ranks: usize = load<u32>(table, 40);
-  for (let i = changed; i < members; i++) store<u32>(ranks + (load<u32>(sorted + (i << 2)) << 2), i);
+  setRanks(table, sorted, changed, members);
   store<u32>(measurement, members, 16);
   return sorted;
+}
+
+/** Of the ids from place `first` to before `end` in the order. */
+function setRanks(table: usize, sorted: usize, first: u32, end: u32): void {
+  const ranks: usize = load<u32>(table, 40);
+  for (let i = first; i < end; i++) store<u32>(ranks + (load<u32>(sorted + (i << 2)) << 2), i);
+}
+
+function sortIds(table: usize, ids: usize, count: u32): void {
+  const sort = sortBegin(table, ids, count);
+  while (sortStep(sort, count));
+  sortFree(sort);
+}
+
+/** A job that brings the order of a measurement nearly up to date, in steps; 0: there is too little to do. */
+export function orderBegin(table: usize, number: u32): usize {
+  const measurement = measurementAt(table, number);
+  const members = load<u32>(measurement);
+  const known = load<u32>(measurement, 16);
+  if (members - known < STEPS_MEMBERS_MIN || members - known < known / MERGE_SHARE) return 0;
+  const job = heap.alloc(JOB_BYTES);
+  const ids = heap.alloc(members * 4);
+  memory.copy(ids, load<u32>(measurement, 4), members << 2);
+  store<u32>(job, <u32>table);
+  store<u32>(job, <u32>measurement, 4);
+  store<u32>(job, known, 8);
+  store<u32>(job, members, 12);
+  store<u32>(job, <u32>ids, 16);
+  store<u32>(job, <u32>sortBegin(table, ids, members), 20);
+  store<u32>(job, 0, 24);
+  return job;
+}
+
+/** A few milliseconds of the job; true when more remains. Nothing is left to do when somebody has asked meanwhile. */
+export function orderStep(job: usize): bool {
+  const measurement: usize = load<u32>(job, 4);
+  if (load<u32>(measurement, 16) != load<u32>(job, 8)) return false;
+  if (load<u32>(job, 24) == 0 && sortStep(load<u32>(job, 20), STEP_MEMBERS)) return true;
+  const table: usize = load<u32>(job);
+  const members = load<u32>(job, 12);
+  const ids: usize = load<u32>(job, 16);
+  const first = load<u32>(job, 24);
+  // Ranks hold for nobody before the order is up to date, which they make anew.
+  reserveRanks(table);
+  const end = min(members, first + STEP_MEMBERS);
+  setRanks(table, ids, first, end);
+  store<u32>(job, end, 24);
+  if (end < members) return true;
+  memory.copy(makeRoom(measurement, members), ids, members << 2);
+  store<u32>(measurement, members, 16);
+  return false;
+}
+
+/** Gives the job's memory back, whatever has become of the table. */
+export function orderEnd(job: usize): void {
+  sortFree(load<u32>(job, 20));
+  heap.free(load<u32>(job, 16));
+  heap.free(job);
 }
 
 /** Ranks by id (u32 each): they hold for measurements whose order is up to date. */
@@ -63,64 +126,6 @@ function makeRoom(measurement: usize, members: u32): usize {
 
 function reserveRanks(table: usize): void {
   reserve(table, 40, seriesCount(table));
-}
-
-/** Sorts ids by their hashes. */
-function sortIds(table: usize, ids: usize, count: u32): void {
-  if (count > 64) radixSort(table, ids, count);
-  // Ties, and small sets: what is in order already costs one comparison.
-  for (let i: u32 = 1; i < count; i++) {
-    const id = load<u32>(ids + (i << 2));
-    let at = i;
-    while (at > 0 && hashIdsCompare(load<u32>(table), load<u32>(ids + ((at - 1) << 2)), id) > 0) {
-      store<u32>(ids + (at << 2), load<u32>(ids + ((at - 1) << 2)));
-      at--;
-    }
-    store<u32>(ids + (at << 2), id);
-  }
-}
-
-/** By the first 32 bits of the hash, least digit first, over pairs (first bits, id). */
-function radixSort(table: usize, ids: usize, count: u32): void {
-  let from = heap.alloc(count * 8);
-  let into = heap.alloc(count * 8);
-  const counts = heap.alloc(DIGITS * 4);
-  for (let i: u32 = 0; i < count; i++) {
-    const id = load<u32>(ids + (i << 2));
-    store<u64>(from + (i << 3), (<u64>bswap(load<u32>(seriesHash(table, id))) << 32) | id);
-  }
-  for (let shift: u64 = 32; shift < 64; shift += DIGIT_BITS) {
-    memory.fill(counts, 0, DIGITS * 4);
-    for (let i: u32 = 0; i < count; i++) {
-      const slot = counts + (digitOf(load<u64>(from + (i << 3)), shift) << 2);
-      store<u32>(slot, load<u32>(slot) + 1);
-    }
-    let sum: u32 = 0;
-    for (let digit: u32 = 0; digit < DIGITS; digit++) {
-      const here = load<u32>(counts + (digit << 2));
-      store<u32>(counts + (digit << 2), sum);
-      sum += here;
-    }
-    for (let i: u32 = 0; i < count; i++) {
-      const pair = load<u64>(from + (i << 3));
-      const slot = counts + (digitOf(pair, shift) << 2);
-      const place = load<u32>(slot);
-      store<u32>(slot, place + 1);
-      store<u64>(into + (place << 3), pair);
-    }
-    const swap = from;
-    from = into;
-    into = swap;
-  }
-  for (let i: u32 = 0; i < count; i++) store<u32>(ids + (i << 2), <u32>load<u64>(from + (i << 3)));
-  heap.free(from);
-  heap.free(into);
-  heap.free(counts);
-}
-
-@inline
-function digitOf(pair: u64, shift: u64): u32 {
-  return <u32>(pair >> shift) & (DIGITS - 1);
 }
 
 /** Merges sorted ids into the sorted ones before them, whose array has room; returns the first place that changed. */

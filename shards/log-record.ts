@@ -8,11 +8,13 @@
  * |      4 |     4 | length of the payload, u32 LE                                                |
  * |      8 |     4 | CRC-32 over bytes 4..7, 12..23 and the payload, u32 LE                       |
  * |     12 |     1 | kind: 1 keys (encodeKeys), 2 batch (the frame as it came)                    |
- * |     13 |     3 | zero                                                                        |
+ * |     13 |     1 | 1: when it was appended, all earlier segments were synced; else 0            |
+ * |     14 |     2 | zero                                                                        |
  * |     16 |     8 | shard id                                                                    |
  * |     24 |       | payload                                                                     |
  *
- * A crash leaves at most an unfinished tail: no whole record begins behind it. A damaged record in the middle is told
+ * A crash leaves at most an unfinished tail: no whole record of the segment begins behind it. When more than one segment
+ * had something unsynced, each may end so; behind one that was synced whole there is a record that says so. A damaged record in the middle is told
  * from a torn tail by a whole record (marker and CRC) behind it. Worst outcome still possible: the last record before
  * a crash is damaged as well as written; it then looks torn, and the ring brings it from another owner.
  */
@@ -25,6 +27,8 @@ export const KEYS_RECORD = 1;
 export const BATCH_RECORD = 2;
 export type RecordKind = typeof KEYS_RECORD | typeof BATCH_RECORD;
 
+/** In the header's word of kind and flags. */
+const EARLIER_SYNCED = 1 << 8;
 const SEGMENT_MAGIC = Buffer.from('STARLOG1', 'latin1');
 const MARKER = Buffer.from('REC1', 'latin1');
 
@@ -38,6 +42,8 @@ export interface LogRecord {
   readonly kind: RecordKind;
   readonly shard: ShardId;
   readonly payload: Uint8Array;
+  /** All earlier segments were synced before it was written. */
+  readonly earlierSynced: boolean;
   readonly start: number;
   readonly end: number;
 }
@@ -64,22 +70,28 @@ export function isSegmentHeader(bytes: Uint8Array, segment: number): boolean {
 }
 
 /** Header, payload, header, ... of a group. */
-export function chunksOf(records: readonly RecordToAppend[]): Uint8Array[] {
+export function chunksOf(records: readonly RecordToAppend[], earlierSynced: boolean): Uint8Array[] {
   const headers = Buffer.alloc(records.length * RECORD_HEADER_BYTES);
   const chunks: Uint8Array[] = [];
   records.forEach(({ kind, shard, payload }, index) => {
     const offset = index * RECORD_HEADER_BYTES;
-    writeRecordHeader(headers, offset, kind, shard, payload);
+    writeRecordHeader(headers, offset, kind | (earlierSynced ? EARLIER_SYNCED : 0), shard, payload);
     chunks.push(headers.subarray(offset, offset + RECORD_HEADER_BYTES), payload);
   });
   return chunks;
 }
 
 /** Writes the header of a record into `into` at `offset`. */
-function writeRecordHeader(into: Buffer, offset: number, kind: RecordKind, shard: ShardId, payload: Uint8Array): void {
+function writeRecordHeader(
+  into: Buffer,
+  offset: number,
+  kindAndFlags: number,
+  shard: ShardId,
+  payload: Uint8Array,
+): void {
   MARKER.copy(into, offset);
   into.writeUInt32LE(payload.byteLength, offset + 4);
-  into.writeUInt32LE(kind, offset + 12);
+  into.writeUInt32LE(kindAndFlags, offset + 12);
   into.write(shard, offset + 16, 8, 'hex');
   into.writeUInt32LE(recordCrc(into, offset, payload), offset + 8);
 }
@@ -99,7 +111,8 @@ function recordAt(bytes: Buffer, offset: number): LogRecord | null {
   if (recordCrc(bytes, offset, payload) !== bytes.readUInt32LE(offset + 8)) return null;
   const kind = bytes[offset + 12];
   if (kind !== KEYS_RECORD && kind !== BATCH_RECORD) return null;
-  return { kind, shard: bytes.toString('hex', offset + 16, offset + 24), payload, start: offset, end };
+  const earlierSynced = bytes[offset + 13] === 1;
+  return { kind, shard: bytes.toString('hex', offset + 16, offset + 24), payload, earlierSynced, start: offset, end };
 }
 
 /** The record at `start` has its full length in the file: it is rather damaged than torn. */

@@ -8,7 +8,9 @@
  * What can go wrong, and how it is mended:
  * - Crash: an unfinished tail of the newest segment. `replay` cuts it off and counts it; a tail that ends with a
  *   record of full length but wrong CRC is also kept as a file, since it may be damage and not tearing.
- * - Damage in the middle, or at the end of an older segment: the bytes are copied to `<n>-<offset>.damaged` (never
+ *   An older segment may end so as well, when the crash came before it was synced: no record of a later one says that
+ *   it was, and its tail is cut off, too.
+ * - Damage in the middle, or at the end of an older segment that was synced: the bytes are copied to `<n>-<offset>.damaged` (never
  *   removed, never served), later records are read, and the ring brings the batches that are missing.
  * - Full disk or I/O error in a write: the part that was written is cut off again. If even that fails the segment is
  *   closed, and the next group begins a new one; its torn end is set aside at the next start.
@@ -65,6 +67,13 @@ const LEAVE_BYTES_MIN = 64 << 10;
 const SEGMENT_NAME = /^(\d{10})\.log$/;
 
 type Done = (error: Error | null) => void;
+
+/** Of a segment that is not the newest: what a crash left of it, or damage. */
+interface TornTail {
+  readonly segment: Segment;
+  readonly start: number;
+  readonly bytes: Uint8Array;
+}
 
 export class Log {
   readonly #files: Files;
@@ -125,7 +134,20 @@ export class Log {
     const replayed: Replayed = { records: 0, bytes: 0, truncatedBytes: 0, damaged: [] };
     const segments = [...this.#segments];
     const room = this.#roomFor(segments);
-    for (const segment of segments) this.#replaySegment(segment, room, visit, replayed);
+    const tails: TornTail[] = [];
+    let syncedBefore = 0;
+    const look = (record: LogRecord, at: LogPosition): void => {
+      if (record.earlierSynced) syncedBefore = Math.max(syncedBefore, at.segment);
+      visit(record, at);
+    };
+    for (const segment of segments) this.#replaySegment(segment, room, look, tails, replayed);
+    for (const { segment, start, bytes } of tails) {
+      if (segment.number < syncedBefore) this.#setAside(segment, bytes, start, replayed);
+      else {
+        replayed.truncatedBytes += bytes.byteLength;
+        this.#cutTail(segment, start);
+      }
+    }
     // What a killed process had written and not synced was read from memory: nobody may be told of it before this.
     for (const { number } of this.#segments) syncFile(this.#files, this.#path(number));
     this.#files.syncDirectory(this.#directory);
@@ -151,6 +173,7 @@ export class Log {
     segment: Segment,
     room: Uint8Array,
     visit: (record: LogRecord, at: LogPosition) => void,
+    tails: TornTail[],
     replayed: Replayed,
   ): void {
     const bytes = this.#readOrSetAside(segment, room, replayed);
@@ -161,20 +184,21 @@ export class Log {
       replayed.truncatedBytes += bytes.byteLength;
       return;
     }
-    if (!isSegmentHeader(bytes, segment.number)) this.#setAside(segment, bytes, 0, SEGMENT_HEADER_BYTES, replayed);
+    if (!isSegmentHeader(bytes, segment.number))
+      this.#setAside(segment, bytes.subarray(0, SEGMENT_HEADER_BYTES), 0, replayed);
     const bad = scanSegment(bytes, (record) => {
       segment.lastOf.set(record.shard, record.end);
       replayed.records++;
       visit(record, { segment: segment.number, offset: record.end });
     });
-    for (const range of bad) {
-      if (range.tail && newest) {
-        replayed.truncatedBytes += range.end - range.start;
-        if (isWhole(bytes, range.start)) this.#setAside(segment, bytes, range.start, range.end, replayed);
-        this.#cutTail(segment, range.start);
-      } else {
-        this.#setAside(segment, bytes, range.start, range.end, replayed);
-      }
+    for (const { start, end, tail } of bad) {
+      const part = bytes.subarray(start, end);
+      if (tail && newest) {
+        replayed.truncatedBytes += end - start;
+        if (isWhole(bytes, start)) this.#setAside(segment, part, start, replayed);
+        this.#cutTail(segment, start);
+      } else if (tail && !isWhole(bytes, start)) tails.push({ segment, start, bytes: part.slice() });
+      else this.#setAside(segment, part, start, replayed);
     }
   }
 
@@ -205,25 +229,27 @@ export class Log {
     }
   }
 
-  #setAside(segment: Segment, bytes: Uint8Array, start: number, end: number, replayed: Replayed): void {
+  /** `bytes`: of the segment from `start` on. */
+  #setAside(segment: Segment, bytes: Uint8Array, start: number, replayed: Replayed): void {
     const path = joinPath(this.#directory, `${pad(segment.number)}-${start}.damaged`);
     if (!this.#files.exists(path)) {
       const file = this.#files.open(path);
       try {
-        file.append([bytes.subarray(start, end)]);
+        file.append([bytes]);
         file.syncNow();
       } finally {
         file.close();
       }
       this.#files.syncDirectory(this.#directory);
     }
-    replayed.damaged.push({ segment: segment.number, start, end, path });
+    replayed.damaged.push({ segment: segment.number, start, end: start + bytes.byteLength, path });
   }
 
   /** Keeps bytes of a record that is whole but cannot be applied. */
   setAsideRecord(record: LogRecord, position: LogPosition, replayed: Replayed): void {
     const segment = this.#segments.find(({ number }) => number === position.segment)!;
-    this.#setAside(segment, this.#files.read(this.#path(segment.number)), record.start, record.end, replayed);
+    const bytes = this.#files.read(this.#path(segment.number));
+    this.#setAside(segment, bytes.subarray(record.start, record.end), record.start, replayed);
   }
 
   /** Returns the end of the group. Throws StorageError; the log is then as it was. */
@@ -242,7 +268,8 @@ export class Log {
     const segment = this.#segments.at(-1)!;
     const start = file.size;
     try {
-      file.append(chunksOf(records));
+      const earlierSynced = this.#segments.every((each) => each === segment || each.unsynced.length === 0);
+      file.append(chunksOf(records, earlierSynced));
     } catch (error) {
       this.#cutBack(file, segment, start);
       throw diskError(error, `append ${length} bytes to ${file.path}`);

@@ -129,6 +129,33 @@ describe('the log', () => {
     expect(files.exists('/memory/log/0000000001.damaged')).toBe(true);
   });
 
+  test('what a crash left of a segment that was never synced whole is cut off, also when a later one has begun', () => {
+    const log = open(150);
+    append(log, 'first');
+    expect(sync(log)).toBeNull();
+    append(log, `second ${'x'.repeat(30)}`);
+    append(log, `third ${'x'.repeat(90)}`);
+    files.crash((unsynced) => (unsynced < 100 ? 40 : unsynced), false);
+    const torn = replayed(open(150));
+    expect(torn).toMatchObject({ truncatedBytes: 40, damaged: [] });
+    expect(torn.texts.map((text) => text.split(' ')[0])).toEqual(['first', 'third']);
+    expect(replayed(open(150))).toMatchObject({ truncatedBytes: 0, damaged: [] });
+  });
+
+  test('a segment that was synced whole and ends torn is damaged', () => {
+    const log = open(150);
+    append(log, 'first');
+    append(log, `second ${'x'.repeat(30)}`);
+    expect(sync(log)).toBeNull();
+    append(log, `third ${'x'.repeat(90)}`);
+    expect(sync(log)).toBeNull();
+    const file = files.open('/memory/log/0000000001.log');
+    file.truncate(file.size - 5);
+    const { texts, damaged } = replayed(open(150));
+    expect(texts.map((text) => text.split(' ')[0])).toEqual(['first', 'third']);
+    expect(damaged).toMatchObject([{ segment: 1, start: 16 + 24 + 5 }]);
+  });
+
   test('on a full disk the part of a group that was written is cut off, and the log goes on when there is room', () => {
     const log = open();
     append(log, 'first');
@@ -151,8 +178,10 @@ describe('the log', () => {
     files.failTruncate = false;
     append(log, 'second');
     expect(sync(log)).toBeNull();
+    append(log, 'third');
+    expect(sync(log)).toBeNull();
     const { texts, damaged } = replayed(open());
-    expect(texts).toEqual(['first', 'second']);
+    expect(texts).toEqual(['first', 'second', 'third']);
     expect(damaged).toHaveLength(1);
   });
 

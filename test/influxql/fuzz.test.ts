@@ -21,8 +21,10 @@ const PIECES = [
   ),
   ' ',
 ];
-/** One call on a busy machine; a parser that is not linear would need minutes for what a mutation can make. */
+/** A parser that is not linear would need minutes for what a mutation can make. */
 const CALL_MS_MAX = 100;
+/** A call during which the machine did something else is made again; a slow one is slow each time. */
+const CALLS_MAX = 3;
 
 const mutated = fc
   .tuple(
@@ -41,23 +43,35 @@ const mutated = fc
     return text;
   });
 
+function expectWithin(msMax: number, call: () => void): void {
+  let ms = Number.POSITIVE_INFINITY;
+  for (let n = 0; n < CALLS_MAX && ms >= msMax; n++) {
+    const began = performance.now();
+    call();
+    ms = performance.now() - began;
+  }
+  expect(ms).toBeLessThan(msMax);
+}
+
+function parseAndPrint(text: string): void {
+  let statements: ReturnType<typeof parseQuery> = [];
+  try {
+    statements = parseQuery(text, { p: { identifier: 'q' } });
+  } catch (error) {
+    if (!(error instanceof ParseError)) throw error;
+  }
+  for (const statement of statements) {
+    if (statement.kind === 'select') validateSelect(statement);
+    if (statement.kind === 'unsupported' || statement.kind === 'create-database') continue;
+    const printed = printStatement(statement);
+    expect(printStatement(parseQuery(printed)[0]!)).toBe(printed);
+  }
+}
+
 test('mutated queries are parsed or refused, within time, and print to what they were', () => {
   fc.assert(
     fc.property(mutated, (text) => {
-      const began = performance.now();
-      let statements: ReturnType<typeof parseQuery> = [];
-      try {
-        statements = parseQuery(text, { p: { identifier: 'q' } });
-      } catch (error) {
-        if (!(error instanceof ParseError)) throw error;
-      }
-      for (const statement of statements) {
-        if (statement.kind === 'select') validateSelect(statement);
-        if (statement.kind === 'unsupported' || statement.kind === 'create-database') continue;
-        const printed = printStatement(statement);
-        expect(printStatement(parseQuery(printed)[0]!)).toBe(printed);
-      }
-      expect(performance.now() - began).toBeLessThan(CALL_MS_MAX);
+      expectWithin(CALL_MS_MAX, () => parseAndPrint(text));
     }),
     { numRuns: 15_000, seed: 20_191 },
   );
@@ -76,8 +90,6 @@ test('long hostile texts end within time', () => {
     `SELECT a.${'b.'.repeat(200_000)}`,
   ];
   for (const text of texts) {
-    const began = performance.now();
-    expect(() => parseQuery(text)).toThrow(ParseError);
-    expect(performance.now() - began).toBeLessThan(1_000);
+    expectWithin(1_000, () => expect(() => parseQuery(text)).toThrow(ParseError));
   }
 });

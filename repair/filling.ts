@@ -19,7 +19,7 @@ import type { Outbox } from './outbox.ts';
 import type { OutboxSender } from './outbox-sender.ts';
 import type { FillDescription } from './records.ts';
 import type { MessageOf, Received } from './replica-messages.ts';
-import { claimOf, type Replica, type ReplicaTable, rebuildReadable, tryFlush } from './replica-table.ts';
+import { claimOf, flushOutcome, type Replica, type ReplicaTable, rebuildReadable, tryFlush } from './replica-table.ts';
 import type { Requests } from './requests.ts';
 import type { Surroundings } from './surroundings.ts';
 
@@ -141,7 +141,8 @@ export class Filling {
     if (job.waiting || this.o.around.nowMs < job.retryAtMs) return;
     if (job.stage === 'owing') this.owe(job, replica);
     if (job.stage === 'saving') {
-      if (!tryFlush(replica.stored)) {
+      // A file that is damaged cannot be saved to: it is replaced all the same, and until then a restart begins anew.
+      if (flushOutcome(replica.stored) === 'refused') {
         this.later(job, 'fill_waits_for_disk');
         return;
       }

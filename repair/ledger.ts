@@ -15,7 +15,7 @@
  */
 import { hash } from 'node:crypto';
 import type { Database } from 'better-sqlite3';
-import { addSums, type Sum128, sumToHex } from '../shards/checksum.ts';
+import { addSums, type Sum128, subtractSums, sumToHex } from '../shards/checksum.ts';
 import type { ShardCompanion } from '../shards/companion.ts';
 import type { HeldFrame } from '../shards/held-frame.ts';
 import {
@@ -74,6 +74,8 @@ interface StateJson {
   converged: Watermark | null;
   liveConverged: Watermark | null;
   damage: string | null;
+  /** Not in files of before. */
+  scrubbedMs?: number;
 }
 
 const CREATE_TABLES = `
@@ -91,6 +93,8 @@ export class Ledger implements ShardCompanion {
   /** Set by repair only; durable with the next flush. */
   replica: StateJson['replica'] = 'full';
   damage: string | null = null;
+  /** When all that is stored was read again last; 0: never. */
+  scrubbedMs = 0;
   converged: Watermark | null = null;
   liveConverged: Watermark | null = null;
   private floorStamp: Stamp = STAMP_ZERO;
@@ -197,6 +201,17 @@ export class Ledger implements ShardCompanion {
     return this.epochs.get(epochOf(version))?.batches.get(version)?.rows ?? 0;
   }
 
+  /** Part of a listed batch is lost for good: its content is what is left of it. */
+  restate(version: Version, content: Sum128): void {
+    const number = epochOf(version);
+    const epoch = this.epochs.get(number);
+    const batch = epoch?.batches.get(version);
+    if (epoch === undefined || batch === undefined) return;
+    epoch.batches.set(version, { ...batch, content });
+    epoch.content = addSums(subtractSums(epoch.content, batch.content), content);
+    this.changed.add(number);
+  }
+
   /** Versions above the floor, ascending. */
   versions(): Version[] {
     const all: Version[] = [];
@@ -234,6 +249,7 @@ export class Ledger implements ShardCompanion {
     this.sequence = state.sequence;
     this.replica = state.replica;
     this.damage = state.damage;
+    this.scrubbedMs = state.scrubbedMs ?? 0;
     this.floorStamp = state.floor;
     this.collapsed = rootFromJson(state.collapsed);
     this.converged = state.converged;
@@ -287,6 +303,7 @@ export class Ledger implements ShardCompanion {
       converged: this.converged,
       liveConverged: this.liveConverged,
       damage: this.damage,
+      scrubbedMs: this.scrubbedMs,
     };
   }
 

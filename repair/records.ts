@@ -137,8 +137,20 @@ export interface PassRecord {
   readonly bytesMoved: number;
 }
 
-export type RepairMode = 'ring' | 'scrub' | 'preview';
+/** `mend` is started by nobody: a damaged replica on its way back. */
+export type RepairMode = 'ring' | 'scrub' | 'preview' | 'mend';
 export type RepairState = 'queued' | 'running' | 'paused' | 'done' | 'failed' | 'cancelled';
+
+/** A run over all shards of a worker. */
+export interface ScrubReport {
+  readonly startedMs: number;
+  /** null: under way. */
+  readonly finishedMs: number | null;
+  readonly shards: number;
+  readonly shardsDone: number;
+  readonly bytesRead: number;
+  readonly damaged: readonly { readonly shard: string; readonly reason: string }[];
+}
 
 /** What one replica lacks, from a preview; or what a scrub found. */
 export interface RepairDifference {

@@ -3,23 +3,26 @@
  * recomputation of what is stored against the ledger (`scrub`). Kept in memory: after a restart the shard itself is all
  * that remains of one, and asking again is harmless.
  */
-import { StorageError } from '../shards/errors.ts';
 import { type ShardId, shardKeyToJson } from '../shards/shard-key.ts';
 import { epochOf, type NodeNumber, type Version } from '../shards/version.ts';
 import { rootToJson } from './ledger.ts';
 import { decodeIdentities } from './ledger-codec.ts';
+import type { MendProgress } from './mend.ts';
 import type { PassRecord, RepairDifference, RepairMode, RepairStatus } from './records.ts';
 import type { MessageOf } from './replica-messages.ts';
-import { isDamage, markDamaged, type Replica, type ReplicaTable, tryFlush } from './replica-table.ts';
+import type { Replica, ReplicaTable } from './replica-table.ts';
 import type { Requests } from './requests.ts';
 import type { Ring } from './ring.ts';
 import type { PassProgress } from './ring-token.ts';
+import type { ScrubObserver, Scrubs } from './scrubs.ts';
 import { nameOf, type Surroundings } from './surroundings.ts';
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 interface Running {
   status: Mutable<RepairStatus>;
   pass: string | null;
+  scrub: ScrubObserver | null;
+  mend: MendProgress | null;
   /** Preview: what each replica lists above the floor. */
   lists: Map<NodeNumber, Map<Version, number>>;
   todo: NodeNumber[];
@@ -27,19 +30,27 @@ interface Running {
 
 export class Repairs {
   private readonly all = new Map<string, Running>();
-  private readonly o: { replicas: ReplicaTable; requests: Requests; ring: Ring; around: Surroundings };
+  private readonly o: {
+    replicas: ReplicaTable;
+    requests: Requests;
+    ring: Ring;
+    scrubs: Scrubs;
+    around: Surroundings;
+  };
 
   constructor(options: Repairs['o']) {
     this.o = options;
   }
 
   list(): RepairStatus[] {
-    return [...this.all.values()].map(({ status }) => ({ ...status }));
+    return [...this.all.values()].map(({ status, mend }) => {
+      if (mend !== null && status.finishedMs === null) showMend(status, mend);
+      return { ...status };
+    });
   }
 
-  start(id: string, shard: ShardId, mode: RepairMode): void {
-    const { around, replicas, ring } = this.o;
-    if (this.all.has(id)) return;
+  private add(id: string, shard: ShardId, mode: RepairMode): Running {
+    const { around } = this.o;
     const status: Mutable<RepairStatus> = {
       id,
       shard,
@@ -58,16 +69,28 @@ export class Repairs {
       message: 'running',
       pass: null,
     };
-    const running: Running = { status, pass: null, lists: new Map(), todo: [] };
+    const running: Running = { status, pass: null, scrub: null, mend: null, lists: new Map(), todo: [] };
     this.all.set(id, running);
     this.forgetOld();
+    return running;
+  }
+
+  start(id: string, shard: ShardId, mode: RepairMode): void {
+    const { replicas, ring } = this.o;
+    if (this.all.has(id)) return;
+    const running = this.add(id, shard, mode);
+    const { status } = running;
     const replica = replicas.get(shard);
     if (replica === null) {
       this.finish(running, 'failed', 'this node holds no replica of the shard');
       return;
     }
     if (mode === 'scrub') {
-      this.scrub(running, replica);
+      this.scrub(running, shard);
+      return;
+    }
+    if (mode === 'mend') {
+      this.finish(running, 'failed', 'a damaged replica is mended by itself');
       return;
     }
     if (mode === 'preview') {
@@ -98,6 +121,8 @@ export class Repairs {
       }
       ring.control(running.pass, action);
     }
+    if (running.mend !== null) return;
+    if (action === 'cancel' && running.scrub !== null) this.o.scrubs.cancel(running.scrub);
     if (action === 'cancel') this.finish(running, 'cancelled', 'cancelled by the operator');
     else status.state = action === 'pause' ? 'paused' : 'running';
     if (action === 'resume' && status.mode === 'preview') this.previewNext(running);
@@ -141,59 +166,46 @@ export class Repairs {
     }
   }
 
-  private scrub(running: Running, replica: Replica): void {
-    const { ledger, stored } = replica;
-    if (ledger.replica === 'filling') {
-      this.finish(running, 'failed', 'this replica is being filled');
-      return;
-    }
-    let found: Map<Version, bigint>;
-    let below: boolean;
-    try {
-      found = stored.recomputeContent(ledger.floor);
-      below = stored.recomputeContentThrough(ledger.floor) === ledger.floorRoot().content;
-    } catch (error) {
-      if (!(error instanceof StorageError)) throw error;
-      if (isDamage(error)) this.scrubbed(running, replica, error.message, 0);
-      else this.finish(running, 'failed', error.message);
-      return;
-    }
-    let missing = 0;
-    let unequal = 0;
-    for (const version of ledger.versions()) {
-      const content = found.get(version);
-      // A batch without rows of its own left has sum zero either way.
-      if ((content ?? 0n) === (ledger.contentOf(version) ?? 0n)) continue;
-      if (content === undefined) missing++;
-      else unequal++;
-    }
-    const extra = [...found.keys()].filter((version) => !ledger.has(version)).length;
-    const good = missing + unequal + extra === 0 && below;
-    const counts = `${missing} batches missing, ${unequal} unequal, ${extra} unknown`;
-    const note = good ? null : `${counts}; content up to the floor ${below ? 'equal' : 'unequal'}`;
-    this.scrubbed(running, replica, note, missing + unequal);
+  private scrub(running: Running, id: ShardId): void {
+    const { scrubs, around } = this.o;
+    const { status } = running;
+    const observer: ScrubObserver = {
+      progressed: (bytesRead, bytesTotal) => {
+        status.bytesMoved = bytesRead;
+        status.percentage = bytesTotal === 0 ? 0 : Math.min(99, Math.floor((100 * bytesRead) / bytesTotal));
+        const elapsedMs = around.nowMs - status.startedMs;
+        status.etaMs = bytesRead === 0 ? null : Math.round((elapsedMs * (bytesTotal - bytesRead)) / bytesRead);
+      },
+      ended: (problem, batchesMissing) => {
+        const note = problem ?? 'what is stored is what the ledger says';
+        const name = nameOf(around.snapshot, around.self);
+        const differs = { member: around.self, name, batchesMissing, rowsMissing: null, epochsDiffering: 0, note };
+        status.differences = [differs];
+        status.hop = 1;
+        this.finish(running, problem === null ? 'done' : 'failed', note);
+      },
+    };
+    running.scrub = observer;
+    scrubs.startOne(id, observer);
   }
 
-  /** `damage` null: all is as the ledger says. */
-  private scrubbed(running: Running, replica: Replica, damage: string | null, batchesMissing: number): void {
-    const { around } = this.o;
-    const { ledger, notes, stored } = replica;
-    if (damage !== null) markDamaged(replica, damage, around);
-    else if (ledger.replica === 'damaged') {
-      ledger.replica = 'full';
-      ledger.damage = null;
-      tryFlush(stored);
-      around.heldChanged();
+  /** A damaged replica is mended: shown like what an operator has asked for. */
+  mendBegun(shard: ShardId, progress: MendProgress): void {
+    const id = `mend-${shard}-${this.o.around.wallMs}`;
+    const running = this.add(id, shard, 'mend');
+    running.mend = progress;
+    running.status.message = progress.reason;
+  }
+
+  mendEnded(shard: ShardId, progress: MendProgress, problem: string | null): void {
+    for (const running of this.all.values()) {
+      if (running.mend !== progress || running.status.shard !== shard) continue;
+      showMend(running.status, progress);
+      const lost = progress.rowsLost + progress.batchesLost;
+      const note =
+        lost === 0 ? 'mended' : `mended; lost: ${progress.rowsLost} rows, parts of ${progress.batchesLost} batches`;
+      this.finish(running, problem === null ? 'done' : 'failed', problem ?? `${note} (${progress.reason})`);
     }
-    if (damage !== null) ledger.damage = damage;
-    else notes.damage = null;
-    const note = damage ?? 'what is stored is what the ledger says';
-    const name = nameOf(around.snapshot, around.self);
-    running.status.differences = [
-      { member: around.self, name, batchesMissing, rowsMissing: null, epochsDiffering: 0, note },
-    ];
-    running.status.hop = 1;
-    this.finish(running, damage === null ? 'done' : 'failed', note);
   }
 
   private preview(running: Running, replica: Replica): void {
@@ -377,4 +389,15 @@ export class Repairs {
       return;
     }
   }
+}
+
+function showMend(
+  status: Mutable<RepairStatus>,
+  { stage, rows, batches, bytes, bytesRead, bytesTotal }: MendProgress,
+): void {
+  status.rowsMoved = rows;
+  status.batchesMoved = batches;
+  status.bytesMoved = bytes;
+  status.percentage = bytesTotal === 0 ? 0 : Math.min(99, Math.floor((100 * bytesRead) / bytesTotal));
+  status.message = stage;
 }

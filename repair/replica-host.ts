@@ -26,6 +26,7 @@ import type {
   RepairMode,
   RepairStatus,
   ReplicaDescription,
+  ScrubReport,
   ShardDescription,
   WatermarkDescription,
 } from './records.ts';
@@ -38,6 +39,7 @@ import { Ring } from './ring.ts';
 import { RingAnswers } from './ring-answers.ts';
 import { summaryOf } from './ring-token.ts';
 import { memberOf, nameOf, type Surroundings } from './surroundings.ts';
+import { Upkeep } from './upkeep.ts';
 
 export type { SubmittedWrite, WriteOutcome } from './mail.ts';
 
@@ -53,6 +55,8 @@ export interface ReplicaHostOptions {
   readonly storage: Storage;
   readonly ledgerOf: (id: ShardId) => Ledger;
   readonly outboxDirectory: string;
+  /** For what a restart has to know of a scrub. */
+  readonly scrubDirectory: string;
   readonly files: Files;
   readonly random: () => number;
   readonly limits: ReplicaLimits;
@@ -81,6 +85,7 @@ export class ReplicaHost {
   private readonly answers: RingAnswers;
   private readonly ring: Ring;
   private readonly repairsTable: Repairs;
+  private readonly upkeep: Upkeep;
 
   constructor(options: ReplicaHostOptions) {
     checkReplicaLimits(options.limits);
@@ -106,7 +111,10 @@ export class ReplicaHost {
     this.answers = new RingAnswers(replicas, around, (replica, reason) => this.filling.demote(replica, reason));
     const progressed: Repairs['progressed'] = (pass, progress) => this.repairsTable.progressed(pass, progress);
     this.ring = new Ring({ replicas, commit, requests, filling: this.filling, outbox, around, progressed });
-    this.repairsTable = new Repairs({ replicas, requests, ring: this.ring, around });
+    const { filling, ring } = this;
+    this.upkeep = new Upkeep({ replicas, requests, filling, around, files, directory: options.scrubDirectory });
+    this.repairsTable = new Repairs({ replicas, requests, ring, scrubs: this.upkeep.scrubs, around });
+    this.upkeep.observer = this.repairsTable;
     this.replicas = replicas;
     this.commit = commit;
     this.requests = requests;
@@ -158,6 +166,7 @@ export class ReplicaHost {
       this.filling.tick();
       this.fillingSource.tick();
       this.ring.tick();
+      this.upkeep.tick();
     });
   }
 
@@ -230,6 +239,7 @@ export class ReplicaHost {
     this.turn(this.wallMs, () => {
       this.count('shards_set_aside');
       this.filling.forget(id);
+      this.upkeep.forget(id);
       this.mail.disown(id);
       this.sender.disownHere(id);
       this.options.emit({ kind: 'held-changed' });
@@ -242,6 +252,15 @@ export class ReplicaHost {
 
   controlRepair(id: string, action: 'pause' | 'resume' | 'cancel'): void {
     this.turn(this.wallMs, () => this.repairsTable.control(id, action));
+  }
+
+  /** All shards of this worker, one after the other. */
+  startScrub(nowMs: number): void {
+    this.turn(nowMs, () => this.upkeep.scrubs.startAll());
+  }
+
+  scrub(): ScrubReport | null {
+    return this.upkeep.scrubs.lastRun();
   }
 
   repairs(): RepairStatus[] {
@@ -336,6 +355,14 @@ export class ReplicaHost {
       case 'fill-page':
         this.fillingSource.page(from, message);
         return;
+      case 'content-windows':
+      case 'content-groups':
+      case 'content-copy':
+        this.upkeep.asked(from, message);
+        return;
+      case 'content-windows-answer':
+      case 'content-groups-answer':
+      case 'content-copy-answer':
       case 'compare-answer':
       case 'identities-answer':
       case 'fetch-answer':

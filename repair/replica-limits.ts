@@ -47,6 +47,14 @@ export interface ReplicaLimits {
   readonly snapshotsMax: number;
   /** A snapshot that nobody has asked for this long is closed. */
   readonly snapshotIdleMs: number;
+  /** Settled rows that are read for one answer about content: bounds the time that it takes. */
+  readonly contentRowsMax: number;
+  /** Stored bytes that scrubs read again. */
+  readonly scrubBytesPerSecond: number;
+  /** The same while a damaged replica is mended: it holds its shard's watermark back. */
+  readonly mendBytesPerSecond: number;
+  /** Rounds of comparing and copying before a damaged replica is replaced by a whole copy. */
+  readonly mendRoundsMax: number;
   /** Repairs that are remembered after they ended. */
   readonly repairsKeptMax: number;
 }
@@ -79,6 +87,10 @@ export const DEFAULT_REPLICA_LIMITS: ReplicaLimits = {
   fillPageBytes: 1 << 20,
   snapshotsMax: 4,
   snapshotIdleMs: 30_000,
+  contentRowsMax: 50_000,
+  scrubBytesPerSecond: 8 << 20,
+  mendBytesPerSecond: 16 << 20,
+  mendRoundsMax: 3,
   repairsKeptMax: 256,
 };
 
@@ -90,6 +102,7 @@ export function checkReplicaLimits(limits: ReplicaLimits): void {
     [limits.backoffMsMin <= limits.backoffMsMax, 'backoffMsMin <= backoffMsMax'],
     [limits.outboxSegmentBytes <= limits.outboxBytesMax, 'outboxSegmentBytes <= outboxBytesMax'],
     [limits.groupBytesMax <= limits.commitBytesMax, 'groupBytesMax <= commitBytesMax'],
+    [limits.scrubBytesPerSecond > 0 && limits.mendBytesPerSecond > 0, 'scrubBytesPerSecond and mendBytesPerSecond > 0'],
     [limits.passesAtOnceMax >= 1 && limits.passIntervalMs > 0, 'passesAtOnceMax >= 1 and passIntervalMs > 0'],
   ];
   for (const [holds, text] of rules)

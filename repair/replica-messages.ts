@@ -10,6 +10,7 @@
  */
 import type { ShardKeyJson } from '../shards/shard-key.ts';
 import type { NodeNumber, Stamp, Version } from '../shards/version.ts';
+import { CONTENT_FIELDS, type ContentMessage } from './content-messages.ts';
 import type { RootJson } from './ledger.ts';
 import {
   ANSWERS_FORMAT,
@@ -77,6 +78,7 @@ export interface Token extends FloorClaim {
 export type PullStatus = 'ok' | 'filling' | 'absent' | 'floor' | 'busy' | 'gone' | 'damaged';
 
 export type Message =
+  | ContentMessage
   | MailMessage
   | MailAnswers
   | Token
@@ -287,6 +289,7 @@ const record = objectOf({
 type JsonKind = Exclude<MessageKind, 'mail' | 'mail-answers'>;
 
 const FIELDS: Record<JsonKind, Record<string, Check>> = {
+  ...CONTENT_FIELDS,
   token: {
     ...claim,
     pass: text,

@@ -95,11 +95,16 @@ export function markDamaged(replica: Replica, reason: string, around: Surroundin
 
 /** False when the disk refuses: the next flush of the engine brings it. */
 export function tryFlush(stored: StoredShard): boolean {
+  return flushOutcome(stored) === 'done';
+}
+
+/** `damaged`: no later flush can bring it. */
+export function flushOutcome(stored: StoredShard): 'done' | 'refused' | 'damaged' {
   try {
     stored.flush();
-    return true;
+    return 'done';
   } catch (error) {
-    if (error instanceof StorageError) return false;
+    if (error instanceof StorageError) return isDamage(error) ? 'damaged' : 'refused';
     throw error;
   }
 }

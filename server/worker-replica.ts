@@ -66,6 +66,7 @@ export function openReplica(
     storage: engine,
     ledgerOf: (id) => ledgerOf(id)!,
     outboxDirectory: join(directory, 'outbox'),
+    scrubDirectory: join(directory, 'scrub'),
     files,
     random: () => randomBytes(6).readUIntBE(0, 6) / 2 ** 48,
     limits: {

@@ -282,9 +282,28 @@ export class RunWriter {
   }
 }
 
-/** Runs of which no block is left are forgotten. */
-export function forgetRuns(database: Database, runs: readonly number[]): void {
-  for (const run of runs) database.prepare(DELETE_RUN).run(run);
+/**
+ * Ends a run that takes the place of other blocks, in one transaction with `also`, which is told what the file holds then.
+ * Runs of which no block is left are forgotten.
+ */
+export function replaceBlocks(
+  store: BlockStore,
+  writer: RunWriter,
+  replaced: readonly BlockEntry[],
+  added: { readonly rows: number; readonly blocks: number },
+  also: (database: Database, sizes: { rows: number; blocks: number }) => void,
+): void {
+  const { directory } = store;
+  const emptied = new Set(replaced.map(({ run }) => run));
+  const gone = new Set(replaced);
+  for (const entry of directory.all()) if (!gone.has(entry)) emptied.delete(entry.run);
+  let rows = directory.rows + added.rows;
+  for (const entry of replaced) rows -= entry.rows;
+  const blocks = directory.blocks + added.blocks - replaced.length;
+  writer.finish(replaced, (database) => {
+    for (const run of emptied) database.prepare(DELETE_RUN).run(run);
+    also(database, { rows, blocks });
+  });
 }
 
 /** Values in the order of INSERT_BLOCK. */

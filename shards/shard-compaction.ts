@@ -14,7 +14,7 @@
  */
 import type { BlockDirectory, BlockEntry } from './block-directory.ts';
 import type { BlockStore, RunWriter } from './block-store.ts';
-import { forgetRuns } from './block-store.ts';
+import { replaceBlocks } from './block-store.ts';
 import { addSums, contentByVersion, type Sum128, subtractSums } from './checksum.ts';
 import { mergeRowSets } from './row-merge.ts';
 import type { RowSet } from './row-set.ts';
@@ -225,18 +225,10 @@ export class Compaction {
   }
 
   #finish(): void {
-    const { store, dropped } = this.#sources;
-    const { directory } = store;
-    const merged = new Set(this.#replaced.map(({ run }) => run));
-    const gone = new Set(this.#replaced);
-    for (const entry of directory.all()) if (!gone.has(entry)) merged.delete(entry.run);
-    let { rows, blocks } = directory;
-    for (const entry of this.#replaced) rows -= entry.rows;
-    rows += this.#rowsAdded;
-    blocks += this.#blocksAdded - this.#replaced.length;
-    this.#writer.finish(this.#replaced, (database) => {
-      forgetRuns(database, [...merged]);
-      writeSizes(database, { rows, blocks, series: this.#sources.table.persisted });
+    const { store, dropped, table } = this.#sources;
+    const added = { rows: this.#rowsAdded, blocks: this.#blocksAdded };
+    replaceBlocks(store, this.#writer, this.#replaced, added, (database, sizes) => {
+      writeSizes(database, { ...sizes, series: table.persisted });
       if (this.#dropped !== 0n) dropped.write(database, this.#dropped);
     });
     dropped.added(this.#dropped);

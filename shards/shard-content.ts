@@ -184,7 +184,7 @@ function oneEntryPerSeries(rows: RowSet): RowSet {
 }
 
 /** Keys by series id: batches of one shard mostly hold the same series. */
-function rememberedKeys({ table }: ScanSources): (id: number) => SeriesKeyRecord {
+export function rememberedKeys({ table }: ScanSources): (id: number) => SeriesKeyRecord {
   const known = new Map<number, SeriesKeyRecord>();
   return (id) => {
     let record = known.get(id);
@@ -196,7 +196,7 @@ function rememberedKeys({ table }: ScanSources): (id: number) => SeriesKeyRecord
   };
 }
 
-function rebuildWrite(
+export function rebuildWrite(
   { table }: ScanSources,
   keyOf: (id: number) => SeriesKeyRecord,
   shard: ShardKey,

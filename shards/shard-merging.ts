@@ -42,6 +42,7 @@ export class ShardMerging {
   readonly #touchedMs = new Map<number, number>();
   /** As the file says, for when the block directory is not in memory (null: never); undefined: to be looked up. */
   #mergeableFrom: Stamp | null | undefined;
+  #holds = 0;
   #clockMs = 0;
   #openedMs = 0;
   /** The floor is wanted in the file. */
@@ -99,6 +100,26 @@ export class ShardMerging {
   abandon(): void {
     this.#compaction?.abandon();
     this.#compaction = null;
+  }
+
+  /** No block is merged until it has been let go as often as it was held: somebody reads or replaces blocks. */
+  hold(): void {
+    this.abandon();
+    this.#holds++;
+  }
+
+  letGo(): void {
+    this.#holds--;
+  }
+
+  get isHeld(): boolean {
+    return this.#holds > 0;
+  }
+
+  /** Damaged blocks of the window have been replaced. */
+  mended(window: number): void {
+    this.#unmergeable.delete(window);
+    this.#mergeableFrom = undefined;
   }
 
   #next(): Compaction | null {

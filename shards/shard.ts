@@ -36,6 +36,7 @@ import type { SeriesHash, Tag } from './series-key.ts';
 import type { GivenKeys, SeriesKeys } from './series-keys.ts';
 import { SeriesTable } from './series-table.ts';
 import { aggregateShard } from './shard-aggregate.ts';
+import { ShardCare } from './shard-care.ts';
 import { ShardCatalog } from './shard-catalog.ts';
 import { contentAbove, contentThrough, type RebuiltBatch, rebuildBatches } from './shard-content.ts';
 import { ShardDropped } from './shard-dropped.ts';
@@ -83,6 +84,7 @@ export class Shard implements StoredShard, QueryableShard {
   readonly #sources: ScanSources;
   readonly #catalog: ShardCatalog;
   readonly #merging: ShardMerging;
+  readonly care: ShardCare;
   /** As the file says, for when series and directory are not in memory. */
   #flushedSizes: FlushedSizes | null;
   #flushedThrough: LogPosition;
@@ -93,7 +95,6 @@ export class Shard implements StoredShard, QueryableShard {
   #usedMs = 0;
   #writtenMs = 0;
   #dirtySinceMs: number | null = null;
-  #snapshots = 0;
   #closed = false;
   /** Must be flushed before anything else: its unsynced log records were lost. */
   flushSoon = false;
@@ -131,6 +132,14 @@ export class Shard implements StoredShard, QueryableShard {
       settledThrough: () => this.settledThrough,
       isDirty: () => this.isDirty || this.#flush !== null,
       flush: () => this.flush(),
+    });
+    this.care = new ShardCare({
+      ...parts,
+      shard: this,
+      sources: this.#sources,
+      dropped: this.#dropped,
+      merging: this.#merging,
+      isGone: () => this.#closed,
     });
     const state = readState(database, {
       companion,
@@ -316,7 +325,7 @@ export class Shard implements StoredShard, QueryableShard {
 
   /** One bounded step; true when more remains. */
   compactStep(): boolean {
-    if (this.#snapshots > 0 || this.#closed || this.unreadable !== null) return false;
+    if (this.#merging.isHeld || this.#closed || this.unreadable !== null) return false;
     if (!this.#store.isLoaded) {
       let wanted = false;
       this.#reading(() => {
@@ -347,14 +356,11 @@ export class Shard implements StoredShard, QueryableShard {
 
   snapshot(pageBytes: number): FillSource {
     this.flush();
-    this.#merging.abandon();
     const source = openFillSource(this.key, this.#parts.file, this.#store, pageBytes, {
       isGone: () => this.#closed,
-      closed: () => {
-        this.#snapshots--;
-      },
+      closed: () => this.#merging.letGo(),
     });
-    this.#snapshots++;
+    this.#merging.hold();
     return source;
   }
 

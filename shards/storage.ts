@@ -6,6 +6,7 @@
  * and acknowledges after that: what is readable is durable (with `durability: fsync`).
  */
 import type { SeriesKeyRecord } from './batch.ts';
+import type { StoredCare } from './care.ts';
 import type { Sum128 } from './checksum.ts';
 import type { HeldFrame } from './held-frame.ts';
 import type { SeriesHash } from './series-key.ts';
@@ -71,6 +72,8 @@ export interface StoredShard {
   /** A consistent copy of the shard as pages of at most about `pageBytes`; compaction waits until it is closed. */
   snapshot(pageBytes: number): FillSource;
   sizes(): ShardSizes;
+  /** For finding and mending damage. */
+  readonly care: StoredCare;
 }
 
 export interface ShardSizes {

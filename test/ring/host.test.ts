@@ -145,7 +145,7 @@ describe('a worker among three', () => {
     expect(trio.hosts.some((host) => host.describeShard(ID)!.damage !== null)).toBe(true);
   });
 
-  test('a stored row is gone: scrub says so, the replica is damaged and takes part in no proof', () => {
+  test('a stored row is gone: scrub says so, the replica is in no proof until it has been mended', () => {
     const trio = new Trio();
     trio.write(0, 'all');
     expect(trio.repair(1, 'scrub')).toMatchObject({ state: 'done' });
@@ -154,10 +154,13 @@ describe('a worker among three', () => {
       state: 'failed',
       message: expect.stringContaining('1 batches missing'),
     });
-    trio.pass(100);
     trio.hear();
     trio.repair(0, 'ring');
     expect(trio.passes.at(-1)).toMatchObject({ kind: 'live', skipped: [{ member: NUMBERS[1], reason: 'damaged' }] });
+    trio.pass(200);
+    trio.hear();
+    expect(trio.counts()).toEqual([1, 1, 1]);
+    expect(trio.repair(0, 'ring')).toMatchObject({ state: 'done', message: 'all replicas proven equal' });
   });
 
   test('a paused pass waits, goes on when told, and a cancelled one proves nothing', () => {

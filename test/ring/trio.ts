@@ -65,6 +65,7 @@ export class Trio {
       storage,
       ledgerOf: (id) => storage.ledgers.get(id)!,
       outboxDirectory: 'outbox',
+      scrubDirectory: 'scrub',
       files: new SimFiles(later),
       random: () => this.draw(),
       limits: { ...DEFAULT_REPLICA_LIMITS, passIntervalMs: 1e9, staggerMs: 1e9, ...this.limits },

@@ -10,6 +10,7 @@
 import { rootToJson } from '../../repair/ledger.ts';
 import type { PassRecord } from '../../repair/records.ts';
 import { addSums, sumToHex } from '../../shards/checksum.ts';
+import { StorageError } from '../../shards/errors.ts';
 import type { ShardId, ShardKey } from '../../shards/shard-key.ts';
 import { type NodeNumber, type Stamp, stampOf, type Version } from '../../shards/version.ts';
 import { contentSum } from '../support/content-sum.ts';
@@ -207,7 +208,13 @@ export class Books {
     const shard = open?.queryable(id) ?? null;
     if (shard === null || open!.ledgerOf(id).replica !== 'full') return null;
     this.scans++;
-    return scannedCells(shard);
+    try {
+      return scannedCells(shard);
+    } catch (error) {
+      // Left to another replica; this one is damaged from now on.
+      if (error instanceof StorageError && error.code === 'damaged-block') return null;
+      throw error;
+    }
   }
 }
 

@@ -81,6 +81,8 @@ class Cluster implements World {
   private readonly counters: Record<string, number> = {};
   private faults = false;
   private wiped = 0;
+  private flipped = 0;
+  private faultsEndedMs = 0;
   private nextRequest = 1;
   private hash = 0;
   private readonly network: Network;
@@ -254,6 +256,7 @@ class Cluster implements World {
     const node = chance.pick(this.nodes);
     if (scenario.ddl && chance.of(0.3)) this.define(node);
     if (scenario.clockSteps && chance.of(0.2)) this.stepClock(node);
+    if (scenario.flips > 0) this.damage();
     const wiped = this.wipe();
     if (!wiped && (node.process === null || node.process.refused !== null)) this.restart(node);
     else if (wiped) this.trace('no other trouble now');
@@ -279,6 +282,32 @@ class Cluster implements World {
     this.trace(`${node.name} comes back with an empty disk`);
     node.start();
     return true;
+  }
+
+  /**
+   * Bits fall over on one node's disk only, and when the others have all that it has: then nothing may be lost. Scrubs look
+   * for them now and then.
+   */
+  private damage(): void {
+    const { chance } = this;
+    if (chance.of(0.3)) for (const { process } of this.nodes) process?.host.startScrub(this.time.now);
+    const [node] = this.nodes;
+    if (this.flipped >= this.scenario.flips || !this.books.isSpare(node!)) return;
+    const shard = node!.disk.flipBit(chance);
+    if (shard === null) return;
+    this.flipped++;
+    this.trace(`a bit of ${shard} falls over on ${node!.name}`);
+  }
+
+  /** Whether everything has been read again since the faults, and is mended. */
+  private isMended(): boolean {
+    if (this.scenario.flips === 0) return true;
+    return this.nodes.every(({ process }) => {
+      const report = process!.host.scrub();
+      const isRead = report !== null && report.startedMs >= this.faultsEndedMs && report.finishedMs !== null;
+      if (!isRead) process!.host.startScrub(this.time.now);
+      return isRead && process!.host.heldShards().every(({ state }) => state !== 'damaged');
+    });
   }
 
   private crash(node: SimNode): void {
@@ -324,6 +353,7 @@ class Cluster implements World {
   /** From here on the bound counts: all live, and one view. */
   private settle(): void {
     const from = this.time.now;
+    this.faultsEndedMs = from;
     const settled = () => {
       for (const node of this.nodes) if (node.process === null || node.process.refused !== null) this.restart(node);
       const hashes = new Set(this.nodes.map(({ process }) => process!.core.metadataHash()));
@@ -335,7 +365,8 @@ class Cluster implements World {
           const present = members.filter(({ state }) => state !== 'removed').length;
           const all = present === this.nodes.length && live.length === present;
           return core.state === 'up' && all;
-        })
+        }) &&
+        this.isMended()
       );
     };
     const reached = settled() || this.time.runUntil(from + SETTLING_MS_MAX, settled);
@@ -346,6 +377,7 @@ class Cluster implements World {
       const { state, problem } = process!.core;
       return `${name} ${state} ${problem} ${process!.core.metadataHash()} live ${process!.core.snapshot().live.join()}`;
     });
+    if (this.scenario.flips > 0) lines.push(this.explain());
     throw new Violation(`members do not find each other within ${SETTLING_MS_MAX} ms:\n${lines.join('\n')}`);
   }
 

@@ -3,11 +3,12 @@ import { DEFAULT_REPLICA_LIMITS, type ReplicaLimits } from '../../repair/replica
 import type { EngineKind } from './sim-disk.ts';
 import type { Chance } from './virtual-time.ts';
 
-export const SCENARIOS = ['mixed', 'wide', 'fillings', 'views', 'clocks', 'slow'] as const;
+export const SCENARIOS = ['mixed', 'wide', 'fillings', 'views', 'clocks', 'slow', 'damage'] as const;
 /**
  * `wide`: most coordinators own nothing. `fillings`: disks are lost all the time. `views`: nodes join
  * and are cut off while the news of them is lost. `clocks`: nodes come back alone and with a clock that was set back.
- * `slow`: mail takes seconds while passes are frequent.
+ * `slow`: mail takes seconds while passes are frequent. `damage` (with the real engine): bits fall over in the files of one
+ * node, again and again.
  */
 export type ScenarioName = (typeof SCENARIOS)[number];
 
@@ -33,6 +34,8 @@ export interface Scenario {
   readonly wipes: number;
   readonly wipeShare: number;
   readonly slowCopies: boolean;
+  /** Bits that fall over in stored blocks. */
+  readonly flips: number;
   /** Statements that create and drop databases. */
   readonly ddl: boolean;
   readonly clockSteps: boolean;
@@ -80,6 +83,7 @@ export function scenarioOf(name: ScenarioName, engine: EngineKind, chance: Chanc
     wipes: chance.of(0.4) ? 1 : 0,
     wipeShare: 0.2,
     slowCopies: false,
+    flips: 0,
     ddl: chance.of(0.3),
     clockSteps: chance.of(0.4),
     clockShare: 0.3,
@@ -123,6 +127,10 @@ export function scenarioOf(name: ScenarioName, engine: EngineKind, chance: Chanc
     const limits = { ...LIMITS, passIntervalMs: 400, staggerMs: 50, mailTimeoutMs: 2_500 };
     const calm = { troubleMs: 3_000, crashShare: 0.2, wipes: 0, ddl: false, joiners: 0, deafness: false };
     return { ...mixed, ...calm, nodes: 4, replication: 2, mailLateness: 0.5, writeEveryMs: 15, limits };
+  }
+  if (name === 'damage') {
+    const often = { troubleMs: 400, crashShare: 0.15, writeEveryMs: 20, wipes: 0, joiners: 0, flips: 30 };
+    return { ...mixed, ...often, durability: 'fsync', deafness: false, ddl: false };
   }
   if (name === 'clocks') {
     const often = { troubleMs: 500, crashShare: 0.5, writeEveryMs: 15, clockShare: 0.9 };

@@ -5,7 +5,7 @@
  * Two kinds of storage: `memory` (maps of batches, fast) and `real` (the Engine; its SQLite files lie in a temporary
  * directory, in memory where the system has such a place).
  */
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
@@ -15,7 +15,9 @@ import { SqliteRegisterStore } from '../../repair/metadata-store.ts';
 import type { NodeIdentity } from '../../repair/node-core.ts';
 import { nodeFiles } from '../../server/node-files.ts';
 import { Engine } from '../../shards/engine.ts';
+import { StorageError } from '../../shards/errors.ts';
 import type { QueryableShard } from '../../shards/queryable.ts';
+import type { Shard } from '../../shards/shard.ts';
 import { type ShardId, shardId } from '../../shards/shard-key.ts';
 import type { Storage } from '../../shards/storage.ts';
 import { STORAGE_LIMITS, type StorageLimits } from '../../shards/storage-limits.ts';
@@ -62,6 +64,7 @@ export class SimDisk {
   reserved: Stamp = STAMP_ZERO;
   readonly files = new MemoryFiles(ROOT, nodeFiles());
   readonly outboxDirectory = `${ROOT}/outbox`;
+  readonly scrubDirectory = `${ROOT}/scrub`;
   private readonly registerDatabase = new Database(':memory:');
   private readonly memory: MemoryDisk | null;
   private readonly directory: string | null;
@@ -98,6 +101,26 @@ export class SimDisk {
     this.opened = [];
   }
 
+  /** A bit of a block falls over, while the node runs or is down. Returns the block's shard; null: there is none. */
+  flipBit(chance: Chance): ShardId | null {
+    const shards = join(this.directory!, 'shards');
+    const names = existsSync(shards) ? readdirSync(shards).filter((name) => name.endsWith('.sqlite')) : [];
+    if (names.length === 0) return null;
+    const name = chance.pick(names.sort());
+    const database = new Database(join(shards, name));
+    try {
+      const ids = database.prepare('SELECT id FROM blocks ORDER BY id').pluck().all() as number[];
+      if (ids.length === 0) return null;
+      const [id, part] = [chance.pick(ids), chance.pick(['head', 'body'])];
+      const bytes = database.prepare(`SELECT ${part} FROM blocks WHERE id = ?`).pluck().get(id) as Buffer;
+      bytes[chance.between(0, bytes.length - 1)]! ^= 1 << chance.between(0, 7);
+      database.prepare(`UPDATE blocks SET ${part} = ? WHERE id = ?`).run(bytes, id);
+      return name.slice(0, -'.sqlite'.length);
+    } finally {
+      database.close();
+    }
+  }
+
   remove(): void {
     for (const database of this.opened) database.close();
     this.registerDatabase.close();
@@ -132,7 +155,7 @@ export class SimDisk {
         if (shard === undefined) return new Map();
         const ledger = engine.companionOf(id) as Ledger;
         const below = [...settled.of(ledger, id)].map((version) => [version, null] as const);
-        return new Map<Version, bigint | null>([...below, ...shard.recomputeContent(ledger.floor)]);
+        return new Map<Version, bigint | null>([...below, ...contentAbove(shard, ledger)]);
       },
       queryable: (id) => engine.queryable(id),
       step: (nowMs, chance) => {
@@ -144,6 +167,16 @@ export class SimDisk {
       },
       kill: () => {},
     };
+  }
+}
+
+/** By what its rows say, or, where some of them cannot be read, by what its ledger says. */
+function contentAbove(shard: Shard, ledger: Ledger): Map<Version, bigint | null> {
+  try {
+    return shard.recomputeContent(ledger.floor);
+  } catch (error) {
+    if (!(error instanceof StorageError) || error.code !== 'damaged-block') throw error;
+    return new Map(ledger.versions().map((version) => [version, null]));
   }
 }
 

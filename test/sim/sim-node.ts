@@ -155,6 +155,7 @@ export class Process {
       storage: this.open.storage,
       ledgerOf: (id) => this.open.ledgerOf(id),
       outboxDirectory: disk.outboxDirectory,
+      scrubDirectory: disk.scrubDirectory,
       files: disk.files,
       random: chance.next,
       limits,

@@ -13,8 +13,9 @@ import { type ShardId, type ShardKey, shardId } from '../../shards/shard-key.ts'
 import type { FillSource, FillTarget, LogEntry, LogPosition, Storage, StoredShard } from '../../shards/storage.ts';
 import type { Stamp, Version } from '../../shards/version.ts';
 import { contentSum } from './content-sum.ts';
+import { MemoryCare } from './memory-care.ts';
 
-interface Kept {
+export interface Kept {
   readonly frame: Uint8Array;
   readonly keys: SeriesKeyRecord[];
 }
@@ -50,6 +51,7 @@ export class MemoryShard implements StoredShard {
   readonly key: ShardKey;
   batches = new Map<Version, Kept>();
   keys = new Map<string, string>();
+  readonly care = new MemoryCare(this);
   private readonly owner: MemoryStorage;
 
   constructor(owner: MemoryStorage, key: ShardKey) {
@@ -96,6 +98,10 @@ export class MemoryShard implements StoredShard {
 
   flush(): void {
     this.owner.save(this);
+  }
+
+  get floor(): Stamp {
+    return this.owner.ledgers.get(this.id)!.floor;
   }
 
   snapshot(pageBytes: number): FillSource {

@@ -1,0 +1,281 @@
+/**
+ * One damaged replica on its way back to full (mending.ts), as a sequence of steps: each takes a turn of bounded length or
+ * asks another member something.
+ */
+import type { DamagedPart } from '../shards/care.ts';
+import { holdFrame } from '../shards/held-frame.ts';
+import { SeriesKeys } from '../shards/series-keys.ts';
+import { shardKeyToJson } from '../shards/shard-key.ts';
+import type { NodeNumber, Version } from '../shards/version.ts';
+import { level } from './level.ts';
+import type { MessageOf, Received } from './replica-messages.ts';
+import { ReplicaReading, type Verdict } from './replica-reading.ts';
+import { type Replica, tryFlush } from './replica-table.ts';
+import type { RequestMessage } from './requests.ts';
+import type { Surroundings } from './surroundings.ts';
+
+type Distribute<T> = T extends unknown ? Omit<T, 'request'> : never;
+
+export type Step =
+  | { readonly kind: 'turn'; readonly bytes: number }
+  | { readonly kind: 'ask'; readonly to: NodeNumber; readonly question: Distribute<RequestMessage> };
+export type Steps<T> = Generator<Step, T, Received | null>;
+
+/** A mend that cannot go on now; it begins anew a little later. */
+export class MendError extends Error {
+  readonly code = 'mend-waits';
+  /** Piece by piece it will not do. */
+  readonly isHopeless: boolean;
+
+  constructor(message: string, isHopeless = false) {
+    super(message);
+    this.name = 'MendError';
+    this.isHopeless = isHopeless;
+  }
+}
+
+export interface MendProgress {
+  state: 'running' | 'done' | 'failed';
+  readonly reason: string;
+  stage: string;
+  source: NodeNumber | null;
+  windows: number;
+  batches: number;
+  rows: number;
+  bytes: number;
+  bytesRead: number;
+  bytesTotal: number;
+  rowsLost: number;
+  batchesLost: number;
+}
+
+export interface Holders {
+  readonly full: readonly NodeNumber[];
+  readonly damaged: readonly NodeNumber[];
+  /** Why not everybody who may have the shard can be asked; null when all can. */
+  readonly unheard: string | null;
+}
+
+export function* ask(to: NodeNumber, question: Distribute<RequestMessage>): Steps<Received | null> {
+  return yield { kind: 'ask', to, question };
+}
+
+export function* turn(bytes = 0): Steps<void> {
+  yield { kind: 'turn', bytes };
+}
+
+export class Mend {
+  readonly replica: Replica;
+  readonly around: Surroundings;
+  readonly progress: MendProgress;
+  /** Of the turn that runs. */
+  bytesMax = 0;
+  private reading: ReplicaReading | null = null;
+  /** To be called when the mend is given up in the middle. */
+  undo: (() => void) | null = null;
+
+  constructor(replica: Replica, around: Surroundings, progress: MendProgress) {
+    this.replica = replica;
+    this.around = around;
+    this.progress = progress;
+  }
+
+  *run(): Steps<void> {
+    const { ledger } = this.replica;
+    let isLevel = false;
+    for (let round = 0; ; round++) {
+      const verdict = yield* this.read();
+      const bad = [...verdict.missing, ...verdict.unequal, ...verdict.unknown];
+      const isWhole = verdict.damaged.length === 0 && bad.length === 0;
+      if (isWhole && (verdict.isFloorEqual || (isLevel && verdict.floor === ledger.floor))) {
+        if (!verdict.isFloorEqual) this.reading!.adopt();
+        this.stop();
+        this.becomeFull();
+        return;
+      }
+      if (round >= this.around.limits.mendRoundsMax) throw new MendError(verdict.note ?? 'damaged', true);
+      if (bad.length > 0) yield* this.putBack(verdict);
+      this.stop();
+      isLevel = yield* this.settled(verdict.damaged);
+    }
+  }
+
+  /** What is open is let go of. */
+  stop(): void {
+    this.reading?.close();
+    this.reading = null;
+    this.undo?.();
+    this.undo = null;
+  }
+
+  /** Who else has the shard. */
+  holders(): Holders {
+    const { around, replica } = this;
+    const { snapshot } = around;
+    if (snapshot === null) return { full: [], damaged: [], unheard: 'the cluster is not known yet' };
+    const full: NodeNumber[] = [];
+    const damaged: NodeNumber[] = [];
+    let unheard: string | null = null;
+    for (const { number, name, state } of snapshot.members) {
+      if (number === around.self || state === 'removed') continue;
+      const list = snapshot.heldBy[number];
+      const held = list?.find(({ id }) => id === replica.id);
+      if (list === undefined) unheard = `what ${name} holds is not known`;
+      if (held === undefined) continue;
+      if (!around.isLive(number)) unheard = `${name} cannot be reached`;
+      else if (held.state === 'full') full.push(number);
+      else if (held.state === 'damaged') damaged.push(number);
+      else unheard = `${name} is being filled`;
+    }
+    const from = Math.floor(around.random() * full.length);
+    return { full: [...full.slice(from), ...full.slice(0, from)], damaged, unheard };
+  }
+
+  /** A damaged owner with a lesser number goes ahead when nobody is full; null: this one does. */
+  ahead({ damaged }: Holders): NodeNumber | null {
+    return damaged.find((number) => number < this.around.self) ?? null;
+  }
+
+  private *read(): Steps<Verdict> {
+    const { progress } = this;
+    progress.stage = 'reading';
+    this.reading = new ReplicaReading(this.replica);
+    for (;;) {
+      const before = this.reading.bytesRead;
+      const verdict = this.reading.step(Math.max(1, this.bytesMax));
+      progress.bytesRead = this.reading.bytesRead;
+      progress.bytesTotal = this.reading.bytesTotal;
+      if (verdict !== null) return verdict;
+      yield* turn(Math.max(1, this.reading.bytesRead - before));
+    }
+  }
+
+  /** Batches above the floor, from whoever has them as the ledger says. */
+  private *putBack({ missing, unequal, unknown }: Verdict): Steps<void> {
+    this.progress.stage = 'fetching batches';
+    const wanted = new Set([...missing, ...unequal]);
+    if (unknown.length > 0) yield* this.purge(new Set(unknown));
+    const holders = this.holders();
+    for (const source of [...holders.full, ...holders.damaged]) {
+      if (wanted.size > 0) yield* this.fetchFrom(source, wanted);
+    }
+    if (wanted.size === 0) return;
+    if (holders.full.length > 0) {
+      // Nobody has lost anything as long as one is full: what it does not have will come to it.
+      throw new MendError(
+        `${wanted.size} batches are at no other holder (yet): ${[...wanted][0]}`,
+        holders.unheard === null,
+      );
+    }
+    const ahead = this.ahead(holders);
+    if (holders.unheard !== null || ahead !== null) {
+      throw new MendError(holders.unheard ?? `the damaged replica of ${ahead} is mended first`);
+    }
+    for (const version of wanted) {
+      this.progress.batchesLost++;
+      this.around.count('batches_lost');
+      this.replica.ledger.restate(version, this.reading!.contentOf(version));
+    }
+  }
+
+  private *fetchFrom(source: NodeNumber, wanted: Set<Version>): Steps<void> {
+    const { replica, around, progress } = this;
+    const { ledger, stored } = replica;
+    const key = shardKeyToJson(replica.key);
+    for (let left = [...wanted].sort(); left.length > 0; ) {
+      const versions = left.slice(0, around.limits.fetchBatchesMax);
+      const answer = yield* ask(source, { t: 'fetch', key, versions });
+      const message = answer?.message as MessageOf<'fetch-answer'> | undefined;
+      if (message?.status !== 'ok') return;
+      const batches: { version: Version; frame: Uint8Array; keys: ReturnType<SeriesKeys['records']> }[] = [];
+      message.versions.forEach((version, i) => {
+        const [frame, keys] = [answer!.attachments[2 * i], answer!.attachments[2 * i + 1]];
+        if (frame === undefined || keys === undefined || !wanted.has(version)) return;
+        const held = holdFrame(frame);
+        const isRight =
+          held.version === version && held.id === replica.id && held.content === (ledger.contentOf(version) ?? 0n);
+        held.release();
+        if (isRight) batches.push({ version, frame, keys: SeriesKeys.read(keys).records() });
+      });
+      if (batches.length > 0) {
+        yield* this.purge(new Set(batches.map(({ version }) => version)));
+        stored.care.restore(batches);
+      }
+      for (const { version, frame } of batches) {
+        wanted.delete(version);
+        progress.batches++;
+        progress.bytes += frame.byteLength;
+      }
+      // It gives what it has of the first ones, until an answer is full; those that it skipped it does not have.
+      const last = message.versions.at(-1);
+      left = last === undefined ? left.slice(versions.length) : left.filter((version) => version > last);
+      yield* turn();
+    }
+  }
+
+  /** Takes out what is stored of these batches. */
+  private *purge(purged: ReadonlySet<Version>): Steps<void> {
+    const { ledger, stored } = this.replica;
+    for (const { window, measurement } of stored.care.placesOf(purged)) {
+      const replacement = stored.care.replace({
+        through: ledger.floor,
+        window,
+        measurement,
+        groups: [],
+        purged,
+        lost: false,
+      });
+      this.undo = () => replacement.abandon();
+      while (replacement.step()) yield* turn();
+      this.undo = null;
+    }
+  }
+
+  /** True when the settled rows are now those of a full owner, or all that is left of them. */
+  private *settled(parts: readonly DamagedPart[]): Steps<boolean> {
+    const holders = this.holders();
+    for (const source of holders.full) if (yield* level(this, source, parts, 'all')) return true;
+    if (holders.full.length > 0)
+      throw new MendError('no full owner can give what is missing', holders.unheard === null);
+    for (const source of holders.damaged) yield* level(this, source, parts, 'unreadable');
+    const ahead = this.ahead(holders);
+    if (holders.unheard !== null || ahead !== null) {
+      throw new MendError(holders.unheard ?? `the damaged replica of ${ahead} is mended first`);
+    }
+    yield* this.giveUp();
+    return true;
+  }
+
+  /** Blocks that nobody can replace go (rule 21). */
+  private *giveUp(): Steps<void> {
+    const { ledger, stored } = this.replica;
+    for (const { window, measurement, rows, message } of stored.care.damaged) {
+      const purged = new Set<Version>();
+      const replacement = stored.care.replace({
+        through: ledger.floor,
+        window,
+        measurement,
+        groups: [],
+        purged,
+        lost: true,
+      });
+      this.undo = () => replacement.abandon();
+      while (replacement.step()) yield* turn();
+      this.undo = null;
+      this.progress.rowsLost += rows;
+      this.around.count('rows_lost', rows);
+      this.progress.stage = `lost: ${message}`;
+    }
+  }
+
+  private becomeFull(): void {
+    const { replica, around } = this;
+    const { ledger, notes, stored } = replica;
+    ledger.replica = 'full';
+    ledger.damage = null;
+    notes.damage = null;
+    notes.heldBackBy = null;
+    tryFlush(stored);
+    around.heldChanged();
+  }
+}

@@ -1,0 +1,206 @@
+/**
+ * Mending: a damaged replica becomes full again by itself (protocol rules 15, 20, 21 and 32).
+ *
+ * A round reads the replica again (replica-reading.ts). Batches above the floor that are not what the ledger says are
+ * fetched from another holder, whose copy must have the sum that the ledger lists, and put back whole. Of what is settled
+ * the sums of windows are compared with a full owner's, where they differ those of series groups, and groups that differ or
+ * cannot be read here are replaced by that owner's (level.ts). Then it is read once more: when nothing is wrong any more
+ * and the settled rows were compared, it is full. Everything else stays where it is, and is served meanwhile.
+ *
+ * The floor stands still all the while: a damaged replica holds it back. A crash leaves a damaged replica, which begins anew.
+ * Nothing gives up for as long as a member that may have what is missing cannot be asked. After `mendRoundsMax` rounds with
+ * a full owner the replica is filled, as one below a floor is. When nobody is full and all others that hold the shard cannot
+ * give it either, the rows are lost: they are counted and reported, and the replica goes on without them; of several damaged
+ * ones that with the least number, and the others copy it.
+ */
+import { BatchError } from '../shards/batch-codec.ts';
+import { StorageError } from '../shards/errors.ts';
+import type { ShardId } from '../shards/shard-key.ts';
+import type { NodeNumber } from '../shards/version.ts';
+import type { Filling } from './filling.ts';
+import { Mend, MendError, type MendProgress, type Step } from './mend.ts';
+import type { Received } from './replica-messages.ts';
+import { isDamage, markDamaged, type Replica, type ReplicaTable } from './replica-table.ts';
+import type { Requests } from './requests.ts';
+import type { Surroundings } from './surroundings.ts';
+
+interface Job {
+  readonly progress: MendProgress;
+  run: Mend | null;
+  steps: Generator<Step, void, Received | null> | null;
+  /** What the next step is told. */
+  answer: Received | null;
+  waiting: boolean;
+  retryAtMs: number;
+  backoffMs: number;
+  /** How often it would not do piece by piece. */
+  hopeless: number;
+}
+
+/** Steps of a tick that read nothing: each writes a block or asks a question. */
+const STEPS_PER_TICK = 8;
+
+export interface MendObserver {
+  mendBegun(id: ShardId, progress: MendProgress): void;
+  mendEnded(id: ShardId, progress: MendProgress, problem: string | null): void;
+}
+
+export class Mending {
+  private readonly jobs = new Map<ShardId, Job>();
+  private readonly o: {
+    replicas: ReplicaTable;
+    requests: Requests;
+    filling: Filling;
+    around: Surroundings;
+    observer: MendObserver;
+  };
+  private tickedMs: number | null = null;
+
+  constructor(options: Mending['o']) {
+    this.o = options;
+  }
+
+  tick(): void {
+    const { replicas, around } = this.o;
+    const elapsedMs = Math.min(100, around.nowMs - (this.tickedMs ?? around.nowMs));
+    this.tickedMs = around.nowMs;
+    let bytes = Math.ceil((around.limits.mendBytesPerSecond * Math.max(1, elapsedMs)) / 1000);
+    let steps = STEPS_PER_TICK;
+    for (const id of replicas.ids()) {
+      const replica = replicas.get(id)!;
+      const damaged = replica.ledger.replica === 'full' ? replica.stored.care.damaged[0] : undefined;
+      if (damaged !== undefined) markDamaged(replica, damaged.message, around);
+      if (replica.ledger.replica === 'damaged' && !this.jobs.has(id)) this.begin(replica);
+    }
+    // The one that was served first is the last at the next tick.
+    for (const [id, job] of [...this.jobs]) {
+      if (bytes <= 0 || steps <= 0) break;
+      while (bytes > 0 && steps-- > 0 && this.isReady(id, job)) bytes -= this.step(id, job, bytes);
+      if (this.jobs.delete(id) && job.progress.state === 'running') this.jobs.set(id, job);
+    }
+  }
+
+  /** The replica's file was set aside or replaced. */
+  forget(id: ShardId): void {
+    const job = this.jobs.get(id);
+    if (job === undefined) return;
+    this.end(id, job, 'the replica was replaced');
+    this.jobs.delete(id);
+  }
+
+  private begin(replica: Replica): void {
+    const progress: MendProgress = {
+      state: 'running',
+      reason: replica.ledger.damage ?? replica.notes.damage?.reason ?? 'damaged',
+      stage: 'reading',
+      source: null,
+      windows: 0,
+      batches: 0,
+      rows: 0,
+      bytes: 0,
+      bytesRead: 0,
+      bytesTotal: 0,
+      rowsLost: 0,
+      batchesLost: 0,
+    };
+    const job = {
+      progress,
+      run: null,
+      steps: null,
+      answer: null,
+      waiting: false,
+      retryAtMs: 0,
+      backoffMs: 0,
+      hopeless: 0,
+    };
+    this.jobs.set(replica.id, job);
+    this.o.around.count('mends_begun');
+    this.o.observer.mendBegun(replica.id, progress);
+  }
+
+  private isReady(id: ShardId, job: Job): boolean {
+    if (job.progress.state !== 'running') return false;
+    const replica = this.o.replicas.get(id);
+    if (replica === null || replica.ledger.replica !== 'damaged') {
+      const isFull = replica?.ledger.replica === 'full';
+      this.end(id, job, isFull ? null : 'the replica is being filled, or gone');
+      return false;
+    }
+    return !job.waiting && this.o.around.nowMs >= job.retryAtMs;
+  }
+
+  /** Returns the bytes that were read. */
+  private step(id: ShardId, job: Job, bytesMax: number): number {
+    const { replicas, around, requests } = this.o;
+    const replica = replicas.get(id)!;
+    try {
+      if (job.steps === null) {
+        job.run = new Mend(replica, around, job.progress);
+        job.steps = job.run.run();
+      }
+      job.run!.bytesMax = bytesMax;
+      const { done, value } = job.steps.next(job.answer);
+      job.answer = null;
+      if (done === true) {
+        this.end(id, job, null);
+        around.count('replicas_mended');
+        return 0;
+      }
+      if (value.kind === 'turn') return value.bytes;
+      job.waiting = true;
+      const { steps } = job;
+      requests.ask(value.to, replica.key.number, value.question, (answer) => {
+        if (job.steps !== steps) return;
+        job.waiting = false;
+        job.answer = answer;
+      });
+      return 0;
+    } catch (error) {
+      this.failed(id, job, error);
+      return bytesMax;
+    }
+  }
+
+  private failed(id: ShardId, job: Job, error: unknown): void {
+    const isExpected = error instanceof MendError || error instanceof StorageError || error instanceof BatchError;
+    if (!isExpected) throw error;
+    job.run?.stop();
+    job.run = null;
+    job.steps = null;
+    job.answer = null;
+    const { replicas, filling, around } = this.o;
+    const replica = replicas.get(id);
+    if (replica === null) return;
+    around.count('mend_retries');
+    const { backoffMsMin, backoffMsMax } = around.limits;
+    job.backoffMs = Math.min(backoffMsMax, Math.max(backoffMsMin, 2 * job.backoffMs));
+    job.retryAtMs = around.nowMs + job.backoffMs;
+    job.progress.stage = `waiting: ${error.message}`;
+    const isFileDamaged = error instanceof StorageError && isDamage(error) && error.code !== 'damaged-block';
+    if (error instanceof MendError && error.isHopeless) job.hopeless++;
+    // What cannot be written where it stands is replaced as a whole, if there is somebody to take it from. Otherwise what is
+    // missing may still be on its way to that one.
+    if ((isFileDamaged || job.hopeless > around.limits.mendRoundsMax) && this.fullHolders(id).length > 0) {
+      filling.demote(replica, `it is damaged and cannot be mended piece by piece: ${error.message}`);
+      this.end(id, job, `filled instead: ${error.message}`);
+    }
+  }
+
+  private fullHolders(id: ShardId): NodeNumber[] {
+    const { around } = this.o;
+    const heldBy = around.snapshot?.heldBy ?? {};
+    return Object.keys(heldBy).filter(
+      (member) =>
+        member !== around.self &&
+        around.isLive(member) &&
+        heldBy[member]!.some((held) => held.id === id && held.state === 'full'),
+    );
+  }
+
+  private end(id: ShardId, job: Job, problem: string | null): void {
+    if (job.progress.state !== 'running') return;
+    job.run?.stop();
+    job.progress.state = problem === null ? 'done' : 'failed';
+    this.o.observer.mendEnded(id, job.progress, problem);
+  }
+}

@@ -1,0 +1,191 @@
+/**
+ * Scrubs: every stored byte of a replica is read again, a bounded number of them a second, and held against the ledger.
+ * What is found damaged is mended from another owner (mending.ts).
+ *
+ * Three reasons: an operator asks for a shard, a pass has found equal batches with unequal content (who is it?), or a run
+ * over all shards is due. A run is remembered by an empty file with its start as name, and each shard's ledger by when it was
+ * last read: a restart goes on with the shards that the run has not come to. One shard is read at a time.
+ */
+import { StorageError } from '../shards/errors.ts';
+import { type Files, joinPath } from '../shards/files.ts';
+import type { ShardId } from '../shards/shard-key.ts';
+import type { ScrubReport } from './records.ts';
+import { ReplicaReading, type Verdict } from './replica-reading.ts';
+import { isDamage, markDamaged, type Replica, type ReplicaTable, tryFlush } from './replica-table.ts';
+import type { Surroundings } from './surroundings.ts';
+
+/** Told of a scrub that somebody waits for. */
+export interface ScrubObserver {
+  progressed(bytesRead: number, bytesTotal: number): void;
+  /** `problem` null: what is stored is what the ledger says. */
+  ended(problem: string | null, batchesMissing: number): void;
+}
+
+interface Task {
+  readonly id: ShardId;
+  readonly observer: ScrubObserver | null;
+  /** Of the run over all shards. */
+  readonly isOfRun: boolean;
+  reading: ReplicaReading | null;
+}
+
+const RUN_FILE = /^run-([0-9]{1,15})$/;
+/** What may be saved up of the rate while nothing was read. */
+const SAVED_MS_MAX = 100;
+const FINDINGS_MAX = 100;
+
+export class Scrubs {
+  private readonly tasks: Task[] = [];
+  private report: ScrubReport | null = null;
+  private tickedMs: number | null = null;
+  private readonly o: { replicas: ReplicaTable; around: Surroundings; files: Files; directory: string };
+
+  constructor(options: Scrubs['o']) {
+    this.o = options;
+    const { files, directory } = options;
+    const begun = files.list(directory).flatMap((name) => RUN_FILE.exec(name)?.[1] ?? []);
+    const last = begun.map(Number).sort((a, b) => b - a)[0];
+    if (last !== undefined) this.begin(last);
+  }
+
+  /** The run over all shards that is under way or was the last. */
+  lastRun(): ScrubReport | null {
+    return this.report === null ? null : { ...this.report };
+  }
+
+  /** Idempotent while a run is under way. */
+  startAll(): void {
+    if (this.report !== null && this.report.finishedMs === null) return;
+    const { files, directory, around } = this.o;
+    const startedMs = around.wallMs;
+    try {
+      files.makeDirectory(directory);
+      files.open(joinPath(directory, `run-${startedMs}`)).close();
+      files.syncDirectory(directory);
+    } catch (error) {
+      // Then a restart does not go on with it.
+      if (!(error instanceof StorageError)) throw error;
+    }
+    this.begin(startedMs);
+  }
+
+  /** Somebody waits for it: before the run over all shards. */
+  startOne(id: ShardId, observer: ScrubObserver | null): void {
+    if (observer === null && this.tasks.some((task) => task.id === id && !task.isOfRun)) return;
+    const at = this.tasks.findIndex((task, i) => i > 0 && task.isOfRun);
+    this.tasks.splice(at < 0 ? this.tasks.length : at, 0, { id, observer, isOfRun: false, reading: null });
+    this.work(this.allowance(SAVED_MS_MAX));
+  }
+
+  cancel(observer: ScrubObserver): void {
+    const at = this.tasks.findIndex((task) => task.observer === observer);
+    if (at >= 0) this.tasks.splice(at, 1)[0]!.reading?.close();
+  }
+
+  tick(): void {
+    const { nowMs } = this.o.around;
+    const elapsedMs = Math.min(SAVED_MS_MAX, nowMs - (this.tickedMs ?? nowMs));
+    this.tickedMs = nowMs;
+    if (this.tasks.length > 0 && elapsedMs > 0) this.work(this.allowance(elapsedMs));
+  }
+
+  private begin(startedMs: number): void {
+    const { replicas } = this.o;
+    const due = [...replicas.ids()].filter((id) => replicas.get(id)!.ledger.scrubbedMs < startedMs);
+    const shards = [...replicas.ids()].length;
+    this.report = { startedMs, finishedMs: null, shards, shardsDone: shards - due.length, bytesRead: 0, damaged: [] };
+    for (const id of due) this.tasks.push({ id, observer: null, isOfRun: true, reading: null });
+    if (due.length === 0) this.finish();
+  }
+
+  private allowance(ms: number): number {
+    return Math.ceil((this.o.around.limits.scrubBytesPerSecond * ms) / 1000);
+  }
+
+  private work(bytesMax: number): void {
+    for (let bytes = bytesMax; bytes > 0; ) {
+      const task = this.tasks[0];
+      if (task === undefined) return;
+      const before = task.reading?.bytesRead ?? 0;
+      const isOver = this.step(task, bytes);
+      const read = (task.reading?.bytesRead ?? before) - before;
+      bytes -= Math.max(1, read);
+      this.count(task, read);
+      if (isOver) this.over(task);
+      // A step of a flush: the rest is the next tick's.
+      else if (read === 0) return;
+    }
+  }
+
+  private count(task: Task, bytes: number): void {
+    this.o.around.count('scrub_bytes', bytes);
+    if (task.isOfRun && this.report !== null)
+      this.report = { ...this.report, bytesRead: this.report.bytesRead + bytes };
+  }
+
+  /** True when the shard is done with. */
+  private step(task: Task, bytesMax: number): boolean {
+    const replica = this.o.replicas.get(task.id);
+    if (replica === null || replica.ledger.replica === 'filling') {
+      task.observer?.ended(replica === null ? 'the shard is gone from this node' : 'this replica is being filled', 0);
+      return true;
+    }
+    try {
+      task.reading ??= new ReplicaReading(replica);
+      const verdict = task.reading.step(bytesMax);
+      if (verdict !== null) this.judged(task, replica, verdict);
+      else task.observer?.progressed(task.reading.bytesRead, task.reading.bytesTotal);
+      return verdict !== null;
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+      if (isDamage(error)) this.found(task, replica, error.message);
+      task.observer?.ended(error.message, 0);
+      return true;
+    }
+  }
+
+  private judged(task: Task, replica: Replica, verdict: Verdict): void {
+    const { around } = this.o;
+    const { ledger, notes, stored } = replica;
+    ledger.scrubbedMs = around.wallMs;
+    around.count('shards_scrubbed');
+    if (verdict.note !== null) this.found(task, replica, verdict.note);
+    else {
+      notes.damage = null;
+      if (ledger.replica === 'damaged') {
+        ledger.replica = 'full';
+        ledger.damage = null;
+        tryFlush(stored);
+        around.heldChanged();
+      }
+    }
+    task.observer?.ended(verdict.note, verdict.missing.length + verdict.unequal.length);
+  }
+
+  private found(task: Task, replica: Replica, reason: string): void {
+    markDamaged(replica, reason, this.o.around);
+    replica.ledger.damage = reason;
+    if (!task.isOfRun || this.report === null || this.report.damaged.length >= FINDINGS_MAX) return;
+    this.report = { ...this.report, damaged: [...this.report.damaged, { shard: task.id, reason }] };
+  }
+
+  private over(task: Task): void {
+    task.reading?.close();
+    const at = this.tasks.indexOf(task);
+    if (at >= 0) this.tasks.splice(at, 1);
+    if (!task.isOfRun || this.report === null) return;
+    this.report = { ...this.report, shardsDone: this.report.shardsDone + 1 };
+    if (!this.tasks.some(({ isOfRun }) => isOfRun)) this.finish();
+  }
+
+  private finish(): void {
+    const { files, directory, around } = this.o;
+    if (this.report !== null) this.report = { ...this.report, finishedMs: around.wallMs };
+    around.count('scrub_runs');
+    try {
+      for (const name of files.list(directory)) if (RUN_FILE.test(name)) files.remove(joinPath(directory, name));
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+    }
+  }
+}

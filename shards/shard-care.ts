@@ -1,0 +1,128 @@
+/** What mending asks of a shard (care.ts), on the parts of the shard. */
+import type { SeriesKeyRecord } from './batch.ts';
+import type {
+  CopyQuestion,
+  DamagedPart,
+  GroupName,
+  GroupQuestion,
+  GroupSum,
+  Reading,
+  Replacement,
+  ReplacementRequest,
+  StoredCare,
+} from './care.ts';
+import type { ShardCompanion } from './companion.ts';
+import { StorageError } from './errors.ts';
+import { type HeldFrame, holdFrame } from './held-frame.ts';
+import { GroupReplacement } from './replacement.ts';
+import type { GivenKeys } from './series-keys.ts';
+import { groupsOfBlock, settledCopy, settledGroups } from './settled-content.ts';
+import type { ShardId, ShardKey } from './shard-key.ts';
+import type { ShardMerging } from './shard-merging.ts';
+import { type ReadingParts, ShardReading } from './shard-reading.ts';
+import type { LogPosition } from './storage.ts';
+import type { StorageLimits } from './storage-limits.ts';
+import type { Stamp, Version } from './version.ts';
+
+const CONFLICT = 'last-write-wins';
+
+/** The shard itself. */
+export interface CaredShard {
+  readonly id: ShardId;
+  readonly key: ShardKey;
+  readonly companion: ShardCompanion;
+  readonly settledThrough: Stamp;
+  readonly appliedThrough: LogPosition;
+  readonly isFlushing: boolean;
+  beginFlush(): void;
+  flushStep(): boolean;
+  flush(): void;
+  apply(frame: HeldFrame, keys: GivenKeys, position: LogPosition): void;
+}
+
+export interface CareParts extends Omit<ReadingParts, 'closed'> {
+  readonly shard: CaredShard;
+  readonly limits: StorageLimits;
+  readonly merging: ShardMerging;
+}
+
+export class ShardCare implements StoredCare {
+  readonly #parts: CareParts;
+
+  constructor(parts: CareParts) {
+    this.#parts = parts;
+  }
+
+  get damaged(): DamagedPart[] {
+    const { sources } = this.#parts;
+    const { store } = sources;
+    if (store.damaged.size === 0) return [];
+    const found: DamagedPart[] = [];
+    for (const entry of store.directory.all()) {
+      const damage = store.damaged.get(entry.id);
+      if (damage === undefined) continue;
+      const { window, measurement, rows } = entry;
+      found.push({ window, measurement, rows, groups: groupsOfBlock(sources, entry), message: damage.message });
+    }
+    return found;
+  }
+
+  read(begun: () => void): Reading {
+    const { merging } = this.#parts;
+    merging.hold();
+    return new ShardReading({ ...this.#parts, closed: () => merging.letGo() }, begun);
+  }
+
+  groups(question: GroupQuestion): { groups: GroupSum[]; next: GroupName | null } {
+    return settledGroups(this.#parts.sources, CONFLICT, question);
+  }
+
+  copy(question: CopyQuestion): ReturnType<StoredCare['copy']> {
+    return settledCopy(this.#parts.sources, CONFLICT, this.#parts.shard.key, question);
+  }
+
+  replace(request: ReplacementRequest): Replacement {
+    const { merging } = this.#parts;
+    merging.hold();
+    const ended = (window: number): void => {
+      merging.letGo();
+      merging.mended(window);
+    };
+    return new GroupReplacement({ ...this.#parts, ended }, request);
+  }
+
+  placesOf(versions: ReadonlySet<Version>): { window: number; measurement: string }[] {
+    const { store } = this.#parts.sources;
+    const places = new Map<string, { window: number; measurement: string }>();
+    for (const entry of store.directory.all()) {
+      const { window, measurement } = entry;
+      const name = `${window} ${measurement}`;
+      if (places.has(name)) continue;
+      try {
+        if (store.head(entry).versionTable.some((version) => versions.has(version)))
+          places.set(name, { window, measurement });
+      } catch (error) {
+        if (!(error instanceof StorageError) || error.code !== 'damaged-block') throw error;
+      }
+    }
+    return [...places.values()];
+  }
+
+  restore(batches: readonly { frame: Uint8Array; keys: readonly SeriesKeyRecord[] }[]): void {
+    const { shard } = this.#parts;
+    for (const { frame, keys } of batches) {
+      const held = holdFrame(frame);
+      try {
+        shard.apply(held, keys, shard.appliedThrough);
+      } finally {
+        held.release();
+      }
+    }
+    shard.flush();
+  }
+
+  settle(): void {
+    const { shard } = this.#parts;
+    if (shard.settledThrough < shard.companion.floor) shard.flush();
+  }
+}

@@ -120,7 +120,8 @@ describe('a node among hostile clients', () => {
         Buffer.from(`bad v\x80=3 ${nowMs}000002`, 'latin1'),
         Buffer.from(`bad s="\xe2\x82" ${nowMs}000003`, 'latin1'),
         Buffer.from(`bad\0zero v=4 ${nowMs}000004`, 'latin1'),
-        randomBytes(300),
+        // No quote: after an equals sign it would begin a string, to which the good line behind belongs.
+        randomBytes(300).map((byte) => (byte === 0x22 ? 0x20 : byte)),
       ];
       const body = Buffer.concat(bad.flatMap((line) => [line, Buffer.from(`\n${goodLine()}\n`)]));
       const answer = await post(new Uint8Array(body));

@@ -1,4 +1,5 @@
 /** What the value of an option may be: text to what it means, with the reason when it is refused. */
+import { validate } from 'node-cron';
 import { z } from 'zod';
 import { parseDurationMs } from './duration.ts';
 
@@ -102,3 +103,11 @@ export const nodeName = z
 export const optionalPath = z.string().transform((text) => (text === '' ? null : text));
 
 export const onOrOff = z.enum(['on', 'off']).transform((text) => text === 'on');
+
+/** null: never. */
+export const cronOrOff = z.string().transform((text, context): string | null => {
+  if (text === 'off') return null;
+  if (validate(text)) return text;
+  context.addIssue({ code: 'custom', message: "must be a cron expression of five fields ('0 3 * * *'), or off" });
+  return z.NEVER;
+});

@@ -14,6 +14,7 @@ import { SHARDS_PER_GROUP } from '../shards/shard-key.ts';
 import {
   bytes,
   count,
+  cronOrOff,
   duration,
   GIB,
   KIB,
@@ -169,6 +170,19 @@ const DEFINITIONS = {
     fallback: '10m',
     about: 'a time window that was not flushed into for so long is merged into one run, its smallest form',
   },
+  scrub: {
+    schema: cronOrOff,
+    value: 'CRON',
+    fallback: '0 3 * * *',
+    about:
+      'when everything stored is read again and checked; each node begins up to an hour later, at a time of its own; off: never',
+  },
+  'scrub-bytes-per-second': {
+    schema: bytes(64 * KIB, 16 * GIB),
+    value: 'SIZE',
+    fallback: '8MiB',
+    about: 'stored bytes that scrubs of a node read in a second; a damaged replica is mended at twice this',
+  },
   'outbox-bytes-max': {
     schema: bytes(1 * MIB, 1024 * GIB),
     value: 'SIZE',
@@ -221,6 +235,9 @@ export interface Config {
   readonly memtableBytesMax: number;
   readonly flushIdleMs: number;
   readonly mergeIdleMs: number;
+  /** A cron expression; null: never. */
+  readonly scrub: string | null;
+  readonly scrubBytesPerSecond: number;
   readonly outboxBytesMax: number;
   readonly queryPointsMax: number;
   readonly querySeriesMax: number;
@@ -293,6 +310,8 @@ export function loadConfig(sources: ConfigSources): Config {
     memtableBytesMax: resolve('memtable-bytes-max', d['memtable-bytes-max'].schema),
     flushIdleMs: resolve('flush-idle', d['flush-idle'].schema),
     mergeIdleMs: resolve('merge-idle', d['merge-idle'].schema),
+    scrub: resolve('scrub', d.scrub.schema),
+    scrubBytesPerSecond: resolve('scrub-bytes-per-second', d['scrub-bytes-per-second'].schema),
     outboxBytesMax: resolve('outbox-bytes-max', d['outbox-bytes-max'].schema),
     queryPointsMax: resolve('query-points-max', d['query-points-max'].schema),
     querySeriesMax: resolve('query-series-max', d['query-series-max'].schema),

@@ -39,6 +39,7 @@ import type { QueryService } from './query/result.ts';
 import { createQueryService } from './query/service.ts';
 import { createQueryBackend } from './query-backend.ts';
 import { startRetention } from './retention.ts';
+import { startScrubs } from './scrub.ts';
 import { ShardPlaces } from './shard-places.ts';
 import { WorkerPool, type WorkerTurn } from './threads.ts';
 import { warmUp } from './warm-up.ts';
@@ -53,7 +54,6 @@ export class Node implements RunningNode {
   #log: Logger;
   #directory: NodeDirectory;
   #file: NodeFile;
-  #version = packageVersion();
   #http!: HttpFront;
   #clock!: HybridClock;
   #core!: NodeCore;
@@ -221,7 +221,7 @@ export class Node implements RunningNode {
     const snapshot = (): ClusterSnapshot => this.#core.snapshot();
     const bound = async () => measuredBound(this.#config, snapshot(), (await pool.callAll('describeShards')).flat());
     const shared = {
-      version: this.#version,
+      version: packageVersion(),
       startedMs,
       pool,
       places: this.#places,
@@ -236,6 +236,7 @@ export class Node implements RunningNode {
     };
     addAdminRoutes(app, shared);
     addRepairRoutes(app, shared);
+    this.#stops.push(startScrubs(app, { pool, cron: this.#config.scrub, self: this.#file.number, log: this.#log }));
     this.#metrics.addRoute(app, {
       pool,
       snapshot,
@@ -366,7 +367,7 @@ export class Node implements RunningNode {
 
   #httpPorts(): HttpPorts {
     return createHttpPorts({
-      version: this.#version,
+      version: packageVersion(),
       bodyBytesMax: this.#config.bodyBytesMax,
       log: this.#log,
       notReady: () => this.#notReady(),

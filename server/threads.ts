@@ -8,7 +8,14 @@
  */
 import { Worker } from 'node:worker_threads';
 import type { ClusterSnapshot, HeldShard, Statement } from '../repair/cluster.ts';
-import type { OutboxStatus, PassRecord, RepairMode, RepairStatus, ShardDescription } from '../repair/records.ts';
+import type {
+  OutboxStatus,
+  PassRecord,
+  RepairMode,
+  RepairStatus,
+  ScrubReport,
+  ShardDescription,
+} from '../repair/records.ts';
 import type { WriteOutcome } from '../repair/replica-host.ts';
 import type { FieldType } from '../shards/column.ts';
 import type { PartialRequest, PartialResult } from '../shards/query/partial.ts';
@@ -33,6 +40,7 @@ export interface WorkerSettings {
   readonly memtableBytesMax: number;
   readonly flushIdleMs: number;
   readonly mergeIdleMs: number;
+  readonly scrubBytesPerSecond: number;
 }
 
 /** A batch on its way to the worker that owns its shard. `keys` and `allKeys` are encoded (shards/batch-codec.ts). */
@@ -85,6 +93,9 @@ export interface WorkerApi {
   startRepair(request: { id: string; shard: ShardId; mode: RepairMode }): void;
   controlRepair(id: string, action: 'pause' | 'resume' | 'cancel'): void;
   repairs(): RepairStatus[];
+  /** All shards of the worker; nothing while such a run is under way. */
+  startScrub(): void;
+  scrub(): ScrubReport | null;
   outboxStatus(): OutboxStatus[];
   counters(): Record<string, number>;
   timings(): WorkerTimings;

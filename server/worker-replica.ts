@@ -78,6 +78,8 @@ export function openReplica(
       outboxBytesMax: settings.outboxBytesMax,
       outboxSegmentBytes: Math.min(DEFAULT_REPLICA_LIMITS.outboxSegmentBytes, settings.outboxBytesMax),
       clockDriftMsMax: settings.clockDriftMaxMs,
+      scrubBytesPerSecond: settings.scrubBytesPerSecond,
+      mendBytesPerSecond: 2 * settings.scrubBytesPerSecond,
     },
     emit,
   });

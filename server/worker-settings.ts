@@ -24,5 +24,6 @@ export function workerSettings(config: Config, self: NodeNumber, snapshot: Clust
     memtableBytesMax: config.memtableBytesMax,
     flushIdleMs: config.flushIdleMs,
     mergeIdleMs: config.mergeIdleMs,
+    scrubBytesPerSecond: Math.ceil(config.scrubBytesPerSecond / workers),
   }));
 }

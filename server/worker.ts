@@ -162,6 +162,8 @@ const api: WorkerApi = {
   startRepair: (request) => host.startRepair(request, now()),
   controlRepair: (id, action) => host.controlRepair(id, action),
   repairs: () => host.repairs(),
+  startScrub: () => host.startScrub(now()),
+  scrub: () => host.scrub(),
   outboxStatus: () => host.outboxStatus(),
   counters: () => host.counters(),
   timings() {

@@ -53,7 +53,8 @@ export class ShardReading implements Reading {
   readonly #steps: Generator<number, void>;
   #floor: Stamp = '';
   #stored: Sum128 = 0n;
-  #sinceForgotten = 0;
+  /** So that nothing is given from memory at first. */
+  #sinceForgotten = FORGET_BYTES;
   #closed = false;
 
   constructor(parts: ReadingParts, begun: () => void) {
@@ -104,6 +105,7 @@ export class ShardReading implements Reading {
     for (const { version, predicate } of sources.tombstones.all()) this.#add(version, tombstoneSum(predicate, version));
     this.#begun();
     while (shard.flushStep()) yield 0;
+    this.#forget(0);
     const entries = [...sources.store.directory.all()];
     for (const { bytes } of entries) this.bytesTotal += bytes;
     for (const entry of entries) yield this.#readBlock(entry);

@@ -10,6 +10,7 @@ import { CliError } from './client.ts';
 import { addClusterCommand } from './cluster.ts';
 import { addQueryCommand } from './query.ts';
 import { addRepairCommand } from './repair.ts';
+import { addScrubCommand } from './scrub.ts';
 import { addServeCommand } from './serve.ts';
 import { addShardsCommand } from './shards.ts';
 import { addWriteCommand } from './write.ts';
@@ -39,6 +40,7 @@ addQueryCommand(program);
 addClusterCommand(program);
 addShardsCommand(program);
 addRepairCommand(program);
+addScrubCommand(program);
 addAlertsCommand(program);
 
 try {

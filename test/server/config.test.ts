@@ -66,6 +66,13 @@ describe('loadConfig', () => {
     }
   });
 
+  test('the times of scrubs are a cron expression, or off', () => {
+    expect(loadConfig({}).scrub).toBe('0 3 * * *');
+    expect(loadConfig({ flags: { scrub: '*/5 * * * *' } }).scrub).toBe('*/5 * * * *');
+    expect(loadConfig({ flags: { scrub: 'off' } }).scrub).toBeNull();
+    expect(() => loadConfig({ flags: { scrub: 'nightly' } })).toThrow(ConfigError);
+  });
+
   test('sizes take binary and decimal units', () => {
     expect([parseBytes('64MiB'), parseBytes('1.5 kb'), parseBytes('7'), parseBytes('7x'), parseBytes('')]).toEqual([
       67_108_864,

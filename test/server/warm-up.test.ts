@@ -57,6 +57,7 @@ function settingsOf(index: number): WorkerSettings {
     memtableBytesMax: 1 << 26,
     flushIdleMs: 600_000,
     mergeIdleMs: 600_000,
+    scrubBytesPerSecond: 8 << 20,
   };
 }
 

@@ -277,7 +277,6 @@ export class Outbox {
   private hint(kind: number, header: object): void {
     this.append(formRecord(kind, header, []));
   }
-
   /** Offset of the record, or null when the disk took nothing. */
   private append(parts: readonly Uint8Array[]): number | null {
     try {
@@ -366,16 +365,18 @@ export class Outbox {
    * is newer than its entry, so the order keeps a removed entry from coming back.
    */
   private dropEmpty(): void {
-    for (const number of [...this.segments.keys()].sort((a, b) => a - b)) {
-      const segment = this.segments.get(number)!;
-      if (segment === this.current || segment.live > 0) return;
-      if (this.current !== null) {
-        for (const { id, version, to, batches } of this.debts.values())
-          this.hint(DEBT, { s: id, v: version, m: to, n: batches });
-      }
-      segment.file.close();
-      this.segments.delete(number);
-      this.files.remove(segment.file.path);
+    const all = [...this.segments.values()].sort((a, b) => a.number - b.number);
+    const kept = all.findIndex((segment) => segment === this.current || segment.live > 0);
+    const empty = kept < 0 ? all : all.slice(0, kept);
+    // Taken out first: what is written of debts may begin a segment, which comes here again.
+    for (const { number } of empty) this.segments.delete(number);
+    if (empty.length > 0 && this.current !== null) {
+      for (const { id, version, to, batches } of this.debts.values())
+        this.hint(DEBT, { s: id, v: version, m: to, n: batches });
+    }
+    for (const { file } of empty) {
+      file.close();
+      this.files.remove(file.path);
     }
   }
 

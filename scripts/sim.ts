@@ -1,69 +1,93 @@
 /**
- * `npm run sim -- --seed N | --seeds COUNT [--from N]`: simulated clusters under faults. Exits with 1 and names the seed
- * when one fails; `--seed` prints the run as well.
- *
- *   --engine real|memory   the storage engine on disks in memory, or a fast stand-in for it (memory is the default)
- *   --scenario NAME        mixed (the default), wide, fillings, views: test/sim/scenario.ts; --wide is short for one
- *   --mutation NAME        breaks one rule on purpose: test/sim/mutations.ts
+ * `npm run sim`: simulated clusters under faults (scripts/sim/options.ts has what can be given). Exits with 1 when a seed
+ * fails, after it has said which, shrunk the first of them, and printed the run that is left.
  */
-import { simulate } from '../test/sim/cluster.ts';
-import { MUTATIONS } from '../test/sim/mutations.ts';
-import { SCENARIOS } from '../test/sim/scenario.ts';
+import { availableParallelism } from 'node:os';
+import { type PassCosts, type SimResult, simulate } from '../test/sim/cluster.ts';
+import { reductionOptions } from '../test/sim/reduction.ts';
+import { shrink } from '../test/sim/shrink.ts';
+import { type Campaign, parseOptions, USAGE, UsageError } from './sim/options.ts';
+import { runSeeds } from './sim/seeds.ts';
 
-const args = process.argv.slice(2);
+/** The first failures are shrunk; of the others the seed is enough to find them again. */
+const SHRUNK_MAX = 3;
 
-function option(name: string): string | null {
-  const at = args.indexOf(`--${name}`);
-  return at < 0 ? null : (args[at + 1] ?? '');
+function commandOf({ run }: Campaign, seed: number, reduction = run.reduction!): string {
+  const { scenario, engine, mutation, large } = run;
+  return [
+    'npm run sim -- --seed',
+    seed,
+    ...(scenario === 'mixed' ? [] : ['--scenario', scenario]),
+    ...(engine === 'memory' ? [] : ['--engine', engine]),
+    ...(mutation === undefined ? [] : ['--mutation', mutation]),
+    ...(large === undefined ? [] : ['--nodes', large.nodes, '--shards', large.shards]),
+    ...reductionOptions(reduction),
+  ].join(' ');
 }
 
-function stop(text: string): never {
-  console.error(text);
-  process.exit(2);
+function explain(campaign: Campaign, seed: number, failed: SimResult): void {
+  const { reduction, failure, attempts } = shrink({ ...campaign.run, seed }, failed, simulate);
+  console.error(`\nseed ${seed}, shrunk in ${attempts} runs: ${failure}`);
+  console.error(commandOf(campaign, seed, reduction));
+  simulate({ ...campaign.run, seed, reduction, trace: (line) => console.error(`  ${line}`) });
 }
 
-function numberOption(name: string, otherwise: number): number {
-  const text = option(name);
-  if (text === null) return otherwise;
-  const value = Number(text);
-  if (text === '' || !Number.isSafeInteger(value) || value < 0) stop(`--${name} needs a whole number, not '${text}'`);
-  return value;
+function costLine(
+  { shards, spanMs, passes, hops, messages, bytes }: PassCosts,
+  boundMs: number,
+  tookMs: number,
+): string {
+  const each = (count: number) => (bytes / Math.max(1, count)).toFixed(0);
+  return [
+    `bound ${boundMs / 1000} s, ${tookMs / 1000} s taken; then ${passes} passes over ${shards} equal shards in ${spanMs / 1000} s:`,
+    `${messages} messages, ${bytes} bytes, ${each(passes)} bytes a pass, ${each(hops)} bytes a hop and shard`,
+  ].join('\n');
 }
 
-function nameOption<T extends string>(name: string, names: readonly T[]): T | undefined {
-  const text = option(name);
-  if (text === null) return undefined;
-  const found = names.find((each) => each === text);
-  return found ?? stop(`--${name} is one of ${names.join(', ')}, not '${text}'`);
+function runOne(campaign: Campaign): boolean {
+  const trace = campaign.traces ? (line: string) => console.log(line) : undefined;
+  const result = simulate({ ...campaign.run, seed: campaign.from, trace });
+  console.log(JSON.stringify(result, null, 2));
+  const { idle, boundMs, convergedMs } = result;
+  if (idle !== null) console.log(costLine(idle, boundMs, convergedMs));
+  if (result.failure !== null) console.error(`seed ${campaign.from} failed: ${result.failure}`);
+  return result.failure === null;
 }
 
-const single = option('seed') === null ? null : numberOption('seed', 1);
-const from = single ?? numberOption('from', 1);
-const count = single === null ? numberOption('seeds', 100) : 1;
-const mutation = nameOption('mutation', MUTATIONS);
-const engine = nameOption('engine', ['memory', 'real'] as const) ?? 'memory';
-const scenario = nameOption('scenario', SCENARIOS) ?? (args.includes('--wide') ? 'wide' : 'mixed');
-const started = Date.now();
-const failed: number[] = [];
-let [acknowledged, proofs, filled, scans, slowest] = [0, 0, 0, 0, 0];
-for (let seed = from; seed < from + count; seed++) {
-  const trace = single === null ? undefined : (line: string) => console.log(line);
-  const result = simulate({ seed, mutation, engine, scenario, trace });
-  acknowledged += result.acknowledged;
-  proofs += result.proofs;
-  filled += result.filled;
-  scans += result.scans;
-  slowest = Math.max(slowest, result.convergedMs / Math.max(1, result.boundMs));
-  if (single !== null) console.log(JSON.stringify(result, null, 2));
-  if (result.failure === null) continue;
-  failed.push(seed);
-  console.error(`seed ${seed} failed: ${result.failure}`);
+async function runMany(campaign: Campaign): Promise<boolean> {
+  const { from, count, minutes, processes } = campaign;
+  const started = performance.now();
+  const isOver = (seed: number) =>
+    (count !== null && seed >= from + count) || (minutes !== null && performance.now() - started > minutes * 60_000);
+  let seed = from;
+  const totals = await runSeeds(
+    campaign.run,
+    Math.min(processes, count ?? processes),
+    () => (isOver(seed) ? null : seed++),
+    (failed, failure) => console.error(`seed ${failed} failed: ${failure}`),
+  );
+  const seconds = ((performance.now() - started) / 1000).toFixed(1);
+  const { seeds, acknowledged, proofs, filled, scans, slowest, failed } = totals;
+  console.log(
+    `${seeds} seeds from ${from} in ${seconds} s: ${acknowledged} writes acknowledged, ${proofs} proofs, ${filled} replicas filled, ${scans} scans, slowest at ${Math.round(slowest * 100)} % of the bound`,
+  );
+  if (failed.length === 0) return true;
+  if (campaign.shrinks) for (const each of failed.slice(0, SHRUNK_MAX)) explain(campaign, each.seed, each.result);
+  console.error(`\nfailing seeds: ${failed.map((each) => each.seed).join(' ')}`);
+  return false;
 }
-const seconds = ((Date.now() - started) / 1000).toFixed(1);
-console.log(
-  `${count} seeds in ${seconds} s: ${acknowledged} writes acknowledged, ${proofs} proofs, ${filled} replicas filled, ${scans} scans, slowest at ${Math.round(slowest * 100)} % of the bound`,
-);
-if (failed.length > 0) {
-  console.error(`failing seeds: ${failed.join(' ')}`);
-  process.exit(1);
+
+if (process.argv.includes('--help')) console.log(USAGE);
+else {
+  try {
+    const campaign = parseOptions(process.argv.slice(2), availableParallelism());
+    const passed = campaign.isSingle ? runOne(campaign) : await runMany(campaign);
+    if (!passed) process.exitCode = 1;
+  } catch (error) {
+    const isUsage =
+      error instanceof UsageError || String((error as { code?: string }).code).startsWith('ERR_PARSE_ARGS');
+    if (!isUsage) throw error;
+    console.error(`${(error as Error).message}\n\n${USAGE}`);
+    process.exitCode = 2;
+  }
 }

@@ -59,6 +59,22 @@ describe('outbox', () => {
     expect(files.list('outbox').length).toBeGreaterThan(0);
   });
 
+  test('segments that go while what is written of debts begins new ones', () => {
+    const { drain, open, put } = setUp(10_000, 150);
+    const outbox = open();
+    for (let n = 0; n < 6; n++) put(outbox, n);
+    drain();
+    for (const shard of ['one', 'two', 'three']) outbox.owe(shard, version(9), OWNERS);
+    // The oldest goes last: with it all of them may go at once.
+    for (const name of [...outbox.entries.keys()].reverse()) outbox.remove(name);
+    drain();
+    put(outbox, 7);
+    drain();
+    const again = open();
+    expect([...again.entries.values()].map((entry) => entry.version)).toEqual([version(7)]);
+    expect([...again.debts.keys()].sort()).toEqual(['one', 'three', 'two']);
+  });
+
   test('full: the oldest acknowledged batches become debts, one that nobody has is kept, and then there is no room', () => {
     const { drain, open, put } = setUp(310);
     const outbox = open();

@@ -2,8 +2,9 @@
  * What was written, acknowledged and proven in a simulation, and the checks on it.
  *
  * All the time: no version is used twice; a published watermark is true (every acknowledged write at or below it is
- * stored at every member of the proof) and stays true for later acknowledgements and over crashes; a scan of a full
- * replica gives what the rules say of the batches that it stores.
+ * stored at every member of the proof) and stays true for later acknowledgements and over crashes; replicas that name the
+ * same live watermark have the same batches up to it; an outbox stays within its limit; a scan of a full replica gives
+ * what the rules say of the batches that it stores.
  * At the end: every acknowledged write is stored at every owner, and all owners have equal rows, computed from what they
  * have stored and as a query sees them.
  */
@@ -33,13 +34,19 @@ interface Waiting {
   readonly process: SimNode['process'];
 }
 
+const FIRST_WEEK_NS = 1_699_488_000_000_000_000n;
+const WEEK_NS = 604_800_000_000_000n;
+const SHARDS_PER_WEEK = 16;
+
 const LAST_STAMP = 'f'.repeat(16);
 
 export class Books {
   readonly written = new Map<Version, Written>();
   readonly acknowledged = new Set<Version>();
   readonly shards = new Map<ShardId, ShardKey>();
-  readonly proofs: Proof[] = [];
+  /** Published full proofs. */
+  proofs = 0;
+  private readonly proofsOf = new Map<ShardId, Proof[]>();
   scans = 0;
   private readonly requests = new Map<number, Version>();
   /** Writes whose client has not been told anything: an owner's acknowledgement may be on its way to the coordinator. */
@@ -88,8 +95,8 @@ export class Books {
     this.acknowledged.add(version);
     const { shard } = this.written.get(version)!;
     if (this.durability !== 'fsync') return;
-    for (const proof of this.proofs) {
-      if (proof.shard === shard && stampOf(version) <= proof.through && !proof.versions.has(version)) {
+    for (const proof of this.proofsOf.get(shard) ?? []) {
+      if (stampOf(version) <= proof.through && !proof.versions.has(version)) {
         throw new Violation(
           `${version} acknowledged after converged_through ${proof.through} was published without it`,
         );
@@ -114,12 +121,15 @@ export class Books {
       );
     }
     const versions = new Set([...present.keys()].filter((version) => stampOf(version) <= record.cutoff));
-    this.proofs.push({ shard: record.shard, through: record.cutoff, members: record.order, versions });
+    this.proofs++;
+    const proofs = this.proofsOf.get(record.shard) ?? [];
+    proofs.push({ shard: record.shard, through: record.cutoff, members: record.order, versions });
+    this.proofsOf.set(record.shard, proofs);
     return true;
   }
 
   restarted(node: SimNode): void {
-    for (const { shard, members, versions } of this.proofs) {
+    for (const { shard, members, versions } of [...this.proofsOf.values()].flat()) {
       if (!members.includes(node.number) || this.isDropped(shard)) continue;
       const stored = node.stored(shard);
       const lost = [...versions].find((version) => !stored.has(version));
@@ -142,6 +152,38 @@ export class Books {
 
   private isStored(node: SimNode, version: Version): boolean {
     return node.stored(this.written.get(version)!.shard).has(version);
+  }
+
+  /** Replicas that name the same pass as their live watermark have the same batches up to it (rules 7, 16). */
+  checkLive(id: ShardId): void {
+    const first = new Map<string, { node: SimNode; through: Stamp; stored: Map<Version, unknown> }>();
+    for (const node of this.nodes) {
+      const open = node.process?.open;
+      if (open === undefined || !open.storage.shards.has(id)) continue;
+      const { replica, liveConverged } = open.ledgerOf(id);
+      if (replica !== 'full' || liveConverged === null) continue;
+      const { pass, through } = liveConverged;
+      const stored = node.stored(id);
+      const other = first.get(pass);
+      if (other === undefined) {
+        first.set(pass, { node, through, stored });
+        continue;
+      }
+      // Lowered where an older batch came meanwhile.
+      const both = through < other.through ? through : other.through;
+      const lacks = (all: Map<Version, unknown>, of: Map<Version, unknown>) =>
+        [...all.keys()].find((version) => stampOf(version) <= both && !of.has(version));
+      const differing = lacks(stored, other.stored) ?? lacks(other.stored, stored);
+      if (differing !== undefined) {
+        const names = `${node.name} and ${other.node.name}`;
+        throw new Violation(`${names} say live_converged_through ${both} of ${pass} and differ in ${differing}`);
+      }
+    }
+  }
+
+  checkOutbox(node: SimNode, bytesMax: number): void {
+    const bytes = node.process?.host.counters().outbox_bytes ?? 0;
+    if (bytes > bytesMax) throw new Violation(`the outbox of ${node.name} holds ${bytes} of ${bytesMax} bytes`);
   }
 
   /** What a scan of a full replica gives is what the rules say of its batches. */
@@ -218,14 +260,16 @@ export class Books {
   }
 }
 
+/** Those that a week has no number for lie in later ones. */
 export function shardOf(database: string, generation: number, number: number): ShardKey {
+  const startNs = FIRST_WEEK_NS + WEEK_NS * BigInt(Math.floor(number / SHARDS_PER_WEEK));
   return {
     database,
     databaseGeneration: generation,
     retentionPolicy: 'autogen',
     retentionPolicyGeneration: 0,
-    startNs: 1_699_488_000_000_000_000n,
-    endNs: 1_700_092_800_000_000_000n,
-    number,
+    startNs,
+    endNs: startNs + WEEK_NS,
+    number: number % SHARDS_PER_WEEK,
   };
 }

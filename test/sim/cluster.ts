@@ -8,7 +8,7 @@
  * message that was delivered and every line of the trace.
  */
 import { crc32 } from 'node:zlib';
-import { MembershipError } from '../../repair/membership-error.ts';
+import type { PassRecord } from '../../repair/records.ts';
 import { encodeBatch } from '../../shards/batch-codec.ts';
 import { shardId } from '../../shards/shard-key.ts';
 import { type NodeNumber, stampMs, stampOf } from '../../shards/version.ts';
@@ -16,10 +16,12 @@ import { Books, shardOf, Violation } from './books.ts';
 import { Convergence } from './convergence.ts';
 import type { Mutation } from './mutations.ts';
 import { DELAY_MS_MAX, Network } from './network.ts';
-import { type ScenarioName, scenarioOf } from './scenario.ts';
+import { NOTHING_LEFT_OUT, type Reduction } from './reduction.ts';
+import { type LargeCluster, largeScenario, reduced, type ScenarioName, scenarioOf } from './scenario.ts';
 import { SettledBatches } from './settled.ts';
 import type { EngineKind } from './sim-disk.ts';
-import { HEARTBEAT_MS, SimNode, TICK_MS, type World } from './sim-node.ts';
+import { type Rhythm, SimNode, type World } from './sim-node.ts';
+import { Troubles, unlessExpected } from './troubles.ts';
 import { Chance, VirtualTime } from './virtual-time.ts';
 import { makeBatch } from './workload.ts';
 
@@ -28,7 +30,20 @@ export interface SimOptions {
   readonly engine?: EngineKind;
   readonly scenario?: ScenarioName;
   readonly mutation?: Mutation | undefined;
+  /** Instead of a scenario; what its passes cost is measured when all is over. */
+  readonly large?: LargeCluster | undefined;
+  readonly reduction?: Reduction | undefined;
   readonly trace?: ((line: string) => void) | undefined;
+}
+
+/** What comparing equal replicas costs, in one interval of passes with nothing to repair. */
+export interface PassCosts {
+  readonly shards: number;
+  readonly spanMs: number;
+  readonly passes: number;
+  readonly hops: number;
+  readonly messages: number;
+  readonly bytes: number;
 }
 
 export interface SimResult {
@@ -38,9 +53,15 @@ export interface SimResult {
   readonly proofs: number;
   readonly filled: number;
   readonly scans: number;
+  /** How many there were, those that were left out included: numbers for a reduction. */
+  readonly faults: number;
+  readonly writes: number;
+  readonly writesMs: number;
   readonly settledMs: number;
   readonly convergedMs: number;
   readonly boundMs: number;
+  /** Of a large cluster. */
+  readonly idle: PassCosts | null;
   readonly counters: Record<string, number>;
 }
 
@@ -48,7 +69,6 @@ const START_MS = 1_700_000_000_000;
 const FORMING_MS_MAX = 60_000;
 /** From the end of the faults until all members are up, live for each other and have one view. */
 const SETTLING_MS_MAX = 60_000;
-const CLOCK_STEP_MS_MAX = 2_500;
 const WRITE_TIMEOUT_MS = 1_500;
 
 export function simulate(options: SimOptions): SimResult {
@@ -57,9 +77,9 @@ export function simulate(options: SimOptions): SimResult {
   try {
     cluster.run();
   } catch (error) {
-    if (!(error instanceof Violation))
-      throw new Error(`seed ${options.seed}: ${(error as Error).message}`, { cause: error });
-    failure = `at ${cluster.time.now - START_MS} ms: ${error.message}`;
+    // An assertion of the code itself is a failure like one of the checkers.
+    const { message, stack } = error as Error;
+    failure = `at ${cluster.time.now - START_MS} ms: ${error instanceof Violation ? message : stack}`;
   } finally {
     for (const node of cluster.nodes) node.disk.remove();
   }
@@ -72,67 +92,85 @@ class Cluster implements World {
   readonly chance: Chance;
   readonly engine: EngineKind;
   readonly mutation: Mutation | undefined;
+  readonly rhythm: Rhythm;
   readonly limits;
   readonly durability;
   private readonly scenario;
+  private readonly reduction: Reduction;
   readonly settled = new SettledBatches();
   private readonly books: Books;
   private readonly log: ((line: string) => void) | undefined;
   private readonly counters: Record<string, number> = {};
-  private faults = false;
-  private wiped = 0;
-  private flipped = 0;
   private faultsEndedMs = 0;
+  private readonly troubles: Troubles;
+  private nextWrite = 0;
   private nextRequest = 1;
   private hash = 0;
   private readonly network: Network;
   private settledMs = -1;
   private convergedMs = -1;
   private boundMs = 0;
+  private idle: PassCosts | null = null;
+  private passes = 0;
+  private hops = 0;
+  private readonly isLarge: boolean;
 
   constructor(options: SimOptions) {
     this.chance = new Chance(options.seed);
     this.engine = options.engine ?? 'memory';
     this.mutation = options.mutation;
     this.log = options.trace;
-    this.scenario = scenarioOf(options.scenario ?? 'mixed', this.engine, this.chance);
+    this.reduction = options.reduction ?? NOTHING_LEFT_OUT;
+    this.isLarge = options.large !== undefined;
+    const { engine, chance } = this;
+    const full =
+      options.large === undefined
+        ? scenarioOf(options.scenario ?? 'mixed', engine, chance)
+        : largeScenario(options.large, engine, chance);
+    this.scenario = reduced(full, this.reduction);
+    this.rhythm = this.scenario.rhythm;
     this.limits = this.scenario.limits;
     this.durability = this.scenario.durability;
     this.books = new Books(this.nodes, this.durability);
     this.network = new Network(this, this.nodes, this.scenario, (bytes) => this.note(bytes));
+    const { nodes, scenario, reduction, network, books } = this;
+    this.troubles = new Troubles({ world: this, nodes, scenario, reduction, network, books });
   }
 
   run(): void {
     this.form();
     const endWrites = this.time.now + this.scenario.writesMs;
-    this.faults = true;
-    this.network.faults = true;
+    this.troubles.begin();
     this.startWriting(endWrites);
-    this.time.after(this.chance.between(800, 2_000), () => this.trouble());
-    if (this.scenario.deafness) this.time.after(500, () => this.network.deafen(true));
     for (let i = 0; i < this.scenario.joiners; i++) {
-      this.time.after(this.chance.between(500, this.scenario.writesMs - 500), () => this.join());
+      this.time.after(this.chance.fork(`joiner ${i}`).between(500, this.scenario.joinMsMax), () => {
+        if (!this.troubles.isOver) this.join();
+      });
     }
     this.time.runUntil(endWrites);
-    this.faults = false;
-    this.network.heal();
+    this.troubles.end();
     this.settle();
     this.converge();
+    if (this.isLarge) this.measureIdle();
   }
 
   result(failure: string | null): SimResult {
     for (const node of this.nodes) this.count(node);
-    const { books, counters, settledMs, convergedMs, boundMs } = this;
+    const { books, counters, settledMs, convergedMs, boundMs, idle } = this;
     return {
       failure,
       hash: this.hash.toString(16),
       acknowledged: books.acknowledged.size,
-      proofs: books.proofs.length,
+      proofs: books.proofs,
       filled: counters.replicas_filled ?? 0,
       scans: books.scans,
+      faults: this.troubles.count,
+      writes: this.nextWrite,
+      writesMs: this.scenario.writesMs,
       settledMs,
       convergedMs,
       boundMs,
+      idle,
       counters,
     };
   }
@@ -152,8 +190,18 @@ class Cluster implements World {
   effect(node: SimNode, effect: Parameters<World['effect']>[1]): void {
     if (effect.kind === 'written') {
       this.books.answered(effect.request, effect.outcome.ok);
-    } else if (this.books.passEnded(node, effect.record)) {
-      const { shard, cutoff, order, root } = effect.record;
+    } else {
+      if (effect.record.starter === node.number) {
+        this.passes++;
+        this.hops += effect.record.hops.length;
+      }
+      this.passEnded(node, effect.record);
+    }
+  }
+
+  private passEnded(node: SimNode, record: PassRecord): void {
+    if (this.books.passEnded(node, record)) {
+      const { shard, cutoff, order, root } = record;
       this.trace(`${node.name} publishes ${shard} through ${cutoff} on ${order.join()}: ${root!.batches} batches`);
     }
   }
@@ -170,12 +218,12 @@ class Cluster implements World {
 
   /** The first members find each other, and one of them makes the databases. */
   private form(): void {
-    const { chance, scenario } = this;
+    const { scenario } = this;
     for (let i = 0; i < scenario.nodes; i++) this.add();
     for (const node of this.nodes) node.start();
     const formed = () => this.nodes.every(({ process }) => process!.core.snapshot().live.length === scenario.nodes);
     if (!this.time.runUntil(START_MS + FORMING_MS_MAX, formed)) throw new Violation('the cluster does not form');
-    const { core } = chance.pick(this.nodes).process!;
+    const { core } = this.chance.fork('database').pick(this.nodes).process!;
     core.createDatabase('d', { replication: scenario.replication }, this.time.now);
     const known = () => this.nodes.every(({ process }) => process!.core.snapshot().databases.length === 1);
     if (!this.time.runUntil(this.time.now + FORMING_MS_MAX, known)) throw new Violation('the database is not known');
@@ -184,7 +232,7 @@ class Cluster implements World {
 
   private add(): SimNode {
     const node = new SimNode(this, `n${this.nodes.length + 1}`);
-    node.offsetMs = this.chance.between(-200, 200);
+    node.offsetMs = node.chance.between(-200, 200);
     this.nodes.push(node);
     return node;
   }
@@ -198,29 +246,33 @@ class Cluster implements World {
 
   private isolateWhenUp(node: SimNode): void {
     this.time.after(20, () => {
-      if (!this.faults) return;
+      if (this.troubles.isOver) return;
       if (node.process?.core.state === 'up') this.network.isolate(node);
       else this.isolateWhenUp(node);
     });
   }
 
   private startWriting(untilMs: number): void {
-    const { chance, scenario } = this;
+    const { scenario, reduction } = this;
     const writer = () => {
+      const number = this.nextWrite++;
+      const chance = this.chance.fork(`write ${number}`);
       const node = chance.pick(this.nodes);
-      if (node.up) this.write(node);
-      if (chance.of(0.05)) this.look();
+      const isLeftOut = reduction.withoutWrites.has(number);
+      const shard = number < scenario.shards ? number : chance.between(0, scenario.shards - 1);
+      if (node.up && !isLeftOut) this.write(node, shard, chance);
+      if (chance.of(0.05) && !isLeftOut) this.look(chance);
       if (this.time.now < untilMs) this.time.after(chance.between(1, 2 * scenario.writeEveryMs), writer);
     };
     this.time.after(300, writer);
   }
 
-  private write(node: SimNode): void {
-    const { chance, books } = this;
+  private write(node: SimNode, shard: number, chance: Chance): void {
+    const { books } = this;
     const { core, host } = node.process!;
     const database = chance.pick(core.snapshot().databases);
     if (database === undefined || core.state !== 'up') return;
-    const key = shardOf(database.name, database.generation, database.name === 'd' ? chance.between(0, 1) : 0);
+    const key = shardOf(database.name, database.generation, database.name === 'd' ? shard : 0);
     if (core.owners(key).length === 0) return;
     node.process!.share();
     const version = unlessExpected(() => core.mint(node.wallMs));
@@ -243,60 +295,15 @@ class Cluster implements World {
     host.submit([submitted], node.wallMs);
   }
 
-  /** A query somewhere. */
-  private look(): void {
-    const node = this.chance.pick(this.nodes);
-    const held = [...(node.process?.open.storage.shards.keys() ?? [])];
-    if (held.length > 0) this.books.checkScan(node, this.chance.pick(held));
-  }
-
-  private trouble(): void {
-    if (!this.faults) return;
-    const { chance, scenario } = this;
+  /** A query somewhere, and what else can be seen from outside. */
+  private look(chance: Chance): void {
     const node = chance.pick(this.nodes);
-    if (scenario.ddl && chance.of(0.3)) this.define(node);
-    if (scenario.clockSteps && chance.of(0.2)) this.stepClock(node);
-    if (scenario.flips > 0) this.damage();
-    const wiped = this.wipe();
-    if (!wiped && (node.process === null || node.process.refused !== null)) this.restart(node);
-    else if (wiped) this.trace('no other trouble now');
-    else if (chance.of(scenario.crashShare)) this.crash(node);
-    else if (chance.of(0.4)) this.network.cut();
-    else if (chance.of(0.5)) this.network.reconnect();
-    this.time.after(chance.between(200, scenario.troubleMs), () => this.trouble());
-  }
-
-  /**
-   * A disk is lost, and the node comes back under its name with a new number. What only that disk had is gone, and
-   * nothing is promised for it; so it happens to nodes that alone have nothing.
-   */
-  private wipe(): boolean {
-    if (this.wiped >= this.scenario.wipes || !this.chance.of(this.scenario.wipeShare)) return false;
-    const spare = this.nodes.filter((node) => this.books.isSpare(node));
-    if (spare.length === 0 || this.nodes.filter(({ up }) => up).length < 2) return false;
-    const node = this.chance.pick(spare);
-    this.crash(node);
-    this.wiped++;
-    node.wipe();
-    this.network.reconnect();
-    this.trace(`${node.name} comes back with an empty disk`);
-    node.start();
-    return true;
-  }
-
-  /**
-   * Bits fall over on one node's disk only, and when the others have all that it has: then nothing may be lost. Scrubs look
-   * for them now and then.
-   */
-  private damage(): void {
-    const { chance } = this;
-    if (chance.of(0.3)) for (const { process } of this.nodes) process?.host.startScrub(this.time.now);
-    const [node] = this.nodes;
-    if (this.flipped >= this.scenario.flips || !this.books.isSpare(node!)) return;
-    const shard = node!.disk.flipBit(chance);
-    if (shard === null) return;
-    this.flipped++;
-    this.trace(`a bit of ${shard} falls over on ${node!.name}`);
+    const held = [...(node.process?.open.storage.shards.keys() ?? [])];
+    if (held.length === 0) return;
+    const id = chance.pick(held);
+    this.books.checkScan(node, id);
+    this.books.checkLive(id);
+    this.books.checkOutbox(node, this.limits.outboxBytesMax);
   }
 
   /** Whether everything has been read again since the faults, and is mended. */
@@ -310,52 +317,13 @@ class Cluster implements World {
     });
   }
 
-  private crash(node: SimNode): void {
-    if (!node.up) return;
-    this.trace(`${node.name} crashes`);
-    this.count(node);
-    node.crash();
-  }
-
-  private restart(node: SimNode): void {
-    this.crash(node);
-    this.trace(`${node.name} restarts`);
-    if (this.faults && this.chance.of(this.scenario.clockShare))
-      node.offsetMs = this.chance.between(-CLOCK_STEP_MS_MAX, 100);
-    node.start();
-    this.books.restarted(node);
-  }
-
-  private stepClock(node: SimNode): void {
-    node.offsetMs = this.chance.between(-CLOCK_STEP_MS_MAX, CLOCK_STEP_MS_MAX);
-    this.trace(`the clock of ${node.name} is set to ${node.offsetMs}`);
-  }
-
-  /** CREATE and DROP, also on both sides of a cut. */
-  private define(node: SimNode): void {
-    const { process } = node;
-    if (process === null || process.core.state !== 'up') return;
-    const { core } = process;
-    const name = this.chance.pick(['e', 'f']);
-    const found = core.snapshot().databases.find((database) => database.name === name);
-    const replication = this.chance.pick([1, 2, 3]);
-    unlessExpected(() => {
-      if (found === undefined) core.createDatabase(name, { replication }, node.wallMs);
-      else if (this.chance.of(0.3)) core.alterRetentionPolicy(name, 'autogen', { replication }, node.wallMs);
-      else core.dropDatabase(name, node.wallMs);
-      const after = core.snapshot().databases.some((database) => database.name === name);
-      if (found !== undefined && !after) this.books.drop(name, found.generation);
-      this.trace(`${node.name} defines ${name}: ${after ? `replication ${replication}` : 'dropped'}`);
-      return null;
-    });
-  }
-
   /** From here on the bound counts: all live, and one view. */
   private settle(): void {
     const from = this.time.now;
     this.faultsEndedMs = from;
     const settled = () => {
-      for (const node of this.nodes) if (node.process === null || node.process.refused !== null) this.restart(node);
+      for (const node of this.nodes)
+        if (node.process === null || node.process.refused !== null) this.troubles.restart(node);
       const hashes = new Set(this.nodes.map(({ process }) => process!.core.metadataHash()));
       return (
         hashes.size === 1 &&
@@ -383,6 +351,7 @@ class Cluster implements World {
 
   private converge(): void {
     const { books, limits, scenario, nodes } = this;
+    const { tickMs, heartbeatMs } = this.rhythm;
     const living = [...books.shards].filter(([id]) => !books.isDropped(id));
     const owners = new Map(
       living.map(([id, key]) => {
@@ -400,9 +369,9 @@ class Cluster implements World {
       parameters: {
         passIntervalMs: limits.passIntervalMs,
         replicas: Math.max(scenario.replication, scenario.ddl ? 3 : 1),
-        hopMs: 2 * TICK_MS + 8 * (2 * DELAY_MS_MAX) + 16,
-        heartbeatMs: HEARTBEAT_MS,
-        messageDelayMs: DELAY_MS_MAX + TICK_MS,
+        hopMs: 2 * tickMs + 8 * (2 * DELAY_MS_MAX) + 16,
+        heartbeatMs,
+        messageDelayMs: DELAY_MS_MAX + tickMs,
         openMsMax: limits.mailTimeoutMs + limits.backoffMsMax + WRITE_TIMEOUT_MS,
         hopTimeoutMs: limits.hopTimeoutMs,
         deaths: 1,
@@ -416,7 +385,7 @@ class Cluster implements World {
           pageBytes: limits.fillPageBytes,
           atOnce: limits.snapshotsMax,
           pageMs: 2 * DELAY_MS_MAX,
-          retryMs: limits.requestTimeoutMs + TICK_MS,
+          retryMs: limits.requestTimeoutMs + tickMs,
         },
       },
     });
@@ -435,6 +404,21 @@ class Cluster implements World {
     if (new Set(hashes).size > 1) throw new Violation(`metadata differs at the end: ${hashes.join()}`);
   }
 
+  /** One interval of passes without writes or faults: all messages between replicas are the ring's. */
+  private measureIdle(): void {
+    const { network, limits, passes, hops } = this;
+    const { messages, bytes } = network.replicaTraffic;
+    this.time.runUntil(this.time.now + limits.passIntervalMs);
+    this.idle = {
+      shards: this.books.shards.size,
+      spanMs: limits.passIntervalMs,
+      passes: this.passes - passes,
+      hops: this.hops - hops,
+      messages: network.replicaTraffic.messages - messages,
+      bytes: network.replicaTraffic.bytes - bytes,
+    };
+  }
+
   private explain(): string {
     const lines = this.nodes.flatMap(({ name, process }) =>
       process!.host.describeShards().map((d) => {
@@ -447,19 +431,13 @@ class Cluster implements World {
     return [`newest ${newest} (${stampMs(newest) - START_MS} ms)`, ...lines].join('\n');
   }
 
+  ending(node: SimNode): void {
+    this.count(node);
+  }
+
   private count(node: SimNode): void {
     if (node.process === null) return;
     for (const [name, value] of Object.entries(node.process.host.counters()))
       this.counters[name] = (this.counters[name] ?? 0) + value;
-  }
-}
-
-/** null when the node may not do that now. */
-function unlessExpected<T>(action: () => T): T | null {
-  try {
-    return action();
-  } catch (error) {
-    if (error instanceof MembershipError) return null;
-    throw error;
   }
 }

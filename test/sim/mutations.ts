@@ -1,8 +1,13 @@
 /** Deliberate faults: one rule of the protocol switched off in what surrounds the code. The checkers must notice each. */
 import type { ClusterSnapshot, HeldShard, Statement } from '../../repair/cluster.ts';
+import type { CommitQueue } from '../../repair/commit.ts';
 import { Ledger } from '../../repair/ledger.ts';
+import type { Outbox } from '../../repair/outbox.ts';
+import type { ReplicaHost } from '../../repair/replica-host.ts';
 import { decodeMessage, encodeMessage } from '../../repair/replica-messages.ts';
+import { decodeBatch } from '../../shards/batch-codec.ts';
 import type { Shard } from '../../shards/shard.ts';
+import { type ShardId, shardId, shardKeyFromJson } from '../../shards/shard-key.ts';
 import type { Storage } from '../../shards/storage.ts';
 import type { Stamp, Version } from '../../shards/version.ts';
 
@@ -20,6 +25,9 @@ export const MUTATIONS = [
   'hop-skipped',
   'dropped-early',
   'floor-not-durable',
+  'debt-holds-cutoff',
+  'pass-below-floor',
+  'receiver-checks-types',
 ] as const;
 export type Mutation = (typeof MUTATIONS)[number];
 
@@ -40,8 +48,66 @@ export function mutatedSnapshot(snapshot: ClusterSnapshot, mutation: Mutation | 
   return { ...snapshot, viewHash: 'same', statements };
 }
 
-export function mutatedOpen(open: Statement['open'], mutation: Mutation | undefined): Statement['open'] {
-  return mutation === 'closed-ignores-open' ? [] : open;
+export function mutatedOpen(host: ReplicaHost, mutation: Mutation | undefined): Statement['open'] {
+  if (mutation === 'closed-ignores-open') return [];
+  const open = host.openVersions();
+  if (mutation !== 'debt-holds-cutoff') return open;
+  const { outbox } = host as unknown as { outbox: Outbox };
+  const owed = [...outbox.debts.values()].map(({ id, version }) => ({
+    shard: id,
+    oldest: version,
+    acknowledgedBy: [],
+  }));
+  return [...open, ...owed];
+}
+
+/** `receive` hands the message to the host. */
+export function mutatedReceive(
+  host: ReplicaHost,
+  ledgerOf: (id: ShardId) => Ledger | undefined,
+  bytes: Uint8Array,
+  mutation: Mutation | undefined,
+  receive: () => void,
+): void {
+  if (mutation === 'receiver-checks-types') refuseOtherTypes(host);
+  const ledger = mutation === 'pass-below-floor' ? ledgerOfToken(bytes, ledgerOf) : undefined;
+  if (ledger === undefined) {
+    receive();
+    return;
+  }
+  // As if the floor were no higher than the cutoff.
+  Object.defineProperty(ledger.ledger, 'floor', { get: () => ledger.through, configurable: true });
+  try {
+    receive();
+  } finally {
+    Reflect.deleteProperty(ledger.ledger, 'floor');
+  }
+}
+
+/** Of a token that should be refused, because its cutoff lies below the floor here. */
+function ledgerOfToken(bytes: Uint8Array, ledgerOf: (id: ShardId) => Ledger | undefined) {
+  const { message } = decodeMessage(bytes);
+  if (message.t !== 'token') return undefined;
+  const ledger = ledgerOf(shardId(shardKeyFromJson(message.key)));
+  const { through } = message;
+  return ledger === undefined || through >= ledger.floor ? undefined : { ledger, through };
+}
+
+/** A field has the type that came first, and a batch with another one is refused for good. */
+function refuseOtherTypes(host: ReplicaHost): void {
+  const { commit } = host as unknown as { commit: CommitQueue };
+  if (Object.hasOwn(commit, 'offer')) return;
+  const offer = commit.offer.bind(commit);
+  const types = new Map<string, number>();
+  commit.offer = (batch) => {
+    const decoded = decodeBatch(batch.frame);
+    const groups = decoded.kind === 'write' ? decoded.groups : [];
+    const columns = groups.flatMap((group) => group.columns.map((column) => ({ ...column, of: group.measurement })));
+    const other = columns.find(({ of, field, type }) => (types.get(`${of} ${field}`) ?? type) !== type);
+    for (const { of, field, type } of columns) if (!types.has(`${of} ${field}`)) types.set(`${of} ${field}`, type);
+    if (other === undefined) offer(batch);
+    else batch.done({ kind: 'refused', code: 'type-conflict', retry: false, reason: other.field });
+  };
 }
 
 export function mutatedHeld(held: readonly HeldShard[], mutation: Mutation | undefined): readonly HeldShard[] {

@@ -3,6 +3,7 @@ import { decodeMessage } from '../../repair/replica-messages.ts';
 import type { NodeNumber } from '../../shards/version.ts';
 import type { Scenario } from './scenario.ts';
 import { LANE_NODE, type SimNode, type World } from './sim-node.ts';
+import type { Chance } from './virtual-time.ts';
 
 export const DELAY_MS_MAX = 60;
 const LATE_MS_MAX = 3_000;
@@ -11,6 +12,8 @@ type MessageKind = 'metadata' | 'mail' | 'other';
 
 export class Network {
   faults = false;
+  /** Sent so far between replicas of different nodes. */
+  readonly replicaTraffic = { messages: 0, bytes: 0 };
   /** `from>to` by name. */
   private readonly blocked = new Set<string>();
   /** Registers and comparisons of them get lost; heartbeats do not. */
@@ -19,6 +22,8 @@ export class Network {
   private readonly nodes: readonly SimNode[];
   private readonly scenario: Scenario;
   private readonly delivered: (bytes: Uint8Array) => void;
+  /** What happens to the messages of one link does not depend on the others. */
+  private readonly links = new Map<string, Chance>();
 
   constructor(world: World, nodes: readonly SimNode[], scenario: Scenario, delivered: (bytes: Uint8Array) => void) {
     this.world = world;
@@ -40,7 +45,11 @@ export class Network {
   send(from: SimNode, to: NodeNumber, lane: number, bytes: Uint8Array): void {
     const stamp = from.process!.clock.now();
     const sender = from.number;
-    this.transmit(this.kindOf(lane, bytes), () => {
+    if (lane !== LANE_NODE && to !== sender) {
+      this.replicaTraffic.messages++;
+      this.replicaTraffic.bytes += bytes.byteLength;
+    }
+    this.transmit(`${from.name}>${to}`, this.kindOf(lane, bytes), () => {
       const target = this.nodes.find((node) => node.number === to);
       if (target?.process == null || !this.reaches(from, target)) return;
       this.delivered(bytes);
@@ -50,12 +59,12 @@ export class Network {
 
   call(from: SimNode, address: string, bytes: Uint8Array): void {
     const caller = from.process!;
-    this.transmit('other', () => {
+    this.transmit(`${from.name}>${address}`, 'other', () => {
       const target = this.nodes.find((node) => node.address === address);
       if (target?.process == null || !this.reaches(from, target)) return;
       const answer = target.process.core.receive({ number: null, address: null }, bytes, target.wallMs);
       if (answer === null) return;
-      this.transmit('other', () => {
+      this.transmit(`${address}>${from.name}`, 'other', () => {
         if (from.process !== caller || !this.reaches(target, from)) return;
         this.delivered(answer);
         caller.core.receive({ number: null, address }, answer, from.wallMs);
@@ -72,9 +81,10 @@ export class Network {
     return this.scenario.mailLateness > 0 && decodeMessage(bytes).message.t === 'mail' ? 'mail' : 'other';
   }
 
-  private transmit(kind: MessageKind, deliver: () => void): void {
+  private transmit(link: string, kind: MessageKind, deliver: () => void): void {
     const { scenario, faults } = this;
-    const { chance, time } = this.world;
+    const { time } = this.world;
+    const chance = this.chanceOf(link);
     if (kind === 'metadata' && this.deaf) return;
     const lateness = kind === 'mail' ? scenario.mailLateness : scenario.lateness;
     const copies = faults && chance.of(scenario.duplication) ? 2 : 1;
@@ -85,22 +95,32 @@ export class Network {
     }
   }
 
+  private chanceOf(link: string): Chance {
+    let chance = this.links.get(link);
+    if (chance === undefined) {
+      chance = this.world.chance.fork(link);
+      this.links.set(link, chance);
+    }
+    return chance;
+  }
+
   /** On and off for seconds while there are faults. */
   deafen(deaf: boolean): void {
     if (!this.faults) return;
     this.deaf = deaf;
     this.world.trace(`metadata ${deaf ? 'is lost' : 'comes through'}`);
-    const forMs = deaf ? this.world.chance.between(2_000, 4_000) : this.world.chance.between(400, 1_500);
+    const chance = this.chanceOf('metadata');
+    const forMs = deaf ? chance.between(2_000, 4_000) : chance.between(400, 1_500);
     this.world.time.after(forMs, () => this.deafen(!deaf));
   }
 
   /** Alone, or links one way. */
-  cut(): void {
-    if (this.world.chance.of(0.5)) {
-      this.isolate(this.world.chance.pick(this.nodes));
+  cut(chance: Chance): void {
+    if (chance.of(0.5)) {
+      this.isolate(chance.pick(this.nodes));
       return;
     }
-    this.block(() => this.world.chance.of(0.25));
+    this.block(() => chance.of(0.25));
   }
 
   isolate(node: SimNode): void {

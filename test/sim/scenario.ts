@@ -1,14 +1,17 @@
 /** What kind of trouble a seed gets. The named ones make rare things frequent. */
 import { DEFAULT_REPLICA_LIMITS, type ReplicaLimits } from '../../repair/replica-limits.ts';
+import type { Reduction } from './reduction.ts';
 import type { EngineKind } from './sim-disk.ts';
+import { RHYTHM, type Rhythm } from './sim-node.ts';
 import type { Chance } from './virtual-time.ts';
 
-export const SCENARIOS = ['mixed', 'wide', 'fillings', 'views', 'clocks', 'slow', 'damage'] as const;
+export const SCENARIOS = ['mixed', 'wide', 'fillings', 'views', 'clocks', 'slow', 'full', 'damage'] as const;
 /**
  * `wide`: most coordinators own nothing. `fillings`: disks are lost all the time. `views`: nodes join
  * and are cut off while the news of them is lost. `clocks`: nodes come back alone and with a clock that was set back.
- * `slow`: mail takes seconds while passes are frequent. `damage` (with the real engine): bits fall over in the files of one
- * node, again and again.
+ * `slow`: mail takes seconds while passes are frequent. `full`: outboxes have room for a few batches, disks have none for
+ * a while, and nodes are away for long. `damage` (with the real engine): bits fall over in the files of one node, again
+ * and again.
  */
 export type ScenarioName = (typeof SCENARIOS)[number];
 
@@ -16,7 +19,12 @@ export interface Scenario {
   /** Members at the start; more join later. */
   readonly nodes: number;
   readonly joiners: number;
+  /** They come by then, or not at all. */
+  readonly joinMsMax: number;
   readonly replication: number;
+  /** Of the first database; written to one after the other, and then at random. */
+  readonly shards: number;
+  readonly rhythm: Rhythm;
   readonly durability: 'fsync' | 'interval';
   readonly loss: number;
   readonly duplication: number;
@@ -41,6 +49,8 @@ export interface Scenario {
   readonly clockSteps: boolean;
   /** How often a node comes back with another clock. */
   readonly clockShare: number;
+  /** How often a fault is a disk without room. */
+  readonly fullShare: number;
   readonly limits: ReplicaLimits;
 }
 
@@ -65,10 +75,14 @@ const LIMITS: ReplicaLimits = {
 
 export function scenarioOf(name: ScenarioName, engine: EngineKind, chance: Chance): Scenario {
   const wide = name === 'wide' || name === 'fillings';
+  const writesMs = chance.between(4_000, 9_000);
   const mixed: Scenario = {
     nodes: wide ? 5 : chance.pick([3, 4, 5]),
     joiners: chance.of(0.2) ? 1 : 0,
+    joinMsMax: writesMs - 500,
     replication: wide ? 2 : chance.pick([2, 3, 3]),
+    shards: 2,
+    rhythm: RHYTHM,
     durability: chance.pick(['fsync', 'fsync', 'interval'] as const),
     loss: chance.pick([0, 0.02, 0.1]),
     duplication: chance.pick([0, 0.05]),
@@ -79,7 +93,7 @@ export function scenarioOf(name: ScenarioName, engine: EngineKind, chance: Chanc
     troubleMs: chance.pick([600, 1_500, 3_000]),
     crashShare: 0.35,
     writeEveryMs: chance.pick([15, 40, 120]),
-    writesMs: chance.between(4_000, 9_000),
+    writesMs,
     wipes: chance.of(0.4) ? 1 : 0,
     wipeShare: 0.2,
     slowCopies: false,
@@ -87,6 +101,7 @@ export function scenarioOf(name: ScenarioName, engine: EngineKind, chance: Chanc
     ddl: chance.of(0.3),
     clockSteps: chance.of(0.4),
     clockShare: 0.3,
+    fullShare: chance.of(0.25) ? 0.3 : 0,
     limits: { ...LIMITS, fillPageBytes: engine === 'real' ? 32_768 : 4_096 },
   };
   if (name === 'fillings') {
@@ -136,5 +151,57 @@ export function scenarioOf(name: ScenarioName, engine: EngineKind, chance: Chanc
     const often = { troubleMs: 500, crashShare: 0.5, writeEveryMs: 15, clockShare: 0.9 };
     return { ...mixed, ...often, nodes: 3, replication: 3, durability: 'fsync', deafness: false, ddl: false };
   }
+  if (name === 'full') {
+    const limits = { ...LIMITS, outboxBytesMax: 9_000, outboxSegmentBytes: 3_000 };
+    const long = { troubleMs: 2_500, crashShare: 0.5, writeEveryMs: 20, writesMs: 9_000, fullShare: 0.3 };
+    return { ...mixed, ...long, durability: 'fsync', ddl: false, limits };
+  }
   return mixed;
+}
+
+export interface LargeCluster {
+  readonly nodes: number;
+  readonly shards: number;
+}
+
+/** Many members and shards with the times of a real one, and few faults of each member: to see what a pass costs. */
+export function largeScenario({ nodes, shards }: LargeCluster, engine: EngineKind, chance: Chance): Scenario {
+  const writesMs = 60_000;
+  return {
+    ...scenarioOf('mixed', engine, chance),
+    nodes,
+    joiners: 0,
+    replication: 3,
+    shards,
+    rhythm: { tickMs: 100, heartbeatMs: 1_000 },
+    durability: 'fsync',
+    loss: 0.01,
+    duplication: 0.01,
+    lateness: 0.01,
+    deafness: false,
+    troubleMs: 4_000,
+    writeEveryMs: Math.max(1, Math.floor(writesMs / (2 * shards))),
+    writesMs,
+    wipes: 0,
+    ddl: false,
+    clockSteps: false,
+    fullShare: 0,
+    limits: { ...LIMITS, passIntervalMs: DEFAULT_REPLICA_LIMITS.passIntervalMs, staggerMs: 1_000 },
+  };
+}
+
+/** The same with less in it. */
+export function reduced(scenario: Scenario, { calm, untilMs, nodes }: Reduction): Scenario {
+  return {
+    ...scenario,
+    nodes: nodes ?? scenario.nodes,
+    writesMs: untilMs ?? scenario.writesMs,
+    ...(calm.has('loss') ? { loss: 0 } : {}),
+    ...(calm.has('duplication') ? { duplication: 0 } : {}),
+    ...(calm.has('lateness') ? { lateness: 0, mailLateness: 0 } : {}),
+    ...(calm.has('deafness') ? { deafness: false } : {}),
+    ...(calm.has('joiners') ? { joiners: 0 } : {}),
+    ...(calm.has('definitions') ? { ddl: false } : {}),
+    ...(calm.has('clocks') ? { clockSteps: false, clockShare: 0 } : {}),
+  };
 }

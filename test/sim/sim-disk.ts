@@ -57,6 +57,8 @@ export interface OpenStorage {
   step(nowMs: number, chance: Chance): void;
   /** The process is gone. */
   kill(): void;
+  /** The disk has no room, or has room again. */
+  full(isFull: boolean): void;
 }
 
 export class SimDisk {
@@ -70,6 +72,7 @@ export class SimDisk {
   private readonly directory: string | null;
   private opened: Database.Database[] = [];
   private spoilt = false;
+  private running: OpenStorage | null = null;
 
   constructor(kind: EngineKind, identity: NodeIdentity) {
     this.identity = identity;
@@ -87,9 +90,18 @@ export class SimDisk {
     settled: SettledBatches,
     mutation: Mutation | undefined,
   ): OpenStorage {
-    return this.memory === null
-      ? this.openEngine(makeLedger, settled, mutation)
-      : openMemory(this.memory, later, makeLedger);
+    this.running =
+      this.memory === null
+        ? this.openEngine(makeLedger, settled, mutation)
+        : openMemory(this.memory, later, makeLedger);
+    this.running.full(Number.isFinite(this.files.room));
+    return this.running;
+  }
+
+  /** Bytes that log and outbox still take. */
+  leaveRoom(bytes: number): void {
+    this.files.room = bytes;
+    this.running?.full(Number.isFinite(bytes));
   }
 
   crash(chance: Chance): void {
@@ -166,6 +178,7 @@ export class SimDisk {
         engine.step(chance.between(1, 6), () => nowMs + looks++);
       },
       kill: () => {},
+      full: () => {},
     };
   }
 }
@@ -191,6 +204,9 @@ function openMemory(disk: MemoryDisk, later: (run: () => void) => void, makeLedg
       if (chance.of(0.15) && storage.shards.size > 0) chance.pick([...storage.shards.values()]).flush();
     },
     kill: () => storage.kill(),
+    full: (isFull) => {
+      storage.failAppend = isFull;
+    },
   };
 }
 

@@ -16,6 +16,7 @@ import {
   mutatedLedger,
   mutatedMessage,
   mutatedOpen,
+  mutatedReceive,
   mutatedSnapshot,
   mutateSync,
 } from './mutations.ts';
@@ -23,13 +24,13 @@ import type { SettledBatches } from './settled.ts';
 import { type EngineKind, type OpenStorage, SimDisk } from './sim-disk.ts';
 import type { Chance, VirtualTime } from './virtual-time.ts';
 
-export const HEARTBEAT_MS = 400;
-export const TICK_MS = 40;
+const HEARTBEAT_MS = 400;
 /** As in server/peers-packet.ts: membership and metadata; others are shard numbers. */
 export const LANE_NODE = 255;
-const STEP_EVERY_MS = 120;
+/** Of ticks. */
+const STEP_EVERY = 3;
 
-export const MEMBERSHIP: MembershipLimits = {
+const MEMBERSHIP: MembershipLimits = {
   ...DEFAULT_MEMBERSHIP_LIMITS,
   heartbeatIntervalMs: HEARTBEAT_MS,
   liveIntervals: 5,
@@ -38,8 +39,17 @@ export const MEMBERSHIP: MembershipLimits = {
   joinBackoffMaxMs: 800,
 };
 
+/** How often a node looks at its clock, and how often it speaks. */
+export interface Rhythm {
+  readonly tickMs: number;
+  readonly heartbeatMs: number;
+}
+
+export const RHYTHM: Rhythm = { tickMs: 40, heartbeatMs: HEARTBEAT_MS };
+
 /** What nodes share and what they tell the simulation. */
 export interface World {
+  readonly rhythm: Rhythm;
   readonly time: VirtualTime;
   readonly chance: Chance;
   readonly engine: EngineKind;
@@ -53,6 +63,8 @@ export interface World {
   call(from: SimNode, address: string, bytes: Uint8Array): void;
   effect(node: SimNode, effect: Exclude<HostEffect, { kind: 'send' | 'held-changed' }>): void;
   trace(text: string): void;
+  /** The node's process is about to die. */
+  ending(node: SimNode): void;
 }
 
 export class SimNode {
@@ -63,10 +75,12 @@ export class SimNode {
   /** The running process; null while it is down. */
   process: Process | null = null;
   readonly world: World;
+  readonly chance: Chance;
 
   constructor(world: World, name: string) {
     this.world = world;
     this.name = name;
+    this.chance = world.chance.fork(name);
     this.address = `http://${name}:8086`;
     this.disk = this.freshDisk();
   }
@@ -91,7 +105,7 @@ export class SimNode {
   crash(): void {
     this.process?.kill();
     this.process = null;
-    this.disk.crash(this.world.chance);
+    this.disk.crash(this.chance);
   }
 
   wipe(): void {
@@ -105,7 +119,8 @@ export class SimNode {
   }
 
   private freshDisk(): SimDisk {
-    const { chance, engine } = this.world;
+    const { chance, world } = this;
+    const { engine } = world;
     return new SimDisk(engine, { number: chance.hex(16), name: this.name, clusterId: null, seed: null });
   }
 }
@@ -123,8 +138,9 @@ export class Process {
 
   constructor(node: SimNode) {
     this.node = node;
-    const { world, disk } = node;
-    const { chance, limits, mutation } = world;
+    const { world, disk, chance } = node;
+    const { limits, mutation } = world;
+    const membership = { ...MEMBERSHIP, heartbeatIntervalMs: world.rhythm.heartbeatMs };
     this.clock = new HybridClock(
       {
         load: () => (mutation === 'version-reused' ? STAMP_ZERO : disk.reserved),
@@ -132,7 +148,7 @@ export class Process {
           disk.reserved = stamp;
         },
       },
-      MEMBERSHIP,
+      membership,
     );
     this.core = new NodeCore({
       identity: disk.identity,
@@ -140,7 +156,7 @@ export class Process {
       clock: this.clock,
       store: disk.registers(),
       random: chance.next,
-      limits: MEMBERSHIP,
+      limits: membership,
       emit: (effect) => this.nodeEffect(effect),
     });
     const ofDisk = (run: () => void) => this.later(chance.between(1, 8), run);
@@ -165,15 +181,17 @@ export class Process {
 
   start(): void {
     const { node } = this;
-    const { chance } = node.world;
+    const { chance } = node;
+    const { tickMs, heartbeatMs } = node.world.rhythm;
+    const stepMs = STEP_EVERY * tickMs;
     this.core.start(node.world.joinAddresses(node), node.wallMs);
     this.share();
-    this.every(TICK_MS, chance.between(0, TICK_MS), () => {
+    this.every(tickMs, chance.between(0, tickMs), () => {
       this.core.tick(node.wallMs);
       this.host.tick(node.wallMs);
     });
-    this.every(HEARTBEAT_MS, chance.between(0, HEARTBEAT_MS), () => this.beat());
-    this.every(STEP_EVERY_MS, chance.between(0, STEP_EVERY_MS), () => this.open.step(node.wallMs, chance));
+    this.every(heartbeatMs, chance.between(0, heartbeatMs), () => this.beat());
+    this.every(stepMs, chance.between(0, stepMs), () => this.open.step(node.wallMs, chance));
   }
 
   kill(): void {
@@ -194,7 +212,12 @@ export class Process {
   deliver(from: NodeNumber, stamp: Stamp, lane: number, bytes: Uint8Array): void {
     if (!this.core.heard(from, stamp, this.node.wallMs)) return;
     if (lane === LANE_NODE) this.core.receive({ number: from, address: null }, bytes, this.node.wallMs);
-    else this.host.receive(from, [bytes], this.node.wallMs);
+    else {
+      const { storage, ledgerOf } = this.open;
+      const known = (id: ShardId) => (storage.shards.has(id) ? ledgerOf(id) : undefined);
+      const receive = () => this.host.receive(from, [bytes], this.node.wallMs);
+      mutatedReceive(this.host, known, bytes, this.node.world.mutation, receive);
+    }
   }
 
   later(delayMs: number, run: () => void): void {
@@ -212,14 +235,14 @@ export class Process {
 
   private beat(): void {
     if (this.core.state !== 'up') return;
-    const { world } = this.node;
+    const { world, chance } = this.node;
     this.share();
     const { viewHash } = this.core.snapshot();
     const closed = this.core.closing(this.node.wallMs);
-    this.later(world.chance.between(0, 12), () => {
+    this.later(chance.between(0, 12), () => {
       const held = this.heldChanged ? mutatedHeld(this.host.heldShards(), world.mutation) : null;
       this.heldChanged = false;
-      const open = mutatedOpen(this.host.openVersions(), world.mutation);
+      const open = mutatedOpen(this.host, world.mutation);
       this.core.heartbeat(closed, open, held, this.node.wallMs, viewHash);
     });
   }
@@ -238,7 +261,7 @@ export class Process {
         node.disk.identity = effect.identity;
         break;
       case 'cluster-changed':
-        this.later(node.world.chance.between(0, 6), () => this.share());
+        this.later(node.chance.between(0, 6), () => this.share());
         break;
       case 'refused':
         node.world.trace(`${node.name} is refused: ${effect.reason}`);

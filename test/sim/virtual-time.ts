@@ -1,4 +1,5 @@
-/** Virtual time of a simulation: a queue of events in one order, and the one source of chance. */
+/** Virtual time of a simulation: a queue of events in one order, and the sources of chance, which all follow from the seed. */
+import { crc32 } from 'node:zlib';
 
 interface Event {
   readonly at: number;
@@ -71,8 +72,10 @@ function before(a: Event, b: Event): boolean {
 export class Chance {
   /** In [0, 1); Mulberry32. */
   readonly next: () => number;
+  private readonly seed: number;
 
   constructor(seed: number) {
+    this.seed = seed;
     let s = Math.imul(seed, 2654435761) ^ 0x9e37;
     this.next = () => {
       s = (s + 0x6d2b79f5) | 0;
@@ -80,6 +83,11 @@ export class Chance {
       t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
       return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
     };
+  }
+
+  /** A stream of its own, whatever is drawn from this one: what is left out of a run does not change the rest. */
+  fork(name: string): Chance {
+    return new Chance(crc32(`${this.seed} ${name}`));
   }
 
   /** Both ends inclusive. */

@@ -1,9 +1,10 @@
 /**
  * What simulated clients write, and what must be visible of it: batches of a few series with many overwrites, deletes,
- * and a naive model that applies the rules (last write wins per cell, a delete kills rows of lower versions).
+ * fields whose writers disagree on the type (as two sides of a cut would), and a naive model that applies the rules (last
+ * write wins per cell, a delete kills rows of lower versions, the strongest type of a series' visible cells in a window).
  */
 import type { Batch, SeriesKeyRecord } from '../../shards/batch.ts';
-import { BOOLEAN, type Column, FLOAT, INTEGER, STRING } from '../../shards/column.ts';
+import { BOOLEAN, type Column, type FieldType, FLOAT, INTEGER, STRING } from '../../shards/column.ts';
 import type { QueryableShard } from '../../shards/queryable.ts';
 import { hashSeriesKey } from '../../shards/series-key.ts';
 import type { ShardKey } from '../../shards/shard-key.ts';
@@ -14,6 +15,8 @@ const HOSTS = 6;
 const MINUTE_NS = 60e9;
 const DAY_NS = 86_400e9;
 const DELETE_SHARE = 0.06;
+/** Of the batches; each field has another usual type. */
+const OTHER_TYPE_SHARE = 0.15;
 
 export interface Written {
   readonly batch: Batch;
@@ -59,12 +62,17 @@ export function makeBatch(chance: Chance, shard: ShardKey, version: Version, see
 function cpuColumns(chance: Chance, rows: number): Column[] {
   const usage = Float64Array.from({ length: rows }, () => Math.round(chance.next() * 1e6) / 7);
   const present = Uint8Array.from({ length: rows }, () => (chance.of(0.6) ? 1 : 0));
-  const count = BigInt64Array.from({ length: rows }, () => BigInt(chance.between(-1e9, 1e9)) * 1_000_003n);
+  const count: Column = chance.of(OTHER_TYPE_SHARE)
+    ? { field: 'count', type: FLOAT, present: null, values: Float64Array.from(usage, (value) => -value) }
+    : {
+        field: 'count',
+        type: INTEGER,
+        present: null,
+        values: BigInt64Array.from({ length: rows }, () => BigInt(chance.between(-1e9, 1e9)) * 1_000_003n),
+      };
   return [
     { field: 'usage', type: FLOAT, present: null, values: usage },
-    ...(present.includes(1)
-      ? [{ field: 'count', type: INTEGER, present: present.includes(0) ? present : null, values: count } as const]
-      : []),
+    ...(present.includes(1) ? [{ ...count, present: present.includes(0) ? present : null } as Column] : []),
   ];
 }
 
@@ -79,7 +87,7 @@ function logColumns(chance: Chance, rows: number): Column[] {
 
 /** `series time field -> value` by the rules alone. */
 export function expectedCells(all: readonly Written[]): Map<string, string> {
-  const winners = new Map<string, { version: Version; value: string }>();
+  const winners = new Map<string, { version: Version; value: string; type: FieldType; slice: string }>();
   const deletes = all.flatMap(({ batch }) => (batch.kind === 'delete' ? [batch] : []));
   for (const { batch, keys } of all) {
     if (batch.kind !== 'write') continue;
@@ -97,17 +105,27 @@ export function expectedCells(all: readonly Written[]): Map<string, string> {
           return (condition.value === host) === (condition.op === '=');
         });
         if (dead) continue;
-        for (const { field, present, values } of columns) {
+        for (const { field, type, present, values } of columns) {
           if (present !== null && present[row] === 0) continue;
           const name = `${key} ${time} ${field}`;
           const winner = winners.get(name);
           if (winner === undefined || winner.version < batch.version)
-            winners.set(name, { version: batch.version, value: String(values[row]) });
+            winners.set(name, {
+              version: batch.version,
+              value: String(values[row]),
+              type,
+              slice: `${key} ${Math.floor(time / DAY_NS)} ${field}`,
+            });
         }
       }
     }
   }
-  return new Map([...winners].map(([name, { value }]) => [name, value]));
+  // Times lie within one window of storage each day.
+  const strongest = new Map<string, FieldType>();
+  for (const { slice, type } of winners.values())
+    strongest.set(slice, Math.min(type, strongest.get(slice) ?? type) as FieldType);
+  const visible = [...winners].filter(([, { slice, type }]) => strongest.get(slice) === type);
+  return new Map(visible.map(([name, { value }]) => [name, value]));
 }
 
 /** The same, read through the scan that queries use; in the order in which it gives the rows. */

@@ -1,0 +1,180 @@
+/**
+ * What goes wrong in a simulation: crashes, cuts, lost disks, full disks, clocks that are set, statements that create and
+ * drop databases. One fault after the other, each with a number and its own stream of chance (reduction.ts).
+ */
+import { MembershipError } from '../../repair/membership-error.ts';
+import type { Books } from './books.ts';
+import type { Network } from './network.ts';
+import type { Reduction } from './reduction.ts';
+import type { Scenario } from './scenario.ts';
+import type { SimNode, World } from './sim-node.ts';
+import type { Chance } from './virtual-time.ts';
+
+const CLOCK_STEP_MS_MAX = 2_500;
+/** What still fits onto a disk that is called full: a few batches, the last of them in part. */
+const ROOM_LEFT_MAX = 2_000;
+const FULL_MS_MAX = 3_000;
+
+export class Troubles {
+  /** How many there were, those that were left out included. */
+  count = 0;
+  private on = false;
+  private wiped = 0;
+  private flipped = 0;
+  private readonly world: World;
+  private readonly nodes: readonly SimNode[];
+  private readonly scenario: Scenario;
+  private readonly reduction: Reduction;
+  private readonly network: Network;
+  private readonly books: Books;
+
+  constructor(o: {
+    world: World;
+    nodes: readonly SimNode[];
+    scenario: Scenario;
+    reduction: Reduction;
+    network: Network;
+    books: Books;
+  }) {
+    this.world = o.world;
+    this.nodes = o.nodes;
+    this.scenario = o.scenario;
+    this.reduction = o.reduction;
+    this.network = o.network;
+    this.books = o.books;
+  }
+
+  get isOver(): boolean {
+    return !this.on;
+  }
+
+  begin(): void {
+    const { world, network, scenario } = this;
+    this.on = true;
+    network.faults = true;
+    world.time.after(world.chance.fork('first fault').between(800, 2_000), () => this.next());
+    if (scenario.deafness) world.time.after(500, () => network.deafen(true));
+  }
+
+  end(): void {
+    this.on = false;
+    this.network.heal();
+    for (const { disk } of this.nodes) disk.leaveRoom(Number.POSITIVE_INFINITY);
+  }
+
+  restart(node: SimNode, chance = node.chance): void {
+    this.crash(node);
+    this.world.trace(`${node.name} restarts`);
+    if (this.on && chance.of(this.scenario.clockShare)) node.offsetMs = chance.between(-CLOCK_STEP_MS_MAX, 100);
+    node.start();
+    this.books.restarted(node);
+  }
+
+  private next(): void {
+    if (!this.on) return;
+    const number = this.count++;
+    const chance = this.world.chance.fork(`fault ${number}`);
+    this.world.time.after(chance.between(200, this.scenario.troubleMs), () => this.next());
+    if (!this.reduction.withoutFaults.has(number)) this.fault(chance);
+  }
+
+  private fault(chance: Chance): void {
+    const { scenario, network } = this;
+    const node = chance.pick(this.nodes);
+    if (scenario.ddl && chance.of(0.3)) this.define(node, chance);
+    if (scenario.clockSteps && chance.of(0.2)) this.stepClock(node, chance);
+    if (chance.of(scenario.fullShare)) this.fill(chance.pick(this.nodes), chance);
+    if (scenario.flips > 0) this.damage(chance);
+    const wiped = this.wipe(chance);
+    if (!wiped && (node.process === null || node.process.refused !== null)) this.restart(node, chance);
+    else if (wiped) this.world.trace('no other trouble now');
+    else if (chance.of(scenario.crashShare)) this.crash(node);
+    else if (chance.of(0.4)) network.cut(chance);
+    else if (chance.of(0.5)) network.reconnect();
+  }
+
+  /** Log and outbox find no room for a while. */
+  private fill(node: SimNode, chance: Chance): void {
+    const { disk } = node;
+    this.world.trace(`the disk of ${node.name} is full`);
+    disk.leaveRoom(chance.between(0, ROOM_LEFT_MAX));
+    this.world.time.after(chance.between(200, FULL_MS_MAX), () => {
+      if (!this.on) return;
+      this.world.trace(`the disk of ${node.name} has room again`);
+      disk.leaveRoom(Number.POSITIVE_INFINITY);
+    });
+  }
+
+  /**
+   * A disk is lost, and the node comes back under its name with a new number. What only that disk had is gone, and
+   * nothing is promised for it; so it happens to nodes that alone have nothing.
+   */
+  private wipe(chance: Chance): boolean {
+    if (this.wiped >= this.scenario.wipes || !chance.of(this.scenario.wipeShare)) return false;
+    const spare = this.nodes.filter((node) => this.books.isSpare(node));
+    if (spare.length === 0 || this.nodes.filter(({ up }) => up).length < 2) return false;
+    const node = chance.pick(spare);
+    this.crash(node);
+    this.wiped++;
+    node.wipe();
+    this.network.reconnect();
+    this.world.trace(`${node.name} comes back with an empty disk`);
+    node.start();
+    return true;
+  }
+
+  /**
+   * Bits fall over on one node's disk only, and when the others have all that it has: then nothing may be lost. Scrubs look
+   * for them now and then.
+   */
+  private damage(chance: Chance): void {
+    if (chance.of(0.3)) for (const { process } of this.nodes) process?.host.startScrub(this.world.time.now);
+    const [node] = this.nodes;
+    if (this.flipped >= this.scenario.flips || !this.books.isSpare(node!)) return;
+    const shard = node!.disk.flipBit(chance);
+    if (shard === null) return;
+    this.flipped++;
+    this.world.trace(`a bit of ${shard} falls over on ${node!.name}`);
+  }
+
+  private crash(node: SimNode): void {
+    if (!node.up) return;
+    this.world.trace(`${node.name} crashes`);
+    this.world.ending(node);
+    node.crash();
+  }
+
+  private stepClock(node: SimNode, chance: Chance): void {
+    node.offsetMs = chance.between(-CLOCK_STEP_MS_MAX, CLOCK_STEP_MS_MAX);
+    this.world.trace(`the clock of ${node.name} is set to ${node.offsetMs}`);
+  }
+
+  /** CREATE and DROP, also on both sides of a cut. */
+  private define(node: SimNode, chance: Chance): void {
+    const { process } = node;
+    if (process === null || process.core.state !== 'up') return;
+    const { core } = process;
+    const name = chance.pick(['e', 'f']);
+    const found = core.snapshot().databases.find((database) => database.name === name);
+    const replication = chance.pick([1, 2, 3]);
+    unlessExpected(() => {
+      if (found === undefined) core.createDatabase(name, { replication }, node.wallMs);
+      else if (chance.of(0.3)) core.alterRetentionPolicy(name, 'autogen', { replication }, node.wallMs);
+      else core.dropDatabase(name, node.wallMs);
+      const after = core.snapshot().databases.some((database) => database.name === name);
+      if (found !== undefined && !after) this.books.drop(name, found.generation);
+      this.world.trace(`${node.name} defines ${name}: ${after ? `replication ${replication}` : 'dropped'}`);
+      return null;
+    });
+  }
+}
+
+/** null when the node may not do that now. */
+export function unlessExpected<T>(action: () => T): T | null {
+  try {
+    return action();
+  } catch (error) {
+    if (error instanceof MembershipError) return null;
+    throw error;
+  }
+}

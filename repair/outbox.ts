@@ -15,7 +15,7 @@
  * when there is no room for a new one, `put` says so and the write is refused.
  */
 import { StorageError } from '../shards/errors.ts';
-import { type AppendFile, type Files, joinPath } from '../shards/files.ts';
+import { type Files, joinPath } from '../shards/files.ts';
 import {
   type ShardId,
   type ShardKey,
@@ -26,6 +26,7 @@ import {
 } from '../shards/shard-key.ts';
 import type { NodeNumber, Stamp, Version } from '../shards/version.ts';
 import { noteDebt, type OutboxDebt, type OutboxTally, tally } from './outbox-debts.ts';
+import type { OutboxEntry, Segment, StoredEntry as Stored } from './outbox-entry.ts';
 import {
   ACKS,
   DEBT,
@@ -38,36 +39,15 @@ import {
   readRecords,
 } from './outbox-record.ts';
 
-export interface OutboxEntry {
-  readonly name: string;
-  readonly id: ShardId;
-  readonly key: ShardKey;
-  readonly version: Version;
-  readonly bytes: number;
-  /** Full owners that have it synced. */
-  readonly acks: Set<NodeNumber>;
-  readonly durable: boolean;
-}
-
-interface Stored extends OutboxEntry {
-  segment: number;
-  offset: number;
-  length: number;
-  durable: boolean;
-}
-
-interface Segment {
-  readonly number: number;
-  readonly file: AppendFile;
-  live: number;
-  liveBytes: number;
-}
+export type { OutboxEntry } from './outbox-entry.ts';
 
 export class Outbox {
   readonly entries = new Map<string, OutboxEntry>();
   readonly debts = new Map<ShardId, OutboxDebt>();
   /** Of each shard with entries. */
   readonly tallies = new Map<ShardId, OutboxTally>();
+  /** Entries that no full owner is known to have: for some clients they are acknowledged all the same. */
+  readonly unplaced = new Set<OutboxEntry>();
   /** Damaged records met on opening. */
   damaged = 0;
   private readonly stored = this.entries as Map<string, Stored>;
@@ -115,6 +95,7 @@ export class Outbox {
     const known = this.stored.get(name);
     if (known !== undefined) {
       for (const member of acks) known.acks.add(member);
+      this.place(known);
       if (known.durable) done();
       else this.waiting.push({ entry: known, done });
       return true;
@@ -155,6 +136,7 @@ export class Outbox {
     const entry = this.stored.get(name);
     if (entry === undefined || entry.acks.has(member)) return;
     entry.acks.add(member);
+    this.place(entry);
     this.hint(ACKS, { s: entry.id, v: entry.version, m: [member] });
   }
 
@@ -167,6 +149,7 @@ export class Outbox {
     const acks = [...entry.acks];
     entry.acks.delete(member);
     if (this.move(entry, frame, keys, done)) {
+      this.place(entry);
       entry.durable = false;
       return true;
     }
@@ -382,14 +365,22 @@ export class Outbox {
 
   private keep(entry: Stored): void {
     this.stored.set(entry.name, entry);
+    this.place(entry);
     this.liveBytes += entry.bytes;
     tally(this.tallies, entry.id, 1, entry.bytes);
   }
 
   private forget(entry: Stored): void {
     this.stored.delete(entry.name);
+    this.unplaced.delete(entry);
     this.liveBytes -= entry.bytes;
     tally(this.tallies, entry.id, -1, -entry.bytes);
+  }
+
+  /** To be called when its acknowledgements have changed. */
+  private place(entry: Stored): void {
+    if (entry.acks.size === 0) this.unplaced.add(entry);
+    else this.unplaced.delete(entry);
   }
 
   private openSegment(number: number): void {
@@ -433,8 +424,10 @@ export class Outbox {
     }
     const { s, v, m, n } = record.header as { s: ShardId; v: Version; m?: NodeNumber[]; n?: number };
     const entry = this.stored.get(s + v);
-    if (record.kind === ACKS) for (const member of m ?? []) entry?.acks.add(member);
-    else if (record.kind === DEBT) {
+    if (record.kind === ACKS) {
+      for (const member of m ?? []) entry?.acks.add(member);
+      if (entry !== undefined) this.place(entry);
+    } else if (record.kind === DEBT) {
       // With a count it stands for all before it: they lay in a segment that went.
       if (n !== undefined) this.debts.delete(s);
       noteDebt(this.debts, s, v, m ?? [], n ?? 1);

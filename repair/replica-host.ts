@@ -6,39 +6,33 @@
  * Rules, states and messages: PROTOCOL.md beside this file.
  */
 import type { Files } from '../shards/files.ts';
-import { type ShardId, type ShardKey, shardKeyToJson } from '../shards/shard-key.ts';
+import { type ShardId, type ShardKey, type ShardKeyJson, shardKeyToJson } from '../shards/shard-key.ts';
 import type { Storage } from '../shards/storage.ts';
-import { type NodeNumber, stampMs } from '../shards/version.ts';
+import type { NodeNumber } from '../shards/version.ts';
 import type { ClusterSnapshot, HeldShard, Statement } from './cluster.ts';
 import { CommitQueue } from './commit.ts';
+import { describeReplicas, describeWatermark } from './descriptions.ts';
 import { Filling } from './filling.ts';
 import { FillingSource } from './filling-source.ts';
-import { type Ledger, rootFromJson, type Watermark } from './ledger.ts';
+import { type FoundWrite, findWrite, type SoughtWrite } from './found-writes.ts';
+import type { Ledger } from './ledger.ts';
+import { Levelling, type LevelOrder, type LevelResult } from './levelling.ts';
 import { Mail, OpenList, type SubmittedWrite, type WriteOutcome } from './mail.ts';
 import { MailReceiver } from './mail-receiver.ts';
 import { MessageError } from './message-checks.ts';
 import { Outbox } from './outbox.ts';
 import { OutboxSender } from './outbox-sender.ts';
 import { OwnerTable } from './owners.ts';
-import type {
-  OutboxStatus,
-  PassRecord,
-  RepairMode,
-  RepairStatus,
-  ReplicaDescription,
-  ScrubReport,
-  ShardDescription,
-  WatermarkDescription,
-} from './records.ts';
+import type { OutboxStatus, PassRecord, RepairMode, RepairStatus, ScrubReport, ShardDescription } from './records.ts';
 import { Repairs } from './repairs.ts';
 import { checkReplicaLimits, type ReplicaLimits } from './replica-limits.ts';
 import { decodeMessage, encodeMessage, type Message, type Received } from './replica-messages.ts';
-import { type Replica, ReplicaTable } from './replica-table.ts';
+import { ReplicaTable } from './replica-table.ts';
 import { Requests } from './requests.ts';
 import { Ring } from './ring.ts';
 import { RingAnswers } from './ring-answers.ts';
 import { summaryOf } from './ring-token.ts';
-import { memberOf, nameOf, type Surroundings } from './surroundings.ts';
+import type { Surroundings } from './surroundings.ts';
 import { Upkeep } from './upkeep.ts';
 
 export type { SubmittedWrite, WriteOutcome } from './mail.ts';
@@ -48,6 +42,7 @@ export type HostEffect =
   | { readonly kind: 'send'; readonly to: NodeNumber; readonly lane: number; readonly message: Uint8Array }
   | { readonly kind: 'written'; readonly request: number; readonly outcome: WriteOutcome }
   | { readonly kind: 'held-changed' }
+  | { readonly kind: 'levelled'; readonly result: LevelResult }
   | { readonly kind: 'pass'; readonly record: PassRecord };
 
 export interface ReplicaHostOptions {
@@ -86,12 +81,15 @@ export class ReplicaHost {
   private readonly ring: Ring;
   private readonly repairsTable: Repairs;
   private readonly upkeep: Upkeep;
+  private readonly levelling: Levelling;
+  private readonly around: Surroundings;
 
   constructor(options: ReplicaHostOptions) {
     checkReplicaLimits(options.limits);
     this.options = options;
     const { storage, ledgerOf, limits, files, outboxDirectory, emit } = options;
     const around = this.surroundings();
+    this.around = around;
     // A turn of its own: what the end of a sync causes (answers, the next group) leaves at once, not with the next tick.
     const sync: Storage['sync'] = (done) => storage.sync((error) => this.turn(this.wallMs, () => done(error)));
     const replicas = new ReplicaTable(storage, ledgerOf, around);
@@ -115,6 +113,8 @@ export class ReplicaHost {
     this.upkeep = new Upkeep({ replicas, requests, filling, around, files, directory: options.scrubDirectory });
     this.repairsTable = new Repairs({ replicas, requests, ring, scrubs: this.upkeep.scrubs, around });
     this.upkeep.observer = this.repairsTable;
+    const levelled = (result: LevelResult) => emit({ kind: 'levelled', result });
+    this.levelling = new Levelling({ replicas, commit, requests, around, proofs: ring.proofs, levelled });
     this.replicas = replicas;
     this.commit = commit;
     this.requests = requests;
@@ -167,7 +167,30 @@ export class ReplicaHost {
       this.fillingSource.tick();
       this.ring.tick();
       this.upkeep.tick();
+      this.levelling.tick();
     });
+  }
+
+  /** Answered by the effect `levelled`, once, within the order's time. */
+  level(orders: readonly LevelOrder[], nowMs: number): void {
+    this.turn(nowMs, () => {
+      for (const order of orders) this.levelling.start(order);
+    });
+  }
+
+  /** Shards of which this node has writes that no full owner is known to have. */
+  unplaced(): ShardKeyJson[] {
+    const keys = new Map<ShardId, ShardKey>();
+    for (const { id, key } of this.outbox.unplaced) keys.set(id, key);
+    this.filling.addOpen((id) => {
+      const replica = this.replicas.get(id);
+      if (replica !== null) keys.set(id, replica.key);
+    });
+    return [...keys.values()].map(shardKeyToJson);
+  }
+
+  findWrites(writes: readonly SoughtWrite[]): FoundWrite[] {
+    return writes.map((write) => findWrite(this.replicas, this.outbox, write));
   }
 
   /** To be called after everything minted at or below the closing stamp has been submitted. */
@@ -209,7 +232,7 @@ export class ReplicaHost {
       startNs: key.startNs.toString(),
       endNs: key.endNs.toString(),
       number: key.number,
-      replicas: this.describeReplicas(replica),
+      replicas: describeReplicas(replica, this.around),
       state: ledger.replica,
       floor: ledger.floor,
       ledger: summaryOf(through, ledger.root(through)),
@@ -378,26 +401,6 @@ export class ReplicaHost {
     }
   }
 
-  private describeReplicas(replica: Replica): ReplicaDescription[] {
-    const owners = this.ownerTable.owners(this.snapshot, replica.key);
-    const heldBy = this.snapshot?.heldBy ?? {};
-    const stateOf = (member: NodeNumber) => heldBy[member]?.find((held) => held.id === replica.id)?.state;
-    const holders = Object.keys(heldBy).filter((member) => !owners.includes(member) && stateOf(member) !== undefined);
-    if (!owners.includes(this.options.self) && !holders.includes(this.options.self)) holders.push(this.options.self);
-    return [...owners, ...holders.filter((member) => memberOf(this.snapshot, member)?.state !== 'removed')].map(
-      (member) => ({
-        member,
-        name: nameOf(this.snapshot, member),
-        live: this.live.has(member),
-        owner: owners.includes(member),
-        state:
-          member === this.options.self
-            ? replica.ledger.replica
-            : (stateOf(member) ?? (heldBy[member] === undefined ? 'unknown' : 'absent')),
-      }),
-    );
-  }
-
   private count(name: string, by = 1): void {
     this.counted.set(name, (this.counted.get(name) ?? 0) + by);
   }
@@ -436,10 +439,4 @@ export class ReplicaHost {
       heldChanged: () => emit({ kind: 'held-changed' }),
     };
   }
-}
-
-function describeWatermark(mark: Watermark | null): WatermarkDescription | null {
-  if (mark === null) return null;
-  const { through, pass, members, root } = mark;
-  return { through, throughMs: stampMs(through), pass, members, root: summaryOf(through, rootFromJson(root)) };
 }

@@ -57,6 +57,9 @@ export interface ReplicaLimits {
   readonly mendRoundsMax: number;
   /** Repairs that are remembered after they ended. */
   readonly repairsKeptMax: number;
+  /** Replicas that are being levelled for queries at the same time; others wait for their turn. */
+  readonly levellingsAtOnceMax: number;
+  readonly levellingsWaitingMax: number;
 }
 
 export const DEFAULT_REPLICA_LIMITS: ReplicaLimits = {
@@ -92,6 +95,8 @@ export const DEFAULT_REPLICA_LIMITS: ReplicaLimits = {
   mendBytesPerSecond: 16 << 20,
   mendRoundsMax: 3,
   repairsKeptMax: 256,
+  levellingsAtOnceMax: 64,
+  levellingsWaitingMax: 10_000,
 };
 
 /** Throws with the values when a relation between limits does not hold: a fault of the configuration. */

@@ -10,7 +10,7 @@ import { SeriesKeys } from '../shards/series-keys.ts';
 import { shardKeyToJson } from '../shards/shard-key.ts';
 import { epochOf, type NodeNumber, type Stamp, type Version } from '../shards/version.ts';
 import type { CommitQueue } from './commit.ts';
-import { rootToJson } from './ledger.ts';
+import { rootFromJson, rootsEqual, rootToJson } from './ledger.ts';
 import { decodeIdentities, type Identity, LedgerError } from './ledger-codec.ts';
 import { databaseOf } from './mail-receiver.ts';
 import type { FloorClaim, MessageOf } from './replica-messages.ts';
@@ -84,6 +84,12 @@ export class Pull {
         return this.start();
       }
       if (message.status !== 'ok') return this.fail(`source is ${message.status}`);
+      // Equal as a whole: no more pages of sums, however many epochs lie above the floor.
+      const isEqual =
+        message.root !== null &&
+        through >= ledger.floor &&
+        rootsEqual(ledger.root(through), rootFromJson(message.root));
+      if (isEqual) return this.finish();
       this.noteDiffering(message, after, from);
       if (message.next !== null) this.compare(message.next);
       else if (this.epochs.length === 0) this.finish();

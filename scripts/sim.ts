@@ -67,9 +67,9 @@ async function runMany(campaign: Campaign): Promise<boolean> {
     (failed, failure) => console.error(`seed ${failed} failed: ${failure}`),
   );
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
-  const { seeds, acknowledged, proofs, filled, scans, slowest, failed } = totals;
+  const { seeds, acknowledged, proofs, filled, scans, levelled, slowest, failed } = totals;
   console.log(
-    `${seeds} seeds from ${from} in ${seconds} s: ${acknowledged} writes acknowledged, ${proofs} proofs, ${filled} replicas filled, ${scans} scans, slowest at ${Math.round(slowest * 100)} % of the bound`,
+    `${seeds} seeds from ${from} in ${seconds} s: ${acknowledged} writes acknowledged, ${proofs} proofs, ${filled} replicas filled, ${scans} scans, ${levelled} levelled reads, slowest at ${Math.round(slowest * 100)} % of the bound`,
   );
   if (failed.length === 0) return true;
   if (campaign.shrinks) for (const each of failed.slice(0, SHRUNK_MAX)) explain(campaign, each.seed, each.result);

@@ -8,6 +8,7 @@ export interface Totals {
   proofs: number;
   filled: number;
   scans: number;
+  levelled: number;
   /** Greatest part of the bound that a shard took. */
   slowest: number;
   readonly failed: { readonly seed: number; readonly result: SimResult }[];
@@ -22,10 +23,19 @@ export async function runSeeds(
   next: () => number | null,
   failed: (seed: number, failure: string) => void,
 ): Promise<Totals> {
-  const totals: Totals = { seeds: 0, acknowledged: 0, proofs: 0, filled: 0, scans: 0, slowest: 0, failed: [] };
+  const totals: Totals = {
+    seeds: 0,
+    acknowledged: 0,
+    proofs: 0,
+    filled: 0,
+    scans: 0,
+    levelled: 0,
+    slowest: 0,
+    failed: [],
+  };
   const note = (seed: number, result: SimResult) => {
     totals.seeds++;
-    for (const name of ['acknowledged', 'proofs', 'filled', 'scans'] as const) totals[name] += result[name];
+    for (const name of ['acknowledged', 'proofs', 'filled', 'scans', 'levelled'] as const) totals[name] += result[name];
     totals.slowest = Math.max(totals.slowest, result.convergedMs / Math.max(1, result.boundMs));
     if (result.failure === null) return;
     totals.failed.push({ seed, result });

@@ -1,5 +1,6 @@
 /** Three owners of one shard in one process: real hosts, storage in memory, a perfect network, time that moves when told. */
 import type { ClusterSnapshot } from '../../repair/cluster.ts';
+import type { LevelOrder, LevelResult } from '../../repair/levelling.ts';
 import type { PassRecord } from '../../repair/records.ts';
 import { ReplicaHost, type SubmittedWrite, type WriteOutcome } from '../../repair/replica-host.ts';
 import { DEFAULT_REPLICA_LIMITS, type ReplicaLimits } from '../../repair/replica-limits.ts';
@@ -35,6 +36,7 @@ export class Trio {
   stale = new Set<string>();
   readonly outcomes = new Map<number, WriteOutcome>();
   readonly passes: PassRecord[] = [];
+  readonly levelled: LevelResult[] = [];
   readonly sent: string[] = [];
   readonly storages: MemoryStorage[] = [];
   readonly hosts: ReplicaHost[] = [];
@@ -72,6 +74,7 @@ export class Trio {
       emit: (effect) => {
         if (effect.kind === 'written') this.outcomes.set(effect.request, effect.outcome);
         if (effect.kind === 'pass') this.passes.push(effect.record);
+        if (effect.kind === 'levelled') this.levelled.push(effect.result);
         if (effect.kind !== 'send') return;
         const { message } = decodeMessage(effect.message);
         this.onSend(number, effect.to, message);
@@ -158,6 +161,15 @@ export class Trio {
     const frame = encodeBatch(batch);
     const rest = { consistency, durability: 'fsync' as const, timeoutMs: 3_000 };
     return { request, shard: KEY, version, frame, keys: knownKeys ? keys : [], allKeys: () => keys, ...rest };
+  }
+
+  /** Levels the replica of `at`; undefined: it goes on. */
+  level(at: number, level: 'quorum' | 'all', more: Partial<LevelOrder> = {}): LevelResult | undefined {
+    const request = this.nextRequest++;
+    const order = { request, shard: KEY, level, viewHash: 'v', holders: NUMBERS, without: [], timeoutMs: 2_000 };
+    this.hosts[at]!.level([{ ...order, ...more }], this.now);
+    this.settle();
+    return this.levelled.find((result) => result.request === request);
   }
 
   /** What a member says, without the member. */

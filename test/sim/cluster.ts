@@ -14,6 +14,7 @@ import { shardId } from '../../shards/shard-key.ts';
 import { type NodeNumber, stampMs, stampOf } from '../../shards/version.ts';
 import { Books, shardOf, Violation } from './books.ts';
 import { Convergence } from './convergence.ts';
+import { LevelledReads } from './levelled-reads.ts';
 import type { Mutation } from './mutations.ts';
 import { DELAY_MS_MAX, Network } from './network.ts';
 import { NOTHING_LEFT_OUT, type Reduction } from './reduction.ts';
@@ -53,6 +54,7 @@ export interface SimResult {
   readonly proofs: number;
   readonly filled: number;
   readonly scans: number;
+  readonly levelled: number;
   /** How many there were, those that were left out included: numbers for a reduction. */
   readonly faults: number;
   readonly writes: number;
@@ -107,6 +109,7 @@ class Cluster implements World {
   private nextRequest = 1;
   private hash = 0;
   private readonly network: Network;
+  private readonly reads: LevelledReads;
   private settledMs = -1;
   private convergedMs = -1;
   private boundMs = 0;
@@ -135,6 +138,7 @@ class Cluster implements World {
     this.network = new Network(this, this.nodes, this.scenario, (bytes) => this.note(bytes));
     const { nodes, scenario, reduction, network, books } = this;
     this.troubles = new Troubles({ world: this, nodes, scenario, reduction, network, books });
+    this.reads = new LevelledReads({ world: this, nodes, scenario, network, books });
   }
 
   run(): void {
@@ -164,6 +168,7 @@ class Cluster implements World {
       proofs: books.proofs,
       filled: counters.replicas_filled ?? 0,
       scans: books.scans,
+      levelled: this.reads.reached,
       faults: this.troubles.count,
       writes: this.nextWrite,
       writesMs: this.scenario.writesMs,
@@ -188,18 +193,16 @@ class Cluster implements World {
   }
 
   effect(node: SimNode, effect: Parameters<World['effect']>[1]): void {
-    if (effect.kind === 'written') {
-      this.books.answered(effect.request, effect.outcome.ok);
-    } else {
-      if (effect.record.starter === node.number) {
-        this.passes++;
-        this.hops += effect.record.hops.length;
-      }
-      this.passEnded(node, effect.record);
-    }
+    if (effect.kind === 'written') this.books.answered(effect.request, effect.outcome.ok);
+    else if (effect.kind === 'levelled') this.reads.levelled(node, effect.result);
+    else this.passEnded(node, effect.record);
   }
 
   private passEnded(node: SimNode, record: PassRecord): void {
+    if (record.starter === node.number) {
+      this.passes++;
+      this.hops += record.hops.length;
+    }
     if (this.books.passEnded(node, record)) {
       const { shard, cutoff, order, root } = record;
       this.trace(`${node.name} publishes ${shard} through ${cutoff} on ${order.join()}: ${root!.batches} batches`);
@@ -262,6 +265,7 @@ class Cluster implements World {
       const shard = number < scenario.shards ? number : chance.between(0, scenario.shards - 1);
       if (node.up && !isLeftOut) this.write(node, shard, chance);
       if (chance.of(0.05) && !isLeftOut) this.look(chance);
+      if (!isLeftOut) this.reads.mayBegin(chance);
       if (this.time.now < untilMs) this.time.after(chance.between(1, 2 * scenario.writeEveryMs), writer);
     };
     this.time.after(300, writer);
@@ -292,6 +296,7 @@ class Cluster implements World {
       durability: this.durability,
       timeoutMs: WRITE_TIMEOUT_MS,
     };
+    this.reads.wrote(version, submitted.consistency);
     host.submit([submitted], node.wallMs);
   }
 

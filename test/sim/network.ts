@@ -72,7 +72,7 @@ export class Network {
     });
   }
 
-  private reaches(from: SimNode, to: SimNode): boolean {
+  reaches(from: SimNode, to: SimNode): boolean {
     return from === to || !this.blocked.has(`${from.name}>${to.name}`);
   }
 

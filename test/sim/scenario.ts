@@ -5,13 +5,23 @@ import type { EngineKind } from './sim-disk.ts';
 import { RHYTHM, type Rhythm } from './sim-node.ts';
 import type { Chance } from './virtual-time.ts';
 
-export const SCENARIOS = ['mixed', 'wide', 'fillings', 'views', 'clocks', 'slow', 'full', 'damage'] as const;
+export const SCENARIOS = [
+  'mixed',
+  'wide',
+  'fillings',
+  'views',
+  'clocks',
+  'slow',
+  'full',
+  'damage',
+  'levelled',
+] as const;
 /**
  * `wide`: most coordinators own nothing. `fillings`: disks are lost all the time. `views`: nodes join
  * and are cut off while the news of them is lost. `clocks`: nodes come back alone and with a clock that was set back.
  * `slow`: mail takes seconds while passes are frequent. `full`: outboxes have room for a few batches, disks have none for
  * a while, and nodes are away for long. `damage` (with the real engine): bits fall over in the files of one node, again
- * and again.
+ * and again. `levelled`: many queries ask for a consistency.
  */
 export type ScenarioName = (typeof SCENARIOS)[number];
 
@@ -49,6 +59,8 @@ export interface Scenario {
   readonly clockSteps: boolean;
   /** How often a node comes back with another clock. */
   readonly clockShare: number;
+  /** Queries with a consistency, for each write. */
+  readonly levelledShare: number;
   /** How often a fault is a disk without room. */
   readonly fullShare: number;
   readonly limits: ReplicaLimits;
@@ -101,6 +113,7 @@ export function scenarioOf(name: ScenarioName, engine: EngineKind, chance: Chanc
     ddl: chance.of(0.3),
     clockSteps: chance.of(0.4),
     clockShare: 0.3,
+    levelledShare: 0,
     fullShare: chance.of(0.25) ? 0.3 : 0,
     limits: { ...LIMITS, fillPageBytes: engine === 'real' ? 32_768 : 4_096 },
   };
@@ -150,6 +163,10 @@ export function scenarioOf(name: ScenarioName, engine: EngineKind, chance: Chanc
   if (name === 'clocks') {
     const often = { troubleMs: 500, crashShare: 0.5, writeEveryMs: 15, clockShare: 0.9 };
     return { ...mixed, ...often, nodes: 3, replication: 3, durability: 'fsync', deafness: false, ddl: false };
+  }
+  if (name === 'levelled') {
+    const calm = { wipes: chance.of(0.3) ? 1 : 0, joiners: chance.of(0.2) ? 1 : 0, crashShare: 0.2 };
+    return { ...mixed, ...calm, durability: 'fsync', levelledShare: 0.3 };
   }
   if (name === 'full') {
     const limits = { ...LIMITS, outboxBytesMax: 9_000, outboxSegmentBytes: 3_000 };

@@ -224,6 +224,8 @@ export class MemoryStorage implements Storage {
           ]),
         );
         this.loadLedger(shard.id, Buffer.from(image.file, 'base64'));
+        // A file of its own: the ledger of the one before may have had as many saves, and its epochs would stay.
+        this.disk.shards.delete(shard.id);
         this.save(shard);
         return shard;
       },

@@ -126,6 +126,12 @@ const DEFINITIONS = {
     fallback: '60s',
     about: 'a query that takes longer is ended with an error',
   },
+  'read-repair-timeout': {
+    schema: duration(100, 600_000),
+    value: 'DURATION',
+    fallback: '5s',
+    about: 'a query with consistency=quorum or all that could not be levelled by then is an error',
+  },
   'body-bytes-max': {
     schema: bytes(1 * KIB, 1 * GIB),
     value: 'SIZE',
@@ -228,6 +234,7 @@ export interface Config {
   readonly mailTimeoutMs: number;
   readonly writeTimeoutMs: number;
   readonly queryTimeoutMs: number;
+  readonly readRepairTimeoutMs: number;
   readonly bodyBytesMax: number;
   readonly writeInFlightBytesMax: number;
   readonly seriesCacheMax: number;
@@ -303,6 +310,7 @@ export function loadConfig(sources: ConfigSources): Config {
     mailTimeoutMs: resolve('mail-timeout', d['mail-timeout'].schema),
     writeTimeoutMs: resolve('write-timeout', d['write-timeout'].schema),
     queryTimeoutMs: resolve('query-timeout', d['query-timeout'].schema),
+    readRepairTimeoutMs: resolve('read-repair-timeout', d['read-repair-timeout'].schema),
     bodyBytesMax: resolve('body-bytes-max', d['body-bytes-max'].schema),
     writeInFlightBytesMax: resolve('write-in-flight-bytes-max', d['write-in-flight-bytes-max'].schema),
     seriesCacheMax: resolve('series-cache-max', d['series-cache-max'].schema),

@@ -134,6 +134,7 @@ export class Coordinator implements WriteCoordinator {
         outstanding: 0,
         failure: null,
         groups: [],
+        batches: request.receipt === true ? [] : null,
       });
     });
   }
@@ -354,6 +355,7 @@ export class Coordinator implements WriteCoordinator {
       for (const waiting of requests) this.#settleOne(waiting, { ok: false, code, message, status: status ?? 503 });
       return;
     }
+    for (const { batches } of requests) batches?.push({ shard, version });
     const { frame, keys, allKeys } = encode(version);
     const request = this.#expect((outcome) => {
       if (outcome.ok) this.#places.noteAcknowledged(id);

@@ -1,11 +1,60 @@
 /** What this node answers to other nodes about its own shards (query-rpc.ts), from its workers. */
+import type { FoundWrite, SoughtWrite } from '../repair/found-writes.ts';
+import {
+  type Check,
+  key,
+  listOf,
+  node,
+  objectOf,
+  oneOf,
+  size,
+  text,
+  version as versionCheck,
+} from '../repair/message-checks.ts';
 import { shardKeyFromJson } from '../shards/shard-key.ts';
+import type { LevellingDesk } from './levelling-desk.ts';
 import { localSchemas, runLocal } from './query-backend.ts';
 import type { NodeApi } from './query-rpc.ts';
 import type { WorkerPool } from './threads.ts';
 
-export function createNodeApi(pool: WorkerPool): NodeApi {
+export interface NodeApiPorts {
+  readonly pool: WorkerPool;
+  readonly levelling: LevellingDesk;
+  /** Tells this process's lists of shards from those of one before it. */
+  readonly startedMs: number;
+  viewHash(): string;
+}
+
+const levelCalls = listOf(
+  objectOf({
+    shard: key,
+    level: oneOf('quorum', 'all'),
+    viewHash: text,
+    holders: listOf(node),
+    without: listOf(objectOf({ member: node, reason: text })),
+    timeoutMs: size,
+  }),
+);
+const soughtWrites = listOf(objectOf({ shard: key, version: versionCheck }));
+
+export function createNodeApi({ pool, levelling, startedMs, viewHash }: NodeApiPorts): NodeApi {
   return {
+    async whereabouts(known) {
+      const unplaced = (await pool.callAll('unplaced')).flat();
+      const revision = `${startedMs}-${pool.heldRevision}`;
+      return { viewHash: viewHash(), revision, held: known === revision ? null : pool.held(), unplaced };
+    },
+    async level(calls) {
+      check(levelCalls, calls);
+      return Promise.all(calls.map((call) => levelling.level({ ...call, shard: shardKeyFromJson(call.shard) })));
+    },
+    async findWrites(writes) {
+      check(soughtWrites, writes);
+      return findLocalWrites(
+        pool,
+        writes.map(({ shard, version }) => ({ shard: shardKeyFromJson(shard), version })),
+      );
+    },
     partial: (shards, request) => runLocal(pool, shards, request),
     schemas: (shards) => localSchemas(pool, shards),
     describeShard: (shard, throughStamp) =>
@@ -34,4 +83,31 @@ export function createNodeApi(pool: WorkerPool): NodeApi {
       return (await pool.callAll('repairs')).flat().filter((each) => id === '' || each.id.startsWith(`${id}.`));
     },
   };
+}
+
+/** In the order of the writes. */
+export async function findLocalWrites(pool: WorkerPool, writes: readonly SoughtWrite[]): Promise<FoundWrite[]> {
+  const found: FoundWrite[] = [];
+  const byWorker = new Map<number, number[]>();
+  for (const [at, { shard }] of writes.entries()) {
+    const worker = pool.workerOf(shard.number);
+    const places = byWorker.get(worker);
+    if (places === undefined) byWorker.set(worker, [at]);
+    else places.push(at);
+  }
+  await Promise.all(
+    [...byWorker].map(async ([worker, places]) => {
+      const answers = await pool.call(
+        worker,
+        'findWrites',
+        places.map((at) => writes[at]!),
+      );
+      for (const [i, at] of places.entries()) found[at] = answers[i]!;
+    }),
+  );
+  return found;
+}
+
+function check(form: Check, value: unknown): void {
+  if (!form(value)) throw new Error('malformed request');
 }

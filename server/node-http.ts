@@ -2,11 +2,10 @@
 import type { Coordinator } from './coordinator.ts';
 import type { HttpPorts } from './http/server.ts';
 import type { Metrics } from './metrics.ts';
-import { createNodeApi } from './node-api.ts';
 import type { Peers } from './peers.ts';
 import type { QueryService } from './query/result.ts';
-import { readBytes, serveNodeCall } from './query-rpc.ts';
-import type { WorkerPool } from './threads.ts';
+import { type NodeApi, readBytes, serveNodeCall } from './query-rpc.ts';
+import { encodeReceipt } from './receipt.ts';
 
 const CALL_BYTES_MAX = 16 * 1024 * 1024;
 
@@ -18,7 +17,7 @@ export interface NodeParts {
   coordinator(): Coordinator;
   queryService(): QueryService;
   /** null before the workers have recovered. */
-  pool(): WorkerPool | null;
+  nodeApi(): NodeApi | null;
   clusterId(): string | null;
   /** null while the node stops. */
   peers(): Peers | null;
@@ -32,7 +31,12 @@ export function createHttpPorts(parts: NodeParts): HttpPorts {
   return {
     version: parts.version,
     log: parts.log,
-    writeLimits: { bodyBytesMax, defaultConsistency: 'one', nowNs },
+    writeLimits: {
+      bodyBytesMax,
+      defaultConsistency: 'one',
+      nowNs,
+      receiptOf: (batches) => encodeReceipt(parts.clusterId() ?? '', batches),
+    },
     queryLimits: { bodyBytesMax, rowsMax: 0, nowNs },
     notReady: parts.notReady,
     coordinator: parts.coordinator,
@@ -47,21 +51,21 @@ export function createHttpPorts(parts: NodeParts): HttpPorts {
         return;
       }
       const address = String(request.headers['starling-address'] ?? '');
-      const answer = parts.pool() === null ? null : parts.receiveCall(address, body);
+      const answer = parts.nodeApi() === null ? null : parts.receiveCall(address, body);
       if (answer === null) response.writeHead(204).end();
       else response.writeHead(200, { 'Content-Length': answer.byteLength }).end(answer);
     },
     async internalQuery(request, response) {
-      const pool = parts.pool();
-      if (pool === null) {
+      const api = parts.nodeApi();
+      if (api === null) {
         request.resume();
         response.writeHead(503).end();
         return;
       }
-      await serveNodeCall(request, response, parts.clusterId(), createNodeApi(pool));
+      await serveNodeCall(request, response, parts.clusterId(), api);
     },
     upgrade(request, socket, head) {
-      const peers = parts.pool() === null ? null : parts.peers();
+      const peers = parts.nodeApi() === null ? null : parts.peers();
       if (peers === null) socket.destroy();
       else peers.accept(request, socket, head);
     },

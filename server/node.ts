@@ -22,22 +22,24 @@ import { startHeartbeat } from './heartbeat.ts';
 import { History } from './history.ts';
 import { addAdminRoutes } from './http/admin.ts';
 import { addRepairRoutes } from './http/admin-repairs.ts';
+import { addReceiptRoutes } from './http/receipts.ts';
 import { addErrorHandling, type HttpFront, type HttpPorts, startHttp } from './http/server.ts';
 import { addStatusPage } from './http/status-page.ts';
+import { LevellingDesk } from './levelling-desk.ts';
 import type { Extension, NodeContext, RunningNode } from './main.ts';
 import { Metrics } from './metrics.ts';
+import { createNodeApi } from './node-api.ts';
 import { createHttpPorts } from './node-http.ts';
 import { clockReservation, type NodeDirectory, type NodeFile, StartError, saveNodeFile } from './node-identity.ts';
+import { createNodeQueries } from './node-queries.ts';
 import { createWriter, type Writer } from './node-writer.ts';
 import { packageVersion } from './package-version.ts';
 import { Peers } from './peers.ts';
 import { LANE_NODE, type Packet } from './peers-packet.ts';
 import { endWithError, watchProcess } from './process-life.ts';
 import { measuredBound } from './published-bound.ts';
-import { DEFAULT_QUERY_LIMITS } from './query/limits.ts';
 import type { QueryService } from './query/result.ts';
-import { createQueryService } from './query/service.ts';
-import { createQueryBackend } from './query-backend.ts';
+import type { NodeApi } from './query-rpc.ts';
 import { startRetention } from './retention.ts';
 import { startScrubs } from './scrub.ts';
 import { ShardPlaces } from './shard-places.ts';
@@ -58,6 +60,9 @@ export class Node implements RunningNode {
   #clock!: HybridClock;
   #core!: NodeCore;
   #pool: WorkerPool | null = null;
+  #levelling!: LevellingDesk;
+  /** null before the workers have recovered. */
+  #nodeApi: NodeApi | null = null;
   #peers!: Peers;
   #places!: ShardPlaces;
   #writer: Writer | null = null;
@@ -163,34 +168,23 @@ export class Node implements RunningNode {
       onDeath: (error) => this.#fail(error),
     });
     const pool = this.#pool;
+    const levelling = new LevellingDesk(pool);
+    this.#levelling = levelling;
+    this.#nodeApi = createNodeApi({ pool, levelling, startedMs, viewHash: () => this.#core.snapshot().viewHash });
     this.#places.setLocal(pool.held());
     for (const { turn } of this.#early) this.#takeTurn(turn);
     this.#early = [];
     const recovery = pool.recovery();
     this.#log.info({ ...recovery, shards: pool.held().length }, 'shards recovered');
 
-    const backend = createQueryBackend({
+    this.#queryService = createNodeQueries({
+      config,
+      core: this.#core,
       pool,
       places: this.#places,
+      levelling,
       coordinator: () => this.#writing().coordinator,
-      metadata: {
-        createDatabase: (name, policy) => this.#core.createDatabase(name, policy, Date.now()),
-        dropDatabase: (name) => this.#core.dropDatabase(name, Date.now()),
-        createRetentionPolicy: (database, name, options) =>
-          this.#core.createRetentionPolicy(database, name, options, Date.now()),
-        alterRetentionPolicy: (database, name, options) =>
-          this.#core.alterRetentionPolicy(database, name, options, Date.now()),
-        dropRetentionPolicy: (database, name) => this.#core.dropRetentionPolicy(database, name, Date.now()),
-      },
-      queryTimeoutMs: config.queryTimeoutMs,
-      snapshot: () => this.#core.snapshot(),
       clusterId: () => this.#file.clusterId ?? '',
-    });
-    this.#queryService = createQueryService(backend, {
-      ...DEFAULT_QUERY_LIMITS,
-      queryMsMax: config.queryTimeoutMs,
-      rowsMax: Math.min(DEFAULT_QUERY_LIMITS.rowsMax, config.queryPointsMax),
-      seriesMax: config.querySeriesMax,
     });
     this.#context = {
       config,
@@ -224,6 +218,7 @@ export class Node implements RunningNode {
       version: packageVersion(),
       startedMs,
       pool,
+      nodeApi: this.#nodeApi!,
       places: this.#places,
       history: this.#history,
       snapshot,
@@ -232,11 +227,13 @@ export class Node implements RunningNode {
       peers: () => this.#peers.status(),
       notReady: () => this.#notReady(),
       bound,
+      owners: this.#core.owners.bind(this.#core),
       nowMs: Date.now,
     };
     addAdminRoutes(app, shared);
     addRepairRoutes(app, shared);
     this.#stops.push(startScrubs(app, { pool, cron: this.#config.scrub, self: this.#file.number, log: this.#log }));
+    addReceiptRoutes(app, shared);
     this.#metrics.addRoute(app, {
       pool,
       snapshot,
@@ -356,6 +353,7 @@ export class Node implements RunningNode {
       this.#heldDirty = true;
       this.#places.setLocal(this.#pool!.held());
     }
+    this.#levelling.settle(turn.levelled);
     for (const record of turn.passes) {
       this.#history.add(record);
       this.#metrics.observePass(record);
@@ -373,7 +371,7 @@ export class Node implements RunningNode {
       notReady: () => this.#notReady(),
       coordinator: () => this.#writing().coordinator,
       queryService: () => this.#queryService,
-      pool: () => this.#pool,
+      nodeApi: () => this.#nodeApi,
       clusterId: () => this.#file.clusterId,
       peers: () => (this.#stopping === null ? this.#peers : null),
       metrics: () => this.#metrics,

@@ -8,10 +8,12 @@
 import type { ClusterSnapshot, DatabaseDefinition, RetentionPolicyDefinition } from '../repair/cluster.ts';
 import type { DeletePredicate } from '../shards/batch.ts';
 import { encodeBatch } from '../shards/batch-codec.ts';
-import type { PartialRequest, PartialResult } from '../shards/query/partial.ts';
+import type { PartialRequest } from '../shards/query/partial.ts';
 import type { ShardId } from '../shards/shard-key.ts';
 import type { NodeNumber } from '../shards/version.ts';
 import type { Coordinator } from './coordinator.ts';
+import { LevelledReads } from './levelled-reads.ts';
+import type { LevellingDesk } from './levelling-desk.ts';
 import type { PartialAnswers, QueryBackend, QueryMetadata, ShardTarget } from './query/backend.ts';
 import type { Ending } from './query/ending.ts';
 import type { PlaceAnswer } from './query-rpc.ts';
@@ -28,19 +30,24 @@ export interface BackendPorts {
   readonly coordinator: () => Coordinator;
   readonly metadata: QueryMetadata;
   readonly queryTimeoutMs: number;
+  readonly readRepairTimeoutMs: number;
+  readonly levelling: LevellingDesk;
   snapshot(): ClusterSnapshot;
   clusterId(): string;
 }
 
 export function createQueryBackend(ports: BackendPorts): QueryBackend {
-  return {
+  const backend: QueryBackend = {
     snapshot: ports.snapshot,
     metadata: ports.metadata,
     targets: (database: DatabaseDefinition, policy: RetentionPolicyDefinition, minNs, maxNs) =>
       ports.places.targets(database, policy, minNs, maxNs),
     run: (targets, request, ending) => runEverywhere(ports, targets, request, ending),
+    unheard: (policy) => unheard(ports.snapshot(), policy),
+    levelled: (level, ending) => LevelledReads.begin(ports, backend, level, ending),
     deleteRows: (targets, predicate, minNs, maxNs) => deleteRows(ports, targets, predicate, minNs, maxNs),
   };
+  return backend;
 }
 
 /** This node's own shards, for its own queries and for other nodes'. */
@@ -61,7 +68,9 @@ export async function runLocal(
   return {
     results: covering.flatMap((answer) => answer.results),
     absent: answers.flatMap((answer) => answer.absent),
+    damaged: answers.flatMap((answer) => answer.damaged),
     convergedThroughMs: leastKnown(covering.map((answer) => answer.convergedThroughMs)),
+    liveConvergedThroughMs: leastKnown(covering.map((answer) => answer.liveConvergedThroughMs)),
   };
 }
 
@@ -90,11 +99,9 @@ async function runEverywhere(
   if (targets.length > 0 && targets.every(({ id }) => ports.places.isLocal(id))) {
     const answer = await ask(ports, ports.snapshot().self, targets, request, ending);
     // A shard may have begun to be filled meanwhile; then all are asked for once more, where they are now.
-    if (answer !== null && answer.absent.length === 0)
-      return { results: answer.results, missing: [], convergedThroughMs: answer.convergedThroughMs };
+    if (answer !== null && answer.absent.length === 0) return together(targets, [answer], []);
   }
-  const results: PartialResult[] = [];
-  const watermarks: (number | null)[] = [];
+  const answers: PlaceAnswer[] = [];
   const missing: ShardTarget[] = [];
   const tried = new Map<ShardId, Set<NodeNumber>>();
   let left: readonly ShardTarget[] = targets;
@@ -115,13 +122,30 @@ async function runEverywhere(
         again.push(...shards);
         continue;
       }
-      results.push(...answer.results);
-      watermarks.push(answer.convergedThroughMs);
+      answers.push(answer);
       again.push(...shards.filter((shard) => answer.absent.includes(shard.id)));
     }
     left = again;
   }
-  return { results, missing, convergedThroughMs: targets.length === 0 ? null : leastKnown(watermarks) };
+  return together(targets, answers, missing);
+}
+
+/** The answers of all places; nothing is proven of a shard that is missing. */
+export function together(
+  targets: readonly ShardTarget[],
+  answers: readonly PlaceAnswer[],
+  missing: readonly ShardTarget[],
+): PartialAnswers {
+  const covering = answers.filter((answer) => answer.results.length > 0);
+  const damaged = new Set(answers.flatMap((answer) => answer.damaged));
+  const isKnown = missing.length === 0;
+  return {
+    results: answers.flatMap((answer) => answer.results),
+    missing,
+    damaged: targets.filter(({ id }) => damaged.has(id)),
+    convergedThroughMs: isKnown ? leastKnown(covering.map((answer) => answer.convergedThroughMs)) : null,
+    liveConvergedThroughMs: isKnown ? leastKnown(covering.map((answer) => answer.liveConvergedThroughMs)) : null,
+  };
 }
 
 /** Picks a place for each shard that has not been tried for it. */
@@ -163,7 +187,7 @@ function nextHolder(ports: BackendPorts, target: ShardTarget, tried: ReadonlySet
 }
 
 /** null: this place did not answer. */
-async function ask(
+export async function ask(
   ports: BackendPorts,
   place: NodeNumber,
   targets: readonly ShardTarget[],
@@ -212,6 +236,14 @@ async function deleteRows(
         );
     }),
   );
+}
+
+/** A list that is not there may name shards that nobody else has: where it could be all owners of one. */
+function unheard(snapshot: ClusterSnapshot, policy: RetentionPolicyDefinition): string[] {
+  const present = snapshot.members.filter(({ state }) => state === 'up' || state === 'leaving');
+  const silent = present.filter(({ number }) => number !== snapshot.self && snapshot.heldBy[number] === undefined);
+  const owners = Math.min(policy.replication, present.length);
+  return silent.length < owners ? [] : silent.map(({ name }) => name).sort();
 }
 
 /** This node's own name. */

@@ -8,20 +8,34 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { deserialize, serialize } from 'node:v8';
 import { request as undiciRequest } from 'undici';
+import type { HeldShard } from '../repair/cluster.ts';
+import type { FoundWrite } from '../repair/found-writes.ts';
+import type { LevelOrder, LevelResult } from '../repair/levelling.ts';
 import type { RepairMode, RepairStatus, ShardDescription } from '../repair/records.ts';
-import type { PartialRequest, PartialResult } from '../shards/query/partial.ts';
+import type { PartialRequest } from '../shards/query/partial.ts';
 import type { ShardId, ShardKeyJson } from '../shards/shard-key.ts';
-import type { FieldRecord } from './threads.ts';
+import type { Version } from '../shards/version.ts';
+import type { FieldRecord, PartialAnswer } from './threads.ts';
 
 const REQUEST_BYTES_MAX = 8 * 1024 * 1024;
 const ANSWER_BYTES_MAX = 512 * 1024 * 1024;
 const SHORT_TIMEOUT_MS = 3_000;
 
-export interface PlaceAnswer {
-  readonly results: readonly PartialResult[];
-  readonly absent: readonly ShardId[];
-  /** null: unknown, because one of the shards has no watermark yet. */
-  readonly convergedThroughMs: number | null;
+export type PlaceAnswer = PartialAnswer;
+
+/** Which shards a member holds, and of which it has writes that no owner is known to have. */
+export interface Whereabouts {
+  readonly viewHash: string;
+  /** Names the list: a member that is told it need not send the list again. */
+  readonly revision: string;
+  /** null: as it was under `known`. */
+  readonly held: readonly HeldShard[] | null;
+  readonly unplaced: readonly ShardKeyJson[];
+}
+
+/** A `LevelOrder` between nodes. */
+export interface LevelCall extends Omit<LevelOrder, 'request' | 'shard'> {
+  readonly shard: ShardKeyJson;
 }
 
 /** What every node answers for its own shards. */
@@ -31,6 +45,12 @@ export interface NodeApi {
     shards: readonly { id: ShardId; number: number; known: number }[],
   ): Promise<{ id: ShardId; fields: readonly FieldRecord[] }[]>;
   describeShard(shard: { id: ShardId; number: number }, throughStamp: string | null): Promise<ShardDescription | null>;
+  /** `known`: the revision of the list that the caller has. */
+  whereabouts(known: string | null): Promise<Whereabouts>;
+  /** In the order of the calls. */
+  level(calls: readonly LevelCall[]): Promise<LevelResult[]>;
+  /** In the order of the writes. */
+  findWrites(writes: readonly { shard: ShardKeyJson; version: Version }[]): Promise<FoundWrite[]>;
   /** Starts those that are here; answers which. */
   startRepair(repair: {
     id: string;
@@ -45,6 +65,9 @@ const METHODS: readonly (keyof NodeApi)[] = [
   'partial',
   'schemas',
   'describeShard',
+  'whereabouts',
+  'level',
+  'findWrites',
   'startRepair',
   'controlRepair',
   'repairs',

@@ -5,7 +5,7 @@
  * node has just written to as coordinator, whose owners have not listed them yet: a client reads what it wrote.
  */
 import type { ClusterSnapshot, DatabaseDefinition, HeldShard, RetentionPolicyDefinition } from '../repair/cluster.ts';
-import type { ShardId, ShardKey } from '../shards/shard-key.ts';
+import type { ShardId, ShardKey, ShardKeyJson } from '../shards/shard-key.ts';
 import { shardId, shardKeyFromJson } from '../shards/shard-key.ts';
 import type { NodeNumber } from '../shards/version.ts';
 
@@ -39,7 +39,11 @@ export class ShardPlaces {
   #written = new Map<ShardId, { readonly key: ShardKey; acknowledged: boolean }>();
   #keys = new Map<ShardId, ShardKey>();
   /** All known shards by policy, as of a snapshot; null: to be listed again. */
-  #listed: { readonly snapshot: ClusterSnapshot; readonly policies: ReadonlyMap<string, PolicyShards> } | null = null;
+  #listed: {
+    readonly snapshot: ClusterSnapshot;
+    readonly policies: ReadonlyMap<string, PolicyShards>;
+    readonly ids: ReadonlySet<ShardId>;
+  } | null = null;
 
   constructor(source: PlacesSource) {
     this.#source = source;
@@ -72,6 +76,13 @@ export class ShardPlaces {
     if (written === undefined || written.acknowledged) return;
     written.acknowledged = true;
     this.#listed = null;
+  }
+
+  /** A member has just said that the shard exists; its list may not have come here by itself yet. */
+  noteReported(id: ShardId, key: ShardKeyJson): void {
+    if (this.#known().has(id)) return;
+    this.noteWritten(id, shardKeyFromJson(key));
+    this.noteAcknowledged(id);
   }
 
   isLocal(id: ShardId): boolean {
@@ -134,11 +145,17 @@ export class ShardPlaces {
       .filter(({ key }) => key.endNs > minNs && (oldestNs === null || key.endNs > oldestNs));
   }
 
+  #known(): ReadonlySet<ShardId> {
+    this.#policies();
+    return this.#listed!.ids;
+  }
+
   #policies(): ReadonlyMap<string, PolicyShards> {
     const snapshot = this.#source.snapshot();
     if (this.#listed?.snapshot === snapshot) return this.#listed.policies;
     const policies = new Map<string, { shards: KnownShard[]; spanNsMax: bigint }>();
-    for (const shard of this.all()) {
+    const all = this.all();
+    for (const shard of all) {
       const { key } = shard;
       const name = policyName(key.database, key.databaseGeneration, key.retentionPolicy, key.retentionPolicyGeneration);
       let known = policies.get(name);
@@ -153,7 +170,7 @@ export class ShardPlaces {
       shards.sort((a, b) =>
         a.key.startNs === b.key.startNs ? a.key.number - b.key.number : a.key.startNs < b.key.startNs ? -1 : 1,
       );
-    this.#listed = { snapshot, policies };
+    this.#listed = { snapshot, policies, ids: new Set(all.map(({ id }) => id)) };
     return policies;
   }
 

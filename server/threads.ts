@@ -8,6 +8,8 @@
  */
 import { Worker } from 'node:worker_threads';
 import type { ClusterSnapshot, HeldShard, Statement } from '../repair/cluster.ts';
+import type { FoundWrite, SoughtWrite } from '../repair/found-writes.ts';
+import type { LevelOrder, LevelResult } from '../repair/levelling.ts';
 import type {
   OutboxStatus,
   PassRecord,
@@ -20,7 +22,7 @@ import type { WriteOutcome } from '../repair/replica-host.ts';
 import type { FieldType } from '../shards/column.ts';
 import type { PartialRequest, PartialResult } from '../shards/query/partial.ts';
 import { encodeKeys } from '../shards/series-keys.ts';
-import type { ShardId, ShardKey } from '../shards/shard-key.ts';
+import type { ShardId, ShardKey, ShardKeyJson } from '../shards/shard-key.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';
 import { type ClusterNews, ClusterNewsSender } from './cluster-news.ts';
 
@@ -67,8 +69,12 @@ export interface PartialAnswer {
   readonly results: readonly PartialResult[];
   /** Shards that are not here in full; the results do not cover them. */
   readonly absent: readonly ShardId[];
+  /** Those of them that were read from a damaged replica: rows may be missing. */
+  readonly damaged: readonly ShardId[];
   /** The least watermark of the shards that the results cover; null when one of them has none. */
   readonly convergedThroughMs: number | null;
+  /** The same for the owners that are live. */
+  readonly liveConvergedThroughMs: number | null;
 }
 
 export interface Recovery {
@@ -90,6 +96,10 @@ export interface WorkerApi {
   openVersions(): Statement['open'];
   describeShards(): ShardDescription[];
   describeShard(id: ShardId, throughStamp: string | null): ShardDescription | null;
+  /** Answered by the turn's `levelled`. */
+  level(orders: readonly LevelOrder[]): void;
+  unplaced(): ShardKeyJson[];
+  findWrites(writes: readonly SoughtWrite[]): FoundWrite[];
   startRepair(request: { id: string; shard: ShardId; mode: RepairMode }): void;
   controlRepair(id: string, action: 'pause' | 'resume' | 'cancel'): void;
   repairs(): RepairStatus[];
@@ -142,6 +152,7 @@ export interface WorkerTurn {
   /** null: unchanged. */
   readonly held: readonly HeldShard[] | null;
   readonly passes: readonly PassRecord[];
+  readonly levelled: readonly LevelResult[];
 }
 
 export interface WorkerErrorReport {
@@ -216,6 +227,7 @@ export class WorkerPool {
   #nextCall = 1;
   #stopping = false;
   #dead = false;
+  #heldRevision = 0;
 
   private constructor(events: PoolEvents, first: ClusterSnapshot) {
     this.#events = events;
@@ -249,6 +261,11 @@ export class WorkerPool {
 
   held(): HeldShard[] {
     return this.#seats.flatMap((seat) => seat.held);
+  }
+
+  /** Grows with every change of `held`. */
+  get heldRevision(): number {
+    return this.#heldRevision;
   }
 
   recovery(): Recovery {
@@ -364,11 +381,15 @@ export class WorkerPool {
         switch (message.kind) {
           case 'ready':
             seat.held = message.held;
+            this.#heldRevision++;
             seat.recovery = message.recovery;
             resolve();
             return;
           case 'turn':
-            if (message.held !== null) seat.held = message.held;
+            if (message.held !== null) {
+              seat.held = message.held;
+              this.#heldRevision++;
+            }
             this.#events.onTurn(settings.index, message);
             return;
           case 'answer':

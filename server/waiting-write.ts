@@ -3,6 +3,7 @@ import type { WriteOutcome } from '../repair/replica-host.ts';
 import type { Rejected } from '../shards/batch-builder.ts';
 import type { LineError } from '../shards/line-protocol-errors.ts';
 import type { WriteRequest, WriteResult } from './http/influx-write.ts';
+import type { ReceiptBatch } from './receipt.ts';
 import type { GroupName } from './schema-cache.ts';
 
 const RETRY_AFTER_SECONDS = 1;
@@ -20,6 +21,8 @@ export interface Waiting {
   outstanding: number;
   failure: (WriteOutcome & { ok: false }) | null;
   groups: readonly GroupName[];
+  /** For its receipt; null: it asked for none. */
+  readonly batches: ReceiptBatch[] | null;
 }
 
 export function unavailable(error: string): WriteResult {
@@ -27,7 +30,12 @@ export function unavailable(error: string): WriteResult {
 }
 
 /** InfluxDB's answer to a request whose every batch is settled. */
-export function resultOf({ read, rejected, failure }: Waiting): WriteResult {
+export function resultOf(waiting: Waiting): WriteResult {
+  const result = answerOf(waiting);
+  return waiting.batches === null || waiting.failure !== null ? result : { ...result, batches: waiting.batches };
+}
+
+function answerOf({ read, rejected, failure }: Waiting): WriteResult {
   if (failure !== null) {
     return failure.status === 503 ? unavailable(failure.message) : { status: failure.status, error: failure.message };
   }

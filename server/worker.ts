@@ -7,7 +7,8 @@
  */
 import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
-import { rootToJson } from '../repair/ledger.ts';
+import { type Ledger, rootToJson, type Watermark } from '../repair/ledger.ts';
+import type { LevelResult } from '../repair/levelling.ts';
 import type { PassRecord } from '../repair/records.ts';
 import type { HostEffect } from '../repair/replica-host.ts';
 import { errorCodeOf, StorageError } from '../shards/errors.ts';
@@ -53,6 +54,7 @@ let sends: Outgoing[] = [];
 let acknowledged: number[] = [];
 let failed: WorkerTurn['failed'][number][] = [];
 let passes: PassRecord[] = [];
+let levelled: LevelResult[] = [];
 let heldChanged = false;
 let flushScheduled = false;
 let stepping = false;
@@ -93,6 +95,9 @@ function emit(effect: HostEffect): void {
     case 'pass':
       passes.push(effect.record);
       break;
+    case 'levelled':
+      levelled.push(effect.result);
+      break;
   }
   if (flushScheduled) return;
   flushScheduled = true;
@@ -109,11 +114,12 @@ function endTurn(): void {
     return { to, lane, message: own };
   });
   const held = heldChanged ? host.heldShards() : null;
-  post({ kind: 'turn', sends: outgoing, acknowledged, failed, held, passes }, moved);
+  post({ kind: 'turn', sends: outgoing, acknowledged, failed, held, passes, levelled }, moved);
   sends = [];
   acknowledged = [];
   failed = [];
   passes = [];
+  levelled = [];
   heldChanged = false;
 }
 
@@ -159,6 +165,9 @@ const api: WorkerApi = {
     const [batches, identitySum, contentSum] = rootToJson(ledger.root(throughStamp));
     return { ...description, ledgerAtWatermark: { through: throughStamp, batches, identitySum, contentSum } };
   },
+  level: (orders) => host.level(orders, now()),
+  unplaced: () => host.unplaced(),
+  findWrites: (writes) => host.findWrites(writes),
   startRepair: (request) => host.startRepair(request, now()),
   controlRepair: (id, action) => host.controlRepair(id, action),
   repairs: () => host.repairs(),
@@ -240,13 +249,32 @@ function partial(
     }
   };
   if (present.length > 0 && !run(present)) for (const each of present) if (!run([each])) absent.push(each.id);
-  let convergedThroughMs: number | null = null;
-  for (const id of answered) {
-    const through = ledgerOf(id)?.converged?.through;
-    if (through === undefined) return { results, absent, convergedThroughMs: null };
-    convergedThroughMs = Math.min(convergedThroughMs ?? Number.MAX_SAFE_INTEGER, stampMs(through));
+  // A read may have set a shard aside.
+  const ledgers = answered.map(ledgerOf);
+  return {
+    results,
+    absent,
+    damaged: answered.filter((_, i) => ledgers[i]?.replica === 'damaged'),
+    convergedThroughMs: leastThrough(ledgers, ({ converged }) => converged),
+    // What all owners have, the live ones have.
+    liveConvergedThroughMs: leastThrough(ledgers, ({ converged, liveConverged }) =>
+      (liveConverged?.through ?? '') > (converged?.through ?? '') ? liveConverged : converged,
+    ),
+  };
+}
+
+/** null: there is none, or one that proves nothing; a damaged replica proves nothing of what was read from it. */
+function leastThrough(
+  ledgers: readonly (Ledger | null)[],
+  markOf: (ledger: Ledger) => Watermark | null,
+): number | null {
+  let least: number | null = null;
+  for (const ledger of ledgers) {
+    const mark = ledger === null || ledger.replica === 'damaged' ? null : markOf(ledger);
+    if (mark === null) return null;
+    least = Math.min(least ?? Number.MAX_SAFE_INTEGER, stampMs(mark.through));
   }
-  return { results, absent, convergedThroughMs };
+  return least;
 }
 
 function answer(id: number, method: keyof WorkerApi, args: readonly unknown[]): void {

@@ -9,6 +9,7 @@ import { addAlertsCommand } from './alerts.ts';
 import { CliError } from './client.ts';
 import { addClusterCommand } from './cluster.ts';
 import { addQueryCommand } from './query.ts';
+import { addReceiptCommand } from './receipt.ts';
 import { addRepairCommand } from './repair.ts';
 import { addScrubCommand } from './scrub.ts';
 import { addServeCommand } from './serve.ts';
@@ -41,6 +42,7 @@ addClusterCommand(program);
 addShardsCommand(program);
 addRepairCommand(program);
 addScrubCommand(program);
+addReceiptCommand(program);
 addAlertsCommand(program);
 
 try {

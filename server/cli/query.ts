@@ -3,6 +3,7 @@
  */
 import { text as readText } from 'node:stream/consumers';
 import { type Command, Option } from 'commander';
+import type { Completeness } from '../query/result.ts';
 import { CliError, call, errorText, withUrl } from './client.ts';
 import { formatTable } from './table.ts';
 
@@ -18,7 +19,7 @@ interface JsonResult {
   series?: JsonSeries[];
   error?: string;
   messages?: { level: string; text: string }[];
-  completeness?: { complete: boolean; missing_shards: string[]; converged_through: number | null };
+  completeness?: Completeness;
 }
 
 interface QueryFlags {
@@ -28,6 +29,7 @@ interface QueryFlags {
   epoch?: string;
   format: 'table' | 'json' | 'csv';
   completeness?: boolean;
+  consistency?: string;
 }
 
 export function addQueryCommand(program: Command): void {
@@ -38,10 +40,17 @@ export function addQueryCommand(program: Command): void {
     .addOption(new Option('--epoch <unit>', 'times as integers of this unit').choices(['ns', 'u', 'ms', 's', 'm', 'h']))
     .addOption(new Option('-f, --format <format>', 'how to print').choices(['table', 'json', 'csv']).default('table'))
     .option('--completeness', 'say what the answer rests on: missing shards, proven up to when')
+    .addOption(
+      new Option('-c, --consistency <level>', 'bring what is read level with the other owners first').choices([
+        'one',
+        'quorum',
+        'all',
+      ]),
+    )
     .action(async (influxql: string | undefined, flags: QueryFlags) => {
       const question = influxql ?? (await readText(process.stdin));
       const parameters = new URLSearchParams({ q: question });
-      for (const name of ['db', 'rp', 'epoch'] as const)
+      for (const name of ['db', 'rp', 'epoch', 'consistency'] as const)
         if (flags[name] !== undefined) parameters.set(name, flags[name]);
       if (flags.completeness) parameters.set('completeness', '1');
       const answer = await call(flags.url, 'POST', `/query?${parameters}`);
@@ -72,17 +81,25 @@ function tableOf(result: JsonResult): string {
     );
     parts.push(`${title === '' ? '' : `${title}\n`}${formatTable(series.columns, rows)}`);
   }
-  if (result.completeness !== undefined) {
-    const { complete, missing_shards, converged_through } = result.completeness;
-    const proven =
-      converged_through === null
-        ? 'nothing touched'
-        : `replicas proven equal up to ${new Date(converged_through * 1000).toISOString()}`;
-    parts.push(
-      complete ? `complete; ${proven}` : `INCOMPLETE: no owner is up for ${missing_shards.join(', ')}; ${proven}`,
-    );
-  }
+  if (result.completeness !== undefined) parts.push(completenessText(result.completeness));
   return parts.map((part) => `${part}\n`).join('\n');
+}
+
+function completenessText(it: Completeness): string {
+  const proven =
+    it.converged_through === null
+      ? 'nothing proven of what was touched'
+      : `replicas proven equal up to ${new Date(it.converged_through * 1000).toISOString()}`;
+  const problems = [
+    ...(it.missing_shards.length === 0 ? [] : [`no owner is up for ${it.missing_shards.join(', ')}`]),
+    ...(it.damaged_shards === undefined ? [] : [`damaged: ${it.damaged_shards.join(', ')}`]),
+    ...(it.unheard_members === undefined ? [] : [`shards of ${it.unheard_members.join(', ')} are unknown`]),
+  ];
+  const levelled =
+    it.levelled === undefined
+      ? ''
+      : `; levelled with ${it.members?.join(', ')}: ${it.levelled.batches} batches (${it.levelled.rows} rows) were missing`;
+  return `${it.complete ? 'complete' : `INCOMPLETE: ${problems.join('; ')}`}; ${proven}${levelled}`;
 }
 
 function csvOf(result: JsonResult): string {

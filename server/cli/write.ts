@@ -19,6 +19,7 @@ interface WriteFlags {
   precision?: string;
   consistency?: string;
   file?: string;
+  receipt?: boolean;
 }
 
 export function addWriteCommand(program: Command): void {
@@ -36,17 +37,20 @@ export function addWriteCommand(program: Command): void {
       ]),
     )
     .option('--file <path>', 'file with line protocol')
+    .option('--receipt', 'print a receipt for each request; starling receipt TOKEN says where the write is')
     .action(async (lines: string[], flags: WriteFlags) => {
       const parameters = new URLSearchParams();
       for (const name of ['db', 'rp', 'precision', 'consistency'] as const) {
         if (flags[name] !== undefined) parameters.set(name, flags[name]);
       }
+      if (flags.receipt) parameters.set('receipt', '1');
       const path = `/write?${parameters}`;
       let written = 0;
       const problems: string[] = [];
       for await (const { body, count } of requestsOf(lines, flags.file)) {
         const answer = await post(flags.url, path, body);
-        if (answer.status === 204) written += count;
+        if (flags.receipt) printReceipt(answer);
+        if (answer.status === 204 || answer.status === 200) written += count;
         else if (answer.status === 400 && errorText(answer).startsWith('partial write'))
           problems.push(errorText(answer));
         else throw new CliError(`${errorText(answer)} (${written} lines were written before)`);
@@ -56,6 +60,14 @@ export function addWriteCommand(program: Command): void {
       );
       if (problems.length > 0) throw new CliError(problems[0]!);
     });
+}
+
+/** Also of a write that was taken in part. */
+function printReceipt({ status, text }: Answer): void {
+  if (status !== 200 && status !== 400) return;
+  const { receipt, message } = JSON.parse(text) as { receipt?: string | null; message?: string };
+  if (typeof receipt === 'string') console.log(receipt);
+  else if (message !== undefined) console.error(`no receipt: ${message}`);
 }
 
 async function* requestsOf(

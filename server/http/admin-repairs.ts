@@ -11,7 +11,6 @@ import { z } from 'zod';
 import type { RepairMode, RepairState, RepairStatus } from '../../repair/records.ts';
 import type { ShardId } from '../../shards/shard-key.ts';
 import { shardKeyToJson } from '../../shards/shard-key.ts';
-import { createNodeApi } from '../node-api.ts';
 import { nameOf } from '../query-backend.ts';
 import { callNode, type NodeApi } from '../query-rpc.ts';
 import type { KnownShard } from '../shard-places.ts';
@@ -58,7 +57,7 @@ export interface RepairSummary extends Omit<RepairStatus, 'shard' | 'differences
 
 export function addRepairRoutes(app: Express, ports: AdminPorts): void {
   const started = new Map<string, StartedRepair>();
-  const own = createNodeApi(ports.pool);
+  const own = ports.nodeApi;
   let streams = 0;
 
   const find = async (request: Request, response: Response): Promise<RepairSummary | null> => {

@@ -12,7 +12,7 @@ import type { Stamp } from '../../shards/version.ts';
 import type { History } from '../history.ts';
 import type { PeerStatus } from '../peers.ts';
 import { nameOf } from '../query-backend.ts';
-import { callNode } from '../query-rpc.ts';
+import { callNode, type NodeApi } from '../query-rpc.ts';
 import type { KnownShard, ShardPlaces } from '../shard-places.ts';
 import type { WorkerPool } from '../threads.ts';
 import { sendError } from './server.ts';
@@ -29,6 +29,7 @@ export interface AdminPorts {
   readonly version: string;
   readonly startedMs: number;
   readonly pool: WorkerPool;
+  readonly nodeApi: NodeApi;
   readonly places: ShardPlaces;
   readonly history: History;
   snapshot(): ClusterSnapshot;

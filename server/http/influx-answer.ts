@@ -17,6 +17,8 @@ export interface ErrorForm {
   readonly csv?: boolean;
   readonly pretty?: boolean;
   readonly retryAfterSeconds?: number;
+  /** Beside the error, in JSON. */
+  readonly more?: Readonly<Record<string, unknown>>;
 }
 
 export interface ErrorAnswer {
@@ -29,7 +31,7 @@ export function errorAnswer(status: number, message: string, form: ErrorForm): E
   if (status !== 401) headers.push(['X-Influxdb-Error', headerText(message)]);
   if (form.retryAfterSeconds !== undefined) headers.push(['Retry-After', String(form.retryAfterSeconds)]);
   headers.push(['Content-Type', form.csv === true ? 'text/csv' : 'application/json']);
-  const json = jsonError(message);
+  const json = form.more === undefined ? jsonError(message) : `${JSON.stringify({ error: message, ...form.more })}\n`;
   return { headers, body: form.csv === true ? csvError(message) : form.pretty === true ? indentJson(json) : json };
 }
 

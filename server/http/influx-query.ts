@@ -85,6 +85,7 @@ async function answer(
     readOnly: request.method !== 'POST',
     chunkSize: parameters.chunkSize,
     completeness: parameters.completeness,
+    ...(parameters.consistency !== undefined && { consistency: parameters.consistency }),
     ending: leaving,
   };
   const results = service.execute(parameters.text, options);

@@ -1,10 +1,12 @@
 /**
  * POST /write as InfluxDB 1.x serves it, for the requests that node:http reads; plain ones are served by write-door.ts.
  *
+ * `receipt=1` asks for a token that names the batches of the write (receipt.ts): 200 and JSON instead of 204.
  * The type of the body is not looked at: agents send text/plain, octet-stream, an empty type or none. Credentials in the
  * URL (`u`, `p`) are accepted and go nowhere.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { RECEIPT_BATCHES_MAX, type ReceiptBatch } from '../receipt.ts';
 import { BodyError, freePieces, readPieces } from './body.ts';
 import { answeredByMethod, sendInfluxError } from './influx-answer.ts';
 
@@ -21,11 +23,19 @@ export interface WriteRequest {
   /** In pieces as they came, in order. */
   readonly body: readonly Uint8Array[];
   readonly nowNs: bigint;
+  /** The batches are to be named in the result. */
+  readonly receipt?: boolean;
 }
 
 export type WriteResult =
-  | { readonly status: 204 }
-  | { readonly status: number; readonly error: string; readonly retryAfterSeconds?: number };
+  | { readonly status: 204; readonly batches?: readonly ReceiptBatch[] }
+  | {
+      readonly status: number;
+      readonly error: string;
+      readonly retryAfterSeconds?: number;
+      /** Of the good lines of a write that was taken in part. */
+      readonly batches?: readonly ReceiptBatch[];
+    };
 
 export interface WriteCoordinator {
   write(request: WriteRequest): Promise<WriteResult>;
@@ -37,6 +47,8 @@ export interface WriteLimits {
   /** When the request names none. */
   readonly defaultConsistency: WriteConsistency;
   readonly nowNs: () => bigint;
+  /** null: more batches than a receipt holds. */
+  receiptOf(batches: readonly ReceiptBatch[]): string | null;
 }
 
 const PRECISIONS: Readonly<Record<string, WritePrecision>> = {
@@ -53,7 +65,9 @@ const PRECISIONS: Readonly<Record<string, WritePrecision>> = {
 };
 const CONSISTENCIES: readonly string[] = ['any', 'one', 'quorum', 'all'];
 
-export type WriteParameters = Pick<WriteRequest, 'database' | 'retentionPolicy' | 'precision' | 'consistency'>;
+export type WriteParameters = Pick<WriteRequest, 'database' | 'retentionPolicy' | 'precision' | 'consistency'> & {
+  readonly receipt: boolean;
+};
 
 /** What the URL says, or the error to answer. */
 export function parametersOf(url: URL, limits: WriteLimits): WriteParameters | string {
@@ -64,7 +78,8 @@ export function parametersOf(url: URL, limits: WriteLimits): WriteParameters | s
   if (precision === undefined) return `invalid precision "${get('precision')}" (use n, u, ms, s, m or h)`;
   const consistency = get('consistency').toLowerCase() || limits.defaultConsistency;
   if (!CONSISTENCIES.includes(consistency)) return 'invalid consistency level';
-  return { database, retentionPolicy: get('rp'), precision, consistency: consistency as WriteConsistency };
+  const receipt = get('receipt') === '1' || get('receipt') === 'true';
+  return { database, retentionPolicy: get('rp'), precision, consistency: consistency as WriteConsistency, receipt };
 }
 
 export function writeBody(
@@ -74,8 +89,8 @@ export function writeBody(
   limits: WriteLimits,
 ): Promise<WriteResult> {
   // Spreading the parameters would take as long as all the rest here.
-  const { database, retentionPolicy, precision, consistency } = parameters;
-  return coordinator.write({ database, retentionPolicy, precision, consistency, body, nowNs: limits.nowNs() });
+  const { database, retentionPolicy, precision, consistency, receipt } = parameters;
+  return coordinator.write({ database, retentionPolicy, precision, consistency, body, nowNs: limits.nowNs(), receipt });
 }
 
 /** Answers every expected failure itself; rejects only for our own mistakes, after answering 500. */
@@ -109,10 +124,24 @@ export async function handleWrite(
   } finally {
     freePieces(body);
   }
+  const { batches } = result;
   if ('error' in result) {
-    sendInfluxError(response, result.status, result.error, result);
+    const more = batches === undefined || batches.length === 0 ? {} : { more: receiptFor(batches, limits) };
+    sendInfluxError(response, result.status, result.error, { ...result, ...more });
     return;
   }
   response.setHeader('Content-Type', 'application/json');
+  if (batches !== undefined) {
+    response.writeHead(200).end(`${JSON.stringify(receiptFor(batches, limits))}\n`);
+    return;
+  }
   response.writeHead(204).end();
+}
+
+function receiptFor(batches: readonly ReceiptBatch[], limits: WriteLimits): Record<string, unknown> {
+  if (batches.length === 0) return { receipt: null, batches: 0, message: 'nothing was written' };
+  const receipt = limits.receiptOf(batches);
+  if (receipt !== null) return { receipt, batches: batches.length };
+  const message = `written; a receipt holds at most ${RECEIPT_BATCHES_MAX} batches: write fewer time ranges at once`;
+  return { receipt, batches: batches.length, message };
 }

@@ -3,12 +3,16 @@
  *
  * An empty value is an absent one: clients send `epoch=&rp=&params=null`.
  */
+import type { ReadLevel } from '../../repair/levelling.ts';
 import { type Epoch, epochOf } from './response-time.ts';
 
 /** Rows of a chunk when `chunk_size` is absent or no positive number. */
 export const CHUNK_ROWS_DEFAULT = 10_000;
 /** Bound of what one chunk holds in memory, whatever `chunk_size` asks for. */
 export const CHUNK_ROWS_MAX = 1_000_000;
+
+/** As for writes; one replica is read anyway. */
+const CONSISTENCIES: readonly string[] = ['', 'any', 'one', 'quorum', 'all'];
 
 export interface QueryParameters {
   readonly text: string;
@@ -19,6 +23,7 @@ export interface QueryParameters {
   readonly chunkSize: number | null;
   readonly pretty: boolean;
   readonly completeness: boolean;
+  readonly consistency?: ReadLevel;
 }
 
 export type Fields = ReadonlyMap<string, string>;
@@ -68,6 +73,8 @@ export function queryParameters(fields: Fields): QueryParameters | string {
     if (typeof parsed === 'string') return `error parsing query parameters: ${parsed}`;
     params = parsed;
   }
+  const consistency = get('consistency').toLowerCase();
+  if (!CONSISTENCIES.includes(consistency)) return 'invalid consistency level';
   return {
     text,
     ...(get('db') !== '' && { database: get('db') }),
@@ -77,6 +84,7 @@ export function queryParameters(fields: Fields): QueryParameters | string {
     chunkSize: get('chunked') === 'true' ? chunkRows(get('chunk_size')) : null,
     pretty: get('pretty') === 'true',
     completeness: get('completeness') === '1' || get('completeness') === 'true',
+    ...((consistency === 'quorum' || consistency === 'all') && { consistency }),
   };
 }
 

@@ -74,9 +74,7 @@ class Renderer {
     if (result.partial === true) text += ',"partial":true';
     if (result.error !== undefined) text += `,"error":${jsonString(result.error)}`;
     if (result.completeness !== undefined) {
-      const { complete, missing_shards: missing, converged_through: through } = result.completeness;
-      text += `,"completeness":{"complete":${complete},"missing_shards":[${missing.map(jsonString).join(',')}]`;
-      text += `,"converged_through":${through === null ? 'null' : String(through)}}`;
+      text += `,"completeness":${JSON.stringify(result.completeness)}`;
     }
     writer.raw(`${text}}`);
   }

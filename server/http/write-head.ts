@@ -79,6 +79,7 @@ function parse(text: string, limits: WriteLimits): WriteHead | null {
   if (length === undefined || !headers.has('host')) return null;
   const bodyBytes = Number(length);
   const parameters = parametersOf(new URL(target, 'http://node'), limits);
-  if (bodyBytes > limits.bodyBytesMax || typeof parameters === 'string') return null;
+  // A receipt is an answer of another form.
+  if (bodyBytes > limits.bodyBytesMax || typeof parameters === 'string' || parameters.receipt) return null;
   return { parameters, bodyBytes, isPacked: PACKED.has(headers.get('content-encoding') ?? '') };
 }

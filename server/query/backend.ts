@@ -3,6 +3,7 @@
  * where the shards are. `server/query-backend.ts` provides it; tests provide one in memory.
  */
 import type { ClusterSnapshot, DatabaseDefinition, RetentionPolicyDefinition } from '../../repair/cluster.ts';
+import type { ReadLevel } from '../../repair/levelling.ts';
 import type { DeletePredicate } from '../../shards/batch.ts';
 import type { PartialRequest, PartialResult } from '../../shards/query/partial.ts';
 import type { ShardId, ShardKey } from '../../shards/shard-key.ts';
@@ -19,8 +20,28 @@ export interface PartialAnswers {
   readonly results: readonly PartialResult[];
   /** Targets of which no owner is up. */
   readonly missing: readonly ShardTarget[];
+  /** Targets that were read from a damaged replica, because no other is up: rows may be missing. */
+  readonly damaged: readonly ShardTarget[];
   /** Up to here all owners of all targets are proven equal; null when unknown. */
   readonly convergedThroughMs: number | null;
+  /** The same for the owners that are live. */
+  readonly liveConvergedThroughMs: number | null;
+}
+
+/** What was done for a statement that asked for a consistency. */
+export interface LevelReport {
+  readonly consistency: ReadLevel;
+  /** Names of the members whose replicas the answer rests on, sorted. */
+  readonly members: readonly string[];
+  readonly shards: number;
+  /** What the replicas that were read had lacked. */
+  readonly batches: number;
+  readonly rows: number;
+}
+
+/** For one statement: what it reads has been levelled with the other owners before (repair/levelling.ts). */
+export interface LevelledBackend extends QueryBackend {
+  report(): LevelReport;
 }
 
 /** Changes of metadata; each throws an Error whose message is InfluxDB's text. */
@@ -41,6 +62,13 @@ export interface QueryBackend {
     minNs: bigint,
     maxNs: bigint,
   ): readonly ShardTarget[];
+  /**
+   * Members that have not said which shards they hold since this node started, if they are so many that they may be all
+   * owners of a shard of the policy: there may be shards that `targets` does not know.
+   */
+  unheard(policy: RetentionPolicyDefinition): readonly string[];
+  /** Throws QueryError when too few members can take part. */
+  levelled(level: ReadLevel, ending: Ending): Promise<LevelledBackend>;
   /** Runs where the shards are: own workers first, else a live full owner. */
   run(targets: readonly ShardTarget[], request: PartialRequest, ending?: Ending): Promise<PartialAnswers>;
   /** Both bounds inclusive. */

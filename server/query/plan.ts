@@ -191,7 +191,9 @@ export function targetsOf(
 ): readonly ShardTarget[] {
   const minNs = range.minNs ?? TIME_MIN_NS;
   const maxNs = range.maxNs ?? TIME_MAX_NS;
-  return minNs > maxNs ? [] : context.backend.targets(database, policy, minNs, maxNs);
+  if (minNs > maxNs) return [];
+  context.tally.addUnheard(context.backend.unheard(policy));
+  return context.backend.targets(database, policy, minNs, maxNs);
 }
 
 /** The same measurement of the same shards, named twice, is read once. */

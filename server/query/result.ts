@@ -1,6 +1,7 @@
 /**
  * What a query answers, independent of its rendering (JSON, CSV, chunks): plain values, times as int64 nanoseconds.
  */
+import type { ReadLevel } from '../../repair/levelling.ts';
 import type { Ending } from './ending.ts';
 import { type OutputColumn, type OutputTable, outputValue } from './output.ts';
 
@@ -60,8 +61,23 @@ export interface ResultSeries {
 export interface Completeness {
   readonly complete: boolean;
   readonly missing_shards: readonly string[];
-  /** Seconds since 1970 up to which all owners of the touched shards are proven equal; null when no shard was touched. */
+  /**
+   * Seconds since 1970 up to which all owners of the touched shards are proven equal; null when that is not known of one of
+   * them, or when no shard was touched.
+   */
   readonly converged_through: number | null;
+  /** The same for the owners that are live. */
+  readonly live_converged_through: number | null;
+  /** Read from a damaged replica, because no other is up: rows may be missing. Absent: none. */
+  readonly damaged_shards?: readonly string[];
+  /** Not heard since this node started, and enough of them to be all owners of a shard. Absent: none. */
+  readonly unheard_members?: readonly string[];
+  /** Where a consistency was asked for: the level that was reached, */
+  readonly consistency?: ReadLevel;
+  /** the members whose replicas the answer rests on, */
+  readonly members?: readonly string[];
+  /** and what the replicas that were read had lacked. */
+  readonly levelled?: { readonly shards: number; readonly batches: number; readonly rows: number };
 }
 
 export interface StatementResult {
@@ -85,6 +101,8 @@ export interface QueryOptions {
   /** Rows per emitted result, or null for one result per statement. */
   readonly chunkSize: number | null;
   readonly completeness: boolean;
+  /** What is read is levelled with the other owners first; absent: as it is. */
+  readonly consistency?: ReadLevel;
   /** Of the request. */
   readonly ending?: Ending;
 }

@@ -4,7 +4,7 @@
 import type { ClusterSnapshot, DatabaseDefinition, RetentionPolicyDefinition } from '../../repair/cluster.ts';
 import { unpackGroups } from '../../shards/query/packed-groups.ts';
 import type { PartialRequest, PartialResult, ShardSelect } from '../../shards/query/partial.ts';
-import type { QueryBackend, ShardTarget } from './backend.ts';
+import type { LevelReport, PartialAnswers, QueryBackend, ShardTarget } from './backend.ts';
 import type { Ending } from './ending.ts';
 import type { QueryLimits } from './limits.ts';
 import { QueryError } from './query-error.ts';
@@ -22,6 +22,21 @@ export interface StatementContext {
   readonly planning: Planning;
 }
 
+/** The least of some instants; unknown when one of them is. */
+class Least {
+  #ms: number | null = null;
+  #isUnknown = false;
+
+  add(ms: number | null): void {
+    if (ms === null) this.#isUnknown = true;
+    else if (this.#ms === null || ms < this.#ms) this.#ms = ms;
+  }
+
+  get seconds(): number | null {
+    return this.#isUnknown || this.#ms === null ? null : this.#ms / 1000;
+  }
+}
+
 /** A remembered schema was not confirmed: the statement is to be planned again. */
 export class StalePlan extends Error {}
 
@@ -29,15 +44,22 @@ export class StalePlan extends Error {}
 export class Tally {
   readonly #touched = new Set<string>();
   readonly #missing = new Map<string, ShardTarget>();
-  #convergedThroughMs: number | null = null;
-  #unknown = false;
+  readonly #damaged = new Set<string>();
+  readonly #unheard = new Set<string>();
+  #converged = new Least();
+  #liveConverged = new Least();
 
-  add(targets: readonly ShardTarget[], missing: readonly ShardTarget[], convergedThroughMs: number | null): void {
+  add(targets: readonly ShardTarget[], answers: PartialAnswers): void {
     for (const target of targets) this.#touched.add(target.id);
-    for (const target of missing) this.#missing.set(target.id, target);
-    if (convergedThroughMs === null) this.#unknown = true;
-    else if (this.#convergedThroughMs === null || convergedThroughMs < this.#convergedThroughMs)
-      this.#convergedThroughMs = convergedThroughMs;
+    for (const target of answers.missing) this.#missing.set(target.id, target);
+    for (const target of answers.damaged) this.#damaged.add(target.id);
+    this.#converged.add(answers.convergedThroughMs);
+    this.#liveConverged.add(answers.liveConvergedThroughMs);
+  }
+
+  /** Members that may know of shards that nobody else knows. */
+  addUnheard(names: readonly string[]): void {
+    for (const name of names) this.#unheard.add(name);
   }
 
   get lacksShards(): boolean {
@@ -47,20 +69,40 @@ export class Tally {
   clear(): void {
     this.#touched.clear();
     this.#missing.clear();
-    this.#convergedThroughMs = null;
-    this.#unknown = false;
+    this.#damaged.clear();
+    this.#unheard.clear();
+    this.#converged = new Least();
+    this.#liveConverged = new Least();
   }
 
-  completeness(): Completeness {
+  completeness(report: LevelReport | null): Completeness {
+    const unheard = [...this.#unheard].sort();
+    const damaged = [...this.#damaged].sort();
+    // Of shards that nobody here knows nothing is proven.
+    const isKnown = unheard.length === 0;
     return {
-      complete: this.#missing.size === 0,
+      complete: this.#missing.size === 0 && damaged.length === 0 && isKnown,
       missing_shards: [...this.#missing.keys()].sort(),
-      converged_through: this.#unknown || this.#convergedThroughMs === null ? null : this.#convergedThroughMs / 1000,
+      converged_through: isKnown ? this.#converged.seconds : null,
+      live_converged_through: isKnown ? this.#liveConverged.seconds : null,
+      ...(damaged.length === 0 ? {} : { damaged_shards: damaged }),
+      ...(isKnown ? {} : { unheard_members: unheard }),
+      ...(report === null
+        ? {}
+        : {
+            consistency: report.consistency,
+            members: report.members,
+            levelled: { shards: report.shards, batches: report.batches, rows: report.rows },
+          }),
     };
   }
 
   /** The error of a statement whose answer would lack shards, or null. */
   shortfall(): string | null {
+    if (this.#unheard.size > 0) {
+      const names = [...this.#unheard].sort().join(', ');
+      return `shards unknown: ${names} have not said since this node started which shards they hold`;
+    }
     if (this.#missing.size === 0) return null;
     const named = [...this.#missing.values()]
       .slice(0, 3)
@@ -80,7 +122,7 @@ export async function runOn(
   context.ending.throwIfEnded();
   const answers = await context.backend.run(targets, request, context.ending);
   context.ending.throwIfEnded();
-  context.tally.add(targets, answers.missing, answers.convergedThroughMs);
+  context.tally.add(targets, answers);
   for (const result of answers.results) if (result.kind === 'refused') throw new QueryError(result.message);
   return answers.results;
 }

@@ -7,7 +7,7 @@
 import type { SelectStatement, Statement } from '../influxql/ast.ts';
 import { ParseError, parseQuery } from '../influxql/parser.ts';
 import { printStatement } from '../influxql/printer.ts';
-import type { QueryBackend } from './backend.ts';
+import type { LevelledBackend, QueryBackend } from './backend.ts';
 import { runDeletion } from './deletion.ts';
 import { Ending } from './ending.ts';
 import type { QueryLimits } from './limits.ts';
@@ -95,13 +95,20 @@ async function executeStatement(
     planning: new Planning(memory, false),
   };
   try {
-    const series = await untilEnd(run(statement, context), ending);
+    let levelled: LevelledBackend | null = null;
+    const read = async (): Promise<ResultSeries[]> => {
+      if (options.consistency === undefined || changes(statement)) return run(statement, context);
+      levelled = await backend.levelled(options.consistency, ending);
+      return run(statement, { ...context, backend: levelled });
+    };
+    const series = await untilEnd(read(), ending);
+    const report = (levelled as LevelledBackend | null)?.report() ?? null;
     const shortfall = options.completeness ? null : context.tally.shortfall();
     if (shortfall !== null) return { statementId, error: shortfall };
     return {
       statementId,
       ...(series.length === 0 ? {} : { series }),
-      ...(options.completeness ? { completeness: context.tally.completeness() } : {}),
+      ...(options.completeness ? { completeness: context.tally.completeness(report) } : {}),
       ...(options.readOnly && changes(statement) ? { messages: [deprecation(statement)] } : {}),
     };
   } catch (error) {

@@ -219,7 +219,12 @@ describe('JSON', () => {
   });
 
   test('completeness is added on request', async () => {
-    const completeness = { complete: false, missing_shards: ['t/autogen/1'], converged_through: 1700000000.5 };
+    const completeness = {
+      complete: false,
+      missing_shards: ['t/autogen/1'],
+      converged_through: 1700000000.5,
+      live_converged_through: null,
+    };
     answering({ statementId: 0, completeness });
     const answer = await door.send('GET', `/query?completeness=1&${q('x')}`);
     expect(asked[0]?.options.completeness).toBe(true);

@@ -5,9 +5,24 @@ import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { setInfluxHeaders } from '../../server/http/influx-ping.ts';
 import { handleWrite, type WriteRequest, type WriteResult } from '../../server/http/influx-write.ts';
+import type { ShardKey } from '../../shards/shard-key.ts';
 import { type Door, openDoor } from './door.ts';
 
-const LIMITS = { bodyBytesMax: 100_000, defaultConsistency: 'one', nowNs: () => 42n } as const;
+const LIMITS = {
+  bodyBytesMax: 100_000,
+  defaultConsistency: 'one',
+  nowNs: () => 42n,
+  receiptOf: (batches: readonly unknown[]) => (batches.length < 3 ? 'token' : null),
+} as const;
+const SHARD: ShardKey = {
+  database: 't',
+  databaseGeneration: 0,
+  retentionPolicy: 'autogen',
+  retentionPolicyGeneration: 0,
+  startNs: 0n,
+  endNs: 1n,
+  number: 0,
+};
 const POINT = 'cpu,host=a usage=1';
 
 let door: Door;
@@ -51,6 +66,34 @@ describe('accepted writes', () => {
       nowNs: 42n,
     });
     expect(bodyOf(arrived[0])).toBe(POINT);
+  });
+
+  test('with receipt=1 answer 200 and a token, also for the good lines of a write in part; not without', async () => {
+    const batch = { shard: SHARD, version: '0'.repeat(32) };
+    result = { status: 204, batches: [batch] };
+    const answer = await door.send('POST', '/write?db=t&receipt=1', { body: POINT });
+    expect([answer.status, JSON.parse(answer.body)]).toEqual([200, { receipt: 'token', batches: 1 }]);
+    expect(arrived[0]?.receipt).toBe(true);
+    result = { status: 204, batches: [batch, batch, batch] };
+    const many = await door.send('POST', '/write?db=t&receipt=true', { body: POINT });
+    expect(JSON.parse(many.body)).toMatchObject({
+      receipt: null,
+      batches: 3,
+      message: expect.stringMatching(/at most/),
+    });
+    result = { status: 204, batches: [] };
+    expect(JSON.parse((await door.send('POST', '/write?db=t&receipt=1', { body: '' })).body)).toMatchObject({
+      receipt: null,
+    });
+    result = { status: 400, error: 'partial write: x dropped=1', batches: [batch] };
+    const partly = await door.send('POST', '/write?db=t&receipt=1', { body: POINT });
+    expect([partly.status, JSON.parse(partly.body)]).toEqual([
+      400,
+      { error: 'partial write: x dropped=1', receipt: 'token', batches: 1 },
+    ]);
+    result = { status: 204 };
+    expect((await door.send('POST', '/write?db=t', { body: POINT })).status).toBe(204);
+    expect(arrived.at(-1)?.receipt).toBe(false);
   });
 
   test.each([

@@ -12,7 +12,7 @@ import { handleWrite, type WriteRequest, type WriteResult } from '../../server/h
 import { openWriteDoor } from '../../server/http/server.ts';
 import type { WriteDoor } from '../../server/http/write-door.ts';
 
-const LIMITS = { bodyBytesMax: 5_000, defaultConsistency: 'one', nowNs: () => 42n } as const;
+const LIMITS = { bodyBytesMax: 5_000, defaultConsistency: 'one', nowNs: () => 42n, receiptOf: () => null } as const;
 const KEEP_ALIVE_MS = 65_000;
 const VERSION = '0.1.0';
 /** More answers than come. */

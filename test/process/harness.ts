@@ -10,6 +10,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
+import type { Completeness } from '../../server/query/result.ts';
 
 /** STARLING_TEST_DIST: another build than the usual one. */
 const BUILD = process.env.STARLING_TEST_DIST ?? resolve(import.meta.dirname, '../../dist');
@@ -27,7 +28,7 @@ export interface QueryResult {
     readonly values?: readonly (readonly (string | number | boolean | null)[])[];
   }[];
   readonly error?: string;
-  readonly completeness?: { complete: boolean; missing_shards: string[]; converged_through: number | null };
+  readonly completeness?: Completeness;
 }
 
 export interface Answer {

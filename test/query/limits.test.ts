@@ -61,9 +61,19 @@ describe('shards without a live owner', () => {
     expect(plain!.series).toBeUndefined();
     const [named] = await ask(partly, 'SELECT sum(v) FROM m', { database: 't', completeness: true, epoch: 'ns' });
     expect(named!.series![0]!.values).toEqual([[0, 2]]);
-    expect(named!.completeness).toEqual({ complete: false, missing_shards: [first], converged_through: 1 });
+    expect(named!.completeness).toEqual({
+      complete: false,
+      missing_shards: [first],
+      converged_through: 1,
+      live_converged_through: 2,
+    });
     const [later] = await ask(partly, 'SELECT sum(v) FROM m WHERE time >= 1d', { database: 't', completeness: true });
-    expect(later!.completeness).toEqual({ complete: true, missing_shards: [], converged_through: 1 });
+    expect(later!.completeness).toEqual({
+      complete: true,
+      missing_shards: [],
+      converged_through: 1,
+      live_converged_through: 2,
+    });
   });
 });
 

@@ -81,9 +81,13 @@ export class MemoryBackend {
             ),
           ),
           missing: targets.filter((target) => this.down.has(target.id)),
+          damaged: [],
           convergedThroughMs: 1000,
+          liveConvergedThroughMs: 2000,
         };
       },
+      unheard: () => [],
+      levelled: () => Promise.reject(new Error('not in memory')),
       deleteRows: async (targets, predicate, minNs, maxNs) => {
         for (const { id, key } of targets) {
           const minTime = minNs > key.startNs ? Number(minNs - key.startNs) : 0;

@@ -152,6 +152,27 @@ describe('the coordinator', () => {
     expect(await Promise.all(sent)).toEqual(Array(6).fill({ status: 204 }));
   });
 
+  test('names the batches of a write that asks for a receipt, also those that it shares with others', async () => {
+    const lines = Array.from({ length: 40 }, (_, i) => `cpu,host=h${i} v=1 ${NOW_MS}`).join('\n');
+    const named = bench.write(lines, { receipt: true });
+    const other = bench.write(`cpu,host=h1 v=2 ${NOW_MS + 1}`);
+    await bench.turn();
+    const posted = bench.posted.map(({ shard, version }) => `${shard.number} ${version}`);
+    bench.settle({ ok: true });
+    const { batches } = (await named) as unknown as { batches: { shard: { number: number }; version: string }[] };
+    expect(batches.map(({ shard, version }) => `${shard.number} ${version}`).sort()).toEqual(posted.sort());
+    expect(await other).toEqual({ status: 204 });
+    const failed = bench.write(`cpu,host=h1 v=2 ${NOW_MS + 2}`, { receipt: true });
+    await bench.turn();
+    bench.settle({ ok: false, code: 'not-acknowledged', message: 'no', status: 503 });
+    expect(await failed).toEqual({ status: 503, error: 'no', retryAfterSeconds: 1 });
+    // Lines that the fast path does not take.
+    const general = bench.write(`cpu,host=h1 v=1 ${NOW_MS}\ncpu,host=h1 v=2 ${NOW_MS}`, { receipt: true });
+    await bench.turn();
+    bench.settle({ ok: true });
+    expect(await general).toMatchObject({ status: 204, batches: [{}] });
+  });
+
   test('keeps levels of consistency in batches of their own', async () => {
     void bench.write(`cpu,host=a v=1 ${NOW_MS}`, { consistency: 'all' });
     void bench.write(`cpu,host=a v=2 ${NOW_MS + 1}`);

@@ -1,0 +1,36 @@
+/** Queries of a node, bound to its parts. */
+import type { NodeCore } from '../repair/node-core.ts';
+import type { Config } from './config.ts';
+import { DEFAULT_QUERY_LIMITS } from './query/limits.ts';
+import type { QueryService } from './query/result.ts';
+import { createQueryService } from './query/service.ts';
+import { type BackendPorts, createQueryBackend } from './query-backend.ts';
+
+export interface NodeQueryParts
+  extends Pick<BackendPorts, 'pool' | 'places' | 'levelling' | 'coordinator' | 'clusterId'> {
+  readonly config: Config;
+  readonly core: NodeCore;
+}
+
+export function createNodeQueries({ config, core, ...parts }: NodeQueryParts): QueryService {
+  const backend = createQueryBackend({
+    ...parts,
+    metadata: {
+      createDatabase: (name, policy) => core.createDatabase(name, policy, Date.now()),
+      dropDatabase: (name) => core.dropDatabase(name, Date.now()),
+      createRetentionPolicy: (database, name, options) =>
+        core.createRetentionPolicy(database, name, options, Date.now()),
+      alterRetentionPolicy: (database, name, options) => core.alterRetentionPolicy(database, name, options, Date.now()),
+      dropRetentionPolicy: (database, name) => core.dropRetentionPolicy(database, name, Date.now()),
+    },
+    queryTimeoutMs: config.queryTimeoutMs,
+    readRepairTimeoutMs: config.readRepairTimeoutMs,
+    snapshot: () => core.snapshot(),
+  });
+  return createQueryService(backend, {
+    ...DEFAULT_QUERY_LIMITS,
+    queryMsMax: config.queryTimeoutMs,
+    rowsMax: Math.min(DEFAULT_QUERY_LIMITS.rowsMax, config.queryPointsMax),
+    seriesMax: config.querySeriesMax,
+  });
+}

@@ -4,9 +4,22 @@
  */
 import { type GroupName, SERIES_GROUPS } from '../shards/care.ts';
 import type { ShardKeyJson } from '../shards/shard-key.ts';
-import type { Stamp } from '../shards/version.ts';
+import type { Stamp, Version } from '../shards/version.ts';
 import type { RootJson } from './ledger.ts';
-import { type Check, key, listOf, objectOf, oneOf, orNull, size, stamp, sum, text, tupleOf } from './message-checks.ts';
+import {
+  type Check,
+  key,
+  listOf,
+  objectOf,
+  oneOf,
+  orNull,
+  size,
+  stamp,
+  sum,
+  text,
+  tupleOf,
+  version,
+} from './message-checks.ts';
 
 /** As in replica-messages.ts: both sides must have the same floor, and the same batches up to there. */
 interface Claim {
@@ -25,6 +38,15 @@ interface Answer extends Claim {
   readonly request: number;
   readonly shard: string;
   readonly status: ContentStatus;
+}
+
+/** The receiver lists a batch with another content than the sender, or is to read its replica again. */
+export interface Suspicion {
+  readonly t: 'suspect';
+  readonly key: ShardKeyJson;
+  readonly version: Version | null;
+  /** What the sender lists. */
+  readonly content: string | null;
 }
 
 export type ContentMessage =
@@ -64,7 +86,8 @@ const question = { ...claim, request: size, key };
 const status = oneOf('ok', 'filling', 'absent', 'floor', 'busy', 'damaged');
 const answer = { ...claim, request: size, shard: text, status };
 
-export const CONTENT_FIELDS: Record<ContentMessage['t'], Record<string, Check>> = {
+export const CONTENT_FIELDS: Record<(ContentMessage | Suspicion)['t'], Record<string, Check>> = {
+  suspect: { key, version: orNull(version), content: orNull(sum) },
   'content-windows': { ...question, from: cursor },
   'content-windows-answer': { ...answer, windows: listOf(tupleOf(size, size, orNull(sum))), next: cursor },
   'content-groups': { ...question, window: size, from: cursor },

@@ -115,6 +115,7 @@ export class ReplicaHost {
     this.upkeep.observer = this.repairsTable;
     const levelled = (result: LevelResult) => emit({ kind: 'levelled', result });
     this.levelling = new Levelling({ replicas, commit, requests, around, proofs: ring.proofs, levelled });
+    this.ring.proofs.suspected = (...what) => this.upkeep.conflicts.found(...what);
     this.replicas = replicas;
     this.commit = commit;
     this.requests = requests;
@@ -382,6 +383,9 @@ export class ReplicaHost {
       case 'content-groups':
       case 'content-copy':
         this.upkeep.asked(from, message);
+        return;
+      case 'suspect':
+        this.upkeep.conflicts.told(from, message);
         return;
       case 'content-windows-answer':
       case 'content-groups-answer':

@@ -10,7 +10,7 @@
  */
 import type { ShardKeyJson } from '../shards/shard-key.ts';
 import type { NodeNumber, Stamp, Version } from '../shards/version.ts';
-import { CONTENT_FIELDS, type ContentMessage } from './content-messages.ts';
+import { CONTENT_FIELDS, type ContentMessage, type Suspicion } from './content-messages.ts';
 import type { RootJson } from './ledger.ts';
 import {
   ANSWERS_FORMAT,
@@ -79,6 +79,7 @@ export type PullStatus = 'ok' | 'filling' | 'absent' | 'floor' | 'busy' | 'gone'
 
 export type Message =
   | ContentMessage
+  | Suspicion
   | MailMessage
   | MailAnswers
   | Token

@@ -3,6 +3,7 @@
  */
 import { shardId, shardKeyFromJson } from '../shards/shard-key.ts';
 import { type NodeNumber, STAMP_ZERO } from '../shards/version.ts';
+import type { Unequal } from './conflicts.ts';
 import type { Filling } from './filling.ts';
 import { identitiesEqual, rootFromJson } from './ledger.ts';
 import type { Outbox } from './outbox.ts';
@@ -11,6 +12,8 @@ import { meetFloor, type Replica, type ReplicaTable } from './replica-table.ts';
 import type { Surroundings } from './surroundings.ts';
 
 export class Proofs {
+  /** Somebody has to find out who is right; set before the first turn. */
+  suspected: (replica: Replica, other: NodeNumber | null, unequal: Unequal | null) => void = () => {};
   private readonly o: { replicas: ReplicaTable; filling: Filling; outbox: Outbox; around: Surroundings };
 
   constructor(options: Proofs['o']) {
@@ -59,9 +62,10 @@ export class Proofs {
     return met === 'level' || met === 'lower';
   }
 
-  noteDamage(replica: Replica, comparedWith: NodeNumber | null, reason: string): void {
+  noteDamage(replica: Replica, comparedWith: NodeNumber | null, reason: string, unequal: Unequal | null = null): void {
     this.o.around.count('damage_found');
     replica.notes.damage = { reason, sinceMs: this.o.around.nowMs, comparedWith };
     replica.notes.heldBackBy = `damage: ${reason}`;
+    this.suspected(replica, comparedWith, unequal);
   }
 }

@@ -10,6 +10,7 @@ import { SeriesKeys } from '../shards/series-keys.ts';
 import { shardKeyToJson } from '../shards/shard-key.ts';
 import { epochOf, type NodeNumber, type Stamp, type Version } from '../shards/version.ts';
 import type { CommitQueue } from './commit.ts';
+import type { Unequal } from './conflicts.ts';
 import { rootFromJson, rootsEqual, rootToJson } from './ledger.ts';
 import { decodeIdentities, type Identity, LedgerError } from './ledger-codec.ts';
 import { databaseOf } from './mail-receiver.ts';
@@ -25,6 +26,8 @@ export interface Pulled {
   readonly batches: number;
   readonly rows: number;
   readonly bytes: number;
+  /** Of `damage`: a batch that the source lists with another content. */
+  readonly unequal: Unequal | null;
 }
 
 export interface PullOptions {
@@ -45,7 +48,7 @@ export class Pull {
   private batches = 0;
   private rows = 0;
   private bytes = 0;
-  private damaged: Version | null = null;
+  private damaged: Unequal | null = null;
   private restarts = 0;
   private ended = false;
   private readonly o: PullOptions;
@@ -130,7 +133,8 @@ export class Pull {
         if (!replica.ledger.has(identity.version)) missing.push(identity);
         else {
           const content = replica.ledger.contentOf(identity.version);
-          if (content !== null && content !== identity.content) this.damaged ??= identity.version;
+          if (content !== null && content !== identity.content)
+            this.damaged ??= { version: identity.version, theirs: identity.content };
         }
       }
       const last = listed.at(-1);
@@ -202,7 +206,8 @@ export class Pull {
             if (counted) return;
             counted = true;
             if (result.kind !== 'stored' && result.kind !== 'applied') {
-              if (result.kind === 'refused' && result.code === 'unequal-content') this.damaged ??= version;
+              if (result.kind === 'refused' && result.code === 'unequal-content')
+                this.damaged ??= { version, theirs: identity.content };
               return ready(result.kind === 'refused' ? `${result.code}: ${result.reason}` : result.kind);
             }
             this.batches++;
@@ -227,13 +232,17 @@ export class Pull {
   private finish(): void {
     const damage = this.damaged;
     if (damage === null) this.end('ok', '');
-    else this.end('damage', `batch ${damage} has unequal content here and at the source (epoch ${epochOf(damage)})`);
+    else
+      this.end(
+        'damage',
+        `batch ${damage.version} has unequal content here and at the source (epoch ${epochOf(damage.version)})`,
+      );
   }
 
   private end(outcome: Pulled['outcome'], reason: string): void {
     if (this.ended) return;
     this.ended = true;
-    const { batches, rows, bytes } = this;
-    this.o.done({ outcome, reason, epochs: this.epochs.length, batches, rows, bytes });
+    const { batches, rows, bytes, damaged: unequal } = this;
+    this.o.done({ outcome, reason, epochs: this.epochs.length, batches, rows, bytes, unequal });
   }
 }

@@ -31,7 +31,15 @@ export interface Held {
   readonly sinceMs: number;
 }
 
-export const NOTHING_PULLED: Pulled = { outcome: 'ok', reason: '', epochs: 0, batches: 0, rows: 0, bytes: 0 };
+export const NOTHING_PULLED: Pulled = {
+  outcome: 'ok',
+  reason: '',
+  epochs: 0,
+  batches: 0,
+  rows: 0,
+  bytes: 0,
+  unequal: null,
+};
 
 export function recordOf(
   held: Held,

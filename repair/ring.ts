@@ -259,7 +259,8 @@ export class Ring {
     const { around, replicas } = this.o;
     if (held.stage === 'ended') return;
     const replica = replicas.get(held.id);
-    if (result.outcome === 'damage' && replica !== null) this.proofs.noteDamage(replica, held.from, result.reason);
+    if (result.outcome === 'damage' && replica !== null)
+      this.proofs.noteDamage(replica, held.from, result.reason, result.unequal);
     if (result.outcome === 'damage') {
       this.end(held, 'damage', result.reason);
       return;

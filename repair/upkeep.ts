@@ -2,6 +2,7 @@
 import type { Files } from '../shards/files.ts';
 import type { ShardId } from '../shards/shard-key.ts';
 import type { NodeNumber } from '../shards/version.ts';
+import { Conflicts } from './conflicts.ts';
 import { ContentAnswers } from './content-answers.ts';
 import type { Filling } from './filling.ts';
 import { Mending, type MendObserver } from './mending.ts';
@@ -24,12 +25,14 @@ export class Upkeep {
   readonly scrubs: Scrubs;
   /** Hears of mends; set before the first turn. */
   observer: MendObserver | null = null;
+  readonly conflicts: Conflicts;
   private readonly mending: Mending;
   private readonly answers: ContentAnswers;
 
   constructor(options: UpkeepOptions) {
     const { replicas, around, filling } = options;
     this.scrubs = new Scrubs(options);
+    this.conflicts = new Conflicts({ ...options, scrubs: this.scrubs });
     const observer: MendObserver = {
       mendBegun: (...told) => this.observer?.mendBegun(...told),
       mendEnded: (...told) => this.observer?.mendEnded(...told),

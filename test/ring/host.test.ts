@@ -130,7 +130,7 @@ describe('a worker among three', () => {
     expect(trio.repair(0, 'ring')).toMatchObject({ state: 'done', message: 'all replicas proven equal' });
   });
 
-  test('equal batches with unequal content: damage is named, the watermark stays', () => {
+  test('equal batches with unequal content: the watermark stays until the wrong ledger is put right', () => {
     const trio = new Trio();
     trio.write(0, 'all');
     const ledger = new Ledger();
@@ -142,7 +142,11 @@ describe('a worker among three', () => {
     const status = trio.repair(0, 'ring');
     expect(status).toMatchObject({ state: 'failed', message: expect.stringContaining('unequal content') });
     expect(trio.hosts.every((host) => host.describeShard(ID)!.converged === null)).toBe(true);
-    expect(trio.hosts.some((host) => host.describeShard(ID)!.damage !== null)).toBe(true);
+    expect(trio.storages[1]!.ledgers.get(ID)!.contentOf(version)).toBe(
+      trio.storages[0]!.ledgers.get(ID)!.contentOf(version),
+    );
+    trio.hear();
+    expect(trio.repair(0, 'ring')).toMatchObject({ state: 'done', message: 'all replicas proven equal' });
   });
 
   test('a stored row is gone: scrub says so, the replica is in no proof until it has been mended', () => {

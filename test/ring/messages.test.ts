@@ -21,6 +21,21 @@ const answered = encodeMessage({ t: 'mail-answers', answers, view: 'f'.repeat(32
 const fetched = encodeMessage(fetch, [frame, new Uint8Array(0)]);
 
 describe('messages', () => {
+  test.each([
+    ['content-windows', { from: { window: -1, measurement: 'm', group: 0 } }],
+    ['content-windows', { from: { window: 1, measurement: 'm', group: 16 } }],
+    ['content-groups', { window: 0.5, from: null }],
+    ['content-copy', { window: 1, measurement: 'm', groups: [16], fromTime: 0 }],
+    ['content-copy', { window: 1, measurement: 7, groups: [0], fromTime: 0 }],
+    ['content-copy', { window: 1, measurement: 'm', groups: [0], fromTime: null }],
+  ])('a %s that asks for what there cannot be is malformed: %j', (t, fields) => {
+    const claim = { floor: '0'.repeat(16), floorRoot: [0, '0'.repeat(32), '0'.repeat(32)] };
+    const right = { t: 'content-windows', request: 1, key: shardKeyToJson(shard), ...claim, from: null } as const;
+    expect(decodeMessage(encodeMessage(right as never)).message).toMatchObject(right);
+    const wrong = { ...right, t, ...fields };
+    expect(() => decodeMessage(encodeMessage(wrong as never))).toThrow(MessageError);
+  });
+
   test('header and attachments come out as they went in', () => {
     const { message, attachments } = decodeMessage(fetched);
     expect(message).toMatchObject(fetch);

@@ -75,7 +75,11 @@ export class FillingSource {
     const given = this.given.get(m.snapshot);
     if (given === undefined || given.to !== from || (given.end !== null && given.end !== m.index))
       this.answer(from, m.request, shardId(key), key.number, 'gone', m.snapshot, m.index, null);
-    else this.give(given, m.request, key.number, m.snapshot, m.index);
+    else if (given.end === null && this.replicas.get(given.id)?.ledger.replica !== 'full') {
+      // Found damaged since it was opened: nobody is filled with that.
+      this.drop(m.snapshot, given);
+      this.answer(from, m.request, given.id, key.number, 'gone', m.snapshot, m.index, null);
+    } else this.give(given, m.request, key.number, m.snapshot, m.index);
   }
 
   private give(given: Given, request: number, lane: number, snapshot: number, index: number): void {

@@ -138,6 +138,12 @@ export class Scrubs {
       return verdict !== null;
     } catch (error) {
       if (!(error instanceof StorageError)) throw error;
+      if (error.code === 'snapshot-gone') {
+        // Mended, or replaced by a copy, under the reading: what is there now is read.
+        task.reading?.close();
+        task.reading = null;
+        return false;
+      }
       if (isDamage(error)) this.found(task, replica, error.message);
       task.observer?.ended(error.message, 0);
       return true;

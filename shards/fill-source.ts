@@ -3,7 +3,8 @@
  *
  * What changes (ledger and other tables of the companion, fields, deletes, runs) is copied into memory when the
  * snapshot is taken; series and blocks are only named then, and read when their page is asked for: chunks are never
- * changed, and compaction, which alone takes blocks away, waits until the snapshot is closed. So page n stays the same.
+ * changed, and compaction waits until the snapshot is closed. So page n stays the same. When mending replaces blocks the
+ * snapshot is gone.
  * A block that fails its CRC makes its page throw `damaged-block`: damage is not copied.
  */
 import type { Database } from 'better-sqlite3';

@@ -33,7 +33,8 @@ export interface ReplacementParts {
   readonly shard: { readonly id: ShardId; flush(): void };
   readonly sources: ScanSources;
   readonly limits: StorageLimits;
-  readonly ended: (window: number) => void;
+  /** `isReplaced`: the rows have changed. */
+  readonly ended: (window: number, isReplaced: boolean) => void;
 }
 
 export class GroupReplacement implements Replacement {
@@ -87,18 +88,18 @@ export class GroupReplacement implements Replacement {
   step(): boolean {
     this.#steps ??= this.#replace();
     if (this.#steps.next().done !== true) return true;
-    this.#end();
+    this.#end(true);
     return false;
   }
 
   abandon(): void {
     if (this.#ended) return;
     this.#writer?.abandon();
-    this.#end();
+    this.#end(false);
   }
 
-  #end(): void {
-    if (!this.#ended) this.#parts.ended(this.#request.window);
+  #end(isReplaced: boolean): void {
+    if (!this.#ended) this.#parts.ended(this.#request.window, isReplaced);
     this.#ended = true;
   }
 

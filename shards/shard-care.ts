@@ -40,7 +40,7 @@ export interface CaredShard {
   apply(frame: HeldFrame, keys: GivenKeys, position: LogPosition): void;
 }
 
-export interface CareParts extends Omit<ReadingParts, 'closed'> {
+export interface CareParts extends Omit<ReadingParts, 'adopted' | 'closed'> {
   readonly shard: CaredShard;
   readonly limits: StorageLimits;
   readonly merging: ShardMerging;
@@ -48,6 +48,8 @@ export interface CareParts extends Omit<ReadingParts, 'closed'> {
 
 export class ShardCare implements StoredCare {
   readonly #parts: CareParts;
+  /** How often blocks were replaced, or the sum of what was dropped restated: who reads what was there before begins anew. */
+  rewrites = 0;
 
   constructor(parts: CareParts) {
     this.#parts = parts;
@@ -68,9 +70,16 @@ export class ShardCare implements StoredCare {
   }
 
   read(begun: () => void): Reading {
-    const { merging } = this.#parts;
+    const { merging, isGone } = this.#parts;
     merging.hold();
-    return new ShardReading({ ...this.#parts, closed: () => merging.letGo() }, begun);
+    const { rewrites } = this;
+    const parts = {
+      ...this.#parts,
+      isGone: () => isGone() || this.rewrites !== rewrites,
+      adopted: () => void this.rewrites++,
+      closed: () => merging.letGo(),
+    };
+    return new ShardReading(parts, begun);
   }
 
   groups(question: GroupQuestion): { groups: GroupSum[]; next: GroupName | null } {
@@ -82,11 +91,14 @@ export class ShardCare implements StoredCare {
   }
 
   replace(request: ReplacementRequest): Replacement {
-    const { merging } = this.#parts;
+    const { merging, sources } = this.#parts;
     merging.hold();
-    const ended = (window: number): void => {
+    const ended = (window: number, isReplaced: boolean): void => {
       merging.letGo();
+      if (!isReplaced) return;
       merging.mended(window);
+      sources.tombstones.replaced();
+      this.rewrites++;
     };
     return new GroupReplacement({ ...this.#parts, ended }, request);
   }

@@ -32,10 +32,10 @@ export class ShardCatalog {
       .map(({ measurement, field, type }) => ({ measurement, field, type }));
   }
 
-  /** Series and fields only become more; under a tombstone any write can bring something back. */
+  /** Series and fields only become more; under a tombstone any write or mended window can bring something back. */
   stamp({ segment, offset }: LogPosition): string {
-    const deletes = this.#tombstones.count;
-    const written = deletes === 0 ? '' : `${segment}.${offset}`;
+    const { count: deletes, replacements } = this.#tombstones;
+    const written = deletes === 0 ? '' : `${segment}.${offset}.${replacements}`;
     return `${this.#table.count}/${this.#fields().count}/${deletes}/${written}`;
   }
 

@@ -116,7 +116,7 @@ export class ShardMerging {
     return this.#holds > 0;
   }
 
-  /** Damaged blocks of the window have been replaced. */
+  /** Blocks of the window have been replaced. */
   mended(window: number): void {
     this.#unmergeable.delete(window);
     this.#mergeableFrom = undefined;

@@ -3,7 +3,8 @@
  * does (care.ts).
  *
  * It is about one moment. The memtable is flushed first, in steps, and merging waits until the reading is closed; blocks
- * that later flushes write hold batches that were not there at that moment. Bytes come from the file, never from the cache
+ * that later flushes write hold batches that were not there at that moment. Mending waits for nobody: when it replaces
+ * blocks, the readings that are under way are `snapshot-gone`. Bytes come from the file, never from the cache
  * of blocks, and SQLite is told to forget the pages that it has read.
  */
 import type { Database } from 'better-sqlite3';
@@ -39,7 +40,9 @@ export interface ReadingParts {
     beginFlush(): void;
     flushStep(): boolean;
   };
+  /** The shard, or what it held when the reading began. */
   readonly isGone: () => boolean;
+  readonly adopted: () => void;
   readonly closed: () => void;
 }
 
@@ -87,6 +90,7 @@ export class ShardReading implements Reading {
     if (more === 0n) return;
     file.transaction((database) => dropped.write(database, more));
     dropped.added(more);
+    this.#parts.adopted();
   }
 
   close(): void {

@@ -32,6 +32,7 @@ export class ShardTombstones {
   #greatest: Version = '';
   /** By series: whether it has a visible row. */
   #visible = new Uint8Array(0);
+  #replacements = 0;
 
   constructor(table: SeriesTable, spanNs: number) {
     this.#table = table;
@@ -84,6 +85,16 @@ export class ShardTombstones {
   covers(series: number): boolean {
     for (const tombstone of this.#byVersion.values()) if (tombstone.covers(series)) return true;
     return false;
+  }
+
+  /** How often rows were put in the place of others, which may have brought some back under the same deletes. */
+  get replacements(): number {
+    return this.#replacements;
+  }
+
+  replaced(): void {
+    this.#replacements++;
+    this.#visible.fill(UNKNOWN);
   }
 
   /** Rows of these series were applied. */

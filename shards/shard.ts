@@ -356,8 +356,9 @@ export class Shard implements StoredShard, QueryableShard {
 
   snapshot(pageBytes: number): FillSource {
     this.flush();
+    const { rewrites } = this.care;
     const source = openFillSource(this.key, this.#parts.file, this.#store, pageBytes, {
-      isGone: () => this.#closed,
+      isGone: () => this.#closed || this.care.rewrites !== rewrites,
       closed: () => this.#merging.letGo(),
     });
     this.#merging.hold();

@@ -4,7 +4,7 @@ import { rootToJson } from '../../repair/ledger.ts';
 import type { MessageOf } from '../../repair/replica-messages.ts';
 import { shardKeyToJson } from '../../shards/shard-key.ts';
 import { STAMP_ZERO } from '../../shards/version.ts';
-import { KEY, Trio } from './trio.ts';
+import { ID, KEY, Trio } from './trio.ts';
 
 const key = shardKeyToJson(KEY);
 const floorRoot = rootToJson({ count: 0, identity: 0n, content: 0n });
@@ -46,6 +46,15 @@ describe('giving copies', () => {
     expect(first).toMatchObject({ status: 'ok', last: false });
     expect(asker.open(2)).toMatchObject({ status: 'busy' });
     expect(asker.copy(1)).toMatchObject({ status: 'ok', last: true });
+    expect(asker.open(2)).toMatchObject({ status: 'ok', last: false });
+  });
+
+  test('a replica that is found damaged gives no further page: what is damaged is not told by a block alone', () => {
+    const asker = new Asker();
+    const { snapshot, index } = asker.open(1);
+    asker.trio.storages[0]!.ledgers.get(ID)!.replica = 'damaged';
+    expect(asker.page(1, snapshot, index + 1)).toMatchObject({ status: 'gone' });
+    asker.trio.storages[0]!.ledgers.get(ID)!.replica = 'full';
     expect(asker.open(2)).toMatchObject({ status: 'ok', last: false });
   });
 

@@ -1,5 +1,6 @@
 /** A damaged replica becomes full again by itself (protocol rules 20, 21 and 32); what nobody has any more is counted lost. */
 import { describe, expect, test } from 'vitest';
+import { StorageError } from '../../shards/errors.ts';
 import { ID, NUMBERS, Trio } from './trio.ts';
 
 const ledgerOf = (trio: Trio, at: number) => trio.storages[at]!.ledgers.get(ID)!;
@@ -90,4 +91,24 @@ test('nobody has a batch any more: it is counted lost, and the replicas are equa
   expect(trio.counts()).toEqual([3, 3, 3]);
   expect(trio.hosts[0]!.counters().batches_lost).toBe(1);
   expect(trio.repair(0, 'ring')).toMatchObject({ state: 'done', message: 'all replicas proven equal' });
+});
+
+test('a scrub whose blocks are replaced under it begins anew', () => {
+  const trio = written(3, false);
+  const { care } = trio.storages[1]!.shards.get(ID)!;
+  const read = care.read.bind(care);
+  let begun = 0;
+  care.read = (whenBegun) => {
+    begun++;
+    const step = (): boolean => {
+      throw new StorageError('snapshot-gone', 'mended');
+    };
+    return { ...read(whenBegun), step };
+  };
+  const { id } = trio.repair(1, 'scrub');
+  care.read = read;
+  trio.pass(100);
+  expect(begun).toBe(1);
+  expect(trio.hosts[1]!.repairs().find((status) => status.id === id)).toMatchObject({ state: 'done' });
+  expect(ledgerOf(trio, 1).replica).toBe('full');
 });

@@ -225,6 +225,74 @@ test('pages of another floor, window, group or shard are refused, and nothing ch
   expect(groupsOf(bench, 4)).toEqual(before);
 });
 
+/** Replaces all settled rows of a window by those of `source`. */
+function replaceWindow(bench: Bench, source: Bench, window: number): void {
+  const through = stampOf(at(4));
+  const groups = Array.from({ length: 16 }, (_, group) => group);
+  const replacement = bench
+    .shard()
+    .care.replace({ through, window, measurement: 'm', groups, purged: new Set(), lost: false });
+  const { page } = source.shard().care.copy({ through, window, measurement: 'm', groups, fromTime: 0, rowsMax: 1e9 });
+  replacement.accept(page!.frame, page!.keys);
+  while (replacement.step());
+}
+
+test.each([
+  [
+    'a reading',
+    2,
+    (bench: Bench) => {
+      const reading = bench.shard().care.read(() => {});
+      for (let i = 0; i < 4; i++) reading.step(100);
+      return { next: () => reading.step(100), close: () => reading.close() };
+    },
+  ],
+  [
+    'a copy',
+    0,
+    (bench: Bench) => {
+      const copy = bench.shard().snapshot(100);
+      let page = 0;
+      return { next: () => copy.page(page++) !== null, close: () => copy.close() };
+    },
+  ],
+])('%s under way when groups are replaced is gone', (_, window, begin) => {
+  const [source, bench] = [open(), open()];
+  for (const each of [source, bench]) {
+    fill(each, 1);
+    settle(each, 4);
+  }
+  const { next, close } = begin(bench);
+  expect(next()).toBe(true);
+  replaceWindow(bench, source, window);
+  expect(() => {
+    while (next());
+  }).toThrow(expect.objectContaining({ code: 'snapshot-gone' }));
+  close();
+  merge(bench);
+  expect(cellsOf(bench)).toEqual(cellsOf(source));
+});
+
+test('series that a replacement brings back under a delete are seen', () => {
+  const [source, bench] = [open(), open()];
+  for (const each of [source, bench]) {
+    fill(each, 1);
+    settle(each, 4);
+  }
+  bench.engine.close();
+  const database = new Database(join(bench.directory, 'shards', `${SHARD}.sqlite`));
+  database.prepare('DELETE FROM blocks').run();
+  database.close();
+  bench.reopen();
+  expect(cellsOf(bench).size).toBe(0);
+  const { schemaStamp } = bench.shard();
+  for (const window of [0, 1, 2]) replaceWindow(bench, source, window);
+  expect(bench.shard().schemaStamp).not.toBe(schemaStamp);
+  expect(cellsOf(bench).size).toBeGreaterThan(0);
+  expect(groupsOf(bench, 4)).toEqual(groupsOf(source, 4));
+  expect(bench.shard().series('m', null)).toHaveLength(source.shard().series('m', null).length);
+});
+
 function idsOf(bench: Bench, window: number): number[] {
   const database = new Database(join(bench.directory, 'shards', `${SHARD}.sqlite`), { readonly: true });
   const ids = database.prepare('SELECT id FROM blocks WHERE window = ? ORDER BY id').pluck().all(window) as number[];

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
+import { deserialize, serialize } from 'node:v8';
 import { crc32 } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { encodeMessage, type Message } from '../../repair/replica-messages.ts';
@@ -73,6 +74,15 @@ describe('nodes with a broken member', () => {
       expect(await node.value('SELECT count(v) FROM evil', 't')).toBeNull();
     }
   });
+
+  async function internalCall(method: string, args: readonly unknown[]): Promise<unknown> {
+    const response = await fetch(`${n1.url}/internal/query`, {
+      method: 'POST',
+      body: new Uint8Array(serialize({ method, args })),
+      headers: { 'starling-cluster': page.clusterId },
+    });
+    return deserialize(Buffer.from(await response.arrayBuffer()));
+  }
 
   async function writeGood(node: TestNode): Promise<number> {
     const lines = Array.from({ length: 20 }, (_, i) => `good,host=h${i} v=1 ${startMs + good + i}000000`).join('\n');
@@ -153,6 +163,30 @@ describe('nodes with a broken member', () => {
     const message: Message = { t: 'mail', key, version };
     return { key, version, frame: Buffer.from(frame), keys: Buffer.from(keys), message };
   }
+
+  test('nonsense between nodes about levels and receipts is answered as such', async () => {
+    const shard = ['t', 0, 'autogen', 0, '0', '1', 0];
+    const order = { shard, level: 'all', viewHash: 'v', holders: [], without: [], timeoutMs: 1_000 };
+    const version = '0'.repeat(32);
+    for (const [method, args] of [
+      ['level', [[{ ...order, shard: ['t'] }]]],
+      ['level', [[{ ...order, shard: ['t', 0, 'autogen', 0, '1', '0', 0] }]]],
+      ['level', [[{ ...order, level: 'most' }]]],
+      ['level', [[{ ...order, holders: ['me'] }]]],
+      ['level', ['all']],
+      ['findWrites', [[{ shard, version: 'x' }]]],
+      ['findWrites', [[{ version }]]],
+      ['findWrites', []],
+    ] as const)
+      expect(await internalCall(method, args), JSON.stringify(args)).toEqual({
+        ok: false,
+        message: 'malformed request',
+      });
+    // Well-formed, and of shards and views that there are not.
+    expect(await internalCall('level', [[order]])).toMatchObject({ ok: true, value: [{ outcome: 'other-view' }] });
+    expect(await internalCall('findWrites', [[{ shard, version }]])).toMatchObject({ value: [{ state: 'absent' }] });
+    expect(await internalCall('whereabouts', [{ known: 7 }])).toMatchObject({ ok: true });
+  });
 
   test('damaged packets close their connection and are counted', async () => {
     const before = await count('corrupt-packets');

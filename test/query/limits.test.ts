@@ -1,5 +1,6 @@
 /** Limits, missing shards, chunks: what a statement says when it cannot or may not answer whole. */
 import { beforeAll, describe, expect, it } from 'vitest';
+import type { QueryBackend } from '../../server/query/backend.ts';
 import { ask } from './ask.ts';
 import { MemoryBackend } from './memory-backend.ts';
 
@@ -46,6 +47,37 @@ describe('a statement over a limit answers an error', () => {
     const stuck = Object.assign(Object.create(slow) as MemoryBackend, { backend: hang });
     const [result] = await ask(stuck, 'SELECT v FROM m', { database: 't', limits: { queryMsMax: 20 } });
     expect(result!.error).toBe('query timeout reached');
+  });
+});
+
+describe('what an answer rests on', () => {
+  const named = { database: 't', completeness: true };
+
+  it('shards read from a damaged replica, and shards that only unheard members may know, make it incomplete', async () => {
+    const memory = new MemoryBackend();
+    await ask(memory, 'CREATE DATABASE t');
+    memory.write('t', 'm v=1 1');
+    const with_ = (more: Partial<QueryBackend>) =>
+      Object.assign(Object.create(memory) as MemoryBackend, { backend: { ...memory.backend, ...more } });
+    const { run } = memory.backend;
+    const hurt = with_({
+      run: async (targets, ...rest) => ({ ...(await run(targets, ...rest)), damaged: [...targets] }),
+    });
+    const [damaged] = await ask(hurt, 'SELECT v FROM m', named);
+    expect(damaged!.completeness).toMatchObject({ complete: false, missing_shards: [], converged_through: 1 });
+    expect((damaged!.completeness as { damaged_shards: string[] }).damaged_shards).toHaveLength(1);
+    expect((await ask(hurt, 'SELECT v FROM m', { database: 't' }))[0]!.error).toBeUndefined();
+    const deaf = with_({ unheard: () => ['n3', 'n2'] });
+    expect((await ask(deaf, 'SELECT v FROM m', named))[0]!.completeness).toEqual({
+      complete: false,
+      missing_shards: [],
+      unheard_members: ['n2', 'n3'],
+      converged_through: null,
+      live_converged_through: null,
+    });
+    expect((await ask(deaf, 'SELECT v FROM m', { database: 't' }))[0]!.error).toBe(
+      'shards unknown: n2, n3 have not said since this node started which shards they hold',
+    );
   });
 });
 

@@ -9,12 +9,22 @@ import type { NodeNumber, Stamp } from '../shards/version.ts';
 export const MEMBER_STATES = ['joining', 'up', 'leaving', 'removed'] as const;
 export type MemberState = (typeof MEMBER_STATES)[number];
 
+/**
+ * How a member came to be removed. `left`: it handed everything over first. `replaced`: a new node took its name.
+ * `forced`: an operator gave it up. After the last two, what only that member held is lost (protocol rule 23).
+ */
+export const REMOVALS = ['left', 'replaced', 'forced'] as const;
+export type Removal = (typeof REMOVALS)[number];
+
 export interface Member {
   readonly number: NodeNumber;
   readonly name: string;
   /** http://HOST:PORT that other members use. */
   readonly address: string;
   readonly state: MemberState;
+  /** Only of a removed member. */
+  readonly removal?: Removal;
+  readonly removedAt?: Stamp;
 }
 
 export interface RetentionPolicyDefinition {
@@ -70,4 +80,6 @@ export interface HeldShard {
   readonly id: string;
   readonly key: import('../shards/shard-key.ts').ShardKeyJson;
   readonly state: 'full' | 'filling' | 'damaged';
+  /** No proof with another member yet: an owner that has just got the shard may lack what older replicas hold. */
+  readonly young?: boolean | undefined;
 }

@@ -1,12 +1,55 @@
-/** What a worker says of a shard's replicas and watermarks, for people. */
+/** What a worker says of a shard's replicas and watermarks, for people: plain data (records.ts). */
 import { type NodeNumber, stampMs } from '../shards/version.ts';
 import { rootFromJson, type Watermark } from './ledger.ts';
-import type { ReplicaDescription, WatermarkDescription } from './records.ts';
+import type { Outbox } from './outbox.ts';
+import type { FillDescription, ReplicaDescription, ShardDescription, WatermarkDescription } from './records.ts';
 import type { Replica } from './replica-table.ts';
 import { summaryOf } from './ring-token.ts';
 import { memberOf, nameOf, type Surroundings } from './surroundings.ts';
 
-export function describeReplicas(replica: Replica, around: Surroundings): ReplicaDescription[] {
+export function describeReplica(
+  replica: Replica,
+  { around, outbox, fill }: { around: Surroundings; outbox: Outbox; fill: FillDescription | null },
+): ShardDescription {
+  const { id, key, ledger, notes, stored } = replica;
+  const tally = outbox.tallies.get(id);
+  const { converged, liveConverged } = ledger;
+  const through =
+    ledger.newest === null || ledger.newest.slice(0, 16) < ledger.floor ? ledger.floor : ledger.newest.slice(0, 16);
+  const atWatermark = converged !== null && converged.through >= ledger.floor;
+  return {
+    id,
+    database: key.database,
+    databaseGeneration: key.databaseGeneration,
+    retentionPolicy: key.retentionPolicy,
+    retentionPolicyGeneration: key.retentionPolicyGeneration,
+    startNs: key.startNs.toString(),
+    endNs: key.endNs.toString(),
+    number: key.number,
+    replicas: describeReplicas(replica, around),
+    state: ledger.replica,
+    floor: ledger.floor,
+    ledger: summaryOf(through, ledger.root(through)),
+    ledgerAtWatermark: atWatermark ? summaryOf(converged.through, ledger.root(converged.through)) : null,
+    converged: describeWatermark(converged),
+    liveConverged: describeWatermark(liveConverged),
+    losses: ledger.losses.map(({ member, name, after }) => ({ member, name, afterMs: stampMs(after) })),
+    heldBackBy: notes.heldBackBy,
+    newestVersion: ledger.newest,
+    ...stored.sizes(),
+    outboxEntries: tally?.entries ?? 0,
+    outboxBytes: tally?.bytes ?? 0,
+    debts: outbox.debts.get(id)?.batches ?? 0,
+    fill,
+    damage: notes.damage ?? (ledger.damage === null ? null : { reason: ledger.damage, sinceMs: 0, comparedWith: null }),
+    lastPass: notes.lastPass,
+    passMs: notes.passMs,
+    fillPageMs: notes.fillPageMs,
+  };
+}
+
+/** Owners in the order of the ring, then other holders. */
+function describeReplicas(replica: Replica, around: Surroundings): ReplicaDescription[] {
   const { self, snapshot } = around;
   const owners = around.owners(replica.key);
   const heldBy = snapshot?.heldBy ?? {};
@@ -25,7 +68,7 @@ export function describeReplicas(replica: Replica, around: Surroundings): Replic
   }));
 }
 
-export function describeWatermark(mark: Watermark | null): WatermarkDescription | null {
+function describeWatermark(mark: Watermark | null): WatermarkDescription | null {
   if (mark === null) return null;
   const { through, pass, members, root } = mark;
   return { through, throughMs: stampMs(through), pass, members, root: summaryOf(through, rootFromJson(root)) };

@@ -1,5 +1,5 @@
 /**
- * How this node belongs to its cluster: fresh, founded or joined, refused. Answers calls of nodes that want to join
+ * How this node belongs to its cluster: fresh, founded or joined, left, refused. Answers calls of nodes that want to join
  * (sponsor.ts decides) and looks for the cluster itself (joining.ts decides whom to ask).
  *
  * Order when joining or founding: registers and clock are durable first, then `identity` is emitted, whose handler writes
@@ -40,6 +40,7 @@ export class Enrolment {
   #identity: NodeIdentity;
   #joining: Joining | null = null;
   #refused: string | null = null;
+  #left: string | null = null;
   #startedMs = 0;
 
   constructor(options: EnrolmentOptions) {
@@ -52,13 +53,15 @@ export class Enrolment {
     return this.#identity;
   }
 
-  get state(): 'joining' | 'up' | 'refused' {
+  get state(): 'joining' | 'up' | 'left' | 'refused' {
     if (this.#refused !== null) return 'refused';
+    if (this.#left !== null) return 'left';
     return this.#identity.clusterId === null ? 'joining' : 'up';
   }
 
   get problem(): string | null {
-    return this.#refused ?? (this.#identity.clusterId === null ? (this.#joining?.problem ?? 'not started') : null);
+    const joining = this.#identity.clusterId === null ? (this.#joining?.problem ?? 'not started') : null;
+    return this.#refused ?? this.#left ?? joining;
   }
 
   start(join: readonly string[], nowMs: number): void {
@@ -111,6 +114,8 @@ export class Enrolment {
     switch (message.kind) {
       case 'probe': {
         const same = clusterId !== null && message.clusterId === clusterId;
+        // Whoever looks for a cluster to join has to find another member.
+        if (!same && this.#left !== null) return null;
         if (same) this.#o.merge(message.registers, nowMs);
         const registers = same ? this.#o.state.metadata.withPrefix('member/') : [];
         const join = [...joining.told];
@@ -194,6 +199,10 @@ export class Enrolment {
   #claimOwnMember(nowMs: number): void {
     const { number, name } = this.#identity;
     const own = this.#o.state.member(number);
+    if (own?.state === 'removed' && own.removal === 'left') {
+      this.#leave();
+      return;
+    }
     if (own?.state === 'removed') {
       const heir = this.#o.state.members.find((member) => member.name === name && member.state !== 'removed');
       const by = heir === undefined ? '' : `: the name now belongs to member ${heir.number} at ${heir.address}`;
@@ -224,7 +233,7 @@ export class Enrolment {
       return silent(member.number) && state.metadata.get(memberKey(member.number))!.version < own.version;
     });
     if (gone.length === 0) return;
-    const changes = gone.map((member) => memberChange({ ...member, state: 'removed' }));
+    const changes = gone.map((member) => memberChange({ ...member, state: 'removed', removal: 'replaced' }));
     this.#o.spread(
       changes.map((change) => state.registerOf(change, clock.mint(nowMs))),
       nowMs,
@@ -235,6 +244,12 @@ export class Enrolment {
     return this.#o.state.members
       .filter(({ number, state }) => number !== this.#identity.number && state !== 'removed')
       .map(({ address }) => normalAddress(address));
+  }
+
+  #leave(): void {
+    if (this.#left !== null) return;
+    this.#left = `node "${this.#identity.name}" (${this.#identity.number}) has left the cluster: the others have all that it held, and its data directory may be deleted. To come back it has to start with an empty one`;
+    this.#o.emit({ kind: 'left', reason: this.#left });
   }
 
   #refuse(reason: string): void {

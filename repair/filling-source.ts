@@ -40,6 +40,12 @@ export class FillingSource {
       if (nowMs - given.usedMs >= limits.snapshotIdleMs) this.drop(number, given);
   }
 
+  /** Somebody is being given a copy of the shard. */
+  isGiving(id: ShardId): boolean {
+    for (const given of this.given.values()) if (given.id === id && given.end === null) return true;
+    return false;
+  }
+
   open(from: NodeNumber, m: MessageOf<'fill-open'>): void {
     const { replicas, around } = this;
     const key = shardKeyFromJson(m.key);

@@ -28,6 +28,7 @@ import {
   type Version,
 } from '../shards/version.ts';
 import { decodeIdentities, encodeIdentities, type Identity, LedgerError } from './ledger-codec.ts';
+import type { Loss } from './losses.ts';
 
 export interface Root {
   readonly count: number;
@@ -76,6 +77,7 @@ interface StateJson {
   damage: string | null;
   /** Not in files of before. */
   scrubbedMs?: number;
+  losses?: readonly Loss[];
 }
 
 const CREATE_TABLES = `
@@ -97,6 +99,8 @@ export class Ledger implements ShardCompanion {
   scrubbedMs = 0;
   converged: Watermark | null = null;
   liveConverged: Watermark | null = null;
+  /** What may be missing below the watermark, although all owners are equal. */
+  losses: readonly Loss[] = [];
   private floorStamp: Stamp = STAMP_ZERO;
   private collapsed: Root = EMPTY_ROOT;
   private epochs = new Map<number, Epoch>();
@@ -254,6 +258,7 @@ export class Ledger implements ShardCompanion {
     this.collapsed = rootFromJson(state.collapsed);
     this.converged = state.converged;
     this.liveConverged = state.liveConverged;
+    this.losses = state.losses ?? [];
     for (const { identities } of database.prepare<[], { identities: Uint8Array }>(READ_EPOCHS).all()) {
       for (const { version, rows, content } of decodeIdentities(identities)) {
         if (stampOf(version) > this.floorStamp) this.insert(version, content, rows);
@@ -304,6 +309,7 @@ export class Ledger implements ShardCompanion {
       liveConverged: this.liveConverged,
       damage: this.damage,
       scrubbedMs: this.scrubbedMs,
+      losses: this.losses,
     };
   }
 

@@ -1,6 +1,7 @@
 /** Members as people see them: who is live, who is not, and why. Plain data for the admin API. */
 import type { NodeNumber } from '../shards/version.ts';
-import type { Member, MemberState } from './cluster.ts';
+import type { Member, MemberState, Removal } from './cluster.ts';
+import type { HandoverProgress } from './departures.ts';
 import type { Liveness } from './liveness.ts';
 
 export interface MemberDescription {
@@ -14,12 +15,22 @@ export interface MemberDescription {
   /** Ahead of the local clock; null when never heard. */
   readonly clockOffsetMs: number | null;
   readonly why: string;
+  /** Of a leaving member, once it has said so: what it still has. */
+  readonly handover: HandoverProgress | null;
 }
+
+const REMOVED: Record<Removal | 'unknown', string> = {
+  left: 'left the cluster after it had handed everything over',
+  replaced: 'its name was taken by a new node',
+  forced: 'given up by an operator, and with it what only it held',
+  unknown: 'removed from the cluster',
+};
 
 export function describeMembers(
   members: readonly Member[],
   self: NodeNumber,
   liveness: Liveness,
+  handovers: ReadonlyMap<NodeNumber, HandoverProgress>,
   nowMs: number,
 ): MemberDescription[] {
   const medianMs = liveness.medianOffsetMs(nowMs);
@@ -30,31 +41,42 @@ export function describeMembers(
     const offsetMs = own ? 0 : liveness.offsetMs(member.number);
     const live = member.state !== 'removed' && (own ? !skewed : liveness.isLive(member.number, nowMs));
     const offMs = own ? liveness.selfOffsetMs(nowMs) : (offsetMs ?? 0) - medianMs;
+    const handover = member.state === 'leaving' ? (handovers.get(member.number) ?? null) : null;
     return {
       ...member,
       live,
       skewed,
       lastHeardMsAgo: agoMs,
       clockOffsetMs: offsetMs,
-      why: reasonOf(member.state, own, skewed, live, agoMs, offMs),
+      why: reasonOf(member, own, skewed, live, agoMs, offMs, handover),
+      handover,
     };
   });
 }
 
 function reasonOf(
-  state: MemberState,
+  { state, removal }: Member,
   own: boolean,
   skewed: boolean,
   live: boolean,
   agoMs: number | null,
   offMs: number,
+  handover: HandoverProgress | null,
 ): string {
-  if (state === 'removed') return 'removed from the cluster';
+  if (state === 'removed') return REMOVED[removal ?? 'unknown'];
   if (skewed) {
     return `its clock is ${(Math.abs(offMs) / 1_000).toFixed(1)} s ${offMs > 0 ? 'ahead of' : 'behind'} the members' median`;
   }
+  if (handover !== null && live) return handoverText(handover);
   if (own) return 'this node';
   if (agoMs === null) return 'not heard since this node started';
   const ago = `${(agoMs / 1_000).toFixed(1)} s`;
   return live ? `heard ${ago} ago` : `not heard for ${ago}`;
+}
+
+function handoverText({ shards, shardsAtFirst, writes, outboxEntries, etaMs }: HandoverProgress): string {
+  const parts = [`${shards} of ${shardsAtFirst} shards`];
+  if (writes + outboxEntries > 0) parts.push(`${writes + outboxEntries} writes`);
+  const eta = shards === 0 || etaMs === null ? '' : `, about ${Math.ceil(etaMs / 1_000)} s`;
+  return `handing over: ${parts.join(' and ')} left${eta}`;
 }

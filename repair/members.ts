@@ -1,20 +1,24 @@
 /**
  * Members as registers, and the hash of the view that rests on them.
  *
- *   member/<number>   rank = the state's place in joining, up, leaving, removed; {name, address}
+ *   member/<number>   rank = the state's place in joining, up, leaving, removed; {name, address, removal}
  *
  * Because the rank decides before the version, a state only rises, whatever the versions say; removed is final
  * (protocol rule 23). An address is last-writer-wins within a state, and each member corrects its own.
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import type { NodeNumber } from '../shards/version.ts';
-import { type DatabaseDefinition, MEMBER_STATES, type Member, type MemberState } from './cluster.ts';
+import { type NodeNumber, stampOf } from '../shards/version.ts';
+import { type DatabaseDefinition, MEMBER_STATES, type Member, type MemberState, REMOVALS } from './cluster.ts';
 import type { Change } from './databases.ts';
 import { jsonOf, type Metadata, type Register } from './metadata.ts';
 
 const PREFIX = 'member/';
-const valueSchema = z.object({ name: z.string().min(1).max(255), address: z.string().max(1_024) });
+const valueSchema = z.object({
+  name: z.string().min(1).max(255),
+  address: z.string().max(1_024),
+  removal: z.enum(REMOVALS).optional(),
+});
 
 /** Sorted by number. */
 export function membersOf(metadata: Metadata): Member[] {
@@ -30,7 +34,7 @@ export function memberChange(member: Member): Change {
   return {
     key: PREFIX + member.number,
     rank: MEMBER_STATES.indexOf(member.state),
-    value: { name: member.name, address: member.address },
+    value: { name: member.name, address: member.address, removal: member.removal },
   };
 }
 
@@ -47,7 +51,9 @@ function memberOfRegister(register: Register): Member | null {
   const state: MemberState | undefined = MEMBER_STATES[register.rank];
   const value = valueSchema.safeParse(jsonOf(register));
   if (!/^[0-9a-f]{16}$/.test(number) || state === undefined || !value.success) return null;
-  return { number, name: value.data.name, address: value.data.address, state };
+  const { name, address, removal } = value.data;
+  if (state !== 'removed') return { number, name, address, state };
+  return { number, name, address, state, removedAt: stampOf(register.version), ...(removal && { removal }) };
 }
 
 /**

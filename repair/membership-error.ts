@@ -6,6 +6,11 @@ export const MEMBERSHIP_CODES = {
   joining: { status: 503, retry: true },
   skewed: { status: 503, retry: true },
   'stopped-member': { status: 503, retry: false },
+  /** This node is handing over its last shard, or has: others take the write. */
+  leaving: { status: 503, retry: false },
+  'member-not-found': { status: 404, retry: false },
+  /** The member's state does not allow what was asked for. */
+  'member-state': { status: 409, retry: false },
   /** Metadata or the clock could not be made durable: nothing was changed. */
   'disk-failed': { status: 503, retry: true },
   'bad-message': { status: 400, retry: false },

@@ -23,21 +23,22 @@ import {
   dropPolicyChanges,
   type RetentionPolicyOptions,
 } from './databases.ts';
+import { Departures } from './departures.ts';
 import { Enrolment } from './enrolment.ts';
 import { JudgedClock } from './judged-clock.ts';
 import { Liveness } from './liveness.ts';
 import { describeMembers, type MemberDescription } from './member-description.ts';
-import { isMemberKey } from './members.ts';
+import { isMemberKey, memberChange } from './members.ts';
 import { MembershipError } from './membership-error.ts';
 import type { MembershipLimits } from './membership-limits.ts';
 import { jsonOf, type Register, type RegisterStore } from './metadata.ts';
 import { MetadataSync } from './metadata-sync.ts';
-import type { NodeEffect, NodeIdentity } from './node-effects.ts';
+import type { NodeCounters, NodeEffect, NodeIdentity } from './node-effects.ts';
 import { decodeNodeMessage, encodeNodeMessage, type NodeMessage } from './node-messages.ts';
 import { OwnerTable } from './owners.ts';
 import { Statements } from './statements.ts';
 
-export type { NodeEffect, NodeIdentity } from './node-effects.ts';
+export type { NodeCounters, NodeEffect, NodeIdentity } from './node-effects.ts';
 
 export interface NodeCoreOptions {
   readonly identity: NodeIdentity;
@@ -48,15 +49,6 @@ export interface NodeCoreOptions {
   readonly random: () => number;
   readonly limits: MembershipLimits;
   readonly emit: (effect: NodeEffect) => void;
-}
-
-export interface NodeCounters {
-  badMessages: number;
-  skewedPackets: number;
-  /** Of members that were removed. */
-  removedPackets: number;
-  heartbeatsReceived: number;
-  registersMerged: number;
 }
 
 export class NodeCore {
@@ -74,6 +66,7 @@ export class NodeCore {
   readonly #sync: MetadataSync;
   readonly #said = new Statements();
   readonly #enrolment: Enrolment;
+  readonly departures: Departures;
   readonly #self: NodeNumber;
   #nowMs = 0;
   #startedMs = 0;
@@ -101,13 +94,26 @@ export class NodeCore {
       spread: (registers, nowMs) => this.#spread(registers, nowMs),
       changed: () => this.#changed(),
     });
+    this.departures = new Departures({
+      self: this.#self,
+      state: this.#state,
+      liveness: this.#liveness,
+      isUp: () => this.state === 'up',
+      upForMs: (nowMs) => nowMs - this.#startedMs,
+      write: (member, nowMs) => this.#write([memberChange(member)], nowMs),
+      writeOwn: (member, nowMs) => {
+        const version = this.#clock.mintForSelf(nowMs);
+        this.#spread([this.#state.registerOf(memberChange(member), version)], nowMs);
+      },
+      sendRegisters: (to, registers) => this.#sync.sendRegisters(to, registers, []),
+    });
   }
 
   get identity(): NodeIdentity {
     return this.#enrolment.identity;
   }
 
-  get state(): 'joining' | 'up' | 'refused' {
+  get state(): 'joining' | 'up' | 'left' | 'refused' {
     return this.#enrolment.state;
   }
 
@@ -202,6 +208,7 @@ export class NodeCore {
       statement: statement as Statement & { open: { shard: string; oldest: string; acknowledgedBy: NodeNumber[] }[] },
       wallMs: nowMs,
       metadataHash: this.#state.metadata.hash(),
+      handover: this.departures.progress,
     });
     for (const member of this.#others()) this.#o.emit({ kind: 'send', to: member.number, message });
     this.#changed();
@@ -214,6 +221,7 @@ export class NodeCore {
     this.#watch(nowMs);
     const alone = this.#others().every((member) => !this.#liveness.isHeard(member.number, nowMs));
     this.#enrolment.tick(alone, nowMs);
+    this.departures.tick(nowMs);
   }
 
   /** The same object until something has changed. */
@@ -243,7 +251,7 @@ export class NodeCore {
   }
 
   describeMembers(nowMs: number): MemberDescription[] {
-    return describeMembers(this.#state.members, this.#self, this.#liveness, nowMs);
+    return describeMembers(this.#state.members, this.#self, this.#liveness, this.departures.handovers, nowMs);
   }
 
   createDatabase(
@@ -311,6 +319,7 @@ export class NodeCore {
     switch (message.kind) {
       case 'heartbeat':
         this.#heartbeatHeard(from, message.statement, message.wallMs, nowMs);
+        this.departures.heard(from, message.handover);
         this.#sync.hashHeard(from, message.metadataHash, nowMs);
         break;
       case 'ask-shards': {
@@ -383,6 +392,7 @@ export class NodeCore {
       this.#liveness.forget(member.number);
       this.#said.forget(member.number);
       this.#sync.forget(member.number);
+      this.departures.heard(member.number, null);
     }
     // Another's register of this node may be older than what this node knows of itself.
     this.#enrolment.confirmOwnMember(nowMs);
@@ -412,6 +422,13 @@ export class NodeCore {
 
   #mayMint(nowMs: number): void {
     if (this.state === 'refused') throw new MembershipError('stopped-member', this.problem ?? 'stopped');
+    if (this.state === 'left') throw new MembershipError('leaving', this.problem ?? 'left');
+    if (this.departures.draining) {
+      throw new MembershipError(
+        'leaving',
+        'this node is leaving the cluster and takes nothing more: ask another member',
+      );
+    }
     if (this.state === 'joining') {
       throw new MembershipError('joining', `joining: this node is not a member of a cluster yet (${this.problem})`);
     }

@@ -1,4 +1,4 @@
-/** What a NodeCore asks of its surroundings, and who it is. */
+/** What a NodeCore asks of its surroundings, who it is, and what it counts. */
 import type { NodeNumber } from '../shards/version.ts';
 
 export interface NodeIdentity {
@@ -9,6 +9,15 @@ export interface NodeIdentity {
   readonly seed: string | null;
 }
 
+export interface NodeCounters {
+  badMessages: number;
+  skewedPackets: number;
+  /** Of members that were removed. */
+  removedPackets: number;
+  heartbeatsReceived: number;
+  registersMerged: number;
+}
+
 export type NodeEffect =
   | { readonly kind: 'send'; readonly to: NodeNumber; readonly message: Uint8Array }
   /** To a node whose number is unknown; its answer comes back through `receive` with the same address. */
@@ -17,5 +26,7 @@ export type NodeEffect =
   | { readonly kind: 'identity'; readonly identity: NodeIdentity }
   /** `snapshot()` is another one now. */
   | { readonly kind: 'cluster-changed' }
+  /** This node has handed everything over: it takes and answers nothing any more, and says why. */
+  | { readonly kind: 'left'; readonly reason: string }
   /** This process must stop and say so. */
   | { readonly kind: 'refused'; readonly reason: string };

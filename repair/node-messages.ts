@@ -34,7 +34,12 @@ const shardKey = z.tuple([
   z.string().regex(/^-?\d{1,20}$/),
   sequence,
 ]);
-const heldShard = z.object({ id: stamp, key: shardKey, state: z.enum(['full', 'filling', 'damaged']) });
+const heldShard = z.object({
+  id: stamp,
+  key: shardKey,
+  state: z.enum(['full', 'filling', 'damaged']),
+  young: z.boolean().optional(),
+});
 const statement = z.object({
   member: number,
   sequence,
@@ -44,9 +49,26 @@ const statement = z.object({
   shardListSequence: sequence,
 });
 
+const handover = z.object({
+  shards: sequence,
+  bytes: sequence,
+  writes: sequence,
+  outboxEntries: sequence,
+  outboxBytes: sequence,
+  shardsAtFirst: sequence,
+  etaMs: sequence.nullable(),
+});
+
 const messageSchema = z.discriminatedUnion('kind', [
   /** A statement; how the sender's wall clock stands; the hash over its registers. */
-  z.object({ kind: z.literal('heartbeat'), statement, wallMs: z.number(), metadataHash: hash }),
+  z.object({
+    kind: z.literal('heartbeat'),
+    statement,
+    wallMs: z.number(),
+    metadataHash: hash,
+    /** Of a leaving member: what it still has. */
+    handover: handover.nullable(),
+  }),
   z.object({ kind: z.literal('ask-shards'), sequence }),
   z.object({ kind: z.literal('shards'), sequence, shards: z.array(heldShard) }),
   /** Metadata differs: the sums of the sender's buckets. */

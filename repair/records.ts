@@ -52,6 +52,12 @@ export interface DamageDescription {
   readonly comparedWith: NodeNumber | null;
 }
 
+export interface LossDescription {
+  readonly member: NodeNumber;
+  readonly name: string;
+  readonly afterMs: number;
+}
+
 export interface ShardDescription {
   readonly id: string;
   readonly database: string;
@@ -72,6 +78,8 @@ export interface ShardDescription {
   readonly ledgerAtWatermark: LedgerSummary | null;
   readonly converged: WatermarkDescription | null;
   readonly liveConverged: WatermarkDescription | null;
+  /** Members that were given up or replaced: what was accepted after `afterMs` and only they held is lost. */
+  readonly losses: readonly LossDescription[];
   /** Why `converged` does not move: one line for a person; null when it moves. */
   readonly heldBackBy: string | null;
   readonly newestVersion: Version | null;

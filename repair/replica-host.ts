@@ -11,12 +11,16 @@ import type { Storage } from '../shards/storage.ts';
 import type { NodeNumber } from '../shards/version.ts';
 import type { ClusterSnapshot, HeldShard, Statement } from './cluster.ts';
 import { CommitQueue } from './commit.ts';
-import { describeReplicas, describeWatermark } from './descriptions.ts';
+import type { Handover } from './departures.ts';
+import { describeReplica } from './descriptions.ts';
 import { Filling } from './filling.ts';
 import { FillingSource } from './filling-source.ts';
 import { type FoundWrite, findWrite, type SoughtWrite } from './found-writes.ts';
+import { handoverOf } from './handover.ts';
 import type { Ledger } from './ledger.ts';
+import { LettingGo } from './letting-go.ts';
 import { Levelling, type LevelOrder, type LevelResult } from './levelling.ts';
+import { noteLosses } from './losses.ts';
 import { Mail, OpenList, type SubmittedWrite, type WriteOutcome } from './mail.ts';
 import { MailReceiver } from './mail-receiver.ts';
 import { MessageError } from './message-checks.ts';
@@ -27,11 +31,10 @@ import type { OutboxStatus, PassRecord, RepairMode, RepairStatus, ScrubReport, S
 import { Repairs } from './repairs.ts';
 import { checkReplicaLimits, type ReplicaLimits } from './replica-limits.ts';
 import { decodeMessage, encodeMessage, type Message, type Received } from './replica-messages.ts';
-import { ReplicaTable } from './replica-table.ts';
+import { isYoung, ReplicaTable } from './replica-table.ts';
 import { Requests } from './requests.ts';
 import { Ring } from './ring.ts';
 import { RingAnswers } from './ring-answers.ts';
-import { summaryOf } from './ring-token.ts';
 import type { Surroundings } from './surroundings.ts';
 import { Upkeep } from './upkeep.ts';
 
@@ -108,7 +111,10 @@ export class ReplicaHost {
     this.fillingSource = new FillingSource(replicas, around);
     this.answers = new RingAnswers(replicas, around, (replica, reason) => this.filling.demote(replica, reason));
     const progressed: Repairs['progressed'] = (pass, progress) => this.repairsTable.progressed(pass, progress);
-    this.ring = new Ring({ replicas, commit, requests, filling: this.filling, outbox, around, progressed });
+    const isBusy = (id: ShardId, pass: string) =>
+      this.ring.isWorkingOn(id, pass) || commit.pending(id) > 0 || this.fillingSource.isGiving(id);
+    const lettingGo = new LettingGo({ storage, around, isBusy });
+    this.ring = new Ring({ replicas, commit, requests, filling: this.filling, outbox, lettingGo, around, progressed });
     const { filling, ring } = this;
     this.upkeep = new Upkeep({ replicas, requests, filling, around, files, directory: options.scrubDirectory });
     this.repairsTable = new Repairs({ replicas, requests, ring, scrubs: this.upkeep.scrubs, around });
@@ -131,7 +137,9 @@ export class ReplicaHost {
       const isOtherView = snapshot.viewHash !== this.snapshot?.viewHash;
       this.snapshot = snapshot;
       this.live = new Set(snapshot.live);
-      if (isOtherView) this.sender.reroute();
+      if (!isOtherView) return;
+      this.sender.reroute();
+      this.count('losses_noted', noteLosses(this.replicas, snapshot));
     });
   }
 
@@ -202,11 +210,16 @@ export class ReplicaHost {
     return list.list();
   }
 
+  /** Of a leaving member: what others still need of this worker. */
+  handover(): Handover {
+    return handoverOf(this.replicas, this.outbox, this.mail.waiting, this.snapshot, this.wallMs);
+  }
+
   heldShards(): HeldShard[] {
     const held: HeldShard[] = [];
     for (const id of this.replicas.ids()) {
       const { key, ledger } = this.replicas.get(id)!;
-      held.push({ id, key: shardKeyToJson(key), state: ledger.replica });
+      held.push({ id, key: shardKeyToJson(key), state: ledger.replica, young: isYoung(ledger) });
     }
     return held;
   }
@@ -218,41 +231,11 @@ export class ReplicaHost {
   describeShard(id: ShardId): ShardDescription | null {
     const replica = this.replicas.get(id);
     if (replica === null) return null;
-    const { key, ledger, notes, stored } = replica;
-    const tally = this.outbox.tallies.get(id);
-    const { converged, liveConverged } = ledger;
-    const through =
-      ledger.newest === null || ledger.newest.slice(0, 16) < ledger.floor ? ledger.floor : ledger.newest.slice(0, 16);
-    const atWatermark = converged !== null && converged.through >= ledger.floor;
-    return {
-      id,
-      database: key.database,
-      databaseGeneration: key.databaseGeneration,
-      retentionPolicy: key.retentionPolicy,
-      retentionPolicyGeneration: key.retentionPolicyGeneration,
-      startNs: key.startNs.toString(),
-      endNs: key.endNs.toString(),
-      number: key.number,
-      replicas: describeReplicas(replica, this.around),
-      state: ledger.replica,
-      floor: ledger.floor,
-      ledger: summaryOf(through, ledger.root(through)),
-      ledgerAtWatermark: atWatermark ? summaryOf(converged.through, ledger.root(converged.through)) : null,
-      converged: describeWatermark(converged),
-      liveConverged: describeWatermark(liveConverged),
-      heldBackBy: notes.heldBackBy,
-      newestVersion: ledger.newest,
-      ...stored.sizes(),
-      outboxEntries: tally?.entries ?? 0,
-      outboxBytes: tally?.bytes ?? 0,
-      debts: this.outbox.debts.get(id)?.batches ?? 0,
+    return describeReplica(replica, {
+      around: this.around,
+      outbox: this.outbox,
       fill: this.filling.describe(id),
-      damage:
-        notes.damage ?? (ledger.damage === null ? null : { reason: ledger.damage, sinceMs: 0, comparedWith: null }),
-      lastPass: notes.lastPass,
-      passMs: notes.passMs,
-      fillPageMs: notes.fillPageMs,
-    };
+    });
   }
 
   /**

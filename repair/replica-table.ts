@@ -81,6 +81,11 @@ export class ReplicaTable {
   }
 }
 
+/** See `HeldShard.young`. */
+export function isYoung({ converged, liveConverged }: Ledger): boolean {
+  return converged === null && (liveConverged === null || liveConverged.members.length === 1);
+}
+
 /** Rule 32: it stays in the ring, answers what it can, proves nothing, and says so. */
 export function markDamaged(replica: Replica, reason: string, around: Surroundings): void {
   const { ledger, notes, stored } = replica;

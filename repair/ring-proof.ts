@@ -6,15 +6,22 @@ import { type NodeNumber, STAMP_ZERO } from '../shards/version.ts';
 import type { Unequal } from './conflicts.ts';
 import type { Filling } from './filling.ts';
 import { identitiesEqual, rootFromJson } from './ledger.ts';
+import type { LettingGo } from './letting-go.ts';
 import type { Outbox } from './outbox.ts';
 import type { FloorClaim, MessageOf } from './replica-messages.ts';
-import { meetFloor, type Replica, type ReplicaTable } from './replica-table.ts';
+import { isYoung, meetFloor, type Replica, type ReplicaTable } from './replica-table.ts';
 import type { Surroundings } from './surroundings.ts';
 
 export class Proofs {
   /** Somebody has to find out who is right; set before the first turn. */
   suspected: (replica: Replica, other: NodeNumber | null, unequal: Unequal | null) => void = () => {};
-  private readonly o: { replicas: ReplicaTable; filling: Filling; outbox: Outbox; around: Surroundings };
+  private readonly o: {
+    replicas: ReplicaTable;
+    filling: Filling;
+    outbox: Outbox;
+    lettingGo: LettingGo;
+    around: Surroundings;
+  };
 
   constructor(options: Proofs['o']) {
     this.o = options;
@@ -30,6 +37,7 @@ export class Proofs {
     notes.lastPass = m.record;
     notes.passMs = m.record.finishedMs - m.record.startedMs;
     if (m.through < ledger.floor) return;
+    const wasYoung = isYoung(ledger);
     const mine = ledger.root(m.through);
     const root = rootFromJson(m.root);
     const watermark = { through: m.through, pass: m.pass, members: m.members, root: m.root };
@@ -48,6 +56,8 @@ export class Proofs {
       around.count('floors_adopted');
     }
     if (m.through > (ledger.liveConverged?.through ?? STAMP_ZERO)) ledger.liveConverged = watermark;
+    if (wasYoung && !isYoung(ledger)) around.heldChanged();
+    this.o.lettingGo.proven(replica, m);
   }
 
   converged(m: MessageOf<'converged'>): void {

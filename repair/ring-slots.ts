@@ -48,9 +48,24 @@ export function duePasses(replicas: ReplicaTable, around: Surroundings): Replica
     const replica = replicas.get(id)!;
     const waitedMs = nowMs - replica.notes.begunMs;
     if (waitedMs < limits.passIntervalMs) continue;
-    const rank = around.owners(replica.key).indexOf(around.self);
-    if (rank < 0 || waitedMs < limits.passIntervalMs + rank * limits.staggerMs) continue;
+    if (waitedMs < limits.passIntervalMs + rankOf(replica, around) * limits.staggerMs) continue;
     due.push(replica);
   }
   return due.sort((a, b) => a.notes.begunMs - b.notes.begunMs);
+}
+
+/**
+ * Owners in their order, then whoever holds the shard besides, by number: an owner that has not got the shard yet does not
+ * know that there is anything to start.
+ */
+function rankOf(replica: Replica, around: Surroundings): number {
+  const owners = around.owners(replica.key);
+  const rank = owners.indexOf(around.self);
+  if (rank >= 0) return rank;
+  const heldBy = around.snapshot?.heldBy ?? {};
+  const before = Object.keys(heldBy).filter(
+    (member) =>
+      member < around.self && !owners.includes(member) && heldBy[member]!.some((held) => held.id === replica.id),
+  );
+  return owners.length + before.length;
 }

@@ -11,11 +11,12 @@
  * idempotent and a floor is adopted only where the root is equal (rules 18, 19).
  */
 import { StorageError } from '../shards/errors.ts';
-import { shardId, shardKeyFromJson } from '../shards/shard-key.ts';
+import { type ShardId, shardId, shardKeyFromJson } from '../shards/shard-key.ts';
 import { type NodeNumber, STAMP_ZERO } from '../shards/version.ts';
 import type { CommitQueue } from './commit.ts';
 import type { Filling } from './filling.ts';
-import { identitiesEqual, type Root, type RootJson, rootFromJson, rootsEqual, rootToJson } from './ledger.ts';
+import { identitiesEqual, type Root, rootFromJson, rootsEqual, rootToJson } from './ledger.ts';
+import type { LettingGo } from './letting-go.ts';
 import { isOver } from './mail-receiver.ts';
 import type { Outbox } from './outbox.ts';
 import type { PassOutcome, PassRecord } from './records.ts';
@@ -49,6 +50,7 @@ export interface RingOptions {
   readonly requests: Requests;
   readonly filling: Filling;
   readonly outbox: Outbox;
+  readonly lettingGo: LettingGo;
   readonly around: Surroundings;
   readonly progressed: (pass: string, progress: PassProgress) => void;
 }
@@ -192,6 +194,12 @@ export class Ring {
   proven(from: NodeNumber | null, m: MessageOf<'proven'>): void {
     this.ended(m.record);
     this.proofs.proven(from, m);
+  }
+
+  /** A token of another pass pulls into the replica, or waits for a sync of it. */
+  isWorkingOn(id: ShardId, except: string): boolean {
+    const isAtWork = ({ stage }: Held) => stage === 'pulling' || stage === 'syncing';
+    return [...this.held.values()].some((held) => held.id === id && held.token.pass !== except && isAtWork(held));
   }
 
   passEnded(record: PassRecord): void {
@@ -381,8 +389,8 @@ export class Ring {
   private publish(held: Held, replica: Replica): void {
     const { around } = this.o;
     const { token } = held;
-    const root: RootJson = token.final!;
-    const record = recordOf(held, this.o.around.wallMs, 'proven', null, root);
+    const root = token.final!;
+    const record = recordOf(held, around.wallMs, 'proven', null, root);
     const { pass, key, through, kind, view } = token;
     const members = token.verified;
     const message = { t: 'proven' as const, key, pass, through, kind, view, members, root, record };
@@ -405,11 +413,10 @@ export class Ring {
     const record = recordOf(held, this.o.around.wallMs, outcome, reason, null);
     around.count(`passes_${outcome}`);
     if (held.from !== null && !held.handed) this.say(held, 'handed');
-    const { starter } = record;
     this.drop(held);
     this.passEnded(record);
-    if (starter !== around.self) {
-      around.send(starter, shardKeyFromJson(held.token.key).number, { t: 'pass-ended', shard: held.id, record });
+    if (record.starter !== around.self) {
+      around.send(record.starter, shardKeyFromJson(held.token.key).number, { t: 'pass-ended', shard: held.id, record });
     }
   }
 

@@ -44,7 +44,7 @@ export function admit(applicant: Applicant, view: SponsorView): Refusal | { read
     if (member.name !== name || member.number === number || member.state === 'removed') continue;
     const refusal = mayBeLive(member, view);
     if (refusal !== null) return refusal;
-    changes.push(memberChange({ ...member, state: 'removed' }));
+    changes.push(memberChange({ ...member, state: 'removed', removal: 'replaced' }));
   }
   if (known !== undefined && known.address === address) return { changes };
   const present = view.members.filter((member) => member.state !== 'removed').length;

@@ -111,3 +111,8 @@ export const cronOrOff = z.string().transform((text, context): string | null => 
   context.addIssue({ code: 'custom', message: "must be a cron expression of five fields ('0 3 * * *'), or off" });
   return z.NEVER;
 });
+
+/** As in a URL. */
+export function hostText(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
+}

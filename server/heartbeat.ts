@@ -8,6 +8,7 @@
  * answer (rule 11). One heartbeat runs at a time.
  */
 import type { HeldShard } from '../repair/cluster.ts';
+import { sumOfHandovers } from '../repair/handover.ts';
 import type { NodeCore } from '../repair/node-core.ts';
 import type { WorkerPool } from './threads.ts';
 
@@ -36,6 +37,11 @@ export function startHeartbeat(ports: HeartbeatPorts): () => Promise<void> {
     const open = (await ports.pool.callAll('openVersions')).flat();
     if (stopped) return;
     ports.core.heartbeat(closed, open, ports.takeHeld(), ports.nowMs(), viewHash);
+    if (ports.core.departures.isLeaving) {
+      const left = sumOfHandovers(await ports.pool.callAll('handover'));
+      if (stopped) return;
+      ports.core.departures.handover(left, ports.nowMs());
+    }
     await ports.afterBeat();
   };
   const start = () => {

@@ -18,9 +18,11 @@ import { DEFAULT_MEMBERSHIP_LIMITS } from '../repair/membership-limits.ts';
 import { SqliteRegisterStore } from '../repair/metadata-store.ts';
 import { NodeCore, type NodeEffect } from '../repair/node-core.ts';
 import type { Config } from './config.ts';
+import { hostText } from './config-values.ts';
 import { startHeartbeat } from './heartbeat.ts';
 import { History } from './history.ts';
 import { addAdminRoutes } from './http/admin.ts';
+import { addMemberRoutes } from './http/admin-members.ts';
 import { addRepairRoutes } from './http/admin-repairs.ts';
 import { addReceiptRoutes } from './http/receipts.ts';
 import { addErrorHandling, type HttpFront, type HttpPorts, startHttp } from './http/server.ts';
@@ -123,8 +125,7 @@ export class Node implements RunningNode {
 
   async #assemble(extensions: readonly Extension[], startedMs: number): Promise<void> {
     const config = this.#config;
-    const listenUrl = `http://${hostText(config.listen.host)}:${this.#http.port}`;
-    this.#url = config.advertise ?? listenUrl;
+    this.#url = config.advertise ?? `http://${hostText(config.listen.host)}:${this.#http.port}`;
     this.#meta = new Database(join(config.dataDirectory, 'meta.sqlite'));
     const limits = {
       ...DEFAULT_MEMBERSHIP_LIMITS,
@@ -231,6 +232,7 @@ export class Node implements RunningNode {
       nowMs: Date.now,
     };
     addAdminRoutes(app, shared);
+    addMemberRoutes(app, { core: this.#core, nowMs: Date.now });
     addRepairRoutes(app, shared);
     this.#stops.push(startScrubs(app, { pool, cron: this.#config.scrub, self: this.#file.number, log: this.#log }));
     addReceiptRoutes(app, shared);
@@ -314,6 +316,9 @@ export class Node implements RunningNode {
         this.#clusterDirty = true;
         setImmediate(() => this.#shareCluster());
         return;
+      case 'left':
+        this.#log.warn({ reason: effect.reason }, 'left the cluster');
+        return;
       case 'refused':
         this.#fail(new StartError('refused', effect.reason));
         return;
@@ -388,6 +393,7 @@ export class Node implements RunningNode {
   #notReady(): string | null {
     if (this.#stopping !== null) return 'stopping: this node is shutting down';
     if (this.#context === undefined) return 'starting: this node is still recovering its shards';
+    if (this.#core.state === 'left') return `left: ${this.#core.problem}`;
     if (this.#core.state !== 'up') return `joining: this node is not a member of a cluster yet (${this.#core.problem})`;
     if (this.#isWarmingUp) return 'starting: this node is warming up';
     return null;
@@ -440,8 +446,4 @@ export class Node implements RunningNode {
     this.#http.destroy();
     this.#directory.release();
   }
-}
-
-function hostText(host: string): string {
-  return host.includes(':') ? `[${host}]` : host;
 }

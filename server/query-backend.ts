@@ -182,8 +182,8 @@ function nextHolder(ports: BackendPorts, target: ShardTarget, tried: ReadonlySet
   const { self } = ports.snapshot();
   if (places.isLocal(target.id) && !tried.has(self)) return self;
   const remote = places.remoteHolders(target).find((holder) => !tried.has(holder));
-  // A damaged replica still serves what is undamaged, when nobody else is up.
-  return remote ?? (places.isDamaged(target.id) && !tried.has(self) ? self : undefined);
+  // A damaged replica still serves what is undamaged, a young one what has come so far, when nobody else is up.
+  return remote ?? (places.isSecondBest(target.id) && !tried.has(self) ? self : undefined);
 }
 
 /** null: this place did not answer. */

@@ -38,6 +38,8 @@ export class ShardPlaces {
   #local = new Map<ShardId, HeldShard>();
   #written = new Map<ShardId, { readonly key: ShardKey; acknowledged: boolean }>();
   #keys = new Map<ShardId, ShardKey>();
+  /** A member's list is the same object until it has changed. */
+  readonly #byId = new WeakMap<readonly HeldShard[], ReadonlyMap<ShardId, HeldShard>>();
   /** All known shards by policy, as of a snapshot; null: to be listed again. */
   #listed: {
     readonly snapshot: ClusterSnapshot;
@@ -85,32 +87,39 @@ export class ShardPlaces {
     this.noteAcknowledged(id);
   }
 
+  /** In full, and nobody else who can be asked may have more. */
   isLocal(id: ShardId): boolean {
-    return this.#local.get(id)?.state === 'full';
+    const held = this.#local.get(id);
+    if (held?.state !== 'full') return false;
+    if (held.young !== true) return true;
+    const { self, snapshot } = this.#source;
+    const { live, heldBy } = snapshot();
+    return !live.some((member) => member !== self && isGrown(this.#heldIn(heldBy[member], id)));
   }
 
-  isDamaged(id: ShardId): boolean {
-    return this.#local.get(id)?.state === 'damaged';
+  /** Here, and to be asked when nobody better is up: damaged, or young. */
+  isSecondBest(id: ShardId): boolean {
+    const state = this.#local.get(id)?.state;
+    return state === 'damaged' || state === 'full';
   }
 
-  /** Live members that can answer for the shard, best first; owners that do not list it yet come last. */
+  /** Live members that can answer for the shard, best first; young replicas and owners that do not list it yet come last. */
   remoteHolders(shard: KnownShard): NodeNumber[] {
     const { self } = this.#source;
     const snapshot = this.#source.snapshot();
     const live = new Set(snapshot.live);
     const found: NodeNumber[] = [];
+    const young: NodeNumber[] = [];
     const unlisted: NodeNumber[] = [];
-    for (const member of this.#source.owners(shard.key)) {
-      if (member === self || !live.has(member)) continue;
-      const state = snapshot.heldBy[member]?.find((held) => held.id === shard.id)?.state;
-      if (state === 'full') found.push(member);
-      else if (state === undefined) unlisted.push(member);
+    const owners = this.#source.owners(shard.key).filter((member) => live.has(member));
+    for (const member of new Set([...owners, ...snapshot.live])) {
+      if (member === self) continue;
+      const held = this.#heldIn(snapshot.heldBy[member], shard.id);
+      if (isGrown(held)) found.push(member);
+      else if (held?.state === 'full') young.push(member);
+      else if (held === undefined && owners.includes(member)) unlisted.push(member);
     }
-    for (const member of snapshot.live) {
-      if (member === self || found.includes(member)) continue;
-      if (snapshot.heldBy[member]?.some((held) => held.id === shard.id && held.state === 'full')) found.push(member);
-    }
-    return [...found, ...unlisted];
+    return [...found, ...young, ...unlisted];
   }
 
   find(id: ShardId): KnownShard | null {
@@ -174,6 +183,16 @@ export class ShardPlaces {
     return policies;
   }
 
+  #heldIn(list: readonly HeldShard[] | undefined, id: ShardId): HeldShard | undefined {
+    if (list === undefined) return undefined;
+    let byId = this.#byId.get(list);
+    if (byId === undefined) {
+      byId = new Map(list.map((held) => [held.id, held]));
+      this.#byId.set(list, byId);
+    }
+    return byId.get(id);
+  }
+
   #keyOf(held: HeldShard): ShardKey {
     let key = this.#keys.get(held.id);
     if (key === undefined) {
@@ -184,6 +203,10 @@ export class ShardPlaces {
     }
     return key;
   }
+}
+
+function isGrown(held: HeldShard | undefined): boolean {
+  return held?.state === 'full' && held.young !== true;
 }
 
 /** Rows before this instant are expired; null when the policy keeps rows for ever. */

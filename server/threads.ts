@@ -8,6 +8,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import type { ClusterSnapshot, HeldShard, Statement } from '../repair/cluster.ts';
+import type { Handover } from '../repair/departures.ts';
 import type { FoundWrite, SoughtWrite } from '../repair/found-writes.ts';
 import type { LevelOrder, LevelResult } from '../repair/levelling.ts';
 import type {
@@ -94,6 +95,8 @@ export interface WorkerTimings {
 
 export interface WorkerApi {
   openVersions(): Statement['open'];
+  /** Of a leaving node: what others still need of this worker. */
+  handover(): Handover;
   describeShards(): ShardDescription[];
   describeShard(id: ShardId, throughStamp: string | null): ShardDescription | null;
   /** Answered by the turn's `levelled`. */

@@ -156,6 +156,7 @@ function scheduleStep(): void {
 
 const api: WorkerApi = {
   openVersions: () => host.openVersions(),
+  handover: () => host.handover(),
   describeShards: () => host.describeShards(),
   describeShard(id, throughStamp) {
     const description = host.describeShard(id);

@@ -1,8 +1,16 @@
-/** `starling cluster`: members, the convergence bound, and up to when the replicas are proven equal. */
+/**
+ * `starling cluster`: members, the convergence bound, and up to when the replicas are proven equal; `leave` and `remove`.
+ */
 import type { Command } from 'commander';
 import { formatDurationMs } from '../duration.ts';
-import { callJson, withUrl } from './client.ts';
+import { CliError, callJson, withUrl } from './client.ts';
 import { formatAgo, formatBytes, formatTable } from './table.ts';
+
+interface MemberJson {
+  number: string;
+  name: string;
+  why: string;
+}
 
 interface ClusterJson {
   name: string | null;
@@ -27,15 +35,39 @@ interface ClusterJson {
   convergedThroughMs: number | null;
   liveConvergedThroughMs: number | null;
   shards: number;
+  losses: { name: string; member: string; afterMs: number; shards: string[] }[];
 }
 
 export function addClusterCommand(program: Command): void {
-  withUrl(program.command('cluster'))
+  const command = withUrl(program.command('cluster'))
     .description('members, the convergence bound, and up to when the replicas are proven equal')
     .option('--json', 'the whole answer as JSON')
     .action(async ({ url, json }: { url: string; json?: boolean }) => {
       const cluster = await callJson<ClusterJson>(url, 'GET', '/api/cluster');
       console.log(json ? JSON.stringify(cluster, null, 2) : describeCluster(cluster));
+    });
+  withUrl(command.command('leave'))
+    .description('a member hands over everything that it holds and then goes; this cannot be taken back')
+    .option('--member <name>', 'which one (default: the node that is asked)')
+    .action(async ({ url, member }: { url: string; member?: string }) => {
+      const path =
+        member === undefined ? '/api/cluster/leave' : `/api/cluster/members/${encodeURIComponent(member)}/leave`;
+      const { name, why } = await callJson<MemberJson>(url, 'POST', path);
+      console.log(`${name} leaves: ${why}
+starling cluster shows how far it is`);
+    });
+  withUrl(command.command('remove <name>'))
+    .description('gives up a member that is dead, and what only it held')
+    .option('--force', 'it is dead for good, and what only it held may be lost')
+    .action(async (name: string, { url, force }: { url: string; force?: boolean }) => {
+      if (force !== true)
+        throw new CliError(
+          `what only ${name} holds would be lost: let it leave, or say --force if it is dead for good`,
+          2,
+        );
+      const path = `/api/cluster/members/${encodeURIComponent(name)}/remove`;
+      const { number, why } = await callJson<MemberJson>(url, 'POST', path, { force: true });
+      console.log(`${name} (${number}): ${why}`);
     });
 }
 
@@ -67,9 +99,15 @@ function describeCluster(cluster: ClusterJson): string {
     `                      on the live owners:  ${proven(cluster.liveConvergedThroughMs)}`,
     `Bound: what one live owner has, all live owners have within ${spanOf(cluster.bound.boundMs)};`,
     `       where all that a node holds has to be copied first, within ${spanOf(cluster.bound.withCopiesMs)}.`,
+    ...cluster.losses.map(lossText),
     `Databases: ${cluster.databases.map(({ name }) => name).join(', ') || 'none'}`,
     `(* the node that answered, starling ${cluster.version})`,
   ].join('\n');
+}
+
+function lossText({ name, member, afterMs, shards }: ClusterJson['losses'][number]): string {
+  const after = afterMs === 0 ? 'at any time' : `after ${new Date(afterMs).toISOString()}`;
+  return `Lost with ${name} (${member}): what was accepted ${after} and only it held, in ${shards.length} shards (starling shards names them)`;
 }
 
 function spanOf(ms: number): string {

@@ -23,6 +23,8 @@ const { version } = JSON.parse(readFileSync(new URL('../../../package.json', imp
 const program = new Command('starling')
   .description('Time-series store that keeps working on one live node and heals itself within a published bound.')
   .version(version)
+  // `--url` belongs to the sub-command behind which it stands.
+  .enablePositionalOptions()
   .showHelpAfterError('(add --help for what can be given)')
   .addHelpText(
     'after',

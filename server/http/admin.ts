@@ -124,7 +124,24 @@ async function describeCluster(ports: AdminPorts): Promise<object> {
     convergedThroughMs: least(shards.map((shard) => shard.converged?.throughMs ?? null)),
     liveConvergedThroughMs: least(shards.map((shard) => shard.liveConverged?.throughMs ?? null)),
     shards: shards.length,
+    losses: lossesOf(shards),
   };
+}
+
+/** By member: which shards may lack what only it held, and since when. */
+function lossesOf(shards: readonly ShardDescription[]): object[] {
+  const found = new Map<string, { member: string; name: string; afterMs: number; shards: string[] }>();
+  for (const { id, losses } of shards) {
+    for (const { member, name, afterMs } of losses) {
+      const before = found.get(member);
+      if (before === undefined) found.set(member, { member, name, afterMs, shards: [id] });
+      else {
+        before.afterMs = Math.min(before.afterMs, afterMs);
+        before.shards.push(id);
+      }
+    }
+  }
+  return [...found.values()];
 }
 
 /** This node's own view of every shard that it knows; those that it does not hold are asked of a live holder. */

@@ -41,6 +41,7 @@ export interface TestNode {
   readonly disk: Disk;
   readonly address: string;
   refused: string | null;
+  left: string | null;
   up: boolean;
   offsetMs: number;
   changes: number;
@@ -62,6 +63,8 @@ export class Network {
   /** `from>to` by address. */
   readonly cut = new Set<string>();
   loss = 0;
+  /** False breaks rules 3 and 11: no message lifts a clock. */
+  liftsClocks = true;
   #queue: Packet[] = [];
   #numbers = 0;
 
@@ -91,7 +94,8 @@ export class Network {
       },
       this.limits,
     );
-    const node = { disk, address, refused: null, up: true, offsetMs, changes: 0 } as unknown as TestNode;
+    if (!this.liftsClocks) clock.lift = () => 'lifted';
+    const node = { disk, address, refused: null, left: null, up: true, offsetMs, changes: 0 } as unknown as TestNode;
     node.core = new NodeCore({
       identity: disk.identity,
       address,
@@ -104,6 +108,8 @@ export class Network {
         else if (effect.kind === 'identity') disk.identity = effect.identity;
         else if (effect.kind === 'refused') {
           node.refused = effect.reason;
+        } else if (effect.kind === 'left') {
+          node.left = effect.reason;
         } else {
           const to = this.nodes.find((other) =>
             effect.kind === 'call'
@@ -184,6 +190,7 @@ export class Network {
 export const A = 'http://127.0.0.1:8086';
 export const B = 'http://127.0.0.1:8087';
 export const C = 'http://127.0.0.1:8088';
+export const D = 'http://127.0.0.1:8089';
 
 /** Three nodes that know each other. */
 export function threeNodes(network: Network): [TestNode, TestNode, TestNode] {

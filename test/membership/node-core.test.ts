@@ -229,7 +229,8 @@ describe('messages', () => {
       sequence: 2 ** 50,
       open: [],
     };
-    const bytes = encodeNodeMessage({ kind: 'heartbeat', statement, wallMs: 0, metadataHash: '0'.repeat(32) });
+    const rest = { wallMs: 0, metadataHash: '0'.repeat(32), handover: null };
+    const bytes = encodeNodeMessage({ kind: 'heartbeat', statement, ...rest });
     a.core.receive({ number: b.core.identity.number, address: null }, bytes, network.nowMs);
     expect(a.core.counters.badMessages).toBe(1);
   });

@@ -1,5 +1,5 @@
 /** Three owners of one shard in one process: real hosts, storage in memory, a perfect network, time that moves when told. */
-import type { ClusterSnapshot } from '../../repair/cluster.ts';
+import type { ClusterSnapshot, Member } from '../../repair/cluster.ts';
 import type { LevelOrder, LevelResult } from '../../repair/levelling.ts';
 import type { PassRecord } from '../../repair/records.ts';
 import { ReplicaHost, type SubmittedWrite, type WriteOutcome } from '../../repair/replica-host.ts';
@@ -41,6 +41,11 @@ export class Trio {
   readonly storages: MemoryStorage[] = [];
   readonly hosts: ReplicaHost[] = [];
   private readonly queue: (() => void)[] = [];
+
+  /** To be changed with whatever the view covers. */
+  view = 'v';
+  /** What is not as at first of a member. */
+  readonly changed = new Map<string, Partial<Member>>();
 
   /** Databases and policies that were dropped. */
   dropped: Record<string, number> = {};
@@ -92,7 +97,7 @@ export class Trio {
     const live = NUMBERS.filter((number) => !this.cut.has(number));
     const statements = NUMBERS.map((member, i) => {
       const open = this.hosts[i]!.openVersions();
-      return { member, sequence: this.now, viewHash: 'v', closed, open, shardListSequence: 0 };
+      return { member, sequence: this.now, viewHash: this.view, closed, open, shardListSequence: 0 };
     });
     const heldBy = Object.fromEntries(NUMBERS.map((number, i) => [number, this.hosts[i]!.heldShards()]));
     const policy = {
@@ -105,9 +110,9 @@ export class Trio {
     const database = { name: 'd', generation: 0, durability: 'fsync' as const, defaultRetentionPolicy: 'autogen' };
     for (const [i, self] of NUMBERS.entries()) {
       const snapshot: ClusterSnapshot = {
-        viewHash: 'v',
+        viewHash: this.view,
         self,
-        members: NUMBERS.map((number, n) => ({ number, name: `n${n + 1}`, address: '', state: 'up' })),
+        members: NUMBERS.map((number, n) => this.member(number, `n${n + 1}`)),
         live,
         databases: [{ ...database, retentionPolicies: [policy] }],
         droppedThrough: this.dropped,
@@ -118,6 +123,10 @@ export class Trio {
       this.hosts[i]!.setCluster(snapshot, this.now);
     }
     this.settle();
+  }
+
+  private member(number: string, name: string): Member {
+    return { number, name, address: '', state: 'up', ...this.changed.get(number) };
   }
 
   private draw(): number {

@@ -4,7 +4,7 @@
  * All the time: no version is used twice; a published watermark is true (every acknowledged write at or below it is
  * stored at every member of the proof) and stays true for later acknowledgements and over crashes; replicas that name the
  * same live watermark have the same batches up to it; an outbox stays within its limit; a scan of a full replica gives
- * what the rules say of the batches that it stores.
+ * what the rules say of the batches that it stores; whoever removes a replica has nothing that an owner lacks.
  * At the end: every acknowledged write is stored at every owner, and all owners have equal rows, computed from what they
  * have stored and as a query sees them.
  */
@@ -23,7 +23,8 @@ export class Violation extends Error {}
 interface Proof {
   readonly shard: ShardId;
   readonly through: Stamp;
-  readonly members: readonly NodeNumber[];
+  /** Those of the pass, without who has let the shard go since. */
+  members: readonly NodeNumber[];
   readonly versions: ReadonlySet<Version>;
 }
 
@@ -54,6 +55,8 @@ export class Books {
   private readonly passes = new Set<string>();
   /** Name -> highest generation that some node has dropped. */
   private readonly dropped = new Map<string, number>();
+  /** Number and shard. */
+  private readonly letGo = new Set<string>();
   private readonly nodes: readonly SimNode[];
   /** With `interval` an acknowledged write may be lost in a crash, and nothing is promised before a proof. */
   private readonly durability: 'fsync' | 'interval';
@@ -111,7 +114,10 @@ export class Books {
     if (this.isDropped(record.shard)) return false;
     const present = publisher.stored(record.shard);
     const members = record.order.map((number) => this.nodes.find((node) => node.number === number && node.up));
-    const stored = members.map((node) => node?.stored(record.shard));
+    // A pass that was overtaken by another one may still name who has let the shard go since.
+    const stored = members.map((node) =>
+      node === undefined || this.letGo.has(`${node.number} ${record.shard}`) ? undefined : node.stored(record.shard),
+    );
     for (const version of this.durability === 'fsync' ? this.acknowledged : present.keys()) {
       if (this.written.get(version)?.shard !== record.shard || stampOf(version) > record.cutoff) continue;
       const without = stored.findIndex((versions) => versions !== undefined && !versions.has(version));
@@ -128,6 +134,23 @@ export class Books {
     return true;
   }
 
+  /** Rule 22: whatever the replica has, every owner that is there has as well. */
+  letsGo(node: SimNode, id: ShardId): void {
+    const key = this.shards.get(id);
+    this.letGo.add(`${node.number} ${id}`);
+    for (const proof of this.proofsOf.get(id) ?? [])
+      proof.members = proof.members.filter((member) => member !== node.number);
+    if (key === undefined || this.isDropped(id)) return;
+    const owners = node.process!.ownersOf(key);
+    for (const owner of this.nodes) {
+      if (!owners.includes(owner.number) || !owner.up || this.letGo.has(`${owner.number} ${id}`)) continue;
+      const stored = owner.stored(id);
+      const only = [...node.stored(id).keys()].find((version) => !stored.has(version));
+      if (only !== undefined)
+        throw new Violation(`${node.name} lets go of ${only} of ${id}, which ${owner.name} lacks`);
+    }
+  }
+
   restarted(node: SimNode): void {
     for (const { shard, members, versions } of [...this.proofsOf.values()].flat()) {
       if (!members.includes(node.number) || this.isDropped(shard)) continue;
@@ -137,11 +160,15 @@ export class Books {
     }
   }
 
-  /** Whether every write that is acknowledged, or may still be, is stored at some node besides `node`. */
+  /** Whether every write that is acknowledged, or may still be, is stored at some owner besides `node`. */
   isSpare(node: SimNode): boolean {
     const others = this.nodes.filter((other) => other !== node && other.up);
     const ids = [...this.shards.keys()].filter((id) => !this.isDropped(id));
-    const stored = new Set(ids.flatMap((id) => others.flatMap((other) => [...other.stored(id).keys()])));
+    // Whoever is no owner may let the shard go on the word of what this disk had.
+    const owns = (other: SimNode, id: ShardId) => other.process!.ownersOf(this.shards.get(id)!).includes(other.number);
+    const stored = new Set(
+      ids.flatMap((id) => others.filter((other) => owns(other, id)).flatMap((other) => [...other.stored(id).keys()])),
+    );
     const kept = (version: Version) => stored.has(version) || this.isDropped(this.written.get(version)!.shard);
     if (![...this.acknowledged].every(kept)) return false;
     return [...this.waiting.values()].every(({ version, coordinator, process }) => {
@@ -154,7 +181,7 @@ export class Books {
     return node.stored(this.written.get(version)!.shard).has(version);
   }
 
-  /** Replicas that name the same pass as their live watermark have the same batches up to it (rules 7, 16). */
+  /** Replicas that name the same pass, and the same members, as their live watermark have the same batches up to it (rules 7, 16). */
   checkLive(id: ShardId): void {
     const first = new Map<string, { node: SimNode; through: Stamp; stored: Map<Version, unknown> }>();
     for (const node of this.nodes) {
@@ -162,7 +189,9 @@ export class Books {
       if (open === undefined || !open.storage.shards.has(id)) continue;
       const { replica, liveConverged } = open.ledgerOf(id);
       if (replica !== 'full' || liveConverged === null) continue;
-      const { pass, through } = liveConverged;
+      const { through, members } = liveConverged;
+      // Whoever takes a token on, because its successor is silent, may end the pass a second time, without that one.
+      const pass = `${liveConverged.pass} on ${members.join()}`;
       const stored = node.stored(id);
       const other = first.get(pass);
       if (other === undefined) {

@@ -1,7 +1,7 @@
 /**
  * A whole cluster in one process under virtual time: the real NodeCore, clock, ReplicaHost and (`engine: real`) Engine of
  * every node, on disks that lose or tear what was not synced, behind a network that loses, repeats, delays, reorders and
- * cuts one way; nodes that crash, come back with an empty disk, or join; clocks that are wrong or are set.
+ * cuts one way; nodes that crash, come back with an empty disk, join, or leave; clocks that are wrong or are set.
  *
  * Phases: the cluster forms; writes and faults; the faults stop and the members find each other; then what was promised is
  * timed against the published bound. The checks are in books.ts. Equal seeds give equal runs: `hash` covers every
@@ -13,10 +13,11 @@ import { encodeBatch } from '../../shards/batch-codec.ts';
 import { shardId } from '../../shards/shard-key.ts';
 import { type NodeNumber, stampMs, stampOf } from '../../shards/version.ts';
 import { Books, shardOf, Violation } from './books.ts';
-import { Convergence } from './convergence.ts';
+import { Convergence, simulatedBound, WRITE_TIMEOUT_MS } from './convergence.ts';
 import { LevelledReads } from './levelled-reads.ts';
+import { Moves } from './moves.ts';
 import type { Mutation } from './mutations.ts';
-import { DELAY_MS_MAX, Network } from './network.ts';
+import { Network } from './network.ts';
 import { NOTHING_LEFT_OUT, type Reduction } from './reduction.ts';
 import { type LargeCluster, largeScenario, reduced, type ScenarioName, scenarioOf } from './scenario.ts';
 import { SettledBatches } from './settled.ts';
@@ -71,7 +72,6 @@ const START_MS = 1_700_000_000_000;
 const FORMING_MS_MAX = 60_000;
 /** From the end of the faults until all members are up, live for each other and have one view. */
 const SETTLING_MS_MAX = 60_000;
-const WRITE_TIMEOUT_MS = 1_500;
 
 export function simulate(options: SimOptions): SimResult {
   const cluster = new Cluster(options);
@@ -83,7 +83,7 @@ export function simulate(options: SimOptions): SimResult {
     const { message, stack } = error as Error;
     failure = `at ${cluster.time.now - START_MS} ms: ${error instanceof Violation ? message : stack}`;
   } finally {
-    for (const node of cluster.nodes) node.disk.remove();
+    for (const node of [...cluster.nodes, ...cluster.moves.gone]) node.disk.remove();
   }
   return cluster.result(failure);
 }
@@ -105,6 +105,7 @@ class Cluster implements World {
   private readonly counters: Record<string, number> = {};
   private faultsEndedMs = 0;
   private readonly troubles: Troubles;
+  readonly moves: Moves;
   private nextWrite = 0;
   private nextRequest = 1;
   private hash = 0;
@@ -139,6 +140,7 @@ class Cluster implements World {
     const { nodes, scenario, reduction, network, books } = this;
     this.troubles = new Troubles({ world: this, nodes, scenario, reduction, network, books });
     this.reads = new LevelledReads({ world: this, nodes, scenario, network, books });
+    this.moves = new Moves(this, nodes, books, scenario.leavers);
   }
 
   run(): void {
@@ -151,6 +153,7 @@ class Cluster implements World {
         if (!this.troubles.isOver) this.join();
       });
     }
+    this.moves.begin(endWrites);
     this.time.runUntil(endWrites);
     this.troubles.end();
     this.settle();
@@ -209,6 +212,11 @@ class Cluster implements World {
     }
   }
 
+  letsGo(node: SimNode, id: string): void {
+    this.trace(`${node.name} lets ${id} go`);
+    this.books.letsGo(node, id);
+  }
+
   trace(text: string): void {
     const line = `${this.time.now - START_MS} ${text}`;
     this.hash = crc32(line, this.hash);
@@ -234,7 +242,7 @@ class Cluster implements World {
   }
 
   private add(): SimNode {
-    const node = new SimNode(this, `n${this.nodes.length + 1}`);
+    const node = new SimNode(this, `n${this.nodes.length + this.moves.gone.length + 1}`);
     node.offsetMs = node.chance.between(-200, 200);
     this.nodes.push(node);
     return node;
@@ -322,13 +330,14 @@ class Cluster implements World {
     });
   }
 
-  /** From here on the bound counts: all live, and one view. */
+  /** From here on the bound counts: all live, one view, and nobody who is on the way out. */
   private settle(): void {
     const from = this.time.now;
     this.faultsEndedMs = from;
     const settled = () => {
       for (const node of this.nodes)
         if (node.process === null || node.process.refused !== null) this.troubles.restart(node);
+      this.moves.bury();
       const hashes = new Set(this.nodes.map(({ process }) => process!.core.metadataHash()));
       return (
         hashes.size === 1 &&
@@ -337,7 +346,7 @@ class Cluster implements World {
           const { live, members } = core.snapshot();
           const present = members.filter(({ state }) => state !== 'removed').length;
           const all = present === this.nodes.length && live.length === present;
-          return core.state === 'up' && all;
+          return core.state === 'up' && all && !members.some(({ state }) => state === 'leaving');
         }) &&
         this.isMended()
       );
@@ -350,13 +359,12 @@ class Cluster implements World {
       const { state, problem } = process!.core;
       return `${name} ${state} ${problem} ${process!.core.metadataHash()} live ${process!.core.snapshot().live.join()}`;
     });
-    if (this.scenario.flips > 0) lines.push(this.explain());
+    lines.push(this.explain());
     throw new Violation(`members do not find each other within ${SETTLING_MS_MAX} ms:\n${lines.join('\n')}`);
   }
 
   private converge(): void {
     const { books, limits, scenario, nodes } = this;
-    const { tickMs, heartbeatMs } = this.rhythm;
     const living = [...books.shards].filter(([id]) => !books.isDropped(id));
     const owners = new Map(
       living.map(([id, key]) => {
@@ -364,6 +372,8 @@ class Cluster implements World {
         return [id, numbers.map((number) => nodes.find((node) => node.number === number)!)];
       }),
     );
+    const rings = living.map(([id]) => this.moves.ringOf(id).size);
+    const replicas = Math.max(scenario.replication, scenario.ddl ? 3 : 1, ...rings);
     const fromMs = this.time.now;
     const convergence = new Convergence({
       fromMs,
@@ -371,40 +381,20 @@ class Cluster implements World {
       owners,
       through: stampOf(books.newest),
       slowCopies: scenario.slowCopies,
-      parameters: {
-        passIntervalMs: limits.passIntervalMs,
-        replicas: Math.max(scenario.replication, scenario.ddl ? 3 : 1),
-        hopMs: 2 * tickMs + 8 * (2 * DELAY_MS_MAX) + 16,
-        heartbeatMs,
-        messageDelayMs: DELAY_MS_MAX + tickMs,
-        openMsMax: limits.mailTimeoutMs + limits.backoffMsMax + WRITE_TIMEOUT_MS,
-        hopTimeoutMs: limits.hopTimeoutMs,
-        deaths: 1,
-        staggerMs: limits.staggerMs,
-        startersMayBeDead: true,
-        predecessorMayDie: true,
-        copies: {
-          shards: 0,
-          bytes: 0,
-          largestBytes: 0,
-          pageBytes: limits.fillPageBytes,
-          atOnce: limits.snapshotsMax,
-          pageMs: 2 * DELAY_MS_MAX,
-          retryMs: limits.requestTimeoutMs + tickMs,
-        },
-      },
+      parameters: simulatedBound(limits, this.rhythm, replicas),
     });
     this.boundMs = convergence.bound.boundMs;
     try {
-      while (!this.time.runUntil(convergence.limitMs + 1, () => convergence.isReached(this.time.now)));
-    } catch (error) {
-      if (!(error instanceof Violation)) throw error;
-      throw new Violation(`${error.message}\n${this.explain()}`);
+      this.explained(() => {
+        while (!this.time.runUntil(convergence.limitMs + 1, () => convergence.isReached(this.time.now)));
+      });
     } finally {
       this.convergedMs = convergence.tookMs;
       this.trace(`converged after ${this.time.now - fromMs} ms, ${this.convergedMs} ms of them counted`);
     }
     for (const [id] of living) books.checkEnd(id, owners.get(id)!, this.time.now - fromMs);
+    const ids = living.map(([id]) => id);
+    this.explained(() => this.moves.checkLetGo(ids, this.boundMs));
     const hashes = nodes.map(({ process }) => process!.core.metadataHash());
     if (new Set(hashes).size > 1) throw new Violation(`metadata differs at the end: ${hashes.join()}`);
   }
@@ -422,6 +412,15 @@ class Cluster implements World {
       messages: network.replicaTraffic.messages - messages,
       bytes: network.replicaTraffic.bytes - bytes,
     };
+  }
+
+  private explained(check: () => void): void {
+    try {
+      check();
+    } catch (error) {
+      if (!(error instanceof Violation)) throw error;
+      throw new Violation(`${error.message}\n${this.explain()}`);
+    }
   }
 
   private explain(): string {

@@ -6,10 +6,14 @@
  * of its last copy, as published; elsewhere they have to end within it as well.
  */
 import { type BoundParameters, type ConvergenceBound, convergenceBound } from '../../repair/bound.ts';
+import type { ReplicaLimits } from '../../repair/replica-limits.ts';
 import type { ShardId } from '../../shards/shard-key.ts';
 import type { Stamp } from '../../shards/version.ts';
 import { Violation } from './books.ts';
-import type { SimNode } from './sim-node.ts';
+import { DELAY_MS_MAX } from './network.ts';
+import type { Rhythm, SimNode } from './sim-node.ts';
+
+export const WRITE_TIMEOUT_MS = 1_500;
 
 export interface ConvergenceOptions {
   readonly fromMs: number;
@@ -100,4 +104,34 @@ export class Convergence {
     const { fencedMs, copyMs } = convergenceBound({ ...parameters, copies }).parts;
     return fromMs + fencedMs + copyMs;
   }
+}
+
+/** What the simulated network and nodes take at most. */
+export function simulatedBound(
+  limits: ReplicaLimits,
+  { tickMs, heartbeatMs }: Rhythm,
+  replicas: number,
+): BoundParameters {
+  return {
+    passIntervalMs: limits.passIntervalMs,
+    replicas,
+    hopMs: 2 * tickMs + 8 * (2 * DELAY_MS_MAX) + 16,
+    heartbeatMs,
+    messageDelayMs: DELAY_MS_MAX + tickMs,
+    openMsMax: limits.mailTimeoutMs + limits.backoffMsMax + WRITE_TIMEOUT_MS,
+    hopTimeoutMs: limits.hopTimeoutMs,
+    deaths: 1,
+    staggerMs: limits.staggerMs,
+    startersMayBeDead: true,
+    predecessorMayDie: true,
+    copies: {
+      shards: 0,
+      bytes: 0,
+      largestBytes: 0,
+      pageBytes: limits.fillPageBytes,
+      atOnce: limits.snapshotsMax,
+      pageMs: 2 * DELAY_MS_MAX,
+      retryMs: limits.requestTimeoutMs + tickMs,
+    },
+  };
 }

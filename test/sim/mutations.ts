@@ -3,13 +3,14 @@ import type { ClusterSnapshot, HeldShard, Statement } from '../../repair/cluster
 import type { CommitQueue } from '../../repair/commit.ts';
 import { Ledger } from '../../repair/ledger.ts';
 import type { Outbox } from '../../repair/outbox.ts';
+import { ownersOf } from '../../repair/owners.ts';
 import type { ReplicaHost } from '../../repair/replica-host.ts';
 import { decodeMessage, encodeMessage } from '../../repair/replica-messages.ts';
 import { decodeBatch } from '../../shards/batch-codec.ts';
 import type { Shard } from '../../shards/shard.ts';
 import { type ShardId, shardId, shardKeyFromJson } from '../../shards/shard-key.ts';
 import type { Storage } from '../../shards/storage.ts';
-import type { Stamp, Version } from '../../shards/version.ts';
+import type { NodeNumber, Stamp, Version } from '../../shards/version.ts';
 
 export const MUTATIONS = [
   'closed-ignores-open',
@@ -28,6 +29,8 @@ export const MUTATIONS = [
   'debt-holds-cutoff',
   'pass-below-floor',
   'receiver-checks-types',
+  'let-go-early',
+  'ring-owners-only',
 ] as const;
 export type Mutation = (typeof MUTATIONS)[number];
 
@@ -43,9 +46,16 @@ export function mutatedMessage(bytes: Uint8Array, mutation: Mutation | undefined
 
 /** The cluster as the worker is told of it. */
 export function mutatedSnapshot(snapshot: ClusterSnapshot, mutation: Mutation | undefined): ClusterSnapshot {
+  if (mutation === 'ring-owners-only') return { ...snapshot, heldBy: heldByOwners(snapshot) };
   if (mutation !== 'views-combined') return snapshot;
   const statements = snapshot.statements.map((statement) => ({ ...statement, viewHash: 'same' }));
   return { ...snapshot, viewHash: 'same', statements };
+}
+
+function heldByOwners(snapshot: ClusterSnapshot): ClusterSnapshot['heldBy'] {
+  const owned = (member: NodeNumber, { key }: HeldShard) => ownersOf(snapshot, shardKeyFromJson(key)).includes(member);
+  const lists = Object.entries(snapshot.heldBy);
+  return Object.fromEntries(lists.map(([member, list]) => [member, list.filter((held) => owned(member, held))]));
 }
 
 export function mutatedOpen(host: ReplicaHost, mutation: Mutation | undefined): Statement['open'] {
@@ -150,6 +160,8 @@ export function mutatedLedger(mutation: Mutation | undefined): Ledger {
     const root = ledger.root.bind(ledger);
     ledger.root = (through) => ({ ...root(through), count: 0, identity: 0n, content: 0n });
   }
+  // Whatever it holds: the proof that just came is enough.
+  if (mutation === 'let-go-early') Object.defineProperty(ledger, 'newest', { get: () => null });
   if (mutation === 'hop-skipped') {
     const sums = ledger.epochSums.bind(ledger);
     ledger.epochSums = (...a) => ({ ...sums(...a), sums: [] });

@@ -15,13 +15,15 @@ export const SCENARIOS = [
   'full',
   'damage',
   'levelled',
+  'moves',
 ] as const;
 /**
  * `wide`: most coordinators own nothing. `fillings`: disks are lost all the time. `views`: nodes join
  * and are cut off while the news of them is lost. `clocks`: nodes come back alone and with a clock that was set back.
  * `slow`: mail takes seconds while passes are frequent. `full`: outboxes have room for a few batches, disks have none for
  * a while, and nodes are away for long. `damage` (with the real engine): bits fall over in the files of one node, again
- * and again. `levelled`: many queries ask for a consistency.
+ * and again. `levelled`: many queries ask for a consistency. `moves`: nodes join and leave all the time,
+ * while writes have few owners.
  */
 export type ScenarioName = (typeof SCENARIOS)[number];
 
@@ -31,6 +33,8 @@ export interface Scenario {
   readonly joiners: number;
   /** They come by then, or not at all. */
   readonly joinMsMax: number;
+  /** Members that leave, as long as three stay. */
+  readonly leavers: number;
   readonly replication: number;
   /** Of the first database; written to one after the other, and then at random. */
   readonly shards: number;
@@ -92,6 +96,7 @@ export function scenarioOf(name: ScenarioName, engine: EngineKind, chance: Chanc
     nodes: wide ? 5 : chance.pick([3, 4, 5]),
     joiners: chance.of(0.2) ? 1 : 0,
     joinMsMax: writesMs - 500,
+    leavers: name === 'mixed' && chance.fork('leavers').of(0.15) ? 1 : 0,
     replication: wide ? 2 : chance.pick([2, 3, 3]),
     shards: 2,
     rhythm: RHYTHM,
@@ -149,6 +154,22 @@ export function scenarioOf(name: ScenarioName, engine: EngineKind, chance: Chanc
       wipes: 0,
       ddl: false,
       limits: { ...LIMITS, passIntervalMs: 500, staggerMs: 100 },
+    };
+  }
+  if (name === 'moves') {
+    return {
+      ...mixed,
+      nodes: 4,
+      joiners: 3,
+      leavers: 3,
+      replication: chance.pick([1, 2]),
+      deafness: false,
+      troubleMs: 1_500,
+      crashShare: 0.2,
+      writeEveryMs: 15,
+      writesMs: 12_000,
+      wipes: 1,
+      limits: { ...LIMITS, passIntervalMs: 600, staggerMs: 100 },
     };
   }
   if (name === 'slow') {

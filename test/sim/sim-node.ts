@@ -4,11 +4,13 @@
  * before the worker is asked what is open, and every packet lifts the clock of its receiver before it is used.
  */
 import { HybridClock } from '../../repair/clock.ts';
+import type { ClusterSnapshot } from '../../repair/cluster.ts';
 import { DEFAULT_MEMBERSHIP_LIMITS, type MembershipLimits } from '../../repair/membership-limits.ts';
 import { NodeCore, type NodeEffect } from '../../repair/node-core.ts';
+import { OwnerTable } from '../../repair/owners.ts';
 import { type HostEffect, ReplicaHost } from '../../repair/replica-host.ts';
 import type { ReplicaLimits } from '../../repair/replica-limits.ts';
-import type { ShardId } from '../../shards/shard-key.ts';
+import type { ShardId, ShardKey } from '../../shards/shard-key.ts';
 import { type NodeNumber, STAMP_ZERO, type Stamp, type Version } from '../../shards/version.ts';
 import {
   type Mutation,
@@ -62,6 +64,8 @@ export interface World {
   send(from: SimNode, to: NodeNumber, lane: number, bytes: Uint8Array): void;
   call(from: SimNode, address: string, bytes: Uint8Array): void;
   effect(node: SimNode, effect: Exclude<HostEffect, { kind: 'send' | 'held-changed' }>): void;
+  /** The node removes its replica. */
+  letsGo(node: SimNode, id: ShardId): void;
   trace(text: string): void;
   /** The node's process is about to die. */
   ending(node: SimNode): void;
@@ -133,7 +137,8 @@ export class Process {
   refused: string | null = null;
   private readonly node: SimNode;
   private dead = false;
-  private shared: unknown = null;
+  private shared: ClusterSnapshot | null = null;
+  private readonly owners = new OwnerTable();
   private heldChanged = true;
 
   constructor(node: SimNode) {
@@ -166,6 +171,12 @@ export class Process {
     }
     this.open = disk.open(ofDisk, () => mutatedLedger(mutation), world.settled, mutation);
     mutateSync(this.open.storage, mutation, ofDisk);
+    const { storage } = this.open;
+    const drop = storage.drop.bind(storage);
+    storage.drop = (id) => {
+      world.letsGo(node, id);
+      drop(id);
+    };
     this.host = new ReplicaHost({
       self: disk.identity.number,
       storage: this.open.storage,
@@ -197,6 +208,11 @@ export class Process {
   kill(): void {
     this.dead = true;
     this.open.kill();
+  }
+
+  /** As the worker sees them. */
+  ownersOf(key: ShardKey): readonly NodeNumber[] {
+    return this.owners.owners(this.shared, key);
   }
 
   /** Hands the cluster to the worker when it has changed. */
@@ -244,6 +260,7 @@ export class Process {
       this.heldChanged = false;
       const open = mutatedOpen(this.host, world.mutation);
       this.core.heartbeat(closed, open, held, this.node.wallMs, viewHash);
+      if (this.core.departures.isLeaving) this.core.departures.handover(this.host.handover(), this.node.wallMs);
     });
   }
 
@@ -262,6 +279,9 @@ export class Process {
         break;
       case 'cluster-changed':
         this.later(node.chance.between(0, 6), () => this.share());
+        break;
+      case 'left':
+        node.world.trace(`${node.name} has left`);
         break;
       case 'refused':
         node.world.trace(`${node.name} is refused: ${effect.reason}`);

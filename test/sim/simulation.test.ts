@@ -64,6 +64,18 @@ describe('simulated cluster', () => {
     },
   );
 
+  test('nodes that join and leave all the time: former owners let go, and no write is lost', {
+    timeout: 120_000,
+  }, () => {
+    for (const seed of [1, 3]) {
+      const { failure, counters, acknowledged } = simulate({ seed, scenario: 'moves' });
+      expect(failure).toBeNull();
+      expect(acknowledged).toBeGreaterThan(100);
+      expect(counters.shards_let_go).toBeGreaterThan(0);
+    }
+    expect(run({ scenario: 'moves', engine: 'real' }, 2, 1).scans).toBeGreaterThan(0);
+  });
+
   test.each(['memory', 'real'] as const)('the same seed is the same run, message by message (%s)', (engine) => {
     const [first, again, other]: SimResult[] = [1, 1, 2].map((seed) => simulate({ seed, engine })) as never;
     expect(again).toEqual(first);

@@ -1,0 +1,48 @@
+/**
+ * What may be lost with a member that was given up or replaced (protocol rule 23): of each shard that it may have had writes
+ * of, everything accepted above the watermark that was proven while it was there. Such a write may have been on its disk, or
+ * in its outbox, and nowhere else. Each replica keeps a note of it beside its watermark, and copies carry it along.
+ *
+ * A replica is concerned when it has something from before the removal and no proof from after it. A note becomes durable
+ * with the ledger, as does the watermark that would hide the need for it: a crash in between means that it is made again.
+ */
+import type { NodeNumber, Stamp } from '../shards/version.ts';
+import { STAMP_ZERO, stampOf } from '../shards/version.ts';
+import type { ClusterSnapshot, Member } from './cluster.ts';
+import type { Ledger } from './ledger.ts';
+import type { ReplicaTable } from './replica-table.ts';
+
+export interface Loss {
+  readonly member: NodeNumber;
+  readonly name: string;
+  /** What was accepted with a stamp above it may be lost. */
+  readonly after: Stamp;
+}
+
+/** Of one replica; the oldest go first. */
+const LOSSES_MAX = 16;
+
+/** When the members have changed. Returns how many notes were made. */
+export function noteLosses(replicas: ReplicaTable, snapshot: ClusterSnapshot): number {
+  const gone = snapshot.members.filter(({ removal }) => removal === 'forced' || removal === 'replaced');
+  if (gone.length === 0) return 0;
+  let noted = 0;
+  for (const id of replicas.ids()) {
+    const { ledger } = replicas.get(id)!;
+    for (const member of gone) {
+      if (!isConcerned(ledger, member)) continue;
+      const loss = { member: member.number, name: member.name, after: ledger.converged?.through ?? STAMP_ZERO };
+      ledger.losses = [...ledger.losses, loss].slice(-LOSSES_MAX);
+      noted++;
+    }
+  }
+  return noted;
+}
+
+function isConcerned(ledger: Ledger, { number, removedAt }: Member): boolean {
+  if (removedAt === undefined || ledger.losses.some(({ member }) => member === number)) return false;
+  if (ledger.converged !== null && ledger.converged.through >= removedAt) return false;
+  if (ledger.floor > STAMP_ZERO) return ledger.floor <= removedAt;
+  const [oldest] = ledger.versions();
+  return oldest !== undefined && stampOf(oldest) <= removedAt;
+}

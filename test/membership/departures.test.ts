@@ -1,0 +1,144 @@
+import { describe, expect, test } from 'vitest';
+import type { Handover } from '../../repair/departures.ts';
+import { A, B, D, Network, type TestNode, threeNodes } from './network.ts';
+
+const NOTHING: Handover = { shards: 0, bytes: 0, writes: 0, outboxEntries: 0, outboxBytes: 0 };
+
+const states = (node: TestNode) =>
+  node.core
+    .snapshot()
+    .members.map(({ name, state, removal }) => `${name} ${state}${removal === undefined ? '' : ` ${removal}`}`)
+    .sort();
+
+const described = (network: Network, at: TestNode, name: string) =>
+  at.core.describeMembers(network.nowMs).find((member) => member.name === name)!;
+
+const refusal = (run: () => void): string => {
+  try {
+    run();
+  } catch (error) {
+    return `${(error as { code?: string }).code}: ${(error as Error).message}`;
+  }
+  return 'not refused';
+};
+
+describe('leaving', () => {
+  test('owns nothing at once, goes when it has been empty twice, and minted nothing in between; everybody hears it', () => {
+    const network = new Network();
+    const [a, b, c] = threeNodes(network);
+    a.core.departures.leave(b.core.identity.number, network.nowMs);
+    network.run(1_000);
+    for (const node of [a, b, c]) expect(states(node)).toEqual(['n1 up', 'n2 leaving', 'n3 up']);
+    expect(b.core.departures.isLeaving).toBe(true);
+    b.core.mint(network.nowMs);
+    b.core.departures.handover({ ...NOTHING, shards: 4, bytes: 1_000 }, network.nowMs);
+    network.run(2_000);
+    b.core.departures.handover({ ...NOTHING, shards: 1, bytes: 100 }, network.nowMs);
+    network.run(1_000);
+    expect(described(network, c, 'n2')).toMatchObject({
+      why: 'handing over: 1 of 4 shards left, about 1 s',
+      handover: { shards: 1, shardsAtFirst: 4, bytes: 100 },
+    });
+    b.core.departures.handover({ ...NOTHING, writes: 1 }, network.nowMs);
+    b.core.mint(network.nowMs);
+    b.core.departures.handover(NOTHING, network.nowMs);
+    expect(refusal(() => b.core.mint(network.nowMs))).toContain('leaving: this node is leaving the cluster');
+    expect(states(b)).toEqual(['n1 up', 'n2 leaving', 'n3 up']);
+    b.core.departures.handover(NOTHING, network.nowMs);
+    expect(b.core.state).toBe('left');
+    expect(b.left).toContain('node "n2"');
+    expect(refusal(() => b.core.createDatabase('x', null, network.nowMs))).toContain('has left the cluster');
+    network.run(1_000);
+    for (const node of [a, c]) {
+      expect(states(node)).toEqual(['n1 up', 'n2 removed left', 'n3 up']);
+      expect(described(network, node, 'n2').why).toBe('left the cluster after it had handed everything over');
+    }
+  });
+
+  test('a write that came in between two looks is waited for', () => {
+    const network = new Network();
+    const [a] = threeNodes(network);
+    a.core.departures.leave(a.core.identity.number, network.nowMs);
+    a.core.departures.handover(NOTHING, network.nowMs);
+    a.core.departures.handover({ ...NOTHING, outboxEntries: 1, outboxBytes: 50 }, network.nowMs);
+    a.core.departures.handover(NOTHING, network.nowMs);
+    expect(a.core.state).toBe('up');
+    a.core.departures.handover(NOTHING, network.nowMs);
+    expect(a.core.state).toBe('left');
+  });
+
+  test('its last word is repeated, also by a process that was started again, until it has come through', () => {
+    const network = new Network();
+    const [a, b, c] = threeNodes(network);
+    a.core.departures.leave(b.core.identity.number, network.nowMs);
+    network.run(1_000);
+    network.loss = 1;
+    b.core.departures.handover(NOTHING, network.nowMs);
+    b.core.departures.handover(NOTHING, network.nowMs);
+    network.run(1_000);
+    expect(states(a)).toEqual(['n1 up', 'n2 leaving', 'n3 up']);
+    const again = network.start(b.disk, B);
+    expect(again.core.state).toBe('left');
+    network.loss = 0;
+    network.run(5_000);
+    for (const node of [a, c]) expect(states(node)).toEqual(['n1 up', 'n2 removed left', 'n3 up']);
+  });
+
+  test('a fresh node finds its sponsor among those who stay', () => {
+    const network = new Network();
+    const [a, b] = threeNodes(network);
+    b.core.departures.leave(b.core.identity.number, network.nowMs);
+    b.core.departures.handover(NOTHING, network.nowMs);
+    b.core.departures.handover(NOTHING, network.nowMs);
+    const d = network.start(network.disk('n4'), D, [B, A]);
+    network.run(6_000);
+    expect(d.core.state).toBe('up');
+    expect(states(a)).toEqual(['n1 up', 'n2 removed left', 'n3 up', 'n4 up']);
+  });
+
+  test('is refused to a member that is dead, to the last one, and to one that is unknown', () => {
+    const network = new Network();
+    const [a, b, c] = threeNodes(network);
+    network.stop(c);
+    network.run(5_000);
+    const leave = (number: string) => refusal(() => a.core.departures.leave(number, network.nowMs));
+    expect(leave(c.core.identity.number)).toContain('member-state: member "n3"');
+    expect(leave(c.core.identity.number)).toContain('is not live, so it cannot hand over what it holds');
+    expect(leave('f'.repeat(16))).toContain('member-not-found');
+    network.stop(b);
+    network.run(5_000);
+    expect(leave(a.core.identity.number)).toContain('no other live member could take what member "n1"');
+    expect(states(a)).toEqual(['n1 up', 'n2 up', 'n3 up']);
+  });
+});
+
+describe('giving up a member', () => {
+  test('needs force and a dead member; it is final, and the dead one is told when it comes back', () => {
+    const network = new Network();
+    const [a, b, c] = threeNodes(network);
+    const dead = c.core.identity.number;
+    const giveUp = (force: boolean) => refusal(() => a.core.departures.giveUp(dead, force, network.nowMs));
+    expect(giveUp(true)).toContain('is live: let it leave, or stop it first');
+    network.stop(c);
+    network.run(5_000);
+    expect(giveUp(false)).toContain('loses what only it holds');
+    expect(giveUp(true)).toBe('not refused');
+    network.run(500);
+    for (const node of [a, b]) expect(states(node)).toEqual(['n1 up', 'n2 up', 'n3 removed forced']);
+    expect(described(network, b, 'n3').why).toBe('given up by an operator, and with it what only it held');
+    const again = network.start(c.disk, c.address, [A]);
+    network.run(10_000);
+    expect(again.core.state).toBe('refused');
+    expect(again.refused).toContain('Removal is final');
+    expect(giveUp(true)).toBe('not refused');
+  });
+
+  test('is refused by a node that has just started: it cannot know yet who is dead', () => {
+    const network = new Network();
+    const [a, b] = threeNodes(network);
+    const again = network.start(a.disk, A);
+    expect(refusal(() => again.core.departures.giveUp(b.core.identity.number, true, network.nowMs))).toContain(
+      'has just started',
+    );
+  });
+});

@@ -1,0 +1,93 @@
+/** Members that leave a simulated cluster, and shards that their old holders have to let go. */
+import { MembershipError } from '../../repair/membership-error.ts';
+import type { ShardId, ShardKey } from '../../shards/shard-key.ts';
+import type { NodeNumber } from '../../shards/version.ts';
+import { type Books, Violation } from './books.ts';
+import type { SimNode, World } from './sim-node.ts';
+import type { Chance } from './virtual-time.ts';
+
+/** Nobody leaves when no more than these are up. */
+const STAYING_MIN = 3;
+const AGAIN_MS = 500;
+
+export class Moves {
+  /** They have left, and are not there any more. */
+  readonly gone: SimNode[] = [];
+  private readonly world: World;
+  private readonly nodes: SimNode[];
+  private readonly books: Books;
+  private readonly leavers: number;
+
+  constructor(world: World, nodes: SimNode[], books: Books, leavers: number) {
+    this.world = world;
+    this.nodes = nodes;
+    this.books = books;
+    this.leavers = leavers;
+  }
+
+  begin(untilMs: number): void {
+    const { time, chance } = this.world;
+    if (this.leavers === 0) return;
+    for (let i = 0; i < this.leavers; i++) {
+      const own = chance.fork(`leaver ${i}`);
+      time.after(own.between(1_000, untilMs - time.now - AGAIN_MS), () => this.leave(untilMs, own));
+    }
+    const bury = () => {
+      this.bury();
+      if (time.now < untilMs) time.after(AGAIN_MS, bury);
+    };
+    bury();
+  }
+
+  /** Somebody is let go, as soon as that may be; until then. */
+  private leave(untilMs: number, chance: Chance): void {
+    const { time } = this.world;
+    const [node, asked] = [chance.pick(this.nodes), chance.pick(this.nodes)];
+    const members = asked.process?.core.snapshot().members ?? [];
+    const maySpare = members.filter(({ state }) => state === 'up').length > STAYING_MIN;
+    if (maySpare && members.some(({ number, state }) => number === node.number && state === 'up')) {
+      try {
+        asked.process!.core.departures.leave(node.number, asked.wallMs);
+        this.world.trace(`${asked.name} lets ${node.name} leave`);
+        return;
+      } catch (error) {
+        if (!(error instanceof MembershipError)) throw error;
+      }
+    }
+    if (time.now + AGAIN_MS < untilMs) time.after(AGAIN_MS, () => this.leave(untilMs, chance));
+  }
+
+  /** Whoever has left, and of whom everybody knows that, is switched off. */
+  bury(): void {
+    for (const node of [...this.nodes]) {
+      if (node.process?.core.state !== 'left') continue;
+      const isKnown = ({ process }: SimNode) =>
+        process?.core.snapshot().members.some(({ number, state }) => number === node.number && state === 'removed');
+      if (!this.nodes.every(isKnown)) continue;
+      this.world.trace(`${node.name} is switched off`);
+      this.world.ending(node);
+      node.crash();
+      this.nodes.splice(this.nodes.indexOf(node), 1);
+      this.gone.push(node);
+    }
+  }
+
+  /** Owners, and who holds the shard besides. */
+  ringOf(id: ShardId): Set<NodeNumber> {
+    const holders = this.nodes.filter(({ process }) => process!.open.storage.shards.has(id));
+    return new Set([...this.ownersOf(id), ...holders.map(({ number }) => number)]);
+  }
+
+  /** All owners are proven equal: whoever holds a shard besides them lets it go within another bound. */
+  checkLetGo(ids: readonly ShardId[], boundMs: number): void {
+    const { time } = this.world;
+    const stray = () => ids.find((id) => this.ringOf(id).size > this.ownersOf(id).length);
+    if (time.runUntil(time.now + boundMs, () => stray() === undefined)) return;
+    throw new Violation(`${stray()} is still held by others than its owners ${boundMs} ms later`);
+  }
+
+  private ownersOf(id: ShardId): readonly NodeNumber[] {
+    const key: ShardKey = this.books.shards.get(id)!;
+    return this.nodes[0]!.process!.core.owners(key);
+  }
+}

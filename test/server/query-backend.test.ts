@@ -1,0 +1,75 @@
+/** Which members may know of shards that this node does not know. */
+import { describe, expect, test } from 'vitest';
+import type { ClusterSnapshot, MemberState } from '../../repair/cluster.ts';
+import { type BackendPorts, createQueryBackend } from '../../server/query-backend.ts';
+import { ShardPlaces } from '../../server/shard-places.ts';
+import { shardId } from '../../shards/shard-key.ts';
+
+const SELF = '1'.repeat(16);
+
+function snapshotOf(states: readonly MemberState[], heard: readonly number[]): ClusterSnapshot {
+  const members = states.map((state, i) => ({
+    number: String(i + 1).repeat(16),
+    name: `n${i + 1}`,
+    address: '',
+    state,
+  }));
+  return {
+    viewHash: 'v',
+    self: SELF,
+    members,
+    live: [SELF],
+    databases: [],
+    droppedThrough: {},
+    statements: [],
+    heldBy: Object.fromEntries(heard.map((i) => [String(i).repeat(16), []])),
+    heldSequence: {},
+  };
+}
+
+function unheard(states: readonly MemberState[], heard: readonly number[], replication: number): readonly string[] {
+  const ports = { snapshot: () => snapshotOf(states, heard) } as unknown as BackendPorts;
+  const policy = { name: 'autogen', generation: 0, durationNs: 0n, shardDurationNs: 1n, replication };
+  return createQueryBackend(ports).unheard(policy);
+}
+
+describe('members that have not said which shards they hold', () => {
+  test('count where they may be all owners of a shard', () => {
+    expect(unheard(['up', 'up', 'up'], [1, 2, 3], 1)).toEqual([]);
+    expect(unheard(['up', 'up', 'up'], [1, 2], 1)).toEqual(['n3']);
+    expect(unheard(['up', 'up', 'up'], [1, 2], 2)).toEqual([]);
+    expect(unheard(['up', 'up', 'up'], [1], 2)).toEqual(['n2', 'n3']);
+    expect(unheard(['up', 'up', 'up'], [], 3)).toEqual([]);
+    expect(unheard(['up', 'up', 'up'], [], 9)).toEqual([]);
+  });
+
+  test('joining ones own nothing yet, removed ones nothing any more, leaving ones may', () => {
+    expect(unheard(['up', 'joining', 'removed'], [1], 1)).toEqual([]);
+    expect(unheard(['up', 'leaving'], [1], 1)).toEqual(['n2']);
+  });
+});
+
+test('a shard that a member has just told of is known at once, and once', () => {
+  const key = {
+    database: 'd',
+    databaseGeneration: 0,
+    retentionPolicy: 'autogen',
+    retentionPolicyGeneration: 0,
+    startNs: 0n,
+    endNs: 10n,
+    number: 2,
+  };
+  const snapshot = snapshotOf(['up', 'up'], []);
+  const places = new ShardPlaces({ self: SELF, snapshot: () => snapshot, owners: () => [SELF], nowMs: () => 0 });
+  const policy = { name: 'autogen', generation: 0, durationNs: 0n, shardDurationNs: 10n, replication: 1 };
+  const database = {
+    name: 'd',
+    generation: 0,
+    durability: 'fsync' as const,
+    defaultRetentionPolicy: 'autogen',
+    retentionPolicies: [policy],
+  };
+  expect(places.targets(database, policy, 0n, 5n)).toEqual([]);
+  for (let i = 0; i < 2; i++) places.noteReported(shardId(key), ['d', 0, 'autogen', 0, '0', '10', 2]);
+  expect(places.targets(database, policy, 0n, 5n)).toEqual([{ id: shardId(key), key }]);
+});

@@ -34,6 +34,11 @@ const ANSWERS_HEAD_BYTES = 8;
 const SHARD_ID_BYTES = 8;
 const ANSWER_BYTES_MIN = SHARD_ID_BYTES + VERSION_BYTES + 4;
 const RETRY = 0x80;
+/** A batch on its way, or the answer to one. */
+export function isMail(message: Uint8Array): boolean {
+  return message[1] === MAIL_FORMAT || message[1] === ANSWERS_FORMAT;
+}
+
 /** Keys of shards as they were received or sent, so that each is read and written once. Emptied when full. */
 const KEYS_MAX = 4_096;
 

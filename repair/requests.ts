@@ -39,6 +39,7 @@ export class Requests {
   ): void {
     const message = { ...question, request: this.next } as RequestMessage;
     this.open.set(this.next++, { to, shardNumber, message, answered, tries: 1, sentMs: this.around.nowMs });
+    this.around.count('repair_questions');
     this.around.send(to, shardNumber, message);
   }
 

@@ -20,6 +20,7 @@ import type { ShardId } from '../shards/shard-key.ts';
 import { type NodeNumber, stampMs } from '../shards/version.ts';
 import { withKept } from './cluster-news.ts';
 import { nodeFiles } from './node-files.ts';
+import { RepairTraffic } from './repair-traffic.ts';
 import { ScratchReplica } from './scratch-replica.ts';
 import type {
   FromWorker,
@@ -73,6 +74,7 @@ const files = timedFiles(nodeFiles());
 const directory = join(settings.dataDirectory, `worker-${settings.index}`);
 ScratchReplica.remove(directory);
 const places = { shardsDirectory: join(settings.dataDirectory, 'shards'), directory, files };
+const traffic = new RepairTraffic();
 const { engine, host, ledgerOf, submit } = openReplica(settings, places, emit);
 let scratch: ScratchReplica | null = null;
 
@@ -80,6 +82,7 @@ function emit(effect: HostEffect): void {
   switch (effect.kind) {
     case 'send': {
       const { to, lane, message } = effect;
+      traffic.note(message);
       const last = sends.at(-1);
       if (last?.message === message) last.to.push(to);
       else sends.push({ to: [to], lane, message });
@@ -175,7 +178,7 @@ const api: WorkerApi = {
   startScrub: () => host.startScrub(now()),
   scrub: () => host.scrub(),
   outboxStatus: () => host.outboxStatus(),
-  counters: () => host.counters(),
+  counters: () => ({ ...host.counters(), ...traffic.counters() }),
   timings() {
     const { logBytes, memtableBytes } = engine.pressure();
     const answer = { fsyncSeconds, flushSeconds: stepSeconds, logBytes, memtableBytes };

@@ -4,6 +4,7 @@ import { runCurve } from './curve-mode.ts';
 import { runOpen } from './open-mode.ts';
 import { type BenchOptions, type Mode, parseOptions, USAGE, UsageError } from './options.ts';
 import { runRecover } from './recover-mode.ts';
+import { runRepair } from './repair-mode.ts';
 import { cleanUpOnSignals } from './system.ts';
 import { runTables, showTables } from './table-mode.ts';
 
@@ -12,6 +13,7 @@ const RUN: Readonly<Record<Mode, (options: BenchOptions) => Promise<void>>> = {
   curve: runCurve,
   open: runOpen,
   recover: runRecover,
+  repair: runRepair,
   show: async (options) => showTables(options),
 };
 

@@ -139,7 +139,7 @@ export async function createDatabase(system: RunningSystem, nodes: number, polic
   }
 }
 
-async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
+export async function until(what: string, isSo: () => Promise<boolean>): Promise<void> {
   const deadline = performance.now() + REPLICAS_TIMEOUT_MS;
   while (!(await isSo())) {
     if (performance.now() > deadline) throw new Error(`not within ${REPLICAS_TIMEOUT_MS / 1000} s: ${what}`);
@@ -158,7 +158,7 @@ interface ShardsPage {
 }
 
 /** Every member holds every shard, all have received the same, and no outbox owes anything. Returns the seconds waited. */
-async function untilReplicated(system: RunningSystem): Promise<number> {
+export async function untilReplicated(system: RunningSystem): Promise<number> {
   const started = performance.now();
   const connections = system.ports.map((port) => new Connection(port));
   try {

@@ -7,6 +7,7 @@ export const USAGE = `npm run bench -- [table] [options]       ingestion and que
 npm run bench -- curve [options]         query time against what is stored
 npm run bench -- open [options]          time to open 2,000 shards
 npm run bench -- recover [options]       time to recover a log of 1 GiB
+npm run bench -- repair [options]        what repair costs: round trips, bytes, seconds
 npm run bench -- show --json FILE,...    the tables of saved results again
 
   --workloads A,B,...,three   which (default: A to G and three)
@@ -15,7 +16,7 @@ npm run bench -- show --json FILE,...    the tables of saved results again
   --victoria-metrics PATH     (default: victoria-metrics on the PATH)
   --runs N                    alternating runs, of which medians are shown (default 5)
   --queries N                 calls of each query (default 50)
-  --scale S                   times the usual number of hosts (default 1)
+  --scale S                   times the usual number of hosts (default 1); repair: of rounds, a million rows at 1
   --seed N                    (default 1)
   --quick                     under a minute: small, one run; to see that all works, not for figures
   --profile                   CPU profiles of Starling's threads, and where the time went
@@ -25,7 +26,7 @@ npm run bench -- show --json FILE,...    the tables of saved results again
   --shards N                  open: (default 2000)
   --log-mib N                 recover: (default 1024)`;
 
-export const MODES = ['table', 'curve', 'open', 'recover', 'show'] as const;
+export const MODES = ['table', 'curve', 'open', 'recover', 'repair', 'show'] as const;
 export type Mode = (typeof MODES)[number];
 
 export const THREE = 'three';

@@ -77,15 +77,17 @@ export class RunningSystem {
     for (const member of this.#members) member.port = member.port || (await freePort());
     this.#starts++;
     const started = performance.now();
-    for (const member of this.#members) {
-      const { command, args, environment } = await this.#commandLine(member);
-      const log = openSync(join(member.directory, 'log.txt'), 'a');
-      member.child = spawn(command, args, { stdio: ['ignore', log, log], env: { ...process.env, ...environment } });
-      closeSync(log);
-    }
+    for (const member of this.#members) await this.#spawn(member);
     const path = this.program.name === 'influxdb' ? '/ping' : '/health';
     for (const member of this.#members) await this.#untilHealthy(member, path);
     return performance.now() - started;
+  }
+
+  async #spawn(member: Member): Promise<void> {
+    const { command, args, environment } = await this.#commandLine(member);
+    const log = openSync(join(member.directory, 'log.txt'), 'a');
+    member.child = spawn(command, args, { stdio: ['ignore', log, log], env: { ...process.env, ...environment } });
+    closeSync(log);
   }
 
   async #untilHealthy(member: Member, path: string): Promise<void> {
@@ -108,6 +110,24 @@ export class RunningSystem {
         }
       })
       .join('\n');
+  }
+
+  /** Where one of several nodes has its data. */
+  dataOf(index: number): string {
+    return join(this.#members[index]!.directory, 'data');
+  }
+
+  async endMember(index: number, signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+    const before = endedChildrenCpuSeconds();
+    await endProcess(this.#members[index]!, signal);
+    this.#endedCpuSeconds += endedChildrenCpuSeconds() - before;
+  }
+
+  /** Returns when it answers. */
+  async startMember(index: number): Promise<void> {
+    const member = this.#members[index]!;
+    await this.#spawn(member);
+    await this.#untilHealthy(member, '/health');
   }
 
   /** CPU time of all processes so far, ended ones included; memory of the present ones. */
@@ -133,20 +153,7 @@ export class RunningSystem {
 
   async #end(signal: NodeJS.Signals): Promise<void> {
     const before = endedChildrenCpuSeconds();
-    await Promise.all(
-      this.#members.map(async (member) => {
-        const { child } = member;
-        if (child === null) return;
-        if (child.exitCode === null && child.signalCode === null) {
-          const ended = new Promise<void>((done) => child.once('exit', () => done()));
-          child.kill(signal);
-          const late = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
-          await ended;
-          clearTimeout(late);
-        }
-        member.child = null;
-      }),
-    );
+    await Promise.all(this.#members.map((member) => endProcess(member, signal)));
     this.#endedCpuSeconds += endedChildrenCpuSeconds() - before;
   }
 
@@ -260,6 +267,19 @@ export class RunningSystem {
         };
     }
   }
+}
+
+async function endProcess(member: Member, signal: NodeJS.Signals): Promise<void> {
+  const { child } = member;
+  if (child === null) return;
+  if (child.exitCode === null && child.signalCode === null) {
+    const ended = new Promise<void>((done) => child.once('exit', () => done()));
+    child.kill(signal);
+    const late = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT_MS);
+    await ended;
+    clearTimeout(late);
+  }
+  member.child = null;
 }
 
 /** Systems whose directories still exist: for a benchmark that is interrupted. */

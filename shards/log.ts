@@ -34,6 +34,7 @@ import {
   scanSegment,
   segmentHeader,
 } from './log-record.ts';
+import { type FlushedThrough, isPinned, type Segment, shardsPinning } from './log-segment.ts';
 import type { ShardId } from './shard-key.ts';
 import type { LogPosition } from './storage.ts';
 import type { StorageLimits } from './storage-limits.ts';
@@ -51,15 +52,6 @@ export interface Replayed {
   bytes: number;
   truncatedBytes: number;
   readonly damaged: DamagedRange[];
-}
-
-interface Segment {
-  readonly number: number;
-  bytes: number;
-  /** End of the last durable record of each shard. */
-  readonly lastOf: Map<ShardId, number>;
-  /** Ends of records that no sync has covered yet, in order. */
-  unsynced: { readonly shard: ShardId; readonly end: number }[];
 }
 
 /** A segment with less in it is not worth the two syncs of a new one. */
@@ -386,8 +378,8 @@ export class Log {
     this.#file = null;
   }
 
-  /** Removes segments that no shard needs. `flushedThrough`: null for a shard that is gone. */
-  release(flushedThrough: (shard: ShardId) => LogPosition | null): void {
+  /** Removes segments that no shard needs. */
+  release(flushedThrough: FlushedThrough): void {
     this.#leaveFlushed(flushedThrough);
     let removed = false;
     const keep = this.#segments.filter((segment) => {
@@ -407,7 +399,7 @@ export class Log {
    * Begins a new segment when everything in the present one is synced and flushed: a node that is not written to keeps
    * no log. The new one is there before the old one goes, since its number says which numbers have been used.
    */
-  #leaveFlushed(flushedThrough: (shard: ShardId) => LogPosition | null): void {
+  #leaveFlushed(flushedThrough: FlushedThrough): void {
     const file = this.#file;
     const segment = this.#segments.at(-1);
     if (file === null || segment === undefined || this.#syncing || file.size < LEAVE_BYTES_MIN) return;
@@ -422,10 +414,10 @@ export class Log {
   }
 
   /** Shards that hold the oldest segment. */
-  pinning(flushedThrough: (shard: ShardId) => LogPosition | null): ShardId[] {
+  pinning(flushedThrough: FlushedThrough): ShardId[] {
     const oldest = this.#segments.find((segment) => isPinned(segment, flushedThrough));
     if (oldest === undefined) return [];
-    return [...oldest.lastOf.keys()].filter((shard) => isPinnedBy(oldest, shard, flushedThrough));
+    return shardsPinning(oldest, flushedThrough);
   }
 
   close(): void {
@@ -438,18 +430,6 @@ export class Log {
   #path(number: number): string {
     return joinPath(this.#directory, `${pad(number)}.log`);
   }
-}
-
-function isPinned(segment: Segment, flushedThrough: (shard: ShardId) => LogPosition | null): boolean {
-  if (segment.unsynced.length > 0) return true;
-  for (const shard of segment.lastOf.keys()) if (isPinnedBy(segment, shard, flushedThrough)) return true;
-  return false;
-}
-
-function isPinnedBy(segment: Segment, shard: ShardId, flushedThrough: (shard: ShardId) => LogPosition | null): boolean {
-  const flushed = flushedThrough(shard);
-  if (flushed === null || flushed.segment > segment.number) return false;
-  return flushed.segment < segment.number || flushed.offset < segment.lastOf.get(shard)!;
 }
 
 function syncInTurn(files: readonly AppendFile[], index: number, done: Done): void {

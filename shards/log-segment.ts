@@ -1,0 +1,33 @@
+/** A segment of the log as the worker knows it: what is in it, and who still needs it. */
+import type { ShardId } from './shard-key.ts';
+import type { LogPosition } from './storage.ts';
+
+export interface Segment {
+  readonly number: number;
+  bytes: number;
+  /** End of the last durable record of each shard. */
+  readonly lastOf: Map<ShardId, number>;
+  /** Ends of records that no sync has covered yet, in order. */
+  unsynced: { readonly shard: ShardId; readonly end: number }[];
+}
+
+/** Up to where a shard's records are in its file; null for a shard that is gone. */
+export type FlushedThrough = (shard: ShardId) => LogPosition | null;
+
+/** A shard needs it. */
+export function isPinned(segment: Segment, flushedThrough: FlushedThrough): boolean {
+  if (segment.unsynced.length > 0) return true;
+  for (const shard of segment.lastOf.keys()) if (isPinnedBy(segment, shard, flushedThrough)) return true;
+  return false;
+}
+
+/** The shards with synced records that do. */
+export function shardsPinning(segment: Segment, flushedThrough: FlushedThrough): ShardId[] {
+  return [...segment.lastOf.keys()].filter((shard) => isPinnedBy(segment, shard, flushedThrough));
+}
+
+function isPinnedBy(segment: Segment, shard: ShardId, flushedThrough: FlushedThrough): boolean {
+  const flushed = flushedThrough(shard);
+  if (flushed === null || flushed.segment > segment.number) return false;
+  return flushed.segment < segment.number || flushed.offset < segment.lastOf.get(shard)!;
+}

@@ -124,7 +124,12 @@ export class Conflicts {
     for (const { window, measurement } of stored.care.placesOf(purged)) {
       const target = { through: ledger.floor, window, measurement, groups: [], purged, lost: false };
       const replacement = stored.care.replace(target);
-      while (replacement.step());
+      try {
+        while (replacement.step());
+      } finally {
+        // When the disk refuses: merging goes on.
+        replacement.abandon();
+      }
     }
     stored.care.restore([{ frame, keys: SeriesKeys.read(keys).records() }]);
     ledger.restate(version, content);

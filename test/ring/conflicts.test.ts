@@ -1,6 +1,7 @@
 /** Equal batches with unequal content (protocol rule 4): the side that is not true to itself loses, else the greater bytes win. */
 import { expect, test } from 'vitest';
 import { decodeBatch, encodeBatch } from '../../shards/batch-codec.ts';
+import { StorageError } from '../../shards/errors.ts';
 import { holdFrame } from '../../shards/held-frame.ts';
 import type { Version } from '../../shards/version.ts';
 import { ID, Trio } from './trio.ts';
@@ -85,4 +86,34 @@ test('settled content that differs at the floor: the one whose rows are not what
   }
   expect(ledgerOf(trio, 2).floor >= floor).toBe(true);
   expectEqual(trio, version, frame);
+});
+
+test('the disk refuses the replacement: it is let go of, and mending puts the greater bytes in place later', () => {
+  const { trio, version } = written();
+  const before = shardOf(trio, 1).batches.get(version)!.frame;
+  const after = rewrite(trio, 1, version, true);
+  const greater = Buffer.compare(before, after) > 0 ? before : after;
+  const open = new Set<object>();
+  let refused = 0;
+  for (const at of [0, 1, 2]) {
+    const { care } = shardOf(trio, at);
+    const replace = care.replace.bind(care);
+    care.replace = (request) => {
+      const real = replace(request);
+      open.add(real);
+      const step = (): boolean => {
+        if (refused++ === 0) throw new StorageError('disk-full', 'no room');
+        real.step();
+        return !open.delete(real);
+      };
+      return { ...real, step, abandon: () => void open.delete(real) };
+    };
+  }
+  for (let i = 0; i < 6; i++) {
+    trio.repair(0, 'ring');
+    live(trio, 3_000);
+  }
+  expect(refused).toBeGreaterThan(1);
+  expect(open.size).toBe(0);
+  expectEqual(trio, version, greater);
 });

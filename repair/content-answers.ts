@@ -58,17 +58,17 @@ export class ContentAnswers {
     const { limits, count } = this.o.around;
     const { care } = replica.stored;
     const through = replica.ledger.floor;
-    const rowsMax = limits.contentRowsMax;
+    const cellsMax = limits.contentCellsMax;
     if (m.t === 'content-copy') {
       const { window, measurement, groups, fromTime } = m;
-      const { page, rows, next } = care.copy({ through, window, measurement, groups, fromTime, rowsMax });
+      const { page, rows, next } = care.copy({ through, window, measurement, groups, fromTime, cellsMax });
       const parts = page === null ? [] : [page.frame, page.keys];
       count('mend_rows_given', rows);
       this.send(from, m, lane, replica, 'ok', { rows, next }, parts);
       return;
     }
     const window = m.t === 'content-groups' ? m.window : null;
-    const { groups, next } = care.groups({ through, window, from: m.from, rowsMax });
+    const { groups, next } = care.groups({ through, window, from: m.from, cellsMax });
     if (m.t === 'content-groups') {
       const list = groups.map((g) => [g.measurement, g.group, g.rows, hexOrNull(g.content)] as const);
       this.send(from, m, lane, replica, 'ok', { groups: list, next });

@@ -95,10 +95,10 @@ function differingGroups(
 
 function* ownGroups(mend: Mend): Steps<GroupSum[]> {
   const { ledger, stored } = mend.replica;
-  const { contentRowsMax: rowsMax } = mend.around.limits;
+  const { contentCellsMax: cellsMax } = mend.around.limits;
   const all: GroupSum[] = [];
   for (let from: GroupName | null = null; ; ) {
-    const { groups, next } = stored.care.groups({ through: ledger.floor, window: null, from, rowsMax });
+    const { groups, next } = stored.care.groups({ through: ledger.floor, window: null, from, cellsMax });
     all.push(...groups);
     // A turn of its own, whatever it has read.
     yield* turn(mend.bytesMax);
@@ -174,6 +174,7 @@ function* copy(
     if (frame !== undefined && keys !== undefined) {
       replacement.accept(frame, keys);
       progress.rows += answer.rows;
+      mend.around.count('mend_rows', answer.rows);
       progress.bytes += frame.byteLength + keys.byteLength;
       mend.around.count('mend_bytes', frame.byteLength + keys.byteLength);
     }

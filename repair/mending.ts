@@ -20,6 +20,7 @@ import type { NodeNumber } from '../shards/version.ts';
 import type { Filling } from './filling.ts';
 import { Mend, MendError, type MendProgress, type Step } from './mend.ts';
 import type { Received } from './replica-messages.ts';
+import { READ_BYTES_MAX } from './replica-reading.ts';
 import { isDamage, markDamaged, type Replica, type ReplicaTable } from './replica-table.ts';
 import type { Requests } from './requests.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -38,7 +39,7 @@ interface Job {
 }
 
 /** Steps of a tick that read nothing: each writes a block or asks a question. */
-const STEPS_PER_TICK = 8;
+const STEPS_PER_TICK = 4;
 
 export interface MendObserver {
   mendBegun(id: ShardId, progress: MendProgress): void;
@@ -64,7 +65,8 @@ export class Mending {
     const { replicas, around } = this.o;
     const elapsedMs = Math.min(100, around.nowMs - (this.tickedMs ?? around.nowMs));
     this.tickedMs = around.nowMs;
-    let bytes = Math.ceil((around.limits.mendBytesPerSecond * Math.max(1, elapsedMs)) / 1000);
+    const allowed = Math.ceil((around.limits.mendBytesPerSecond * Math.max(1, elapsedMs)) / 1000);
+    let bytes = Math.min(allowed, READ_BYTES_MAX);
     let steps = STEPS_PER_TICK;
     for (const id of replicas.ids()) {
       const replica = replicas.get(id)!;

@@ -47,8 +47,8 @@ export interface ReplicaLimits {
   readonly snapshotsMax: number;
   /** A snapshot that nobody has asked for this long is closed. */
   readonly snapshotIdleMs: number;
-  /** Settled rows that are read for one answer about content: bounds the time that it takes. */
-  readonly contentRowsMax: number;
+  /** Cells of settled rows that are read for one answer about content: about 15 ms. */
+  readonly contentCellsMax: number;
   /** Stored bytes that scrubs read again. */
   readonly scrubBytesPerSecond: number;
   /** The same while a damaged replica is mended: it holds its shard's watermark back. */
@@ -90,7 +90,7 @@ export const DEFAULT_REPLICA_LIMITS: ReplicaLimits = {
   fillPageBytes: 1 << 20,
   snapshotsMax: 4,
   snapshotIdleMs: 30_000,
-  contentRowsMax: 50_000,
+  contentCellsMax: 200_000,
   scrubBytesPerSecond: 8 << 20,
   mendBytesPerSecond: 16 << 20,
   mendRoundsMax: 3,

@@ -6,6 +6,9 @@ import type { DamagedPart, Reading } from '../shards/care.ts';
 import type { Stamp, Version } from '../shards/version.ts';
 import type { Replica } from './replica-table.ts';
 
+/** What one tick reads at most, whatever the rate: some 8 ms. */
+export const READ_BYTES_MAX = 256 << 10;
+
 export interface Verdict {
   /** The floor when the reading began. */
   readonly floor: Stamp;

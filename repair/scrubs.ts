@@ -10,7 +10,7 @@ import { StorageError } from '../shards/errors.ts';
 import { type Files, joinPath } from '../shards/files.ts';
 import type { ShardId } from '../shards/shard-key.ts';
 import type { ScrubReport } from './records.ts';
-import { ReplicaReading, type Verdict } from './replica-reading.ts';
+import { READ_BYTES_MAX, ReplicaReading, type Verdict } from './replica-reading.ts';
 import { isDamage, markDamaged, type Replica, type ReplicaTable, tryFlush } from './replica-table.ts';
 import type { Surroundings } from './surroundings.ts';
 
@@ -99,7 +99,7 @@ export class Scrubs {
   }
 
   private allowance(ms: number): number {
-    return Math.ceil((this.o.around.limits.scrubBytesPerSecond * ms) / 1000);
+    return Math.min(Math.ceil((this.o.around.limits.scrubBytesPerSecond * ms) / 1000), READ_BYTES_MAX);
   }
 
   private work(bytesMax: number): void {

@@ -31,8 +31,8 @@ export interface GroupQuestion {
   readonly window: number | null;
   /** null: from the start. */
   readonly from: GroupName | null;
-  /** Rows that are read for one answer, about; at least one group is told. */
-  readonly rowsMax: number;
+  /** Cells that are read for one answer, about; at least one group is told. */
+  readonly cellsMax: number;
 }
 
 export interface CopyQuestion {
@@ -42,7 +42,7 @@ export interface CopyQuestion {
   readonly groups: readonly number[];
   /** Offset from the shard's start: earlier rows have been given. */
   readonly fromTime: number;
-  readonly rowsMax: number;
+  readonly cellsMax: number;
 }
 
 export interface DamagedPart {

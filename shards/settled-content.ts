@@ -2,6 +2,7 @@
  * Settled rows by group (care.ts): their sums, and themselves as a frame for another owner.
  */
 import type { BlockEntry } from './block-directory.ts';
+import type { BlockStore } from './block-store.ts';
 import { type CopyQuestion, type GroupName, type GroupQuestion, type GroupSum, SERIES_GROUPS } from './care.ts';
 import { contentByVersion } from './checksum.ts';
 import { StorageError } from './errors.ts';
@@ -35,40 +36,51 @@ export function settledGroups(
   question: GroupQuestion,
 ): { groups: GroupSum[]; next: GroupName | null } {
   const groups: GroupSum[] = [];
-  let rows = 0;
-  for (const { first, count, rows: expected } of unitsFrom(sources, question)) {
-    if (groups.length > 0 && (rows + expected > question.rowsMax || groups.length >= GROUPS_MAX)) {
+  let cells = 0;
+  for (const { first, count, cells: expected } of unitsFrom(sources, question)) {
+    if (groups.length > 0 && (cells + expected > question.cellsMax || groups.length >= GROUPS_MAX)) {
       return { groups, next: first };
     }
-    rows += expected;
+    cells += expected;
     const wanted = ALL_GROUPS.slice(first.group, first.group + count);
     groups.push(...sumsOf(sources, conflict, first, wanted, question.through));
   }
   return { groups, next: null };
 }
 
-/** What is read at once: all groups of a window and measurement, or one where they are many rows. */
+/** What is read at once: all groups of a window and measurement, or one where they are many cells. */
 function* unitsFrom(
-  { store: { directory } }: ScanSources,
-  { through, window: only, from, rowsMax }: GroupQuestion,
-): Generator<{ first: GroupName; count: number; rows: number }> {
+  { store }: ScanSources,
+  { through, window: only, from, cellsMax }: GroupQuestion,
+): Generator<{ first: GroupName; count: number; cells: number }> {
+  const { directory } = store;
   for (const window of only === null ? directory.windows() : [only]) {
     if (from !== null && window < from.window) continue;
     for (const measurement of directory.measurementsOf(window)) {
       const isFirst = from?.window === window && from.measurement === measurement;
       if (from?.window === window && measurement < from.measurement) continue;
-      let rows = 0;
-      for (const entry of directory.of(window, measurement))
-        if (isThrough(entry.minVersion, through)) rows += entry.rows;
-      if (rows === 0) continue;
+      const entries = directory.of(window, measurement).filter(({ minVersion }) => isThrough(minVersion, through));
+      if (entries.length === 0) continue;
+      const cells = entries.reduce((sum, { rows }) => sum + rows, 0) * columnsOf(store, entries[0]!);
       const start = isFirst ? from.group : 0;
-      if (rows <= rowsMax) yield { first: { window, measurement, group: start }, count: SERIES_GROUPS - start, rows };
+      if (cells <= cellsMax)
+        yield { first: { window, measurement, group: start }, count: SERIES_GROUPS - start, cells };
       else {
         for (let group = start; group < SERIES_GROUPS; group++) {
-          yield { first: { window, measurement, group }, count: 1, rows: Math.ceil(rows / SERIES_GROUPS) };
+          yield { first: { window, measurement, group }, count: 1, cells: Math.ceil(cells / SERIES_GROUPS) };
         }
       }
     }
+  }
+}
+
+/** Of a block that cannot be read: as many as many have. */
+function columnsOf(store: BlockStore, entry: BlockEntry): number {
+  try {
+    return store.head(entry).columns.length;
+  } catch (error) {
+    if (!(error instanceof StorageError) || error.code !== 'damaged-block') throw error;
+    return 10;
   }
 }
 
@@ -112,8 +124,9 @@ export function settledCopy(
   key: ShardKey,
   question: CopyQuestion,
 ): { page: { frame: Uint8Array; keys: Uint8Array } | null; rows: number; next: number | null } {
-  const { through, measurement, rowsMax } = question;
+  const { through, measurement, cellsMax } = question;
   let rows = readSettled(sources, conflict, question);
+  const rowsMax = Math.ceil(cellsMax / Math.max(1, rows.columns.length));
   let next: number | null = null;
   if (rows.times.length > rowsMax) {
     const { times } = rows;
@@ -136,7 +149,7 @@ export function settledCopy(
 function readSettled(
   sources: ScanSources,
   conflict: ConflictRule,
-  { through, window, measurement, groups, fromTime }: Omit<CopyQuestion, 'rowsMax'>,
+  { through, window, measurement, groups, fromTime }: Omit<CopyQuestion, 'cellsMax'>,
 ): RowSet {
   const { store, table, tombstones, windowNs } = sources;
   const isWanted = new Set(groups);

@@ -15,6 +15,7 @@ import { type NodeNumber, stampMs, stampOf } from '../../shards/version.ts';
 import { Books, shardOf, Violation } from './books.ts';
 import { Convergence, simulatedBound, WRITE_TIMEOUT_MS } from './convergence.ts';
 import { LevelledReads } from './levelled-reads.ts';
+import { areMended, checkMends } from './mends.ts';
 import { Moves } from './moves.ts';
 import type { Mutation } from './mutations.ts';
 import { Network } from './network.ts';
@@ -103,7 +104,6 @@ class Cluster implements World {
   private readonly books: Books;
   private readonly log: ((line: string) => void) | undefined;
   private readonly counters: Record<string, number> = {};
-  private faultsEndedMs = 0;
   private readonly troubles: Troubles;
   readonly moves: Moves;
   private nextWrite = 0;
@@ -319,21 +319,9 @@ class Cluster implements World {
     this.books.checkOutbox(node, this.limits.outboxBytesMax);
   }
 
-  /** Whether everything has been read again since the faults, and is mended. */
-  private isMended(): boolean {
-    if (this.scenario.flips === 0) return true;
-    return this.nodes.every(({ process }) => {
-      const report = process!.host.scrub();
-      const isRead = report !== null && report.startedMs >= this.faultsEndedMs && report.finishedMs !== null;
-      if (!isRead) process!.host.startScrub(this.time.now);
-      return isRead && process!.host.heldShards().every(({ state }) => state !== 'damaged');
-    });
-  }
-
   /** From here on the bound counts: all live, one view, and nobody who is on the way out. */
   private settle(): void {
     const from = this.time.now;
-    this.faultsEndedMs = from;
     const settled = () => {
       for (const node of this.nodes)
         if (node.process === null || node.process.refused !== null) this.troubles.restart(node);
@@ -348,7 +336,7 @@ class Cluster implements World {
           const all = present === this.nodes.length && live.length === present;
           return core.state === 'up' && all && !members.some(({ state }) => state === 'leaving');
         }) &&
-        this.isMended()
+        (this.scenario.flips === 0 || areMended(this.nodes, from, this.time.now))
       );
     };
     const reached = settled() || this.time.runUntil(from + SETTLING_MS_MAX, settled);
@@ -395,6 +383,7 @@ class Cluster implements World {
     for (const [id] of living) books.checkEnd(id, owners.get(id)!, this.time.now - fromMs);
     const ids = living.map(([id]) => id);
     this.explained(() => this.moves.checkLetGo(ids, this.boundMs));
+    checkMends(nodes, this.counters, this.troubles.damagedRows);
     const hashes = nodes.map(({ process }) => process!.core.metadataHash());
     if (new Set(hashes).size > 1) throw new Violation(`metadata differs at the end: ${hashes.join()}`);
   }

@@ -113,8 +113,11 @@ export class SimDisk {
     this.opened = [];
   }
 
-  /** A bit of a block falls over, while the node runs or is down. Returns the block's shard; null: there is none. */
-  flipBit(chance: Chance): ShardId | null {
+  /**
+   * A bit of a block falls over, while the node runs or is down. Returns the block's shard and
+   * how many rows its window has; null: there is none.
+   */
+  flipBit(chance: Chance): { shard: ShardId; windowRows: number } | null {
     const shards = join(this.directory!, 'shards');
     const names = existsSync(shards) ? readdirSync(shards).filter((name) => name.endsWith('.sqlite')) : [];
     if (names.length === 0) return null;
@@ -127,7 +130,9 @@ export class SimDisk {
       const bytes = database.prepare(`SELECT ${part} FROM blocks WHERE id = ?`).pluck().get(id) as Buffer;
       bytes[chance.between(0, bytes.length - 1)]! ^= 1 << chance.between(0, 7);
       database.prepare(`UPDATE blocks SET ${part} = ? WHERE id = ?`).run(bytes, id);
-      return name.slice(0, -'.sqlite'.length);
+      const rowsOf = 'SELECT sum(rows) FROM blocks WHERE window = (SELECT window FROM blocks WHERE id = ?)';
+      const windowRows = database.prepare(rowsOf).pluck().get(id) as number;
+      return { shard: name.slice(0, -'.sqlite'.length), windowRows };
     } finally {
       database.close();
     }

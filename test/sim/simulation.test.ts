@@ -54,6 +54,16 @@ describe('simulated cluster', () => {
     expect(sums.filled).toBeGreaterThanOrEqual(filled);
   });
 
+  test('bits that fall over in stored blocks are found, and mended from the others', { timeout: 120_000 }, () => {
+    let mended = 0;
+    for (let seed = 1; seed <= 3; seed++) {
+      const result = simulate({ seed, engine: 'real', scenario: 'damage' });
+      expect(result.failure, `seed ${seed}`).toBeNull();
+      mended += result.counters.replicas_mended ?? 0;
+    }
+    expect(mended).toBeGreaterThanOrEqual(3);
+  });
+
   test.each([
     ['memory', 3, 30],
     ['real', 2, 10],

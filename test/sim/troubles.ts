@@ -21,6 +21,8 @@ export class Troubles {
   private on = false;
   private wiped = 0;
   private flipped = 0;
+  /** Of the windows in which a bit fell over. */
+  damagedRows = 0;
   private readonly world: World;
   private readonly nodes: readonly SimNode[];
   private readonly scenario: Scenario;
@@ -131,10 +133,11 @@ export class Troubles {
     if (chance.of(0.3)) for (const { process } of this.nodes) process?.host.startScrub(this.world.time.now);
     const [node] = this.nodes;
     if (this.flipped >= this.scenario.flips || !this.books.isSpare(node!)) return;
-    const shard = node!.disk.flipBit(chance);
-    if (shard === null) return;
+    const found = node!.disk.flipBit(chance);
+    if (found === null) return;
     this.flipped++;
-    this.world.trace(`a bit of ${shard} falls over on ${node!.name}`);
+    this.damagedRows += found.windowRows;
+    this.world.trace(`a bit of ${found.shard} falls over on ${node!.name}`);
   }
 
   private crash(node: SimNode): void {

@@ -63,10 +63,10 @@ function merge(bench: Bench): void {
   while (bench.step());
 }
 
-function groupsOf(bench: Bench, n: number, rowsMax = 1e9): GroupSum[] {
+function groupsOf(bench: Bench, n: number, cellsMax = 1e9): GroupSum[] {
   const all: GroupSum[] = [];
   for (let from: GroupName | null = null; ; ) {
-    const page = bench.shard().care.groups({ through: stampOf(at(n)), window: null, from, rowsMax });
+    const page = bench.shard().care.groups({ through: stampOf(at(n)), window: null, from, cellsMax });
     all.push(...page.groups);
     if (page.next === null) return all;
     from = page.next;
@@ -116,7 +116,7 @@ test('groups have the same sums whatever has been flushed, merged and dropped, a
   const sums = groupsOf(one, 4);
   expect(sums.length).toBeGreaterThan(20);
   expect(groupsOf(two, 4)).toEqual(sums);
-  for (const rowsMax of [1, 30, 100]) expect(groupsOf(two, 4, rowsMax)).toEqual(sums);
+  for (const cellsMax of [1, 30, 100]) expect(groupsOf(two, 4, cellsMax)).toEqual(sums);
   expect(cellsOf(one)).toEqual(cellsOf(two));
 });
 
@@ -164,7 +164,7 @@ test.each(['head', 'body'] as const)('a flipped bit in a %s: its groups are copi
   const groups = damaged[0]!.groups;
   const replacement = care.replace({ through, window: 1, measurement: 'm', groups, purged: new Set(), lost: false });
   for (let fromTime: number | null = 0; fromTime !== null; ) {
-    const copied = source.shard().care.copy({ through, window: 1, measurement: 'm', groups, fromTime, rowsMax: 5 });
+    const copied = source.shard().care.copy({ through, window: 1, measurement: 'm', groups, fromTime, cellsMax: 5 });
     if (copied.page !== null) replacement.accept(copied.page.frame, copied.page.keys);
     fromTime = copied.next;
   }
@@ -204,7 +204,7 @@ test('pages of another floor, window, group or shard are refused, and nothing ch
   const through = stampOf(at(4));
   const groups = [...new Set(groupsOf(source, 4).map(({ group }) => group))];
   const give = (window: number, some: readonly number[], floor = through) =>
-    source.shard().care.copy({ through: floor, window, measurement: 'm', groups: some, fromTime: 0, rowsMax: 1e9 })
+    source.shard().care.copy({ through: floor, window, measurement: 'm', groups: some, fromTime: 0, cellsMax: 1e9 })
       .page!;
   const before = groupsOf(bench, 4);
   const target = { through, window: 1, measurement: 'm', purged: new Set<Version>(), lost: false };
@@ -232,7 +232,7 @@ function replaceWindow(bench: Bench, source: Bench, window: number): void {
   const replacement = bench
     .shard()
     .care.replace({ through, window, measurement: 'm', groups, purged: new Set(), lost: false });
-  const { page } = source.shard().care.copy({ through, window, measurement: 'm', groups, fromTime: 0, rowsMax: 1e9 });
+  const { page } = source.shard().care.copy({ through, window, measurement: 'm', groups, fromTime: 0, cellsMax: 1e9 });
   replacement.accept(page!.frame, page!.keys);
   while (replacement.step());
 }
@@ -299,3 +299,36 @@ function idsOf(bench: Bench, window: number): number[] {
   database.close();
   return ids;
 }
+
+test('rows that nobody has: the damaged block goes, everything else stays, and the shard is read without a finding', () => {
+  const bench = open();
+  fill(bench, 3);
+  settle(bench, 5);
+  const cells = cellsOf(bench);
+  flip(bench, 1);
+  read(bench, (reading) => expect(reading.damaged).toHaveLength(1));
+  const { care } = bench.shard();
+  const [lost] = care.damaged;
+  const target = { through: stampOf(at(5)), window: 1, measurement: 'm', groups: [], purged: new Set<Version>() };
+  const kept = care.replace({ ...target, lost: false });
+  while (kept.step());
+  expect(care.damaged).toHaveLength(1);
+  const replacement = care.replace({ ...target, lost: true });
+  while (replacement.step());
+  expect(care.damaged).toEqual([]);
+  const left = cellsOf(bench);
+  const windowOf = (name: string): number => Math.floor(Number(name.split(' ').at(-2)) / HOUR_NS);
+  const missing = [...cells.keys()].filter((name) => !left.has(name));
+  expect(missing.length).toBeGreaterThan(0);
+  expect(missing.length).toBeLessThanOrEqual(lost!.rows);
+  expect(missing.every((name) => windowOf(name) === 1)).toBe(true);
+  read(bench, (reading) => {
+    expect(reading.through).not.toBe(received(5));
+    reading.adopt(received(5));
+  });
+  bench.reopen();
+  read(bench, (reading) => {
+    expect(reading.damaged).toEqual([]);
+    expect(reading.through).toBe(received(5));
+  });
+});

@@ -4,8 +4,8 @@
  *
  * Whoever asks has heard from the members which of them hold the shard, and who of them has writes of it in its outbox
  * that no owner has yet; such a member takes no part until they have left. Each other member of the shard's ring (its
- * owners and those that still hold it) is compared with and pulled from at the same time: one round trip each where
- * nothing is missing. What a member acknowledged before it was asked is in its ledger when it answers, so afterwards it
+ * owners and those that still hold it) is compared with at the same time: one round trip each where nothing is missing.
+ * What differs is fetched from one after the other, so that what several have comes once. What a member acknowledged before it was asked is in its ledger when it answers, so afterwards it
  * is in this one's.
  *
  *   `all`     every member of the ring takes part
@@ -70,6 +70,9 @@ interface Job {
   /** The replica as it was when the job began; null before. */
   replica: Replica | null;
   readonly pulls: Map<NodeNumber, Pull>;
+  /** From whom something is fetched now, and when that was last seen to go on; others wait behind. */
+  fetching: { readonly source: NodeNumber; movedMs: number } | null;
+  readonly fetches: { readonly source: NodeNumber; readonly go: () => void }[];
   readonly members: NodeNumber[];
   readonly missing: AbsentMember[];
   batches: number;
@@ -105,6 +108,8 @@ export class Levelling {
       owners: [],
       replica: null,
       pulls: new Map(),
+      fetching: null,
+      fetches: [],
       members: [around.self],
       missing: [],
       batches: 0,
@@ -122,7 +127,10 @@ export class Levelling {
   tick(): void {
     const { nowMs } = this.o.around;
     for (const job of this.running) {
-      if (nowMs < job.deadlineMs) continue;
+      if (nowMs < job.deadlineMs) {
+        this.fetchNext(job);
+        continue;
+      }
       for (const member of job.pulls.keys()) job.missing.push({ member, reason: 'no answer in time' });
       this.end(job, 'short');
     }
@@ -173,6 +181,11 @@ export class Levelling {
         moved: (batches, rows) => {
           around.count('read_repair_batches_taken', batches);
           around.count('read_repair_rows_taken', rows);
+          if (job.fetching?.source === source) job.fetching.movedMs = around.nowMs;
+        },
+        differs: (go) => {
+          job.fetches.push({ source, go });
+          this.fetchNext(job);
         },
         done: (result) => this.pulled(job, source, result),
       });
@@ -199,7 +212,19 @@ export class Levelling {
     // An owner that has nothing of the shard holds nothing back.
     if (result.outcome === 'ok' || result.reason === 'source is absent') job.members.push(source);
     else job.missing.push({ member: source, reason: result.reason.replace(/^source is /, '') });
+    if (job.fetching?.source === source) job.fetching = null;
     if (this.judge(job)) this.next();
+    else this.fetchNext(job);
+  }
+
+  /** One that does not go on does not hold up the others. */
+  private fetchNext(job: Job): void {
+    const { nowMs, limits } = this.o.around;
+    if (job.fetching !== null && nowMs - job.fetching.movedMs < limits.requestTimeoutMs) return;
+    const next = job.fetches.shift();
+    if (next === undefined) return;
+    job.fetching = { source: next.source, movedMs: nowMs };
+    next.go();
   }
 
   /** True when the job is over. */

@@ -40,6 +40,8 @@ export interface PullOptions {
   /** The source's floor is above ours: adopt it or turn filling. False: this replica cannot go on. */
   readonly meet: (claim: FloorClaim) => boolean;
   readonly moved: (batches: number, rows: number, bytes: number) => void;
+  /** Something differs: `go` begins to fetch it. Absent: at once. */
+  readonly differs?: (go: () => void) => void;
   readonly done: (result: Pulled) => void;
 }
 
@@ -96,8 +98,16 @@ export class Pull {
       this.noteDiffering(message, after, from);
       if (message.next !== null) this.compare(message.next);
       else if (this.epochs.length === 0) this.finish();
-      else this.identities(0, '');
+      else this.differs(() => this.identities(0, ''));
     });
+  }
+
+  private differs(go: () => void): void {
+    if (this.o.differs === undefined) go();
+    else
+      this.o.differs(() => {
+        if (!this.ended) go();
+      });
   }
 
   private noteDiffering(message: MessageOf<'compare-answer'>, after: Stamp, from: number): void {

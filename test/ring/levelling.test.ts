@@ -49,6 +49,37 @@ describe('levelling', () => {
     expect(trio.hosts[0]!.counters()).toMatchObject({ read_repairs: 1, read_repair_batches_taken: 1 });
   });
 
+  test('what several have comes once; who does not go on holds up nobody', () => {
+    const trio = new Trio();
+    trio.write(0, 'all');
+    trio.pass(100);
+    const missed = () => {
+      trio.cut.add(FIRST);
+      trio.hear();
+      trio.write(1);
+      trio.cut.clear();
+      trio.hear();
+      trio.sent.length = 0;
+    };
+    missed();
+    expect(trio.counts()).toEqual([1, 2, 2]);
+    expect(trio.level(0, 'all')).toMatchObject({ outcome: 'level', batches: 1 });
+    expect(trio.sent.filter((kind) => kind === 'fetch')).toHaveLength(1);
+    missed();
+    // The first to be fetched from says nothing any more once it has said that it has something.
+    let silent = '';
+    trio.onSend = (from, to, message) => {
+      if (from !== FIRST || message.t !== 'identities' || silent !== '') return;
+      silent = to;
+      trio.cut.add(to);
+    };
+    expect(trio.level(0, 'quorum', { timeoutMs: 4_000 })).toBeUndefined();
+    trio.pass(1_200);
+    expect(trio.levelled.at(-1)!.outcome).toBe('level');
+    expect(trio.levelled.at(-1)!.members).not.toContain(silent);
+    expect(trio.counts()[0]).toBe(3);
+  });
+
   test('`all` names who is missing and why; a quorum of the owners is enough for `quorum`', () => {
     const trio = new Trio();
     trio.write(0, 'all');

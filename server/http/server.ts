@@ -12,6 +12,7 @@ import express, { type Express, type NextFunction, type Request, type Response }
 import type { ListenAddress } from '../config-values.ts';
 import { StartError } from '../node-identity.ts';
 import type { QueryService } from '../query/result.ts';
+import { ClientErrors } from './client-error.ts';
 import { handlePing, setInfluxHeaders } from './influx-ping.ts';
 import { handleQuery, type QueryDoorLimits } from './influx-query.ts';
 import { handleWrite, type WriteCoordinator, type WriteLimits } from './influx-write.ts';
@@ -52,16 +53,13 @@ export async function startHttp(listen: ListenAddress, ports: HttpPorts): Promis
   const app = express();
   app.disable('x-powered-by');
   app.disable('etag');
-  const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, (request, response) =>
-    route(app, ports, request, response),
-  );
-  server.on('upgrade', (request, socket, head) => ports.upgrade(request, socket, head));
-  // A client that speaks no HTTP, or too much of it, is told so and cut off.
-  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-    if (error.code === 'ECONNRESET' || !socket.writable) return;
-    const status = error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request';
-    socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+  const errors = new ClientErrors();
+  const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, (request, response) => {
+    errors.serving(request, response);
+    route(app, ports, request, response);
   });
+  server.on('upgrade', (request, socket, head) => ports.upgrade(request, socket, head));
+  server.on('clientError', (error, socket) => errors.refuse(error, socket as Socket));
   const door = openWriteDoor(server, ports);
   const destroy = (): void => {
     server.closeAllConnections();

@@ -14,8 +14,9 @@
  *   body     data: until all of it is there -> busy. end: 400, closed. Too late: 408, closed
  *   busy     the request is with the coordinator. data: left in the socket, which is paused, so requests of one
  *            connection are served one after the other, in order. end: closed when answered
- *            answered -> waiting; with the answer still in this process -> unread
+ *            answered -> waiting; with the answer still in this process -> unread; nothing may follow -> closing
  *   unread   the client does not read its answers. data: left in the socket. Read -> waiting. Too late: closed
+ *   closing  the last answer is on its way. data: dropped. Too late: closed
  *
  * Connections are counted and bounded by the server that listens, as if this door did not exist.
  */
@@ -115,7 +116,7 @@ export class WriteDoor {
 class WriteConnection {
   readonly socket: Socket;
   readonly #door: WriteDoor;
-  #state: 'waiting' | 'body' | 'busy' | 'unread' = 'waiting';
+  #state: 'waiting' | 'body' | 'busy' | 'unread' | 'closing' = 'waiting';
   /** Of the request that is read or served, or of its predecessor's end. */
   #sinceMs = performance.now();
   #isUsed = false;
@@ -144,7 +145,7 @@ class WriteConnection {
       if (silentMs > headersMs) this.#cutOff(TIMED_OUT);
     } else if (this.#state === 'body') {
       if (silentMs > requestMs) this.#cutOff(TIMED_OUT);
-    } else if (this.#state === 'unread') {
+    } else if (this.#state === 'unread' || this.#state === 'closing') {
       if (silentMs > requestMs) this.socket.destroy();
     }
   }
@@ -158,6 +159,7 @@ class WriteConnection {
       this.#putBack(chunk);
       return;
     }
+    if (this.#state === 'closing') return;
     let at = 0;
     if (this.#state === 'waiting') {
       const found = this.#door.headOf(chunk);
@@ -199,21 +201,24 @@ class WriteConnection {
   }
 
   #serve(): void {
-    const { parameters, isPacked } = this.#head!;
-    const { coordinator, writeLimits } = this.#door.ports;
     const chunks = this.#chunks;
     const pieces = this.#pieces;
     this.#chunks = [];
     this.#pieces = [];
-    if (!isPacked) {
-      this.#answerWith(writeBody(coordinator(), parameters, pieces, writeLimits), chunks);
-      return;
+    try {
+      this.#answerWith(this.#write(this.#head!, pieces, chunks), chunks);
+    } catch (error) {
+      this.#fail(error as Error, chunks);
     }
-    const unpacked = unpackBody(pieces, writeLimits.bodyBytesMax).then((body) => {
+  }
+
+  #write({ parameters, isPacked }: WriteHead, pieces: readonly Buffer[], chunks: Buffer[]): Promise<WriteResult> {
+    const { coordinator, writeLimits } = this.#door.ports;
+    if (!isPacked) return writeBody(coordinator(), parameters, pieces, writeLimits);
+    return unpackBody(pieces, writeLimits.bodyBytesMax).then((body) => {
       chunks.push(body);
       return writeBody(coordinator(), parameters, [body], writeLimits);
     });
-    this.#answerWith(unpacked, chunks);
   }
 
   #answerWith(result: Promise<WriteResult>, chunks: readonly Buffer[]): void {
@@ -224,10 +229,15 @@ class WriteConnection {
           this.#answer({ status: error.status, error: error.message }, chunks);
           return;
         }
-        this.#door.ports.log.error({ problem: error.stack }, 'request failed');
-        this.#answer({ status: 500, error: 'internal error; safe to retry' }, chunks);
+        this.#fail(error, chunks);
       },
     );
+  }
+
+  /** A fault of ours: it must not end the process. */
+  #fail(error: Error, chunks: readonly Buffer[]): void {
+    this.#door.ports.log.error({ problem: error.stack }, 'request failed');
+    this.#answer({ status: 500, error: 'internal error; safe to retry' }, chunks);
   }
 
   #answer(result: WriteResult, chunks: readonly Buffer[]): void {
@@ -240,12 +250,16 @@ class WriteConnection {
     const isLast = this.#hasEnded || isClosing;
     if ('error' in result) this.socket.write(answers.error(isLast, result.status, result.error, result));
     else this.socket.write(answers.noContent(isLast), 'latin1');
-    if (isLast) this.socket.end();
+    if (isLast) this.#end();
     else if (this.socket.writableNeedDrain) this.#state = 'unread';
     else this.#next();
   }
 
   #next(): void {
+    if (this.#hasEnded) {
+      this.#end();
+      return;
+    }
     this.#state = 'waiting';
     if (this.socket.isPaused()) this.socket.resume();
   }
@@ -256,7 +270,7 @@ class WriteConnection {
 
   readonly #onEnd = (): void => {
     this.#hasEnded = true;
-    if (this.#state === 'waiting') this.socket.end();
+    if (this.#state === 'waiting') this.#end();
     else if (this.#state === 'body') this.#cutOff(CUT_OFF);
   };
 
@@ -265,16 +279,31 @@ class WriteConnection {
   };
 
   readonly #onClose = (): void => {
-    // A body that was cut off counts as the request with an error that it is.
-    if (this.#state === 'body') this.#door.ports.observe('write', (performance.now() - this.#sinceMs) / 1000, 400);
-    this.#pieces = [];
-    this.#chunks = [];
+    this.#dropBody();
     this.#door.release(this, false);
   };
 
+  /** A body that was cut off counts as the request with an error that it is. */
+  #dropBody(): void {
+    if (this.#state === 'body') this.#door.ports.observe('write', (performance.now() - this.#sinceMs) / 1000, 400);
+    this.#pieces = [];
+    this.#chunks = [];
+  }
+
   #cutOff(answer: string): void {
-    if (this.socket.writable) this.socket.end(answer);
+    this.#dropBody();
+    this.#end(answer);
     this.socket.destroySoon();
+  }
+
+  /** Nothing is answered any more. */
+  #end(answer?: string): void {
+    this.#state = 'closing';
+    this.#sinceMs = performance.now();
+    if (this.socket.isPaused()) this.socket.resume();
+    if (!this.socket.writable) return;
+    if (answer === undefined) this.socket.end();
+    else this.socket.end(answer);
   }
 
   #handOver(chunk: Buffer): void {

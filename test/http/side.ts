@@ -1,0 +1,108 @@
+/** Support: a server with or without the door of writes, and writes to it. */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { type AddressInfo, connect, type Socket } from 'node:net';
+import { setInfluxHeaders } from '../../server/http/influx-ping.ts';
+import { handleWrite, type WriteRequest, type WriteResult } from '../../server/http/influx-write.ts';
+import { openWriteDoor } from '../../server/http/server.ts';
+import type { WriteDoor } from '../../server/http/write-door.ts';
+
+export const LIMITS = {
+  bodyBytesMax: 5_000,
+  defaultConsistency: 'one',
+  nowNs: () => 42n,
+  receiptOf: () => null,
+} as const;
+export const KEEP_ALIVE_MS = 65_000;
+const VERSION = '0.1.0';
+
+/** A server with or without the door, and what its coordinator was given. */
+export class Side {
+  readonly server: Server;
+  readonly door: WriteDoor | null;
+  readonly arrived: string[] = [];
+  readonly observed: number[] = [];
+  /** Requests that node:http was given. */
+  slow = 0;
+  problem: string | null = null;
+  answer: (body: string) => Promise<WriteResult> = async (body) =>
+    body.startsWith('bad') ? { status: 400, error: `unable to parse '${body}': ä` } : { status: 204 };
+
+  constructor(hasDoor: boolean) {
+    const coordinator = {
+      write: ({ database, precision, body }: WriteRequest) => {
+        const text = Buffer.concat(body).toString('latin1');
+        this.arrived.push(`${database} ${precision} ${text}`);
+        return this.answer(text);
+      },
+    };
+    this.server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, (request, response) => {
+      this.slow++;
+      this.#serve(request, response, coordinator);
+    });
+    this.server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+      if (error.code === 'ECONNRESET' || !socket.writable) return;
+      socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+    });
+    const ports = {
+      version: VERSION,
+      writeLimits: LIMITS,
+      notReady: () => this.problem,
+      coordinator: () => coordinator,
+      observe: (_route: string, _seconds: number, status: number) => this.observed.push(status),
+      log: { error: () => {} },
+    };
+    this.door = hasDoor ? openWriteDoor(this.server, ports) : null;
+  }
+
+  #serve(
+    request: IncomingMessage,
+    response: ServerResponse,
+    coordinator: { write(request: WriteRequest): Promise<WriteResult> },
+  ): void {
+    setInfluxHeaders(request, response, VERSION);
+    const url = new URL(request.url ?? '/', 'http://x');
+    if (url.pathname === '/write') {
+      void handleWrite(request, response, url, coordinator, LIMITS).catch(() => {});
+      return;
+    }
+    request.resume();
+    response.setHeader('Content-Type', 'text/plain');
+    response.end(`${request.method} ${request.url}\n`);
+  }
+
+  async open(): Promise<void> {
+    await new Promise<void>((resolve) => this.server.listen(0, '127.0.0.1', resolve));
+  }
+
+  close(): Promise<void> {
+    return new Promise((resolve) => {
+      this.server.close(() => resolve());
+      this.server.closeAllConnections();
+      this.door?.closeAllConnections();
+    });
+  }
+
+  connect(): Socket {
+    return connect({ port: (this.server.address() as AddressInfo).port, host: '127.0.0.1', noDelay: true });
+  }
+}
+
+/** How many whole answers are in the text; all of them have a length or are 204. */
+export function answersIn(text: string): number {
+  let count = 0;
+  for (let at = 0; ; count++) {
+    const end = text.indexOf('\r\n\r\n', at);
+    if (end < 0) return count;
+    const head = text.slice(at, end);
+    at = end + 4 + Number(/Content-Length: (\d+)/i.exec(head)?.[1] ?? 0);
+    if (at > text.length) return count;
+  }
+}
+
+export function write(body: string | Buffer, headers = '', query = 'db=t'): Buffer {
+  const bytes = Buffer.from(body as string, 'latin1');
+  const head = `POST /write?${query} HTTP/1.1\r\nHost: x\r\n${headers}Content-Length: ${bytes.length}\r\n\r\n`;
+  return Buffer.concat([Buffer.from(head), bytes]);
+}
+
+export const POINT = 'cpu,host=a usage=1';

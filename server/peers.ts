@@ -11,6 +11,7 @@ import type { Duplex } from 'node:stream';
 import { request as undiciRequest } from 'undici';
 import type { Member } from '../repair/cluster.ts';
 import type { NodeNumber, Stamp } from '../shards/version.ts';
+import { cutOff } from './http/client-error.ts';
 import type { LinkIdentity } from './peers-link.ts';
 import { DEFAULT_LINK_LIMITS, PeerLink } from './peers-link.ts';
 import type { Packet, PacketMessage } from './peers-packet.ts';
@@ -173,7 +174,10 @@ export class Peers {
     if (problem !== null) {
       this.counters.refusedConnections++;
       socket.on('error', () => socket.destroy());
-      socket.end(
+      // No more node:http's: nobody else would end it, and a server that stops would wait for it.
+      socket.resume();
+      cutOff(
+        socket,
         `HTTP/1.1 409 Conflict\r\nStarling-Refused: ${problem}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`,
       );
       return;

@@ -7,6 +7,7 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 
 const READ_MS_MAX = 2_000;
 
@@ -40,7 +41,8 @@ export class ClientErrors {
   }
 }
 
-function cutOff(socket: Socket, answer: string): void {
+/** The last that the client is told. The socket's data must be read by somebody, or its end is not seen before the time. */
+export function cutOff(socket: Duplex, answer: string): void {
   if (!socket.writable) return;
   socket.end(answer);
   const late = setTimeout(() => socket.destroy(), READ_MS_MAX);

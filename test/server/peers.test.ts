@@ -86,6 +86,17 @@ test.each([
   expect(b.peers.counters.refusedConnections).toBeGreaterThan(0);
 });
 
+test('who is refused is cut off although it stays, and keeps no server from closing', async () => {
+  const { server } = await makeEnd(B, 'c');
+  const stays = connect({ port: (server.address() as AddressInfo).port, host: '127.0.0.1', allowHalfOpen: true });
+  stays.on('error', () => {});
+  const told = new Promise<string>((done) => stays.once('data', (chunk: Buffer) => done(String(chunk))));
+  stays.write('GET /any HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n');
+  expect(await told).toMatch(/^HTTP\/1\.1 409 /);
+  await new Promise((done) => server.close(done));
+  stays.destroy();
+});
+
 test('frames of a member whose clock is far ahead are dropped and counted', async () => {
   const b = await makeEnd(B, 'c');
   b.skewed = true;

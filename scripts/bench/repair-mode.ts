@@ -180,7 +180,8 @@ class RepairBench {
     const seconds = (performance.now() - started) / 1000;
     const bytes = (await this.#cluster.sentBytes()) - sent;
     const rows = rounds * this.#hosts;
-    const note = `${((rows * FIELDS) / 1e6 / seconds).toFixed(2)} M values/s, ${(bytes / payload).toFixed(2)} x the payload`;
+    const twice = await this.#cluster.counter('frames_known');
+    const note = `${((rows * FIELDS) / 1e6 / seconds).toFixed(2)} M values/s, ${(bytes / payload).toFixed(2)} x the payload, ${twice} batches came twice`;
     const figures = { questions: 0, hops: 0, shards: 4, bytes, rows, seconds };
     this.#note('outage, through outboxes', '>= 1 M values/s, <= 1.2 x', { rows, isStretch: true }, figures, note);
     await this.#cluster.repair();

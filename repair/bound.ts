@@ -2,7 +2,7 @@
  * The published bound of convergence: protocol rule 30's arithmetic. All spans in milliseconds.
  *
  *   bound = L + max(P, D) + D + delta + (k - 1) x stagger, and another max(P, D) + D when the predecessor dies too
- *   D = hops x h + f x tau,  hops = 2 (k - 1),  L = W + H + delta
+ *   D = hops x h + f x tau,  hops = 2 (k - 1),  L = W + H + delta, and the time that a death takes to be seen if f > 0
  *
  * It counts from the later of acceptance and the return of the last owner, for live owners that reach each other, within
  * drift, not paused, with room on disk.
@@ -35,6 +35,8 @@ export interface BoundParameters {
   readonly hopTimeoutMs: number;
   /** f: deaths during the pass that the bound allows for. */
   readonly deaths: number;
+  /** How long a death takes to be seen: until then the cutoff stays at the dead member's last word. */
+  readonly detectionMs: number;
   readonly staggerMs: number;
   /** Members that would start first may be dead. */
   readonly startersMayBeDead: boolean;
@@ -80,7 +82,7 @@ const PAGES_BESIDES = 12;
 export function convergenceBound(p: BoundParameters): ConvergenceBound {
   const hops = p.replicas <= 1 ? 0 : 2 * (p.replicas - 1);
   const passMs = hops * p.hopMs + p.deaths * p.hopTimeoutMs;
-  const lagMs = p.openMsMax + p.heartbeatMs + p.messageDelayMs;
+  const lagMs = p.openMsMax + p.heartbeatMs + p.messageDelayMs + (p.deaths > 0 ? p.detectionMs : 0);
   const waitMs = Math.max(p.passIntervalMs, passMs);
   const announcementMs = p.messageDelayMs;
   const starterMs = p.startersMayBeDead ? Math.max(0, p.replicas - 1) * p.staggerMs : 0;

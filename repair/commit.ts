@@ -37,6 +37,13 @@ export interface CommitRequest {
   readonly done: (result: CommitResult) => void;
 }
 
+const NOT_MINE: CommitResult = {
+  kind: 'refused',
+  code: 'not-mine',
+  retry: true,
+  reason: 'this node neither owns nor holds the shard',
+};
+
 interface Entry extends CommitRequest {
   readonly waiters: ((result: CommitResult) => void)[];
   /** Once it has been judged; the shard takes it over when it is applied. */
@@ -170,7 +177,10 @@ export class CommitQueue {
   /** null: goes into the log. */
   private judge(entry: Entry, keysOfGroup: Map<ShardId, GivenKeys[]>): CommitResult | null {
     try {
-      const replica = this.replicas.ensure(entry.key);
+      const isMine = () => this.around.owners(entry.key).includes(this.around.self);
+      const replica = this.replicas.get(entry.id) ?? (isMine() ? this.replicas.ensure(entry.key) : null);
+      // Let go since it was offered: to make it again would make a holder of a former owner.
+      if (replica === null) return NOT_MINE;
       if (replica.ledger.replica === 'filling') return { kind: 'filling' };
       if (replica.ledger.has(entry.version)) {
         if (entry.version.slice(0, 16) <= replica.ledger.floor) this.around.count('frames_at_or_below_floor');

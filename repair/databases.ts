@@ -24,6 +24,9 @@ export interface RetentionPolicyOptions {
   readonly isDefault?: boolean;
 }
 
+/** Of the retention policy that a database is made with. */
+export type FirstPolicyOptions = RetentionPolicyOptions & { readonly name?: string };
+
 /** A register to be written; the caller draws the version. */
 export interface Change {
   readonly key: string;
@@ -110,7 +113,7 @@ export function droppedThroughOf(metadata: Metadata): Record<string, number> {
 export function createDatabaseChanges(
   metadata: Metadata,
   name: string,
-  policy: (RetentionPolicyOptions & { readonly name?: string }) | null,
+  policy: FirstPolicyOptions | null,
   created: string,
 ): Change[] {
   checkName(name);

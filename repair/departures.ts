@@ -16,8 +16,9 @@
 import type { NodeNumber } from '../shards/version.ts';
 import type { Member } from './cluster.ts';
 import type { ClusterState } from './cluster-state.ts';
+import type { JudgedClock } from './judged-clock.ts';
 import type { Liveness } from './liveness.ts';
-import { memberKey } from './members.ts';
+import { memberChange, memberKey } from './members.ts';
 import { MembershipError } from './membership-error.ts';
 import type { Register } from './metadata.ts';
 
@@ -44,10 +45,11 @@ export interface DeparturesOptions {
   readonly isUp: () => boolean;
   /** For how long this node has been able to hear others. */
   readonly upForMs: (nowMs: number) => number;
-  /** Changes that this node makes: durable, then to everybody. */
-  readonly write: (member: Member, nowMs: number) => void;
-  /** The same for the own register, also when nothing else may be minted any more. */
-  readonly writeOwn: (member: Member, nowMs: number) => void;
+  readonly clock: JudgedClock;
+  /** Throws MembershipError. */
+  readonly mayMint: (nowMs: number) => void;
+  /** What this node says: durable, then to everybody. */
+  readonly spread: (registers: readonly Register[], nowMs: number) => void;
   readonly sendRegisters: (to: NodeNumber, registers: readonly Register[]) => void;
 }
 
@@ -104,7 +106,7 @@ export class Departures {
         (other.number === self || liveness.isLive(other.number, nowMs)),
     );
     if (heir === undefined) throw wrongState(`no other live member could take what ${nameOf(member)} holds`);
-    this.#o.write({ ...member, state: 'leaving' }, nowMs);
+    this.#write({ ...member, state: 'leaving' }, nowMs);
   }
 
   /** Idempotent. Throws MembershipError `member-not-found` or `member-state`. */
@@ -122,7 +124,7 @@ export class Departures {
       throw wrongState(`${nameOf(member)} is live: let it leave, or stop it first`);
     if (this.#o.upForMs(nowMs) <= liveness.windowMs)
       throw wrongState(`this node has just started and does not know yet whether ${nameOf(member)} is live: ask again`);
-    this.#o.write({ ...member, state: 'removed', removal: 'forced' }, nowMs);
+    this.#write({ ...member, state: 'removed', removal: 'forced' }, nowMs);
   }
 
   /**
@@ -136,7 +138,9 @@ export class Departures {
     this.#note(left, nowMs);
     const isEmpty = left.shards + left.writes + left.outboxEntries === 0;
     if (isEmpty && this.#draining && this.#hasHeir(nowMs)) {
-      this.#o.writeOwn({ ...own, state: 'removed', removal: 'left' }, nowMs);
+      const last = memberChange({ ...own, state: 'removed', removal: 'left' });
+      // The one thing that may still be minted.
+      this.#o.spread([state.registerOf(last, this.#o.clock.mintForSelf(nowMs))], nowMs);
     }
     this.#draining = isEmpty;
   }
@@ -152,6 +156,12 @@ export class Departures {
     if (own === null) return;
     for (const member of state.members)
       if (member.number !== self && member.state !== 'removed') sendRegisters(member.number, [own]);
+  }
+
+  #write(member: Member, nowMs: number): void {
+    const { state, clock, mayMint, spread } = this.#o;
+    mayMint(nowMs);
+    spread([state.registerOf(memberChange(member), clock.mint(nowMs))], nowMs);
   }
 
   #note(left: Handover, nowMs: number): void {

@@ -4,7 +4,8 @@
  * A member is live when a packet of it was accepted within `liveIntervals` heartbeat intervals. Its clock offset is the
  * wall clock that its heartbeat carried, or the stamp of a packet where that is further ahead than allowed, less the
  * local wall clock on arrival (so a late message makes a clock look slower by its delay, which is small against the
- * allowed drift). Clocks are judged against the *lower median* of the clocks heard lately, the own one included: of two
+ * allowed drift). A node that was held up itself (its ticks come late) gives the others that many more intervals, and takes
+ * them back one at a time (Lifeguard's local health). Clocks are judged against the *lower median* of the clocks heard lately, the own one included: of two
  * members that disagree the faster one is the skewed one, on both nodes alike, because a clock that runs ahead does more
  * harm (its versions win) and the other node can go on (protocol rule 3).
  */
@@ -21,18 +22,45 @@ interface Heard {
   offsetMs: number | null;
 }
 
+/** What another member has said of one that is silent here (suspicion.ts). */
+export interface Hearsay {
+  readonly by: NodeNumber;
+  /** Of the statement that was heard there. */
+  readonly sequence: number;
+  readonly atMs: number;
+}
+
+/** Intervals given at most to members that this node may have failed to hear. */
+const HELD_UP_MAX = 8;
+
 export class Liveness {
   readonly #limits: MembershipLimits;
   readonly #heard = new Map<NodeNumber, Heard>();
   /** Own hybrid clock ahead of the own wall clock: what others will see of this node. */
   #selfAheadMs = 0;
+  readonly #hearsay = new Map<NodeNumber, Hearsay>();
+  /** Intervals in which this node was held up, less those that went well since. */
+  #heldUp = 0;
+  #tickedMs: number | null = null;
+  #relaxedMs = 0;
 
   constructor(limits: MembershipLimits) {
     this.#limits = limits;
   }
 
   get windowMs(): number {
-    return this.#limits.heartbeatIntervalMs * this.#limits.liveIntervals;
+    return this.#limits.heartbeatIntervalMs * (this.#limits.liveIntervals + this.#heldUp);
+  }
+
+  /** Several times an interval; that it was not is how a node notices that it was held up. */
+  tick(nowMs: number): void {
+    const { heartbeatIntervalMs } = this.#limits;
+    const missed = Math.floor((nowMs - (this.#tickedMs ?? nowMs)) / heartbeatIntervalMs);
+    this.#tickedMs = nowMs;
+    if (missed > 0) this.#heldUp = Math.min(HELD_UP_MAX, this.#heldUp + missed);
+    else if (this.#heldUp > 0 && Math.abs(nowMs - this.#relaxedMs) >= heartbeatIntervalMs) this.#heldUp--;
+    else return;
+    this.#relaxedMs = nowMs;
   }
 
   /** Some clock other than the own one has been told since the start. */
@@ -62,6 +90,7 @@ export class Liveness {
 
   forget(member: NodeNumber): void {
     this.#heard.delete(member);
+    this.#hearsay.delete(member);
   }
 
   /** Accepted lately and not skewed. */
@@ -92,9 +121,28 @@ export class Liveness {
     return !this.#isOff(0, nowMs);
   }
 
-  lastHeardMsAgo(member: NodeNumber, nowMs: number): number | null {
+  /** `by` has heard the member's statement with that sequence. Repeated news are none. */
+  heardBy(member: NodeNumber, by: NodeNumber, sequence: number, atMs: number): void {
+    const known = this.#hearsay.get(member);
+    if (known === undefined || sequence > known.sequence) this.#hearsay.set(member, { by, sequence, atMs });
+  }
+
+  /** null unless somebody has heard the member since it was heard here. */
+  hearsayOf(member: NodeNumber): Hearsay | null {
+    const hearsay = this.#hearsay.get(member) ?? null;
+    return hearsay === null || hearsay.atMs <= (this.#heard.get(member)?.atMs ?? -Infinity) ? null : hearsay;
+  }
+
+  /** By this node itself. */
+  heardHereMsAgo(member: NodeNumber, nowMs: number): number | null {
     const heard = this.#heard.get(member);
     return heard === undefined ? null : Math.max(0, nowMs - heard.atMs);
+  }
+
+  /** By this node, or by one that told it so: what has to be long ago before a member is taken for dead. */
+  lastHeardMsAgo(member: NodeNumber, nowMs: number): number | null {
+    const hearsay = this.hearsayOf(member);
+    return hearsay === null ? this.heardHereMsAgo(member, nowMs) : Math.max(0, nowMs - hearsay.atMs);
   }
 
   offsetMs(member: NodeNumber): number | null {

@@ -12,6 +12,8 @@ export interface MemberDescription {
   readonly live: boolean;
   readonly skewed: boolean;
   readonly lastHeardMsAgo: number | null;
+  /** Not live here, but heard by another member within its liveness window: the name of that one. */
+  readonly heardBy: string | null;
   /** Ahead of the local clock; null when never heard. */
   readonly clockOffsetMs: number | null;
   readonly why: string;
@@ -37,9 +39,12 @@ export function describeMembers(
   return members.map((member) => {
     const own = member.number === self;
     const skewed = own ? liveness.isSelfSkewed(nowMs) : liveness.isSkewed(member.number, nowMs);
-    const agoMs = own ? 0 : liveness.lastHeardMsAgo(member.number, nowMs);
-    const offsetMs = own ? 0 : liveness.offsetMs(member.number);
     const live = member.state !== 'removed' && (own ? !skewed : liveness.isLive(member.number, nowMs));
+    const agoMs = own ? 0 : liveness.heardHereMsAgo(member.number, nowMs);
+    const hearsay = own || live ? null : liveness.hearsayOf(member.number);
+    const isHeard = hearsay !== null && nowMs - hearsay.atMs <= liveness.windowMs;
+    const heardBy = isHeard ? (members.find(({ number }) => number === hearsay.by)?.name ?? hearsay.by) : null;
+    const offsetMs = own ? 0 : liveness.offsetMs(member.number);
     const offMs = own ? liveness.selfOffsetMs(nowMs) : (offsetMs ?? 0) - medianMs;
     const handover = member.state === 'leaving' ? (handovers.get(member.number) ?? null) : null;
     return {
@@ -47,8 +52,9 @@ export function describeMembers(
       live,
       skewed,
       lastHeardMsAgo: agoMs,
+      heardBy,
       clockOffsetMs: offsetMs,
-      why: reasonOf(member, own, skewed, live, agoMs, offMs, handover),
+      why: reasonOf(member, own, skewed, live, agoMs, offMs, handover) + (isHeard ? `, but ${heardBy} hears it` : ''),
       handover,
     };
   });

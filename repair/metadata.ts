@@ -134,6 +134,12 @@ export function jsonOf(register: Register): unknown {
   }
 }
 
+/** Those that were not deleted. */
+export function valuesOf(registers: readonly Register[]): { key: string; value: unknown; version: Version }[] {
+  const present = registers.filter(({ value }) => value !== null);
+  return present.map((register) => ({ key: register.key, value: jsonOf(register), version: register.version }));
+}
+
 export function bucketOf(key: string): number {
   return createHash('sha256').update(key).digest()[0]! % METADATA_BUCKETS;
 }

@@ -21,6 +21,7 @@ import {
   createPolicyChanges,
   dropDatabaseChanges,
   dropPolicyChanges,
+  type FirstPolicyOptions,
   type RetentionPolicyOptions,
 } from './databases.ts';
 import { Departures } from './departures.ts';
@@ -28,15 +29,16 @@ import { Enrolment } from './enrolment.ts';
 import { JudgedClock } from './judged-clock.ts';
 import { Liveness } from './liveness.ts';
 import { describeMembers, type MemberDescription } from './member-description.ts';
-import { isMemberKey, memberChange } from './members.ts';
+import { isMemberKey } from './members.ts';
 import { MembershipError } from './membership-error.ts';
 import type { MembershipLimits } from './membership-limits.ts';
-import { jsonOf, type Register, type RegisterStore } from './metadata.ts';
+import { jsonOf, type Register, type RegisterStore, valuesOf } from './metadata.ts';
 import { MetadataSync } from './metadata-sync.ts';
-import type { NodeCounters, NodeEffect, NodeIdentity } from './node-effects.ts';
+import { type NodeEffect, type NodeIdentity, newCounters } from './node-effects.ts';
 import { decodeNodeMessage, encodeNodeMessage, type NodeMessage } from './node-messages.ts';
 import { OwnerTable } from './owners.ts';
 import { Statements } from './statements.ts';
+import { Suspicion } from './suspicion.ts';
 
 export type { NodeCounters, NodeEffect, NodeIdentity } from './node-effects.ts';
 
@@ -52,13 +54,7 @@ export interface NodeCoreOptions {
 }
 
 export class NodeCore {
-  readonly counters: NodeCounters = {
-    badMessages: 0,
-    skewedPackets: 0,
-    removedPackets: 0,
-    heartbeatsReceived: 0,
-    registersMerged: 0,
-  };
+  readonly counters = newCounters();
   readonly #o: NodeCoreOptions;
   readonly #state: ClusterState;
   readonly #clock: JudgedClock;
@@ -66,6 +62,7 @@ export class NodeCore {
   readonly #sync: MetadataSync;
   readonly #said = new Statements();
   readonly #enrolment: Enrolment;
+  readonly #suspicion: Suspicion;
   readonly departures: Departures;
   readonly #self: NodeNumber;
   #nowMs = 0;
@@ -94,17 +91,24 @@ export class NodeCore {
       spread: (registers, nowMs) => this.#spread(registers, nowMs),
       changed: () => this.#changed(),
     });
+    this.#suspicion = new Suspicion({
+      self: this.#self,
+      limits: options.limits,
+      liveness: this.#liveness,
+      random: options.random,
+      others: () => this.#others(),
+      sequenceOf: (member) => this.#said.sequenceOf(member),
+      send: (to, message) => this.#send(to, message),
+    });
     this.departures = new Departures({
       self: this.#self,
       state: this.#state,
       liveness: this.#liveness,
       isUp: () => this.state === 'up',
       upForMs: (nowMs) => nowMs - this.#startedMs,
-      write: (member, nowMs) => this.#write([memberChange(member)], nowMs),
-      writeOwn: (member, nowMs) => {
-        const version = this.#clock.mintForSelf(nowMs);
-        this.#spread([this.#state.registerOf(memberChange(member), version)], nowMs);
-      },
+      clock: this.#clock,
+      mayMint: (nowMs) => this.#mayMint(nowMs),
+      spread: (registers, nowMs) => this.#spread(registers, nowMs),
       sendRegisters: (to, registers) => this.#sync.sendRegisters(to, registers, []),
     });
   }
@@ -218,7 +222,9 @@ export class NodeCore {
   tick(nowMs: number): void {
     this.#nowMs = nowMs;
     if (this.state === 'refused') return;
+    this.#liveness.tick(nowMs);
     this.#watch(nowMs);
+    if (this.state === 'up') this.#suspicion.tick(nowMs);
     const alone = this.#others().every((member) => !this.#liveness.isHeard(member.number, nowMs));
     this.#enrolment.tick(alone, nowMs);
     this.departures.tick(nowMs);
@@ -254,11 +260,7 @@ export class NodeCore {
     return describeMembers(this.#state.members, this.#self, this.#liveness, this.departures.handovers, nowMs);
   }
 
-  createDatabase(
-    name: string,
-    policy: (RetentionPolicyOptions & { readonly name?: string }) | null,
-    nowMs: number,
-  ): void {
+  createDatabase(name: string, policy: FirstPolicyOptions | null, nowMs: number): void {
     this.#mayMint(nowMs);
     this.#write(createDatabaseChanges(this.#state.metadata, name, policy, this.#clock.closing(nowMs)), nowMs);
   }
@@ -299,13 +301,9 @@ export class NodeCore {
   }
 
   registers(prefix: string): { key: string; value: unknown; version: Version }[] {
-    return this.#state.metadata
-      .withPrefix(prefix)
-      .filter((register) => register.value !== null)
-      .map((register) => ({ key: register.key, value: jsonOf(register), version: register.version }));
+    return valuesOf(this.#state.metadata.withPrefix(prefix));
   }
 
-  /** For metrics and tests. */
   metadataHash(): string {
     return this.#state.metadata.hash();
   }
@@ -324,11 +322,13 @@ export class NodeCore {
         break;
       case 'ask-shards': {
         const list = this.#said.shardsOf(this.#self);
-        if (list !== null && list.sequence >= message.sequence) {
-          this.#send(from, { kind: 'shards', sequence: list.sequence, shards: [...list.shards] });
-        }
+        if (list !== null && list.sequence >= message.sequence) this.#send(from, { kind: 'shards', ...list });
         break;
       }
+      case 'ask-after':
+      case 'news-of':
+        this.#suspicion.receive(from, message, nowMs);
+        break;
       case 'shards':
         if (this.#said.shards(from, message.sequence, message.shards)) this.#changed();
         break;

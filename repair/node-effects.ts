@@ -18,6 +18,10 @@ export interface NodeCounters {
   registersMerged: number;
 }
 
+export function newCounters(): NodeCounters {
+  return { badMessages: 0, skewedPackets: 0, removedPackets: 0, heartbeatsReceived: 0, registersMerged: 0 };
+}
+
 export type NodeEffect =
   | { readonly kind: 'send'; readonly to: NodeNumber; readonly message: Uint8Array }
   /** To a node whose number is unknown; its answer comes back through `receive` with the same address. */

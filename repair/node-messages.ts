@@ -11,6 +11,7 @@ import type { MembershipLimits } from './membership-limits.ts';
 import { METADATA_BUCKETS } from './metadata.ts';
 
 const FORMAT = 1;
+const MEMBERS_NAMED_MAX = 10_000;
 const number = z.string().regex(/^[0-9a-f]{16}$/);
 const stamp = number;
 const hash = z.string().regex(/^[0-9a-f]{32}$/);
@@ -70,6 +71,13 @@ const messageSchema = z.discriminatedUnion('kind', [
     handover: handover.nullable(),
   }),
   z.object({ kind: z.literal('ask-shards'), sequence }),
+  /** Who has heard these members, that are silent at the sender? */
+  z.object({ kind: z.literal('ask-after'), members: z.array(number).max(MEMBERS_NAMED_MAX) }),
+  /** The sender has heard that statement of the member, so long ago. */
+  z.object({
+    kind: z.literal('news-of'),
+    news: z.array(z.object({ member: number, sequence, agoMs: sequence })).max(MEMBERS_NAMED_MAX),
+  }),
   z.object({ kind: z.literal('shards'), sequence, shards: z.array(heldShard) }),
   /** Metadata differs: the sums of the sender's buckets. */
   z.object({ kind: z.literal('digest'), buckets: z.array(hash).length(METADATA_BUCKETS) }),

@@ -53,10 +53,15 @@ export class Statements {
     return said.statement;
   }
 
-  shardsOf(member: NodeNumber): { sequence: number; shards: readonly HeldShard[] } | null {
+  /** Of the latest statement; 0: none has been heard. */
+  sequenceOf(member: NodeNumber): number {
+    return this.#said.get(member)?.statement?.sequence ?? 0;
+  }
+
+  shardsOf(member: NodeNumber): { sequence: number; shards: HeldShard[] } | null {
     const said = this.#said.get(member);
     if (said === undefined || said.shards === null) return null;
-    return { sequence: said.shardsSequence, shards: said.shards };
+    return { sequence: said.shardsSequence, shards: [...said.shards] };
   }
 
   statements(members: ReadonlySet<NodeNumber>): Statement[] {

@@ -2,6 +2,7 @@
 import { convergenceBound } from '../repair/bound.ts';
 import type { ClusterSnapshot } from '../repair/cluster.ts';
 import { DEFAULT_REPLICATION } from '../repair/databases.ts';
+import { DEFAULT_MEMBERSHIP_LIMITS } from '../repair/membership-limits.ts';
 import type { ShardDescription } from '../repair/records.ts';
 import { DEFAULT_REPLICA_LIMITS } from '../repair/replica-limits.ts';
 import type { Config } from './config.ts';
@@ -36,6 +37,8 @@ export function measuredBound(
     openMsMax: config.mailTimeoutMs,
     hopTimeoutMs: DEFAULT_REPLICA_LIMITS.hopTimeoutMs,
     deaths: members > 1 ? 1 : 0,
+    // A node that was held up itself takes longer: then it is not one of those that go on.
+    detectionMs: DEFAULT_MEMBERSHIP_LIMITS.liveIntervals * config.heartbeatIntervalMs,
     staggerMs: Math.min(DEFAULT_REPLICA_LIMITS.staggerMs, Math.ceil(config.passIntervalMs / 4)),
     startersMayBeDead: true,
     predecessorMayDie: false,

@@ -120,6 +120,7 @@ describe('bound', () => {
     messageDelayMs: 20,
     openMsMax: 1_000,
     hopTimeoutMs: 3_000,
+    detectionMs: 1_500,
     copies: { shards: 0, bytes: 0, largestBytes: 0, pageBytes: 1_000, atOnce: 4, pageMs: 10, retryMs: 100 },
   };
   const none = { deaths: 0, staggerMs: 1_000, startersMayBeDead: false, predecessorMayDie: false };
@@ -136,7 +137,7 @@ describe('bound', () => {
       'dead starters, a death, and a dead predecessor',
       { ...base, replicas: 3, deaths: 1, staggerMs: 1_000, startersMayBeDead: true, predecessorMayDie: true },
       4,
-      1_520 + 30_000 + 3_200 + 20 + 2_000 + 33_200,
+      1_520 + 1_500 + 30_000 + 3_200 + 20 + 2_000 + 33_200,
     ],
   ])('%s', (_, parameters, hops, boundMs) => {
     expect(convergenceBound(parameters)).toMatchObject({ boundMs, parts: { hops } });

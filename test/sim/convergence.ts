@@ -121,6 +121,8 @@ export function simulatedBound(
     openMsMax: limits.mailTimeoutMs + limits.backoffMsMax + WRITE_TIMEOUT_MS,
     hopTimeoutMs: limits.hopTimeoutMs,
     deaths: 1,
+    // All are live when the bound counts.
+    detectionMs: 0,
     staggerMs: limits.staggerMs,
     startersMayBeDead: true,
     predecessorMayDie: true,

@@ -74,7 +74,11 @@ export class Mend {
   /** To be called when the mend is given up in the middle. */
   undo: (() => void) | null = null;
 
-  constructor(replica: Replica, around: Surroundings, progress: MendProgress) {
+  /** How often it was begun before. */
+  private readonly tries: number;
+
+  constructor(replica: Replica, around: Surroundings, progress: MendProgress, tries: number) {
+    this.tries = tries;
     this.replica = replica;
     this.around = around;
     this.progress = progress;
@@ -125,15 +129,21 @@ export class Mend {
       if (!around.isLive(number)) unheard = `${name} cannot be reached`;
       else if (held.state === 'full') full.push(number);
       else if (held.state === 'damaged') damaged.push(number);
-      else unheard = `${name} is being filled`;
+      // One that is filled has nothing that could be had: it waits for a full owner itself.
     }
     const from = Math.floor(around.random() * full.length);
     return { full: [...full.slice(from), ...full.slice(0, from)], damaged, unheard };
   }
 
-  /** A damaged owner with a lesser number goes ahead when nobody is full; null: this one does. */
-  ahead({ damaged }: Holders): NodeNumber | null {
-    return damaged.find((number) => number < this.around.self) ?? null;
+  /**
+   * Throws unless everybody who may have what is missing has been asked, again and again, and this one is first to go on
+   * without it: of damaged owners that with the least number.
+   */
+  private checkInVain({ damaged, unheard }: Holders): void {
+    if (unheard !== null) throw new MendError(unheard);
+    const ahead = damaged.find((number) => number < this.around.self);
+    if (ahead !== undefined) throw new MendError(`the damaged replica of ${ahead} is mended first`);
+    if (this.tries < this.around.limits.mendRoundsMax) throw new MendError('nobody has what is missing; asked again');
   }
 
   private *read(): Steps<Verdict> {
@@ -167,10 +177,7 @@ export class Mend {
         holders.unheard === null,
       );
     }
-    const ahead = this.ahead(holders);
-    if (holders.unheard !== null || ahead !== null) {
-      throw new MendError(holders.unheard ?? `the damaged replica of ${ahead} is mended first`);
-    }
+    this.checkInVain(holders);
     for (const version of wanted) {
       this.progress.batchesLost++;
       this.around.count('batches_lost');
@@ -238,10 +245,7 @@ export class Mend {
     if (holders.full.length > 0)
       throw new MendError('no full owner can give what is missing', holders.unheard === null);
     for (const source of holders.damaged) yield* level(this, source, parts, 'unreadable');
-    const ahead = this.ahead(holders);
-    if (holders.unheard !== null || ahead !== null) {
-      throw new MendError(holders.unheard ?? `the damaged replica of ${ahead} is mended first`);
-    }
+    this.checkInVain(holders);
     yield* this.giveUp();
     return true;
   }

@@ -34,6 +34,7 @@ interface Job {
   waiting: boolean;
   retryAtMs: number;
   backoffMs: number;
+  tries: number;
   /** How often it would not do piece by piece. */
   hopeless: number;
 }
@@ -113,6 +114,7 @@ export class Mending {
       waiting: false,
       retryAtMs: 0,
       backoffMs: 0,
+      tries: 0,
       hopeless: 0,
     };
     this.jobs.set(replica.id, job);
@@ -137,7 +139,7 @@ export class Mending {
     const replica = replicas.get(id)!;
     try {
       if (job.steps === null) {
-        job.run = new Mend(replica, around, job.progress);
+        job.run = new Mend(replica, around, job.progress, job.tries);
         job.steps = job.run.run();
       }
       job.run!.bytesMax = bytesMax;
@@ -174,6 +176,7 @@ export class Mending {
     const replica = replicas.get(id);
     if (replica === null) return;
     around.count('mend_retries');
+    job.tries++;
     const { backoffMsMin, backoffMsMax } = around.limits;
     job.backoffMs = Math.min(backoffMsMax, Math.max(backoffMsMin, 2 * job.backoffMs));
     job.retryAtMs = around.nowMs + job.backoffMs;

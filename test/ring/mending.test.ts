@@ -112,3 +112,19 @@ test('a scrub whose blocks are replaced under it begins anew', () => {
   expect(trio.hosts[1]!.repairs().find((status) => status.id === id)).toMatchObject({ state: 'done' });
   expect(ledgerOf(trio, 1).replica).toBe('full');
 });
+
+test('the others wait for a full owner to be filled, and the only one is damaged: it goes on without what is lost', () => {
+  const trio = written(4, true);
+  lose(trio, 2, 1);
+  for (const at of [0, 1]) {
+    const ledger = ledgerOf(trio, at);
+    ledger.replica = 'filling';
+    trio.storages[at]!.shards.get(ID)!.flush();
+  }
+  trio.repair(2, 'scrub');
+  trio.hear();
+  expect(trio.storages.map((_, at) => ledgerOf(trio, at).replica)).toEqual(['filling', 'filling', 'damaged']);
+  live(trio, 30_000);
+  expect(trio.storages.map((_, at) => ledgerOf(trio, at).replica)).toEqual(['full', 'full', 'full']);
+  expect(trio.counts()).toEqual([3, 3, 3]);
+});

@@ -34,6 +34,8 @@ export interface CommitRequest {
   readonly durability: 'fsync' | 'interval' | 'none';
   /** Content sum that the frame must have; null when nobody has told one. */
   readonly content: bigint | null;
+  /** It was pulled: what applying it costs is repair's. */
+  readonly isRepair?: boolean;
   readonly done: (result: CommitResult) => void;
 }
 
@@ -258,7 +260,13 @@ export class CommitQueue {
    * the file has both, and the second would not be replayed. So nobody is called before all are applied.
    */
   private applyAll(entries: readonly Entry[], position: LogPosition, then: (applied: readonly Entry[]) => void): void {
-    const results = entries.map((entry) => this.apply(entry, position));
+    const bytesOf = (some: readonly Entry[]) => some.reduce((sum, { frame }) => sum + frame.byteLength, 0);
+    const pulled = entries.filter(({ isRepair }) => isRepair === true);
+    const share = pulled.length === 0 ? 0 : bytesOf(pulled) / bytesOf(entries);
+    let results: (CommitResult | null)[] = [];
+    this.around.budget.metered(() => {
+      results = entries.map((entry) => this.apply(entry, position));
+    }, share);
     then(entries.filter((_, i) => results[i] === null));
     for (const [i, entry] of entries.entries()) if (results[i] !== null) this.finish(entry, results[i]!);
   }

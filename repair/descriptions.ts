@@ -34,7 +34,7 @@ export function describeReplica(
     converged: describeWatermark(converged),
     liveConverged: describeWatermark(liveConverged),
     losses: ledger.losses.map(({ member, name, after }) => ({ member, name, afterMs: stampMs(after) })),
-    heldBackBy: notes.heldBackBy,
+    heldBackBy: around.budget.rates.paused ? 'repair is paused on this node' : notes.heldBackBy,
     newestVersion: ledger.newest,
     ...stored.sizes(),
     outboxEntries: tally?.entries ?? 0,

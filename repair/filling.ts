@@ -47,6 +47,8 @@ const OWED_PER_STEP = 64;
 
 export class Filling {
   private readonly jobs = new Map<ShardId, Job>();
+  /** Shards there were when those that are filling were last looked for. */
+  private lookedAt = -1;
   private readonly o: {
     storage: Storage;
     replicas: ReplicaTable;
@@ -102,7 +104,10 @@ export class Filling {
 
   /** Replicas that were filling when the process began. */
   private resume(): void {
-    const { replicas } = this.o;
+    const { replicas, storage } = this.o;
+    // All are open from the start; of what is made later none is filling unless it was demoted here.
+    if (storage.shards.size === this.lookedAt) return;
+    this.lookedAt = storage.shards.size;
     for (const id of replicas.ids()) {
       if (this.jobs.has(id)) continue;
       const replica = replicas.get(id)!;
@@ -227,6 +232,7 @@ export class Filling {
       job.grantedMs = around.nowMs;
       job.bytesTotal = message.bytesTotal;
       job.bytesDone = 0;
+      around.budget.charge(answer!.attachments[0]?.byteLength ?? 0);
       try {
         job.target = storage.beginFill(job.key);
       } catch (error) {
@@ -238,13 +244,22 @@ export class Filling {
   }
 
   private askPage(job: Job, snapshot: number, index: number): void {
+    const { requests, around } = this.o;
+    const { budget } = around;
+    const estimate = around.limits.fillPageBytes;
     const question = { t: 'fill-page' as const, key: shardKeyToJson(job.key), snapshot, index };
     job.waiting = true;
-    this.o.requests.ask(job.source!, job.key.number, question, (answer) => {
-      job.waiting = false;
-      const message = answer?.message as MessageOf<'fill-answer'> | undefined;
-      if (message?.status !== 'ok' || message.index !== index) return this.restart(job, message?.status ?? 'no answer');
-      this.accept(job, answer!);
+    budget.whenOpen('copies', estimate, () => {
+      // Forgotten while it waited.
+      if (this.jobs.get(job.id) !== job) return budget.settle(estimate, 0);
+      requests.ask(job.source!, job.key.number, question, (answer) => {
+        budget.settle(estimate, answer?.attachments[0]?.byteLength ?? 0);
+        job.waiting = false;
+        const message = answer?.message as MessageOf<'fill-answer'> | undefined;
+        if (message?.status !== 'ok' || message.index !== index)
+          return this.restart(job, message?.status ?? 'no answer');
+        this.accept(job, answer!);
+      });
     });
   }
 

@@ -17,6 +17,12 @@ export function malformed(reason: string): MessageError {
   return new MessageError('malformed-message', reason);
 }
 
+/** For the text of an error. What is nested is not gone into: it may be nested as deep as its sender likes. */
+export function shown(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.slice(0, 80));
+  return typeof value === 'object' && value !== null ? 'a list or an object' : String(value);
+}
+
 export type Check = (value: unknown) => boolean;
 
 /** Lists are bounded by the limits of their senders; this bounds what a receiver takes from anybody. */

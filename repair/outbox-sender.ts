@@ -158,6 +158,7 @@ export class OutboxSender {
     let looked = 0;
     for (const name of peer.queue) {
       if (looked++ >= SCAN_MAX || peer.flightBytes >= limits.outboxWindowBytes || peer.budgetBytes <= 0) return;
+      if (!this.around.budget.hasRoom) return;
       const entry = this.outbox.entries.get(name);
       if (entry === undefined) {
         peer.queue.delete(name);
@@ -188,6 +189,7 @@ export class OutboxSender {
     peer.inFlight.set(entry.name, this.around.nowMs);
     peer.flightBytes += entry.bytes;
     peer.budgetBytes -= entry.bytes;
+    this.around.budget.charge(entry.bytes);
     this.around.count('outbox_sent');
     if (number === this.around.self) this.deliverHere(entry, parts.frame, parts.keys);
     else {

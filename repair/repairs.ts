@@ -1,7 +1,7 @@
 /**
  * Repairs that an operator has asked for: a pass now (`ring`), a comparison that changes nothing (`preview`), a
- * recomputation of what is stored against the ledger (`scrub`). Kept in memory: after a restart the shard itself is all
- * that remains of one, and asking again is harmless.
+ * recomputation of what is stored against the ledger (`scrub`). They outlive restarts (repairs-file.ts): what ran begins
+ * anew, what was paused stays paused.
  */
 import { type ShardId, shardKeyToJson } from '../shards/shard-key.ts';
 import { epochOf, type NodeNumber, type Version } from '../shards/version.ts';
@@ -9,6 +9,7 @@ import { rootToJson } from './ledger.ts';
 import { decodeIdentities } from './ledger-codec.ts';
 import type { MendProgress } from './mend.ts';
 import type { PassRecord, RepairDifference, RepairMode, RepairStatus } from './records.ts';
+import { freshRepair, type RepairsFile } from './repairs-file.ts';
 import type { MessageOf } from './replica-messages.ts';
 import type { Replica, ReplicaTable } from './replica-table.ts';
 import type { Requests } from './requests.ts';
@@ -26,20 +27,45 @@ interface Running {
   /** Preview: what each replica lists above the floor. */
   lists: Map<NodeNumber, Map<Version, number>>;
   todo: NodeNumber[];
+  /** When this process began it, or began it anew. */
+  sinceMs: number;
+  /** It ran, or was paused, when the process before this one ended. */
+  isOfBefore: boolean;
 }
+
+/** What has changed is saved at most this often: a repair of all shards is hundreds of changes. */
+const SAVE_EVERY_MS = 1_000;
 
 export class Repairs {
   private readonly all = new Map<string, Running>();
+  private unsaved = false;
+  private savedMs = Number.NEGATIVE_INFINITY;
   private readonly o: {
     replicas: ReplicaTable;
     requests: Requests;
     ring: Ring;
     scrubs: Scrubs;
     around: Surroundings;
+    file: RepairsFile;
   };
 
   constructor(options: Repairs['o']) {
     this.o = options;
+    for (const status of options.file.load()) {
+      const running = this.track({ ...status, pass: status.pass ?? null });
+      running.isOfBefore = status.finishedMs === null;
+    }
+    this.unsaved = false;
+  }
+
+  tick(): void {
+    const { around, file } = this.o;
+    // What ran goes on once there is a cluster to run in.
+    if (around.snapshot !== null)
+      for (const running of this.all.values()) if (running.isOfBefore) this.beginAnew(running);
+    if (!this.unsaved || around.nowMs - this.savedMs < SAVE_EVERY_MS) return;
+    this.savedMs = around.nowMs;
+    this.unsaved = !file.save(this.list());
   }
 
   list(): RepairStatus[] {
@@ -50,62 +76,68 @@ export class Repairs {
   }
 
   private add(id: string, shard: ShardId, mode: RepairMode): Running {
-    const { around } = this.o;
-    const status: Mutable<RepairStatus> = {
-      id,
-      shard,
-      mode,
-      state: 'running',
-      hop: 0,
-      hops: 1,
-      percentage: 0,
-      batchesMoved: 0,
-      rowsMoved: 0,
-      bytesMoved: 0,
-      etaMs: null,
-      startedMs: around.nowMs,
-      finishedMs: null,
-      differences: [],
-      message: 'running',
-      pass: null,
-    };
-    const running: Running = { status, pass: null, scrub: null, mend: null, lists: new Map(), todo: [] };
-    this.all.set(id, running);
+    const running = this.track(freshRepair(id, shard, mode, this.o.around.nowMs));
     this.forgetOld();
     return running;
   }
 
+  private track(status: Mutable<RepairStatus>): Running {
+    const { nowMs: sinceMs } = this.o.around;
+    const none = { pass: null, scrub: null, mend: null, lists: new Map(), todo: [] };
+    const running: Running = { status, ...none, sinceMs, isOfBefore: false };
+    this.all.set(status.id, running);
+    this.unsaved = true;
+    return running;
+  }
+
   start(id: string, shard: ShardId, mode: RepairMode): void {
-    const { replicas, ring } = this.o;
     if (this.all.has(id)) return;
     const running = this.add(id, shard, mode);
+    const refused = this.begin(running);
+    if (refused !== null) this.finish(running, 'failed', refused);
+  }
+
+  /** Why it cannot be started; null when all is well. */
+  private begin(running: Running): string | null {
+    const { replicas, ring } = this.o;
     const { status } = running;
-    const replica = replicas.get(shard);
-    if (replica === null) {
-      this.finish(running, 'failed', 'this node holds no replica of the shard');
-      return;
+    const replica = replicas.get(status.shard);
+    if (replica === null) return 'this node holds no replica of the shard';
+    if (status.mode === 'mend') return 'a damaged replica is mended by itself';
+    if (status.mode === 'scrub') {
+      this.scrub(running, status.shard);
+      return null;
     }
-    if (mode === 'scrub') {
-      this.scrub(running, shard);
-      return;
-    }
-    if (mode === 'mend') {
-      this.finish(running, 'failed', 'a damaged replica is mended by itself');
-      return;
-    }
-    if (mode === 'preview') {
+    if (status.mode === 'preview') {
       this.preview(running, replica);
-      return;
+      return null;
     }
     const result = ring.start(replica, true);
-    if ('refused' in result) {
-      this.finish(running, 'failed', result.refused);
-      return;
-    }
+    if ('refused' in result) return result.refused;
     running.pass = result.pass;
     if (status.state === 'running') status.message = `pass ${result.pass}`;
     const ended = replica.notes.lastPass;
     if (ended?.id === result.pass) this.passEnded(ended);
+    return null;
+  }
+
+  private beginAnew(running: Running): void {
+    const { around, replicas } = this.o;
+    const { status } = running;
+    if (status.finishedMs !== null) running.isOfBefore = false;
+    if (!running.isOfBefore || status.state === 'paused') return;
+    const refused = this.begin(running);
+    if (refused !== null) {
+      // Members have not been heard yet, say. What is given up stays visible.
+      const isHopeless = status.mode === 'mend' || replicas.get(status.shard) === null;
+      const givenUp = isHopeless || around.nowMs - running.sinceMs > around.limits.passMsMax;
+      if (givenUp) this.finish(running, 'failed', refused);
+      else status.message = `begins anew after a restart: ${refused}`;
+      return;
+    }
+    running.isOfBefore = false;
+    running.sinceMs = around.nowMs;
+    this.unsaved = true;
   }
 
   control(id: string, action: 'pause' | 'resume' | 'cancel'): void {
@@ -125,11 +157,12 @@ export class Repairs {
     if (action === 'cancel' && running.scrub !== null) this.o.scrubs.cancel(running.scrub);
     if (action === 'cancel') this.finish(running, 'cancelled', 'cancelled by the operator');
     else status.state = action === 'pause' ? 'paused' : 'running';
-    if (action === 'resume' && status.mode === 'preview') this.previewNext(running);
+    this.unsaved = true;
+    if (action === 'resume' && status.mode === 'preview' && !running.isOfBefore) this.previewNext(running);
   }
 
   progressed(pass: string, progress: PassProgress): void {
-    for (const { status, pass: own } of this.all.values()) {
+    for (const { status, sinceMs, pass: own } of this.all.values()) {
       if (own !== pass || status.finishedMs !== null) continue;
       status.hop = Math.max(status.hop, progress.hop);
       status.hops = progress.hops;
@@ -137,7 +170,7 @@ export class Repairs {
       status.batchesMoved = Math.max(status.batchesMoved, progress.batches);
       status.rowsMoved = Math.max(status.rowsMoved, progress.rows);
       status.bytesMoved = Math.max(status.bytesMoved, progress.bytes);
-      const perHop = (this.o.around.nowMs - status.startedMs) / Math.max(1, status.hop);
+      const perHop = (this.o.around.nowMs - sinceMs) / Math.max(1, status.hop);
       status.etaMs = Math.round(perHop * (status.hops - status.hop));
     }
   }
@@ -374,6 +407,7 @@ export class Repairs {
   private finish(running: Running, state: 'done' | 'failed' | 'cancelled', message: string): void {
     const { status } = running;
     if (status.finishedMs !== null) return;
+    this.unsaved = true;
     status.state = state;
     status.finishedMs = this.o.around.nowMs;
     status.message = message;
@@ -386,6 +420,7 @@ export class Repairs {
     for (const [id, { status }] of this.all) {
       if (status.finishedMs === null) continue;
       this.all.delete(id);
+      this.unsaved = true;
       return;
     }
   }

@@ -5,10 +5,10 @@
  * `tick` often (every 50 ms or so), and `receive` with messages in any order, any number of times, or not at all.
  * Rules, states and messages: PROTOCOL.md beside this file.
  */
-import type { Files } from '../shards/files.ts';
 import { type ShardId, type ShardKey, type ShardKeyJson, shardKeyToJson } from '../shards/shard-key.ts';
 import type { Storage } from '../shards/storage.ts';
 import type { NodeNumber } from '../shards/version.ts';
+import { RepairBudget, type RepairRates } from './budget.ts';
 import type { ClusterSnapshot, HeldShard, Statement } from './cluster.ts';
 import { CommitQueue } from './commit.ts';
 import type { Handover } from './departures.ts';
@@ -17,7 +17,7 @@ import { Filling } from './filling.ts';
 import { FillingSource } from './filling-source.ts';
 import { type FoundWrite, findWrite, type SoughtWrite } from './found-writes.ts';
 import { handoverOf } from './handover.ts';
-import type { Ledger } from './ledger.ts';
+import type { ReplicaHostOptions } from './host-options.ts';
 import { LettingGo } from './letting-go.ts';
 import { Levelling, type LevelOrder, type LevelResult } from './levelling.ts';
 import { noteLosses } from './losses.ts';
@@ -26,10 +26,12 @@ import { MailReceiver } from './mail-receiver.ts';
 import { MessageError } from './message-checks.ts';
 import { Outbox } from './outbox.ts';
 import { OutboxSender } from './outbox-sender.ts';
+import { OutgoingBundles } from './outgoing-bundles.ts';
 import { OwnerTable } from './owners.ts';
-import type { OutboxStatus, PassRecord, RepairMode, RepairStatus, ScrubReport, ShardDescription } from './records.ts';
+import type { OutboxStatus, RepairMode, RepairStatus, ScrubReport, ShardDescription } from './records.ts';
 import { Repairs } from './repairs.ts';
-import { checkReplicaLimits, type ReplicaLimits } from './replica-limits.ts';
+import { RepairsFile } from './repairs-file.ts';
+import { checkReplicaLimits } from './replica-limits.ts';
 import { decodeMessage, encodeMessage, type Message, type Received } from './replica-messages.ts';
 import { isYoung, ReplicaTable } from './replica-table.ts';
 import { Requests } from './requests.ts';
@@ -38,28 +40,10 @@ import { RingAnswers } from './ring-answers.ts';
 import type { Surroundings } from './surroundings.ts';
 import { Upkeep } from './upkeep.ts';
 
+export type { HostEffect, ReplicaHostOptions } from './host-options.ts';
 export type { SubmittedWrite, WriteOutcome } from './mail.ts';
 
-export type HostEffect =
-  /** `message` is the receiver's of the effect, to keep or to give away; one that goes to several is the same object. */
-  | { readonly kind: 'send'; readonly to: NodeNumber; readonly lane: number; readonly message: Uint8Array }
-  | { readonly kind: 'written'; readonly request: number; readonly outcome: WriteOutcome }
-  | { readonly kind: 'held-changed' }
-  | { readonly kind: 'levelled'; readonly result: LevelResult }
-  | { readonly kind: 'pass'; readonly record: PassRecord };
-
-export interface ReplicaHostOptions {
-  readonly self: NodeNumber;
-  readonly storage: Storage;
-  readonly ledgerOf: (id: ShardId) => Ledger;
-  readonly outboxDirectory: string;
-  /** For what a restart has to know of a scrub. */
-  readonly scrubDirectory: string;
-  readonly files: Files;
-  readonly random: () => number;
-  readonly limits: ReplicaLimits;
-  readonly emit: (effect: HostEffect) => void;
-}
+type RepairMessage = Exclude<Message, { t: 'mail' | 'mail-answers' }>;
 
 export class ReplicaHost {
   private readonly options: ReplicaHostOptions;
@@ -71,6 +55,8 @@ export class ReplicaHost {
   private snapshot: ClusterSnapshot | null = null;
   private live: ReadonlySet<NodeNumber> = new Set();
   private turning = false;
+  private readonly budget: RepairBudget;
+  private readonly bundles: OutgoingBundles;
   private readonly replicas: ReplicaTable;
   private readonly commit: CommitQueue;
   private readonly requests: Requests;
@@ -91,6 +77,8 @@ export class ReplicaHost {
     checkReplicaLimits(options.limits);
     this.options = options;
     const { storage, ledgerOf, limits, files, outboxDirectory, emit } = options;
+    this.budget = new RepairBudget(options.workMs ?? (() => 0), (name, by) => this.count(name, by));
+    this.bundles = new OutgoingBundles((to, lane, message) => emit({ kind: 'send', to, lane, message }));
     const around = this.surroundings();
     this.around = around;
     // A turn of its own: what the end of a sync causes (answers, the next group) leaves at once, not with the next tick.
@@ -116,8 +104,10 @@ export class ReplicaHost {
     const lettingGo = new LettingGo({ storage, around, isBusy });
     this.ring = new Ring({ replicas, commit, requests, filling: this.filling, outbox, lettingGo, around, progressed });
     const { filling, ring } = this;
-    this.upkeep = new Upkeep({ replicas, requests, filling, around, files, directory: options.scrubDirectory });
-    this.repairsTable = new Repairs({ replicas, requests, ring, scrubs: this.upkeep.scrubs, around });
+    const directory = options.scrubDirectory;
+    this.upkeep = new Upkeep({ replicas, requests, filling, around, files, directory });
+    const file = new RepairsFile(files, directory);
+    this.repairsTable = new Repairs({ replicas, requests, ring, scrubs: this.upkeep.scrubs, around, file });
     this.upkeep.observer = this.repairsTable;
     const levelled = (result: LevelResult) => emit({ kind: 'levelled', result });
     this.levelling = new Levelling({ replicas, commit, requests, around, proofs: ring.proofs, levelled });
@@ -171,10 +161,14 @@ export class ReplicaHost {
       this.commit.tick();
       this.requests.tick();
       this.mail.tick();
-      this.sender.tick();
-      this.filling.tick();
-      this.fillingSource.tick();
-      this.ring.tick();
+      this.budget.metered(() => {
+        this.budget.tick(this.nowMs);
+        this.sender.tick();
+        this.filling.tick();
+        this.fillingSource.tick();
+        this.ring.tick();
+      });
+      this.repairsTable.tick();
       this.upkeep.tick();
       this.levelling.tick();
     });
@@ -222,6 +216,11 @@ export class ReplicaHost {
       held.push({ id, key: shardKeyToJson(key), state: ledger.replica, young: isYoung(ledger) });
     }
     return held;
+  }
+
+  owns(id: ShardId): boolean {
+    const replica = this.replicas.get(id);
+    return replica !== null && this.ownerTable.owners(this.snapshot, replica.key).includes(this.options.self);
   }
 
   describeShards(): ShardDescription[] {
@@ -274,6 +273,10 @@ export class ReplicaHost {
     return this.repairsTable.list();
   }
 
+  setRepairRates(rates: RepairRates): void {
+    this.turn(this.wallMs, () => this.budget.set(rates));
+  }
+
   outboxStatus(): OutboxStatus[] {
     return this.sender.status();
   }
@@ -282,6 +285,7 @@ export class ReplicaHost {
     const now = {
       writes_waiting: this.mail.waiting,
       outbox_bytes: this.outbox.bytes,
+      repair_requests_waiting: this.budget.waits,
       outbox_debts: [...this.outbox.debts.values()].reduce((sum, { batches }) => sum + batches, 0),
     };
     return { ...Object.fromEntries(this.counted), ...now };
@@ -311,6 +315,7 @@ export class ReplicaHost {
       this.commit.pump();
       this.receiver.flush();
       this.drainSelf();
+      this.bundles.flush();
     } finally {
       this.turning = false;
     }
@@ -325,12 +330,15 @@ export class ReplicaHost {
 
   private dispatch(from: NodeNumber, received: Received): void {
     const { message, attachments } = received;
+    if (message.t === 'mail') this.receiver.receive(from, message, attachments);
+    else if (message.t === 'mail-answers') this.mail.answers(from, message.answers);
+    else this.budget.metered(() => this.dispatchRepair(from, message, received));
+  }
+
+  private dispatchRepair(from: NodeNumber, message: RepairMessage, received: Received): void {
     switch (message.t) {
-      case 'mail':
-        this.receiver.receive(from, message, attachments);
-        return;
-      case 'mail-answers':
-        this.mail.answers(from, message.answers);
+      case 'bundle':
+        for (const each of message.messages) this.dispatchRepair(from, each, received);
         return;
       case 'token':
         this.ring.receiveToken(from, message);
@@ -399,6 +407,7 @@ export class ReplicaHost {
       self,
       limits,
       random,
+      budget: this.budget,
       get nowMs() {
         return host.nowMs;
       },
@@ -412,7 +421,8 @@ export class ReplicaHost {
       isLive: (member) => host.live.has(member),
       send: (to, shardNumber, message: Message, attachments = []) => {
         if (to === self) host.toSelf.push({ message, attachments });
-        else emit({ kind: 'send', to, lane: shardNumber, message: encodeMessage(message, attachments) });
+        else if (!host.bundles.take(to, shardNumber, message))
+          emit({ kind: 'send', to, lane: shardNumber, message: encodeMessage(message, attachments) });
       },
       sendAll: (to, lane, message, attachments) => {
         const bytes = encodeMessage(message, attachments);

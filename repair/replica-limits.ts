@@ -16,6 +16,10 @@ export interface ReplicaLimits {
   readonly passMsMax: number;
   /** Passes that this worker has started and that run at the same time; others wait for their turn. */
   readonly passesAtOnceMax: number;
+  /** Passes that are started together: what they cost is one turn, and what they say is one message. */
+  readonly passesPerTickMax: number;
+  /** Pulls of this worker at the same time; other tokens that found a difference wait for their turn. */
+  readonly pullsAtOnceMax: number;
   /** An owner without an acknowledgement for this long gets the batch from the outbox. */
   readonly mailTimeoutMs: number;
   /** Frames of writes that wait for owners, in memory; above it writes are refused. */
@@ -69,7 +73,9 @@ export const DEFAULT_REPLICA_LIMITS: ReplicaLimits = {
   requestTimeoutMs: 1_000,
   requestTriesMax: 5,
   passMsMax: 600_000,
-  passesAtOnceMax: 32,
+  passesAtOnceMax: 2_048,
+  passesPerTickMax: 256,
+  pullsAtOnceMax: 16,
   mailTimeoutMs: 1_000,
   pendingBytesMax: 128 << 20,
   commitBytesMax: 64 << 20,
@@ -108,6 +114,7 @@ export function checkReplicaLimits(limits: ReplicaLimits): void {
     [limits.outboxSegmentBytes <= limits.outboxBytesMax, 'outboxSegmentBytes <= outboxBytesMax'],
     [limits.groupBytesMax <= limits.commitBytesMax, 'groupBytesMax <= commitBytesMax'],
     [limits.scrubBytesPerSecond > 0 && limits.mendBytesPerSecond > 0, 'scrubBytesPerSecond and mendBytesPerSecond > 0'],
+    [limits.passesPerTickMax >= 1 && limits.pullsAtOnceMax >= 1, 'passesPerTickMax, pullsAtOnceMax >= 1'],
     [limits.passesAtOnceMax >= 1 && limits.passIntervalMs > 0, 'passesAtOnceMax >= 1 and passIntervalMs > 0'],
   ];
   for (const [holds, text] of rules)

@@ -1,7 +1,8 @@
 /**
  * Messages between the workers of two members, as bytes.
  *
- * Mail and its answers, of which there are thousands a second, have layouts of their own (mail-messages.ts). All others:
+ * Mail and its answers, of which there are thousands a second, have layouts of their own (mail-messages.ts), and so have
+ * the messages of passes, which travel in bundles (ring-bundle.ts). All others, and each of those alone:
  * u8 magic 0x53 · u8 format (1) · u32 length of header, big-endian · header (JSON, UTF-8) · attachments, one
  * after the other. The header holds `t` (kind), the fields of the kind, and `a`, the lengths of the attachments. Frames,
  * keys, identity lists and pages travel as attachments, unchanged. Every field is checked on receipt against the
@@ -35,6 +36,7 @@ import {
   objectOf,
   oneOf,
   orNull,
+  shown,
   size,
   stamp,
   sum,
@@ -43,6 +45,7 @@ import {
   version,
 } from './message-checks.ts';
 import type { HopRecord, PassRecord, SkippedMember } from './records.ts';
+import { BUNDLE_FORMAT, type BundledMessage, BundleWriter, decodeBundle } from './ring-bundle.ts';
 
 /** What a side of a comparison or copy says of itself (protocol rule 19). */
 export interface FloorClaim {
@@ -83,14 +86,20 @@ export type Message =
   | MailMessage
   | MailAnswers
   | Token
-  | ({
+  | {
       readonly t: 'token-answer';
       readonly pass: string;
-      readonly shard: string;
       readonly hop: number;
       readonly status: 'working' | 'handed' | 'refused';
       readonly reason: string;
-    } & FloorClaim)
+      /** Of whoever refuses: its floor may be why. */
+      readonly claim: FloorClaim | null;
+    }
+  | {
+      /** Of shards with one number. */
+      readonly t: 'bundle';
+      readonly messages: readonly BundledMessage[];
+    }
   | { readonly t: 'pass-ended'; readonly shard: string; readonly record: PassRecord }
   | {
       readonly t: 'proven';
@@ -103,14 +112,7 @@ export type Message =
       readonly root: RootJson;
       readonly record: PassRecord;
     }
-  | {
-      readonly t: 'converged';
-      readonly key: ShardKeyJson;
-      readonly pass: string;
-      readonly through: Stamp;
-      readonly members: readonly NodeNumber[];
-      readonly root: RootJson;
-    }
+  | { readonly t: 'converged'; readonly key: ShardKeyJson; readonly through: Stamp }
   | ({
       readonly t: 'compare';
       readonly request: number;
@@ -206,6 +208,7 @@ const HEAD_BYTES = 6;
 export function encodeMessage(message: Message, attachments: readonly Uint8Array[] = []): Uint8Array {
   if (message.t === 'mail') return encodeMail(message, attachments);
   if (message.t === 'mail-answers') return encodeAnswers(message);
+  if (message.t === 'bundle') return encodeBundle(message.messages);
   const header = Buffer.from(JSON.stringify({ ...message, a: attachments.map((part) => part.byteLength) }));
   let length = HEAD_BYTES + header.length;
   for (const part of attachments) length += part.byteLength;
@@ -222,12 +225,22 @@ export function encodeMessage(message: Message, attachments: readonly Uint8Array
   return out;
 }
 
+function encodeBundle(messages: readonly BundledMessage[]): Uint8Array {
+  const first = messages.find((message) => message.t !== 'token-answer');
+  const writer = new BundleWriter(first === undefined ? 0 : first.key[6]);
+  for (const message of messages)
+    if (!writer.add(message)) throw new RangeError(`a ${message.t} that does not fit into its bundle`);
+  return writer.finish();
+}
+
 /** Attachments are views of `bytes`. Throws MessageError. */
 export function decodeMessage(bytes: Uint8Array): Received {
   const input = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (input.length < HEAD_BYTES || input[0] !== MAGIC) throw malformed('not a message');
   if (input[1] === MAIL_FORMAT) return decodeMail(input);
   if (input[1] === ANSWERS_FORMAT) return { message: decodeAnswers(input), attachments: [] };
+  if (input[1] === BUNDLE_FORMAT)
+    return { message: { t: 'bundle', messages: decodeBundle(input, checkFields, checkKey) }, attachments: [] };
   if (input[1] !== FORMAT) throw malformed(`a message of format ${input[1]}`);
   const end = HEAD_BYTES + input.readUInt32BE(2);
   if (end > input.length) throw malformed(`header ends at ${end} of ${input.length} bytes`);
@@ -238,13 +251,7 @@ export function decodeMessage(bytes: Uint8Array): Received {
     throw malformed('header is not JSON');
   }
   if (!isObject(header) || typeof header.t !== 'string') throw malformed('header has no kind');
-  const fields = Object.hasOwn(FIELDS, header.t) ? FIELDS[header.t as JsonKind] : undefined;
-  if (fields === undefined)
-    throw new MessageError('unknown-message', `message of unknown kind ${header.t.slice(0, 40)}`);
-  for (const [name, check] of Object.entries(fields)) {
-    if (!check(header[name]))
-      throw malformed(`${header.t}: field ${name} is ${String(JSON.stringify(header[name])).slice(0, 80)}`);
-  }
+  checkFields(header as { t: string });
   if (!listOf(size)(header.a)) throw malformed(`${header.t}: no lengths of attachments`);
   const attachments: Uint8Array[] = [];
   let at = end;
@@ -255,6 +262,20 @@ export function decodeMessage(bytes: Uint8Array): Received {
   }
   if (at !== input.length) throw malformed(`${header.t}: ${input.length - at} bytes too many`);
   return { message: header as unknown as Message, attachments };
+}
+
+function checkFields(header: { readonly t: string }): void {
+  const fields = Object.hasOwn(FIELDS, header.t) ? FIELDS[header.t as JsonKind] : undefined;
+  if (fields === undefined)
+    throw new MessageError('unknown-message', `message of unknown kind ${header.t.slice(0, 40)}`);
+  const values = header as unknown as Record<string, unknown>;
+  for (const [name, check] of Object.entries(fields)) {
+    if (!check(values[name])) throw malformed(`${header.t}: field ${name} is ${shown(values[name])}`);
+  }
+}
+
+function checkKey(value: ShardKeyJson): void {
+  if (!key(value)) throw malformed('a bundle with a shard that cannot be');
 }
 
 const root = tupleOf(size, sum, sum);
@@ -287,7 +308,7 @@ const record = objectOf({
   bytesMoved: size,
 });
 
-type JsonKind = Exclude<MessageKind, 'mail' | 'mail-answers'>;
+type JsonKind = Exclude<MessageKind, 'mail' | 'mail-answers' | 'bundle'>;
 
 const FIELDS: Record<JsonKind, Record<string, Check>> = {
   ...CONTENT_FIELDS,
@@ -310,16 +331,15 @@ const FIELDS: Record<JsonKind, Record<string, Check>> = {
     watched: flag,
   },
   'token-answer': {
-    ...claim,
     pass: text,
-    shard: text,
     hop: size,
     status: oneOf('working', 'handed', 'refused'),
     reason: text,
+    claim: orNull(objectOf(claim)),
   },
   'pass-ended': { shard: text, record },
   proven: { key, pass: text, through: stamp, kind, view: text, members: listOf(node), root, record },
-  converged: { key, pass: text, through: stamp, members: listOf(node), root },
+  converged: { key, through: stamp },
   compare: { ...claim, request: size, key, through: stamp, from: size, preview: flag },
   'compare-answer': {
     ...claim,

@@ -41,7 +41,8 @@ export function planPass(
     const held = snapshot.heldBy[number]?.find((h) => h.id === shard);
     if (held !== undefined) states.set(number, held.state);
   }
-  const ring = [...owners, ...[...states.keys()].filter((m) => !owners.includes(m)).sort()];
+  // One fixed order for all shards of these members, so that their tokens go the same way and travel together.
+  const ring = [...new Set([...owners, ...states.keys()])].sort();
   const skipped: SkippedMember[] = [];
   const order: NodeNumber[] = [];
   for (const member of ring) {

@@ -165,13 +165,19 @@ export class Pull {
     }
     const page = wanted.slice(0, around.limits.fetchBatchesMax);
     const question = { t: 'fetch' as const, key: shardKeyToJson(replica.key), versions: page.map((i) => i.version) };
-    requests.ask(source, replica.key.number, question, (answer) => {
-      if (this.ended) return;
-      if (answer === null) return this.fail('no answer to a question for batches');
-      const message = answer.message as MessageOf<'fetch-answer'>;
-      if (message.status !== 'ok') return this.fail(`source is ${message.status}`);
-      if (message.versions.length === 0) return this.fail(`source lists ${page[0]!.version} and does not give it`);
-      this.store(page, message.versions, answer.attachments, () => this.fetch(wanted, then));
+    const { budget, limits } = around;
+    budget.whenOpen('pulls', limits.fetchBytesMax, () => {
+      if (this.ended) return budget.settle(limits.fetchBytesMax, 0);
+      requests.ask(source, replica.key.number, question, (answer) => {
+        const bytes = answer === null ? 0 : answer.attachments.reduce((sum, part) => sum + part.byteLength, 0);
+        budget.settle(limits.fetchBytesMax, bytes);
+        if (this.ended) return;
+        if (answer === null) return this.fail('no answer to a question for batches');
+        const message = answer.message as MessageOf<'fetch-answer'>;
+        if (message.status !== 'ok') return this.fail(`source is ${message.status}`);
+        if (message.versions.length === 0) return this.fail(`source lists ${page[0]!.version} and does not give it`);
+        this.store(page, message.versions, answer.attachments, () => this.fetch(wanted, then));
+      });
     });
   }
 
@@ -212,6 +218,7 @@ export class Pull {
           keys,
           durability,
           content: identity.content,
+          isRepair: true,
           done: (result) => {
             if (counted) return;
             counted = true;

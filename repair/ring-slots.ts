@@ -1,7 +1,8 @@
 /**
- * Which passes this worker has started and not seen end: their number is bounded, and none keeps its place for ever.
+ * Places. Of passes that this worker has started and not seen end: their number is bounded, and none keeps its place for
+ * ever. And of pulls, which are what costs: a pass of equal replicas needs no place among those.
  */
-import type { Replica, ReplicaTable } from './replica-table.ts';
+import type { Stamp } from '../shards/version.ts';
 import type { Held } from './ring-token.ts';
 import type { Surroundings } from './surroundings.ts';
 
@@ -40,32 +41,48 @@ export class PassSlots {
   }
 }
 
-/** Replicas whose pass this node has to start now, those that have waited longest first: none starves (rule 28). */
-export function duePasses(replicas: ReplicaTable, around: Surroundings): Replica[] {
-  const { nowMs, limits } = around;
-  const due: Replica[] = [];
-  for (const id of replicas.ids()) {
-    const replica = replicas.get(id)!;
-    const waitedMs = nowMs - replica.notes.begunMs;
-    if (waitedMs < limits.passIntervalMs) continue;
-    if (waitedMs < limits.passIntervalMs + rankOf(replica, around) * limits.staggerMs) continue;
-    due.push(replica);
-  }
-  return due.sort((a, b) => a.notes.begunMs - b.notes.begunMs);
+interface WaitingPull {
+  readonly held: Held;
+  readonly converged: Stamp;
+  readonly sinceMs: number;
 }
 
 /**
- * Owners in their order, then whoever holds the shard besides, by number: an owner that has not got the shard yet does not
- * know that there is anything to start.
+ * Which tokens here may pull now: those of the shards that are furthest behind, and, so that none starves, before them
+ * those that have waited for longer than an interval.
  */
-function rankOf(replica: Replica, around: Surroundings): number {
-  const owners = around.owners(replica.key);
-  const rank = owners.indexOf(around.self);
-  if (rank >= 0) return rank;
-  const heldBy = around.snapshot?.heldBy ?? {};
-  const before = Object.keys(heldBy).filter(
-    (member) =>
-      member < around.self && !owners.includes(member) && heldBy[member]!.some((held) => held.id === replica.id),
-  );
-  return owners.length + before.length;
+export class PullSlots {
+  private readonly running = new Set<Held>();
+  private waiting: WaitingPull[] = [];
+  private readonly around: Surroundings;
+
+  constructor(around: Surroundings) {
+    this.around = around;
+  }
+
+  /** `converged`: up to where its replica is proven. */
+  enter(held: Held, converged: Stamp): void {
+    this.waiting.push({ held, converged, sinceMs: this.around.nowMs });
+    this.admit();
+  }
+
+  /** Done, or given up. */
+  leave(held: Held): void {
+    if (this.running.delete(held)) this.admit();
+    else if (this.waiting.length > 0) this.waiting = this.waiting.filter((each) => each.held !== held);
+  }
+
+  private admit(): void {
+    const { nowMs, limits } = this.around;
+    while (this.running.size < limits.pullsAtOnceMax && this.waiting.length > 0) {
+      const starving = (each: WaitingPull) => nowMs - each.sinceMs > limits.passIntervalMs;
+      const next = this.waiting.reduce((best, each) => {
+        if (starving(best) || starving(each)) return each.sinceMs < best.sinceMs ? each : best;
+        return each.converged < best.converged ? each : best;
+      });
+      this.waiting = this.waiting.filter((each) => each !== next);
+      this.running.add(next.held);
+      next.held.pull!.start();
+    }
+  }
 }

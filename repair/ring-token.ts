@@ -147,26 +147,37 @@ export function heldToken(token: Token, from: NodeNumber | null, id: ShardId, no
   };
 }
 
+/** `replica`: of whoever refuses, if it has one. */
 export function answerToken(
   around: Surroundings,
   replica: Replica | null,
   to: NodeNumber,
-  token: Token,
-  shard: ShardId,
+  { pass, hop, key }: Token,
   status: 'working' | 'handed' | 'refused',
   reason: string,
 ): void {
-  const claim = replica === null ? { floor: token.floor, floorRoot: token.floorRoot } : claimOf(replica.ledger);
-  const { pass, hop } = token;
-  around.send(to, shardKeyFromJson(token.key).number, {
-    t: 'token-answer',
-    pass,
-    shard,
-    hop,
-    status,
-    reason,
-    ...claim,
-  });
+  const claim = replica === null ? null : claimOf(replica.ledger);
+  around.send(to, shardKeyFromJson(key).number, { t: 'token-answer', pass, hop, status, reason, claim });
+}
+
+/** What this node has pulled is a hop of the pass. */
+export function withHop({ token, from, sinceMs }: Held, pulled: Pulled, { self, nowMs }: Surroundings): Token {
+  const { epochs, batches, rows, bytes } = pulled;
+  const ms = Math.max(0, nowMs - sinceMs);
+  const hop = { from: from!, to: self, epochsDiffering: epochs, batches, rows, bytes, ms };
+  const gathered = token.final === null ? token.gathered + 1 : token.gathered;
+  return { ...token, gathered, hops: [...token.hops, hop] };
+}
+
+/** The pass goes on as a live one. */
+export function without(token: Token, member: NodeNumber, reason: string): Token {
+  return {
+    ...token,
+    kind: 'live',
+    order: token.order.filter((each) => each !== member),
+    verified: token.verified.filter((each) => each !== member),
+    skipped: [...token.skipped, { member, reason }],
+  };
 }
 
 export interface PassProgress {

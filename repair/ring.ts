@@ -13,20 +13,17 @@
 import { StorageError } from '../shards/errors.ts';
 import { type ShardId, shardId, shardKeyFromJson } from '../shards/shard-key.ts';
 import { type NodeNumber, STAMP_ZERO } from '../shards/version.ts';
-import type { CommitQueue } from './commit.ts';
-import type { Filling } from './filling.ts';
 import { identitiesEqual, type Root, rootFromJson, rootsEqual, rootToJson } from './ledger.ts';
-import type { LettingGo } from './letting-go.ts';
 import { isOver } from './mail-receiver.ts';
-import type { Outbox } from './outbox.ts';
 import type { PassOutcome, PassRecord } from './records.ts';
 import type { MessageOf, Token } from './replica-messages.ts';
-import { claimOf, type Replica, type ReplicaTable } from './replica-table.ts';
-import type { Requests } from './requests.ts';
+import { claimOf, type Replica } from './replica-table.ts';
 import { type PassPlan, planPass } from './ring-cutoff.ts';
+import type { RingOptions } from './ring-options.ts';
 import { Proofs } from './ring-proof.ts';
 import { Pull, type Pulled } from './ring-pull.ts';
-import { duePasses, PassSlots } from './ring-slots.ts';
+import { PassSlots, PullSlots } from './ring-slots.ts';
+import { PassStarts } from './ring-starts.ts';
 import {
   answerToken,
   firstToken,
@@ -34,39 +31,42 @@ import {
   heldToken,
   NOTHING_PULLED,
   nextToVerify,
-  type PassProgress,
   recordOf,
   refusalOf,
   reportProgress,
+  withHop,
+  without,
 } from './ring-token.ts';
-import type { Surroundings } from './surroundings.ts';
 
 /** Answers to tokens are remembered for this many hop time-outs: longer than a predecessor repeats one. */
 const SEEN_HOPS = 4;
 
-export interface RingOptions {
-  readonly replicas: ReplicaTable;
-  readonly commit: CommitQueue;
-  readonly requests: Requests;
-  readonly filling: Filling;
-  readonly outbox: Outbox;
-  readonly lettingGo: LettingGo;
-  readonly around: Surroundings;
-  readonly progressed: (pass: string, progress: PassProgress) => void;
-}
+/** What an operator has ordered is no fault: passes go on without this node, as live ones. */
+const PAUSED = 'repair is paused there';
+const FLOOR_ABOVE = 'its floor is above the cutoff';
 
 export class Ring {
   private readonly held = new Map<string, Held>();
   /** Hops that came here and how they were answered last, so that a repeated token is not walked twice. */
-  private readonly seen = new Map<string, { status: 'working' | 'handed' | 'refused'; ms: number }>();
+  private readonly seen = new Map<string, { status: 'working' | 'handed'; ms: number }>();
   private readonly controls = new Map<string, { action: 'pause' | 'resume' | 'cancel'; ms: number }>();
   private readonly slots: PassSlots;
+  private readonly pulls: PullSlots;
+  private readonly starts: PassStarts;
   private readonly o: RingOptions;
   readonly proofs: Proofs;
 
   constructor(options: RingOptions) {
     this.o = options;
-    this.slots = new PassSlots(options.around);
+    const { replicas, around, outbox } = options;
+    this.slots = new PassSlots(around);
+    this.pulls = new PullSlots(around);
+    this.starts = new PassStarts({
+      replicas,
+      around,
+      underWay: () => this.underWay(),
+      hasDebt: (id) => outbox.debts.has(id),
+    });
     this.proofs = new Proofs(options);
   }
 
@@ -81,6 +81,7 @@ export class Ring {
   start(replica: Replica, watched: boolean): { pass: string } | { refused: string } {
     const { around } = this.o;
     const { ledger } = replica;
+    if (around.budget.rates.paused) return { refused: PAUSED };
     if (ledger.replica !== 'full') return { refused: `the replica here is ${ledger.replica}` };
     if (isOver(around.snapshot, replica.key, around.wallMs)) return { refused: 'the shard is expired or dropped' };
     const plan = this.plan(replica);
@@ -90,7 +91,7 @@ export class Ring {
     if (plan.through < ledger.floor)
       return { refused: `the cutoff ${plan.through} lies below the floor ${ledger.floor}` };
     replica.notes.begunMs = around.nowMs;
-    const pass = `${around.self}-${around.nowMs.toString(36)}-${Math.floor(around.random() * 2 ** 40).toString(36)}`;
+    const pass = this.starts.name();
     const token = firstToken(pass, plan, replica, around.snapshot!.viewHash, around.wallMs, watched);
     this.slots.take(pass);
     around.count('passes_started');
@@ -105,14 +106,14 @@ export class Ring {
     const name = `${token.pass}:${token.hop}`;
     const known = this.seen.get(name);
     if (known !== undefined) {
-      answerToken(around, replicas.get(id), from, token, id, known.status, 'came before');
+      answerToken(around, null, from, token, known.status, 'came before');
       return;
     }
     const refuse = (reason: string) => {
       around.count('tokens_refused');
-      answerToken(around, replicas.get(id), from, token, id, 'refused', reason);
+      answerToken(around, replicas.get(id), from, token, 'refused', reason);
     };
-    const reason = refusalOf(token, key, around, replicas.get(id) !== null);
+    const reason = around.budget.rates.paused ? PAUSED : refusalOf(token, key, around, replicas.get(id) !== null);
     if (reason !== null) {
       refuse(reason);
       return;
@@ -127,12 +128,8 @@ export class Ring {
     }
     const { ledger, notes } = replica;
     notes.begunMs = around.nowMs;
-    if (ledger.replica !== 'full') {
-      refuse(ledger.replica);
-      return;
-    }
-    if (token.through < ledger.floor) {
-      refuse('its floor is above the cutoff');
+    if (ledger.replica !== 'full' || token.through < ledger.floor) {
+      refuse(ledger.replica === 'full' ? FLOOR_ABOVE : ledger.replica);
       return;
     }
     if (!this.proofs.meet(replica, token, from)) {
@@ -141,7 +138,7 @@ export class Ring {
     }
     this.seen.set(name, { status: 'working', ms: around.nowMs });
     const held = this.hold(token, from, replica);
-    answerToken(around, replicas.get(id), from, token, id, 'working', '');
+    answerToken(around, null, from, token, 'working', '');
     if (rootsEqual(ledger.root(token.through), rootFromJson(token.root))) {
       this.pulled(held, NOTHING_PULLED);
       return;
@@ -160,12 +157,12 @@ export class Ring {
       },
       done: (result) => this.pulled(held, result),
     });
-    held.pull.start();
+    this.pulls.enter(held, ledger.converged?.through ?? STAMP_ZERO);
   }
 
   tokenAnswered(from: NodeNumber, m: MessageOf<'token-answer'>): void {
     const held = this.held.get(`${m.pass}:${m.hop}`);
-    if (held === undefined || held.next !== from || held.stage !== 'handing') return;
+    if (held?.next !== from || held.stage !== 'handing') return;
     held.nextHeardMs = this.o.around.nowMs;
     if (m.status === 'refused') {
       const replica = this.o.replicas.get(held.id);
@@ -173,8 +170,8 @@ export class Ring {
         this.drop(held);
         return;
       }
-      if (m.reason === 'its floor is above the cutoff') {
-        this.proofs.meet(replica, m, from);
+      if (m.reason === FLOOR_ABOVE) {
+        if (m.claim !== null) this.proofs.meet(replica, m.claim, from);
         this.end(held, 'failed', `${from} ${m.reason}`);
         return;
       }
@@ -245,15 +242,26 @@ export class Ring {
   }
 
   private startDue(): void {
-    const { around, replicas } = this.o;
+    const { around } = this.o;
     const { nowMs, limits } = around;
-    for (const replica of duePasses(replicas, around)) {
-      if (this.slots.isFull) return;
+    if (around.budget.rates.paused) return;
+    for (const [i, replica] of this.starts.due().entries()) {
+      if (this.slots.isFull || i === limits.passesPerTickMax) {
+        this.starts.lookSoon();
+        return;
+      }
       const result = this.start(replica, false);
       // Not able now: looked at again soon, because what is missing (a view, a statement) comes with heartbeats.
       if ('refused' in result)
         replica.notes.begunMs = nowMs - limits.passIntervalMs + Math.min(1_000, limits.passIntervalMs);
     }
+  }
+
+  /** Shards of which a token is here, and not paused. */
+  private underWay(): Set<ShardId> {
+    const ids = new Set<ShardId>();
+    for (const { id, stage, next } of this.held.values()) if (stage !== 'handing' || next !== null) ids.add(id);
+    return ids;
   }
 
   private hold(token: Token, from: NodeNumber | null, replica: Replica): Held {
@@ -265,6 +273,7 @@ export class Ring {
 
   private pulled(held: Held, result: Pulled): void {
     const { around, replicas } = this.o;
+    this.pulls.leave(held);
     if (held.stage === 'ended') return;
     const replica = replicas.get(held.id);
     if (result.outcome === 'damage' && replica !== null)
@@ -282,11 +291,7 @@ export class Ring {
       return;
     }
     const { token } = held;
-    const ms = Math.max(0, around.nowMs - held.sinceMs);
-    const { batches, rows, bytes } = result;
-    const hop = { from: held.from!, to: around.self, epochsDiffering: result.epochs, batches, rows, bytes, ms };
-    const gathered = token.final === null ? token.gathered + 1 : token.gathered;
-    held.token = { ...token, gathered, hops: [...token.hops, hop] };
+    held.token = withHop(held, result, around);
     reportProgress(held, around, this.o.progressed);
     if (token.final === null) {
       this.advance(held);
@@ -376,13 +381,7 @@ export class Ring {
     const member = held.next!;
     this.o.around.count('hops_skipped');
     this.held.delete(`${token.pass}:${token.hop}`);
-    held.token = {
-      ...token,
-      kind: 'live',
-      order: token.order.filter((m) => m !== member),
-      verified: token.verified.filter((m) => m !== member),
-      skipped: [...token.skipped, { member, reason }],
-    };
+    held.token = without(token, member, reason);
     this.advance(held);
   }
 
@@ -391,14 +390,13 @@ export class Ring {
     const { token } = held;
     const root = token.final!;
     const record = recordOf(held, around.wallMs, 'proven', null, root);
-    const { pass, key, through, kind, view } = token;
-    const members = token.verified;
+    const { pass, key, through, kind, view, verified: members } = token;
     const message = { t: 'proven' as const, key, pass, through, kind, view, members, root, record };
     for (const member of members) if (member !== around.self) around.send(member, replica.key.number, message);
     const others = (around.snapshot?.members ?? []).filter((m) => m.state !== 'removed' && !members.includes(m.number));
     if (kind === 'full') {
       for (const { number } of others) {
-        around.send(number, replica.key.number, { t: 'converged', key, pass, through, members, root });
+        around.send(number, replica.key.number, { t: 'converged', key, through });
       }
     }
     if (held.from !== null && !held.handed) this.say(held, 'handed');
@@ -423,6 +421,7 @@ export class Ring {
   private drop(held: Held): void {
     held.stage = 'ended';
     held.pull?.stop();
+    this.pulls.leave(held);
     this.held.delete(`${held.token.pass}:in:${held.cameAs}`);
     this.held.delete(`${held.token.pass}:${held.token.hop}`);
   }
@@ -436,14 +435,6 @@ export class Ring {
     held.saidMs = this.o.around.nowMs;
     const seen = this.seen.get(`${held.token.pass}:${held.cameAs}`);
     if (seen !== undefined) seen.status = status;
-    answerToken(
-      this.o.around,
-      this.o.replicas.get(held.id),
-      held.from!,
-      { ...held.token, hop: held.cameAs },
-      held.id,
-      status,
-      '',
-    );
+    answerToken(this.o.around, null, held.from!, { ...held.token, hop: held.cameAs }, status, '');
   }
 }

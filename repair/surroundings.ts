@@ -4,6 +4,7 @@
  */
 import type { ShardKey } from '../shards/shard-key.ts';
 import type { NodeNumber } from '../shards/version.ts';
+import type { RepairBudget } from './budget.ts';
 import type { ClusterSnapshot, Member } from './cluster.ts';
 import type { PassRecord } from './records.ts';
 import type { ReplicaLimits } from './replica-limits.ts';
@@ -19,6 +20,7 @@ export interface Surroundings {
   readonly wallMs: number;
   /** null until the main thread has given one. */
   readonly snapshot: ClusterSnapshot | null;
+  readonly budget: RepairBudget;
   owners(key: ShardKey): readonly NodeNumber[];
   isLive(member: NodeNumber): boolean;
   /** Messages to self are delivered by the host like any other, after the current call. */

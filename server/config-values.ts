@@ -61,6 +61,21 @@ export function count(min: number, max: number) {
   });
 }
 
+/** `none` is null. */
+export function noneOr<T>(value: z.ZodType<T, string>) {
+  return z.union([z.literal('none').transform(() => null), value]);
+}
+
+/** Of one core. */
+export function share(min: number) {
+  return z.string().transform((text, context) => {
+    const value = Number(text);
+    if (!/^(0|1|0?\.\d+|1\.0+)$/.test(text) || value < min || value > 1)
+      context.addIssue({ code: 'custom', message: `"${text}" is not a share from ${min} to 1` });
+    return value;
+  });
+}
+
 export const listenAddress = z.string().transform((text, context): ListenAddress => {
   const match = /^(?:https?:\/\/)?(\[[0-9a-fA-F:]+\]|[^:/]*):(\d{1,5})$/.exec(text);
   const port = match ? Number(match[2]) : -1;

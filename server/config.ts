@@ -10,6 +10,8 @@ import { readFileSync } from 'node:fs';
 import { availableParallelism, hostname } from 'node:os';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
+import { CPU_SHARE_MIN, REPAIR_RATE_MIN } from '../repair/budget.ts';
+import { DEFAULT_MEMBERSHIP_LIMITS, type MembershipLimits } from '../repair/membership-limits.ts';
 import { SHARDS_PER_GROUP } from '../shards/shard-key.ts';
 import {
   bytes,
@@ -22,9 +24,11 @@ import {
   listenAddress,
   MIB,
   nodeName,
+  noneOr,
   oneUrl,
   onOrOff,
   optionalPath,
+  share,
   urlList,
 } from './config-values.ts';
 
@@ -195,6 +199,18 @@ const DEFINITIONS = {
     fallback: '1GiB',
     about: 'writes kept on disk for owners that are away, in all outboxes of a node together',
   },
+  'repair-rate-max': {
+    schema: noneOr(bytes(REPAIR_RATE_MIN, 1024 * GIB)),
+    value: 'SIZE',
+    fallback: 'none',
+    about: 'bytes a second that this node fetches for repair and sends from its outbox; can be changed while it runs',
+  },
+  'repair-cpu-max': {
+    schema: noneOr(share(CPU_SHARE_MIN)),
+    value: 'SHARE',
+    fallback: 'none',
+    about: 'share of a core that repair may take in each worker; can be changed while it runs',
+  },
   'query-points-max': {
     schema: count(1, 1_000_000_000),
     value: 'N',
@@ -246,6 +262,9 @@ export interface Config {
   readonly scrub: string | null;
   readonly scrubBytesPerSecond: number;
   readonly outboxBytesMax: number;
+  /** null: no limit. */
+  readonly repairBytesPerSecond: number | null;
+  readonly repairCpuShare: number | null;
   readonly queryPointsMax: number;
   readonly querySeriesMax: number;
   readonly historyEntriesMax: number;
@@ -321,12 +340,22 @@ export function loadConfig(sources: ConfigSources): Config {
     scrub: resolve('scrub', d.scrub.schema),
     scrubBytesPerSecond: resolve('scrub-bytes-per-second', d['scrub-bytes-per-second'].schema),
     outboxBytesMax: resolve('outbox-bytes-max', d['outbox-bytes-max'].schema),
+    repairBytesPerSecond: resolve('repair-rate-max', d['repair-rate-max'].schema),
+    repairCpuShare: resolve('repair-cpu-max', d['repair-cpu-max'].schema),
     queryPointsMax: resolve('query-points-max', d['query-points-max'].schema),
     querySeriesMax: resolve('query-series-max', d['query-series-max'].schema),
     historyEntriesMax: resolve('history-entries-max', d['history-entries-max'].schema),
   };
   checkRelations(config);
   return config;
+}
+
+export function membershipLimits(config: Config): MembershipLimits {
+  return {
+    ...DEFAULT_MEMBERSHIP_LIMITS,
+    heartbeatIntervalMs: config.heartbeatIntervalMs,
+    clockDriftMaxMs: config.clockDriftMaxMs,
+  };
 }
 
 function checkRelations(config: Config): void {

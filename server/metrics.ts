@@ -4,6 +4,7 @@
  */
 import type { Express } from 'express';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { RepairRates } from '../repair/budget.ts';
 import type { ClusterSnapshot } from '../repair/cluster.ts';
 import type { NodeCore } from '../repair/node-core.ts';
 import type { PassRecord } from '../repair/records.ts';
@@ -25,6 +26,8 @@ export interface MetricSources {
     readonly clockOffsetMs: number | null;
   }[];
   coordinatorBytes(): number;
+  rates(): RepairRates;
+  boundWatch(): { readonly exceeded: number };
 }
 
 const SECONDS_FAST = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
@@ -42,6 +45,9 @@ export class Metrics {
   #found: Counter;
   #repaired: Counter;
   #passSeconds: Histogram;
+  #exceeded: Counter;
+  /** Bytes of bodies that were taken in. */
+  writtenBytes = 0;
 
   constructor() {
     const registers = [this.#registry];
@@ -78,6 +84,10 @@ export class Metrics {
       'starling_repair_differences_repaired_total',
       'batches that a pass moved to a replica that lacked them',
     );
+    this.#exceeded = counter(
+      'starling_convergence_bound_exceeded_total',
+      'times that a shard was not proven equal on the live owners within the bound',
+    );
     this.#passSeconds = histogram('starling_repair_pass_seconds', 'time of a pass');
   }
 
@@ -90,6 +100,7 @@ export class Metrics {
     this.#rows.inc(event.rows);
     this.#failedRows.inc(event.failedRows);
     this.#bodyBytes.inc(event.bytes);
+    this.writtenBytes += event.bytes;
   }
 
   observePass(record: PassRecord): void {
@@ -154,6 +165,12 @@ export class Metrics {
     gauges.bound.set(bound.boundMs / 1000);
     gauges.boundWithCopies.set(bound.withCopiesMs / 1000);
     gauges.inFlight.set(sources.coordinatorBytes());
+    const { paused, bytesPerSecond, cpuShare } = sources.rates();
+    gauges.repairPaused.set(paused ? 1 : 0);
+    if (bytesPerSecond !== null) gauges.repairRate.set(bytesPerSecond);
+    if (cpuShare !== null) gauges.repairCpu.set(cpuShare);
+    this.#exceeded.reset();
+    this.#exceeded.inc(sources.boundWatch().exceeded);
   }
 }
 
@@ -203,6 +220,17 @@ function makeGauges(registry: Registry) {
     logBytes: gauge('starling_log_bytes', 'write-ahead logs', plain),
     memtableBytes: gauge('starling_memtable_bytes', 'rows in memory', plain),
     inFlight: gauge('starling_writes_in_flight_bytes', 'bodies that wait to be acknowledged', plain),
+    repairPaused: gauge('starling_repair_paused', '1: an operator has paused repair on this node', plain),
+    repairRate: gauge(
+      'starling_repair_rate_limit_bytes_per_second',
+      'what repair may fetch and the outbox send; absent without a limit',
+      plain,
+    ),
+    repairCpu: gauge(
+      'starling_repair_cpu_limit_share',
+      'share of a core that repair may take in each worker; absent without a limit',
+      plain,
+    ),
     event: gauge('starling_events', 'counts since the start of the process, by what happened', ['event'] as const),
   };
 }

@@ -15,10 +15,12 @@ import { shardKeyFromJson } from '../shards/shard-key.ts';
 import type { LevellingDesk } from './levelling-desk.ts';
 import { localSchemas, runLocal } from './query-backend.ts';
 import type { NodeApi } from './query-rpc.ts';
+import type { RepairRatesStore } from './repair-rates.ts';
 import type { WorkerPool } from './threads.ts';
 
 export interface NodeApiPorts {
   readonly pool: WorkerPool;
+  readonly rates: RepairRatesStore;
   readonly levelling: LevellingDesk;
   /** Tells this process's lists of shards from those of one before it. */
   readonly startedMs: number;
@@ -37,7 +39,7 @@ const levelCalls = listOf(
 );
 const soughtWrites = listOf(objectOf({ shard: key, version: versionCheck }));
 
-export function createNodeApi({ pool, levelling, startedMs, viewHash }: NodeApiPorts): NodeApi {
+export function createNodeApi({ pool, rates, levelling, startedMs, viewHash }: NodeApiPorts): NodeApi {
   return {
     async whereabouts(known) {
       const unplaced = (await pool.callAll('unplaced')).flat();
@@ -78,6 +80,9 @@ export function createNodeApi({ pool, levelling, startedMs, viewHash }: NodeApiP
         const own = (await pool.call(worker, 'repairs')).filter((each) => each.id.startsWith(`${id}.`));
         await Promise.all(own.map((each) => pool.call(worker, 'controlRepair', each.id, action)));
       }
+    },
+    async pauseRepair(paused) {
+      rates.set({ paused: paused === true });
     },
     async repairs(id) {
       return (await pool.callAll('repairs')).flat().filter((each) => id === '' || each.id.startsWith(`${id}.`));

@@ -14,10 +14,10 @@ import type { Logger } from 'pino';
 import { HybridClock } from '../repair/clock.ts';
 import type { ClusterSnapshot } from '../repair/cluster.ts';
 import { bytesWithoutCrc } from '../repair/mail-messages.ts';
-import { DEFAULT_MEMBERSHIP_LIMITS } from '../repair/membership-limits.ts';
 import { SqliteRegisterStore } from '../repair/metadata-store.ts';
 import { NodeCore, type NodeEffect } from '../repair/node-core.ts';
-import type { Config } from './config.ts';
+import { type BoundWatch, watchOf } from './bound-watch.ts';
+import { type Config, membershipLimits } from './config.ts';
 import { hostText } from './config-values.ts';
 import { startHeartbeat } from './heartbeat.ts';
 import { History } from './history.ts';
@@ -39,9 +39,9 @@ import { packageVersion } from './package-version.ts';
 import { Peers } from './peers.ts';
 import { LANE_NODE, type Packet } from './peers-packet.ts';
 import { endWithError, watchProcess } from './process-life.ts';
-import { measuredBound } from './published-bound.ts';
 import type { QueryService } from './query/result.ts';
 import type { NodeApi } from './query-rpc.ts';
+import { RepairRatesStore } from './repair-rates.ts';
 import { startRetention } from './retention.ts';
 import { startScrubs } from './scrub.ts';
 import { ShardPlaces } from './shard-places.ts';
@@ -71,6 +71,8 @@ export class Node implements RunningNode {
   #queryService!: QueryService;
   #metrics!: Metrics;
   #history!: History;
+  #rates!: RepairRatesStore;
+  #boundWatch!: BoundWatch;
   #context!: NodeContext;
   #meta!: Database.Database;
   #url = '';
@@ -106,6 +108,7 @@ export class Node implements RunningNode {
     const startedMs = Date.now();
     this.#metrics = new Metrics();
     this.#history = new History(config.dataDirectory, config.historyEntriesMax);
+    this.#rates = new RepairRatesStore(config);
     this.#http = await startHttp(config.listen, this.#httpPorts());
     try {
       await this.#assemble(extensions, startedMs);
@@ -127,11 +130,7 @@ export class Node implements RunningNode {
     const config = this.#config;
     this.#url = config.advertise ?? `http://${hostText(config.listen.host)}:${this.#http.port}`;
     this.#meta = new Database(join(config.dataDirectory, 'meta.sqlite'));
-    const limits = {
-      ...DEFAULT_MEMBERSHIP_LIMITS,
-      heartbeatIntervalMs: config.heartbeatIntervalMs,
-      clockDriftMaxMs: config.clockDriftMaxMs,
-    };
+    const limits = membershipLimits(config);
     this.#peers = new Peers({
       identity: () => {
         const { number, name, clusterId } = this.#file;
@@ -161,7 +160,8 @@ export class Node implements RunningNode {
       owners: (shard) => this.#core.owners(shard),
       nowMs: Date.now,
     });
-    this.#pool = await WorkerPool.start(workerSettings(config, this.#file.number, this.#core.snapshot()), {
+    const settings = workerSettings(config, this.#file.number, this.#core.snapshot(), this.#rates.rates);
+    this.#pool = await WorkerPool.start(settings, {
       onTurn: (_worker, turn) => {
         if (this.#pool === null) this.#early.push({ turn });
         else this.#takeTurn(turn);
@@ -169,9 +169,11 @@ export class Node implements RunningNode {
       onDeath: (error) => this.#fail(error),
     });
     const pool = this.#pool;
-    const levelling = new LevellingDesk(pool);
+    this.#rates.onChange((rates) => pool.setRepairRates(rates));
+    const [levelling, rates] = [new LevellingDesk(pool), this.#rates];
     this.#levelling = levelling;
-    this.#nodeApi = createNodeApi({ pool, levelling, startedMs, viewHash: () => this.#core.snapshot().viewHash });
+    const viewHash = () => this.#core.snapshot().viewHash;
+    this.#nodeApi = createNodeApi({ pool, rates, levelling, startedMs, viewHash });
     this.#places.setLocal(pool.held());
     for (const { turn } of this.#early) this.#takeTurn(turn);
     this.#early = [];
@@ -214,43 +216,46 @@ export class Node implements RunningNode {
   #addRoutes(pool: WorkerPool, startedMs: number, extensions: readonly Extension[]): void {
     const { app } = this.#http;
     const snapshot = (): ClusterSnapshot => this.#core.snapshot();
-    const bound = async () => measuredBound(this.#config, snapshot(), (await pool.callAll('describeShards')).flat());
+    const [config, log, places, metrics] = [this.#config, this.#log, this.#places, this.#metrics];
+    this.#boundWatch = watchOf({ config, log, pool, places, snapshot, metrics, rates: this.#rates.current });
     const shared = {
       version: packageVersion(),
       startedMs,
       pool,
       nodeApi: this.#nodeApi!,
-      places: this.#places,
+      places,
       history: this.#history,
       snapshot,
       clusterId: () => this.#file.clusterId,
       members: () => this.#core.describeMembers(Date.now()),
       peers: () => this.#peers.status(),
       notReady: () => this.#notReady(),
-      bound,
+      bound: () => this.#boundWatch.measured(),
       owners: this.#core.owners.bind(this.#core),
       nowMs: Date.now,
     };
     addAdminRoutes(app, shared);
     addMemberRoutes(app, { core: this.#core, nowMs: Date.now });
-    addRepairRoutes(app, shared);
-    this.#stops.push(startScrubs(app, { pool, cron: this.#config.scrub, self: this.#file.number, log: this.#log }));
+    addRepairRoutes(app, shared, this.#rates);
+    this.#stops.push(startScrubs(app, { pool, cron: config.scrub, self: this.#file.number, log }));
     addReceiptRoutes(app, shared);
-    this.#metrics.addRoute(app, {
+    metrics.addRoute(app, {
       pool,
       snapshot,
-      bound,
+      bound: shared.bound,
       peers: () => this.#peers,
       members: shared.members,
       coordinatorBytes: () => this.#writer?.coordinator.inFlightBytes ?? 0,
       core: this.#core,
+      rates: this.#rates.current,
+      boundWatch: () => this.#boundWatch,
     });
     addStatusPage(app);
     for (const extension of extensions) {
       const stop = extension(app, this.#context);
       if (stop !== undefined) this.#stops.push(stop);
     }
-    addErrorHandling(app, this.#log);
+    addErrorHandling(app, log);
   }
 
   #startTimers(pool: WorkerPool): void {
@@ -269,14 +274,9 @@ export class Node implements RunningNode {
       afterBeat: () => this.#writer?.schemas.refresh(Date.now()),
       onError: (error) => this.#diskTrouble(error),
     });
-    const retention = startRetention({
-      pool,
-      places: this.#places,
-      snapshot: () => this.#core.snapshot(),
-      nowMs: Date.now,
-      log: this.#log,
-    });
-    this.#stops.push(() => clearInterval(tick), heartbeat, retention);
+    const ports = { pool, snapshot: () => this.#core.snapshot(), nowMs: Date.now };
+    const retention = startRetention({ ...ports, places: this.#places, log: this.#log });
+    this.#stops.push(() => clearInterval(tick), heartbeat, retention, this.#boundWatch.start());
   }
 
   #writing(): Writer {

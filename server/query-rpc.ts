@@ -59,6 +59,7 @@ export interface NodeApi {
   }): Promise<ShardId[]>;
   controlRepair(id: string, action: 'pause' | 'resume' | 'cancel'): Promise<void>;
   repairs(id: string): Promise<RepairStatus[]>;
+  pauseRepair(paused: boolean): Promise<void>;
 }
 
 const METHODS: readonly (keyof NodeApi)[] = [
@@ -71,6 +72,7 @@ const METHODS: readonly (keyof NodeApi)[] = [
   'startRepair',
   'controlRepair',
   'repairs',
+  'pauseRepair',
 ];
 
 export class NodeCallError extends Error {

@@ -7,6 +7,7 @@
  * must not go on without part of its shards.
  */
 import { Worker } from 'node:worker_threads';
+import type { RepairRates } from '../repair/budget.ts';
 import type { ClusterSnapshot, HeldShard, Statement } from '../repair/cluster.ts';
 import type { Handover } from '../repair/departures.ts';
 import type { FoundWrite, SoughtWrite } from '../repair/found-writes.ts';
@@ -25,6 +26,7 @@ import type { PartialRequest, PartialResult } from '../shards/query/partial.ts';
 import { encodeKeys } from '../shards/series-keys.ts';
 import type { ShardId, ShardKey, ShardKeyJson } from '../shards/shard-key.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';
+import type { ReplicaProgress } from './bound-watch.ts';
 import { type ClusterNews, ClusterNewsSender } from './cluster-news.ts';
 
 export interface WorkerSettings {
@@ -44,6 +46,8 @@ export interface WorkerSettings {
   readonly flushIdleMs: number;
   readonly mergeIdleMs: number;
   readonly scrubBytesPerSecond: number;
+  /** Bytes: the worker's own share. */
+  readonly repairRates: RepairRates;
 }
 
 /** A batch on its way to the worker that owns its shard. `keys` and `allKeys` are encoded (shards/batch-codec.ts). */
@@ -109,6 +113,9 @@ export interface WorkerApi {
   /** All shards of the worker; nothing while such a run is under way. */
   startScrub(): void;
   scrub(): ScrubReport | null;
+  setRepairRates(rates: RepairRates): void;
+  /** Little, and cheap to say: asked every few seconds. */
+  progress(): ReplicaProgress[];
   outboxStatus(): OutboxStatus[];
   counters(): Record<string, number>;
   timings(): WorkerTimings;
@@ -223,6 +230,11 @@ export function ownCopy(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return copy;
 }
 
+export function ratesOfWorker(rates: RepairRates, workers: number): RepairRates {
+  const { bytesPerSecond } = rates;
+  return { ...rates, bytesPerSecond: bytesPerSecond === null ? null : bytesPerSecond / workers };
+}
+
 export class WorkerPool {
   #seats: Seat[] = [];
   #events: PoolEvents;
@@ -281,6 +293,12 @@ export class WorkerPool {
       total.ms = Math.max(total.ms, recovery.ms);
     }
     return total;
+  }
+
+  /** Of the node: each worker gets an equal share of the bytes. */
+  setRepairRates(rates: RepairRates): void {
+    // A worker that does not take it is dead, and the process ends for that.
+    this.callAll('setRepairRates', ratesOfWorker(rates, this.count)).catch(() => {});
   }
 
   setCluster(snapshot: ClusterSnapshot): void {

@@ -67,6 +67,7 @@ export function openReplica(
     ledgerOf: (id) => ledgerOf(id)!,
     outboxDirectory: join(directory, 'outbox'),
     scrubDirectory: join(directory, 'scrub'),
+    workMs: () => performance.now(),
     files,
     random: () => randomBytes(6).readUIntBE(0, 6) / 2 ** 48,
     limits: {

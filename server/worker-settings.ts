@@ -1,13 +1,19 @@
 /** Each worker's share of the node's configuration. */
+import type { RepairRates } from '../repair/budget.ts';
 import type { ClusterSnapshot } from '../repair/cluster.ts';
 import type { NodeNumber } from '../shards/version.ts';
 import type { Config } from './config.ts';
-import type { WorkerSettings } from './threads.ts';
+import { ratesOfWorker, type WorkerSettings } from './threads.ts';
 
 /** Retries and time-outs are noticed within one tick; it is part of a message's delay in the bound. */
 const TICK_MS = 20;
 
-export function workerSettings(config: Config, self: NodeNumber, snapshot: ClusterSnapshot): WorkerSettings[] {
+export function workerSettings(
+  config: Config,
+  self: NodeNumber,
+  snapshot: ClusterSnapshot,
+  rates: RepairRates,
+): WorkerSettings[] {
   const { workers } = config;
   return Array.from({ length: workers }, (_, index) => ({
     index,
@@ -25,5 +31,6 @@ export function workerSettings(config: Config, self: NodeNumber, snapshot: Clust
     flushIdleMs: config.flushIdleMs,
     mergeIdleMs: config.mergeIdleMs,
     scrubBytesPerSecond: Math.ceil(config.scrubBytesPerSecond / workers),
+    repairRates: ratesOfWorker(rates, workers),
   }));
 }

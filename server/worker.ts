@@ -177,6 +177,8 @@ const api: WorkerApi = {
   repairs: () => host.repairs(),
   startScrub: () => host.startScrub(now()),
   scrub: () => host.scrub(),
+  setRepairRates: (rates) => host.setRepairRates(rates),
+  progress: () => host.heldShards().map(({ id, key, state }) => ({ id, key, state, ...progressOf(id) })),
   outboxStatus: () => host.outboxStatus(),
   counters: () => ({ ...host.counters(), ...traffic.counters() }),
   timings() {
@@ -281,6 +283,11 @@ function leastThrough(
   return least;
 }
 
+function progressOf(id: ShardId): { isOwner: boolean; liveThroughMs: number } {
+  const through = ledgerOf(id)?.liveConverged?.through;
+  return { isOwner: host.owns(id), liveThroughMs: through === undefined ? 0 : stampMs(through) };
+}
+
 function answer(id: number, method: keyof WorkerApi, args: readonly unknown[]): void {
   let value: unknown;
   try {
@@ -346,6 +353,7 @@ port.on('message', (message: ToWorker) => {
 });
 
 host.setCluster(snapshot, now());
+host.setRepairRates(settings.repairRates);
 for (const { id, code } of engine.recovery.unopened) if (code !== 'future-format') host.shardLost(id);
 const ticker = setInterval(() => {
   host.tick(now());

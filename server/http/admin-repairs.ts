@@ -13,8 +13,10 @@ import type { ShardId } from '../../shards/shard-key.ts';
 import { shardKeyToJson } from '../../shards/shard-key.ts';
 import { nameOf } from '../query-backend.ts';
 import { callNode, type NodeApi } from '../query-rpc.ts';
+import type { RepairRatesStore } from '../repair-rates.ts';
 import type { KnownShard } from '../shard-places.ts';
 import type { AdminPorts } from './admin.ts';
+import { addRepairLimitRoutes } from './repair-limits.ts';
 import { sendError } from './server.ts';
 
 const REPAIRS_MAX = 256;
@@ -55,7 +57,8 @@ export interface RepairSummary extends Omit<RepairStatus, 'shard' | 'differences
   readonly shards: readonly RepairStatus[];
 }
 
-export function addRepairRoutes(app: Express, ports: AdminPorts): void {
+export function addRepairRoutes(app: Express, ports: AdminPorts, rates: RepairRatesStore): void {
+  addRepairLimitRoutes(app, ports, rates);
   const started = new Map<string, StartedRepair>();
   const own = ports.nodeApi;
   let streams = 0;

@@ -45,6 +45,8 @@ export interface ConvergenceBound {
   readonly boundMs: number;
   readonly withCopiesMs: number;
   readonly parts: Readonly<Record<string, number>>;
+  /** Why it is as large as it is, or does not hold. */
+  readonly warnings: readonly string[];
 }
 
 const HISTORY_LIMIT = 200;

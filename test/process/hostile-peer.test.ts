@@ -265,7 +265,14 @@ describe('nodes with a broken member', () => {
     const huge = Number.MAX_SAFE_INTEGER;
     const bodies: Message[] = [
       { t: 'mail-answers', answers: [[shard!.id, 'f'.repeat(32), 'stored', '', true, '']], view: 'x' },
-      { t: 'token-answer', pass: 'none', shard: shard!.id, hop: huge, status: 'working', reason: '', ...claim },
+      { t: 'token-answer', pass: 'none', hop: huge, status: 'working', reason: '', claim },
+      {
+        t: 'bundle',
+        messages: [
+          { t: 'token-answer', pass: 'none-1', hop: 1, status: 'handed', reason: '', claim: null },
+          { t: 'converged', key: json, through: 'f'.repeat(16) },
+        ],
+      },
       { t: 'compare', request: huge, key: json, through: 'f'.repeat(16), from: huge, preview: false, ...claim },
       {
         t: 'compare',

@@ -38,7 +38,10 @@ export class Trio {
   readonly passes: PassRecord[] = [];
   readonly levelled: LevelResult[] = [];
   readonly sent: string[] = [];
+  /** Bytes of what left, by what was in it: kinds of messages, sorted. */
+  readonly bytes = new Map<string, number>();
   readonly storages: MemoryStorage[] = [];
+  readonly files: SimFiles[] = [];
   readonly hosts: ReplicaHost[] = [];
   private readonly queue: (() => void)[] = [];
 
@@ -49,8 +52,8 @@ export class Trio {
 
   /** Databases and policies that were dropped. */
   dropped: Record<string, number> = {};
-  /** Every message as it leaves, before it is known whether it arrives. */
-  onSend: (from: string, to: string, message: Message) => void = () => {};
+  /** Every message as it leaves, before it is known whether it arrives; with whatever it travels with it does not if told so. */
+  onSend: (from: string, to: string, message: Message) => unknown = () => {};
   private readonly limits: Partial<ReplicaLimits>;
 
   constructor(replication = 3, limits: Partial<ReplicaLimits> = {}) {
@@ -61,19 +64,20 @@ export class Trio {
   }
   replication: number;
 
-  /** With an empty disk, unless one is given. */
-  boot(number: string, disk = new MemoryDisk()): void {
+  /** With an empty disk, unless one is given: of the shards, and the files of outbox and repairs. */
+  boot(number: string, disk = new MemoryDisk(), files = new SimFiles((run) => void this.queue.push(run))): void {
     const later = (run: () => void) => void this.queue.push(run);
     const storage = new MemoryStorage(disk, later);
     const i = NUMBERS.indexOf(number);
     this.storages[i] = storage;
+    this.files[i] = files;
     this.hosts[i] = new ReplicaHost({
       self: number,
       storage,
       ledgerOf: (id) => storage.ledgers.get(id)!,
       outboxDirectory: 'outbox',
       scrubDirectory: 'scrub',
-      files: new SimFiles(later),
+      files,
       random: () => this.draw(),
       limits: { ...DEFAULT_REPLICA_LIMITS, passIntervalMs: 1e9, staggerMs: 1e9, ...this.limits },
       emit: (effect) => {
@@ -82,9 +86,12 @@ export class Trio {
         if (effect.kind === 'levelled') this.levelled.push(effect.result);
         if (effect.kind !== 'send') return;
         const { message } = decodeMessage(effect.message);
-        this.onSend(number, effect.to, message);
-        if (this.cut.has(number) || this.cut.has(effect.to)) return;
-        this.sent.push(message.t);
+        const said = message.t === 'bundle' ? message.messages : [message];
+        const lost = said.map((each) => this.onSend(number, effect.to, each)).includes('lost');
+        if (lost || this.cut.has(number) || this.cut.has(effect.to)) return;
+        for (const { t } of said) this.sent.push(t);
+        const kinds = [...new Set(said.map(({ t }) => t))].sort().join();
+        this.bytes.set(kinds, (this.bytes.get(kinds) ?? 0) + effect.message.byteLength);
         later(() => this.hosts[NUMBERS.indexOf(effect.to)]!.receive(number, [effect.message], this.now));
       },
     });
@@ -154,7 +161,7 @@ export class Trio {
   }
 
   /** A write of two rows that `at` may submit. */
-  prepare(at: number, consistency: 'one' | 'all' = 'one', knownKeys = true): SubmittedWrite {
+  prepare(at: number, consistency: 'one' | 'all' = 'one', knownKeys = true, shard = KEY): SubmittedWrite {
     const version = makeStamp(++this.now, 0) + NUMBERS[at];
     const keys = ['cpu,host=a', 'cpu,host=b'].map((key) => ({ hash: hashSeriesKey('s', key), key }));
     const values = Float64Array.of(this.now, 2);
@@ -165,11 +172,11 @@ export class Trio {
       times: Float64Array.of(1, 2),
       columns: [column],
     };
-    const batch: WriteBatch = { kind: 'write', shard: KEY, version, series: keys.map((k) => k.hash), groups: [group] };
+    const batch: WriteBatch = { kind: 'write', shard, version, series: keys.map((k) => k.hash), groups: [group] };
     const request = this.nextRequest++;
     const frame = encodeBatch(batch);
     const rest = { consistency, durability: 'fsync' as const, timeoutMs: 3_000 };
-    return { request, shard: KEY, version, frame, keys: knownKeys ? keys : [], allKeys: () => keys, ...rest };
+    return { request, shard, version, frame, keys: knownKeys ? keys : [], allKeys: () => keys, ...rest };
   }
 
   /** Levels the replica of `at`; undefined: it goes on. */

@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { UNLIMITED } from '../../repair/budget.ts';
 import type { ClusterSnapshot } from '../../repair/cluster.ts';
 import { ScratchReplica } from '../../server/scratch-replica.ts';
 import type { WorkerSettings, WriteOnTheWay } from '../../server/threads.ts';
@@ -58,6 +59,7 @@ function settingsOf(index: number): WorkerSettings {
     flushIdleMs: 600_000,
     mergeIdleMs: 600_000,
     scrubBytesPerSecond: 8 << 20,
+    repairRates: UNLIMITED,
   };
 }
 

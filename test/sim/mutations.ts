@@ -80,27 +80,26 @@ export function mutatedReceive(
   receive: () => void,
 ): void {
   if (mutation === 'receiver-checks-types') refuseOtherTypes(host);
-  const ledger = mutation === 'pass-below-floor' ? ledgerOfToken(bytes, ledgerOf) : undefined;
-  if (ledger === undefined) {
-    receive();
-    return;
-  }
+  const below = mutation === 'pass-below-floor' ? refusable(bytes, ledgerOf) : [];
   // As if the floor were no higher than the cutoff.
-  Object.defineProperty(ledger.ledger, 'floor', { get: () => ledger.through, configurable: true });
+  for (const { ledger, through } of below)
+    Object.defineProperty(ledger, 'floor', { get: () => through, configurable: true });
   try {
     receive();
   } finally {
-    Reflect.deleteProperty(ledger.ledger, 'floor');
+    for (const { ledger } of below) Reflect.deleteProperty(ledger, 'floor');
   }
 }
 
-/** Of a token that should be refused, because its cutoff lies below the floor here. */
-function ledgerOfToken(bytes: Uint8Array, ledgerOf: (id: ShardId) => Ledger | undefined) {
+/** Of tokens that should be refused, because their cutoff lies below the floor here. */
+function refusable(bytes: Uint8Array, ledgerOf: (id: ShardId) => Ledger | undefined) {
   const { message } = decodeMessage(bytes);
-  if (message.t !== 'token') return undefined;
-  const ledger = ledgerOf(shardId(shardKeyFromJson(message.key)));
-  const { through } = message;
-  return ledger === undefined || through >= ledger.floor ? undefined : { ledger, through };
+  return (message.t === 'bundle' ? message.messages : [message]).flatMap((each) => {
+    if (each.t !== 'token') return [];
+    const ledger = ledgerOf(shardId(shardKeyFromJson(each.key)));
+    const { through } = each;
+    return ledger === undefined || through >= ledger.floor ? [] : [{ ledger, through }];
+  });
 }
 
 /** A field has the type that came first, and a batch with another one is refused for good. */

@@ -67,6 +67,8 @@ export interface Scenario {
   readonly levelledShare: number;
   /** How often a fault is a disk without room. */
   readonly fullShare: number;
+  /** How likely somebody changes all the time what repair may take, and pauses it. */
+  readonly throttleShare: number;
   readonly limits: ReplicaLimits;
 }
 
@@ -120,6 +122,7 @@ export function scenarioOf(name: ScenarioName, engine: EngineKind, chance: Chanc
     clockShare: 0.3,
     levelledShare: 0,
     fullShare: chance.of(0.25) ? 0.3 : 0,
+    throttleShare: name === 'mixed' ? 0.4 : 0,
     limits: { ...LIMITS, fillPageBytes: engine === 'real' ? 32_768 : 4_096 },
   };
   if (name === 'fillings') {
@@ -224,6 +227,7 @@ export function largeScenario({ nodes, shards }: LargeCluster, engine: EngineKin
     ddl: false,
     clockSteps: false,
     fullShare: 0,
+    throttleShare: 0,
     limits: { ...LIMITS, passIntervalMs: DEFAULT_REPLICA_LIMITS.passIntervalMs, staggerMs: 1_000 },
   };
 }

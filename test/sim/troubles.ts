@@ -2,6 +2,7 @@
  * What goes wrong in a simulation: crashes, cuts, lost disks, full disks, clocks that are set, statements that create and
  * drop databases. One fault after the other, each with a number and its own stream of chance (reduction.ts).
  */
+import { UNLIMITED } from '../../repair/budget.ts';
 import { MembershipError } from '../../repair/membership-error.ts';
 import type { Books } from './books.ts';
 import type { Network } from './network.ts';
@@ -55,12 +56,15 @@ export class Troubles {
     this.on = true;
     network.faults = true;
     world.time.after(world.chance.fork('first fault').between(800, 2_000), () => this.next());
+    const throttling = world.chance.fork('throttling');
+    if (throttling.of(scenario.throttleShare)) world.time.after(700, () => this.throttle(throttling));
     if (scenario.deafness) world.time.after(500, () => network.deafen(true));
   }
 
   end(): void {
     this.on = false;
     this.network.heal();
+    for (const { process } of this.nodes) process?.host.setRepairRates(UNLIMITED);
     for (const { disk } of this.nodes) disk.leaveRoom(Number.POSITIVE_INFINITY);
   }
 
@@ -70,6 +74,16 @@ export class Troubles {
     if (this.on && chance.of(this.scenario.clockShare)) node.offsetMs = chance.between(-CLOCK_STEP_MS_MAX, 100);
     node.start();
     this.books.restarted(node);
+  }
+
+  /** An operator who changes what repair may take, and pauses it. */
+  private throttle(chance: Chance): void {
+    if (!this.on) return;
+    const node = chance.pick(this.nodes);
+    const rates = { bytesPerSecond: chance.pick([null, 2_000, 20_000]), cpuShare: null, paused: chance.of(0.3) };
+    node.process?.host.setRepairRates(rates);
+    this.world.trace(`${node.name} repairs ${JSON.stringify(rates)}`);
+    this.world.time.after(chance.between(200, 1_500), () => this.throttle(chance));
   }
 
   private next(): void {

@@ -1,0 +1,33 @@
+/** What a ReplicaHost is given, and what it asks of its surroundings. */
+import type { Files } from '../shards/files.ts';
+import type { ShardId } from '../shards/shard-key.ts';
+import type { Storage } from '../shards/storage.ts';
+import type { NodeNumber } from '../shards/version.ts';
+import type { Ledger } from './ledger.ts';
+import type { LevelResult } from './levelling.ts';
+import type { WriteOutcome } from './mail.ts';
+import type { PassRecord } from './records.ts';
+import type { ReplicaLimits } from './replica-limits.ts';
+
+export type HostEffect =
+  /** `message` is the receiver's of the effect, to keep or to give away; one that goes to several is the same object. */
+  | { readonly kind: 'send'; readonly to: NodeNumber; readonly lane: number; readonly message: Uint8Array }
+  | { readonly kind: 'written'; readonly request: number; readonly outcome: WriteOutcome }
+  | { readonly kind: 'held-changed' }
+  | { readonly kind: 'levelled'; readonly result: LevelResult }
+  | { readonly kind: 'pass'; readonly record: PassRecord };
+
+export interface ReplicaHostOptions {
+  readonly self: NodeNumber;
+  readonly storage: Storage;
+  readonly ledgerOf: (id: ShardId) => Ledger;
+  readonly outboxDirectory: string;
+  /** For what a restart has to know of scrubs, and of repairs that were asked for by hand. */
+  readonly scrubDirectory: string;
+  readonly files: Files;
+  readonly random: () => number;
+  readonly limits: ReplicaLimits;
+  /** Milliseconds that work takes are differences of it; without one it takes none. */
+  readonly workMs?: () => number;
+  readonly emit: (effect: HostEffect) => void;
+}

@@ -1,0 +1,20 @@
+/** The parts of a worker that the ring works with. */
+import type { CommitQueue } from './commit.ts';
+import type { Filling } from './filling.ts';
+import type { LettingGo } from './letting-go.ts';
+import type { Outbox } from './outbox.ts';
+import type { ReplicaTable } from './replica-table.ts';
+import type { Requests } from './requests.ts';
+import type { PassProgress } from './ring-token.ts';
+import type { Surroundings } from './surroundings.ts';
+
+export interface RingOptions {
+  readonly replicas: ReplicaTable;
+  readonly commit: CommitQueue;
+  readonly requests: Requests;
+  readonly filling: Filling;
+  readonly outbox: Outbox;
+  readonly lettingGo: LettingGo;
+  readonly around: Surroundings;
+  readonly progressed: (pass: string, progress: PassProgress) => void;
+}

@@ -1,0 +1,171 @@
+/**
+ * Holds this node's replicas against the published bound, and says what stands in its way.
+ *
+ * The bound counts from the later of acceptance and the return of the last owner: here from the start of the process, the
+ * last change of who is live, the end of the shard's last copy, and the end of a pause, whichever came last. A shard
+ * that is later than the bound is counted and logged once, until it has caught up.
+ */
+import type { Logger } from 'pino';
+import type { RepairRates } from '../repair/budget.ts';
+import type { ClusterSnapshot } from '../repair/cluster.ts';
+import { isOver } from '../repair/mail-receiver.ts';
+import type { ShardId, ShardKeyJson } from '../shards/shard-key.ts';
+import { shardKeyFromJson } from '../shards/shard-key.ts';
+import type { Config } from './config.ts';
+import type { ConvergenceBound } from './http/admin.ts';
+import { boundWarnings, measuredBound } from './published-bound.ts';
+import type { ShardPlaces } from './shard-places.ts';
+import type { WorkerPool } from './threads.ts';
+
+/** What a worker says of a replica, often: little. */
+export interface ReplicaProgress {
+  readonly id: ShardId;
+  readonly key: ShardKeyJson;
+  readonly state: 'full' | 'filling' | 'damaged';
+  /** This node is one of its owners. */
+  readonly isOwner: boolean;
+  /** Up to where the live owners are proven equal; 0 before the first proof. */
+  readonly liveThroughMs: number;
+}
+
+export interface BoundWatchPorts {
+  readonly config: Pick<Config, 'passIntervalMs' | 'outboxBytesMax'>;
+  readonly log: Pick<Logger, 'warn' | 'info'>;
+  nowMs(): number;
+  snapshot(): ClusterSnapshot;
+  rates(): RepairRates;
+  /** Measured anew: asks the workers for everything. */
+  bound(): Promise<ConvergenceBound>;
+  progress(): Promise<readonly ReplicaProgress[]>;
+  /** Why the watermark of a shard does not move. */
+  heldBackBy(id: ShardId): Promise<string | null>;
+  /** Bytes of writes since the start. */
+  writtenBytes(): number;
+}
+
+const MEASURE_EVERY_MS = 60_000;
+const LOOK_EVERY_MS_MAX = 10_000;
+const LOOK_EVERY_MS_MIN = 500;
+
+export class BoundWatch {
+  exceeded = 0;
+  warnings: readonly string[] = [];
+  readonly #late = new Set<ShardId>();
+  readonly #filledMs = new Map<ShardId, number>();
+  readonly #ports: BoundWatchPorts;
+  #bound: ConvergenceBound | null = null;
+  #measuredMs = Number.NEGATIVE_INFINITY;
+  #measuredBytes = 0;
+  #sinceMs: number;
+  #members = '';
+
+  constructor(ports: BoundWatchPorts) {
+    this.#ports = ports;
+    this.#sinceMs = ports.nowMs();
+  }
+
+  measured(): Promise<ConvergenceBound> {
+    return this.#ports.bound();
+  }
+
+  /** Returns what stops it. */
+  start(): () => Promise<void> {
+    const { config } = this.#ports;
+    let running: Promise<void> | null = null;
+    const look = () => {
+      running ??= this.look()
+        .catch((error: Error) => this.#ports.log.warn({ problem: error.message }, 'the bound was not looked at'))
+        .finally(() => {
+          running = null;
+        });
+    };
+    const everyMs = Math.min(LOOK_EVERY_MS_MAX, Math.max(LOOK_EVERY_MS_MIN, config.passIntervalMs / 3));
+    const timer = setInterval(look, everyMs);
+    look();
+    return async () => {
+      clearInterval(timer);
+      await running;
+    };
+  }
+
+  async look(): Promise<void> {
+    const { nowMs, snapshot, rates } = this.#ports;
+    await this.#measure();
+    const progress = await this.#ports.progress();
+    const now = nowMs();
+    const { live, viewHash } = snapshot();
+    const members = `${viewHash} ${[...live].sort().join()}`;
+    if (members !== this.#members || rates().paused) this.#sinceMs = now;
+    this.#members = members;
+    const here = new Set(progress.map(({ id }) => id));
+    for (const id of [...this.#filledMs.keys(), ...this.#late]) {
+      if (here.has(id)) continue;
+      this.#filledMs.delete(id);
+      this.#late.delete(id);
+    }
+    for (const each of progress) await this.#judge(each, now);
+  }
+
+  async #judge({ id, key, state, isOwner, liveThroughMs }: ReplicaProgress, now: number): Promise<void> {
+    const { boundMs } = this.#bound!;
+    if (state === 'filling') this.#filledMs.set(id, now);
+    const fromMs = Math.max(this.#sinceMs, this.#filledMs.get(id) ?? 0, liveThroughMs);
+    const counts = isOwner && state === 'full' && !isOver(this.#ports.snapshot(), shardKeyFromJson(key), now);
+    if (!counts || now - fromMs <= boundMs) {
+      this.#late.delete(id);
+      return;
+    }
+    if (this.#late.has(id)) return;
+    this.#late.add(id);
+    this.exceeded++;
+    const heldBackBy = await this.#ports.heldBackBy(id);
+    const late = { shard: id, database: key[0], lagMs: now - liveThroughMs, boundMs, heldBackBy };
+    this.#ports.log.warn(late, 'a shard exceeds the convergence bound');
+  }
+
+  /** Now and then, since it asks for everything; and when something that is in it was changed. */
+  async #measure(): Promise<void> {
+    const { nowMs, bound, rates, config, log, writtenBytes } = this.#ports;
+    const spanMs = nowMs() - this.#measuredMs;
+    if (this.#bound !== null && spanMs < MEASURE_EVERY_MS) return;
+    const first = this.#bound === null;
+    this.#bound = await bound();
+    const written = writtenBytes();
+    const perSecond = first ? null : (1000 * (written - this.#measuredBytes)) / spanMs;
+    this.#measuredBytes = written;
+    this.#measuredMs = nowMs();
+    const { boundMs, withCopiesMs, parts } = this.#bound;
+    if (first) log.info({ boundMs, withCopiesMs, parts }, 'the convergence bound');
+    const warnings = boundWarnings(config, this.#bound, rates(), perSecond);
+    // What was said before is not said again because a figure in it is another one.
+    const kinds = (list: readonly string[]) => list.map((text) => text.replace(/[0-9.]+/g, '')).join();
+    if (kinds(warnings) !== kinds(this.warnings))
+      for (const problem of warnings) log.warn({ problem }, 'the convergence bound');
+    this.warnings = warnings;
+  }
+}
+
+export interface WatchParts extends Pick<BoundWatchPorts, 'log' | 'snapshot' | 'rates'> {
+  readonly config: Config;
+  readonly pool: WorkerPool;
+  readonly places: ShardPlaces;
+  readonly metrics: { readonly writtenBytes: number };
+}
+
+export function watchOf({ config, log, pool, places, snapshot, rates, metrics }: WatchParts): BoundWatch {
+  return new BoundWatch({
+    config,
+    log,
+    nowMs: Date.now,
+    snapshot,
+    rates,
+    bound: async () => measuredBound(config, snapshot(), (await pool.callAll('describeShards')).flat(), rates()),
+    progress: async () => (await pool.callAll('progress')).flat(),
+    heldBackBy: async (id) => {
+      const number = places.find(id)?.key.number;
+      if (number === undefined) return null;
+      return (await pool.call(pool.workerOf(number), 'describeShard', id, null))?.heldBackBy ?? null;
+    },
+    writtenBytes: () => metrics.writtenBytes,
+  });
+}

@@ -24,6 +24,7 @@ export interface MetricSources {
     readonly live: boolean;
     readonly skewed: boolean;
     readonly clockOffsetMs: number | null;
+    readonly handover: { readonly shards: number } | null;
   }[];
   coordinatorBytes(): number;
   rates(): RepairRates;
@@ -139,6 +140,7 @@ export class Metrics {
       if (shard.converged !== null) gauges.converged.set(labels, shard.converged.throughMs / 1000);
       if (shard.liveConverged !== null) gauges.liveConverged.set(labels, shard.liveConverged.throughMs / 1000);
       gauges.shardRows.set(labels, shard.rows);
+      if (shard.losses.length > 0) gauges.shardLosses.set(labels, shard.losses.length);
       gauges.shardBytes.set(labels, shard.fileBytes);
     }
     const names = new Map(sources.snapshot().members.map((member) => [member.number, member.name]));
@@ -151,6 +153,7 @@ export class Metrics {
     for (const status of outboxes.flat()) gauges.outboxBytes.inc({ peer: nameOf(status.peer) }, status.bytes);
     for (const member of sources.members()) {
       gauges.memberLive.set({ peer: member.name }, member.live ? 1 : 0);
+      if (member.handover !== null) gauges.handoverShards.set({ peer: member.name }, member.handover.shards);
       gauges.memberSkewed.set({ peer: member.name }, member.skewed ? 1 : 0);
       if (member.clockOffsetMs !== null) gauges.clockOffset.set({ peer: member.name }, member.clockOffsetMs / 1000);
     }
@@ -192,6 +195,11 @@ function makeGauges(registry: Registry) {
       perShard,
     ),
     shardRows: gauge('starling_shard_rows', 'rows stored, fragments included', perShard),
+    shardLosses: gauge(
+      'starling_shard_losses',
+      'members that were given up or replaced, with whom writes of the shard may be lost',
+      perShard,
+    ),
     shardBytes: gauge('starling_shard_file_bytes', 'size of the shard file', perShard),
     bound: gauge(
       'starling_convergence_bound_seconds',
@@ -211,6 +219,7 @@ function makeGauges(registry: Registry) {
       perPeer,
     ),
     memberLive: gauge('starling_member_live', '1: heard of lately', perPeer),
+    handoverShards: gauge('starling_handover_shards', 'shards that a leaving member still holds', perPeer),
     memberSkewed: gauge('starling_member_skewed', '1: its clock is too far from the others', perPeer),
     clockOffset: gauge(
       'starling_clock_offset_seconds',

@@ -130,6 +130,7 @@ describe('four nodes that come and go', () => {
     await countsAre([n2, n4]);
     const text = await starling('cluster', '--url', n2.url);
     expect(text).toContain('Lost with n3');
+    expect((await n2.get('/metrics')).text).toMatch(/^starling_shard_losses\{.*\} 1$/m);
     expect((await page(n2)).losses[0]).toMatchObject({ name: 'n3' });
     expect(await n3.runToEnd()).toBe(1);
     expect(n3.stderr).toContain('Removal is final');

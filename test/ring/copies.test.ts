@@ -1,0 +1,74 @@
+/** A copy replaces (rule 19): what only the replaced replica had below its source's floor is gone with it. */
+import { describe, expect, test } from 'vitest';
+import { type Ledger, rootToJson } from '../../repair/ledger.ts';
+import type { Message } from '../../repair/replica-messages.ts';
+import { shardKeyToJson } from '../../shards/shard-key.ts';
+import { makeStamp, type Stamp } from '../../shards/version.ts';
+import type { MemoryShard, MemoryStorage } from '../support/memory-storage.ts';
+import { ID, KEY, NUMBERS, START, Trio } from './trio.ts';
+
+const THROUGH = makeStamp(START + 60_000, 0);
+
+/** From somebody whose floor has batches that the receiver never had. */
+const FENCE: Message = {
+  t: 'compare',
+  request: 1,
+  key: shardKeyToJson(KEY),
+  through: THROUGH,
+  from: 0,
+  preview: false,
+  floor: THROUGH,
+  floorRoot: [99, 'a'.repeat(32), 'b'.repeat(32)],
+};
+
+/** A copy that keeps what was there: one rule broken on purpose. */
+function mergeCopies(storage: MemoryStorage): void {
+  const begin = storage.beginFill.bind(storage);
+  storage.beginFill = (key) => {
+    const target = begin(key);
+    const finish = target.finish.bind(target);
+    target.finish = () => {
+      const before = new Map(storage.shards.get(ID)!.batches);
+      const after = finish() as MemoryShard;
+      for (const [version, kept] of before) after.batches.set(version, kept);
+      return after;
+    };
+    return target;
+  };
+}
+
+/** Replicas after the third one, with a batch of its own below the others' floor, has been replaced by a copy. */
+function replaced(broken: (storage: MemoryStorage) => void = () => {}): { counts: number[]; roots: string[] } {
+  const trio = new Trio();
+  trio.write(0, 'all');
+  trio.pass(100);
+  trio.cut = new Set(NUMBERS);
+  trio.hear();
+  trio.write(2);
+  const through: Stamp = makeStamp(trio.now + 1, 0);
+  for (const { ledgers } of trio.storages.slice(0, 2)) ledgers.get(ID)!.adoptFloor(through);
+  expect(trio.counts()).toEqual([1, 1, 2]);
+  broken(trio.storages[2]!);
+  trio.cut.clear();
+  trio.hear();
+  trio.say(0, 2, FENCE);
+  for (let i = 0; i < 4; i++) {
+    trio.pass(2_000);
+    trio.hear();
+  }
+  const ledgers: Ledger[] = trio.storages.map((storage) => storage.ledgers.get(ID)!);
+  expect(ledgers.map(({ replica }) => replica)).toEqual(['full', 'full', 'full']);
+  return { counts: trio.counts(), roots: ledgers.map((ledger) => rootToJson(ledger.root(THROUGH)).join()) };
+}
+
+describe('a replica below a floor', () => {
+  test('is what its source is after the copy, and nothing more', () => {
+    const { counts, roots } = replaced();
+    expect(counts).toEqual([1, 1, 1]);
+    expect(new Set(roots).size).toBe(1);
+  });
+
+  test('a copy that is merged into what was there would be seen by that', () => {
+    expect(replaced(mergeCopies).counts).toEqual([1, 1, 2]);
+  });
+});

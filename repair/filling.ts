@@ -44,11 +44,13 @@ interface Job {
 
 /** Batches rebuilt for the outbox at a time. */
 const OWED_PER_STEP = 64;
+/** Replicas that are filling without a job are looked for: among many shards not with every tick. */
+const LOOK_EVERY_MS = 1_000;
 
 export class Filling {
   private readonly jobs = new Map<ShardId, Job>();
-  /** Shards there were when those that are filling were last looked for. */
-  private lookedAt = -1;
+  /** When those that are filling were last looked for, and how many shards there were then. */
+  private looked = { ms: 0, shards: -1 };
   private readonly o: {
     storage: Storage;
     replicas: ReplicaTable;
@@ -106,8 +108,9 @@ export class Filling {
   private resume(): void {
     const { replicas, storage } = this.o;
     // All are open from the start; of what is made later none is filling unless it was demoted here.
-    if (storage.shards.size === this.lookedAt) return;
-    this.lookedAt = storage.shards.size;
+    const { nowMs } = this.o.around;
+    if (storage.shards.size === this.looked.shards && nowMs - this.looked.ms < LOOK_EVERY_MS) return;
+    this.looked = { ms: nowMs, shards: storage.shards.size };
     for (const id of replicas.ids()) {
       if (this.jobs.has(id)) continue;
       const replica = replicas.get(id)!;

@@ -3,6 +3,7 @@
  *
  * `ClusterSnapshot` is what the main thread hands to its workers whenever it changes; it is plain data.
  */
+import type { ConflictRule } from '../shards/row-settle.ts';
 import type { NodeNumber, Stamp } from '../shards/version.ts';
 
 /** States only rise (protocol rule 23). */
@@ -34,12 +35,16 @@ export interface RetentionPolicyDefinition {
   readonly durationNs: bigint;
   readonly shardDurationNs: bigint;
   readonly replication: number;
+  /** Somebody has, or may have, written deletes for all its shards (shards/delete-shard.ts). Never taken back. */
+  readonly hasDeletes: boolean;
 }
 
 export interface DatabaseDefinition {
   readonly name: string;
   readonly generation: number;
   readonly durability: 'fsync' | 'interval' | 'none';
+  /** Which of two values of a cell counts (protocol rule 17). */
+  readonly conflict: ConflictRule;
   readonly defaultRetentionPolicy: string;
   readonly retentionPolicies: readonly RetentionPolicyDefinition[];
 }

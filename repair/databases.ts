@@ -3,8 +3,9 @@
  *
  *   dropped/<database>               rank = number of drops of that name, as many as generations are dead
  *   dropped/<database>/<policy>      the same for a retention policy of that database's name
- *   database/<database>/<generation>                          {default, durability, created}
+ *   database/<database>/<generation>                          {default, durability, conflict, created}
  *   policy/<database>/<generation>/<policy>/<generation>      {durationNs, shardDurationNs, replication, created}
+ *   deletes/<database>/<generation>/<policy>/<generation>     true, written before the first delete for all its shards
  *
  * The generation of a new database is the number of drops of its name seen: CREATE on both sides of a partition gives
  * the same registers, whose policies add up when the sides meet. DROP raises the rank of `dropped/...`, which only grows,
@@ -12,6 +13,7 @@
  * Names hold no `/` (InfluxDB forbids it), so keys need no escapes.
  */
 import { z } from 'zod';
+import type { ConflictRule } from '../shards/row-settle.ts';
 import type { DatabaseDefinition, RetentionPolicyDefinition } from './cluster.ts';
 import { MembershipError } from './membership-error.ts';
 import { jsonOf, type Metadata, type Register } from './metadata.ts';
@@ -45,6 +47,7 @@ const DAY_NS = 24n * HOUR_NS;
 const databaseValueSchema = z.object({
   default: z.string(),
   durability: z.enum(['fsync', 'interval', 'none']),
+  conflict: z.enum(['last-write-wins', 'first-write-wins']).default('last-write-wins'),
   created: z.string(),
 });
 type DatabaseValue = z.infer<typeof databaseValueSchema>;
@@ -79,6 +82,7 @@ export function databasesOf(metadata: Metadata): DatabaseDefinition[] {
       durationNs: BigInt(value.durationNs),
       shardDurationNs: BigInt(value.shardDurationNs),
       replication: value.replication,
+      hasDeletes: metadata.get(`deletes/${register.key.slice('policy/'.length)}`) !== null,
       created: value.created,
     });
   }
@@ -93,6 +97,7 @@ export function databasesOf(metadata: Metadata): DatabaseDefinition[] {
       name,
       generation: Number(generation),
       durability: value.durability,
+      conflict: value.conflict,
       defaultRetentionPolicy: value.default,
       retentionPolicies: list.map(({ created: _, ...policy }) => policy),
     });
@@ -115,6 +120,7 @@ export function createDatabaseChanges(
   name: string,
   policy: FirstPolicyOptions | null,
   created: string,
+  conflict?: ConflictRule,
 ): Change[] {
   checkName(name);
   const policyName = policy?.name ?? DEFAULT_RETENTION_POLICY;
@@ -122,13 +128,22 @@ export function createDatabaseChanges(
   const wanted = policyValue(policy ?? {}, created);
   const existing = findDatabase(metadata, name);
   if (existing !== null) {
+    // Fixed when the database is made: what replicas have dropped already cannot be chosen anew.
+    if (conflict !== undefined && conflict !== existing.conflict)
+      throw new MembershipError('conflict-rule-fixed', `database ${name} exists with CONFLICT ${existing.conflict}`);
     if (policy === null) return [];
     const same = existing.retentionPolicies.find((each) => each.name === policyName);
-    if (same === undefined || !fits(policy, same) || existing.defaultRetentionPolicy !== policyName) throw conflict();
+    if (same === undefined || !fits(policy, same) || existing.defaultRetentionPolicy !== policyName)
+      throw policyConflict();
     return [];
   }
   const generation = dropsOf(metadata, name);
-  const value: DatabaseValue = { default: policyName, durability: 'fsync', created };
+  const value: DatabaseValue = {
+    default: policyName,
+    durability: 'fsync',
+    conflict: conflict ?? 'last-write-wins',
+    created,
+  };
   return [
     { key: `database/${name}/${generation}`, rank: 0, value },
     { key: policyKey(metadata, name, generation, policyName), rank: 0, value: wanted },
@@ -159,7 +174,7 @@ export function createPolicyChanges(
       same.durationNs === BigInt(value.durationNs) &&
       same.shardDurationNs === BigInt(value.shardDurationNs);
     if (!equal) throw new MembershipError('retention-policy-exists', 'retention policy already exists');
-    if (options.isDefault === true && found.defaultRetentionPolicy !== name) throw conflict();
+    if (options.isDefault === true && found.defaultRetentionPolicy !== name) throw policyConflict();
     return [];
   }
   const changes: Change[] = [{ key: policyKey(metadata, database, found.generation, name), rank: 0, value }];
@@ -211,6 +226,17 @@ export function shardDurationFor(durationNs: bigint, givenNs: bigint | undefined
   if (givenNs !== undefined && givenNs > 0n) return givenNs < HOUR_NS ? HOUR_NS : givenNs;
   if (durationNs === 0n || durationNs >= 180n * DAY_NS) return 7n * DAY_NS;
   return durationNs >= 2n * DAY_NS ? DAY_NS : HOUR_NS;
+}
+
+/** Nothing to change when it is known already. */
+export function noteDeletesChanges(metadata: Metadata, database: string, policy: string): Change[] {
+  const found = mustFind(metadata, database);
+  const known = found.retentionPolicies.find((each) => each.name === policy);
+  if (known === undefined)
+    throw new MembershipError('retention-policy-not-found', `retention policy not found: ${policy}`);
+  if (known.hasDeletes) return [];
+  const key = policyKey(metadata, database, found.generation, policy);
+  return [{ key: `deletes/${key.slice('policy/'.length)}`, rank: 0, value: true }];
 }
 
 function policyValue(options: RetentionPolicyOptions, created: string): PolicyValue {
@@ -277,7 +303,7 @@ function checkName(name: string): void {
   if (bad || Buffer.byteLength(name) > NAME_BYTES_MAX) throw new MembershipError('invalid-name', 'invalid name');
 }
 
-function conflict(): MembershipError {
+function policyConflict(): MembershipError {
   return new MembershipError('retention-policy-conflict', 'retention policy conflicts with an existing policy');
 }
 

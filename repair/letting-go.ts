@@ -9,8 +9,9 @@
  *
  * Durable when it has happened. A crash before that leaves a holder as before, which lets go after the next pass.
  */
+import { deleteShardOf, isDeleteShard } from '../shards/delete-shard.ts';
 import { StorageError } from '../shards/errors.ts';
-import type { ShardId } from '../shards/shard-key.ts';
+import { type ShardId, type ShardKey, shardId } from '../shards/shard-key.ts';
 import type { Storage } from '../shards/storage.ts';
 import { stampOf } from '../shards/version.ts';
 import type { MessageOf } from './replica-messages.ts';
@@ -50,6 +51,14 @@ export class LettingGo {
     if (m.kind !== 'full' || m.view !== around.snapshot?.viewHash) return false;
     if (owners.length === 0 || owners.includes(around.self)) return false;
     if (!owners.every((owner) => m.members.includes(owner))) return false;
+    if (isDeleteShard(key) && this.covers(key)) return false;
     return ledger.newest === null || stampOf(ledger.newest) <= m.through;
+  }
+
+  /** Shards of the policy that are still here are read with its deletes. */
+  private covers(deletes: ShardKey): boolean {
+    const id = shardId(deletes);
+    const shards = [...this.o.storage.shards.values()];
+    return shards.some(({ key }) => !isDeleteShard(key) && shardId(deleteShardOf(key)) === id);
   }
 }

@@ -30,7 +30,8 @@ export interface SubmittedWrite {
   readonly keys: GivenKeys;
   /** Every key of the batch: sent when an owner asks for keys, and kept with the batch in the outbox. */
   readonly allKeys: () => GivenKeys;
-  readonly consistency: 'any' | 'one' | 'quorum' | 'all';
+  /** `live`: all owners but those that are not live, refuse, or do not answer in time; one at least. */
+  readonly consistency: 'any' | 'one' | 'quorum' | 'all' | 'live';
   readonly durability: 'fsync' | 'interval' | 'none';
   readonly timeoutMs: number;
 }
@@ -238,6 +239,7 @@ export class Mail {
   private needed(pending: Pending): number {
     const { consistency } = pending.write;
     if (consistency === 'all') return pending.owners.length;
+    if (consistency === 'live') return Math.max(1, pending.owners.length - pending.failed.size);
     return consistency === 'quorum' ? Math.floor(pending.owners.length / 2) + 1 : 1;
   }
 

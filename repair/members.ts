@@ -71,6 +71,7 @@ export function viewHashOf(
       database.name,
       database.generation,
       database.durability,
+      database.conflict,
       database.defaultRetentionPolicy,
       database.retentionPolicies.map((policy) => [
         policy.name,
@@ -78,6 +79,7 @@ export function viewHashOf(
         policy.durationNs.toString(),
         policy.shardDurationNs.toString(),
         policy.replication,
+        policy.hasDeletes,
       ]),
     ]),
     Object.keys(droppedThrough)

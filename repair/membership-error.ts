@@ -22,6 +22,8 @@ export const MEMBERSHIP_CODES = {
   'retention-policy-not-found': { status: 404, retry: false },
   'retention-policy-exists': { status: 409, retry: false },
   'retention-policy-conflict': { status: 409, retry: false },
+  /** CREATE DATABASE with another CONFLICT than the database was made with. */
+  'conflict-rule-fixed': { status: 409, retry: false },
   'retention-policy-duration': { status: 400, retry: false },
   'retention-policy-replication': { status: 400, retry: false },
 } as const;

@@ -2,6 +2,7 @@
  * Checks of what other members say, one small function per form: put together they describe the fields of a message
  * (replica-messages.ts, mail-messages.ts).
  */
+import { isDeleteShard } from '../shards/delete-shard.ts';
 import { SHARD_SPAN_MAX_NS, type ShardKeyJson } from '../shards/shard-key.ts';
 
 export class MessageError extends Error {
@@ -71,5 +72,6 @@ export const key: Check = (value) => {
   if (!tupleOf(text, size, text, size, integerText, integerText, size)(value)) return false;
   const [, , , , start, end, number] = value as ShardKeyJson;
   const spanNs = BigInt(end) - BigInt(start);
-  return number <= SHARD_NUMBER_MAX && spanNs > 0n && spanNs <= SHARD_SPAN_MAX_NS;
+  const isBounded = spanNs > 0n && spanNs <= SHARD_SPAN_MAX_NS;
+  return number <= SHARD_NUMBER_MAX && (isBounded || isDeleteShard({ startNs: BigInt(start), endNs: BigInt(end) }));
 };

@@ -9,11 +9,12 @@
  * between leaves a node that is still fresh by its identity; it starts again under the same number, and forgets those
  * registers first. Worst outcome: members see it `joining` until it comes back.
  */
+import type { ConflictRule } from '../shards/row-settle.ts';
 import type { ShardKey } from '../shards/shard-key.ts';
 import { type NodeNumber, type Stamp, stampOf, type Version } from '../shards/version.ts';
 import type { HybridClock } from './clock.ts';
 import type { ClusterSnapshot, HeldShard, Member, Statement } from './cluster.ts';
-import { ClusterState, checkFreeKey } from './cluster-state.ts';
+import { ClusterState } from './cluster-state.ts';
 import {
   alterPolicyChanges,
   type Change,
@@ -22,17 +23,19 @@ import {
   dropDatabaseChanges,
   dropPolicyChanges,
   type FirstPolicyOptions,
+  noteDeletesChanges,
   type RetentionPolicyOptions,
 } from './databases.ts';
 import { Departures } from './departures.ts';
 import { Enrolment } from './enrolment.ts';
+import { FreeRegisters } from './free-registers.ts';
 import { JudgedClock } from './judged-clock.ts';
 import { Liveness } from './liveness.ts';
 import { describeMembers, type MemberDescription } from './member-description.ts';
 import { isMemberKey } from './members.ts';
 import { MembershipError } from './membership-error.ts';
 import type { MembershipLimits } from './membership-limits.ts';
-import { jsonOf, type Register, type RegisterStore, valuesOf } from './metadata.ts';
+import type { Register, RegisterStore } from './metadata.ts';
 import { MetadataSync } from './metadata-sync.ts';
 import { type NodeEffect, type NodeIdentity, newCounters } from './node-effects.ts';
 import { decodeNodeMessage, encodeNodeMessage, type NodeMessage } from './node-messages.ts';
@@ -55,6 +58,8 @@ export interface NodeCoreOptions {
 
 export class NodeCore {
   readonly counters = newCounters();
+  /** For everybody's use. */
+  readonly registers: FreeRegisters;
   readonly #o: NodeCoreOptions;
   readonly #state: ClusterState;
   readonly #clock: JudgedClock;
@@ -75,6 +80,7 @@ export class NodeCore {
     this.#o = options;
     this.#self = options.identity.number;
     this.#state = new ClusterState(options.store, options.limits);
+    this.registers = new FreeRegisters(this.#state.metadata, (changes, nowMs) => this.#write(changes, nowMs));
     this.#liveness = new Liveness(options.limits);
     this.#clock = new JudgedClock(options.clock, this.#liveness, options.limits, options.identity.number);
     this.#sync = new MetadataSync(this.#state.metadata, options.limits, (to, message) => this.#send(to, message));
@@ -173,6 +179,11 @@ export class NodeCore {
     }
   }
 
+  /** Nothing at or below it is minted from now on; a stamp too far ahead changes nothing. */
+  lift(stamp: Stamp, nowMs: number): void {
+    this.#clock.lift(stamp, nowMs);
+  }
+
   /** Throws MembershipError `joining` or `skewed`. */
   mint(nowMs: number): Version {
     this.#mayMint(nowMs);
@@ -260,9 +271,10 @@ export class NodeCore {
     return describeMembers(this.#state.members, this.#self, this.#liveness, this.departures.handovers, nowMs);
   }
 
-  createDatabase(name: string, policy: FirstPolicyOptions | null, nowMs: number): void {
+  createDatabase(name: string, policy: FirstPolicyOptions | null, nowMs: number, conflict?: ConflictRule): void {
     this.#mayMint(nowMs);
-    this.#write(createDatabaseChanges(this.#state.metadata, name, policy, this.#clock.closing(nowMs)), nowMs);
+    const created = this.#clock.closing(nowMs);
+    this.#write(createDatabaseChanges(this.#state.metadata, name, policy, created, conflict), nowMs);
   }
 
   dropDatabase(name: string, nowMs: number): void {
@@ -283,25 +295,12 @@ export class NodeCore {
     this.#write(dropPolicyChanges(this.#state.metadata, database, name), nowMs);
   }
 
-  /** `value`: JSON-able. Durable when it returns. */
-  putRegister(key: string, value: unknown, nowMs: number): void {
-    checkFreeKey(key);
-    this.#write([{ key, rank: 0, value }], nowMs);
-  }
-
-  deleteRegister(key: string, nowMs: number): void {
-    checkFreeKey(key);
-    const register = this.#state.metadata.get(key);
-    if (register !== null && register.value !== null) this.#write([{ key, rank: 0, value: undefined }], nowMs);
-  }
-
-  register(key: string): unknown | undefined {
-    const register = this.#state.metadata.get(key);
-    return register === null ? undefined : jsonOf(register);
-  }
-
-  registers(prefix: string): { key: string; value: unknown; version: Version }[] {
-    return valuesOf(this.#state.metadata.withPrefix(prefix));
+  /**
+   * To be called before the version of a delete for all shards of the policy is drawn: from then on nobody settles rows
+   * without the policy's deletes (shards/shard-policy.ts). Durable when it returns.
+   */
+  noteDeletes(database: string, policy: string, nowMs: number): void {
+    this.#write(noteDeletesChanges(this.#state.metadata, database, policy), nowMs);
   }
 
   metadataHash(): string {

@@ -6,20 +6,23 @@
  * with a new number the same shards again. A join or a leave moves 1/n of the shards.
  */
 import { createHash } from 'node:crypto';
+import { isDeleteShard } from '../shards/delete-shard.ts';
 import { type ShardId, type ShardKey, shardId } from '../shards/shard-key.ts';
 import type { NodeNumber } from '../shards/version.ts';
 import type { ClusterSnapshot, Member, RetentionPolicyDefinition } from './cluster.ts';
 
 /**
- * k = min(replication, members up). Empty when this node does not know the retention policy in that generation (or it
- * was dropped): a shard that is known has at least one owner, since a node that answers is itself up.
+ * k = min(replication, members up); a delete shard is owned by all of them, since any may have a shard of the policy.
+ * Empty when this node does not know the retention policy in that generation (or it was dropped): a shard that is known
+ * has at least one owner, since a node that answers is itself up.
  */
 export function ownersOf(snapshot: ClusterSnapshot, key: ShardKey): NodeNumber[] {
   const policy = policyOf(snapshot, key);
   if (policy === null) return [];
   const up = snapshot.members.filter((member) => member.state === 'up');
   const names = rendezvousOrder([...new Set(up.map((member) => member.name))], shardId(key));
-  return names.slice(0, policy.replication).map((name) => numberOf(up, name));
+  const owning = isDeleteShard(key) ? names : names.slice(0, policy.replication);
+  return owning.map((name) => numberOf(up, name));
 }
 
 /** Owners by shard, remembered until the view changes: rendezvous hashing over all members is not free. */

@@ -129,6 +129,7 @@ export class ReplicaHost {
       this.live = new Set(snapshot.live);
       if (!isOtherView) return;
       this.sender.reroute();
+      this.replicas.viewChanged(snapshot);
       this.count('losses_noted', noteLosses(this.replicas, snapshot));
     });
   }

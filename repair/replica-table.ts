@@ -4,13 +4,17 @@
  * A replica that is created here because a frame or a token came is empty, full, with floor zero; the first comparison
  * with an owner that has a floor turns it filling (protocol rule 19).
  */
+import { deleteShardOf, isDeleteShard } from '../shards/delete-shard.ts';
 import { StorageError } from '../shards/errors.ts';
 import { type ShardId, type ShardKey, shardId } from '../shards/shard-key.ts';
 import type { Storage, StoredShard } from '../shards/storage.ts';
 import type { Version } from '../shards/version.ts';
+import type { ClusterSnapshot } from './cluster.ts';
 import { identitiesEqual, type Ledger, type Root, rootFromJson, rootsEqual, rootToJson } from './ledger.ts';
+import { policyOf } from './owners.ts';
 import type { DamageDescription, PassRecord } from './records.ts';
 import type { FloorClaim } from './replica-messages.ts';
+import { rulesOf } from './shard-rules.ts';
 import type { Surroundings } from './surroundings.ts';
 
 export interface Replica {
@@ -62,7 +66,25 @@ export class ReplicaTable {
     this.storage.create(key);
     this.around.count('shards_created');
     this.around.heldChanged();
+    this.ensureDeletesOf(key);
     return this.get(id)!;
+  }
+
+  /** Who has a shard of a policy with deletes for all its shards has the delete shard, too: it cannot settle without. */
+  viewChanged(snapshot: ClusterSnapshot): void {
+    this.storage.setRules((key) => rulesOf(snapshot, key));
+    for (const { key } of [...this.storage.shards.values()]) this.ensureDeletesOf(key);
+  }
+
+  /** When the disk refuses, the shard does not settle, and the next view or pass tries again. */
+  private ensureDeletesOf(key: ShardKey): void {
+    const { snapshot } = this.around;
+    if (snapshot === null || isDeleteShard(key) || policyOf(snapshot, key)?.hasDeletes !== true) return;
+    try {
+      this.ensure(deleteShardOf(key));
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+    }
   }
 
   ids(): IterableIterator<ShardId> {

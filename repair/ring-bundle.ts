@@ -326,7 +326,7 @@ class BundleReader {
   private shard(): ShardKeyJson {
     const at = this.take(SHARD_BYTES);
     const [database, generation, policy, policyGeneration, span] = listOf(this.table[this.input[at]!]);
-    if (typeof span !== 'string' || !/^[0-9]{1,19}$/.test(span)) throw malformed('a bundle with a shard without range');
+    if (typeof span !== 'string' || !/^[0-9]{1,20}$/.test(span)) throw malformed('a bundle with a shard without range');
     const start = this.input.readBigInt64LE(at + 1);
     const range = [start.toString(), (start + BigInt(span)).toString()];
     const key = [database, generation, policy, policyGeneration, ...range, this.number] as ShardKeyJson;

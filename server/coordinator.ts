@@ -139,7 +139,10 @@ export class Coordinator implements WriteCoordinator {
     });
   }
 
-  /** A frame that is no client's points (a delete), made and posted in one step. Rejects when it was not acknowledged. */
+  /**
+   * A frame that is no client's points (a delete), made and posted in one step. Acknowledged by
+   * all live owners; rejects when by none.
+   */
   submitFrame(shard: ShardKey, database: DatabaseDefinition, frameOf: (version: Version) => Uint8Array): Promise<void> {
     const version = this.#ports.mint();
     return new Promise((resolve, reject) => {
@@ -156,7 +159,7 @@ export class Coordinator implements WriteCoordinator {
           frame: frameOf(version),
           keys: nothing,
           allKeys: null,
-          consistency: 'one',
+          consistency: 'live',
           durability: database.durability,
           timeoutMs: this.#limits.writeTimeoutMs,
         },
@@ -334,7 +337,7 @@ export class Coordinator implements WriteCoordinator {
     const id = shardId(shard);
     this.#post({ shard, id }, companions, [...requests], posted, (version) => {
       this.#places.noteWritten(id, shard);
-      return { ...encodeBuilt(builder, version), allKeys: null };
+      return { ...encodeBuilt(builder, version, companions.database.conflict), allKeys: null };
     });
   }
 

@@ -11,6 +11,7 @@ import { encodeBatch } from '../shards/batch-codec.ts';
 import type { ParsedPoints, Precision } from '../shards/line-protocol.ts';
 import { LineParser } from '../shards/line-protocol.ts';
 import { LINE_LIMITS } from '../shards/line-protocol-errors.ts';
+import type { ConflictRule } from '../shards/row-settle.ts';
 import { SeriesCache } from '../shards/series-cache.ts';
 import type { SeriesHash } from '../shards/series-key.ts';
 import { encodeKeys } from '../shards/series-keys.ts';
@@ -84,8 +85,12 @@ export class GeneralRoute<Request> {
   }
 }
 
-export function encodeBuilt(builder: BatchBuilder, version: Version): { frame: Uint8Array; keys: Uint8Array } {
-  const { batch, keys } = builder.build(version);
+export function encodeBuilt(
+  builder: BatchBuilder,
+  version: Version,
+  conflict: ConflictRule,
+): { frame: Uint8Array; keys: Uint8Array } {
+  const { batch, keys } = builder.build(version, conflict);
   const records = batch.series.map((hash, i) => ({ hash, key: keys[i]! }));
   return { frame: encodeBatch(batch), keys: encodeKeys(records) };
 }

@@ -13,6 +13,7 @@ import {
 } from '../repair/message-checks.ts';
 import { shardKeyFromJson } from '../shards/shard-key.ts';
 import type { LevellingDesk } from './levelling-desk.ts';
+import { newestVersion } from './policy-deletes.ts';
 import { localSchemas, runLocal } from './query-backend.ts';
 import type { NodeApi } from './query-rpc.ts';
 import type { RepairRatesStore } from './repair-rates.ts';
@@ -84,6 +85,7 @@ export function createNodeApi({ pool, rates, levelling, startedMs, viewHash }: N
     async pauseRepair(paused) {
       rates.set({ paused: paused === true });
     },
+    newestVersion: () => newestVersion(pool),
     async repairs(id) {
       return (await pool.callAll('repairs')).flat().filter((each) => id === '' || each.id.startsWith(`${id}.`));
     },

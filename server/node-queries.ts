@@ -5,6 +5,7 @@ import { DEFAULT_QUERY_LIMITS } from './query/limits.ts';
 import type { QueryService } from './query/result.ts';
 import { createQueryService } from './query/service.ts';
 import { type BackendPorts, createQueryBackend } from './query-backend.ts';
+import { queryMetadata } from './query-metadata.ts';
 
 export interface NodeQueryParts
   extends Pick<BackendPorts, 'pool' | 'places' | 'levelling' | 'coordinator' | 'clusterId'> {
@@ -15,14 +16,9 @@ export interface NodeQueryParts
 export function createNodeQueries({ config, core, ...parts }: NodeQueryParts): QueryService {
   const backend = createQueryBackend({
     ...parts,
-    metadata: {
-      createDatabase: (name, policy) => core.createDatabase(name, policy, Date.now()),
-      dropDatabase: (name) => core.dropDatabase(name, Date.now()),
-      createRetentionPolicy: (database, name, options) =>
-        core.createRetentionPolicy(database, name, options, Date.now()),
-      alterRetentionPolicy: (database, name, options) => core.alterRetentionPolicy(database, name, options, Date.now()),
-      dropRetentionPolicy: (database, name) => core.dropRetentionPolicy(database, name, Date.now()),
-    },
+    metadata: queryMetadata(core),
+    noteDeletes: (database, policy) => core.noteDeletes(database, policy, Date.now()),
+    lift: (stamp) => core.lift(stamp, Date.now()),
     queryTimeoutMs: config.queryTimeoutMs,
     readRepairTimeoutMs: config.readRepairTimeoutMs,
     snapshot: () => core.snapshot(),

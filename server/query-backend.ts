@@ -6,14 +6,12 @@
  * time; the order of the results does not matter, because each carries its shards one by one.
  */
 import type { ClusterSnapshot, DatabaseDefinition, RetentionPolicyDefinition } from '../repair/cluster.ts';
-import type { DeletePredicate } from '../shards/batch.ts';
-import { encodeBatch } from '../shards/batch-codec.ts';
 import type { PartialRequest } from '../shards/query/partial.ts';
 import type { ShardId } from '../shards/shard-key.ts';
 import type { NodeNumber } from '../shards/version.ts';
-import type { Coordinator } from './coordinator.ts';
 import { LevelledReads } from './levelled-reads.ts';
 import type { LevellingDesk } from './levelling-desk.ts';
+import { deleteFromPolicy, type PolicyDeletePorts } from './policy-deletes.ts';
 import type { PartialAnswers, QueryBackend, QueryMetadata, ShardTarget } from './query/backend.ts';
 import type { Ending } from './query/ending.ts';
 import type { PlaceAnswer } from './query-rpc.ts';
@@ -24,16 +22,12 @@ import type { FieldRecord, WorkerPool } from './threads.ts';
 /** Holders of a shard that are tried one after the other. */
 const ROUNDS_MAX = 8;
 
-export interface BackendPorts {
-  readonly pool: WorkerPool;
+export interface BackendPorts extends PolicyDeletePorts {
   readonly places: ShardPlaces;
-  readonly coordinator: () => Coordinator;
   readonly metadata: QueryMetadata;
   readonly queryTimeoutMs: number;
   readonly readRepairTimeoutMs: number;
   readonly levelling: LevellingDesk;
-  snapshot(): ClusterSnapshot;
-  clusterId(): string;
 }
 
 export function createQueryBackend(ports: BackendPorts): QueryBackend {
@@ -45,7 +39,8 @@ export function createQueryBackend(ports: BackendPorts): QueryBackend {
     run: (targets, request, ending) => runEverywhere(ports, targets, request, ending),
     unheard: (policy) => unheard(ports.snapshot(), policy),
     levelled: (level, ending) => LevelledReads.begin(ports, backend, level, ending),
-    deleteRows: (targets, predicate, minNs, maxNs) => deleteRows(ports, targets, predicate, minNs, maxNs),
+    deleteRows: (database, policy, predicate, minNs, maxNs) =>
+      deleteFromPolicy(ports, database, policy, predicate, { minNs, maxNs }),
   };
   return backend;
 }
@@ -212,30 +207,6 @@ export async function ask(
     if ((error as { code?: string }).code === 'node-call') return null;
     throw error;
   }
-}
-
-/** A delete is a batch like any other: logged, mailed, queued, entered in the ledger, repaired. One per known shard. */
-async function deleteRows(
-  ports: BackendPorts,
-  targets: readonly ShardTarget[],
-  predicate: Omit<DeletePredicate, 'minTime' | 'maxTime'>,
-  minNs: bigint,
-  maxNs: bigint,
-): Promise<void> {
-  await Promise.all(
-    targets.map(({ key }) => {
-      const database = ports.snapshot().databases.find((each) => each.name === key.database);
-      if (database === undefined) throw new Error(`database not found: ${key.database}`);
-      const lastNs = key.endNs - 1n;
-      const minTime = Number((minNs > key.startNs ? minNs : key.startNs) - key.startNs);
-      const maxTime = Number((maxNs < lastNs ? maxNs : lastNs) - key.startNs);
-      return ports
-        .coordinator()
-        .submitFrame(key, database, (version) =>
-          encodeBatch({ kind: 'delete', shard: key, version, predicate: { ...predicate, minTime, maxTime } }),
-        );
-    }),
-  );
 }
 
 /** A list that is not there may name shards that nobody else has: where it could be all owners of one. */

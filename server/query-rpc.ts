@@ -60,6 +60,8 @@ export interface NodeApi {
   controlRepair(id: string, action: 'pause' | 'resume' | 'cancel'): Promise<void>;
   repairs(id: string): Promise<RepairStatus[]>;
   pauseRepair(paused: boolean): Promise<void>;
+  /** Of all that this node has stored; null: nothing. */
+  newestVersion(): Promise<Version | null>;
 }
 
 const METHODS: readonly (keyof NodeApi)[] = [
@@ -73,6 +75,7 @@ const METHODS: readonly (keyof NodeApi)[] = [
   'controlRepair',
   'repairs',
   'pauseRepair',
+  'newestVersion',
 ];
 
 export class NodeCallError extends Error {

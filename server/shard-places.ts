@@ -5,6 +5,7 @@
  * node has just written to as coordinator, whose owners have not listed them yet: a client reads what it wrote.
  */
 import type { ClusterSnapshot, DatabaseDefinition, HeldShard, RetentionPolicyDefinition } from '../repair/cluster.ts';
+import { isDeleteShard } from '../shards/delete-shard.ts';
 import type { ShardId, ShardKey, ShardKeyJson } from '../shards/shard-key.ts';
 import { shardId, shardKeyFromJson } from '../shards/shard-key.ts';
 import type { NodeNumber } from '../shards/version.ts';
@@ -166,6 +167,7 @@ export class ShardPlaces {
     const all = this.all();
     for (const shard of all) {
       const { key } = shard;
+      if (isDeleteShard(key)) continue;
       const name = policyName(key.database, key.databaseGeneration, key.retentionPolicy, key.retentionPolicyGeneration);
       let known = policies.get(name);
       if (known === undefined) {

@@ -59,7 +59,7 @@ export interface PostedWrite {
   readonly keys: Uint8Array;
   /** null: the same as `keys`. */
   readonly allKeys: Uint8Array | null;
-  readonly consistency: 'any' | 'one' | 'quorum' | 'all';
+  readonly consistency: 'any' | 'one' | 'quorum' | 'all' | 'live';
   readonly durability: 'fsync' | 'interval' | 'none';
   readonly timeoutMs: number;
 }
@@ -116,6 +116,8 @@ export interface WorkerApi {
   setRepairRates(rates: RepairRates): void;
   /** Little, and cheap to say: asked every few seconds. */
   progress(): ReplicaProgress[];
+  /** Of all shards; null: there is nothing. */
+  newestVersion(): Version | null;
   outboxStatus(): OutboxStatus[];
   counters(): Record<string, number>;
   timings(): WorkerTimings;

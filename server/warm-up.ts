@@ -105,7 +105,14 @@ function onTheWay(write: PostedWrite): WriteOnTheWay {
 }
 
 function snapshotOf(self: NodeNumber): ClusterSnapshot {
-  const policy = { name: DATABASE, generation: 0, durationNs: 0n, shardDurationNs: WEEK_NS, replication: 1 };
+  const policy = {
+    name: DATABASE,
+    generation: 0,
+    durationNs: 0n,
+    shardDurationNs: WEEK_NS,
+    replication: 1,
+    hasDeletes: false,
+  };
   return {
     viewHash: DATABASE,
     self,
@@ -116,6 +123,7 @@ function snapshotOf(self: NodeNumber): ClusterSnapshot {
         name: DATABASE,
         generation: 0,
         durability: 'fsync',
+        conflict: 'last-write-wins',
         defaultRetentionPolicy: DATABASE,
         retentionPolicies: [policy],
       },

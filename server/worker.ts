@@ -17,7 +17,7 @@ import { storageKernel } from '../shards/kernel/storage-kernel.ts';
 import { runPartial } from '../shards/query/run-partial.ts';
 import type { QueryableShard } from '../shards/queryable.ts';
 import type { ShardId } from '../shards/shard-key.ts';
-import { type NodeNumber, stampMs } from '../shards/version.ts';
+import { type NodeNumber, stampMs, type Version } from '../shards/version.ts';
 import { withKept } from './cluster-news.ts';
 import { nodeFiles } from './node-files.ts';
 import { RepairTraffic } from './repair-traffic.ts';
@@ -179,6 +179,14 @@ const api: WorkerApi = {
   scrub: () => host.scrub(),
   setRepairRates: (rates) => host.setRepairRates(rates),
   progress: () => host.heldShards().map(({ id, key, state }) => ({ id, key, state, ...progressOf(id) })),
+  newestVersion() {
+    let newest: Version | null = null;
+    for (const id of engine.shards.keys()) {
+      const version = ledgerOf(id)?.newest ?? null;
+      if (version !== null && (newest === null || version > newest)) newest = version;
+    }
+    return newest;
+  },
   outboxStatus: () => host.outboxStatus(),
   counters: () => ({ ...host.counters(), ...traffic.counters() }),
   timings() {

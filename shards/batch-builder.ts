@@ -12,6 +12,7 @@ import type { WriteBatch } from './batch.ts';
 import { BatchColumns } from './batch-columns.ts';
 import { type Column, FIELD_TYPE_NAMES, type FieldType, STRING } from './column.ts';
 import type { ParsedGroup, ParsedPoints } from './line-protocol.ts';
+import type { ConflictRule } from './row-settle.ts';
 import type { SeriesCache } from './series-cache.ts';
 import type { SeriesHash } from './series-key.ts';
 import { type ShardKey, shardRange } from './shard-key.ts';
@@ -86,8 +87,11 @@ export class BatchBuilder {
   }
 
   /** `seriesIds` (of the SeriesCache) and `keys` are parallel to `batch.series`. */
-  build(version: Version): { batch: WriteBatch; seriesIds: Uint32Array; keys: string[] } {
-    const groups = [...this.groups.values()].map((group) => group.build(this.hashes.length));
+  build(
+    version: Version,
+    conflict: ConflictRule = 'last-write-wins',
+  ): { batch: WriteBatch; seriesIds: Uint32Array; keys: string[] } {
+    const groups = [...this.groups.values()].map((group) => group.build(this.hashes.length, conflict));
     const batch: WriteBatch = { kind: 'write', shard: this.shard, version, series: this.hashes, groups };
     return { batch, seriesIds: Uint32Array.from(this.ids), keys: this.keys };
   }

@@ -30,6 +30,7 @@ import { crc32 } from 'node:zlib';
 import type { Batch, BatchGroup, DeleteBatch, DeletePredicate, WriteBatch } from './batch.ts';
 import { countPresent, readBits, readTimes, readValues, writeBits, writeTimes, writeValues } from './batch-values.ts';
 import { BOOLEAN, type Column, type ColumnValues, type FieldType, makeValues, STRING } from './column.ts';
+import { isDeleteShard } from './delete-shard.ts';
 import { FrameError, FrameReader, FrameWriter, readOffsets, widthFor, writeOffsets } from './frame.ts';
 import { SERIES_HASH_BYTES, type SeriesHash } from './series-key.ts';
 import {
@@ -184,6 +185,7 @@ function readHead(frame: Uint8Array): {
   reader.take(8);
   const version = reader.hex(VERSION_BYTES);
   const { key: shard, id } = knownShardKey(reader.text());
+  if (kind === KIND_WRITE && isDeleteShard(shard)) throw new FrameError('rows for a delete shard');
   return { reader, kind: kind === KIND_WRITE ? 'write' : 'delete', version, shard, id };
 }
 
@@ -220,7 +222,8 @@ function readShardKey(text: string): ShardKey {
   if (!/^-?\d{1,20}$/.test(json[4]) || !/^-?\d{1,20}$/.test(json[5])) throw new FrameError('shard key without times');
   const key = shardKeyFromJson(json as ShardKeyJson);
   const span = key.endNs - key.startNs;
-  if (span <= 0n || span > SHARD_SPAN_MAX_NS) throw new FrameError(`shard of ${span} ns`);
+  const isBounded = span > 0n && span <= SHARD_SPAN_MAX_NS;
+  if (!isBounded && !isDeleteShard(key)) throw new FrameError(`shard of ${span} ns`);
   return key;
 }
 
@@ -343,10 +346,11 @@ function spreadWords(
 
 /** A canonical form: equal predicates give equal text (checksum.ts counts on it). */
 export function predicateToJson(predicate: DeletePredicate): unknown {
-  const { measurement, condition, minTime, maxTime } = predicate;
+  const { measurement, condition, minTime, maxTime, times } = predicate;
   const named =
     measurement === null ? null : 'name' in measurement ? ['=', measurement.name] : ['=~', measurement.regex];
-  return [named, condition === null ? null : conditionToJson(condition), minTime, maxTime];
+  const bounds = times === undefined ? [minTime, maxTime] : [times.minNs.toString(), times.maxNs.toString()];
+  return [named, condition === null ? null : conditionToJson(condition), ...bounds];
 }
 
 function conditionToJson(condition: TagCondition): unknown {
@@ -368,15 +372,27 @@ function conditionToJson(condition: TagCondition): unknown {
 function readDelete(reader: FrameReader, shard: ShardKey, version: Version): DeleteBatch {
   const json = parseJson(reader.text());
   if (!Array.isArray(json) || json.length !== 4) throw new FrameError('predicate of another form');
-  const [named, condition, minTime, maxTime] = json as unknown[];
-  if (!Number.isSafeInteger(minTime) || !Number.isSafeInteger(maxTime)) throw new FrameError('predicate without times');
+  const [named, condition, from, to] = json as unknown[];
   const predicate: DeletePredicate = {
     measurement: measurementFromJson(named),
     condition: condition === null ? null : conditionFromJson(condition, 0),
-    minTime: minTime as number,
-    maxTime: maxTime as number,
+    ...(isDeleteShard(shard) ? timesFromJson(from, to) : offsetsFromJson(from, to)),
   };
   return { kind: 'delete', shard, version, predicate };
+}
+
+function offsetsFromJson(minTime: unknown, maxTime: unknown): Pick<DeletePredicate, 'minTime' | 'maxTime'> {
+  if (!Number.isSafeInteger(minTime) || !Number.isSafeInteger(maxTime)) throw new FrameError('predicate without times');
+  return { minTime: minTime as number, maxTime: maxTime as number };
+}
+
+function timesFromJson(from: unknown, to: unknown): Pick<DeletePredicate, 'minTime' | 'maxTime' | 'times'> {
+  const [minNs, maxNs] = [from, to].map((bound) => {
+    if (typeof bound !== 'string' || !/^(0|-?[1-9]\d{0,18})$/.test(bound))
+      throw new FrameError('predicate without times');
+    return BigInt(bound);
+  });
+  return { minTime: 0, maxTime: 0, times: { minNs: minNs!, maxNs: maxNs! } };
 }
 
 function measurementFromJson(json: unknown): DeletePredicate['measurement'] {

@@ -4,6 +4,7 @@
  */
 import type { BatchGroup } from './batch.ts';
 import { BOOLEAN, type Column, type FieldType, FLOAT, makeValues, STRING } from './column.ts';
+import type { ConflictRule } from './row-settle.ts';
 
 const ROWS_INITIAL = 256;
 
@@ -40,15 +41,15 @@ export class BatchColumns {
     this.rows = rows;
   }
 
-  /** The group with one row per (series, time): later rows win, cell by cell. */
-  build(seriesCount: number): BatchGroup {
+  /** The group with one row per (series, time): later rows win, or the first, cell by cell. */
+  build(seriesCount: number, conflict: ConflictRule): BatchGroup {
     const { measurement, rows } = this;
     const rowSeries = this.rowSeries.slice(0, rows);
     const times = this.times.slice(0, rows);
     const columns = this.columns.map((column) => finishColumn(column, rows));
     const order = orderIfRepeated(rowSeries, times, seriesCount);
     if (order === null) return { measurement, rowSeries, times, columns };
-    return reduceRows(measurement, rowSeries, times, columns, order);
+    return reduceRows(measurement, rowSeries, times, columns, order, conflict);
   }
 
   private appendColumn(column: Column, from: Uint32Array, first: number): void {
@@ -184,6 +185,7 @@ function reduceRows(
   times: Float64Array,
   columns: readonly Column[],
   order: Uint32Array,
+  conflict: ConflictRule,
 ): BatchGroup {
   const starts: number[] = [];
   for (let i = 0; i < order.length; i++) {
@@ -197,11 +199,11 @@ function reduceRows(
     outSeries[row] = rowSeries[order[starts[row]!]!]!;
     outTimes[row] = times[order[starts[row]!]!]!;
   }
-  const reduced = columns.map((column) => reduceColumn(column, order, starts));
+  const reduced = columns.map((column) => reduceColumn(column, order, starts, conflict));
   return { measurement, rowSeries: outSeries, times: outTimes, columns: reduced };
 }
 
-function reduceColumn(column: Column, order: Uint32Array, starts: readonly number[]): Column {
+function reduceColumn(column: Column, order: Uint32Array, starts: readonly number[], conflict: ConflictRule): Column {
   const rows = starts.length - 1;
   const { field, type, present: old } = column;
   const winners = new Uint32Array(rows);
@@ -211,6 +213,7 @@ function reduceColumn(column: Column, order: Uint32Array, starts: readonly numbe
       if (old !== null && old[order[i]!] === 0) continue;
       winners[row] = order[i]!;
       present[row] = 1;
+      if (conflict === 'first-write-wins') break;
     }
   }
   const values = type === STRING ? [] : makeValues(type, rows);

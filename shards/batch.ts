@@ -46,6 +46,8 @@ export interface DeletePredicate {
   /** Offsets from the shard's start in nanoseconds, both inclusive. */
   readonly minTime: number;
   readonly maxTime: number;
+  /** In a delete shard (delete-shard.ts), whose range no offset covers exactly: both inclusive, and the offsets are 0. */
+  readonly times?: { readonly minNs: bigint; readonly maxNs: bigint };
 }
 
 export type Batch = WriteBatch | DeleteBatch;

@@ -40,6 +40,7 @@ import {
   WRITE_META,
 } from './shard-file.ts';
 import { type ShardId, type ShardKey, shardId } from './shard-key.ts';
+import { type RulesOf, ShardPolicies } from './shard-policy.ts';
 import type { FillTarget, LogEntry, LogPosition, Storage, StoredShard } from './storage.ts';
 import type { StorageLimits } from './storage-limits.ts';
 
@@ -66,10 +67,7 @@ export interface EngineOptions {
 }
 
 /** A shard whose damaged file was set aside, until what the log holds of it is in a new one. */
-interface LostShard {
-  readonly key: ShardKey;
-  readonly applied: LogPosition;
-}
+type LostShard = { readonly key: ShardKey; readonly applied: LogPosition };
 
 export class Engine implements Storage {
   readonly #options: EngineOptions;
@@ -85,6 +83,7 @@ export class Engine implements Storage {
   /** Also of `recovery`. Those that turned out to be damaged later are added. */
   readonly #unopened: UnopenedShard[];
   readonly #lost = new Map<ShardId, LostShard>();
+  readonly #policies = new ShardPolicies(this.#shards);
   readonly recovery: Recovery;
 
   /** Recovers what a crash left. Throws StorageError when the disk refuses. */
@@ -168,9 +167,11 @@ export class Engine implements Storage {
     const path = this.#path(shardId(key));
     const file = new ShardFile(path, this.#pool, () => this.#newFiles.settle(path));
     const fileBytes = (): number => (files.exists(path) ? files.size(path) : 0);
-    const blocks = this.#blocks;
-    return new Shard({ key, file, isNew, companion: companion(key), blocks, limits, fileBytes }, database);
+    const parts = { key, file, isNew, companion: companion(key), blocks: this.#blocks, limits, fileBytes };
+    return new Shard({ ...parts, policy: this.#policies.of(key) }, database);
   }
+
+  readonly setRules = (rulesOf: RulesOf): void => this.#policies.setRules(rulesOf);
 
   drop(id: ShardId): void {
     const { files, shardsDirectory } = this.#options;

@@ -26,6 +26,8 @@ const KINDS = {
   'damaged-page': { status: 502, retry: true },
   /** The shard of a snapshot has been dropped or replaced meanwhile. */
   'snapshot-gone': { status: 410, retry: true },
+  /** What is settled cannot be told before all deletes of the policy are known to be here (shard-policy.ts). */
+  'deletes-unknown': { status: 503, retry: true },
   /** A batch names a series whose key is not known here. */
   'unknown-series': { status: 409, retry: true },
   /** A record that the log cannot hold. */

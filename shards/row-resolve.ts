@@ -1,5 +1,6 @@
 /**
- * From stored fragments to what a reader sees: deletes applied, then per cell the greatest version, one row per time.
+ * From stored fragments to what a reader sees: deletes applied, then per cell the greatest version (the smallest with
+ * `first-write-wins`), one row per time.
  *
  * A fragment is dead when a tombstone of a greater version matches its series and time; only then do the cells compete.
  * Where the visible cells of a field disagree in type, the first of float, integer, unsigned, string, boolean that is
@@ -11,6 +12,7 @@ import type { Column } from './column.ts';
 import type { SeriesSlice } from './queryable.ts';
 import { permuteColumn, sliceColumn } from './row-gather.ts';
 import type { RowSet } from './row-set.ts';
+import type { ConflictRule } from './row-settle.ts';
 import type { Tombstone } from './tombstone.ts';
 
 /** No row. */
@@ -28,6 +30,7 @@ export function resolveSeries(
   minTime: number,
   maxTime: number,
   candidates = candidatesOf(rows, fields),
+  conflict: ConflictRule = 'last-write-wins',
 ): SeriesSlice | null {
   const series = rows.series[seriesIndex]!;
   const end = rows.seriesStart[seriesIndex + 1]!;
@@ -38,7 +41,7 @@ export function resolveSeries(
   if (dead === null && candidates.every((columns) => columns.length <= 1) && ascends(rows.times, from, to)) {
     return plainSlice(rows, series, candidates, from, to);
   }
-  return resolvedSlice(rows, series, candidates, dead, from, to);
+  return resolvedSlice(rows, series, candidates, dead, from, to, conflict);
 }
 
 /** Per field its columns, strongest type first, as the columns of a row set are sorted. */
@@ -129,13 +132,14 @@ function resolvedSlice(
   dead: Uint8Array | null,
   from: number,
   to: number,
+  conflict: ConflictRule,
 ): SeriesSlice | null {
   // Group g: rows groupStart[g] .. groupStart[g + 1] - 1 have the same time, versions ascending.
   const groupStart = new Uint32Array(to - from + 1);
   let groups = 0;
   for (let i = from; i < to; i++) if (i === from || rows.times[i] !== rows.times[i - 1]) groupStart[groups++] = i;
   groupStart[groups] = to;
-  const winners = candidates.map((columns) => winnersOf(columns, dead, groupStart, groups, from));
+  const winners = candidates.map((columns) => winnersOf(columns, dead, groupStart, groups, from, conflict));
   const kept: number[] = [];
   for (let g = 0; g < groups; g++) if (winners.some((w) => w !== null && w.rows[g] !== NONE)) kept.push(g);
   if (kept.length === 0) return null;
@@ -159,12 +163,16 @@ function winnersOf(
   groupStart: Uint32Array,
   groups: number,
   from: number,
+  conflict: ConflictRule,
 ): Winners | null {
   const winnerRows = new Int32Array(groups).fill(NONE);
   const winnerColumns = new Uint8Array(groups);
   let strongest = columns.length;
+  const firstWins = conflict === 'first-write-wins';
   for (let g = 0; g < groups; g++) {
-    for (let row = groupStart[g + 1]! - 1; row >= groupStart[g]!; row--) {
+    const [first, end] = [groupStart[g]!, groupStart[g + 1]!];
+    for (let n = 0; n < end - first; n++) {
+      const row = firstWins ? first + n : end - 1 - n;
       if (dead !== null && dead[row - from] === 1) continue;
       const c = columns.findIndex((column) => column.present === null || column.present[row] === 1);
       if (c < 0) continue;

@@ -9,7 +9,7 @@ import { StorageError } from './errors.ts';
 import { gatherRows, type RowRanges } from './row-gather.ts';
 import { mergeRowSets } from './row-merge.ts';
 import type { RowSet } from './row-set.ts';
-import { type ConflictRule, settledVersion, settleRows } from './row-settle.ts';
+import { settledVersion, settleRows } from './row-settle.ts';
 import { encodeKeys } from './series-keys.ts';
 import { rebuildWrite, rememberedKeys } from './shard-content.ts';
 import type { ShardKey } from './shard-key.ts';
@@ -32,7 +32,6 @@ export function groupsOfBlock(sources: ScanSources, entry: BlockEntry): number[]
 
 export function settledGroups(
   sources: ScanSources,
-  conflict: ConflictRule,
   question: GroupQuestion,
 ): { groups: GroupSum[]; next: GroupName | null } {
   const groups: GroupSum[] = [];
@@ -43,7 +42,7 @@ export function settledGroups(
     }
     cells += expected;
     const wanted = ALL_GROUPS.slice(first.group, first.group + count);
-    groups.push(...sumsOf(sources, conflict, first, wanted, question.through));
+    groups.push(...sumsOf(sources, first, wanted, question.through));
   }
   return { groups, next: null };
 }
@@ -86,18 +85,17 @@ function columnsOf(store: BlockStore, entry: BlockEntry): number {
 
 function sumsOf(
   sources: ScanSources,
-  conflict: ConflictRule,
   { window, measurement }: GroupName,
   groups: readonly number[],
   through: Stamp,
 ): GroupSum[] {
   let settled: RowSet;
   try {
-    settled = readSettled(sources, conflict, { through, window, measurement, groups, fromTime: 0 });
+    settled = readSettled(sources, { through, window, measurement, groups, fromTime: 0 });
   } catch (error) {
     if (!(error instanceof StorageError) || error.code !== 'damaged-block') throw error;
     if (groups.length === 1) return [{ window, measurement, group: groups[0]!, rows: 0, content: null }];
-    return groups.flatMap((group) => sumsOf(sources, conflict, { window, measurement, group }, [group], through));
+    return groups.flatMap((group) => sumsOf(sources, { window, measurement, group }, [group], through));
   }
   const version = settledVersion(through);
   const sums: GroupSum[] = [];
@@ -120,12 +118,11 @@ function sumsOf(
 
 export function settledCopy(
   sources: ScanSources,
-  conflict: ConflictRule,
   key: ShardKey,
   question: CopyQuestion,
 ): { page: { frame: Uint8Array; keys: Uint8Array } | null; rows: number; next: number | null } {
   const { through, measurement, cellsMax } = question;
-  let rows = readSettled(sources, conflict, question);
+  let rows = readSettled(sources, question);
   const rowsMax = Math.ceil(cellsMax / Math.max(1, rows.columns.length));
   let next: number | null = null;
   if (rows.times.length > rowsMax) {
@@ -148,10 +145,9 @@ export function settledCopy(
 /** The settled rows of the groups, all of the settled version. Throws StorageError `damaged-block`. */
 function readSettled(
   sources: ScanSources,
-  conflict: ConflictRule,
   { through, window, measurement, groups, fromTime }: Omit<CopyQuestion, 'cellsMax'>,
 ): RowSet {
-  const { store, table, tombstones, windowNs } = sources;
+  const { store, table, tombstones, windowNs, conflict } = sources;
   const isWanted = new Set(groups);
   const series = isWanted.size === SERIES_GROUPS ? null : seriesOf(sources, measurement, groups);
   const want = { series, fields: null, minTime: fromTime, maxTime: Number.MAX_SAFE_INTEGER };

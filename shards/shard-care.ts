@@ -19,12 +19,11 @@ import type { GivenKeys } from './series-keys.ts';
 import { groupsOfBlock, settledCopy, settledGroups } from './settled-content.ts';
 import type { ShardId, ShardKey } from './shard-key.ts';
 import type { ShardMerging } from './shard-merging.ts';
+import type { ShardPolicy } from './shard-policy.ts';
 import { type ReadingParts, ShardReading } from './shard-reading.ts';
 import type { LogPosition } from './storage.ts';
 import type { StorageLimits } from './storage-limits.ts';
 import type { Stamp, Version } from './version.ts';
-
-const CONFLICT = 'last-write-wins';
 
 /** The shard itself. */
 export interface CaredShard {
@@ -32,6 +31,7 @@ export interface CaredShard {
   readonly key: ShardKey;
   readonly companion: ShardCompanion;
   readonly settledThrough: Stamp;
+  readonly policy: ShardPolicy;
   readonly appliedThrough: LogPosition;
   readonly isFlushing: boolean;
   beginFlush(): void;
@@ -83,14 +83,27 @@ export class ShardCare implements StoredCare {
   }
 
   groups(question: GroupQuestion): { groups: GroupSum[]; next: GroupName | null } {
-    return settledGroups(this.#parts.sources, CONFLICT, question);
+    this.#needDeletes(question.through);
+    return settledGroups(this.#parts.sources, question);
+  }
+
+  /** What is settled here and there is compared, and copied without its versions: no delete of the policy may be missing. */
+  #needDeletes(through: Stamp): void {
+    const { id, policy } = this.#parts.shard;
+    if (policy.deletesThrough < through)
+      throw new StorageError(
+        'deletes-unknown',
+        `${id}: the policy's deletes up to ${through} are not known to be here`,
+      );
   }
 
   copy(question: CopyQuestion): ReturnType<StoredCare['copy']> {
-    return settledCopy(this.#parts.sources, CONFLICT, this.#parts.shard.key, question);
+    this.#needDeletes(question.through);
+    return settledCopy(this.#parts.sources, this.#parts.shard.key, question);
   }
 
   replace(request: ReplacementRequest): Replacement {
+    if (request.groups.length > 0) this.#needDeletes(request.through);
     const { merging, sources } = this.#parts;
     merging.hold();
     const ended = (window: number, isReplaced: boolean): void => {

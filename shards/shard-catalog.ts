@@ -34,9 +34,9 @@ export class ShardCatalog {
 
   /** Series and fields only become more; under a tombstone any write or mended window can bring something back. */
   stamp({ segment, offset }: LogPosition): string {
-    const { count: deletes, replacements } = this.#tombstones;
+    const { count: deletes, stamp, replacements } = this.#tombstones;
     const written = deletes === 0 ? '' : `${segment}.${offset}.${replacements}`;
-    return `${this.#table.count}/${this.#fields().count}/${deletes}/${written}`;
+    return `${this.#table.count}/${this.#fields().count}/${stamp}/${written}`;
   }
 
   measurements(): string[] {

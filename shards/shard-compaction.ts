@@ -18,7 +18,7 @@ import { replaceBlocks } from './block-store.ts';
 import { addSums, contentByVersion, type Sum128, subtractSums } from './checksum.ts';
 import { mergeRowSets } from './row-merge.ts';
 import type { RowSet } from './row-set.ts';
-import { type ConflictRule, isSettledVersion, settleRows } from './row-settle.ts';
+import { type ConflictRule, isSettledVersion, type settleRows } from './row-settle.ts';
 import { BlockCutter } from './row-split.ts';
 import type { SeriesTable } from './series-table.ts';
 import type { ShardDropped } from './shard-dropped.ts';
@@ -34,6 +34,7 @@ export interface CompactionSources {
   readonly limits: StorageLimits;
   readonly tombstones: ShardTombstones;
   readonly dropped: ShardDropped;
+  readonly settle: typeof settleRows;
   readonly conflict: ConflictRule;
   /** All rows and deletes at or below are in the file, and so is the floor that says that they are settled (rule 18). */
   readonly settledThrough: Stamp;
@@ -213,10 +214,10 @@ export class Compaction {
   }
 
   #settle(measurement: string, rows: RowSet): RowSet {
-    const { tombstones, settledThrough: through, conflict, windowNs, table } = this.#sources;
+    const { tombstones, settledThrough: through, settle, conflict, windowNs, table } = this.#sources;
     const start = this.window * windowNs;
     const deletes = tombstones.over(measurement, start, start + windowNs - 1);
-    const left = settleRows(rows, { through, tombstones: deletes, whole: this.#isWhole, conflict });
+    const left = settle(rows, { through, tombstones: deletes, whole: this.#isWhole, conflict });
     if (left === rows) return rows;
     const hashOf = (id: number): string => table.ids.hashOf(id);
     for (const sum of contentByVersion(rows, hashOf).values()) this.#dropped = addSums(this.#dropped, sum);

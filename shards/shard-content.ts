@@ -76,7 +76,7 @@ function sumContent(
   for (const { rows } of storedRows(sources, wanted, null)) {
     for (const [version, sum] of contentByVersion(rows, hashOf)) add(version, sum);
   }
-  for (const { version, predicate } of sources.tombstones.all()) add(version, tombstoneSum(predicate, version));
+  for (const { version, predicate } of sources.tombstones.own()) add(version, tombstoneSum(predicate, version));
   return sums;
 }
 

@@ -6,9 +6,9 @@
  * The next step of the engine flushes for its sake when rows wait in memory; when none do, the floor is written alone.
  */
 import type { BlockStore } from './block-store.ts';
-import type { ShardCompanion } from './companion.ts';
 import { DeleteReview } from './delete-review.ts';
 import { StorageError } from './errors.ts';
+import type { settleRows } from './row-settle.ts';
 import { Compaction, mergeableFrom, nextToMerge, windowStates } from './shard-compaction.ts';
 import type { ShardDropped } from './shard-dropped.ts';
 import type { ShardFile } from './shard-file.ts';
@@ -22,9 +22,11 @@ export interface MergingParts {
   readonly file: ShardFile;
   readonly limits: StorageLimits;
   readonly dropped: ShardDropped;
-  readonly companion: ShardCompanion;
-  /** See Shard.settledThrough. */
+  readonly settle: typeof settleRows;
+  /** Up to where rows may be settled now: see Shard.settledThrough, and ShardPolicy. */
   readonly settledThrough: () => Stamp;
+  /** Up to where they may be once the companion's floor is in the file. */
+  readonly floor: () => Stamp;
   /** Something is not flushed. */
   readonly isDirty: () => boolean;
   readonly flush: () => void;
@@ -66,7 +68,7 @@ export class ShardMerging {
   /** Whether the block directory is needed: asked while it is not in memory. */
   get isWanted(): boolean {
     if (this.#mergeableFrom === undefined) this.#mergeableFrom = this.#parts.store.mergeableFrom();
-    const { floor } = this.#parts.companion;
+    const floor = this.#parts.floor();
     return (this.#mergeableFrom !== null && this.#mergeableFrom <= floor) || this.#deletes.pending(floor) !== null;
   }
 
@@ -134,15 +136,16 @@ export class ShardMerging {
   }
 
   #merge(window: number, runs: readonly number[]): Compaction {
-    const { sources, limits, dropped, settledThrough } = this.#parts;
-    const settled = { dropped, conflict: 'last-write-wins', settledThrough: settledThrough() } as const;
-    return new Compaction({ ...sources, limits, ...settled }, window, runs);
+    const { sources, limits, dropped, settle, settledThrough } = this.#parts;
+    const { table, store, tombstones, windowNs, conflict } = sources;
+    const settled = { dropped, settle, conflict, settledThrough: settledThrough() };
+    return new Compaction({ table, store, tombstones, windowNs, limits, ...settled }, window, runs);
   }
 
   #choose(): ReturnType<typeof nextToMerge> {
-    const { store, limits, companion, settledThrough } = this.#parts;
+    const { store, limits, floor, settledThrough } = this.#parts;
     const isAtRest = (window: number): boolean => this.#isAtRest(window);
-    const question = { except: this.#unmergeable, isAtRest, settledThrough: settledThrough(), floor: companion.floor };
+    const question = { except: this.#unmergeable, isAtRest, settledThrough: settledThrough(), floor: floor() };
     return nextToMerge(store.directory, question, limits);
   }
 
@@ -153,8 +156,8 @@ export class ShardMerging {
 
   /** Settled windows are merged again for the sake of a delete. */
   #reviewDeletes(): Compaction | 'more' | null {
-    const { store, companion, settledThrough, isDirty, flush } = this.#parts;
-    const oldest = this.#deletes.pending(companion.floor);
+    const { store, floor, settledThrough, isDirty, flush } = this.#parts;
+    const oldest = this.#deletes.pending(floor());
     if (oldest === null) return null;
     if (stampOf(oldest.version) > settledThrough()) {
       // As with a window that waits for the floor.

@@ -106,7 +106,7 @@ export class ShardReading implements Reading {
     }
     shard.beginFlush();
     this.#floor = shard.companion.floor;
-    for (const { version, predicate } of sources.tombstones.all()) this.#add(version, tombstoneSum(predicate, version));
+    for (const { version, predicate } of sources.tombstones.own()) this.#add(version, tombstoneSum(predicate, version));
     this.#begun();
     while (shard.flushStep()) yield 0;
     this.#forget(0);

@@ -16,6 +16,7 @@ import { gatherRows } from './row-gather.ts';
 import { mergeRowSets } from './row-merge.ts';
 import { candidatesOf, resolveSeries } from './row-resolve.ts';
 import type { RowSet } from './row-set.ts';
+import type { ConflictRule } from './row-settle.ts';
 import type { SeriesTable } from './series-table.ts';
 import type { ShardTombstones } from './shard-tombstones.ts';
 import type { Tombstone } from './tombstone.ts';
@@ -26,6 +27,8 @@ export interface ScanSources {
   readonly memtable: Memtables;
   readonly tombstones: ShardTombstones;
   readonly windowNs: number;
+  /** Asked for anew with every scan: the cluster's metadata say it. */
+  readonly conflict: ConflictRule;
 }
 
 /** A block of the window, decoded when the scan reaches it. */
@@ -153,7 +156,7 @@ export function scanStretch(
   visit: (slice: SeriesSlice) => boolean,
   left: Uint8Array | null = null,
 ): boolean {
-  const { table } = sources;
+  const { table, conflict } = sources;
   const { first, end, firstRank, lastRank, memory, memoryCursor, minTime, maxTime, deletes } = stretch;
   const parts: RowSet[] = [];
   for (const block of stretch.blocks) {
@@ -168,14 +171,15 @@ export function scanStretch(
   }
   const rows = parts.length > 1 ? mergeRowSets(parts, table.compare) : parts[0];
   if (rows === undefined) return true;
-  const candidates = candidatesOf(rows, request.fields);
+  const { fields } = request;
+  const candidates = candidatesOf(rows, fields);
   let cursor = 0;
   for (let place = first; place < end; place++) {
     if (left !== null && left[place] === 0) continue;
     const id = request.series[place]!;
     cursor = firstAtRank(rows.series, cursor, table.rankOf(id), table.rankOf);
     if (rows.series[cursor] !== id) continue;
-    const slice = resolveSeries(rows, cursor, request.fields, deletes, minTime, maxTime, candidates);
+    const slice = resolveSeries(rows, cursor, fields, deletes, minTime, maxTime, candidates, conflict);
     if (slice !== null && slice.times.length > 0 && !visit(slice)) return false;
   }
   return true;

@@ -1,13 +1,18 @@
 /**
  * The deletes of a shard, and which series they leave visible.
  *
+ * They are the shard's own ones, which its file keeps and its ledger counts, and those of its policy's delete shard,
+ * which are only looked at: what has come there since is taken over when this is next asked for anything.
+ *
  * A tombstone keeps its predicate, so that it also covers series that appear later. Whether it covers a series is
  * decided once per series and kept; whether a covered series still has a visible row is looked up in the rows when
  * asked and kept until something changes it.
  */
 import type { DeleteBatch, DeletePredicate } from './batch.ts';
+import { predicateIn } from './delete-shard.ts';
 import { compileGoRegex } from './go-regex.ts';
 import type { SeriesTable } from './series-table.ts';
+import type { ShardKey } from './shard-key.ts';
 import { compileTagCondition } from './tag-matcher.ts';
 import type { Tombstone } from './tombstone.ts';
 import type { Version } from './version.ts';
@@ -16,17 +21,29 @@ const UNKNOWN = 0;
 const YES = 1;
 const NO = 2;
 
-export interface KeptTombstone extends Tombstone {
-  readonly frame: Uint8Array;
-  readonly batch: DeleteBatch;
+interface ShardTombstone extends Tombstone {
   /** Covers each row of a measurement (DROP MEASUREMENT), whatever its series and time. */
   coversAllOf(measurement: string): boolean;
 }
 
+/** The shard's own. */
+export interface KeptTombstone extends ShardTombstone {
+  readonly frame: Uint8Array;
+}
+
 export class ShardTombstones {
   readonly #table: SeriesTable;
+  readonly #key: ShardKey;
   readonly #spanNs: number;
-  readonly #byVersion = new Map<Version, KeptTombstone>();
+  readonly #own = new Map<Version, KeptTombstone>();
+  /** Of the delete shard; null: there is none here. */
+  readonly #ofPolicy: () => ShardTombstones | null;
+  /** As they were last looked at, and how many of them were there. */
+  #seen: ShardTombstones | null = null;
+  #seenCount = 0;
+  /** How often another delete shard has taken the place of the one before. */
+  #changes = 0;
+  #everywhere: ShardTombstone[] = [];
   /** Not yet in the file. */
   #fresh: KeptTombstone[] = [];
   #greatest: Version = '';
@@ -34,13 +51,20 @@ export class ShardTombstones {
   #visible = new Uint8Array(0);
   #replacements = 0;
 
-  constructor(table: SeriesTable, spanNs: number) {
+  constructor(table: SeriesTable, key: ShardKey, ofPolicy: () => ShardTombstones | null) {
     this.#table = table;
-    this.#spanNs = spanNs;
+    this.#key = key;
+    this.#spanNs = Number(key.endNs - key.startNs);
+    this.#ofPolicy = ofPolicy;
   }
 
   get count(): number {
-    return this.#byVersion.size;
+    return this.#all().length;
+  }
+
+  /** Another one whenever the deletes are others. */
+  get stamp(): string {
+    return `${this.count}.${this.#changes}`;
   }
 
   get freshBytes(): number {
@@ -52,20 +76,50 @@ export class ShardTombstones {
   }
 
   get(version: Version): KeptTombstone | undefined {
-    return this.#byVersion.get(version);
+    return this.#own.get(version);
   }
 
-  all(): IterableIterator<KeptTombstone> {
-    return this.#byVersion.values();
+  own(): IterableIterator<KeptTombstone> {
+    return this.#own.values();
+  }
+
+  all(): readonly Tombstone[] {
+    return this.#all();
   }
 
   add(batch: DeleteBatch, frame: Uint8Array, inFile: boolean): void {
-    if (this.#byVersion.has(batch.version)) return;
-    const tombstone = keepTombstone(batch, frame, this.#table, this.#spanNs);
-    this.#byVersion.set(batch.version, tombstone);
+    if (this.#own.has(batch.version)) return;
+    const tombstone = { ...makeTombstone(batch.version, batch.predicate, this.#table, this.#spanNs), frame };
+    this.#own.set(batch.version, tombstone);
     if (!inFile) this.#fresh.push(tombstone);
-    if (batch.version > this.#greatest) this.#greatest = batch.version;
+    this.#added(tombstone);
+  }
+
+  #added(tombstone: ShardTombstone): void {
+    this.#everywhere.push(tombstone);
+    if (tombstone.version > this.#greatest) this.#greatest = tombstone.version;
     this.#visible.fill(UNKNOWN);
+  }
+
+  /** Own ones and the policy's, with what has come to the delete shard meanwhile. */
+  #all(): readonly ShardTombstone[] {
+    const source = this.#ofPolicy();
+    if (source !== this.#seen) {
+      this.#seen = source;
+      this.#seenCount = 0;
+      this.#changes++;
+      this.#everywhere = [...this.#own.values()];
+      this.#visible.fill(UNKNOWN);
+    }
+    if (source !== null && source.#own.size > this.#seenCount) {
+      const fresh = [...source.#own.values()].slice(this.#seenCount);
+      this.#seenCount = source.#own.size;
+      for (const { version, predicate } of fresh) {
+        const here = predicateIn(predicate, this.#key);
+        if (here !== null) this.#added(makeTombstone(version, here, this.#table, this.#spanNs));
+      }
+    }
+    return this.#everywhere;
   }
 
   /** The oldest `count` of the fresh ones are in the file now. */
@@ -76,15 +130,14 @@ export class ShardTombstones {
   /** Those that may cover rows of the measurement in the range. */
   over(measurement: string, minTime: number, maxTime: number): Tombstone[] {
     const found: Tombstone[] = [];
-    for (const tombstone of this.#byVersion.values()) {
+    for (const tombstone of this.#all()) {
       if (mayCover(tombstone, measurement, minTime, maxTime)) found.push(tombstone);
     }
     return found;
   }
 
   covers(series: number): boolean {
-    for (const tombstone of this.#byVersion.values()) if (tombstone.covers(series)) return true;
-    return false;
+    return this.#all().some((tombstone) => tombstone.covers(series));
   }
 
   /** How often rows were put in the place of others, which may have brought some back under the same deletes. */
@@ -99,7 +152,7 @@ export class ShardTombstones {
 
   /** Rows of these series were applied. */
   wrote(series: Uint32Array, version: Version): void {
-    if (this.#byVersion.size === 0) return;
+    if (this.#all().length === 0) return;
     this.#reserve();
     const now = version > this.#greatest ? YES : UNKNOWN;
     for (let i = 0; i < series.length; i++) if (this.#visible[series[i]!] !== YES) this.#visible[series[i]!] = now;
@@ -107,7 +160,7 @@ export class ShardTombstones {
 
   /** Those with a visible row. `find` says of the given series (same order) which ones have one. */
   visible(series: Uint32Array, find: (unknown: Uint32Array) => ReadonlySet<number>): Uint32Array {
-    if (this.#byVersion.size === 0) return series;
+    if (this.#all().length === 0) return series;
     this.#reserve();
     const unknown: number[] = [];
     for (const id of series) {
@@ -124,10 +177,7 @@ export class ShardTombstones {
 
   /** False when a delete of the whole measurement is newer than `version`. */
   leaves(measurement: string, version: Version): boolean {
-    for (const tombstone of this.#byVersion.values()) {
-      if (tombstone.version > version && tombstone.coversAllOf(measurement)) return false;
-    }
-    return true;
+    return !this.#all().some((tombstone) => tombstone.version > version && tombstone.coversAllOf(measurement));
   }
 
   #reserve(): void {
@@ -145,8 +195,12 @@ export function mayCover({ predicate }: Tombstone, measurement: string, minTime:
   return name === null || !('name' in name) || name.name === measurement;
 }
 
-function keepTombstone(batch: DeleteBatch, frame: Uint8Array, table: SeriesTable, spanNs: number): KeptTombstone {
-  const { predicate } = batch;
+function makeTombstone(
+  version: Version,
+  predicate: DeletePredicate,
+  table: SeriesTable,
+  spanNs: number,
+): ShardTombstone {
   const isMeasured = measurementTest(predicate);
   const matches = predicate.condition === null ? null : compileTagCondition(predicate.condition);
   let verdicts = new Uint8Array(0);
@@ -164,14 +218,7 @@ function keepTombstone(batch: DeleteBatch, frame: Uint8Array, table: SeriesTable
     return verdicts[series] === YES;
   };
   const whole = matches === null && predicate.minTime <= 0 && predicate.maxTime >= spanNs - 1;
-  return {
-    version: batch.version,
-    predicate,
-    covers,
-    frame,
-    batch,
-    coversAllOf: (measurement) => whole && isMeasured(measurement),
-  };
+  return { version, predicate, covers, coversAllOf: (measurement) => whole && isMeasured(measurement) };
 }
 
 function measurementTest({ measurement }: DeletePredicate): (name: string) => boolean {

@@ -32,6 +32,7 @@ import type {
   SeriesSlice,
   TagColumn,
 } from './queryable.ts';
+import { settleRows } from './row-settle.ts';
 import type { SeriesHash, Tag } from './series-key.ts';
 import type { GivenKeys, SeriesKeys } from './series-keys.ts';
 import { SeriesTable } from './series-table.ts';
@@ -45,13 +46,14 @@ import { damageNamed, type ShardFile } from './shard-file.ts';
 import { Flush } from './shard-flush.ts';
 import { type ShardId, type ShardKey, shardId } from './shard-key.ts';
 import { ShardMerging } from './shard-merging.ts';
+import type { ShardPolicy } from './shard-policy.ts';
 import { type ScanSources, scanShard } from './shard-scan.ts';
 import { type FlushedSizes, readSeries, readState } from './shard-state.ts';
 import { ShardTombstones } from './shard-tombstones.ts';
 import type { FillSource, LogPosition, ShardSizes, StoredShard } from './storage.ts';
 import type { StorageLimits } from './storage-limits.ts';
 import type { TagCondition } from './tag-condition.ts';
-import type { Stamp, Version } from './version.ts';
+import { earlierOf, type Stamp, type Version } from './version.ts';
 
 /** Windows per shard, and the shortest one. */
 const WINDOWS_PER_SHARD = 84;
@@ -65,6 +67,7 @@ export interface ShardParts {
   readonly companion: ShardCompanion;
   readonly blocks: BlockCache;
   readonly limits: StorageLimits;
+  readonly policy: ShardPolicy;
   /** Bytes of the shard's file. */
   readonly fileBytes: () => number;
 }
@@ -73,13 +76,15 @@ export class Shard implements StoredShard, QueryableShard {
   readonly id: ShardId;
   readonly key: ShardKey;
   readonly companion: ShardCompanion;
+  readonly policy: ShardPolicy;
   readonly windowNs: number;
   readonly #parts: ShardParts;
   readonly #table: SeriesTable;
   readonly #memtables: Memtables;
   readonly #store: BlockStore;
   readonly #fieldsKept = new ShardFields();
-  readonly #tombstones: ShardTombstones;
+  /** Also the policy's (shard-policy.ts); of a delete shard, those that the others look at. */
+  readonly tombstones: ShardTombstones;
   readonly #dropped = new ShardDropped();
   readonly #sources: ScanSources;
   readonly #catalog: ShardCatalog;
@@ -96,6 +101,8 @@ export class Shard implements StoredShard, QueryableShard {
   #writtenMs = 0;
   #dirtySinceMs: number | null = null;
   #closed = false;
+  /** What merging leaves of rows. A property, so that simulations can do it wrong. */
+  settle = settleRows;
   /** Must be flushed before anything else: its unsynced log records were lost. */
   flushSoon = false;
   /** Why nothing can be read from the file. */
@@ -107,29 +114,33 @@ export class Shard implements StoredShard, QueryableShard {
     this.key = parts.key;
     this.id = shardId(parts.key);
     this.companion = parts.companion;
-    const spanNs = Number(parts.key.endNs - parts.key.startNs);
-    this.windowNs = Math.max(WINDOW_NS_MIN, Math.ceil(spanNs / WINDOWS_PER_SHARD));
+    this.policy = parts.policy;
+    const { policy, companion, file, limits } = parts;
+    this.windowNs = Math.max(WINDOW_NS_MIN, Math.ceil(Number(parts.key.endNs - parts.key.startNs) / WINDOWS_PER_SHARD));
     this.#table = new SeriesTable((ids) => this.#reading(() => readSeries(parts.file, ids)), parts.isNew);
     this.#memtables = new Memtables(this.#table);
     this.#store = new BlockStore(parts.file, parts.blocks, parts.isNew);
-    this.#tombstones = new ShardTombstones(this.#table, spanNs);
+    this.tombstones = new ShardTombstones(this.#table, parts.key, () => policy.tombstones);
     this.#sources = {
       table: this.#table,
       store: this.#store,
       memtable: this.#memtables,
-      tombstones: this.#tombstones,
+      tombstones: this.tombstones,
       windowNs: this.windowNs,
+      get conflict() {
+        return policy.conflict;
+      },
     };
-    this.#catalog = new ShardCatalog(this.#sources, this.#tombstones, () => this.#fields);
-    const { companion, file, limits } = parts;
+    this.#catalog = new ShardCatalog(this.#sources, this.tombstones, () => this.#fields);
     this.#merging = new ShardMerging({
       sources: this.#sources,
       store: this.#store,
       file,
       limits,
       dropped: this.#dropped,
-      companion,
-      settledThrough: () => this.settledThrough,
+      settle: (rows, request) => this.settle(rows, request),
+      settledThrough: () => earlierOf(this.settledThrough, policy.deletesThrough),
+      floor: () => earlierOf(companion.floor, policy.deletesThrough),
       isDirty: () => this.isDirty || this.#flush !== null,
       flush: () => this.flush(),
     });
@@ -141,12 +152,8 @@ export class Shard implements StoredShard, QueryableShard {
       merging: this.#merging,
       isGone: () => this.#closed,
     });
-    const state = readState(database, {
-      companion,
-      fields: this.#fieldsKept,
-      tombstones: this.#tombstones,
-      dropped: this.#dropped,
-    });
+    const kept = { companion, fields: this.#fieldsKept, tombstones: this.tombstones, dropped: this.#dropped };
+    const state = readState(database, kept);
     this.#settledThrough = companion.floor;
     this.#flushedThrough = state.flushedThrough;
     this.#applied = state.flushedThrough;
@@ -182,7 +189,7 @@ export class Shard implements StoredShard, QueryableShard {
   }
 
   get memtableBytes(): number {
-    return this.#memtables.bytes + this.#tombstones.freshBytes;
+    return this.#memtables.bytes + this.tombstones.freshBytes;
   }
 
   get isDirty(): boolean {
@@ -210,7 +217,7 @@ export class Shard implements StoredShard, QueryableShard {
 
   apply(frame: HeldFrame, keys: GivenKeys, position: LogPosition): void {
     this.#assertOpen();
-    if (frame.deletion !== null) this.#tombstones.add(frame.deletion, encodeBatch(frame.deletion), false);
+    if (frame.deletion !== null) this.tombstones.add(frame.deletion, encodeBatch(frame.deletion), false);
     else this.#applyWrite(frame, keys);
     if (isAfter(position, this.#applied)) this.#applied = position;
     this.#writtenMs = this.#clockMs;
@@ -224,9 +231,9 @@ export class Shard implements StoredShard, QueryableShard {
 
   #applyWrite(frame: HeldFrame, keys: GivenKeys): void {
     addSeries(this.#table, frame, keys);
-    if (this.#tombstones.count > 0) {
+    if (this.tombstones.count > 0) {
       const at = frame.ids >>> 2;
-      this.#tombstones.wrote(storageWords().slice(at, at + frame.seriesCount), frame.version);
+      this.tombstones.wrote(storageWords().slice(at, at + frame.seriesCount), frame.version);
     }
     this.#memtables.active.apply(frame);
   }
@@ -254,7 +261,7 @@ export class Shard implements StoredShard, QueryableShard {
         position: this.#applied,
         floor: this.companion.floor,
         seriesEnd,
-        tombstones: [...this.#tombstones.fresh], // those that come meanwhile belong to the next flush
+        tombstones: [...this.tombstones.fresh], // those that come meanwhile belong to the next flush
         saves,
       },
       persisted,
@@ -274,7 +281,7 @@ export class Shard implements StoredShard, QueryableShard {
     const { position, tombstones, floor } = flush.state;
     this.#flush = null;
     this.#memtables.dropFrozen();
-    this.#tombstones.flushed(tombstones.length);
+    this.tombstones.flushed(tombstones.length);
     this.#flushedThrough = position;
     this.#settledThrough = floor;
     this.#table.persisted = flush.seriesWritten;

@@ -12,6 +12,7 @@ import type { HeldFrame } from './held-frame.ts';
 import type { SeriesHash } from './series-key.ts';
 import type { GivenKeys } from './series-keys.ts';
 import type { ShardId, ShardKey } from './shard-key.ts';
+import type { RulesOf } from './shard-policy.ts';
 import type { Stamp, Version } from './version.ts';
 
 /** Segment number and byte offset in the worker's log. */
@@ -41,6 +42,8 @@ export interface Storage {
   pressure(): { logBytes: number; memtableBytes: number; overloaded: boolean };
   /** A bounded step of flushing, compaction, retention; true when more remains. */
   step(budgetMs: number, nowMs: () => number): boolean;
+  /** What the cluster's metadata say from now on. */
+  setRules(rulesOf: RulesOf): void;
   /** Starts a shard that is being given by another owner; replaces the local content only when finished. */
   beginFill(key: ShardKey): FillTarget;
 }

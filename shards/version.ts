@@ -59,3 +59,7 @@ export function writeVersion(version: Version, into: Buffer, offset: number): vo
 export function readVersion(from: Buffer, offset: number): Version {
   return from.toString('hex', offset, offset + VERSION_BYTES);
 }
+
+export function earlierOf(a: Stamp, b: Stamp): Stamp {
+  return a < b ? a : b;
+}

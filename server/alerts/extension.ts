@@ -20,10 +20,10 @@ export function addAlerts(app: Express, context: NodeContext): () => Promise<voi
       const { members, live } = core.snapshot();
       return members.filter(({ number, state }) => state === 'up' && live.includes(number)).map(({ name }) => name);
     },
-    register: (key) => core.register(key),
-    registers: (prefix) => core.registers(prefix),
-    putRegister: (key, value) => core.putRegister(key, value, Date.now()),
-    deleteRegister: (key) => core.deleteRegister(key, Date.now()),
+    register: (key) => core.registers.get(key),
+    registers: (prefix) => core.registers.withPrefix(prefix),
+    putRegister: (key, value) => core.registers.put(key, value, Date.now()),
+    deleteRegister: (key) => core.registers.remove(key, Date.now()),
   };
   const manager = new AlertManager(cluster, context.queryService, log);
   addAlertRoutes(app, manager);

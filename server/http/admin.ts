@@ -113,6 +113,7 @@ async function describeCluster(ports: AdminPorts): Promise<object> {
     databases: snapshot.databases.map((database) => ({
       name: database.name,
       durability: database.durability,
+      conflict: database.conflict,
       defaultRetentionPolicy: database.defaultRetentionPolicy,
       retentionPolicies: database.retentionPolicies.map((policy) => ({
         name: policy.name,

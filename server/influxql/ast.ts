@@ -3,6 +3,8 @@
  *
  * Plain data: the parser makes it, the planner and the printer read it. Durations and times are nanoseconds as bigint.
  */
+import type { ConflictRule } from '../../shards/row-settle.ts';
+
 export type CastType = 'float' | 'integer' | 'unsigned' | 'string' | 'boolean' | 'field' | 'tag';
 
 export type BinaryOperator =
@@ -132,6 +134,8 @@ export type Statement =
       readonly name: string;
       /** Present when WITH was written. */
       readonly policy?: RetentionPolicyOptions & { readonly name?: string };
+      /** Starling's own: `WITH ... CONFLICT 'first-write-wins'`. */
+      readonly conflict?: ConflictRule;
     }
   | { readonly kind: 'drop-database'; readonly name: string }
   | ({

@@ -1,11 +1,13 @@
 /**
  * CREATE, ALTER and DROP of databases, retention policies and measurements, and deletion of points.
  */
+import type { ConflictRule } from '../../shards/row-settle.ts';
 import type { Expression, RetentionPolicyOptions, Source, Statement } from './ast.ts';
 import { parseDuration } from './duration.ts';
 import { parseSources, parseWhere } from './parse-select.ts';
 import { ParseError, type TokenStream } from './token-stream.ts';
 
+const CONFLICT_RULES: readonly ConflictRule[] = ['last-write-wins', 'first-write-wins'];
 const REPLICATION_MAX = 2_147_483_647;
 
 interface PolicyOptions {
@@ -18,6 +20,8 @@ interface PolicyOptions {
 export function parseCreateDatabase(stream: TokenStream): Statement {
   const name = stream.identifier();
   if (!stream.accept('WITH')) return { kind: 'create-database', name };
+  const only = parseConflict(stream);
+  if (only !== undefined) return { kind: 'create-database', name, conflict: only };
   const first = stream.expect(['DURATION', 'NAME', 'REPLICATION', 'SHARD']);
   stream.unscan();
   const policy: PolicyOptions & { name?: string } = {};
@@ -26,7 +30,21 @@ export function parseCreateDatabase(stream: TokenStream): Statement {
   if (stream.accept('SHARD')) policy.shardDurationNs = parseShardDuration(stream, false);
   if (stream.accept('NAME')) policy.name = stream.identifier();
   if (Object.keys(policy).length === 0) throw stream.unexpected(first, ['DURATION', 'NAME', 'REPLICATION', 'SHARD']);
-  return { kind: 'create-database', name, policy };
+  const conflict = parseConflict(stream);
+  return { kind: 'create-database', name, policy, ...(conflict && { conflict }) };
+}
+
+/** `CONFLICT 'first-write-wins'`, which InfluxDB does not have; the word is no keyword, and may be a name elsewhere. */
+function parseConflict(stream: TokenStream): ConflictRule | undefined {
+  const word = stream.next();
+  if (word.kind !== 'IDENT' || word.literal.toUpperCase() !== 'CONFLICT') {
+    stream.unscan();
+    return undefined;
+  }
+  const token = stream.expect(['STRING'], ['string']);
+  const rule = CONFLICT_RULES.find((each) => each === token.literal);
+  if (rule === undefined) throw stream.failure(`conflict rule must be one of ${CONFLICT_RULES.join(', ')}`, token);
+  return rule;
 }
 
 /** `name ON database` */

@@ -224,10 +224,12 @@ export function printStatement(statement: Statement): string {
     case 'show-retention-policies':
       return `SHOW RETENTION POLICIES${statement.database === undefined ? '' : ` ON ${quoteIdentifier(statement.database)}`}`;
     case 'create-database': {
-      const { policy } = statement;
+      const { policy, conflict } = statement;
       const name = policy?.name === undefined ? '' : ` NAME ${quoteIdentifier(policy.name)}`;
-      const options = policy === undefined ? '' : ` WITH${printPolicyOptions(policy, formatClockDuration)}${name}`;
-      return `CREATE DATABASE ${quoteIdentifier(statement.name)}${options}`;
+      const options = policy === undefined ? '' : `${printPolicyOptions(policy, formatClockDuration)}${name}`;
+      const rule = conflict === undefined ? '' : ` CONFLICT ${quoteString(conflict)}`;
+      const all = `${options}${rule}`;
+      return `CREATE DATABASE ${quoteIdentifier(statement.name)}${all === '' ? '' : ` WITH${all}`}`;
     }
     case 'drop-database':
       return `DROP DATABASE ${quoteIdentifier(statement.name)}`;

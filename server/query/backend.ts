@@ -6,6 +6,7 @@ import type { ClusterSnapshot, DatabaseDefinition, RetentionPolicyDefinition } f
 import type { ReadLevel } from '../../repair/levelling.ts';
 import type { DeletePredicate } from '../../shards/batch.ts';
 import type { PartialRequest, PartialResult } from '../../shards/query/partial.ts';
+import type { ConflictRule } from '../../shards/row-settle.ts';
 import type { ShardId, ShardKey } from '../../shards/shard-key.ts';
 import type { RetentionPolicyOptions } from '../influxql/ast.ts';
 import type { Ending } from './ending.ts';
@@ -46,7 +47,11 @@ export interface LevelledBackend extends QueryBackend {
 
 /** Changes of metadata; each throws an Error whose message is InfluxDB's text. */
 export interface QueryMetadata {
-  createDatabase(name: string, policy: (RetentionPolicyOptions & { readonly name?: string }) | null): void;
+  createDatabase(
+    name: string,
+    policy: (RetentionPolicyOptions & { readonly name?: string }) | null,
+    conflict?: ConflictRule,
+  ): void;
   dropDatabase(name: string): void;
   createRetentionPolicy(database: string, name: string, options: RetentionPolicyOptions): void;
   alterRetentionPolicy(database: string, name: string, options: RetentionPolicyOptions): void;
@@ -71,10 +76,11 @@ export interface QueryBackend {
   levelled(level: ReadLevel, ending: Ending): Promise<LevelledBackend>;
   /** Runs where the shards are: own workers first, else a live full owner. */
   run(targets: readonly ShardTarget[], request: PartialRequest, ending?: Ending): Promise<PartialAnswers>;
-  /** Both bounds inclusive. */
+  /** In all shards of the policy, also in those that come later. Both bounds inclusive. */
   deleteRows(
-    targets: readonly ShardTarget[],
-    predicate: Omit<DeletePredicate, 'minTime' | 'maxTime'>,
+    database: DatabaseDefinition,
+    policy: RetentionPolicyDefinition,
+    predicate: Pick<DeletePredicate, 'measurement' | 'condition'>,
     minNs: bigint,
     maxNs: bigint,
   ): Promise<void>;

@@ -1,5 +1,6 @@
 /**
- * DELETE, DROP SERIES and DROP MEASUREMENT: all three delete rows by measurement, tags and time.
+ * DELETE, DROP SERIES and DROP MEASUREMENT: all three delete rows by measurement, tags and time, in all shards of the
+ * policies, whether they are known here or not. What is known decides only whether a condition is on tags.
  */
 import type { DeletePredicate } from '../../shards/batch.ts';
 import { TIME_MAX_NS, TIME_MIN_NS } from '../../shards/shard-key.ts';
@@ -49,12 +50,11 @@ async function deleteFrom(
   for (const measurement of measurements) {
     const targets = policies.flatMap((policy) => targetsOf(context, database, policy, range));
     const condition = rest === null ? null : await onlyTags(rest, measurement, targets, context);
-    await context.backend.deleteRows(
-      targets,
-      { measurement, condition },
-      range.minNs ?? TIME_MIN_NS,
-      range.maxNs ?? TIME_MAX_NS,
-    );
+    const [minNs, maxNs] = [range.minNs ?? TIME_MIN_NS, range.maxNs ?? TIME_MAX_NS];
+    if (minNs > maxNs) continue;
+    // One after the other: the metadata hear of each policy once.
+    for (const policy of policies)
+      await context.backend.deleteRows(database, policy, { measurement, condition }, minNs, maxNs);
   }
 }
 

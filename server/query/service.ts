@@ -155,7 +155,7 @@ async function run(statement: Statement, context: StatementContext): Promise<Res
     case 'show-series':
       return showSeries(statement, context);
     case 'create-database':
-      metadata.createDatabase(statement.name, statement.policy ?? null);
+      metadata.createDatabase(statement.name, statement.policy ?? null, statement.conflict);
       return [];
     case 'drop-database':
       metadata.dropDatabase(statement.name);

@@ -67,6 +67,10 @@ const REFUSED: readonly (readonly [string, string])[] = [
   ['SHOW TAG', 'found EOF, expected KEY, KEYS, VALUES at line 1, char 10'],
   ['SHOW TAG VALUES WITH KEY', 'found EOF, expected IN, =, =~ at line 1, char 26'],
   ['SHOW MEASUREMENTS WITH', 'found EOF, expected MEASUREMENT at line 1, char 24'],
+  [
+    `CREATE DATABASE x WITH CONFLICT 'none'`,
+    'conflict rule must be one of last-write-wins, first-write-wins at line 1, char 32',
+  ],
   ['CREATE DATABASE x WITH', 'found EOF, expected DURATION, NAME, REPLICATION, SHARD at line 1, char 24'],
   ['CREATE RETENTION POLICY a ON b DURATION 1q REPLICATION 1', 'invalid duration at line 1, char 41'],
   ['ALTER RETENTION POLICY a ON b REPLICATION 0', 'invalid value 0: must be 1 <= n <= 2147483647 at line 1, char 43'],

@@ -29,6 +29,11 @@ const STATEMENTS: readonly (readonly [string, string])[] = [
     'CREATE DATABASE foo2 WITH DURATION 36h0m0s REPLICATION 1 SHARD DURATION 1h30m0s NAME bar',
   ],
   ['CREATE DATABASE "my db"', 'CREATE DATABASE "my db"'],
+  [`CREATE DATABASE a WITH conflict 'first-write-wins'`, `CREATE DATABASE a WITH CONFLICT 'first-write-wins'`],
+  [
+    `CREATE DATABASE conflict WITH NAME p CONFLICT 'last-write-wins'`,
+    `CREATE DATABASE conflict WITH NAME p CONFLICT 'last-write-wins'`,
+  ],
   [
     'ALTER RETENTION POLICY a ON foo DURATION 49h SHARD DURATION 1h DEFAULT',
     'ALTER RETENTION POLICY a ON foo DURATION 49h SHARD DURATION 1h DEFAULT',

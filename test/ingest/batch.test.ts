@@ -7,13 +7,20 @@ import { addSums, contentByVersion, subtractSums } from '../../shards/checksum.t
 import { type Column, type FieldType, makeValues } from '../../shards/column.ts';
 import type { Precision } from '../../shards/line-protocol.ts';
 import type { RowSet } from '../../shards/row-set.ts';
+import type { ConflictRule } from '../../shards/row-settle.ts';
 import { hashSeriesKey } from '../../shards/series-key.ts';
 import { decodeKeys, encodeKeys } from '../../shards/series-keys.ts';
 import { shardId } from '../../shards/shard-key.ts';
 import { contentSum } from '../support/content-sum.ts';
 import { cellsOf, newParser, POLICY, SHARD, VERSION, WEEK_NS } from './support.ts';
 
-function write(text: string, policy = POLICY, types = new Map<string, FieldType>(), precision: Precision = 'n') {
+function write(
+  text: string,
+  policy = POLICY,
+  types = new Map<string, FieldType>(),
+  precision: Precision = 'n',
+  conflict: ConflictRule = 'last-write-wins',
+) {
   const { series, parser } = newParser();
   const parsed = parser.parse(Buffer.from(text), precision, 0n);
   const builders = new Map<string, BatchBuilder>();
@@ -33,7 +40,7 @@ function write(text: string, policy = POLICY, types = new Map<string, FieldType>
       return builder;
     },
   );
-  const built = [...builders.values()].map((builder) => builder.build(VERSION));
+  const built = [...builders.values()].map((builder) => builder.build(VERSION, conflict));
   return { rejected, batches: built.map(({ batch }) => batch), built, starts: groupStartsOf(parsed, policy), types };
 }
 
@@ -102,6 +109,19 @@ describe('routing', () => {
       [4, 'x', 0, '4000000000000000'],
       [4, 'y', 0, '4022000000000000'],
       [5, 'x', 0, '4008000000000000'],
+      [5, 'y', 0, '3ff0000000000000'],
+      [5, 'z', 3, 'q'],
+    ]);
+  });
+
+  it('or the first one, where the database says so', () => {
+    const text = 'm,a=1 x=1,y=1 5\nm,a=1 x=2 4\nm,a=1 x=3,z="q" 5\nm,a=1 y=9 4';
+    const { batches } = write(text, POLICY, new Map(), 'n', 'first-write-wins');
+    const cells = cellsOf(batches[0]!).map((cell) => JSON.parse(cell).slice(2));
+    expect(cells).toEqual([
+      [4, 'x', 0, '4000000000000000'],
+      [4, 'y', 0, '4022000000000000'],
+      [5, 'x', 0, '3ff0000000000000'],
       [5, 'y', 0, '3ff0000000000000'],
       [5, 'z', 3, 'q'],
     ]);

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { RetentionPolicyOptions } from '../../repair/databases.ts';
+import type { ConflictRule } from '../../shards/row-settle.ts';
 import { A, Network } from './network.ts';
 
 const HOUR = 3_600_000_000_000n;
@@ -11,8 +12,12 @@ function single() {
   const now = () => network.nowMs;
   return {
     core,
-    create: (name: string, policy: (RetentionPolicyOptions & { name?: string }) | null = null) =>
-      core.createDatabase(name, policy, now()),
+    create: (
+      name: string,
+      policy: (RetentionPolicyOptions & { name?: string }) | null = null,
+      conflict?: ConflictRule,
+    ) => core.createDatabase(name, policy, now(), conflict),
+    noteDeletes: (name: string, policy: string) => core.noteDeletes(name, policy, now()),
     drop: (name: string) => core.dropDatabase(name, now()),
     createPolicy: (db: string, name: string, options: RetentionPolicyOptions) =>
       core.createRetentionPolicy(db, name, options, now()),
@@ -33,12 +38,54 @@ describe('databases and retention policies, as in InfluxDB', () => {
     expect(t.find('db0')).toEqual({
       name: 'db0',
       generation: 0,
+      conflict: 'last-write-wins',
       durability: 'fsync',
       defaultRetentionPolicy: 'autogen',
       retentionPolicies: [
-        { name: 'autogen', generation: 0, durationNs: 0n, shardDurationNs: 7n * DAY, replication: 3 },
+        {
+          name: 'autogen',
+          generation: 0,
+          durationNs: 0n,
+          shardDurationNs: 7n * DAY,
+          replication: 3,
+          hasDeletes: false,
+        },
       ],
     });
+  });
+
+  test('CONFLICT is fixed when the database is made', () => {
+    const t = single();
+    t.create('db0', null, 'first-write-wins');
+    t.create('db0');
+    t.create('db0', null, 'first-write-wins');
+    expect(() => t.create('db0', null, 'last-write-wins')).toThrow('exists with CONFLICT first-write-wins');
+    t.alterPolicy('db0', 'autogen', { isDefault: true });
+    t.createPolicy('db0', 'other', { durationNs: 0n, replication: 1, isDefault: true });
+    expect(t.find('db0')).toMatchObject({ conflict: 'first-write-wins', defaultRetentionPolicy: 'other' });
+    t.drop('db0');
+    t.create('db0');
+    expect(t.find('db0')).toMatchObject({ conflict: 'last-write-wins' });
+  });
+
+  test('deletes for a whole policy are part of the view, once, and go with the policy', () => {
+    const t = single();
+    t.create('db0');
+    const view = t.core.snapshot().viewHash;
+    t.noteDeletes('db0', 'autogen');
+    const after = t.core.snapshot().viewHash;
+    expect(after).not.toBe(view);
+    expect(t.find('db0')!.retentionPolicies).toMatchObject([{ hasDeletes: true }]);
+    t.alterPolicy('db0', 'autogen', { durationNs: 14n * DAY });
+    expect(t.find('db0')!.retentionPolicies).toMatchObject([{ hasDeletes: true }]);
+    const again = t.core.snapshot().viewHash;
+    t.noteDeletes('db0', 'autogen');
+    expect(t.core.snapshot().viewHash).toBe(again);
+    t.dropPolicy('db0', 'autogen');
+    t.createPolicy('db0', 'autogen', { durationNs: 0n, replication: 1 });
+    expect(t.find('db0')!.retentionPolicies).toMatchObject([{ hasDeletes: false }]);
+    expect(() => t.noteDeletes('db0', 'none')).toThrow('retention policy not found: none');
+    expect(() => t.noteDeletes('none', 'autogen')).toThrow('database not found: none');
   });
 
   test('WITH names the default policy; shard durations below an hour become an hour', () => {

@@ -145,8 +145,8 @@ describe('metadata of a cluster', () => {
               network.nowMs,
             );
           else if (what < 0.6) core.dropRetentionPolicy(db, policy, network.nowMs);
-          else if (what < 0.7) core.putRegister(`rule/${pick(['a', 'b', 'c'])}`, { step }, network.nowMs);
-          else if (what < 0.75) core.deleteRegister(`rule/${pick(['a', 'b', 'c'])}`, network.nowMs);
+          else if (what < 0.7) core.registers.put(`rule/${pick(['a', 'b', 'c'])}`, { step }, network.nowMs);
+          else if (what < 0.75) core.registers.remove(`rule/${pick(['a', 'b', 'c'])}`, network.nowMs);
           else if (what < 0.85) {
             network.cut.clear();
             network.split(
@@ -168,7 +168,7 @@ describe('metadata of a cluster', () => {
         expect(core.metadataHash()).toBe(first!.metadataHash());
         expect(core.snapshot().viewHash).toBe(first!.snapshot().viewHash);
         expect(core.snapshot().databases).toEqual(first!.snapshot().databases);
-        expect(core.registers('rule/')).toEqual(first!.registers('rule/'));
+        expect(core.registers.withPrefix('rule/')).toEqual(first!.registers.withPrefix('rule/'));
       }
       expect(nodes.every(({ core }) => core.counters.badMessages === 0)).toBe(true);
     }

@@ -238,19 +238,19 @@ describe('messages', () => {
   test('a register too large, or under a reserved name, is refused', () => {
     const network = new Network(1, { registerBytesMax: 100, registersMax: 3 });
     const { core } = network.start(network.disk('n1'), A);
-    expect(() => core.putRegister('rule/a', 'x'.repeat(200), network.nowMs)).toThrow(
+    expect(() => core.registers.put('rule/a', 'x'.repeat(200), network.nowMs)).toThrow(
       expect.objectContaining({ code: 'register-too-large' }),
     );
-    expect(() => core.putRegister('member/0', 1, network.nowMs)).toThrow(
+    expect(() => core.registers.put('member/0', 1, network.nowMs)).toThrow(
       expect.objectContaining({ code: 'invalid-name' }),
     );
-    core.putRegister('rule/a', { a: 1 }, network.nowMs);
-    core.putRegister('rule/b', 2, network.nowMs);
-    expect(() => core.putRegister('rule/c', 3, network.nowMs)).toThrow(
+    core.registers.put('rule/a', { a: 1 }, network.nowMs);
+    core.registers.put('rule/b', 2, network.nowMs);
+    expect(() => core.registers.put('rule/c', 3, network.nowMs)).toThrow(
       expect.objectContaining({ code: 'too-many-registers' }),
     );
-    core.deleteRegister('rule/b', network.nowMs);
-    expect(core.register('rule/b')).toBeUndefined();
-    expect(core.registers('rule/').map(({ key, value }) => [key, value])).toEqual([['rule/a', { a: 1 }]]);
+    core.registers.remove('rule/b', network.nowMs);
+    expect(core.registers.get('rule/b')).toBeUndefined();
+    expect(core.registers.withPrefix('rule/').map(({ key, value }) => [key, value])).toEqual([['rule/a', { a: 1 }]]);
   });
 });

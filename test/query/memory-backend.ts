@@ -88,15 +88,16 @@ export class MemoryBackend {
       },
       unheard: () => [],
       levelled: () => Promise.reject(new Error('not in memory')),
-      deleteRows: async (targets, predicate, minNs, maxNs) => {
-        for (const { id, key } of targets) {
+      deleteRows: async (database, policy, predicate, minNs, maxNs) => {
+        for (const { id, key } of this.backend.targets(database, policy, minNs, maxNs)) {
           const minTime = minNs > key.startNs ? Number(minNs - key.startNs) : 0;
           const maxTime = Number((maxNs < key.endNs ? maxNs : key.endNs - 1n) - key.startNs);
           this.shards.get(id)!.delete({ ...predicate, minTime, maxTime });
         }
       },
       metadata: {
-        createDatabase: (name, policy) => change(createDatabaseChanges(meta, name, policy, stamp())),
+        createDatabase: (name, policy, conflict) =>
+          change(createDatabaseChanges(meta, name, policy, stamp(), conflict)),
         dropDatabase: (name) => change(dropDatabaseChanges(meta, name)),
         createRetentionPolicy: (db, name, policy) => change(createPolicyChanges(meta, db, name, policy, stamp())),
         alterRetentionPolicy: (db, name, policy) => change(alterPolicyChanges(meta, db, name, policy)),

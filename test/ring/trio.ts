@@ -63,6 +63,7 @@ export class Trio {
     this.hear();
   }
   replication: number;
+  hasDeletes = false;
 
   /** With an empty disk, unless one is given: of the shards, and the files of outbox and repairs. */
   boot(number: string, disk = new MemoryDisk(), files = new SimFiles((run) => void this.queue.push(run))): void {
@@ -113,8 +114,15 @@ export class Trio {
       durationNs: 0n,
       shardDurationNs: 1n << 50n,
       replication: this.replication,
+      hasDeletes: this.hasDeletes,
     };
-    const database = { name: 'd', generation: 0, durability: 'fsync' as const, defaultRetentionPolicy: 'autogen' };
+    const database = {
+      name: 'd',
+      generation: 0,
+      durability: 'fsync' as const,
+      conflict: 'last-write-wins' as const,
+      defaultRetentionPolicy: 'autogen',
+    };
     for (const [i, self] of NUMBERS.entries()) {
       const snapshot: ClusterSnapshot = {
         viewHash: this.view,

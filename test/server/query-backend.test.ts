@@ -29,7 +29,14 @@ function snapshotOf(states: readonly MemberState[], heard: readonly number[]): C
 
 function unheard(states: readonly MemberState[], heard: readonly number[], replication: number): readonly string[] {
   const ports = { snapshot: () => snapshotOf(states, heard) } as unknown as BackendPorts;
-  const policy = { name: 'autogen', generation: 0, durationNs: 0n, shardDurationNs: 1n, replication };
+  const policy = {
+    name: 'autogen',
+    generation: 0,
+    durationNs: 0n,
+    shardDurationNs: 1n,
+    replication,
+    hasDeletes: false,
+  };
   return createQueryBackend(ports).unheard(policy);
 }
 
@@ -61,11 +68,19 @@ test('a shard that a member has just told of is known at once, and once', () => 
   };
   const snapshot = snapshotOf(['up', 'up'], []);
   const places = new ShardPlaces({ self: SELF, snapshot: () => snapshot, owners: () => [SELF], nowMs: () => 0 });
-  const policy = { name: 'autogen', generation: 0, durationNs: 0n, shardDurationNs: 10n, replication: 1 };
+  const policy = {
+    name: 'autogen',
+    generation: 0,
+    durationNs: 0n,
+    shardDurationNs: 10n,
+    replication: 1,
+    hasDeletes: false,
+  };
   const database = {
     name: 'd',
     generation: 0,
     durability: 'fsync' as const,
+    conflict: 'last-write-wins' as const,
     defaultRetentionPolicy: 'autogen',
     retentionPolicies: [policy],
   };

@@ -23,10 +23,18 @@ const database: DatabaseDefinition = {
   name: 'd',
   generation: 1,
   durability: 'fsync',
+  conflict: 'last-write-wins',
   defaultRetentionPolicy: 'short',
   retentionPolicies: [
-    { name: 'short', generation: 0, durationNs: 24n * HOUR_NS, shardDurationNs: HOUR_NS, replication: 3 },
-    { name: 'forever', generation: 2, durationNs: 0n, shardDurationNs: HOUR_NS, replication: 3 },
+    {
+      name: 'short',
+      generation: 0,
+      durationNs: 24n * HOUR_NS,
+      shardDurationNs: HOUR_NS,
+      replication: 3,
+      hasDeletes: false,
+    },
+    { name: 'forever', generation: 2, durationNs: 0n, shardDurationNs: HOUR_NS, replication: 3, hasDeletes: false },
   ],
 };
 

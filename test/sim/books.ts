@@ -11,8 +11,10 @@
 import { rootToJson } from '../../repair/ledger.ts';
 import type { PassRecord } from '../../repair/records.ts';
 import { addSums, sumToHex } from '../../shards/checksum.ts';
+import { deleteShardOf } from '../../shards/delete-shard.ts';
 import { StorageError } from '../../shards/errors.ts';
-import type { ShardId, ShardKey } from '../../shards/shard-key.ts';
+import type { ConflictRule } from '../../shards/row-settle.ts';
+import { type ShardId, type ShardKey, shardId } from '../../shards/shard-key.ts';
 import { type NodeNumber, type Stamp, stampOf, type Version } from '../../shards/version.ts';
 import { contentSum } from '../support/content-sum.ts';
 import type { SimNode } from './sim-node.ts';
@@ -60,10 +62,12 @@ export class Books {
   private readonly nodes: readonly SimNode[];
   /** With `interval` an acknowledged write may be lost in a crash, and nothing is promised before a proof. */
   private readonly durability: 'fsync' | 'interval';
+  private readonly conflict: ConflictRule;
 
-  constructor(nodes: readonly SimNode[], durability: 'fsync' | 'interval') {
+  constructor(nodes: readonly SimNode[], durability: 'fsync' | 'interval', conflict: ConflictRule) {
     this.nodes = nodes;
     this.durability = durability;
+    this.conflict = conflict;
   }
 
   get newest(): Version {
@@ -218,10 +222,18 @@ export class Books {
   /** What a scan of a full replica gives is what the rules say of its batches. */
   checkScan(node: SimNode, id: ShardId): void {
     const cells = this.cells(node, id);
-    if (cells === null) return;
-    const batches = [...node.stored(id).keys()].map((version) => this.written.get(version)!);
-    const difference = firstDifference(cells, expectedCells(batches));
+    const key = this.shards.get(id);
+    // One that was made because others may write to it: nothing is in it.
+    if (cells === null || key === undefined) return;
+    const versions = [...node.stored(id).keys(), ...node.stored(shardId(deleteShardOf(key))).keys()];
+    const batches = versions.map((version) => this.written.get(version)!);
+    const difference = firstDifference(cells, expectedCells(batches, this.conflictOf(id)));
     if (difference !== null) throw new Violation(`a scan of ${id} on ${node.name} gives ${difference} by the rules`);
+  }
+
+  /** That of databases made along the way is the default. */
+  private conflictOf(id: ShardId): ConflictRule {
+    return this.shards.get(id)!.database === 'd' ? this.conflict : 'last-write-wins';
   }
 
   checkEnd(id: ShardId, owners: readonly SimNode[], afterMs: number): void {

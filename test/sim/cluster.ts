@@ -10,6 +10,7 @@
 import { crc32 } from 'node:zlib';
 import type { PassRecord } from '../../repair/records.ts';
 import { encodeBatch } from '../../shards/batch-codec.ts';
+import { deleteShardOf } from '../../shards/delete-shard.ts';
 import { shardId } from '../../shards/shard-key.ts';
 import { type NodeNumber, stampMs, stampOf } from '../../shards/version.ts';
 import { Books, shardOf, Violation } from './books.ts';
@@ -26,7 +27,7 @@ import type { EngineKind } from './sim-disk.ts';
 import { type Rhythm, SimNode, type World } from './sim-node.ts';
 import { Troubles, unlessExpected } from './troubles.ts';
 import { Chance, VirtualTime } from './virtual-time.ts';
-import { makeBatch } from './workload.ts';
+import { makeBatch, makePolicyDelete } from './workload.ts';
 
 export interface SimOptions {
   readonly seed: number;
@@ -73,6 +74,8 @@ const START_MS = 1_700_000_000_000;
 const FORMING_MS_MAX = 60_000;
 /** From the end of the faults until all members are up, live for each other and have one view. */
 const SETTLING_MS_MAX = 60_000;
+/** Floors become durable, windows come to rest and are merged. */
+const RESTING_MS = 8_000;
 
 export function simulate(options: SimOptions): SimResult {
   const cluster = new Cluster(options);
@@ -135,7 +138,7 @@ class Cluster implements World {
     this.rhythm = this.scenario.rhythm;
     this.limits = this.scenario.limits;
     this.durability = this.scenario.durability;
-    this.books = new Books(this.nodes, this.durability);
+    this.books = new Books(this.nodes, this.durability, this.scenario.conflict);
     this.network = new Network(this, this.nodes, this.scenario, (bytes) => this.note(bytes));
     const { nodes, scenario, reduction, network, books } = this;
     this.troubles = new Troubles({ world: this, nodes, scenario, reduction, network, books });
@@ -235,7 +238,7 @@ class Cluster implements World {
     const formed = () => this.nodes.every(({ process }) => process!.core.snapshot().live.length === scenario.nodes);
     if (!this.time.runUntil(START_MS + FORMING_MS_MAX, formed)) throw new Violation('the cluster does not form');
     const { core } = this.chance.fork('database').pick(this.nodes).process!;
-    core.createDatabase('d', { replication: scenario.replication }, this.time.now);
+    core.createDatabase('d', { replication: scenario.replication }, this.time.now, scenario.conflict);
     const known = () => this.nodes.every(({ process }) => process!.core.snapshot().databases.length === 1);
     if (!this.time.runUntil(this.time.now + FORMING_MS_MAX, known)) throw new Violation('the database is not known');
     this.trace(`${scenario.nodes} members, ${scenario.replication} replicas, ${scenario.durability}`);
@@ -286,16 +289,22 @@ class Cluster implements World {
     if (database === undefined || core.state !== 'up') return;
     const key = shardOf(database.name, database.generation, database.name === 'd' ? shard : 0);
     if (core.owners(key).length === 0) return;
+    const isDelete = this.scenario.policyDeletes > 0 && chance.of(this.scenario.policyDeletes);
+    if (isDelete && !this.noteDeletes(node)) return;
     node.process!.share();
     const version = unlessExpected(() => core.mint(node.wallMs));
     if (version === null) return;
-    const { batch, keys } = makeBatch(chance, key, version, core.identity.seed!);
+    const target = isDelete ? deleteShardOf(key) : key;
+    const { batch, keys } = isDelete
+      ? { batch: makePolicyDelete(chance, target, key.startNs, version), keys: [] }
+      : makeBatch(chance, key, version, core.identity.seed!);
     const request = this.nextRequest++;
-    books.write(request, node, key, { batch, keys, shard: shardId(key) });
-    this.trace(`${node.name} writes ${version} to ${key.database} ${key.databaseGeneration} ${key.number}`);
+    books.write(request, node, target, { batch, keys, shard: shardId(target) });
+    const kind = isDelete ? 'deletes' : 'writes';
+    this.trace(`${node.name} ${kind} ${version} to ${key.database} ${key.databaseGeneration} ${key.number}`);
     const submitted = {
       request,
-      shard: key,
+      shard: target,
       version,
       frame: encodeBatch(batch),
       keys: chance.of(0.5) ? [] : keys,
@@ -306,6 +315,16 @@ class Cluster implements World {
     };
     this.reads.wrote(version, submitted.consistency);
     host.submit([submitted], node.wallMs);
+  }
+
+  private noteDeletes(node: SimNode): boolean {
+    const { core } = node.process!;
+    return (
+      unlessExpected(() => {
+        core.noteDeletes('d', 'autogen', node.wallMs);
+        return true;
+      }) ?? false
+    );
   }
 
   /** A query somewhere, and what else can be seen from outside. */
@@ -380,6 +399,8 @@ class Cluster implements World {
       this.convergedMs = convergence.tookMs;
       this.trace(`converged after ${this.time.now - fromMs} ms, ${this.convergedMs} ms of them counted`);
     }
+    // Only what has come to rest is settled: what is left of it has to be the same.
+    if (scenario.policyDeletes > 0) this.time.runUntil(this.time.now + RESTING_MS);
     for (const [id] of living) books.checkEnd(id, owners.get(id)!, this.time.now - fromMs);
     const ids = living.map(([id]) => id);
     this.explained(() => this.moves.checkLetGo(ids, this.boundMs));

@@ -6,7 +6,12 @@ import type { ScenarioName } from './scenario.ts';
 
 const SEEDS_MAX = 40;
 /** Faults of the storage engine. */
-const OF_STORAGE: ReadonlySet<Mutation> = new Set(['dropped-early', 'floor-not-durable']);
+const OF_STORAGE: ReadonlySet<Mutation> = new Set([
+  'dropped-early',
+  'floor-not-durable',
+  'merge-first',
+  'tombstone-dropped',
+]);
 
 /** A scenario that shows it, and a seed at which the search begins: one that has been found to show it. */
 const SHOWN_BY: Record<Mutation, [ScenarioName, number]> = {
@@ -28,6 +33,8 @@ const SHOWN_BY: Record<Mutation, [ScenarioName, number]> = {
   'receiver-checks-types': ['mixed', 1],
   'let-go-early': ['moves', 1],
   'ring-owners-only': ['moves', 1],
+  'merge-first': ['deletes', 1],
+  'tombstone-dropped': ['deletes', 1],
 };
 
 describe('a simulated cluster', () => {

@@ -7,6 +7,8 @@ import { ownersOf } from '../../repair/owners.ts';
 import type { ReplicaHost } from '../../repair/replica-host.ts';
 import { decodeMessage, encodeMessage } from '../../repair/replica-messages.ts';
 import { decodeBatch } from '../../shards/batch-codec.ts';
+import type { RowSet } from '../../shards/row-set.ts';
+import { type SettleRequest, settleRows } from '../../shards/row-settle.ts';
 import type { Shard } from '../../shards/shard.ts';
 import { type ShardId, shardId, shardKeyFromJson } from '../../shards/shard-key.ts';
 import type { Storage } from '../../shards/storage.ts';
@@ -31,6 +33,8 @@ export const MUTATIONS = [
   'receiver-checks-types',
   'let-go-early',
   'ring-owners-only',
+  'merge-first',
+  'tombstone-dropped',
 ] as const;
 export type Mutation = (typeof MUTATIONS)[number];
 
@@ -136,9 +140,26 @@ export function mutateSync(storage: Storage, mutation: Mutation | undefined, lat
 
 /** What a merge takes for settled. */
 export function mutateShard(shard: Shard, mutation: Mutation | undefined): void {
+  if (mutation === 'merge-first') shard.settle = settleMergedFirst;
+  if (mutation === 'tombstone-dropped') dropTombstones(shard);
   if (mutation !== 'dropped-early' && mutation !== 'floor-not-durable') return;
   const get = (): Stamp => (mutation === 'dropped-early' ? 'f'.repeat(16) : shard.companion.floor);
   Object.defineProperty(shard, 'settledThrough', { get, configurable: true });
+}
+
+/** Every third delete is taken for stored and is not. */
+function dropTombstones({ tombstones }: Shard): void {
+  const add = tombstones.add.bind(tombstones);
+  if (Object.hasOwn(tombstones, 'add')) return;
+  let n = 0;
+  tombstones.add = (batch, frame, inFile) => {
+    if (n++ % 3 !== 2) add(batch, frame, inFile);
+  };
+}
+
+/** The winner is chosen among all settled rows, and deletes are applied to it alone. */
+function settleMergedFirst(rows: RowSet, request: SettleRequest): RowSet {
+  return settleRows(settleRows(rows, { ...request, tombstones: [], whole: false }), request);
 }
 
 export function mutatedLedger(mutation: Mutation | undefined): Ledger {

@@ -1,5 +1,6 @@
 /** What kind of trouble a seed gets. The named ones make rare things frequent. */
 import { DEFAULT_REPLICA_LIMITS, type ReplicaLimits } from '../../repair/replica-limits.ts';
+import type { ConflictRule } from '../../shards/row-settle.ts';
 import type { Reduction } from './reduction.ts';
 import type { EngineKind } from './sim-disk.ts';
 import { RHYTHM, type Rhythm } from './sim-node.ts';
@@ -16,14 +17,15 @@ export const SCENARIOS = [
   'damage',
   'levelled',
   'moves',
+  'deletes',
 ] as const;
 /**
  * `wide`: most coordinators own nothing. `fillings`: disks are lost all the time. `views`: nodes join
  * and are cut off while the news of them is lost. `clocks`: nodes come back alone and with a clock that was set back.
  * `slow`: mail takes seconds while passes are frequent. `full`: outboxes have room for a few batches, disks have none for
  * a while, and nodes are away for long. `damage` (with the real engine): bits fall over in the files of one node, again
- * and again. `levelled`: many queries ask for a consistency. `moves`: nodes join and leave all the time,
- * while writes have few owners.
+ * and again. `levelled`: many queries ask for a consistency. `moves`: nodes join and leave all the time, while writes have
+ * few owners. `deletes`: many are for all shards of the policy, and members that have been away bring rows from before them.
  */
 export type ScenarioName = (typeof SCENARIOS)[number];
 
@@ -69,6 +71,9 @@ export interface Scenario {
   readonly fullShare: number;
   /** How likely somebody changes all the time what repair may take, and pauses it. */
   readonly throttleShare: number;
+  /** Of what is written: deletes for all shards of the policy. */
+  readonly policyDeletes: number;
+  readonly conflict: ConflictRule;
   readonly limits: ReplicaLimits;
 }
 
@@ -123,6 +128,8 @@ export function scenarioOf(name: ScenarioName, engine: EngineKind, chance: Chanc
     levelledShare: 0,
     fullShare: chance.of(0.25) ? 0.3 : 0,
     throttleShare: name === 'mixed' ? 0.4 : 0,
+    policyDeletes: 0,
+    conflict: 'last-write-wins',
     limits: { ...LIMITS, fillPageBytes: engine === 'real' ? 32_768 : 4_096 },
   };
   if (name === 'fillings') {
@@ -196,6 +203,12 @@ export function scenarioOf(name: ScenarioName, engine: EngineKind, chance: Chanc
     const limits = { ...LIMITS, outboxBytesMax: 9_000, outboxSegmentBytes: 3_000 };
     const long = { troubleMs: 2_500, crashShare: 0.5, writeEveryMs: 20, writesMs: 9_000, fullShare: 0.3 };
     return { ...mixed, ...long, durability: 'fsync', ddl: false, limits };
+  }
+  if (name === 'deletes') {
+    const away = { troubleMs: 700, crashShare: 0.4, writesMs: 12_000, writeEveryMs: 30, ddl: false };
+    const conflict = chance.pick(['last-write-wins', 'first-write-wins'] as const);
+    const limits = { ...mixed.limits, passIntervalMs: 700, staggerMs: 150 };
+    return { ...mixed, ...away, durability: 'fsync', replication: 2, policyDeletes: 0.12, conflict, limits };
   }
   return mixed;
 }

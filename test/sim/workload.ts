@@ -1,13 +1,16 @@
 /**
  * What simulated clients write, and what must be visible of it: batches of a few series with many overwrites, deletes,
- * fields whose writers disagree on the type (as two sides of a cut would), and a naive model that applies the rules (last
- * write wins per cell, a delete kills rows of lower versions, the strongest type of a series' visible cells in a window).
+ * fields whose writers disagree on the type (as two sides of a cut would), and a naive model that applies the rules (a
+ * delete kills rows of lower versions, of those left the last write wins per cell, or the first; the strongest type of a
+ * series' visible cells in a window).
  */
-import type { Batch, SeriesKeyRecord } from '../../shards/batch.ts';
+import type { Batch, DeletePredicate, SeriesKeyRecord } from '../../shards/batch.ts';
 import { BOOLEAN, type Column, type FieldType, FLOAT, INTEGER, STRING } from '../../shards/column.ts';
+import { predicateIn } from '../../shards/delete-shard.ts';
 import type { QueryableShard } from '../../shards/queryable.ts';
+import type { ConflictRule } from '../../shards/row-settle.ts';
 import { hashSeriesKey } from '../../shards/series-key.ts';
-import type { ShardKey } from '../../shards/shard-key.ts';
+import { type ShardKey, TIME_MAX_NS, TIME_MIN_NS } from '../../shards/shard-key.ts';
 import type { Version } from '../../shards/version.ts';
 import type { Chance } from './virtual-time.ts';
 
@@ -26,16 +29,7 @@ export interface Written {
 
 export function makeBatch(chance: Chance, shard: ShardKey, version: Version, seed: string): Omit<Written, 'shard'> {
   if (chance.of(DELETE_SHARE)) {
-    const minTime = chance.between(0, 2) * DAY_NS;
-    const predicate = {
-      measurement: chance.of(0.5) ? { name: chance.pick(['cpu', 'log']) } : null,
-      condition: chance.of(0.5)
-        ? { op: '=' as const, key: 'host', value: `h${chance.between(0, HOSTS - 1)}` }
-        : { op: '!=' as const, key: 'host', value: `h${chance.between(0, HOSTS - 1)}` },
-      minTime,
-      maxTime: minTime + chance.between(0, 30) * MINUTE_NS,
-    };
-    return { batch: { kind: 'delete', shard, version, predicate }, keys: [] };
+    return { batch: { kind: 'delete', shard, version, predicate: randomPredicate(chance) }, keys: [] };
   }
   const keys: string[] = [];
   const groups = ['cpu', 'log']
@@ -57,6 +51,35 @@ export function makeBatch(chance: Chance, shard: ShardKey, version: Version, see
     });
   const records = keys.map((key) => ({ hash: hashSeriesKey(seed, key), key }));
   return { batch: { kind: 'write', shard, version, series: records.map(({ hash }) => hash), groups }, keys: records };
+}
+
+function randomPredicate(chance: Chance): DeletePredicate {
+  const minTime = chance.between(0, 2) * DAY_NS;
+  return {
+    measurement: chance.of(0.5) ? { name: chance.pick(['cpu', 'log']) } : null,
+    condition: chance.of(0.5)
+      ? { op: '=' as const, key: 'host', value: `h${chance.between(0, HOSTS - 1)}` }
+      : { op: '!=' as const, key: 'host', value: `h${chance.between(0, HOSTS - 1)}` },
+    minTime,
+    maxTime: minTime + chance.between(0, 30) * MINUTE_NS,
+  };
+}
+
+/** For the delete shard of a policy whose shards begin at `startNs`: some rows of them, or a whole measurement. */
+export function makePolicyDelete(chance: Chance, shard: ShardKey, startNs: bigint, version: Version): Batch {
+  if (chance.of(0.3)) {
+    const times = { minNs: TIME_MIN_NS, maxNs: TIME_MAX_NS };
+    const measurement = { name: chance.pick(['cpu', 'log', 'log']) };
+    return {
+      kind: 'delete',
+      shard,
+      version,
+      predicate: { measurement, condition: null, minTime: 0, maxTime: 0, times },
+    };
+  }
+  const predicate = randomPredicate(chance);
+  const times = { minNs: startNs + BigInt(predicate.minTime), maxNs: startNs + BigInt(predicate.maxTime) };
+  return { kind: 'delete', shard, version, predicate: { ...predicate, minTime: 0, maxTime: 0, times } };
 }
 
 function cpuColumns(chance: Chance, rows: number): Column[] {
@@ -85,8 +108,11 @@ function logColumns(chance: Chance, rows: number): Column[] {
   ];
 }
 
-/** `series time field -> value` by the rules alone. */
-export function expectedCells(all: readonly Written[]): Map<string, string> {
+/** `series time field -> value` by the rules alone; `all`: of one shard, and of its policy's delete shard. */
+export function expectedCells(
+  all: readonly Written[],
+  conflict: ConflictRule = 'last-write-wins',
+): Map<string, string> {
   const winners = new Map<string, { version: Version; value: string; type: FieldType; slice: string }>();
   const deletes = all.flatMap(({ batch }) => (batch.kind === 'delete' ? [batch] : []));
   for (const { batch, keys } of all) {
@@ -97,7 +123,9 @@ export function expectedCells(all: readonly Written[]): Map<string, string> {
         const host = key.slice(key.indexOf('=') + 1);
         const time = times[row]!;
         const dead = deletes.some(({ version, predicate }) => {
-          const { condition, minTime, maxTime } = predicate;
+          const here = predicate.times === undefined ? predicate : predicateIn(predicate, batch.shard);
+          if (here === null) return false;
+          const { condition, minTime, maxTime } = here;
           if (version < batch.version || time < minTime || time > maxTime) return false;
           const named = predicate.measurement;
           if (named !== null && 'name' in named && named.name !== measurement) return false;
@@ -109,7 +137,8 @@ export function expectedCells(all: readonly Written[]): Map<string, string> {
           if (present !== null && present[row] === 0) continue;
           const name = `${key} ${time} ${field}`;
           const winner = winners.get(name);
-          if (winner === undefined || winner.version < batch.version)
+          const isLater = winner !== undefined && winner.version < batch.version;
+          if (winner === undefined || isLater === (conflict === 'last-write-wins'))
             winners.set(name, {
               version: batch.version,
               value: String(values[row]),

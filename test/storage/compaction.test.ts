@@ -4,6 +4,7 @@ import Database from 'better-sqlite3';
 import { afterEach, expect, test } from 'vitest';
 import { BlockCache } from '../../shards/block-cache.ts';
 import { BlockStore } from '../../shards/block-store.ts';
+import { settleRows } from '../../shards/row-settle.ts';
 import { SeriesTable } from '../../shards/series-table.ts';
 import { Compaction, type CompactionSources } from '../../shards/shard-compaction.ts';
 import { ShardDropped } from '../../shards/shard-dropped.ts';
@@ -93,9 +94,10 @@ test('a step reads one block, merges one part or writes one block', () => {
     store,
     windowNs: shard.windowNs,
     limits: bench.limits,
-    tombstones: new ShardTombstones(table, Number(KEY.endNs)),
+    tombstones: new ShardTombstones(table, KEY, () => null),
     dropped: new ShardDropped(),
     conflict: 'last-write-wins',
+    settle: settleRows,
     settledThrough: STAMP_ZERO,
   };
   const compaction = new Compaction(sources, 0, runs);

@@ -200,6 +200,8 @@ export class MemoryStorage implements Storage {
     });
   }
 
+  setRules(): void {}
+
   pressure() {
     return { logBytes: 0, memtableBytes: 0, overloaded: false };
   }

@@ -1,0 +1,13 @@
+/** What statements change of the cluster's metadata, done by this node. */
+import type { NodeCore } from '../repair/node-core.ts';
+import type { QueryMetadata } from './query/backend.ts';
+
+export function queryMetadata(core: NodeCore): QueryMetadata {
+  return {
+    createDatabase: (name, policy, conflict) => core.createDatabase(name, policy, Date.now(), conflict),
+    dropDatabase: (name) => core.dropDatabase(name, Date.now()),
+    createRetentionPolicy: (database, name, options) => core.createRetentionPolicy(database, name, options, Date.now()),
+    alterRetentionPolicy: (database, name, options) => core.alterRetentionPolicy(database, name, options, Date.now()),
+    dropRetentionPolicy: (database, name) => core.dropRetentionPolicy(database, name, Date.now()),
+  };
+}

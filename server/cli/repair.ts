@@ -4,7 +4,9 @@
  */
 import { SingleBar } from 'cli-progress';
 import { type Command, Option } from 'commander';
+import { parseBytes } from '../config-values.ts';
 import type { RepairSummary } from '../http/admin-repairs.ts';
+import type { RatesStatus } from '../repair-rates.ts';
 import { CliError, callJson, unreachable, urlOf, withUrl } from './client.ts';
 import { formatAgo, formatBytes, formatTable } from './table.ts';
 
@@ -15,6 +17,28 @@ interface RepairFlags {
   all?: boolean;
   mode: string;
   wait: boolean;
+}
+
+interface LimitFlags {
+  url: string;
+  rate?: string;
+  cpu?: string;
+  reset?: boolean;
+}
+
+/** What was given, in the words of the admin API. */
+function limitsOf({ rate, cpu }: LimitFlags): { bytesPerSecond?: number | null; cpuShare?: number | null } {
+  const change: { bytesPerSecond?: number | null; cpuShare?: number | null } = {};
+  if (rate !== undefined) {
+    change.bytesPerSecond = rate === 'none' ? null : parseBytes(rate);
+    if (rate !== 'none' && change.bytesPerSecond === null)
+      throw new CliError(`"${rate}" is not a size such as 20MiB, or none`, 2);
+  }
+  if (cpu !== undefined) {
+    change.cpuShare = cpu === 'none' ? null : Number(cpu);
+    if (Number.isNaN(change.cpuShare)) throw new CliError(`"${cpu}" is not a share such as 0.25, or none`, 2);
+  }
+  return change;
 }
 
 export function addRepairCommand(program: Command): void {
@@ -60,6 +84,31 @@ export function addRepairCommand(program: Command): void {
   withUrl(repair.command('watch <id>'))
     .description('watch a running repair')
     .action(async (id: string, { url }: { url: string }) => report(await watch(url, id)));
+  withUrl(repair.command('limits'))
+    .description('what repair may take of this node, while it runs')
+    .option('--rate <size>', 'bytes a second that it fetches and the outbox sends, or none')
+    .option('--cpu <share>', 'share of a core in each worker, or none')
+    .option('--reset', 'back to the configuration')
+    .action(async (flags: LimitFlags) => {
+      const change = limitsOf(flags);
+      const method = flags.reset === true ? 'DELETE' : Object.keys(change).length > 0 ? 'PATCH' : 'GET';
+      const body = method === 'PATCH' ? change : undefined;
+      const now = await callJson<RatesStatus>(flags.url, method, '/api/repairs/limits', body);
+      const rate = now.bytesPerSecond === null ? 'none' : `${formatBytes(now.bytesPerSecond)}/s`;
+      const where = now.setWhileRunning ? 'set while running' : 'as configured';
+      console.log(`rate ${rate}, cpu ${now.cpuShare ?? 'none'}${now.paused ? ', paused' : ''} (${where})`);
+    });
+  for (const action of ['pause-all', 'resume-all'] as const) {
+    withUrl(repair.command(action))
+      .description(`${action.slice(0, -4)} repair on every member`)
+      .action(async ({ url }: { url: string }) => {
+        const path = `/api/repairs/${action.slice(0, -4)}`;
+        const { unreachable } = await callJson<{ unreachable: string[] }>(url, 'POST', path);
+        if (unreachable.length > 0)
+          throw new CliError(`no answer from ${unreachable.join(', ')}: they go on as they were`);
+        console.log(action === 'pause-all' ? 'repair is paused on every member' : 'repair goes on');
+      });
+  }
   for (const action of ['pause', 'resume', 'cancel'] as const) {
     withUrl(repair.command(`${action} <id>`))
       .description(`${action} a running repair`)

@@ -63,6 +63,20 @@ describe('letting go (rule 22)', () => {
     expect(trio.counts().toSorted()).toEqual([0, 2, 2]);
   });
 
+  test('without the rule the batch above the cutoff is gone with its last replica', () => {
+    const { trio, holder, owner } = moved();
+    const late = trio.prepare(owner);
+    trio.say(owner, holder, { t: 'mail', key: KEY, version: late.version }, [late.frame, new Uint8Array()]);
+    trio.pass(100);
+    const ledger = trio.storages[holder]!.ledgers.get(ID)!;
+    expect(ledger.has(late.version)).toBe(true);
+    Object.defineProperty(ledger, 'newest', { get: () => null });
+    trio.repair(owner, 'ring');
+    expect(trio.passes.at(-1)).toMatchObject({ kind: 'full', outcome: 'proven' });
+    trio.hear();
+    expect(trio.counts().toSorted()).toEqual([0, 1, 1]);
+  });
+
   test('an owner that is away: the pass is a live one, and nobody lets go', () => {
     const { trio, holder, owner } = moved();
     const other = [0, 1, 2].find((i) => i !== holder && i !== owner)!;

@@ -31,7 +31,6 @@ const SHOWN_BY: Record<Mutation, [ScenarioName, number]> = {
   'debt-holds-cutoff': ['full', 1],
   'pass-below-floor': ['mixed', 1],
   'receiver-checks-types': ['mixed', 1],
-  'let-go-early': ['moves', 1],
   'ring-owners-only': ['moves', 1],
   'merge-first': ['deletes', 1],
   'tombstone-dropped': ['deletes', 1],

@@ -31,7 +31,6 @@ export const MUTATIONS = [
   'debt-holds-cutoff',
   'pass-below-floor',
   'receiver-checks-types',
-  'let-go-early',
   'ring-owners-only',
   'merge-first',
   'tombstone-dropped',
@@ -181,7 +180,6 @@ export function mutatedLedger(mutation: Mutation | undefined): Ledger {
     ledger.root = (through) => ({ ...root(through), count: 0, identity: 0n, content: 0n });
   }
   // Whatever it holds: the proof that just came is enough.
-  if (mutation === 'let-go-early') Object.defineProperty(ledger, 'newest', { get: () => null });
   if (mutation === 'hop-skipped') {
     const sums = ledger.epochSums.bind(ledger);
     ledger.epochSums = (...a) => ({ ...sums(...a), sums: [] });

@@ -2,8 +2,10 @@ import { defineConfig } from 'vitest/config';
 
 const timeouts = { testTimeout: 60_000, hookTimeout: 60_000 };
 const PROCESS_TESTS = 'test/process/**/*.test.ts';
+/** These hold real processes under load against a bound. */
+const TIMED_TESTS = ['test/process/cluster.test.ts', 'test/process/crash.test.ts'];
 
-/** Tests with real processes measure time and have the machine for themselves; the others run before them, two at a time. */
+/** One group after the other: two test files at a time, but those that are timed have the machine for themselves. */
 export default defineConfig({
   test: {
     projects: [
@@ -18,8 +20,16 @@ export default defineConfig({
         },
       },
       {
-        test: { ...timeouts, name: 'process', include: [PROCESS_TESTS], maxWorkers: 1, sequence: { groupOrder: 1 } },
+        test: {
+          ...timeouts,
+          name: 'process',
+          include: [PROCESS_TESTS],
+          exclude: TIMED_TESTS,
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
+        },
       },
+      { test: { ...timeouts, name: 'timed', include: TIMED_TESTS, maxWorkers: 1, sequence: { groupOrder: 2 } } },
     ],
   },
 });

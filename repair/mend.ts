@@ -2,7 +2,7 @@
  * One damaged replica on its way back to full (mending.ts), as a sequence of steps: each takes a turn of bounded length or
  * asks another member something.
  */
-import type { DamagedPart } from '../shards/care.ts';
+import type { DamagedPart, ReplacementRequest } from '../shards/care.ts';
 import { holdFrame } from '../shards/held-frame.ts';
 import { SeriesKeys } from '../shards/series-keys.ts';
 import { shardKeyToJson } from '../shards/shard-key.ts';
@@ -222,20 +222,19 @@ export class Mend {
 
   /** Takes out what is stored of these batches. */
   private *purge(purged: ReadonlySet<Version>): Steps<void> {
-    const { ledger, stored } = this.replica;
+    const { stored } = this.replica;
     for (const { window, measurement } of stored.care.placesOf(purged)) {
-      const replacement = stored.care.replace({
-        through: ledger.floor,
-        window,
-        measurement,
-        groups: [],
-        purged,
-        lost: false,
-      });
-      this.undo = () => replacement.abandon();
-      while (replacement.step()) yield* turn();
-      this.undo = null;
+      yield* this.replaceNothing({ window, measurement, purged, lost: false });
     }
+  }
+
+  /** Writes a window of a measurement anew, less what is purged or lost; no group is put in place of another. */
+  private *replaceNothing(what: Pick<ReplacementRequest, 'window' | 'measurement' | 'purged' | 'lost'>): Steps<void> {
+    const { ledger, stored } = this.replica;
+    const replacement = stored.care.replace({ ...what, through: ledger.floor, groups: [] });
+    this.undo = () => replacement.abandon();
+    while (replacement.step()) yield* turn();
+    this.undo = null;
   }
 
   /** True when the settled rows are now those of a full owner, or all that is left of them. */
@@ -252,20 +251,9 @@ export class Mend {
 
   /** Blocks that nobody can replace go (rule 21). */
   private *giveUp(): Steps<void> {
-    const { ledger, stored } = this.replica;
+    const { stored } = this.replica;
     for (const { window, measurement, rows, message } of stored.care.damaged) {
-      const purged = new Set<Version>();
-      const replacement = stored.care.replace({
-        through: ledger.floor,
-        window,
-        measurement,
-        groups: [],
-        purged,
-        lost: true,
-      });
-      this.undo = () => replacement.abandon();
-      while (replacement.step()) yield* turn();
-      this.undo = null;
+      yield* this.replaceNothing({ window, measurement, purged: new Set<Version>(), lost: true });
       this.progress.rowsLost += rows;
       this.around.count('rows_lost', rows);
       this.progress.stage = `lost: ${message}`;

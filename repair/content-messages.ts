@@ -4,8 +4,7 @@
  */
 import { type GroupName, SERIES_GROUPS } from '../shards/care.ts';
 import type { ShardKeyJson } from '../shards/shard-key.ts';
-import type { Stamp, Version } from '../shards/version.ts';
-import type { RootJson } from './ledger.ts';
+import type { Version } from '../shards/version.ts';
 import {
   type Check,
   key,
@@ -20,21 +19,17 @@ import {
   tupleOf,
   version,
 } from './message-checks.ts';
-
-/** As in replica-messages.ts: both sides must have the same floor, and the same batches up to there. */
-interface Claim {
-  readonly floor: Stamp;
-  readonly floorRoot: RootJson;
-}
+import type { FloorClaim } from './replica-messages.ts';
 
 export type ContentStatus = 'ok' | 'filling' | 'absent' | 'floor' | 'busy' | 'damaged';
 
-interface Question extends Claim {
+/** Both sides must have the same floor, and the same batches up to there. */
+interface Question extends FloorClaim {
   readonly request: number;
   readonly key: ShardKeyJson;
 }
 
-interface Answer extends Claim {
+interface Answer extends FloorClaim {
   readonly request: number;
   readonly shard: string;
   readonly status: ContentStatus;

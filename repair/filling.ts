@@ -27,8 +27,8 @@ interface Job {
   readonly id: ShardId;
   readonly key: ShardKey;
   stage: 'owing' | 'saving' | 'asking' | 'copying';
-  /** Versions still to be put into the outbox, ascending. */
-  owed: Version[];
+  /** Versions that are not durable in the outbox yet, ascending. */
+  readonly owed: Set<Version>;
   source: NodeNumber | null;
   readonly avoid: Set<NodeNumber>;
   target: FillTarget | null;
@@ -94,8 +94,8 @@ export class Filling {
   addOpen(add: (id: ShardId, version: Version, acknowledgedBy: readonly NodeNumber[]) => void): void {
     this.resume();
     for (const job of this.jobs.values()) {
-      if (job.owed.length === 0) continue;
-      add(job.id, job.owed[0]!, []);
+      const [oldest] = job.owed;
+      if (oldest !== undefined) add(job.id, oldest, []);
     }
   }
 
@@ -123,7 +123,7 @@ export class Filling {
       id: replica.id,
       key: replica.key,
       stage: 'owing',
-      owed: replica.ledger.versions(),
+      owed: new Set(replica.ledger.versions()),
       source: null,
       avoid: new Set(),
       target: null,
@@ -161,11 +161,11 @@ export class Filling {
 
   private owe(job: Job, replica: Replica): void {
     const { outbox, sender, around } = this.o;
-    if (job.owed.length === 0) {
+    if (job.owed.size === 0) {
       job.stage = 'saving';
       return;
     }
-    const page = job.owed.slice(0, OWED_PER_STEP);
+    const page = [...job.owed].slice(0, OWED_PER_STEP);
     let rebuilt: ReturnType<typeof rebuildReadable>;
     try {
       rebuilt = rebuildReadable(replica.stored, new Set(page));
@@ -176,33 +176,32 @@ export class Filling {
     }
     // Rows that no disk here gives back cannot be handed on; whoever else has them keeps them.
     if (rebuilt.unreadable !== null) around.count('fill_batches_unreadable', page.length - rebuilt.batches.length);
+    const readable = new Set(rebuilt.batches.map(({ version }) => version));
+    for (const version of page) if (!readable.has(version)) job.owed.delete(version);
     const owners = (key: ShardKey) => around.owners(key);
-    job.waiting = true;
-    let putting = 1;
-    const done = () => {
-      if (--putting > 0) return;
-      job.waiting = false;
-      job.owed = job.owed.slice(page.length);
-    };
+    let putting = 0;
     for (const { version, frame, keys } of rebuilt.batches) {
+      // Each counts for itself: a full outbox takes as many as have been acknowledged since the last try, which then
+      // are debts, and a page that had to get in as a whole would put those that went for it in again.
+      const done = () => {
+        job.owed.delete(version);
+        job.waiting = --putting > 0;
+      };
       putting++;
       const name = job.id + version;
       const taken =
         outbox.entries.get(name)?.acks.has(around.self) === true
           ? outbox.disown(name, around.self, frame, encodeKeys(keys), done)
           : outbox.put(job.key, version, frame, encodeKeys(keys), [], owners, done);
-      if (taken) {
-        sender.route(outbox.entries.get(name)!);
-        continue;
+      if (!taken) {
+        putting--;
+        this.later(job, 'fill_waits_for_outbox');
+        break;
       }
-      // No room: what has been put is kept, the page is tried again when the outbox has drained.
-      putting = Number.POSITIVE_INFINITY;
-      job.waiting = false;
-      this.later(job, 'fill_waits_for_outbox');
-      return;
+      around.count('fill_batches_owed');
+      sender.route(outbox.entries.get(name)!);
     }
-    around.count('fill_batches_owed', rebuilt.batches.length);
-    done();
+    job.waiting = putting > 0;
   }
 
   private later(job: Job, why: string): void {

@@ -1,6 +1,7 @@
 /**
  * `npm run soak -- --hours N`: a day of monitoring traffic, played in N hours, against one node or three, with queries
- * beside it. What it looks for is growth: memory that is not given back shows only after hours.
+ * beside it. What it looks for is growth: memory that is not given back shows only after hours. `--days` plays several
+ * days one after the other in the same time, for what grows with what was written rather than with time.
  *
  * The day is 1,000 hosts with ten fields every ten seconds (86 M values), 5 % of the rows late by up to an hour and 0.5 %
  * written again: played in an hour that is 24,000 values/s, in 24 hours it is real time. At the end every row is counted,
@@ -35,6 +36,7 @@ const NEGLIGIBLE_BYTES = 16e6;
 const SAMPLES_MIN = 8;
 
 const USAGE = `npm run soak -- --hours N | --minutes N   plays a day of traffic in that time (default: 10 minutes)
+  --days N          days that are played in that time (default 1)
   --nodes 1|3       (default 1)
   --hosts N         (default 1000)
   --interval S      seconds between samples (default: 120 samples, at least a second apart)
@@ -43,7 +45,7 @@ const USAGE = `npm run soak -- --hours N | --minutes N   plays a day of traffic 
 
 interface Sample {
   readonly seconds: number;
-  /** Part of the day that has been played. */
+  /** Days that have been played. */
   readonly day: number;
   readonly residentBytes: number;
   /** CPU-seconds per second since the sample before. */
@@ -56,6 +58,7 @@ interface Sample {
 
 interface SoakOptions {
   readonly wallSeconds: number;
+  readonly days: number;
   readonly nodes: number;
   readonly hosts: number;
   readonly sampleMs: number;
@@ -70,6 +73,7 @@ function parseOptions(): SoakOptions {
     options: {
       hours: { type: 'string' },
       minutes: { type: 'string' },
+      days: { type: 'string', default: '1' },
       nodes: { type: 'string', default: '1' },
       hosts: { type: 'string', default: '1000' },
       interval: { type: 'string' },
@@ -80,14 +84,16 @@ function parseOptions(): SoakOptions {
   const wallSeconds = values.hours !== undefined ? Number(values.hours) * 3600 : Number(values.minutes ?? 10) * 60;
   const options = {
     wallSeconds,
+    days: Number(values.days),
     nodes: Number(values.nodes),
     hosts: Number(values.hosts),
     sampleMs: values.interval === undefined ? Math.max(1, wallSeconds / 120) * 1000 : Number(values.interval) * 1000,
     seed: Number(values.seed),
     jsonPath: values.json,
   };
-  if (!(wallSeconds > 0 && options.hosts >= 10 && options.sampleMs > 0 && [1, 3].includes(options.nodes)))
-    throw new UsageError('a time above 0, 1 or 3 nodes and at least 10 hosts');
+  const { days, hosts, sampleMs, nodes } = options;
+  if (!(wallSeconds > 0 && days >= 1 && days % 1 === 0 && hosts >= 10 && sampleMs > 0 && [1, 3].includes(nodes)))
+    throw new UsageError('a time above 0, whole days, 1 or 3 nodes and at least 10 hosts');
   return options;
 }
 
@@ -139,10 +145,10 @@ class Soak {
     await this.#count();
   }
 
-  /** Sends the day, no faster than the schedule. Whole stretches only, so that the rows can be counted. */
+  /** Sends the days, no faster than the schedule. Whole stretches only, so that the rows can be counted. */
   async #play(stretch: WorkloadSummary): Promise<void> {
-    const { wallSeconds, hosts } = this.options;
-    const stretches = DAY_SECONDS / STRETCH_SECONDS;
+    const { wallSeconds, days, hosts } = this.options;
+    const stretches = (days * DAY_SECONDS) / STRETCH_SECONDS;
     const bodiesPerSecond = (stretch.bodies * stretches) / wallSeconds;
     for (let hour = 0; hour < stretches && !this.#isOver; hour++) {
       if (hour > 0) await this.generator.advance(STRETCH_SECONDS);
@@ -158,7 +164,7 @@ class Soak {
     }
     const late = this.#elapsedSeconds - wallSeconds;
     if (late > wallSeconds / 10)
-      console.log(`the day took ${late.toFixed(0)} s longer than planned: the rate is too high`);
+      console.log(`the traffic took ${late.toFixed(0)} s longer than planned: the rate is too high`);
   }
 
   async #query(): Promise<void> {
@@ -166,7 +172,8 @@ class Soak {
     const connections = this.system.ports.map((port) => new Connection(port));
     try {
       for (let turn = 0; !this.#isOver; turn++) {
-        const now = START_SECONDS + Math.floor((this.#elapsedSeconds / this.options.wallSeconds) * DAY_SECONDS);
+        const { wallSeconds, days } = this.options;
+        const now = START_SECONDS + Math.floor((this.#elapsedSeconds / wallSeconds) * days * DAY_SECONDS);
         const range = `time >= ${now - 3600}s AND time < ${now}s`;
         const host = `hostname = 'host_${Math.floor(random() * this.options.hosts)}'`;
         const queries = [
@@ -191,7 +198,7 @@ class Soak {
     const bodiesOfDay = (stretch.bodies * DAY_SECONDS) / STRETCH_SECONDS;
     let cpuBefore = this.system.usage().cpuSeconds;
     let secondsBefore = 0;
-    console.log('   seconds  day %  resident MB   CPU  log MB  disk MB  write p99 ms  query p50 ms');
+    console.log('   seconds   days  resident MB   CPU  log MB  disk MB  write p99 ms  query p50 ms');
     for (let index = 1; !this.#isOver; index++) {
       const dueMs = this.#startedMs + index * this.options.sampleMs;
       while (!this.#isOver && performance.now() < dueMs)
@@ -235,7 +242,7 @@ function lineOf(sample: Sample): string {
   const { seconds, day, residentBytes, cpu, logBytes, diskBytes, writeP99Ms, queryP50Ms } = sample;
   const cells: [string, number][] = [
     [seconds.toFixed(0), 10],
-    [(day * 100).toFixed(1), 5],
+    [day.toFixed(3), 5],
     [(residentBytes / 1e6).toFixed(0), 11],
     [cpu.toFixed(2), 4],
     [(logBytes / 1e6).toFixed(0), 6],

@@ -10,6 +10,7 @@ import type { NodeCore } from '../repair/node-core.ts';
 import type { PassRecord } from '../repair/records.ts';
 import type { ConvergenceBound } from './http/admin.ts';
 import type { Peers } from './peers.ts';
+import { threadMemory } from './thread-memory.ts';
 import type { WorkerPool } from './threads.ts';
 
 export interface MetricSources {
@@ -135,6 +136,9 @@ export class Metrics {
     }
     gauges.logBytes.set(timings.reduce((sum, each) => sum + each.logBytes, 0));
     gauges.memtableBytes.set(timings.reduce((sum, each) => sum + each.memtableBytes, 0));
+    gauges.blockCacheBytes.set(timings.reduce((sum, each) => sum + each.blockCacheBytes, 0));
+    for (const memory of [threadMemory(), ...timings.map((each) => each.memory)])
+      for (const [kind, bytes] of Object.entries(memory)) gauges.memory.inc({ kind }, bytes);
     for (const shard of shards.flat()) {
       const labels = { database: shard.database, shard: shard.id };
       if (shard.converged !== null) gauges.converged.set(labels, shard.converged.throughMs / 1000);
@@ -228,6 +232,12 @@ function makeGauges(registry: Registry) {
     ),
     logBytes: gauge('starling_log_bytes', 'write-ahead logs', plain),
     memtableBytes: gauge('starling_memtable_bytes', 'rows in memory', plain),
+    blockCacheBytes: gauge('starling_block_cache_bytes', 'stored blocks that queries read lately, in memory', plain),
+    memory: gauge(
+      'starling_memory_bytes',
+      'what all threads hold; memtables and cached blocks lie in kernels, which never shrink',
+      ['kind'] as const,
+    ),
     inFlight: gauge('starling_writes_in_flight_bytes', 'bodies that wait to be acknowledged', plain),
     repairPaused: gauge('starling_repair_paused', '1: an operator has paused repair on this node', plain),
     repairRate: gauge(

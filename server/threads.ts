@@ -28,6 +28,7 @@ import type { ShardId, ShardKey, ShardKeyJson } from '../shards/shard-key.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';
 import type { ReplicaProgress } from './bound-watch.ts';
 import { type ClusterNews, ClusterNewsSender } from './cluster-news.ts';
+import type { ThreadMemory } from './thread-memory.ts';
 
 export interface WorkerSettings {
   readonly index: number;
@@ -95,6 +96,8 @@ export interface WorkerTimings {
   readonly flushSeconds: readonly number[];
   readonly logBytes: number;
   readonly memtableBytes: number;
+  readonly blockCacheBytes: number;
+  readonly memory: ThreadMemory;
 }
 
 export interface WorkerApi {

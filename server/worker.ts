@@ -22,6 +22,7 @@ import { withKept } from './cluster-news.ts';
 import { nodeFiles } from './node-files.ts';
 import { RepairTraffic } from './repair-traffic.ts';
 import { ScratchReplica } from './scratch-replica.ts';
+import { threadMemory } from './thread-memory.ts';
 import type {
   FromWorker,
   OutgoingMessage,
@@ -191,7 +192,8 @@ const api: WorkerApi = {
   counters: () => ({ ...host.counters(), ...traffic.counters() }),
   timings() {
     const { logBytes, memtableBytes } = engine.pressure();
-    const answer = { fsyncSeconds, flushSeconds: stepSeconds, logBytes, memtableBytes };
+    const sizes = { logBytes, memtableBytes, blockCacheBytes: engine.blockCache.bytes, memory: threadMemory() };
+    const answer = { fsyncSeconds, flushSeconds: stepSeconds, ...sizes };
     fsyncSeconds = [];
     stepSeconds = [];
     return answer;

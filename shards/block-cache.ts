@@ -2,7 +2,8 @@
  * Blocks of all shards of a worker that were read lately: heads decoded, bodies in the kernel's memory.
  *
  * The file stays the truth; what is here was checked against its CRC when it was loaded. Bounded by bytes; what was not
- * used for longest goes first, except the block that is being asked for. A block that is replaced, or whose shard is
+ * used for longest goes first, except the block that is being asked for. What was not used for `unusedMs` goes as well,
+ * room or not: dashboards look at the newest hours, and without that the cache would grow with whatever was ever read. A block that is replaced, or whose shard is
  * closed, has to be dropped by whoever does that: ids of rows are given again.
  */
 import type { BlockEntry } from './block-directory.ts';
@@ -17,15 +18,17 @@ export interface CachedBlock {
   readonly starts: number;
 }
 
-/** What a decoded head takes beside its encoded bytes: the arrays of its series, and objects per column. */
+/** What a decoded head takes beside its encoded bytes: the arrays of its series, objects per column, texts of versions. */
 const BYTES_PER_SERIES = 8;
 const BYTES_PER_COLUMN = 200;
+const BYTES_PER_VERSION = 64;
 
 interface Kept {
   head: BlockHead;
   body: number;
   starts: number;
   bytes: number;
+  usedMs: number;
 }
 
 /** Memory of caches that were let go with their worker's engine: what a crash in a simulation leaves behind. */
@@ -35,14 +38,18 @@ const forgotten = new FinalizationRegistry<ReadonlySet<number>>((addresses) => {
 
 export class BlockCache {
   readonly #bytesMax: number;
+  readonly #unusedMs: number;
+  /** The one that was not used for longest comes first. */
   readonly #blocks = new Map<BlockEntry, Kept>();
   readonly #addresses = new Set<number>();
   /** Stay whatever the bytes: several blocks are being read at once. */
   #held: ReadonlySet<BlockEntry> = new Set();
   #bytes = 0;
+  #clockMs = 0;
 
-  constructor(bytesMax: number) {
+  constructor(bytesMax: number, unusedMs: number) {
     this.#bytesMax = bytesMax;
+    this.#unusedMs = unusedMs;
     forgotten.register(this, this.#addresses);
   }
 
@@ -55,13 +62,17 @@ export class BlockCache {
     if (kept === undefined) return null;
     this.#blocks.delete(entry);
     this.#blocks.set(entry, kept);
+    kept.usedMs = this.#clockMs;
     return kept;
   }
 
   putHead(entry: BlockEntry, head: BlockHead, encodedBytes: number): void {
     this.drop(entry);
-    const bytes = encodedBytes + head.series.length * BYTES_PER_SERIES + head.columns.length * BYTES_PER_COLUMN;
-    this.#blocks.set(entry, { head, body: 0, starts: 0, bytes });
+    const { series, columns, versionCount } = head;
+    // Versions are read when somebody asks for one of them, and then stay: they count from the beginning.
+    const tables = series.length * BYTES_PER_SERIES + versionCount * BYTES_PER_VERSION;
+    const bytes = encodedBytes + tables + columns.length * BYTES_PER_COLUMN;
+    this.#blocks.set(entry, { head, body: 0, starts: 0, bytes, usedMs: this.#clockMs });
     this.#bytes += bytes;
     this.#shrink(entry);
   }
@@ -80,6 +91,17 @@ export class BlockCache {
     this.#bytes += bytes;
     this.#shrink(entry);
     return kept;
+  }
+
+  /** Time goes on: drops what was not used for long. Times of use are as exact as this is called often. */
+  tick(nowMs: number): void {
+    // What came before the first tick counts as used then.
+    if (this.#clockMs === 0) for (const kept of this.#blocks.values()) kept.usedMs = nowMs;
+    this.#clockMs = nowMs;
+    for (const [entry, { usedMs }] of this.#blocks) {
+      if (nowMs - usedMs < this.#unusedMs) break;
+      if (!this.#held.has(entry)) this.drop(entry);
+    }
   }
 
   /** Until `hold` is called again. */

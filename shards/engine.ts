@@ -73,7 +73,7 @@ export class Engine implements Storage {
   readonly #options: EngineOptions;
   readonly #shards = new Map<ShardId, Shard>();
   readonly #pool: ConnectionPool;
-  readonly #blocks: BlockCache;
+  readonly blockCache: BlockCache;
   readonly #log: Log;
   readonly #newFiles: NewShardFiles;
   readonly #fills = new Map<ShardId, FillWriter>();
@@ -96,7 +96,7 @@ export class Engine implements Storage {
     const { limits, files, openDatabase } = options;
     const startMs = options.nowMs();
     this.#pool = new ConnectionPool(openDatabase, limits.openFilesMax);
-    this.#blocks = new BlockCache(limits.blockCacheBytesMax);
+    this.blockCache = new BlockCache(limits.blockCacheBytesMax, limits.unusedMs);
     this.#newFiles = new NewShardFiles(files, options.shardsDirectory);
     const { shards, unopened } = openShards({
       directory: options.shardsDirectory,
@@ -167,7 +167,7 @@ export class Engine implements Storage {
     const path = this.#path(shardId(key));
     const file = new ShardFile(path, this.#pool, () => this.#newFiles.settle(path));
     const fileBytes = (): number => (files.exists(path) ? files.size(path) : 0);
-    const parts = { key, file, isNew, companion: companion(key), blocks: this.#blocks, limits, fileBytes };
+    const parts = { key, file, isNew, companion: companion(key), blocks: this.blockCache, limits, fileBytes };
     return new Shard({ ...parts, policy: this.#policies.of(key) }, database);
   }
 
@@ -251,6 +251,7 @@ export class Engine implements Storage {
 
   step(budgetMs: number, nowMs: () => number): boolean {
     const startMs = nowMs();
+    this.blockCache.tick(startMs);
     for (const shard of this.#shards.values()) {
       shard.tick(startMs);
       if (shard.unreadable !== null) this.#lose(shard, shard.unreadable);

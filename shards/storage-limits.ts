@@ -30,7 +30,10 @@ export interface StorageLimits {
   readonly compactionRowsMax: number;
   /** A window that was not flushed into for so long is merged into one run. */
   readonly compactionIdleMs: number;
-  /** Series and block directory of a shard of which nothing was asked for so long are let go, and read again at need. */
+  /**
+   * Series and block directory of a shard of which nothing was asked for so long are let go, and so are cached blocks that
+   * nothing has read; they are read again at need.
+   */
   readonly unusedMs: number;
 }
 

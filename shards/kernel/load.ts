@@ -25,6 +25,8 @@ export interface KernelMemory {
 }
 
 const modules = new Map<KernelName, WasmModule>();
+/** Of this thread's instances, as long as somebody uses them. */
+let memories: WeakRef<KernelMemory['memory']>[] = [];
 
 /** A new instance. `Exports` must describe what the kernel exports. Throws when the program was not built. */
 export function loadKernel<Exports extends KernelMemory>(name: KernelName): Exports {
@@ -36,7 +38,16 @@ export function loadKernel<Exports extends KernelMemory>(name: KernelName): Expo
   const abort = (_message: number, _file: number, line: number, column: number): never => {
     throw new Error(`kernel ${name} failed at ${line}:${column}`);
   };
-  return new WebAssembly.Instance(module, { env: { abort } }).exports as unknown as Exports;
+  const exports = new WebAssembly.Instance(module, { env: { abort } }).exports as unknown as Exports;
+  memories.push(new WeakRef(exports.memory));
+  return exports;
+}
+
+/** Bytes that the kernels of this thread have grown to. */
+export function kernelBytes(): number {
+  const alive = memories.flatMap((memory) => memory.deref() ?? []);
+  memories = alive.map((memory) => new WeakRef(memory));
+  return alive.reduce((sum, { buffer }) => sum + buffer.byteLength, 0);
 }
 
 function pathOf(name: KernelName): URL {

@@ -116,6 +116,11 @@ describe('a single node', () => {
       'starling_ingested_rows_total',
     ])
       expect(metrics).toContain(name);
+    // All threads: each worker's heap alone takes more than this.
+    for (const kind of ['heap', 'kernels'])
+      expect(
+        Number(new RegExp(`^starling_memory_bytes\\{kind="${kind}"\\} (\\d+)$`, 'm').exec(metrics)?.[1]),
+      ).toBeGreaterThan(1e6);
     const missing = await node.get('/api/nothing');
     expect([missing.status, JSON.parse(missing.text)]).toEqual([
       404,

@@ -113,5 +113,5 @@ test('a step reads one block, merges one part or writes one block', () => {
 function openStore(): BlockStore {
   const pool = new ConnectionPool((path) => new Database(path), 4);
   const file = new ShardFile(join(bench.directory, 'shards', `${SHARD}.sqlite`), pool, () => {});
-  return new BlockStore(file, new BlockCache(1 << 20), false);
+  return new BlockStore(file, new BlockCache(1 << 20, 60_000), false);
 }

@@ -1,0 +1,69 @@
+import { expect, it } from 'vitest';
+import { decodeBlockHead, encodeBlock } from '../../shards/block.ts';
+import { BlockCache } from '../../shards/block-cache.ts';
+import type { BlockEntry } from '../../shards/block-directory.ts';
+import { storageKernel } from '../../shards/kernel/storage-kernel.ts';
+import { randomFrom, randomRows, rowSetOf } from '../blocks/rows.ts';
+
+const UNUSED_MS = 1000;
+
+function blockOf(seed: number) {
+  const shape = { series: 8, rowsMax: 150, versions: 40, fields: 8 };
+  const rows = rowSetOf(randomRows(randomFrom(seed), shape), (series) => series);
+  const { head, body } = encodeBlock(rows);
+  // The cache looks at nothing of it: it is a key.
+  return { entry: { id: seed } as BlockEntry, head, body };
+}
+
+function put(cache: BlockCache, { entry, head, body }: ReturnType<typeof blockOf>): void {
+  cache.putHead(entry, decodeBlockHead(head), head.byteLength);
+  cache.putBody(entry, body);
+}
+
+it('lets go of what nobody has asked for, however much room there is', () => {
+  const cache = new BlockCache(1 << 30, UNUSED_MS);
+  const [old, used, held] = [blockOf(1), blockOf(2), blockOf(3)];
+  cache.tick(5000);
+  for (const block of [old, used, held]) put(cache, block);
+  cache.hold(new Set([held.entry]));
+  cache.tick(5000 + UNUSED_MS - 1);
+  expect(cache.get(used.entry)).not.toBe(null);
+  const bytes = cache.bytes;
+  cache.tick(5000 + UNUSED_MS);
+  expect([old, used, held].map(({ entry }) => cache.get(entry) !== null)).toEqual([false, true, true]);
+  expect(cache.bytes).toBeLessThan(bytes);
+  cache.hold(new Set());
+  cache.tick(5000 + 3 * UNUSED_MS);
+  expect(cache.bytes).toBe(0);
+});
+
+it('of blocks that were put before time began to go on, none is dropped for its age at once', () => {
+  const cache = new BlockCache(1 << 30, UNUSED_MS);
+  const block = blockOf(1);
+  put(cache, block);
+  cache.tick(1e9);
+  expect(cache.get(block.entry)).not.toBe(null);
+});
+
+it('takes no more of the kernel than what it holds at once, whatever came through it', () => {
+  const cache = new BlockCache(256 << 10, UNUSED_MS);
+  const blocks = Array.from({ length: 50 }, (_, seed) => blockOf(seed));
+  const passAll = (rounds: number): void => {
+    for (let round = 0; round < rounds; round++) for (const block of blocks) put(cache, block);
+  };
+  passAll(2);
+  const before = storageKernel().memory.buffer.byteLength;
+  passAll(100);
+  expect(cache.bytes).toBeLessThanOrEqual(256 << 10);
+  expect(storageKernel().memory.buffer.byteLength).toBe(before);
+});
+
+it('counts the versions of a head, which are read only when somebody asks for them', () => {
+  const cache = new BlockCache(1 << 30, UNUSED_MS);
+  const block = blockOf(1);
+  const head = decodeBlockHead(block.head);
+  cache.putHead(block.entry, head, block.head.byteLength);
+  // A text of 32 characters and its place in a list.
+  expect(head.versionTable.length).toBeGreaterThan(10);
+  expect(cache.bytes).toBeGreaterThan(block.head.byteLength + head.versionTable.length * (32 + 8));
+});

@@ -2,7 +2,7 @@
  * The head of a block: what is in it and where, and statistics, all without the body.
  *
  * Layout (integers as varints, least seven bits first; f64 and u32 little-endian):
- *   byte format version (2); byte features (bit 0: each series has one row per time; the others are none yet: they will
+ *   byte format version (3); byte features (bit 0: each series has one row per time; the others are none yet: they will
  *     announce what older programs must not ignore)
  *   rows; f64 least time, f64 greatest time
  *   series; numbers: ids; numbers: rows of each
@@ -11,7 +11,8 @@
  *   times section length, versions section length, u32 body length, u32 body CRC
  *   versions; version table
  *   u32 CRC-32 of everything before it. It ends the head in every format version, so that damage is told from novelty.
- * Format version 1 had fewer encodings in its sections (kernel/assembly/codec/: packed.ts, floats.ts); it is read as well.
+ * Format versions 1 and 2 had fewer encodings in their sections (kernel/assembly/codec/: packed.ts, patches.ts,
+ * floats.ts); they are read as well.
  * Sections lie in the body one after another, each beginning at a multiple of four: times, versions, columns.
  */
 import { crc32 } from 'node:zlib';
@@ -60,7 +61,7 @@ export interface BlockHead {
   readonly bodyCrc: number;
 }
 
-const BLOCK_FORMAT = 2;
+const BLOCK_FORMAT = 3;
 const BLOCK_FORMAT_MIN = 1;
 const ASCENDS = 1;
 /** Of a block. Far above what 64 KiB hold; a claim beyond them is never believed, so it cannot make us allocate. */

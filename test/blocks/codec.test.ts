@@ -181,3 +181,30 @@ describe.each(Object.entries(FLOATS))('columns of %s', (_, make) => {
     }
   });
 });
+
+describe('a walk of bounded steps', () => {
+  const walks = (jumpChance: number) => {
+    const random = randomFrom(11);
+    const jump = randomFrom(12);
+    const jumps = { count: 0 };
+    const rows = rowsOf(random, 40, 720, () => {
+      let at = 5000;
+      return () => {
+        at = Math.min(10_000, Math.max(0, at + Math.floor(random() * 201) - 100));
+        if (jump() >= jumpChance) return at / 100;
+        jumps.count++;
+        return Math.floor(jump() * 10_001) / 100;
+      };
+    });
+    const head = decodeBlockHead(encodeBlock(rows).head);
+    return { bytes: head.columns.find(({ field }) => field === 'a')!.length, jumps: jumps.count };
+  };
+
+  it.each([0.001, 0.01])('pays for values that jump out of it (%d of all) and for nothing else', (share) => {
+    const without = walks(0);
+    const { bytes, jumps } = walks(share);
+    expect(jumps).toBeGreaterThan(10);
+    // There and back, each some 3 bytes for where and how far.
+    expect(bytes - without.bytes).toBeLessThan(jumps * 2 * 3.2 + 64);
+  });
+});

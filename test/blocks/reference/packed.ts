@@ -8,7 +8,8 @@
  *
  * Layout: widths (one byte if all frames have the same, 0x80 | width; else 0x40 and a byte a frame, last frame too),
  * varint exceptions, then if any: byte bits of a position, byte bits of an upper part, words positions, words upper
- * parts; words of the frames. The last frame may be short; its words are rounded up.
+ * parts; words of the frames. The last frame may be short; its words are rounded up. What the kernel writes since, tuples
+ * (format version 2) and gaps (3), is read here and not written.
  */
 import { type ByteReader, type ByteWriter, damaged } from '../../../shards/codec/bytes.ts';
 
@@ -17,6 +18,7 @@ const FRAME_SHIFT = 7;
 const SAME_WIDTH = 0x80;
 const TUPLES = 0xc0;
 const OWN_WIDTHS = 0x40;
+const GAPS = 0xff;
 /** An exception may cost more than its bits: the loop that patches it. */
 const PATCH_BITS = 2;
 
@@ -164,17 +166,7 @@ export function readPacked(reader: ByteReader, count: number, from: number, to: 
   if (head === OWN_WIDTHS) widths = reader.raw(frames);
   else if ((head & 0xc0) !== SAME_WIDTH || width > 32) throw damaged(`width byte ${head}`);
   const exceptions = reader.count(count, 'exceptions');
-  let positions: Uint32Array | null = null;
-  let uppers: Uint32Array | null = null;
-  let positionBits = 0;
-  let upperBits = 0;
-  if (exceptions > 0) {
-    positionBits = reader.u8();
-    upperBits = reader.u8();
-    if (positionBits > 32 || upperBits > 32) throw damaged(`exceptions of ${positionBits} and ${upperBits} bits`);
-    positions = reader.words(wordsFor(exceptions, positionBits));
-    uppers = reader.words(wordsFor(exceptions, upperBits));
-  }
+  const patches = readPatches(reader, exceptions, count);
   const firstFrame = from >>> FRAME_SHIFT;
   const base = firstFrame << FRAME_SHIFT;
   if (widths === null) {
@@ -193,19 +185,46 @@ export function readPacked(reader: ByteReader, count: number, from: number, to: 
     const words = reader.words(total);
     if (to > from) unpackFrames(words, widths, count, firstFrame, to, into);
   }
-  if (positions !== null && uppers !== null && to > from) {
-    const patchPositions = new Uint32Array(exceptions);
-    const patchUppers = new Uint32Array(exceptions);
-    unpack(positions, 0, positionBits, patchPositions, 0, exceptions);
-    unpack(uppers, 0, upperBits, patchUppers, 0, exceptions);
+  if (to > from) {
     for (let i = 0; i < exceptions; i++) {
-      const position = patchPositions[i]!;
+      const position = patches.positions[i]!;
       if (position < from || position >= to) continue;
       const bits = widths === null ? width : widths[position >>> FRAME_SHIFT]!;
-      into[position - base] = into[position - base]! | (patchUppers[i]! << bits);
+      into[position - base] = into[position - base]! | (patches.uppers[i]! << bits);
     }
   }
   return from - base;
+}
+
+/** Positions and upper parts of the exceptions; many as packed gaps and packed upper parts (since format version 3). */
+function readPatches(
+  reader: ByteReader,
+  exceptions: number,
+  count: number,
+): { positions: Uint32Array; uppers: Uint32Array } {
+  let positions = new Uint32Array(exceptions);
+  let uppers = new Uint32Array(exceptions);
+  if (exceptions === 0) return { positions, uppers };
+  const positionBits = reader.u8();
+  if (positionBits === GAPS) {
+    if (exceptions < 64 || exceptions * 2 > count) throw damaged(`${exceptions} exceptions of ${count} as gaps`);
+    const readAll = () => {
+      const all = new Uint32Array(exceptions + 2 * FRAME);
+      readPacked(reader, exceptions, 0, exceptions, all);
+      return all.slice(0, exceptions);
+    };
+    positions = readAll();
+    uppers = readAll();
+    for (let i = 1; i < exceptions; i++) positions[i] = positions[i - 1]! + positions[i]! + 1;
+    return { positions, uppers };
+  }
+  const upperBits = reader.u8();
+  if (positionBits > 32 || upperBits > 32) throw damaged(`exceptions of ${positionBits} and ${upperBits} bits`);
+  const positionWords = reader.words(wordsFor(exceptions, positionBits));
+  const upperWords = reader.words(wordsFor(exceptions, upperBits));
+  unpack(positionWords, 0, positionBits, positions, 0, exceptions);
+  unpack(upperWords, 0, upperBits, uppers, 0, exceptions);
+  return { positions, uppers };
 }
 
 /** Numbers as digits of one number per tuple, four tuples interleaved; the slow and plain way (since format version 2). */
@@ -220,15 +239,7 @@ function readTuples(
   const bound = reader.count(1 << 16, 'as a bound');
   if (digits < 2 || digits > 5 || bound < 2 || bound ** digits > 2 ** 25) throw damaged(`${digits} digits to ${bound}`);
   const exceptions = reader.count(count, 'exceptions');
-  const positions = new Uint32Array(exceptions);
-  const values = new Uint32Array(exceptions);
-  if (exceptions > 0) {
-    const positionBits = reader.u8();
-    const valueBits = reader.u8();
-    if (positionBits > 32 || valueBits > 32) throw damaged(`exceptions of ${positionBits} and ${valueBits} bits`);
-    unpack(reader.words(wordsFor(exceptions, positionBits)), 0, positionBits, positions, 0, exceptions);
-    unpack(reader.words(wordsFor(exceptions, valueBits)), 0, valueBits, values, 0, exceptions);
-  }
+  const { positions, uppers: values } = readPatches(reader, exceptions, count);
   const tuples = 4 * Math.ceil(count / (4 * digits));
   const width = bitsOf(bound ** digits - 1);
   const packed = new Uint32Array(tuples);

@@ -4,7 +4,8 @@
  * Order 0 stores the numbers, order 1 their differences within a span, order 2 the differences of those (delta of
  * delta, Gorilla: Pelkonen et al., VLDB 2015). What is taken out at the front of the spans (first numbers, first
  * differences) is a sequence of its own, so that a block of many short series costs no more than one of few long ones.
- * Residuals lie around a base: either the least, or a middle one with the distance from it zigzagged (small both ways).
+ * Residuals lie around a base: either the least, or one in the middle (the median, or between the ends without outliers)
+ * with the distance from it zigzagged (small both ways).
  * Which order and which base is cheapest is computed on a sample (all of a short sequence), with histograms of bit
  * lengths; the base and the packing are then those of all residuals.
  *
@@ -14,6 +15,7 @@
  */
 import { oneSpan, scratch, scratchMark, scratchRelease } from './arena';
 import { bitsOf } from './bit-width';
+import { densestMiddle } from './bounds';
 import { fail, failed, UNKNOWN_FORM } from './failure';
 import { packedCost, readPacked, roomForRange, sortWords, writePacked } from './packed';
 import { readU32, readU8 } from './reader';
@@ -24,6 +26,9 @@ const SAMPLE_MAX: u32 = 640;
 /** Up to this it is judged by all. */
 const WHOLE_MAX: u32 = 1024;
 const MEDIAN_OF: u32 = 31;
+/** Where most residuals lie is told by so many of them, without so many outliers at each end. */
+const RANGE_OF: u32 = 255;
+const OUTLIERS: u32 = 8;
 
 const bitLengths: usize = memory.data(33 * 4, 16);
 
@@ -59,7 +64,6 @@ export function writeNarrow(values: usize, starts: usize, spans: u32): void {
 function chooseOrder(values: usize, starts: usize, spans: u32, count: u32, residuals: usize): u32 {
   let best: u32 = 0;
   let bestCost: u64 = u64.MAX_VALUE;
-  const positionBits = bitsOf(count);
   const orders = min<u32>(3, max<u32>(count, 1));
   for (let order: u32 = 0; order < orders; order++) {
     const found = sample(values, starts, spans, count, order, residuals);
@@ -67,7 +71,7 @@ function chooseOrder(values: usize, starts: usize, spans: u32, count: u32, resid
     let front = <u64>order * min(spans, count) * 16;
     if (count > WHOLE_MAX) front = (front * found) / count;
     if (front > bestCost) continue;
-    const cost = front + costAround(residuals, found, positionBits, least(residuals, found));
+    const cost = front + costAround(residuals, found, count, least(residuals, found));
     if (cost < bestCost) {
       best = order;
       bestCost = cost;
@@ -90,13 +94,17 @@ function chooseBase(
 ): void {
   const floor = least(residuals, found);
   if (count <= WHOLE_MAX) {
-    costAround(residuals, found, bitsOf(count), floor);
+    costAround(residuals, found, count, floor);
     return;
   }
   const mark = scratchMark();
   const part = scratch((<usize>count << 2) + 128);
   const taken = sample(values, starts, spans, count, order, part);
-  costAround(part, taken, bitsOf(count), floor);
+  const cost = costAround(part, taken, count, floor);
+  if (bestZigzag != 0 && found >= RANGE_OF) {
+    const centre = middleWithin(residuals, found);
+    if (costZigzagged(part, taken, count, centre) <= cost) bestBase = centre;
+  }
   scratchRelease(mark);
 }
 
@@ -190,31 +198,55 @@ function least(values: usize, count: u32): i32 {
   return smallest;
 }
 
-/** Median of a few. */
-function middle(values: usize, count: u32): i32 {
-  if (count == 0) return 0;
-  const mark = scratchMark();
-  const taken = min(count, MEDIAN_OF);
-  const few = scratch(MEDIAN_OF << 2);
-  // With the sign bit flipped, signed numbers sort as unsigned ones.
+/** Some of the residuals, sorted; with the sign bit flipped, signed numbers sort as unsigned ones. */
+function sortedFew(values: usize, count: u32, taken: u32): usize {
+  const few = scratch(<usize>taken << 2);
   for (let i: u32 = 0; i < taken; i++) {
     store<u32>(few + (<usize>i << 2), at32(values, <u32>((<u64>i * count) / taken)) ^ 0x80000000);
   }
   sortWords(few, taken);
-  scratchRelease(mark);
-  return <i32>(at32(few, taken >>> 1) ^ 0x80000000);
+  return few;
 }
 
-/** Cost of the better of both bases for these residuals, and which it is. */
-function costAround(values: usize, count: u32, positionBits: u32, floor: i32): u64 {
+@inline
+function signedAt(few: usize, index: u32): i32 {
+  return <i32>(at32(few, index) ^ 0x80000000);
+}
+
+/** Of a few. */
+function median(values: usize, count: u32): i32 {
+  if (count == 0) return 0;
+  const mark = scratchMark();
+  const taken = min(count, MEDIAN_OF);
+  const few = sortedFew(values, count, taken);
+  scratchRelease(mark);
+  return signedAt(few, taken >>> 1);
+}
+
+/** Steps within bounds are shortest around the middle between these, whatever a few outliers do. */
+function middleWithin(residuals: usize, found: u32): i32 {
+  const mark = scratchMark();
+  const few = sortedFew(residuals, found, RANGE_OF);
+  const low = signedAt(few, OUTLIERS);
+  const high = signedAt(few, RANGE_OF - 1 - OUTLIERS);
+  scratchRelease(mark);
+  return densestMiddle(residuals, found, low, high, bestBase);
+}
+
+/** Cost of the better of both bases for these residuals of an array of `whole`, and which it is. */
+function costAround(values: usize, count: u32, whole: u32, floor: i32): u64 {
   countLengths(values, count, floor, false);
-  const plain = packedCost(bitLengths, count, positionBits);
-  const centre = middle(values, count);
-  countLengths(values, count, centre, true);
-  const zigzag = packedCost(bitLengths, count, positionBits);
+  const plain = packedCost(bitLengths, count, whole);
+  const centre = median(values, count);
+  const zigzag = costZigzagged(values, count, whole, centre);
   bestZigzag = zigzag < plain ? 1 : 0;
   bestBase = zigzag < plain ? centre : floor;
   return min(plain, zigzag);
+}
+
+function costZigzagged(values: usize, count: u32, whole: u32, centre: i32): u64 {
+  countLengths(values, count, centre, true);
+  return packedCost(bitLengths, count, whole);
 }
 
 function countLengths(values: usize, count: u32, base: i32, zigzag: bool): void {

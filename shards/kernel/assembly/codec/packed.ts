@@ -11,14 +11,15 @@
  * the top, and the search ends where those exceptions alone cost more than the best so far.
  *
  * Layout: widths (one byte if all frames have the same, 0x80 | width; else 0x40 and a byte a frame, last frame too),
- * varint exceptions, then if any: byte bits of a position, byte bits of an upper part, words positions, words upper
- * parts; words of the frames. The last frame may be short; its words are rounded up.
+ * varint exceptions, then if any, the patches (patches.ts); words of the frames. The last frame may be short; its words are rounded up.
  * Tuples (since format version 2): byte 0xc0 | digits, varint bound; exceptions as above, with whole numbers in place of
  * upper parts; words of the tuples, as many as fill the last group of four.
  */
 import { scratch, scratchMark, scratchRelease } from './arena';
+import { cheapestBound } from './bounds';
 import { bitsOf, pack, unpack, wordsFor } from './bit-width';
 import { fail, failed, UNKNOWN_FORM } from './failure';
+import { readPatches, writePatches } from './patches';
 import { bestDigits, DIGITS_MAX, joinTuples, splitTuples, tuplesFor, tupleWidth } from './radix';
 import { readCount, readU8, take, takeWords } from './reader';
 import { room, roomForWords, writeU8, writeVarint } from './writer';
@@ -34,6 +35,15 @@ const PATCH_BITS: u32 = 2;
 const TUPLE_SAVING_SHIFT: u32 = 6;
 /** Shorter arrays are not worth a bound of their own. */
 const TUPLE_COUNT_MIN: u32 = 64;
+const BOUND_MAX: u32 = 1 << 16;
+/** What the position of an exception is reckoned at, at most: in a long array with more of them it is a gap. */
+const POSITION_BITS_MAX: u32 = 10;
+
+/** Bits that the position of an exception is reckoned at in an array of `count` numbers. */
+@inline
+export function reckonedPosition(count: u32): u32 {
+  return min(bitsOf(count), POSITION_BITS_MAX);
+}
 
 /** Set by `planFrame`. */
 let planWidth: u32 = 0;
@@ -82,8 +92,8 @@ export function writePacked(values: usize, count: u32): void {
   const mark = scratchMark();
   const frames = (count + FRAME - 1) >>> FRAME_SHIFT;
   const widths = scratch(frames);
-  const mosts = scratch(<usize>frames << 2);
-  const positionBits = bitsOf(count);
+  let greatest: u32 = 0;
+  const positionBits = reckonedPosition(count);
   // What a vector reads behind the end must not look like numbers.
   memory.fill(values + (<usize>count << 2), 0, 16);
   let exceptions: u32 = 0;
@@ -96,12 +106,12 @@ export function writePacked(values: usize, count: u32): void {
     planFrame(values + (<usize>start << 2), length, positionBits);
     exceptions += planExceptions;
     store<u8>(widths + frame, planWidth);
-    store<u32>(mosts + (<usize>frame << 2), planMost);
+    greatest = max(greatest, planMost);
     if (planWidth != load<u8>(widths)) same = false;
     words += wordsFor(length, planWidth);
   }
   bits = (<u64>words << 5) + <u64>exceptions * (positionBits + 8) + (same ? 0 : frames << 3);
-  if (count >= TUPLE_COUNT_MIN && writeTuples(values, count, mosts, frames, bits)) {
+  if (count >= TUPLE_COUNT_MIN && writeTuples(values, count, greatest, bits)) {
     scratchRelease(mark);
     return;
   }
@@ -112,7 +122,7 @@ export function writePacked(values: usize, count: u32): void {
     if (to != 0) memory.copy(to, widths, frames);
   }
   writeVarint(exceptions);
-  if (exceptions > 0) writeExceptions(values, count, widths, exceptions, positionBits);
+  if (exceptions > 0) writeExceptions(values, count, widths, exceptions);
   const to = roomForWords(words);
   if (to != 0) {
     let at = to;
@@ -127,7 +137,7 @@ export function writePacked(values: usize, count: u32): void {
   scratchRelease(mark);
 }
 
-function writeExceptions(values: usize, count: u32, widths: usize, exceptions: u32, positionBits: u32): void {
+function writeExceptions(values: usize, count: u32, widths: usize, exceptions: u32): void {
   const positions = scratch(<usize>exceptions << 2);
   const uppers = scratch(<usize>exceptions << 2);
   let found: u32 = 0;
@@ -142,42 +152,24 @@ function writeExceptions(values: usize, count: u32, widths: usize, exceptions: u
     found++;
     greatest = max(greatest, upper);
   }
-  writePatches(positions, uppers, found, positionBits, greatest);
-}
-
-function writePatches(positions: usize, uppers: usize, count: u32, positionBits: u32, greatest: u32): void {
-  const upperBits = bitsOf(greatest);
-  writeU8(positionBits);
-  writeU8(upperBits);
-  const positionWords = roomForWords(wordsFor(count, positionBits));
-  if (positionWords != 0) pack(positions, count, positionBits, positionWords);
-  const upperWords = roomForWords(wordsFor(count, upperBits));
-  if (upperWords != 0) pack(uppers, count, upperBits, upperWords);
+  writePatches(positions, uppers, found, count, greatest);
 }
 
 /** Writes tuples and says so when that takes clearly less than `bits`. */
-function writeTuples(values: usize, count: u32, mosts: usize, frames: u32, bits: u64): bool {
-  // The bound: what nine in ten frames stay below. Outliers of the other frames become exceptions.
+function writeTuples(values: usize, count: u32, greatest: u32, bits: u64): bool {
+  const exceptionBits = reckonedPosition(count) + bitsOf(greatest);
+  const bound = min(cheapestBound(values, count, exceptionBits), greatest + 1);
+  if (bound < 2) return false;
   const mark = scratchMark();
-  const sorted = scratch(<usize>frames << 2);
-  memory.copy(sorted, mosts, <usize>frames << 2);
-  sortWords(sorted, frames);
-  const greatest = load<u32>(sorted + (<usize>(frames - 1) << 2));
-  let bound = greatest;
-  if (frames >= 10) bound = load<u32>(sorted + (<usize>(frames - 1 - frames / 10) << 2));
-  scratchRelease(mark);
-  if (bound >= 1 << 16 || bound < 2) return false;
-  bound++;
   const digits = bestDigits(bound);
   if (digits == 0) return false;
   const tuples = tuplesFor(count, digits);
   const width = tupleWidth(bound, digits);
-  const positionBits = bitsOf(count);
   let exceptions: u32 = 0;
   if (bound <= greatest) {
     for (let i: u32 = 0; i < count; i++) if (load<u32>(values + (<usize>i << 2)) >= bound) exceptions++;
   }
-  const cost = <u64>tuples * width + <u64>exceptions * (positionBits + bitsOf(greatest));
+  const cost = <u64>tuples * width + <u64>exceptions * exceptionBits;
   if (cost + (bits >> TUPLE_SAVING_SHIFT) >= bits) return false;
   writeU8(TUPLES | digits);
   writeVarint(bound);
@@ -194,7 +186,7 @@ function writeTuples(values: usize, count: u32, mosts: usize, frames: u32, bits:
       store<u32>(uppers + (<usize>found << 2), value);
       found++;
     }
-    writePatches(positions, uppers, exceptions, positionBits, greatest);
+    writePatches(positions, uppers, exceptions, count, greatest);
   }
   joinTuples(values, count, bound, digits, joined);
   const to = roomForWords(wordsFor(tuples, width));
@@ -236,22 +228,19 @@ export function readPacked(count: u32, from: u32, to: u32, into: usize): u32 {
   let widths: usize = 0;
   let bound: u32 = 0;
   if ((head & TUPLES) == TUPLES) {
-    bound = readCount(1 << 16);
+    bound = readCount(BOUND_MAX);
     if (width < 2 || width > DIGITS_MAX || bound < 2 || tupleWidth(bound, width) == 0) fail(UNKNOWN_FORM);
   } else if (head == OWN_WIDTHS) widths = take(frames);
   else if ((head & 0xc0) != SAME_WIDTH || width > 32) fail(UNKNOWN_FORM);
   const exceptions = readCount(count);
+  const mark = scratchMark();
   let positions: usize = 0;
   let uppers: usize = 0;
-  let positionBits: u32 = 0;
-  let upperBits: u32 = 0;
-  if (exceptions > 0) {
-    positionBits = readU8();
-    upperBits = readU8();
-    if (positionBits > 32 || upperBits > 32) fail(UNKNOWN_FORM);
-    if (failed()) return 0;
-    positions = takeWords(wordsFor(exceptions, positionBits));
-    uppers = takeWords(wordsFor(exceptions, upperBits));
+  if (exceptions > 0 && !failed()) {
+    const room = roomForRange(0, exceptions) << 2;
+    positions = scratch(room);
+    uppers = scratch(room);
+    readPatches(positions, uppers, exceptions, count);
   }
   if (failed()) return 0;
   let base: u32 = 0;
@@ -279,25 +268,20 @@ export function readPacked(count: u32, from: u32, to: u32, into: usize): u32 {
       if (to > from) unpack(words + (<usize>firstFrame * width << 4), width, into, min(count, (to + FRAME - 1) & ~(FRAME - 1)) - base);
     } else if (!unpackFrames(widths, frames, count, firstFrame, to, into, to > from)) return 0;
   }
-  if (exceptions > 0 && to > from) {
-    const mark = scratchMark();
-    const patchPositions = scratch(<usize>exceptions << 2);
-    const patchUppers = scratch(<usize>exceptions << 2);
-    unpack(positions, positionBits, patchPositions, exceptions);
-    unpack(uppers, upperBits, patchUppers, exceptions);
+  if (to > from) {
     for (let i: u32 = 0; i < exceptions; i++) {
-      const position = load<u32>(patchPositions + (<usize>i << 2));
+      const position = load<u32>(positions + (<usize>i << 2));
       if (position < from || position >= to) continue;
       const at = into + (<usize>(position - base) << 2);
-      const upper = load<u32>(patchUppers + (<usize>i << 2));
+      const upper = load<u32>(uppers + (<usize>i << 2));
       if (bound != 0) store<u32>(at, upper);
       else {
         const bits = widths == 0 ? width : <u32>load<u8>(widths + (position >>> FRAME_SHIFT));
         store<u32>(at, load<u32>(at) | (upper << bits));
       }
     }
-    scratchRelease(mark);
   }
+  scratchRelease(mark);
   return from - base;
 }
 
@@ -334,8 +318,12 @@ function unpackFrames(
   return true;
 }
 
-/** Bits that `count` numbers with these bit lengths (33 counters) need under one width; the frames make it smaller. */
-export function packedCost(bitLengths: usize, count: u32, positionBits: u32): u64 {
+/**
+ * Bits that `count` numbers with these bit lengths (33 counters) need under one width, in an array of `whole` numbers; the
+ * frames make it smaller.
+ */
+export function packedCost(bitLengths: usize, count: u32, whole: u32): u64 {
+  const positionBits = reckonedPosition(whole);
   let top: u32 = 32;
   while (top > 0 && load<u32>(bitLengths + (<usize>top << 2)) == 0) top--;
   let best = <u64>count * top;

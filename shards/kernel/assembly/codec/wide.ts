@@ -153,7 +153,7 @@ function costOf(values: usize, count: u32, whole: u32): u64 {
     const counter = bitLengths + (<usize>bitsOf(load<u32>(at)) << 2);
     store<u32>(counter, load<u32>(counter) + 1);
   }
-  return packedCost(bitLengths, count, bitsOf(whole));
+  return packedCost(bitLengths, count, whole);
 }
 
 /** Spans fromSpan .. toSpan - 1 as 64-bit numbers from `into` on. The reader is left behind the sequence. */

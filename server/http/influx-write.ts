@@ -1,5 +1,5 @@
 /**
- * POST /write as InfluxDB 1.x serves it, for the requests that node:http reads; plain ones are served by write-door.ts.
+ * POST /write as InfluxDB 1.x serves it, for the requests that node:http reads; plain ones are served by plain-door.ts.
  *
  * `receipt=1` asks for a token that names the batches of the write (receipt.ts): 200 and JSON instead of 204.
  * The type of the body is not looked at: agents send text/plain, octet-stream, an empty type or none. Credentials in the

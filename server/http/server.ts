@@ -1,6 +1,6 @@
 /**
- * The HTTP front of a node: the door of writes (write-door.ts) for plain writes, node:http for the rest of what is hot
- * (query, ping, other nodes), Express for what is left.
+ * The HTTP front of a node: the door of plain requests (plain-door.ts) for writes and queries, node:http for the rest of
+ * what is hot (queries and writes that are not plain, ping, other nodes), Express for what is left.
  *
  * Express costs three times as much per request on Node 20, so it only sees what people and admin programs ask.
  * A request that cannot be answered yet (the node is starting or joining) gets 503 with Retry-After, never a wait.
@@ -14,13 +14,14 @@ import { StartError } from '../node-identity.ts';
 import type { QueryService } from '../query/result.ts';
 import { ClientErrors } from './client-error.ts';
 import { handlePing, setInfluxHeaders } from './influx-ping.ts';
-import { handleQuery, type QueryDoorLimits } from './influx-query.ts';
+import { handleQuery } from './influx-query.ts';
 import { handleWrite, type WriteCoordinator, type WriteLimits } from './influx-write.ts';
-import { WriteDoor, type WriteDoorPorts } from './write-door.ts';
+import { PlainDoor, type PlainDoorPorts } from './plain-door.ts';
+import type { QueryDoorLimits } from './query-answer.ts';
 
 /** Keep-alive of agents that push every few seconds. */
 const KEEP_ALIVE_MS = 65_000;
-/** Silent connections at the door of writes are looked for so often. */
+/** Silent connections at the door are looked for so often. */
 const SWEEP_MS = 5_000;
 
 /** What the routes need; null parts are not there yet, and their routes answer 503. */
@@ -60,7 +61,7 @@ export async function startHttp(listen: ListenAddress, ports: HttpPorts): Promis
   });
   server.on('upgrade', (request, socket, head) => ports.upgrade(request, socket, head));
   server.on('clientError', (error, socket) => errors.refuse(error, socket as Socket));
-  const door = openWriteDoor(server, ports);
+  const door = openPlainDoor(server, ports);
   const destroy = (): void => {
     server.closeAllConnections();
     door.closeAllConnections();
@@ -91,7 +92,7 @@ export async function startHttp(listen: ListenAddress, ports: HttpPorts): Promis
 }
 
 /** The door takes the connections that the server accepts, and gives it those that it does not serve itself. */
-export function openWriteDoor(server: Server, ports: WriteDoorPorts): WriteDoor {
+export function openPlainDoor(server: Server, ports: PlainDoorPorts): PlainDoor {
   const serve = server.listeners('connection') as ((socket: Socket) => void)[];
   server.removeAllListeners('connection');
   const timeouts = {
@@ -99,7 +100,7 @@ export function openWriteDoor(server: Server, ports: WriteDoorPorts): WriteDoor 
     requestMs: server.requestTimeout,
     keepAliveMs: server.keepAliveTimeout,
   };
-  const door = new WriteDoor(ports, timeouts, (socket) => {
+  const door = new PlainDoor(ports, timeouts, (socket) => {
     for (const listener of serve) listener.call(server, socket);
   });
   server.on('connection', (socket: Socket) => door.take(socket));

@@ -1,10 +1,18 @@
-/** Support: a server with or without the door of writes, and writes to it. */
+/** Support: a server with or without the door of plain requests, and requests to it. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { setInfluxHeaders } from '../../server/http/influx-ping.ts';
+import { handleQuery } from '../../server/http/influx-query.ts';
 import { handleWrite, type WriteRequest, type WriteResult } from '../../server/http/influx-write.ts';
-import { openWriteDoor } from '../../server/http/server.ts';
-import type { WriteDoor } from '../../server/http/write-door.ts';
+import type { PlainDoor } from '../../server/http/plain-door.ts';
+import { openPlainDoor } from '../../server/http/server.ts';
+import {
+  type QueryOptions,
+  QueryParseError,
+  type QueryService,
+  QueryUnavailableError,
+  type StatementResult,
+} from '../../server/query/result.ts';
 
 export const LIMITS = {
   bodyBytesMax: 5_000,
@@ -12,13 +20,14 @@ export const LIMITS = {
   nowNs: () => 42n,
   receiptOf: () => null,
 } as const;
+const QUERY_LIMITS = { bodyBytesMax: 5_000, rowsMax: 0, nowNs: LIMITS.nowNs };
 export const KEEP_ALIVE_MS = 65_000;
 const VERSION = '0.1.0';
 
 /** A server with or without the door, and what its coordinator was given. */
 export class Side {
   readonly server: Server;
-  readonly door: WriteDoor | null;
+  readonly door: PlainDoor | null;
   readonly arrived: string[] = [];
   readonly observed: number[] = [];
   /** Requests that node:http was given. */
@@ -26,6 +35,17 @@ export class Side {
   problem: string | null = null;
   answer: (body: string) => Promise<WriteResult> = async (body) =>
     body.startsWith('bad') ? { status: 400, error: `unable to parse '${body}': ä` } : { status: 204 };
+
+  /** What statements answer. */
+  results: (text: string, options: QueryOptions) => AsyncGenerator<StatementResult> = scripted;
+  readonly #service: QueryService = {
+    execute: (text, options) => {
+      const { ending: _ending, params: _params, ...said } = options;
+      const shown = JSON.stringify({ text, ...said }, (_, value) => (typeof value === 'bigint' ? `${value}n` : value));
+      this.arrived.push(shown);
+      return this.results(text, options);
+    },
+  };
 
   constructor(hasDoor: boolean) {
     const coordinator = {
@@ -46,12 +66,14 @@ export class Side {
     const ports = {
       version: VERSION,
       writeLimits: LIMITS,
+      queryLimits: QUERY_LIMITS,
+      queryService: () => this.#service,
       notReady: () => this.problem,
       coordinator: () => coordinator,
       observe: (_route: string, _seconds: number, status: number) => this.observed.push(status),
       log: { error: () => {} },
     };
-    this.door = hasDoor ? openWriteDoor(this.server, ports) : null;
+    this.door = hasDoor ? openPlainDoor(this.server, ports) : null;
   }
 
   #serve(
@@ -63,6 +85,10 @@ export class Side {
     const url = new URL(request.url ?? '/', 'http://x');
     if (url.pathname === '/write') {
       void handleWrite(request, response, url, coordinator, LIMITS).catch(() => {});
+      return;
+    }
+    if (url.pathname === '/query') {
+      void handleQuery(request, response, url, this.#service, QUERY_LIMITS).catch(() => {});
       return;
     }
     request.resume();
@@ -87,14 +113,40 @@ export class Side {
   }
 }
 
-/** How many whole answers are in the text; all of them have a length or are 204. */
+/** One series, with as many rows as the text asks for. */
+async function* scripted(text: string): AsyncGenerator<StatementResult> {
+  if (text.startsWith('bad')) throw new QueryParseError(`error parsing query: ${text} ä`);
+  if (text.startsWith('busy')) throw new QueryUnavailableError('not now', 503);
+  if (text === 'mistake') throw new Error('a mistake');
+  const values = Array.from({ length: Number(/rows (\d+)/.exec(text)?.[1] ?? 1) }, (_, row) => [BigInt(row), text]);
+  const statements = text.split(';').length;
+  for (let statementId = 0; statementId < statements; statementId++)
+    yield { statementId, series: [{ name: 'm', columns: ['time', 'text'], timeColumn: 0, values }] };
+}
+
+export function query(parameters: string, headers = ''): Buffer {
+  return Buffer.from(`GET /query?${parameters} HTTP/1.1\r\nHost: x\r\n${headers}\r\n`, 'latin1');
+}
+
+export function form(body: string, headers = '', parameters = 'db=t'): Buffer {
+  const type = 'Content-Type: application/x-www-form-urlencoded\r\n';
+  const head = `POST /query?${parameters} HTTP/1.1\r\nHost: x\r\n${type}${headers}Content-Length: ${body.length}\r\n\r\n`;
+  return Buffer.from(head + body, 'latin1');
+}
+
+/** How many whole answers are in the text: with a length, in chunks, or 204. */
 export function answersIn(text: string): number {
   let count = 0;
   for (let at = 0; ; count++) {
-    const end = text.indexOf('\r\n\r\n', at);
-    if (end < 0) return count;
-    const head = text.slice(at, end);
-    at = end + 4 + Number(/Content-Length: (\d+)/i.exec(head)?.[1] ?? 0);
+    const headEnd = text.indexOf('\r\n\r\n', at);
+    if (headEnd < 0) return count;
+    const head = text.slice(at, headEnd);
+    at = headEnd + 4;
+    if (/Transfer-Encoding: chunked/i.test(head)) {
+      const end = text.indexOf('0\r\n\r\n', at);
+      if (end < 0) return count;
+      at = end + 5;
+    } else at += Number(/Content-Length: (\d+)/i.exec(head)?.[1] ?? 0);
     if (at > text.length) return count;
   }
 }

@@ -1,11 +1,11 @@
 /**
- * The door of writes beside node:http on the same handlers: whatever bytes come, in whatever pieces, both must say the
- * same (ids and dates apart), and the coordinator must be given the same bodies.
+ * The door of plain requests beside node:http on the same handlers: whatever bytes come, in whatever pieces, both must say the
+ * same (ids and dates apart), and the coordinator and the query service must be given the same.
  */
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { answersIn, LIMITS, POINT, Side, write } from './side.ts';
+import { answersIn, form, LIMITS, POINT, query, Side, write } from './side.ts';
 
 /** More answers than come. */
 const UNTIL_CLOSED = Number.POSITIVE_INFINITY;
@@ -80,7 +80,29 @@ const KINDS: Readonly<Record<string, (n: number) => Buffer>> = {
   'no database': (n) => write(`${POINT} ${n}`, '', 'precision=s'),
   'bad precision': (n) => write(`${POINT} ${n}`, '', 'db=t&precision=x'),
   chunked: (n) => chunked(`${POINT} ${n}`),
-  query: (n) => Buffer.from(`GET /query?q=${n} HTTP/1.1\r\nHost: x\r\n\r\n`),
+  query: (n) => query(`db=t&epoch=s&q=SELECT+${n}`, 'Accept: */*\r\nUser-Agent: a\r\n'),
+  'query with escapes': (n) => query(`q=%22%C3%A4%22+%zz%FF'(a)/*${n}*/?&q=second&&=&db&db=t&rp=%20`),
+  'query with a length': (n) => query(`q=${n}`, 'Content-Length: 0\r\nContent-Encoding: gzip\r\n'),
+  'query with a body': (n) => Buffer.concat([query(`q=${n}`, 'Content-Length: 3\r\n'), Buffer.from('q=1')]),
+  'query as csv': (n) => query(`db=t&q=${n}`, 'Accept: text/csv\r\n'),
+  'query, indented': (n) => query(`db=t&q=${n}&pretty=true`),
+  'query with a long answer': (n) => query(`db=t&q=${n}+rows+9000`),
+  'query in chunks': (n) => query(`db=t&q=${n}+rows+9;2&chunked=true&chunk_size=2`),
+  'query of nothing': () => query('db=t&q='),
+  'query that cannot be parsed': (n) => query(`db=t&q=bad+${n}`),
+  'query at a bad time': (n) => query(`db=t&q=busy+${n}`),
+  'query from a page': (n) => query(`db=t&q=${n}`, 'Origin: http://page\r\n'),
+  'no parameters': () => Buffer.from('GET /query HTTP/1.1\r\nHost: x\r\n\r\n'),
+  'posted query': (n) => form('', '', `db=t&q=${n}`),
+  form: (n) => form(`q=SELECT+${n}&db=other&chunked=true`),
+  'packed form': (n) => {
+    const body = gzipSync(`q=${n}`);
+    const head = form('', `Content-Encoding: gzip\r\n`)
+      .toString('latin1')
+      .replace('Length: 0', `Length: ${body.length}`);
+    return Buffer.concat([Buffer.from(head, 'latin1'), body]);
+  },
+  'no form': (n) => Buffer.concat([Buffer.from(form(`q=${n}`).toString().replace('x-www-form-urlencoded', 'json'))]),
   post: (n) => Buffer.from(`POST /other/${n} HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc`),
 };
 
@@ -97,6 +119,9 @@ const ENDS: Readonly<Record<string, () => Buffer>> = {
   'version 1.0': () => Buffer.from('POST /write?db=t HTTP/1.0\r\nHost: x\r\nContent-Length: 5\r\n\r\nm v=1'),
   'to be closed': () => write(POINT, 'Connection: close\r\n'),
   noise: () => Buffer.from('\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 noise\r\n\r\n', 'latin1'),
+  'query to be closed': () => query('q=1', 'Connection: close\r\n'),
+  'query without a host': () => Buffer.from('GET /query?q=1 HTTP/1.1\r\nConnection: close\r\n\r\n'),
+  'blank in a query': () => query('q=a b'),
   'control character': () => write(POINT, 'User-Agent: a\x01b\r\n'),
 };
 
@@ -126,7 +151,7 @@ async function expectSame(parts: readonly Part[]): Promise<void> {
   door.arrived.length = 0;
 }
 
-describe('the door of writes', () => {
+describe('the door of plain requests', () => {
   test.each(Object.keys(KINDS))('answers as node:http does: %s', async (kind) => {
     await expectSame([{ pieces: [KINDS[kind]!(1)], answers: 1 }]);
   });
@@ -138,8 +163,10 @@ describe('the door of writes', () => {
   test('serves what is plain itself, and the rest of a connection that it gave away is not its own', async () => {
     await exchange(door, [{ pieces: [write(POINT), write(POINT, 'User-Agent: a\r\n'), KINDS.gzip!(1)], answers: 3 }]);
     expect([door.slow, door.arrived.length, door.observed]).toEqual([0, 3, [204, 204, 204]]);
-    await exchange(door, [{ pieces: [write(POINT), KINDS.query!(1), write(POINT)], answers: 3 }]);
-    expect([door.slow, door.arrived.length]).toEqual([2, 5]);
+    await exchange(door, [{ pieces: [write(POINT), KINDS.query!(1), KINDS.form!(1)], answers: 3 }]);
+    expect([door.slow, door.arrived.length]).toEqual([0, 6]);
+    await exchange(door, [{ pieces: [write(POINT), KINDS.origin!(1), write(POINT)], answers: 3 }]);
+    expect([door.slow, door.arrived.length]).toEqual([2, 9]);
   });
 
   test('any requests, one after the other on one connection, in any pieces', async () => {
@@ -175,6 +202,13 @@ describe('the door of writes', () => {
     door.problem = 'starting';
     await exchange(door, [{ pieces: [write(POINT)], answers: 1 }]);
     expect(door.slow).toBe(1);
+  });
+
+  test('a query service that fails is answered with 500, and the connection goes on', async () => {
+    const parts = [{ pieces: [query('db=t&q=mistake'), KINDS.query!(1)], answers: 2 }];
+    const answers = await exchange(door, parts);
+    expect(answers).toMatch(/^HTTP\/1\.1 500 .*a mistake"}\nHTTP\/1\.1 200 /s);
+    expect([door.observed, door.slow]).toEqual([[500, 200], 0]);
   });
 
   test('a coordinator that fails is answered with 500, and the connection goes on', async () => {

@@ -1,10 +1,10 @@
-/** Clients that the door of writes must get rid of: silent ones, slow ones, and those that read nothing. */
+/** Clients that the door of plain requests must get rid of: silent ones, slow ones, and those that read nothing. */
 import { createServer } from 'node:http';
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { WriteResult } from '../../server/http/influx-write.ts';
-import { answersIn, KEEP_ALIVE_MS, POINT, Side, write } from './side.ts';
+import { answersIn, KEEP_ALIVE_MS, POINT, query, Side, write } from './side.ts';
 
 let side: Side;
 beforeEach(async () => {
@@ -77,6 +77,57 @@ describe('silent and rude clients', () => {
     expect(await halfEnd).toMatch(/^HTTP\/1\.1 204 /);
     expect(side.arrived).toHaveLength(1);
   });
+
+  test.each(['end', 'destroy'] as const)(
+    'a client that leaves ends its query (%s), which is observed once',
+    async (how) => {
+      let ended: Error | null = null;
+      side.results = async function* (_text, { ending }) {
+        await new Promise<void>((resolve) => ending!.onEnd(resolve));
+        ended = ending!.reason;
+        ending!.throwIfEnded();
+        yield { statementId: 0 };
+      };
+      const socket = side.connect();
+      const end = closed(socket);
+      await sent(socket, query('db=t&q=slow'), () => side.arrived.length === 1);
+      expect([ended, side.observed, side.slow]).toEqual([null, [], 0]);
+      socket[how]();
+      expect(await end).toBe('');
+      while (side.door!.connectionCount > 0) await settled();
+      expect(ended).toMatchObject({ message: 'query interrupted' });
+      expect(side.observed).toEqual([200]);
+    },
+  );
+
+  test('a long answer waits for a client that reads slowly, and the next request for it', async () => {
+    side.results = async function* (text) {
+      const values = Array.from({ length: 1_000 }, (_, row) => [BigInt(row), 'x'.repeat(1_000)]);
+      for (let statementId = 0; statementId < 20; statementId++) {
+        yielded++;
+        yield { statementId, series: [{ name: text, columns: ['time', 's'], timeColumn: 0, values }] };
+      }
+    };
+    let yielded = 0;
+    const socket = side.connect();
+    socket.pause();
+    socket.write(Buffer.concat([query('db=t&chunked=true&q=a'), query('db=t&q=b')]));
+    // Until nothing more fits on the way.
+    for (let before = -1; before !== yielded || yielded === 0; ) {
+      before = yielded;
+      for (let turn = 0; turn < 200; turn++) await settled();
+    }
+    expect(yielded).toBeLessThan(20);
+    expect(side.arrived).toHaveLength(1);
+    let text = '';
+    socket.on('data', (chunk: Buffer) => {
+      text += chunk.toString('latin1');
+    });
+    socket.resume();
+    while (answersIn(text) < 2) await settled();
+    expect([side.arrived.length, side.observed]).toEqual([2, [200, 200]]);
+    socket.destroy();
+  }, 30_000);
 
   test('who never reads answers is not read from any more, and is closed in the end', async () => {
     const socket = side.connect();

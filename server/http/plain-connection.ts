@@ -1,133 +1,51 @@
 /**
- * The door of writes: takes every connection first, and serves plain writes on it straight from the socket.
+ * A connection at the door of plain requests.
  *
- * A request of twenty lines costs more in node:http than in everything else on this thread: objects, events, header maps.
- * Here a head is a string that is looked up (write-head.ts) and an answer is one string (write-answers.ts). Anything else,
- * the request line of a query as well as a head that came in two parts, is given to node:http with the bytes read so far,
- * and the connection stays there for its life. So there is one HTTP server, node:http's, which decides all that is not
- * plain: methods, paths, chunked bodies, too large ones, malformed and hostile ones.
- *
- * State of a connection, and what may come:
+ * Its state, and what may come:
  *
  *   waiting  data: a plain head -> body, or busy when its body is there; else -> node:http
  *            end: closed. Nothing for so long as node:http would wait: closed (before the first request with 408)
  *   body     data: until all of it is there -> busy. end: 400, closed. Too late: 408, closed
- *   busy     the request is with the coordinator. data: left in the socket, which is paused, so requests of one
- *            connection are served one after the other, in order. end: closed when answered
+ *   busy     the request is with the coordinator or the query service. data: left in the socket, which is paused, so
+ *            requests of one connection are served one after the other, in order. end: a write is answered, then closed; a
+ *            query ends and is closed, as at node:http: who left does not want to know
  *            answered -> waiting; with the answer still in this process -> unread; nothing may follow -> closing
  *   unread   the client does not read its answers. data: left in the socket. Read -> waiting. Too late: closed
  *   closing  the last answer is on its way. data: dropped. Too late: closed
- *
- * Connections are counted and bounded by the server that listens, as if this door did not exist.
  */
 import type { Socket } from 'node:net';
+import { Ending } from '../query/ending.ts';
+import { QueryError } from '../query/query-error.ts';
 import { BodyError, freePieces, unpackBody } from './body.ts';
-import { type WriteCoordinator, type WriteLimits, type WriteResult, writeBody } from './influx-write.ts';
-import { WriteAnswers } from './write-answers.ts';
-import { HEAD_BYTES_MAX, type WriteHead, WriteHeads } from './write-head.ts';
+import { type WriteResult, writeBody } from './influx-write.ts';
+import type { PlainDoor, PlainDoorTimeouts } from './plain-door.ts';
+import type { PlainHead, QueryHead, WriteHead } from './plain-head.ts';
+import { PlainSink } from './plain-sink.ts';
+import { answerQuery } from './query-answer.ts';
+import { fieldsOfBody } from './query-parameters.ts';
 
-const HEAD_END = Buffer.from('\r\n\r\n');
 /** Pieces of a body are joined above this: a body that comes byte by byte must not cost an object for each. */
 const PIECES_MAX = 256;
 const TIMED_OUT = 'HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n';
 const CUT_OFF = 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
 
-/** As node:http has them. */
-export interface WriteDoorTimeouts {
-  /** From opening a connection to its first request. */
-  readonly headersMs: number;
-  /** For a whole request. */
-  readonly requestMs: number;
-  /** From an answer to the next request. */
-  readonly keepAliveMs: number;
-}
-
-export interface WriteDoorPorts {
-  readonly version: string;
-  readonly writeLimits: WriteLimits;
-  notReady(): string | null;
-  coordinator(): WriteCoordinator;
-  observe(route: 'write', seconds: number, status: number): void;
-  readonly log: { error(fields: object, text: string): void };
-}
-
-export class WriteDoor {
-  readonly ports: WriteDoorPorts;
-  readonly answers: WriteAnswers;
-  readonly #heads: WriteHeads;
-  readonly #timeouts: WriteDoorTimeouts;
-  readonly #handOver: (socket: Socket) => void;
-  readonly #connections = new Set<WriteConnection>();
-  #isClosing = false;
-
-  /** `handOver` makes node:http serve the socket. */
-  constructor(ports: WriteDoorPorts, timeouts: WriteDoorTimeouts, handOver: (socket: Socket) => void) {
-    this.ports = ports;
-    this.answers = new WriteAnswers(ports.version, timeouts.keepAliveMs);
-    this.#heads = new WriteHeads(ports.writeLimits);
-    this.#timeouts = timeouts;
-    this.#handOver = handOver;
-  }
-
-  get isClosing(): boolean {
-    return this.#isClosing;
-  }
-
-  /** Connections that node:http does not have. */
-  get connectionCount(): number {
-    return this.#connections.size;
-  }
-
-  take(socket: Socket): void {
-    this.#connections.add(new WriteConnection(this, socket));
-  }
-
-  /** The head at the beginning of the bytes and its length, if it is one that this door serves now. */
-  headOf(bytes: Buffer): { readonly head: WriteHead; readonly length: number } | null {
-    // 'P': what other requests begin with costs them no search.
-    if (bytes[0] !== 0x50 || this.#isClosing || this.ports.notReady() !== null) return null;
-    const end = bytes.indexOf(HEAD_END);
-    if (end < 0 || end > HEAD_BYTES_MAX) return null;
-    const head = this.#heads.read(bytes.toString('latin1', 0, end));
-    return head === null ? null : { head, length: end + HEAD_END.length };
-  }
-
-  release(connection: WriteConnection, isForNode: boolean): void {
-    this.#connections.delete(connection);
-    if (isForNode) this.#handOver(connection.socket);
-  }
-
-  /** Closes what has been silent for too long; to be called every few seconds. */
-  sweep(nowMs: number): void {
-    for (const connection of this.#connections) connection.sweep(nowMs, this.#timeouts);
-  }
-
-  /** No more requests: idle connections are closed, the others when they are answered. */
-  close(): void {
-    this.#isClosing = true;
-    for (const connection of this.#connections) connection.closeIfIdle();
-  }
-
-  closeAllConnections(): void {
-    for (const { socket } of this.#connections) socket.destroy();
-  }
-}
-
-class WriteConnection {
+export class PlainConnection {
   readonly socket: Socket;
-  readonly #door: WriteDoor;
+  readonly #door: PlainDoor;
   #state: 'waiting' | 'body' | 'busy' | 'unread' | 'closing' = 'waiting';
   /** Of the request that is read or served, or of its predecessor's end. */
   #sinceMs = performance.now();
   #isUsed = false;
   #hasEnded = false;
-  #head: WriteHead | null = null;
+  #head: PlainHead | null = null;
   #missing = 0;
   #pieces: Buffer[] = [];
   /** What came from the socket for this request alone. */
   #chunks: Buffer[] = [];
+  /** Of the query that is served. */
+  #leaving: Ending | null = null;
 
-  constructor(door: WriteDoor, socket: Socket) {
+  constructor(door: PlainDoor, socket: Socket) {
     this.#door = door;
     this.socket = socket;
     socket.on('data', this.#onData);
@@ -137,7 +55,7 @@ class WriteConnection {
     socket.on('drain', this.#onDrain);
   }
 
-  sweep(nowMs: number, { headersMs, requestMs, keepAliveMs }: WriteDoorTimeouts): void {
+  sweep(nowMs: number, { headersMs, requestMs, keepAliveMs }: PlainDoorTimeouts): void {
     const silentMs = nowMs - this.#sinceMs;
     if (this.#state === 'waiting' && this.#isUsed) {
       if (silentMs > keepAliveMs) this.socket.destroy();
@@ -203,13 +121,40 @@ class WriteConnection {
   #serve(): void {
     const chunks = this.#chunks;
     const pieces = this.#pieces;
+    const head = this.#head!;
     this.#chunks = [];
     this.#pieces = [];
+    if (head.kind === 'query') {
+      this.#query(head, pieces);
+      return;
+    }
     try {
-      this.#answerWith(this.#write(this.#head!, pieces, chunks), chunks);
+      this.#answerWith(this.#write(head, pieces, chunks), chunks);
     } catch (error) {
       this.#fail(error as Error, chunks);
     }
+  }
+
+  #query({ method, fields, bodyBytes, contentType, csv }: QueryHead, pieces: readonly Buffer[]): void {
+    const { ports, answers } = this.#door;
+    if (bodyBytes > 0)
+      for (const [name, value] of fieldsOfBody(contentType, Buffer.concat(pieces))) fields.set(name, value);
+    const leaving = new Ending();
+    this.#leaving = leaving;
+    const sink = new PlainSink(this.socket, answers, csv, () => this.#door.isClosing);
+    const answered = (): void => {
+      if (this.#leaving !== leaving) return;
+      this.#leaving = null;
+      this.#observe('query', sink.status);
+      this.#answered(sink.isLast);
+    };
+    answerQuery({ method, fields, csv }, sink, leaving, ports.queryService(), ports.queryLimits).then(
+      answered,
+      (error: Error) => {
+        ports.log.error({ problem: error.stack }, 'request failed');
+        answered();
+      },
+    );
   }
 
   #write({ parameters, isPacked }: WriteHead, pieces: readonly Buffer[], chunks: Buffer[]): Promise<WriteResult> {
@@ -242,14 +187,23 @@ class WriteConnection {
 
   #answer(result: WriteResult, chunks: readonly Buffer[]): void {
     freePieces(chunks);
-    const nowMs = performance.now();
-    const { answers, isClosing, ports } = this.#door;
-    ports.observe('write', (nowMs - this.#sinceMs) / 1000, result.status);
-    this.#sinceMs = nowMs;
+    const { answers, isClosing } = this.#door;
+    this.#observe('write', result.status);
     if (!this.socket.writable) return;
     const isLast = this.#hasEnded || isClosing;
     if ('error' in result) this.socket.write(answers.error(isLast, result.status, result.error, result));
     else this.socket.write(answers.noContent(isLast), 'latin1');
+    this.#answered(isLast);
+  }
+
+  #observe(route: 'write' | 'query', status: number): void {
+    const nowMs = performance.now();
+    this.#door.ports.observe(route, (nowMs - this.#sinceMs) / 1000, status);
+    this.#sinceMs = nowMs;
+  }
+
+  #answered(isLast: boolean): void {
+    if (!this.socket.writable) return;
     if (isLast) this.#end();
     else if (this.socket.writableNeedDrain) this.#state = 'unread';
     else this.#next();
@@ -272,20 +226,34 @@ class WriteConnection {
     this.#hasEnded = true;
     if (this.#state === 'waiting') this.#end();
     else if (this.#state === 'body') this.#cutOff(CUT_OFF);
+    else if (this.#leaving !== null) {
+      this.#leave();
+      this.#end();
+    }
   };
+
+  /** The client of the query that is served has left. */
+  #leave(): void {
+    const leaving = this.#leaving;
+    if (leaving === null) return;
+    this.#leaving = null;
+    this.#observe('query', 200);
+    leaving.end(new QueryError('query interrupted'));
+  }
 
   readonly #onError = (): void => {
     this.socket.destroy();
   };
 
   readonly #onClose = (): void => {
+    this.#leave();
     this.#dropBody();
     this.#door.release(this, false);
   };
 
   /** A body that was cut off counts as the request with an error that it is. */
   #dropBody(): void {
-    if (this.#state === 'body') this.#door.ports.observe('write', (performance.now() - this.#sinceMs) / 1000, 400);
+    if (this.#state === 'body') this.#observe(this.#head!.kind, 400);
     this.#pieces = [];
     this.#chunks = [];
   }

@@ -1,10 +1,13 @@
-/** Answers to writes as text, byte for byte as node:http would send them behind handleWrite, but for their ids and dates. */
+/**
+ * Answers to plain requests as text, byte for byte as node:http would send them behind handleWrite and handleQuery, but
+ * for their ids and dates.
+ */
 import { randomUUID } from 'node:crypto';
 import { STATUS_CODES } from 'node:http';
 import { type ErrorForm, errorAnswer } from './influx-answer.ts';
 import { influxVersion } from './influx-ping.ts';
 
-export class WriteAnswers {
+export class PlainAnswers {
   readonly #common: string;
   readonly #keepAlive: string;
   #second = 0;
@@ -18,6 +21,13 @@ export class WriteAnswers {
   /** All of it is ASCII. */
   noContent(isLast: boolean): string {
     return `${this.#begin(204)}Content-Type: application/json\r\n${this.#end(isLast)}\r\n`;
+  }
+
+  /** ASCII. `bytes`: the length of the body; null: it comes in chunks. */
+  head(isLast: boolean, type: string, bytes: number | null): string {
+    const begin = `${this.#begin(200)}Content-Type: ${type}\r\n`;
+    if (bytes === null) return `${begin}${this.#end(isLast)}Transfer-Encoding: chunked\r\n\r\n`;
+    return `${begin}Content-Length: ${bytes}\r\n${this.#end(isLast)}\r\n`;
   }
 
   error(isLast: boolean, status: number, message: string, form: ErrorForm): Buffer {

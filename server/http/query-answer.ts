@@ -1,0 +1,219 @@
+/**
+ * What GET and POST /query answer, as InfluxDB 1.x does, whoever read the request and whoever writes the answer.
+ *
+ * Without `chunked` all results are gathered before the first byte: clients that do not ask for chunks read one document,
+ * and an error must still be able to set the status. With `chunked` every result is sent as it comes; the client's
+ * slowness holds the query back, and a client that leaves ends it.
+ */
+import type { Ending } from '../query/ending.ts';
+import type { QueryOptions, QueryService, ResultSeries, StatementResult } from '../query/result.ts';
+import type { ErrorForm } from './influx-answer.ts';
+import { type Fields, type QueryParameters, queryParameters } from './query-parameters.ts';
+import { CsvPrinter } from './response-csv.ts';
+import { indentJson, jsonError, jsonPieces } from './response-json.ts';
+
+export interface QueryDoorLimits {
+  /** Of a form or multipart body. */
+  readonly bodyBytesMax: number;
+  /** Rows of an answer that is not chunked; 0 = unlimited, as InfluxDB's max-row-limit. */
+  readonly rowsMax: number;
+  readonly nowNs: () => bigint;
+}
+
+export interface QueryRequest {
+  readonly method: string;
+  readonly fields: Fields;
+  /** Of the header `Accept`: CSV before JSON. */
+  readonly csv: boolean;
+}
+
+/** Where an answer goes. */
+export interface AnswerSink {
+  /** The head has left: a failure cannot set the status any more. */
+  readonly hasBegun: boolean;
+  /** A piece behind which more may follow. False: the next one has to wait for `onDrained`. */
+  write(piece: string | Buffer): boolean;
+  /** Once, when what was written has left. */
+  onDrained(listener: () => void): void;
+  /** The last piece. When it is the only one the answer says its length. */
+  end(piece: string | Buffer): void;
+  /** The answer is an error; nothing was written. */
+  refuse(status: number, message: string, form: ErrorForm): void;
+}
+
+/** Text gathered before it is given to the socket. */
+const WRITE_CHARACTERS_MIN = 64 * 1024;
+
+/** The first type that we know decides; what we do not know gets JSON, as in InfluxDB. */
+export function wantsCsv(accept: string): boolean {
+  for (const part of accept.split(',')) {
+    const type = (part.split(';', 1)[0] as string).trim().toLowerCase();
+    if (type === 'application/csv' || type === 'text/csv') return true;
+    if (type === 'application/json') return false;
+  }
+  return false;
+}
+
+/** Answers every expected failure itself; rejects only for our own mistakes, after answering 500. */
+export async function answerQuery(
+  { method, fields, csv }: QueryRequest,
+  sink: AnswerSink,
+  leaving: Ending,
+  service: QueryService,
+  limits: QueryDoorLimits,
+): Promise<void> {
+  const parameters = queryParameters(fields);
+  if (typeof parameters === 'string') {
+    sink.refuse(400, parameters, { csv, pretty: fields.get('pretty') === 'true' });
+    return;
+  }
+  const results = service.execute(parameters.text, optionsOf(parameters, method, leaving, limits));
+  const print = printerOf(parameters, csv);
+  try {
+    if (parameters.chunkSize === null) {
+      const gathered = await gather(results, limits.rowsMax);
+      await send(sink, print(gathered), leaving, true);
+    } else {
+      for await (const result of results) await send(sink, print([result]), leaving, false);
+      // Nothing came: the text held no statement.
+      await send(sink, sink.hasBegun ? [] : print([]), leaving, true);
+    }
+  } catch (error) {
+    if (leaving.reason !== null) return;
+    fail(sink, error, csv, parameters.pretty);
+  }
+}
+
+function optionsOf(
+  parameters: QueryParameters,
+  method: string,
+  leaving: Ending,
+  limits: QueryDoorLimits,
+): QueryOptions {
+  return {
+    ...(parameters.database !== undefined && { database: parameters.database }),
+    ...(parameters.retentionPolicy !== undefined && { retentionPolicy: parameters.retentionPolicy }),
+    ...(parameters.params !== undefined && { params: parameters.params }),
+    nowNs: limits.nowNs(),
+    readOnly: method !== 'POST',
+    chunkSize: parameters.chunkSize,
+    completeness: parameters.completeness,
+    ...(parameters.consistency !== undefined && { consistency: parameters.consistency }),
+    ending: leaving,
+  };
+}
+
+function printerOf(
+  { epoch, pretty }: QueryParameters,
+  csv: boolean,
+): (some: readonly StatementResult[]) => Iterable<string | Buffer> {
+  if (csv) {
+    const printer = new CsvPrinter(epoch);
+    return (some) => printer.pieces(some);
+  }
+  if (pretty) return (some) => [indentJson(Buffer.concat([...jsonPieces(some, epoch)]).toString())];
+  return (some) => jsonPieces(some, epoch);
+}
+
+/** `ends`: nothing follows. What is one piece then leaves in one write, with its length. */
+async function send(
+  sink: AnswerSink,
+  pieces: Iterable<string | Buffer>,
+  leaving: Ending,
+  ends: boolean,
+): Promise<void> {
+  let held: string | Buffer = '';
+  for (const piece of pieces) {
+    if (typeof piece === 'string' && typeof held === 'string' && held.length + piece.length < WRITE_CHARACTERS_MIN) {
+      held += piece;
+      continue;
+    }
+    if (held.length > 0 && !sink.write(held)) await drained(sink, leaving);
+    held = piece;
+  }
+  leaving.throwIfEnded();
+  if (ends) sink.end(held);
+  else if (held.length > 0 && !sink.write(held)) await drained(sink, leaving);
+}
+
+function drained(sink: AnswerSink, leaving: Ending): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const left = (): void => reject(leaving.reason!);
+    leaving.onEnd(left);
+    sink.onDrained(() => {
+      leaving.forget(left);
+      resolve();
+    });
+  });
+}
+
+function fail(sink: AnswerSink, error: unknown, csv: boolean, pretty: boolean): void {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  const message = error instanceof Error ? error.message : String(error);
+  if (code === 'query-parse') {
+    const prefix = 'error parsing query: ';
+    sink.refuse(400, message.startsWith(prefix) ? message : prefix + message, { csv, pretty });
+    return;
+  }
+  const status = error instanceof Error && 'status' in error ? Number(error.status) : 500;
+  if (!sink.hasBegun) {
+    const retry = status === 503 ? { retryAfterSeconds: 1 } : {};
+    sink.refuse(status >= 400 && status <= 599 ? status : 500, message, { csv, pretty, ...retry });
+  } else {
+    // Chunks are out already: the error is one more document, which every client of chunked answers reads.
+    sink.end(csv ? '' : jsonError(message));
+  }
+  if (code === undefined) throw error;
+}
+
+/** All results, those of one statement put together again, cut at the row limit. */
+async function gather(results: AsyncGenerator<StatementResult>, rowsMax: number): Promise<StatementResult[]> {
+  const gathered: StatementResult[] = [];
+  let rows = 0;
+  for await (const arrived of results) {
+    const result = rowsMax > 0 ? cut(arrived, rowsMax - rows) : arrived;
+    for (const series of result.series ?? []) rows += series.values.length;
+    const last = gathered.at(-1);
+    if (last?.statementId === result.statementId && last.partial === true) {
+      gathered[gathered.length - 1] = joined(last, result);
+    } else gathered.push(result);
+    if (rowsMax > 0 && rows >= rowsMax) break;
+  }
+  // Nothing follows any more: a statement's own `partial` would make the client wait for more.
+  const last = gathered.at(-1);
+  if (last?.partial === true) gathered[gathered.length - 1] = { ...last, partial: false };
+  return gathered;
+}
+
+function cut(result: StatementResult, rowsLeft: number): StatementResult {
+  const kept: ResultSeries[] = [];
+  let left = rowsLeft;
+  for (const series of result.series ?? []) {
+    const fits = series.values.length <= left;
+    kept.push(fits ? series : { ...series, values: series.values.slice(0, left), partial: true });
+    left -= Math.min(left, series.values.length);
+    if (left === 0) break;
+  }
+  return result.series === undefined ? result : { ...result, series: kept };
+}
+
+function joined(first: StatementResult, second: StatementResult): StatementResult {
+  const series = [...(first.series ?? [])];
+  const more = [...(second.series ?? [])];
+  const open = series.at(-1);
+  const next = more[0];
+  if (open?.partial === true && next !== undefined && open.name === next.name) {
+    const values = [...open.values, ...next.values];
+    const { partial: _partial, ...rest } = open;
+    series[series.length - 1] = { ...rest, values, ...(next.partial === true && { partial: true }) };
+    more.shift();
+  }
+  const messages = [...(first.messages ?? []), ...(second.messages ?? [])];
+  return {
+    ...first,
+    ...second,
+    ...(series.length + more.length > 0 && { series: [...series, ...more] }),
+    ...(messages.length > 0 && { messages }),
+    partial: second.partial === true,
+  };
+}

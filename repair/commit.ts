@@ -13,7 +13,7 @@ import type { GivenKeys } from '../shards/series-keys.ts';
 import type { ShardId, ShardKey } from '../shards/shard-key.ts';
 import type { LogPosition, Storage, StoredShard } from '../shards/storage.ts';
 import type { Version } from '../shards/version.ts';
-import type { ReplicaTable } from './replica-table.ts';
+import type { Replica, ReplicaTable } from './replica-table.ts';
 import type { Surroundings } from './surroundings.ts';
 
 export type CommitResult =
@@ -110,6 +110,11 @@ export class CommitQueue {
     let count = 0;
     for (const entry of this.byVersion.values()) if (entry.id === id) count++;
     return count;
+  }
+
+  /** The replica is still the one of its shard. */
+  holds({ id, stored }: Replica): boolean {
+    return this.replicas.get(id)?.stored === stored;
   }
 
   /** Runs `then` when everything that is applied now is synced: at once when it is. */

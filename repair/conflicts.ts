@@ -14,11 +14,12 @@ import { holdFrame } from '../shards/held-frame.ts';
 import { SeriesKeys } from '../shards/series-keys.ts';
 import { shardId, shardKeyFromJson, shardKeyToJson } from '../shards/shard-key.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';
+import { repairRecord, stepOf } from './repair-records.ts';
 import type { MessageOf } from './replica-messages.ts';
 import { markDamaged, type Replica, type ReplicaTable, rebuildReadable } from './replica-table.ts';
 import type { Requests } from './requests.ts';
 import type { Scrubs } from './scrubs.ts';
-import type { Surroundings } from './surroundings.ts';
+import { nameOf, type Surroundings } from './surroundings.ts';
 
 /** What another member lists of a batch that this one lists otherwise. */
 export interface Unequal {
@@ -101,17 +102,43 @@ export class Conflicts {
     const given = contentOf(frame, replica, version);
     const own = rebuildReadable(stored, new Set([version])).batches[0]?.frame ?? null;
     const ownContent = own === null ? null : contentOf(own, replica, version);
-    if (given !== theirs) this.tell(replica, other, null);
-    else if (ownContent === given) {
+    let verdict: string;
+    if (given !== theirs) {
+      this.tell(replica, other, null);
+      verdict = 'what the other one gives is not what its ledger says: it reads itself again';
+    } else if (ownContent === given) {
       ledger.restate(version, given);
       around.count('ledgers_corrected');
       forgetDamage(replica);
+      verdict = 'the rows are equal, the ledger here was wrong and was put right';
     } else if (own === null || ownContent !== ledger.contentOf(version)) {
       markDamaged(replica, `batch ${version} is not stored as its ledger says`, around);
+      verdict = 'what is stored here is not what the ledger says: this replica is damaged, and mends itself';
     } else if (Buffer.compare(frame, own) < 0) {
       this.tell(replica, other, version);
       forgetDamage(replica);
-    } else this.replace(replica, version, given, frame, keys);
+      verdict = 'written twice under one version: the greater bytes are kept, which are those here';
+    } else {
+      this.replace(replica, version, given, frame, keys);
+      verdict = 'written twice under one version: the greater bytes are kept, which are those of the other one';
+    }
+    this.explain(replica, other, version, frame.byteLength, verdict);
+  }
+
+  private explain(replica: Replica, other: NodeNumber, version: Version, bytes: number, verdict: string): void {
+    const { around } = this.o;
+    const at = around.wallMs;
+    const given = {
+      id: `conflict-${around.self}-${replica.id}-${version}-${at.toString(36)}`,
+      kind: 'conflict',
+      shard: replica.id,
+      outcome: 'done',
+      reason: `batch ${version} has another content at ${nameOf(around.snapshot, other)}: ${verdict}`,
+      startedMs: at,
+      finishedMs: at,
+    } as const;
+    const batch = { batches: 1, rows: replica.ledger.rowsIn(version), bytes };
+    around.repaired(repairRecord(given, { steps: [stepOf(other, around.self, batch)] }));
   }
 
   /** Damaged until it has been read again (mending.ts), so that a crash in between is found. */

@@ -18,10 +18,11 @@ import type { NodeNumber, Version } from '../shards/version.ts';
 import type { Outbox } from './outbox.ts';
 import type { OutboxSender } from './outbox-sender.ts';
 import type { FillDescription } from './records.ts';
+import { repairRecord, stepOf } from './repair-records.ts';
 import type { MessageOf, Received } from './replica-messages.ts';
 import { claimOf, flushOutcome, type Replica, type ReplicaTable, rebuildReadable, tryFlush } from './replica-table.ts';
 import type { Requests } from './requests.ts';
-import type { Surroundings } from './surroundings.ts';
+import { nameOf, type Surroundings } from './surroundings.ts';
 
 interface Job {
   readonly id: ShardId;
@@ -37,6 +38,10 @@ interface Job {
   bytesDone: number;
   bytesTotal: number | null;
   readonly startedMs: number;
+  /** Why it is filled. */
+  readonly reason: string;
+  /** Batches that the outbox took over. */
+  handed: number;
   /** When the copy that runs was granted. */
   grantedMs: number;
   restarts: number;
@@ -74,7 +79,7 @@ export class Filling {
     replica.notes.heldBackBy = `this replica is being filled: ${reason}`;
     this.o.around.count('replicas_fenced');
     this.o.around.heldChanged();
-    this.startJob(replica);
+    this.startJob(replica, reason);
     this.o.disown(replica.id);
   }
 
@@ -114,11 +119,11 @@ export class Filling {
     for (const id of replicas.ids()) {
       if (this.jobs.has(id)) continue;
       const replica = replicas.get(id)!;
-      if (replica.ledger.replica === 'filling') this.startJob(replica);
+      if (replica.ledger.replica === 'filling') this.startJob(replica, 'it was to be filled when the process began');
     }
   }
 
-  private startJob(replica: Replica): Job {
+  private startJob(replica: Replica, reason: string): void {
     const job: Job = {
       id: replica.id,
       key: replica.key,
@@ -132,11 +137,12 @@ export class Filling {
       bytesDone: 0,
       bytesTotal: null,
       startedMs: this.o.around.nowMs,
+      reason,
+      handed: 0,
       grantedMs: 0,
       restarts: 0,
     };
     this.jobs.set(replica.id, job);
-    return job;
   }
 
   private step(job: Job): void {
@@ -184,7 +190,7 @@ export class Filling {
       // Each counts for itself: a full outbox takes as many as have been acknowledged since the last try, which then
       // are debts, and a page that had to get in as a whole would put those that went for it in again.
       const done = () => {
-        job.owed.delete(version);
+        if (job.owed.delete(version)) job.handed++;
         job.waiting = --putting > 0;
       };
       putting++;
@@ -293,6 +299,27 @@ export class Filling {
     this.o.around.count('replicas_filled');
     this.o.around.count('fill_bytes', job.bytesDone);
     this.o.around.heldChanged();
+    this.tell(job);
+  }
+
+  private tell({ id, source, handed, bytesDone, startedMs, grantedMs, restarts, reason }: Job): void {
+    const { around, replicas } = this.o;
+    const finishedMs = around.wallMs;
+    const rows = replicas.get(id)?.stored.sizes().rows ?? 0;
+    const step = stepOf(source!, around.self, { rows, bytes: bytesDone, ms: around.nowMs - grantedMs });
+    const given = {
+      id: `copy-${around.self}-${id}-${finishedMs.toString(36)}`,
+      kind: 'copy',
+      shard: id,
+      outcome: 'done',
+      reason:
+        `${reason}. A copy of what ${nameOf(around.snapshot, source!)} has took its place; ` +
+        `${handed} batches that it held above its floor had been handed on to the owners` +
+        (restarts === 0 ? '' : `; begun anew ${restarts} times`),
+      startedMs: finishedMs - (around.nowMs - startedMs),
+      finishedMs,
+    } as const;
+    around.repaired(repairRecord(given, { steps: [step] }));
   }
 
   private restart(job: Job, reason: string): void {

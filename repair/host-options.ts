@@ -7,6 +7,7 @@ import type { Ledger } from './ledger.ts';
 import type { LevelResult } from './levelling.ts';
 import type { WriteOutcome } from './mail.ts';
 import type { PassRecord } from './records.ts';
+import type { RepairRecord } from './repair-records.ts';
 import type { ReplicaLimits } from './replica-limits.ts';
 
 export type HostEffect =
@@ -15,7 +16,9 @@ export type HostEffect =
   | { readonly kind: 'written'; readonly request: number; readonly outcome: WriteOutcome }
   | { readonly kind: 'held-changed' }
   | { readonly kind: 'levelled'; readonly result: LevelResult }
-  | { readonly kind: 'pass'; readonly record: PassRecord };
+  | { readonly kind: 'pass'; readonly record: PassRecord }
+  /** Of a pass: what this node found in it; of everything else: the whole. */
+  | { readonly kind: 'repair'; readonly record: RepairRecord };
 
 export interface ReplicaHostOptions {
   readonly self: NodeNumber;

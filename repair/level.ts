@@ -182,6 +182,7 @@ function* copy(
   }
   while (replacement.step()) yield* turn();
   mend.undo = null;
+  progress.groups += groups.length;
   return true;
 }
 

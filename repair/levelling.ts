@@ -18,6 +18,7 @@
 import { type ShardId, type ShardKey, shardId } from '../shards/shard-key.ts';
 import type { NodeNumber, Stamp } from '../shards/version.ts';
 import type { CommitQueue } from './commit.ts';
+import { type RepairSample, type RepairStep, repairRecord, sampleOf, stepOf } from './repair-records.ts';
 import type { Replica, ReplicaTable } from './replica-table.ts';
 import type { Requests } from './requests.ts';
 import type { Proofs } from './ring-proof.ts';
@@ -78,6 +79,9 @@ interface Job {
   batches: number;
   rows: number;
   bytes: number;
+  readonly beganMs: number;
+  readonly steps: RepairStep[];
+  readonly samples: RepairSample[];
 }
 
 /** Beyond every version: whatever the source has at the moment at which it answers. */
@@ -115,6 +119,9 @@ export class Levelling {
       batches: 0,
       rows: 0,
       bytes: 0,
+      beganMs: around.nowMs,
+      steps: [],
+      samples: [],
     };
     around.count('read_repairs');
     if (this.waiting.length >= around.limits.levellingsWaitingMax) this.end(job, 'busy');
@@ -206,6 +213,7 @@ export class Levelling {
   private pulled(job: Job, source: NodeNumber, result: Pulled): void {
     if (!this.running.has(job)) return;
     job.pulls.delete(source);
+    this.note(job, source, result);
     job.batches += result.batches;
     job.rows += result.rows;
     job.bytes += result.bytes;
@@ -248,10 +256,39 @@ export class Levelling {
     return isLost || isReached;
   }
 
+  private note({ beganMs, steps, samples }: Job, source: NodeNumber, result: Pulled): void {
+    const { self, nowMs } = this.o.around;
+    const { epochs: epochsDiffering, batches, rows, bytes, found } = result;
+    if (batches === 0) return;
+    steps.push(stepOf(source, self, { epochsDiffering, batches, rows, bytes, ms: nowMs - beganMs }, found.decided));
+    const sample = sampleOf(self, source, found);
+    if (sample !== null) samples.push(sample);
+  }
+
+  private tell({ id, order, beganMs, steps, samples, members, missing }: Job, outcome: LevelResult['outcome']): void {
+    const { around } = this.o;
+    if (steps.length === 0) return;
+    const finishedMs = around.wallMs;
+    const startedMs = finishedMs - (around.nowMs - beganMs);
+    const reason = `for a query with consistency=${order.level}${outcome === 'level' ? '' : `: ${outcome}`}`;
+    const given = {
+      id: `read-${around.self}-${id}-${finishedMs.toString(36)}-${order.request}`,
+      kind: 'read-repair',
+      shard: id,
+      outcome: outcome === 'level' ? 'done' : 'failed',
+    } as const;
+    const others = [...members, ...missing.map(({ member }) => member)];
+    around.repaired(repairRecord({ ...given, reason, startedMs, finishedMs }, { steps, samples }, others));
+  }
+
   private end(job: Job, outcome: LevelResult['outcome']): void {
     const { around, levelled } = this.o;
     this.running.delete(job);
-    for (const pull of job.pulls.values()) pull.stop();
+    for (const [source, pull] of job.pulls) {
+      const stopped = pull.stop();
+      if (stopped !== null) this.note(job, source, stopped);
+    }
+    this.tell(job, outcome);
     if (outcome !== 'level') around.count('read_repairs_short');
     const { id, members, missing, owners, batches, rows, bytes } = job;
     const { request } = job.order;

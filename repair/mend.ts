@@ -8,6 +8,7 @@ import { SeriesKeys } from '../shards/series-keys.ts';
 import { shardKeyToJson } from '../shards/shard-key.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';
 import { level } from './level.ts';
+import { type RepairStep, stepOf } from './repair-records.ts';
 import type { MessageOf, Received } from './replica-messages.ts';
 import { ReplicaReading, type Verdict } from './replica-reading.ts';
 import { type Replica, tryFlush } from './replica-table.ts';
@@ -40,6 +41,7 @@ export interface MendProgress {
   stage: string;
   source: NodeNumber | null;
   windows: number;
+  groups: number;
   batches: number;
   rows: number;
   bytes: number;
@@ -47,6 +49,8 @@ export interface MendProgress {
   bytesTotal: number;
   rowsLost: number;
   batchesLost: number;
+  /** What came from whom, in the order in which they were asked. */
+  readonly steps: RepairStep[];
 }
 
 export interface Holders {
@@ -160,6 +164,26 @@ export class Mend {
     }
   }
 
+  /** What `work` brings comes from `source`. */
+  *from<T>(source: NodeNumber, work: Steps<T>): Steps<T> {
+    const { progress, around } = this;
+    const { windows, groups, batches, rows, bytes } = progress;
+    const beganMs = around.nowMs;
+    try {
+      return yield* work;
+    } finally {
+      const moved = {
+        windows: progress.windows - windows,
+        groups: progress.groups - groups,
+        batches: progress.batches - batches,
+        rows: progress.rows - rows,
+        bytes: progress.bytes - bytes,
+        ms: around.nowMs - beganMs,
+      };
+      if (moved.bytes > 0) progress.steps.push(stepOf(source, around.self, moved));
+    }
+  }
+
   /** Batches above the floor, from whoever has them as the ledger says. */
   private *putBack({ missing, unequal, unknown }: Verdict): Steps<void> {
     this.progress.stage = 'fetching batches';
@@ -167,7 +191,7 @@ export class Mend {
     if (unknown.length > 0) yield* this.purge(new Set(unknown));
     const holders = this.holders();
     for (const source of [...holders.full, ...holders.damaged]) {
-      if (wanted.size > 0) yield* this.fetchFrom(source, wanted);
+      if (wanted.size > 0) yield* this.from(source, this.fetchFrom(source, wanted));
     }
     if (wanted.size === 0) return;
     if (holders.full.length > 0) {
@@ -211,6 +235,7 @@ export class Mend {
       for (const { version, frame } of batches) {
         wanted.delete(version);
         progress.batches++;
+        progress.rows += ledger.rowsIn(version);
         progress.bytes += frame.byteLength;
       }
       // It gives what it has of the first ones, until an answer is full; those that it skipped it does not have.
@@ -240,10 +265,10 @@ export class Mend {
   /** True when the settled rows are now those of a full owner, or all that is left of them. */
   private *settled(parts: readonly DamagedPart[]): Steps<boolean> {
     const holders = this.holders();
-    for (const source of holders.full) if (yield* level(this, source, parts, 'all')) return true;
+    for (const source of holders.full) if (yield* this.from(source, level(this, source, parts, 'all'))) return true;
     if (holders.full.length > 0)
       throw new MendError('no full owner can give what is missing', holders.unheard === null);
-    for (const source of holders.damaged) yield* level(this, source, parts, 'unreadable');
+    for (const source of holders.damaged) yield* this.from(source, level(this, source, parts, 'unreadable'));
     this.checkInVain(holders);
     yield* this.giveUp();
     return true;

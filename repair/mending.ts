@@ -98,6 +98,7 @@ export class Mending {
       stage: 'reading',
       source: null,
       windows: 0,
+      groups: 0,
       batches: 0,
       rows: 0,
       bytes: 0,
@@ -105,6 +106,7 @@ export class Mending {
       bytesTotal: 0,
       rowsLost: 0,
       batchesLost: 0,
+      steps: [],
     };
     const job = {
       progress,

@@ -4,6 +4,7 @@
  * Stamps and versions are hexadecimal strings (shards/version.ts), sums 32 hexadecimal digits, times milliseconds
  * since 1970, spans milliseconds, bigints of the shard key decimal strings. Nothing here is read back by repair.
  */
+import type { DecidingRule } from '../shards/contests.ts';
 import type { NodeNumber, Stamp, Version } from '../shards/version.ts';
 
 /** `absent`: an owner that does not have the shard (yet); `unknown`: its shard list has not been heard. */
@@ -113,6 +114,13 @@ export interface SkippedMember {
   readonly reason: string;
 }
 
+/**
+ * How many values did not count, by the rule that decided it (shards/contests.ts), among those that came and those that
+ * they met. `same`: equal values of two versions. `deletes`: deletes that came. `unexamined`: rows that came and were not
+ * held against what was there. Absent: 0.
+ */
+export type DecidedCounts = { readonly [K in DecidingRule | 'same' | 'deletes' | 'unexamined']?: number };
+
 /** What one hop moved. Rows are those of the batches that were sent. */
 export interface HopRecord {
   readonly from: NodeNumber;
@@ -122,6 +130,8 @@ export interface HopRecord {
   readonly rows: number;
   readonly bytes: number;
   readonly ms: number;
+  /** Absent: nothing competed. */
+  readonly decided?: DecidedCounts;
 }
 
 export interface PassRecord {

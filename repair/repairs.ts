@@ -9,6 +9,7 @@ import { rootToJson } from './ledger.ts';
 import { decodeIdentities } from './ledger-codec.ts';
 import type { MendProgress } from './mend.ts';
 import type { PassRecord, RepairDifference, RepairMode, RepairStatus } from './records.ts';
+import { recordOfOrder } from './repair-records.ts';
 import { freshRepair, type RepairsFile } from './repairs-file.ts';
 import type { MessageOf } from './replica-messages.ts';
 import type { Replica, ReplicaTable } from './replica-table.ts';
@@ -224,7 +225,8 @@ export class Repairs {
 
   /** A damaged replica is mended: shown like what an operator has asked for. */
   mendBegun(shard: ShardId, progress: MendProgress): void {
-    const id = `mend-${shard}-${this.o.around.wallMs}`;
+    const { self, wallMs } = this.o.around;
+    const id = `mend-${self}-${shard}-${wallMs.toString(36)}`;
     const running = this.add(id, shard, 'mend');
     running.mend = progress;
     running.status.message = progress.reason;
@@ -413,6 +415,7 @@ export class Repairs {
     status.message = message;
     status.etaMs = null;
     if (state === 'done') status.percentage = 100;
+    if (status.mode !== 'ring') this.o.around.repaired(recordOfOrder(status, running.mend, this.o.around.self));
   }
 
   private forgetOld(): void {

@@ -434,6 +434,7 @@ export class ReplicaHost {
         host.repairsTable.passEnded(record);
         emit({ kind: 'pass', record });
       },
+      repaired: (record) => emit({ kind: 'repair', record }),
       heldChanged: () => emit({ kind: 'held-changed' }),
     };
   }

@@ -59,6 +59,8 @@ export interface ReplicaLimits {
   readonly mendBytesPerSecond: number;
   /** Rounds of comparing and copying before a damaged replica is replaced by a whole copy. */
   readonly mendRoundsMax: number;
+  /** Stored rows that are read for each measurement of a page, to tell which of its values compete with what is here. */
+  readonly contestRowsMax: number;
   /** Repairs that are remembered after they ended. */
   readonly repairsKeptMax: number;
   /** Replicas that are being levelled for queries at the same time; others wait for their turn. */
@@ -100,6 +102,7 @@ export const DEFAULT_REPLICA_LIMITS: ReplicaLimits = {
   scrubBytesPerSecond: 8 << 20,
   mendBytesPerSecond: 16 << 20,
   mendRoundsMax: 3,
+  contestRowsMax: 1 << 18,
   repairsKeptMax: 256,
   levellingsAtOnceMax: 64,
   levellingsWaitingMax: 10_000,

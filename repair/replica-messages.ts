@@ -12,6 +12,7 @@
 import type { ShardKeyJson } from '../shards/shard-key.ts';
 import type { NodeNumber, Stamp, Version } from '../shards/version.ts';
 import { CONTENT_FIELDS, type ContentMessage, type Suspicion } from './content-messages.ts';
+import { isDecidedName } from './explanation.ts';
 import type { RootJson } from './ledger.ts';
 import {
   ANSWERS_FORMAT,
@@ -283,9 +284,11 @@ const kind = oneOf('full', 'live');
 const pullStatus = oneOf('ok', 'filling', 'absent', 'floor', 'busy', 'gone', 'damaged');
 const claim = { floor: stamp, floorRoot: root };
 const skipped = listOf(objectOf({ member: node, reason: text }));
-const hops = listOf(
-  objectOf({ from: node, to: node, epochsDiffering: size, batches: size, rows: size, bytes: size, ms: size }),
-);
+const hop = { from: node, to: node, epochsDiffering: size, batches: size, rows: size, bytes: size, ms: size };
+const decided: Check = (value) =>
+  value === undefined ||
+  (isObject(value) && Object.entries(value).every(([name, count]) => isDecidedName(name) && size(count)));
+const hops = listOf(objectOf({ ...hop, decided }));
 const summary = objectOf({ through: stamp, batches: size, identitySum: sum, contentSum: sum });
 const record = objectOf({
   id: text,

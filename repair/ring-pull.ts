@@ -11,6 +11,7 @@ import { shardKeyToJson } from '../shards/shard-key.ts';
 import { epochOf, type NodeNumber, type Stamp, type Version } from '../shards/version.ts';
 import type { CommitQueue } from './commit.ts';
 import type { Unequal } from './conflicts.ts';
+import { Explanation, SAMPLES_MAX } from './explanation.ts';
 import { rootFromJson, rootsEqual, rootToJson } from './ledger.ts';
 import { decodeIdentities, type Identity, LedgerError } from './ledger-codec.ts';
 import { databaseOf } from './mail-receiver.ts';
@@ -28,6 +29,8 @@ export interface Pulled {
   readonly bytes: number;
   /** Of `damage`: a batch that the source lists with another content. */
   readonly unequal: Unequal | null;
+  /** What became of the values that came. */
+  readonly found: Explanation;
 }
 
 export interface PullOptions {
@@ -51,6 +54,7 @@ export class Pull {
   private rows = 0;
   private bytes = 0;
   private damaged: Unequal | null = null;
+  private readonly found = new Explanation();
   private restarts = 0;
   private ended = false;
   private readonly o: PullOptions;
@@ -64,8 +68,11 @@ export class Pull {
     this.compare(0);
   }
 
-  stop(): void {
+  /** What it has done, for whoever tells of it; null: it had ended. */
+  stop(): Pulled | null {
+    if (this.ended) return null;
     this.ended = true;
+    return this.result('failed', 'stopped');
   }
 
   private compare(from: number): void {
@@ -191,11 +198,13 @@ export class Pull {
     const expected = new Map(page.map((identity) => [identity.version, identity]));
     const durability =
       around.snapshot === null ? 'fsync' : (databaseOf(around.snapshot, replica.key)?.durability ?? 'fsync');
+    const came = new Set<Version>();
     let open = versions.length;
     let failure: string | null = null;
     const ready = (why: string | null) => {
       failure ??= why;
       if (--open > 0 || this.ended) return;
+      this.examine(came);
       if (failure === null) then();
       else this.fail(failure);
     };
@@ -230,6 +239,7 @@ export class Pull {
             this.batches++;
             this.rows += identity.rows;
             this.bytes += frame.byteLength;
+            came.add(version);
             this.o.moved(1, identity.rows, frame.byteLength);
             ready(null);
           },
@@ -240,6 +250,13 @@ export class Pull {
       }
     }
     commit.pump();
+  }
+
+  private examine(came: ReadonlySet<Version>): void {
+    const { replica, around, commit } = this.o;
+    if (came.size === 0 || !commit.holds(replica)) return;
+    const question = { versions: came, rowsMax: around.limits.contestRowsMax, samplesMax: SAMPLES_MAX };
+    around.budget.metered(() => this.found.add(replica.stored.care.contests(question)));
   }
 
   private fail(reason: string): void {
@@ -259,7 +276,11 @@ export class Pull {
   private end(outcome: Pulled['outcome'], reason: string): void {
     if (this.ended) return;
     this.ended = true;
-    const { batches, rows, bytes, damaged: unequal } = this;
-    this.o.done({ outcome, reason, epochs: this.epochs.length, batches, rows, bytes, unequal });
+    this.o.done(this.result(outcome, reason));
+  }
+
+  private result(outcome: Pulled['outcome'], reason: string): Pulled {
+    const { batches, rows, bytes, damaged: unequal, found } = this;
+    return { outcome, reason, epochs: this.epochs.length, batches, rows, bytes, unequal, found };
   }
 }

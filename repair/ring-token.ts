@@ -3,9 +3,11 @@
  */
 import { type ShardId, type ShardKey, shardKeyFromJson, shardKeyToJson } from '../shards/shard-key.ts';
 import { type NodeNumber, stampMs } from '../shards/version.ts';
+import { Explanation } from './explanation.ts';
 import { type Root, type RootJson, rootFromJson, rootToJson } from './ledger.ts';
 import { isOver } from './mail-receiver.ts';
-import type { LedgerSummary, PassOutcome, PassRecord } from './records.ts';
+import type { HopRecord, LedgerSummary, PassOutcome, PassRecord } from './records.ts';
+import { repairRecord, sampleOf, stepOf } from './repair-records.ts';
 import type { Token } from './replica-messages.ts';
 import { claimOf, type Replica } from './replica-table.ts';
 import type { PassPlan } from './ring-cutoff.ts';
@@ -39,6 +41,7 @@ export const NOTHING_PULLED: Pulled = {
   rows: 0,
   bytes: 0,
   unequal: null,
+  found: new Explanation(),
 };
 
 export function recordOf(
@@ -160,11 +163,27 @@ export function answerToken(
   around.send(to, shardKeyFromJson(key).number, { t: 'token-answer', pass, hop, status, reason, claim });
 }
 
-/** What this node has pulled is a hop of the pass. */
-export function withHop({ token, from, sinceMs }: Held, pulled: Pulled, { self, nowMs }: Surroundings): Token {
-  const { epochs, batches, rows, bytes } = pulled;
+function hopOf({ from, sinceMs }: Held, pulled: Pulled, { self, nowMs }: Surroundings): HopRecord {
+  const { epochs: epochsDiffering, batches, rows, bytes, found } = pulled;
   const ms = Math.max(0, nowMs - sinceMs);
-  const hop = { from: from!, to: self, epochsDiffering: epochs, batches, rows, bytes, ms };
+  return stepOf(from!, self, { epochsDiffering, batches, rows, bytes, ms }, found.decided);
+}
+
+/** Says at once what came, and what became of it: the token carries no more than counts. */
+export function tellFound(held: Held, pulled: Pulled, around: Surroundings): void {
+  if (pulled.batches === 0) return;
+  const { token, id, from } = held;
+  const sample = sampleOf(around.self, from, pulled.found);
+  const given = { id: token.pass, kind: 'pass', shard: id, outcome: 'running', reason: null } as const;
+  const parts = { steps: [hopOf(held, pulled, around)], samples: sample === null ? [] : [sample] };
+  const times = { startedMs: token.startedMs, finishedMs: Math.max(token.startedMs, around.wallMs) };
+  around.repaired(repairRecord({ ...given, ...times }, parts, token.order));
+}
+
+/** What this node has pulled is a hop of the pass. */
+export function withHop(held: Held, pulled: Pulled, around: Surroundings): Token {
+  const { token } = held;
+  const hop = hopOf(held, pulled, around);
   const gathered = token.final === null ? token.gathered + 1 : token.gathered;
   return { ...token, gathered, hops: [...token.hops, hop] };
 }

@@ -34,6 +34,7 @@ import {
   recordOf,
   refusalOf,
   reportProgress,
+  tellFound,
   withHop,
   without,
 } from './ring-token.ts';
@@ -275,6 +276,7 @@ export class Ring {
     const { around, replicas } = this.o;
     this.pulls.leave(held);
     if (held.stage === 'ended') return;
+    tellFound(held, result, around);
     const replica = replicas.get(held.id);
     if (result.outcome === 'damage' && replica !== null)
       this.proofs.noteDamage(replica, held.from, result.reason, result.unequal);
@@ -420,7 +422,8 @@ export class Ring {
 
   private drop(held: Held): void {
     held.stage = 'ended';
-    held.pull?.stop();
+    const stopped = held.pull?.stop() ?? null;
+    if (stopped !== null) tellFound(held, stopped, this.o.around);
     this.pulls.leave(held);
     this.held.delete(`${held.token.pass}:in:${held.cameAs}`);
     this.held.delete(`${held.token.pass}:${held.token.hop}`);

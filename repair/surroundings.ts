@@ -7,6 +7,7 @@ import type { NodeNumber } from '../shards/version.ts';
 import type { RepairBudget } from './budget.ts';
 import type { ClusterSnapshot, Member } from './cluster.ts';
 import type { PassRecord } from './records.ts';
+import type { RepairRecord } from './repair-records.ts';
 import type { ReplicaLimits } from './replica-limits.ts';
 import type { Message } from './replica-messages.ts';
 
@@ -29,6 +30,8 @@ export interface Surroundings {
   sendAll(to: readonly NodeNumber[], shardNumber: number, message: Message, attachments: readonly Uint8Array[]): void;
   count(name: string, by?: number): void;
   passEnded(record: PassRecord): void;
+  /** To be kept for people. */
+  repaired(record: RepairRecord): void;
   heldChanged(): void;
 }
 

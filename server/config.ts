@@ -223,11 +223,17 @@ const DEFINITIONS = {
     fallback: '1000000',
     about: 'most series that one statement may touch',
   },
-  'history-entries-max': {
-    schema: count(10, 1_000_000),
-    value: 'N',
-    fallback: '2000',
-    about: 'repair records that a node remembers',
+  'repair-history': {
+    schema: duration(3_600_000, 10 * 365 * 86_400_000),
+    value: 'DURATION',
+    fallback: '30d',
+    about: 'repairs that moved something or failed are remembered for so long',
+  },
+  'repair-history-bytes-max': {
+    schema: bytes(MIB, 16 * GIB),
+    value: 'SIZE',
+    fallback: '64MiB',
+    about: 'disk space for them, about; the oldest are forgotten above it',
   },
 } satisfies Readonly<Record<string, OptionDefinition>>;
 
@@ -267,7 +273,8 @@ export interface Config {
   readonly repairCpuShare: number | null;
   readonly queryPointsMax: number;
   readonly querySeriesMax: number;
-  readonly historyEntriesMax: number;
+  readonly repairHistoryMs: number;
+  readonly repairHistoryBytesMax: number;
 }
 
 /** What the command line shows for one option. */
@@ -344,7 +351,8 @@ export function loadConfig(sources: ConfigSources): Config {
     repairCpuShare: resolve('repair-cpu-max', d['repair-cpu-max'].schema),
     queryPointsMax: resolve('query-points-max', d['query-points-max'].schema),
     querySeriesMax: resolve('query-series-max', d['query-series-max'].schema),
-    historyEntriesMax: resolve('history-entries-max', d['history-entries-max'].schema),
+    repairHistoryMs: resolve('repair-history', d['repair-history'].schema),
+    repairHistoryBytesMax: resolve('repair-history-bytes-max', d['repair-history-bytes-max'].schema),
   };
   checkRelations(config);
   return config;

@@ -16,6 +16,8 @@ import type { LevellingDesk } from './levelling-desk.ts';
 import { newestVersion } from './policy-deletes.ts';
 import { localSchemas, runLocal } from './query-backend.ts';
 import type { NodeApi } from './query-rpc.ts';
+import type { RepairJournal } from './repair-journal.ts';
+import { repairQuery } from './repair-query.ts';
 import type { RepairRatesStore } from './repair-rates.ts';
 import type { WorkerPool } from './threads.ts';
 
@@ -23,6 +25,7 @@ export interface NodeApiPorts {
   readonly pool: WorkerPool;
   readonly rates: RepairRatesStore;
   readonly levelling: LevellingDesk;
+  readonly journal: RepairJournal;
   /** Tells this process's lists of shards from those of one before it. */
   readonly startedMs: number;
   viewHash(): string;
@@ -40,7 +43,7 @@ const levelCalls = listOf(
 );
 const soughtWrites = listOf(objectOf({ shard: key, version: versionCheck }));
 
-export function createNodeApi({ pool, rates, levelling, startedMs, viewHash }: NodeApiPorts): NodeApi {
+export function createNodeApi({ pool, rates, levelling, journal, startedMs, viewHash }: NodeApiPorts): NodeApi {
   return {
     async whereabouts(known) {
       const unplaced = (await pool.callAll('unplaced')).flat();
@@ -85,6 +88,10 @@ export function createNodeApi({ pool, rates, levelling, startedMs, viewHash }: N
     async pauseRepair(paused) {
       rates.set({ paused: paused === true });
     },
+    async repairHistory(query) {
+      return { records: journal.list(repairQuery.parse(query)), rates: rates.status };
+    },
+    repairRecord: async (id) => journal.get(String(id)),
     newestVersion: () => newestVersion(pool),
     async repairs(id) {
       return (await pool.callAll('repairs')).flat().filter((each) => id === '' || each.id.startsWith(`${id}.`));

@@ -20,7 +20,6 @@ import { type BoundWatch, watchOf } from './bound-watch.ts';
 import { type Config, membershipLimits } from './config.ts';
 import { hostText } from './config-values.ts';
 import { startHeartbeat } from './heartbeat.ts';
-import { History } from './history.ts';
 import { addAdminRoutes } from './http/admin.ts';
 import { addMemberRoutes } from './http/admin-members.ts';
 import { addRepairRoutes } from './http/admin-repairs.ts';
@@ -41,6 +40,7 @@ import { LANE_NODE, type Packet } from './peers-packet.ts';
 import { endWithError, watchProcess } from './process-life.ts';
 import type { QueryService } from './query/result.ts';
 import type { NodeApi } from './query-rpc.ts';
+import { RepairJournal } from './repair-journal.ts';
 import { RepairRatesStore } from './repair-rates.ts';
 import { startRetention } from './retention.ts';
 import { startScrubs } from './scrub.ts';
@@ -70,7 +70,7 @@ export class Node implements RunningNode {
   #writer: Writer | null = null;
   #queryService!: QueryService;
   #metrics!: Metrics;
-  #history!: History;
+  #journal!: RepairJournal;
   #rates!: RepairRatesStore;
   #boundWatch!: BoundWatch;
   #context!: NodeContext;
@@ -107,7 +107,6 @@ export class Node implements RunningNode {
     const config = this.#config;
     const startedMs = Date.now();
     this.#metrics = new Metrics();
-    this.#history = new History(config.dataDirectory, config.historyEntriesMax);
     this.#rates = new RepairRatesStore(config);
     this.#http = await startHttp(config.listen, this.#httpPorts());
     try {
@@ -160,6 +159,7 @@ export class Node implements RunningNode {
       owners: (shard) => this.#core.owners(shard),
       nowMs: Date.now,
     });
+    this.#journal = RepairJournal.of(config, this.#log, this.#core, this.#places);
     const settings = workerSettings(config, this.#file.number, this.#core.snapshot(), this.#rates.rates);
     this.#pool = await WorkerPool.start(settings, {
       onTurn: (_worker, turn) => {
@@ -173,7 +173,7 @@ export class Node implements RunningNode {
     const [levelling, rates] = [new LevellingDesk(pool), this.#rates];
     this.#levelling = levelling;
     const viewHash = () => this.#core.snapshot().viewHash;
-    this.#nodeApi = createNodeApi({ pool, rates, levelling, startedMs, viewHash });
+    this.#nodeApi = createNodeApi({ pool, rates, levelling, journal: this.#journal, startedMs, viewHash });
     this.#places.setLocal(pool.held());
     for (const { turn } of this.#early) this.#takeTurn(turn);
     this.#early = [];
@@ -224,7 +224,7 @@ export class Node implements RunningNode {
       pool,
       nodeApi: this.#nodeApi!,
       places,
-      history: this.#history,
+      journal: this.#journal,
       snapshot,
       clusterId: () => this.#file.clusterId,
       members: () => this.#core.describeMembers(Date.now()),
@@ -359,10 +359,8 @@ export class Node implements RunningNode {
       this.#places.setLocal(this.#pool!.held());
     }
     this.#levelling.settle(turn.levelled);
-    for (const record of turn.passes) {
-      this.#history.add(record);
-      this.#metrics.observePass(record);
-    }
+    this.#journal.take(turn);
+    for (const record of turn.passes) this.#metrics.observePass(record);
     if (turn.acknowledged.length > 0)
       this.#writer?.coordinator.settle(turn.acknowledged.map((request) => ({ request, outcome: { ok: true } })));
     if (turn.failed.length > 0) this.#writer?.coordinator.settle(turn.failed);
@@ -442,6 +440,7 @@ export class Node implements RunningNode {
     for (const stop of this.#stops.splice(0).reverse()) await stop();
     this.#peers?.close();
     await this.#pool?.stop();
+    this.#journal?.close();
     this.#meta?.close();
     this.#http.destroy();
     this.#directory.release();

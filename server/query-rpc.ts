@@ -15,6 +15,9 @@ import type { RepairMode, RepairStatus, ShardDescription } from '../repair/recor
 import type { PartialRequest } from '../shards/query/partial.ts';
 import type { ShardId, ShardKeyJson } from '../shards/shard-key.ts';
 import type { Version } from '../shards/version.ts';
+import type { KeptRepair } from './repair-history.ts';
+import type { RepairQuery } from './repair-query.ts';
+import type { RatesStatus } from './repair-rates.ts';
 import type { FieldRecord, PartialAnswer } from './threads.ts';
 
 const REQUEST_BYTES_MAX = 8 * 1024 * 1024;
@@ -60,6 +63,9 @@ export interface NodeApi {
   controlRepair(id: string, action: 'pause' | 'resume' | 'cancel'): Promise<void>;
   repairs(id: string): Promise<RepairStatus[]>;
   pauseRepair(paused: boolean): Promise<void>;
+  /** A page of the repairs that this node keeps; and what repair may take of it. */
+  repairHistory(query: RepairQuery): Promise<{ records: KeptRepair[]; rates: RatesStatus }>;
+  repairRecord(id: string): Promise<KeptRepair | null>;
   /** Of all that this node has stored; null: nothing. */
   newestVersion(): Promise<Version | null>;
 }
@@ -75,6 +81,8 @@ const METHODS: readonly (keyof NodeApi)[] = [
   'controlRepair',
   'repairs',
   'pauseRepair',
+  'repairHistory',
+  'repairRecord',
   'newestVersion',
 ];
 

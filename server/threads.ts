@@ -20,6 +20,7 @@ import type {
   ScrubReport,
   ShardDescription,
 } from '../repair/records.ts';
+import type { RepairRecord } from '../repair/repair-records.ts';
 import type { WriteOutcome } from '../repair/replica-host.ts';
 import type { FieldType } from '../shards/column.ts';
 import type { PartialRequest, PartialResult } from '../shards/query/partial.ts';
@@ -167,6 +168,7 @@ export interface WorkerTurn {
   /** null: unchanged. */
   readonly held: readonly HeldShard[] | null;
   readonly passes: readonly PassRecord[];
+  readonly repairs: readonly RepairRecord[];
   readonly levelled: readonly LevelResult[];
 }
 

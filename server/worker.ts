@@ -10,6 +10,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { type Ledger, rootToJson, type Watermark } from '../repair/ledger.ts';
 import type { LevelResult } from '../repair/levelling.ts';
 import type { PassRecord } from '../repair/records.ts';
+import type { RepairRecord } from '../repair/repair-records.ts';
 import type { HostEffect } from '../repair/replica-host.ts';
 import { errorCodeOf, StorageError } from '../shards/errors.ts';
 import type { Files } from '../shards/files.ts';
@@ -56,6 +57,7 @@ let sends: Outgoing[] = [];
 let acknowledged: number[] = [];
 let failed: WorkerTurn['failed'][number][] = [];
 let passes: PassRecord[] = [];
+let repairs: RepairRecord[] = [];
 let levelled: LevelResult[] = [];
 let heldChanged = false;
 let flushScheduled = false;
@@ -99,6 +101,9 @@ function emit(effect: HostEffect): void {
     case 'pass':
       passes.push(effect.record);
       break;
+    case 'repair':
+      repairs.push(effect.record);
+      break;
     case 'levelled':
       levelled.push(effect.result);
       break;
@@ -118,11 +123,12 @@ function endTurn(): void {
     return { to, lane, message: own };
   });
   const held = heldChanged ? host.heldShards() : null;
-  post({ kind: 'turn', sends: outgoing, acknowledged, failed, held, passes, levelled }, moved);
+  post({ kind: 'turn', sends: outgoing, acknowledged, failed, held, passes, repairs, levelled }, moved);
   sends = [];
   acknowledged = [];
   failed = [];
   passes = [];
+  repairs = [];
   levelled = [];
   heldChanged = false;
 }

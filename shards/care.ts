@@ -1,6 +1,6 @@
 /**
  * What mending needs of a stored shard: to have all of it read again, to compare its settled rows with another owner's,
- * and to have damaged parts replaced. `shard-care.ts` provides it; repair/scrub.ts and repair/mending.ts use it.
+ * and to have damaged parts replaced; and what explaining a repair needs of it. `shard-care.ts` provides it; repair/scrub.ts and repair/mending.ts use it.
  *
  * Settled rows are compared and copied by *group*: those of one window and measurement whose series hashes begin with the
  * same hexadecimal digit, as they stand at a floor when every delete and overwrite up to it has been applied
@@ -8,6 +8,7 @@
  */
 import type { SeriesKeyRecord } from './batch.ts';
 import type { Sum128 } from './checksum.ts';
+import type { ContestQuestion, Contests } from './contests.ts';
 import type { Stamp, Version } from './version.ts';
 
 export const SERIES_GROUPS = 16;
@@ -112,6 +113,8 @@ export interface StoredCare {
   placesOf(versions: ReadonlySet<Version>): { window: number; measurement: string }[];
   /** Puts batches back, of which no row is stored any more, durably. Throws StorageError. */
   restore(batches: readonly { frame: Uint8Array; keys: readonly SeriesKeyRecord[] }[]): void;
+  /** Which values of batches that have just been applied compete with others, and how that is decided. */
+  contests(question: ContestQuestion): Contests;
   /** Makes the floor of the companion the one that the file holds. Throws StorageError. */
   settle(): void;
 }

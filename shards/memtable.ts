@@ -206,10 +206,14 @@ export class Memtable {
   }
 
   /** The rows that came with these versions, sorted, or null when there are none. */
-  ofVersions(measurement: string, versions: ReadonlySet<Version>): RowSet | null {
+  ofVersions(
+    measurement: string,
+    versions: ReadonlySet<Version>,
+    fields: ReadonlySet<string> | null = null,
+  ): RowSet | null {
     const wanted = Uint8Array.from(this.#versions, (version) => (versions.has(version) ? 1 : 0));
     if (wanted.indexOf(1) < 0) return null;
-    const want = { series: null, fields: null, minTime: 0, maxTime: Number.MAX_SAFE_INTEGER };
+    const want = { series: null, fields, minTime: 0, maxTime: Number.MAX_SAFE_INTEGER };
     return this.#pick(measurement, want, wanted);
   }
 

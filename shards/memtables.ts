@@ -74,8 +74,12 @@ export class Memtables {
   }
 
   /** The rows that came with these versions, sorted, or null when there are none. */
-  ofVersions(measurement: string, versions: ReadonlySet<Version>): RowSet | null {
-    return this.#merged((memtable) => memtable.ofVersions(measurement, versions));
+  ofVersions(
+    measurement: string,
+    versions: ReadonlySet<Version>,
+    fields: ReadonlySet<string> | null = null,
+  ): RowSet | null {
+    return this.#merged((memtable) => memtable.ofVersions(measurement, versions, fields));
   }
 
   #each<T>(read: (memtable: Memtable) => T): T[] {

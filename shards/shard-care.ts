@@ -12,11 +12,14 @@ import type {
   StoredCare,
 } from './care.ts';
 import type { ShardCompanion } from './companion.ts';
+import type { ContestQuestion, Contests } from './contests.ts';
 import { StorageError } from './errors.ts';
 import { type HeldFrame, holdFrame } from './held-frame.ts';
 import { GroupReplacement } from './replacement.ts';
 import type { GivenKeys } from './series-keys.ts';
 import { groupsOfBlock, settledCopy, settledGroups } from './settled-content.ts';
+import { findContests } from './shard-contests.ts';
+import type { ShardFields } from './shard-fields.ts';
 import type { ShardId, ShardKey } from './shard-key.ts';
 import type { ShardMerging } from './shard-merging.ts';
 import type { ShardPolicy } from './shard-policy.ts';
@@ -44,6 +47,7 @@ export interface CareParts extends Omit<ReadingParts, 'adopted' | 'closed'> {
   readonly shard: CaredShard;
   readonly limits: StorageLimits;
   readonly merging: ShardMerging;
+  readonly fields: () => ShardFields;
 }
 
 export class ShardCare implements StoredCare {
@@ -144,6 +148,11 @@ export class ShardCare implements StoredCare {
       }
     }
     shard.flush();
+  }
+
+  contests(question: ContestQuestion): Contests {
+    const { sources, fields, shard } = this.#parts;
+    return findContests({ key: shard.key, sources, mixedFields: (name) => fields().mixed(name) }, question);
   }
 
   settle(): void {

@@ -56,6 +56,12 @@ export class ShardFields {
     return [...(this.#measurements.get(measurement)?.values() ?? [])];
   }
 
+  /** Fields that have values of several types. */
+  mixed(measurement: string): string[] {
+    const fields = this.of(measurement).map(({ field }) => field);
+    return [...new Set(fields.filter((field, i) => fields.indexOf(field) !== i))];
+  }
+
   *all(): Generator<StoredField> {
     for (const fields of this.#measurements.values()) yield* fields.values();
   }

@@ -148,6 +148,7 @@ export class Shard implements StoredShard, QueryableShard {
       ...parts,
       shard: this,
       sources: this.#sources,
+      fields: () => this.#fields,
       dropped: this.#dropped,
       merging: this.#merging,
       isGone: () => this.#closed,
@@ -176,10 +177,7 @@ export class Shard implements StoredShard, QueryableShard {
     return this.#flushedThrough;
   }
 
-  /**
-   * The floor that the file holds. All rows and deletes at or below are in the file as well: the floor was taken when the
-   * memtable was frozen, and what is at or below a floor is not applied any more.
-   */
+  /** The floor that the file holds. All at or below is there, too: it was taken with a memtable, and nothing comes below it. */
   get settledThrough(): Stamp {
     return this.#settledThrough;
   }

@@ -8,6 +8,7 @@ import { parseBytes } from '../config-values.ts';
 import type { RepairSummary } from '../http/admin-repairs.ts';
 import type { RatesStatus } from '../repair-rates.ts';
 import { CliError, callJson, unreachable, urlOf, withUrl } from './client.ts';
+import { addRepairHistoryCommand } from './repair-history.ts';
 import { formatAgo, formatBytes, formatTable } from './table.ts';
 
 interface RepairFlags {
@@ -81,6 +82,7 @@ export function addRepairCommand(program: Command): void {
       ]);
       console.log(formatTable(['id', 'mode', 'scope', 'state', 'done', 'rows moved', 'started', ''], rows));
     });
+  addRepairHistoryCommand(repair);
   withUrl(repair.command('watch <id>'))
     .description('watch a running repair')
     .action(async (id: string, { url }: { url: string }) => report(await watch(url, id)));

@@ -1,6 +1,6 @@
 /**
- * Repairs on demand: `POST /api/repairs {shard | database | all, mode}` -> 202 {id}; `GET /api/repairs`,
- * `GET /api/repairs/:id`, `GET /api/repairs/:id/events` (server-sent events), `POST /api/repairs/:id/pause|resume|cancel`.
+ * Repairs on demand: `POST /api/repairs {shard | database | all, mode}` -> 202 {id}; `GET /api/repairs` (with those that
+ * are kept, repair-records.ts), `GET /api/repairs/:id`, `GET /api/repairs/:id/events` (server-sent events), `POST /api/repairs/:id/pause|resume|cancel`.
  *
  * A repair is a set of shards. Each runs where the shard is: here, or at a live holder when this node has no replica.
  * Which shard was started where is remembered by the node that was asked; states are read from the workers each time.
@@ -11,12 +11,14 @@ import { z } from 'zod';
 import type { RepairMode, RepairState, RepairStatus } from '../../repair/records.ts';
 import type { ShardId } from '../../shards/shard-key.ts';
 import { shardKeyToJson } from '../../shards/shard-key.ts';
-import { nameOf } from '../query-backend.ts';
-import { callNode, type NodeApi } from '../query-rpc.ts';
+import type { NodeApi } from '../query-rpc.ts';
+import { repairParameters } from '../repair-query.ts';
 import type { RepairRatesStore } from '../repair-rates.ts';
 import type { KnownShard } from '../shard-places.ts';
 import type { AdminPorts } from './admin.ts';
-import { addRepairLimitRoutes } from './repair-limits.ts';
+import { apiOf, orNothing } from './member-calls.ts';
+import { addRepairLimitRoutes, describeIssue } from './repair-limits.ts';
+import { findRecord, listRecords } from './repair-records.ts';
 import { sendError } from './server.ts';
 
 const REPAIRS_MAX = 256;
@@ -63,10 +65,13 @@ export function addRepairRoutes(app: Express, ports: AdminPorts, rates: RepairRa
   const own = ports.nodeApi;
   let streams = 0;
 
+  const look = (id: string): Promise<RepairSummary | null> => {
+    const repair = started.get(id);
+    return repair === undefined ? summarizeUnknown(own, id) : summarize(ports, own, repair);
+  };
   const find = async (request: Request, response: Response): Promise<RepairSummary | null> => {
     const id = String(request.params.id);
-    const repair = started.get(id);
-    const found = repair === undefined ? await summarizeUnknown(own, id) : await summarize(ports, own, repair);
+    const found = await look(id);
     if (found === null) sendError(response, 404, 'not found', `no repair ${id} is known to this node`);
     return found;
   };
@@ -98,14 +103,21 @@ export function addRepairRoutes(app: Express, ports: AdminPorts, rates: RepairRa
       .status(202)
       .json({ id: repair.id, shards: wanted.length - repair.unreachable.length, unreachable: repair.unreachable });
   });
-  app.get('/api/repairs', async (_request, response) => {
-    response.json({
-      repairs: await Promise.all([...started.values()].reverse().map((each) => summarize(ports, own, each))),
-    });
+  app.get('/api/repairs', async (request, response) => {
+    const parsed = repairParameters.safeParse(request.query);
+    if (!parsed.success) return sendError(response, 400, 'invalid', describeIssue(parsed.error.issues[0]));
+    const [repairs, kept] = await Promise.all([
+      Promise.all([...started.values()].reverse().map((each) => summarize(ports, own, each))),
+      listRecords(ports, (member) => apiOf(ports, own, member), parsed.data),
+    ]);
+    response.json({ paused: rates.rates.paused, repairs, ...kept });
   });
   app.get('/api/repairs/:id', async (request, response) => {
-    const found = await find(request, response);
+    const id = String(request.params.id);
+    const order = await look(id);
+    const found = order ?? (await findRecord(ports, (member) => apiOf(ports, own, member), id));
     if (found !== null) response.json(found);
+    else sendError(response, 404, 'not found', `no repair ${id} is known to this node`);
   });
   app.get('/api/repairs/:id/events', async (request, response) => {
     if (streams >= EVENT_STREAMS_MAX)
@@ -127,9 +139,7 @@ export function addRepairRoutes(app: Express, ports: AdminPorts, rates: RepairRa
       last = text;
       if (isOver(summary.state)) break;
       await new Promise((resolve) => setTimeout(resolve, EVENT_INTERVAL_MS));
-      const repair = started.get(summary.id);
-      const next: RepairSummary | null =
-        repair === undefined ? await summarizeUnknown(own, summary.id) : await summarize(ports, own, repair);
+      const next = await look(summary.id);
       if (next === null) break;
       summary = next;
     }
@@ -173,25 +183,6 @@ async function start(
     }),
   );
   return { id, mode, scope, startedMs: ports.nowMs(), shards, unreachable };
-}
-
-/** The calls of a member, or null when it is none. */
-function apiOf(
-  ports: AdminPorts,
-  own: NodeApi,
-  member: string,
-): Pick<NodeApi, 'startRepair' | 'controlRepair' | 'repairs'> | null {
-  const snapshot = ports.snapshot();
-  if (member === snapshot.self) return own;
-  const address = snapshot.members.find((each) => each.number === member)?.address;
-  const clusterId = ports.clusterId();
-  if (address === undefined || clusterId === null) return null;
-  const target = { address, clusterId, from: nameOf(snapshot) };
-  return {
-    startRepair: (repair) => callNode(target, 'startRepair', repair),
-    controlRepair: (id, action) => callNode(target, 'controlRepair', id, action),
-    repairs: (id) => callNode(target, 'repairs', id),
-  };
 }
 
 async function summarize(ports: AdminPorts, own: NodeApi, repair: StartedRepair): Promise<RepairSummary> {
@@ -257,14 +248,4 @@ function combinedState(parts: readonly RepairStatus[], lost: number): RepairStat
 
 function isOver(state: RepairState): boolean {
   return state === 'done' || state === 'failed' || state === 'cancelled';
-}
-
-/** Undefined when the member does not answer. */
-async function orNothing<T>(work: Promise<T> | undefined): Promise<T | undefined> {
-  try {
-    return await work;
-  } catch (error) {
-    if ((error as { code?: string }).code === 'node-call') return undefined;
-    throw error;
-  }
 }

@@ -1,6 +1,6 @@
 /**
  * The admin API about the cluster and its shards (JSON): `/api/cluster`, `/api/shards`, `/api/shards/:id`, `/health`,
- * `/ready`, `/api/history`.
+ * `/ready`.
  *
  * A shard's page puts the roots of all live owners side by side, taken at one common stamp, so that equality can be
  * seen and not only claimed.
@@ -9,10 +9,10 @@ import type { Express } from 'express';
 import type { ClusterSnapshot } from '../../repair/cluster.ts';
 import type { OutboxStatus, ShardDescription } from '../../repair/records.ts';
 import type { Stamp } from '../../shards/version.ts';
-import type { History } from '../history.ts';
 import type { PeerStatus } from '../peers.ts';
 import { nameOf } from '../query-backend.ts';
 import { callNode, type NodeApi } from '../query-rpc.ts';
+import type { RepairJournal } from '../repair-journal.ts';
 import type { KnownShard, ShardPlaces } from '../shard-places.ts';
 import type { WorkerPool } from '../threads.ts';
 import { sendError } from './server.ts';
@@ -31,7 +31,7 @@ export interface AdminPorts {
   readonly pool: WorkerPool;
   readonly nodeApi: NodeApi;
   readonly places: ShardPlaces;
-  readonly history: History;
+  readonly journal: RepairJournal;
   snapshot(): ClusterSnapshot;
   clusterId(): string | null;
   members(): readonly MemberStatus[];
@@ -48,8 +48,6 @@ export interface ConvergenceBound {
   /** Why it is as large as it is, or does not hold. */
   readonly warnings: readonly string[];
 }
-
-const HISTORY_LIMIT = 200;
 
 export function addAdminRoutes(app: Express, ports: AdminPorts): void {
   app.get('/health', (_request, response) => {
@@ -83,10 +81,6 @@ export function addAdminRoutes(app: Express, ports: AdminPorts): void {
     const described = shard === null ? null : await describeShardEverywhere(ports, shard);
     if (described === null) sendError(response, 404, 'not found', `no shard ${request.params.id} is known here`);
     else response.json(described);
-  });
-  app.get('/api/history', (request, response) => {
-    const { shard } = request.query;
-    response.json({ passes: ports.history.list(typeof shard === 'string' ? shard : null, HISTORY_LIMIT) });
   });
 }
 

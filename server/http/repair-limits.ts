@@ -17,7 +17,7 @@ export function addRepairLimitRoutes(app: Express, ports: AdminPorts, rates: Rep
   const change = (request: Request, response: Response) => {
     const parsed = ratesSchema.omit({ paused: true }).safeParse(request.body ?? {});
     if (parsed.success) answer(response, () => rates.set(parsed.data));
-    else sendError(response, 400, 'invalid', describe(parsed.error.issues[0]));
+    else sendError(response, 400, 'invalid', describeIssue(parsed.error.issues[0]));
   };
   app.get('/api/repairs/limits', (_request, response) => {
     response.json(rates.status);
@@ -55,7 +55,9 @@ async function tellOthers(ports: AdminPorts, paused: boolean): Promise<string[]>
   return told.filter((name) => name !== null);
 }
 
-function describe(issue: { readonly path: readonly PropertyKey[]; readonly message: string } | undefined): string {
+export function describeIssue(
+  issue: { readonly path: readonly PropertyKey[]; readonly message: string } | undefined,
+): string {
   return issue === undefined ? 'invalid body' : `${issue.path.join('.')}: ${issue.message}`;
 }
 

@@ -123,4 +123,40 @@ describe('three nodes', () => {
       );
     });
   });
+
+  test('every node tells why and from whom the wiped one was filled, also after a restart, and who is paused', async () => {
+    interface Page {
+      readonly paused: boolean;
+      readonly records: readonly {
+        readonly id: string;
+        readonly reason: string;
+        readonly steps: readonly { from: string; to: string; rows: number; bytes: number; ms: number }[];
+      }[];
+      readonly names: Readonly<Record<string, string>>;
+      readonly members: readonly { readonly name: string; readonly paused: boolean | null }[];
+    }
+    const path = '/api/repairs?kind=copy&member=n2&database=t';
+    const page = await eventually('the copies are told of', 20_000, async () => {
+      const answer = await n1.json<Page>(path);
+      return answer.records.length > 0 ? answer : null;
+    });
+    for (const { reason, steps } of page.records) {
+      expect(reason).toContain('took its place');
+      expect(page.names[steps[0]!.to]).toBe('n2');
+      expect(['n1', 'n3']).toContain(page.names[steps[0]!.from]);
+      expect(steps[0]!.bytes).toBeGreaterThan(0);
+      expect(steps[0]!.ms).toBeLessThan(60_000);
+    }
+    const { id } = page.records[0]!;
+    expect((await n3.json<{ id: string }>(`/api/repairs/${id}`)).id).toBe(id);
+    await n2.kill();
+    await (await n2.start()).ready();
+    expect((await n2.json<Page>(path)).records.map((record) => record.id)).toContain(id);
+    expect((await n1.request('POST', '/api/repairs/pause')).status).toBe(202);
+    const told = await n3.json<Page>('/api/repairs?limit=1');
+    expect([told.paused, told.members.map(({ paused }) => paused)]).toEqual([true, [true, true, true]]);
+    expect((await n3.request('POST', '/api/repairs/resume')).status).toBe(202);
+    expect((await n1.json<Page>('/api/repairs?limit=1')).paused).toBe(false);
+    expect((await n1.get('/api/repairs?kind=none')).status).toBe(400);
+  });
 });

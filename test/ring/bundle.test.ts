@@ -30,9 +30,11 @@ const key = fc
 const skipped = fc.array(fc.record({ member: node, reason: fc.string() }), { maxLength: 2 });
 const still = { epochsDiffering: fc.constant(0), batches: fc.constant(0), rows: fc.constant(0), bytes: fc.constant(0) };
 const moving = { epochsDiffering: fc.nat(9), batches: fc.nat(9), rows: size, bytes: size };
+const decided = fc.record({ later: size, type: size, same: size, unexamined: size }, { requiredKeys: ['later'] });
 const hop = fc.oneof(
   fc.record({ from: node, to: node, ms: size, ...still }),
   fc.record({ from: node, to: node, ms: size, ...moving, batches: fc.integer({ min: 1, max: 9 }) }),
+  fc.record({ from: node, to: node, ms: size, ...moving, batches: fc.constant(1), decided }),
 );
 const hops = fc.array(hop, { maxLength: 3 });
 const token = fc.record({

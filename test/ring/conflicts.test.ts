@@ -66,6 +66,9 @@ test.each([0, 1, 2])('member %i lists and stores other rows under the version: t
     live(trio, 2_000);
   }
   expectEqual(trio, version, greater);
+  const told = trio.repairs.filter(({ kind }) => kind === 'conflict').map(({ reason }) => reason ?? '');
+  expect(told.some((reason) => reason.includes('the greater bytes are kept'))).toBe(true);
+  expect(told.every((reason) => reason.startsWith(`batch ${version} has another content at n`))).toBe(true);
   const resolved = trio.hosts.map((host) => host.counters().conflicts_resolved ?? 0);
   expect(resolved.reduce((sum, each) => sum + each)).toBe(greater === before ? 1 : 2);
 });

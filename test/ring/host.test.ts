@@ -127,6 +127,11 @@ describe('a worker among three', () => {
     trio.pass(2_000);
     trio.hear();
     expect(trio.counts()).toEqual([5, 5, 5]);
+    const [copy] = trio.repairs.filter(({ kind }) => kind === 'copy');
+    expect(copy).toMatchObject({ shard: ID, outcome: 'done', reason: expect.stringContaining('behind the floor') });
+    const { from, to, bytes, ms } = copy!.steps[0]!;
+    expect([copy!.steps.length, NUMBERS.slice(0, 2).includes(from), to]).toEqual([1, true, NUMBERS[2]]);
+    expect([bytes > 1_000, ms >= 0, ms < 5_000]).toEqual([true, true, true]);
     expect(trio.repair(0, 'ring')).toMatchObject({ state: 'done', message: 'all replicas proven equal' });
   });
 

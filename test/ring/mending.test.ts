@@ -45,6 +45,13 @@ describe('with a full owner', () => {
     expect(trio.hosts[1]!.counters()).toMatchObject({ replicas_mended: 1 });
     const mend = trio.hosts[1]!.repairs().find(({ mode }) => mode === 'mend');
     expect(mend).toMatchObject({ state: 'done', message: expect.stringContaining('mended') });
+    const told = trio.repairs.filter(({ kind }) => kind === 'mend');
+    expect(told).toMatchObject([{ id: mend!.id, outcome: 'done', lost: null }]);
+    const moved = isProven ? { batches: 0, windows: 1, groups: 1 } : { batches: 2, rows: 4 };
+    expect(told[0]!.steps).toMatchObject([{ to: NUMBERS[1], ...moved }]);
+    expect(NUMBERS).toContain(told[0]!.steps[0]!.from);
+    expect(told[0]!.steps[0]!.bytes).toBeGreaterThan(100);
+    expect(trio.repairs.find(({ kind }) => kind === 'scrub')).toMatchObject({ outcome: 'failed' });
     expect(trio.repair(1, 'scrub').state).toBe('done');
     expect(trio.repair(0, 'ring')).toMatchObject({ state: 'done', message: 'all replicas proven equal' });
   });

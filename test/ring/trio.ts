@@ -2,7 +2,13 @@
 import type { ClusterSnapshot, Member } from '../../repair/cluster.ts';
 import type { LevelOrder, LevelResult } from '../../repair/levelling.ts';
 import type { PassRecord } from '../../repair/records.ts';
-import { ReplicaHost, type SubmittedWrite, type WriteOutcome } from '../../repair/replica-host.ts';
+import type { RepairRecord } from '../../repair/repair-records.ts';
+import {
+  ReplicaHost,
+  type ReplicaHostOptions,
+  type SubmittedWrite,
+  type WriteOutcome,
+} from '../../repair/replica-host.ts';
 import { DEFAULT_REPLICA_LIMITS, type ReplicaLimits } from '../../repair/replica-limits.ts';
 import { decodeMessage, encodeMessage, type Message } from '../../repair/replica-messages.ts';
 import type { BatchGroup, WriteBatch } from '../../shards/batch.ts';
@@ -26,6 +32,10 @@ export const KEY: ShardKey = {
 };
 export const ID = shardId(KEY);
 export const NUMBERS = ['1', '2', '3'].map((digit) => digit.repeat(16));
+
+type Opened = Pick<ReplicaHostOptions, 'storage' | 'ledgerOf'>;
+/** `later` is to run what the disk has done, one after the other. */
+export type OpenStorage = (number: string, later: (run: () => void) => void) => Opened;
 
 export class Trio {
   now = START;
@@ -54,10 +64,14 @@ export class Trio {
   dropped: Record<string, number> = {};
   /** Every message as it leaves, before it is known whether it arrives; with whatever it travels with it does not if told so. */
   onSend: (from: string, to: string, message: Message) => unknown = () => {};
+  readonly repairs: RepairRecord[] = [];
   private readonly limits: Partial<ReplicaLimits>;
+  private readonly open: OpenStorage | null;
 
-  constructor(replication = 3, limits: Partial<ReplicaLimits> = {}) {
+  /** `open`: another storage than that in memory; then there is nothing in `storages`. */
+  constructor(replication = 3, limits: Partial<ReplicaLimits> = {}, open: OpenStorage | null = null) {
     this.limits = limits;
+    this.open = open;
     for (const number of NUMBERS) this.boot(number);
     this.replication = replication;
     this.hear();
@@ -68,14 +82,11 @@ export class Trio {
   /** With an empty disk, unless one is given: of the shards, and the files of outbox and repairs. */
   boot(number: string, disk = new MemoryDisk(), files = new SimFiles((run) => void this.queue.push(run))): void {
     const later = (run: () => void) => void this.queue.push(run);
-    const storage = new MemoryStorage(disk, later);
     const i = NUMBERS.indexOf(number);
-    this.storages[i] = storage;
     this.files[i] = files;
     this.hosts[i] = new ReplicaHost({
       self: number,
-      storage,
-      ledgerOf: (id) => storage.ledgers.get(id)!,
+      ...(this.open?.(number, later) ?? this.openMemory(i, disk, later)),
       outboxDirectory: 'outbox',
       scrubDirectory: 'scrub',
       files,
@@ -84,6 +95,7 @@ export class Trio {
       emit: (effect) => {
         if (effect.kind === 'written') this.outcomes.set(effect.request, effect.outcome);
         if (effect.kind === 'pass') this.passes.push(effect.record);
+        if (effect.kind === 'repair') this.repairs.push(effect.record);
         if (effect.kind === 'levelled') this.levelled.push(effect.result);
         if (effect.kind !== 'send') return;
         const { message } = decodeMessage(effect.message);
@@ -96,6 +108,12 @@ export class Trio {
         later(() => this.hosts[NUMBERS.indexOf(effect.to)]!.receive(number, [effect.message], this.now));
       },
     });
+  }
+
+  private openMemory(i: number, disk: MemoryDisk, later: (run: () => void) => void): Opened {
+    const storage = new MemoryStorage(disk, later);
+    this.storages[i] = storage;
+    return { storage, ledgerOf: (id) => storage.ledgers.get(id)! };
   }
 
   /** Everybody hears everybody's statement. */

@@ -201,7 +201,7 @@ class Cluster implements World {
   effect(node: SimNode, effect: Parameters<World['effect']>[1]): void {
     if (effect.kind === 'written') this.books.answered(effect.request, effect.outcome.ok);
     else if (effect.kind === 'levelled') this.reads.levelled(node, effect.result);
-    else this.passEnded(node, effect.record);
+    else if (effect.kind === 'pass') this.passEnded(node, effect.record);
   }
 
   private passEnded(node: SimNode, record: PassRecord): void {

@@ -3,6 +3,7 @@ import type { SeriesKeyRecord } from '../../shards/batch.ts';
 import { decodeBatch } from '../../shards/batch-codec.ts';
 import type { DamagedPart, GroupSum, Reading, Replacement, ReplacementRequest, StoredCare } from '../../shards/care.ts';
 import type { Sum128 } from '../../shards/checksum.ts';
+import type { Contests } from '../../shards/contests.ts';
 import { StorageError } from '../../shards/errors.ts';
 import { isThrough, type Stamp, type Version } from '../../shards/version.ts';
 import type { Kept, MemoryShard } from './memory-storage.ts';
@@ -50,6 +51,12 @@ export class MemoryCare implements StoredCare {
     const settled = this.settled(through);
     const content = this.shard.recomputeContentThrough(through);
     return { groups: [{ window: 0, measurement: '', group: 0, rows: settled.length, content }], next: null };
+  }
+
+  /** Values are not looked into here: nothing was examined. */
+  contests(): Contests {
+    const decided = { later: 0, node: 0, first: 0, type: 0, deleted: 0 };
+    return { decided, same: 0, deletes: 0, unexamined: 0, samples: [], deleteSamples: [] };
   }
 
   copy({ through }: { through: Stamp }) {

@@ -1,0 +1,162 @@
+/** Why which value won, told by real engines: of a pass, of read repair, of a copy; of a mend and of unequal batches. */
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { Ledger } from '../../repair/ledger.ts';
+import { joined, recordOfPass } from '../../repair/repair-records.ts';
+import { nodeFiles } from '../../server/node-files.ts';
+import { Engine } from '../../shards/engine.ts';
+import { STORAGE_LIMITS } from '../../shards/storage-limits.ts';
+import { stampMs } from '../../shards/version.ts';
+import { MemoryFiles } from '../support/memory-files.ts';
+import { ID, NUMBERS, Trio } from './trio.ts';
+
+const [FIRST, , THIRD] = NUMBERS as [string, string, string];
+
+let directory = '';
+let engines: Engine[] = [];
+beforeEach(() => {
+  directory = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'starling-explained-'));
+  engines = [];
+});
+afterEach(() => {
+  for (const engine of engines) engine.close();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+function trioOfEngines(): Trio {
+  return new Trio(3, {}, (number, later) => {
+    const files = new MemoryFiles('/memory', nodeFiles());
+    const engine: Engine = Engine.open({
+      shardsDirectory: join(directory, number),
+      directory: '/memory',
+      owns: () => true,
+      files,
+      companion: () => new Ledger(),
+      limits: STORAGE_LIMITS,
+      openDatabase: (path) => new Database(path),
+      nowMs: () => 0,
+      setAside: () => {},
+    });
+    engines.push(engine);
+    const sync = engine.sync.bind(engine);
+    engine.sync = (done) => {
+      sync(done);
+      later(() => files.runSyncs());
+    };
+    return { storage: engine, ledgerOf: (id) => engine.companionOf(id) as Ledger };
+  });
+}
+
+/** A write that only `at` gets: `a` has another value each time, `b` always the same. Returns its version. */
+function lonely(trio: Trio, at: number): string {
+  for (const number of NUMBERS) if (number !== NUMBERS[at]) trio.cut.add(number);
+  trio.hear();
+  const write = trio.prepare(at);
+  trio.hosts[at]!.submit([write], trio.now);
+  trio.settle();
+  trio.cut.clear();
+  trio.hear();
+  return write.version;
+}
+
+/** The field of `a` as each replica shows it. */
+function seen(): (number | null)[] {
+  return engines.map((engine) => {
+    const shard = engine.queryable(ID);
+    if (shard === null) return null;
+    const series = shard.series('cpu', null);
+    let value: number | null = null;
+    shard.scan({ measurement: 'cpu', series, fields: ['usage'], minTime: 1, maxTime: 1 }, (slice) => {
+      value = slice.columns[0]!.values[0] as number;
+      return true;
+    });
+    return value;
+  });
+}
+
+describe('a conflict is explained where it is found', () => {
+  test('a pass: the later write wins, with both values, their versions, whose they are and which rule decided', () => {
+    const trio = trioOfEngines();
+    const lost = lonely(trio, 0);
+    const won = lonely(trio, 2);
+    expect(seen()).toEqual([stampMs(lost), null, stampMs(won)]);
+    expect(trio.repair(0, 'ring')).toMatchObject({ state: 'done' });
+    expect(new Set(seen())).toEqual(new Set([stampMs(won)]));
+    const pass = trio.passes.find(({ outcome }) => outcome === 'proven')!;
+    const parts = trio.repairs.filter(({ id }) => id === pass.id);
+    const whole = parts.reduce(joined, recordOfPass(pass));
+    expect(whole).toMatchObject({ kind: 'pass', outcome: 'done', shard: ID, steps: pass.hops });
+    const met = whole.steps.filter(({ decided }) => decided !== undefined);
+    expect(met.map(({ decided }) => decided)).toContainEqual({ later: 1, same: 1 });
+    for (const { bytes, batches, ms } of met) {
+      expect(bytes).toBeGreaterThan(100);
+      expect([batches, ms >= 0]).toEqual([1, true]);
+    }
+    const { contests, member, from } = whole.samples[0]!;
+    expect(met.some((step) => step.from === from && step.to === member)).toBe(true);
+    expect(contests).toHaveLength(1);
+    expect(contests[0]).toMatchObject({
+      rule: 'later',
+      series: 'cpu,host=a',
+      field: 'usage',
+      time: '1',
+      winner: { version: won, value: String(stampMs(won)) },
+      loser: { version: lost, value: String(stampMs(lost)) },
+    });
+    const { winner, loser } = contests[0]!;
+    expect('came' in winner && winner.came).not.toBe(loser.came);
+  });
+
+  test('counts travel with the pass: who found nothing itself knows them, too', () => {
+    const trio = trioOfEngines();
+    lonely(trio, 0);
+    lonely(trio, 2);
+    trio.repair(0, 'ring');
+    const met = { later: 1, same: 1 };
+    const counted = trio.passes.map(({ hops }) => hops.map(({ decided }) => decided ?? null));
+    expect(counted).toEqual(Array.from({ length: 3 }, () => [null, met, met, met]));
+  });
+
+  test('batches that meet nothing explain nothing, and equal passes tell nothing at all', () => {
+    const trio = trioOfEngines();
+    lonely(trio, 0);
+    trio.repair(0, 'ring');
+    expect(trio.repairs.map(({ samples, steps }) => [samples, steps[0]!.decided])).toEqual([
+      [[], undefined],
+      [[], undefined],
+    ]);
+    trio.hear();
+    trio.repairs.length = 0;
+    trio.passes.length = 0;
+    trio.repair(0, 'ring');
+    expect([trio.passes.length, trio.repairs]).toEqual([3, []]);
+  });
+
+  test('read repair: what was fetched for a query, from whom, and what it overruled', () => {
+    const trio = trioOfEngines();
+    const lost = lonely(trio, 0);
+    const won = lonely(trio, 2);
+    expect(trio.level(0, 'all')).toMatchObject({ outcome: 'level', batches: 1 });
+    expect(trio.repairs).toMatchObject([
+      {
+        kind: 'read-repair',
+        outcome: 'done',
+        reason: 'for a query with consistency=all',
+        steps: [{ from: THIRD, to: FIRST, batches: 1, rows: 2, decided: { later: 1, same: 1 } }],
+        samples: [
+          {
+            member: FIRST,
+            from: THIRD,
+            contests: [{ winner: { version: won, came: true }, loser: { version: lost } }],
+          },
+        ],
+      },
+    ]);
+    trio.repairs.length = 0;
+    trio.level(0, 'all');
+    expect(trio.repairs).toEqual([]);
+  });
+});

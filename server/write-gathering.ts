@@ -6,9 +6,9 @@
  *
  * - While a batch is on its way: the worker would let them wait for its sync anyway. Not longer than GATHER_MS_MAX, since
  *   a batch may be on its way for long (another owner's sync, a timeout).
- * - Just after a batch was settled: clients that were answered together come back together, some of them first. When half
- *   of those who were here are back, or after LINGER_MS_MAX, the writes leave (all of them, mostly: they come in one turn). Without this every other batch would hold
- *   only the few that came first. Who writes alone waits for nobody.
+ * - Just after a batch was settled: clients that were answered together come back together, some of them first. When as
+ *   many as were here are back, or after LINGER_MS_MAX, the writes leave. Without this every other batch would hold only
+ *   the few that came first. Who writes alone waits for nobody.
  *
  * Much to parse (GATHERED_BYTES_MAX) never waits.
  */
@@ -17,7 +17,6 @@ const GATHER_MS_MAX = 4;
 const LINGER_MS_MAX = 1;
 /** Parsing this much takes under half a millisecond. */
 const GATHERED_BYTES_MAX = 256 * 1024;
-const COMPANY_SHARE = 1 / 2;
 
 export interface GatheringPorts {
   nowMs(): number;
@@ -90,7 +89,7 @@ export class WriteGathering {
   }
 
   #isWholeCompany(): boolean {
-    if (this.#waiting >= this.#company * COMPANY_SHARE) return true;
+    if (this.#waiting >= this.#company) return true;
     return this.#ports.nowMs() - this.#settledMs > LINGER_MS_MAX;
   }
 

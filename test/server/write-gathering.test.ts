@@ -71,13 +71,16 @@ describe('waiting writes', () => {
     expect(loop.departures).toEqual([1, 1, 1, 1, 1]);
   });
 
-  test('gather while a batch is on its way, until it is settled', () => {
+  test('gather while a batch is on its way, and then until those who were in it are back', () => {
     loop.come(2);
     loop.come(3);
     loop.come(4);
     expect(loop.departures).toEqual([2]);
     loop.settle();
-    expect(loop.departures).toEqual([2, 7]);
+    loop.come(1);
+    expect(loop.departures).toEqual([2]);
+    loop.come(1);
+    expect(loop.departures).toEqual([2, 9]);
   });
 
   test('wait four milliseconds at most for a batch that is long on its way', () => {
@@ -95,20 +98,22 @@ describe('waiting writes', () => {
     loop.pass(2);
     loop.settle();
     loop.come(1);
+    loop.come(1);
     loop.pass(2);
-    expect(loop.departures).toEqual([1, 1]);
+    expect(loop.departures).toEqual([1, 2]);
     loop.pass(2);
-    expect(loop.departures).toEqual([1, 1, 1]);
+    expect(loop.departures).toEqual([1, 2, 1]);
   });
 
-  test('after many were answered together, the first ones back wait for half of them', () => {
+  test('after many were answered together, the first ones back wait for all of them', () => {
     loop.come(32);
     loop.settle();
     loop.come(3);
     loop.come(12);
+    loop.come(16);
     expect(loop.departures).toEqual([32]);
-    loop.come(10);
-    expect(loop.departures).toEqual([32, 25]);
+    loop.come(1);
+    expect(loop.departures).toEqual([32, 32]);
   });
 
   test('the first ones back wait for a millisecond at most, and the next time for fewer', () => {
@@ -118,8 +123,8 @@ describe('waiting writes', () => {
     loop.pass(1);
     expect(loop.departures).toEqual([32, 3]);
     loop.settle();
-    loop.come(2);
-    expect(loop.departures).toEqual([32, 3, 2]);
+    loop.come(3);
+    expect(loop.departures).toEqual([32, 3, 3]);
   });
 
   test('who comes when the answers are long out waits for nobody', () => {

@@ -248,7 +248,7 @@ export class PlainConnection {
   readonly #onClose = (): void => {
     this.#leave();
     this.#dropBody();
-    this.#door.release(this, false);
+    this.#door.forget(this);
   };
 
   /** A body that was cut off counts as the request with an error that it is. */
@@ -283,7 +283,7 @@ export class PlainConnection {
     socket.off('drain', this.#onDrain);
     socket.pause();
     socket.unshift(chunk);
-    this.#door.release(this, true);
+    this.#door.handOver(this, chunk);
     socket.resume();
   }
 }

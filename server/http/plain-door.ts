@@ -50,12 +50,16 @@ export class PlainDoor {
   readonly answers: PlainAnswers;
   readonly #heads: PlainHeads;
   readonly #timeouts: PlainDoorTimeouts;
-  readonly #handOver: (socket: Socket) => void;
+  readonly #handOver: (socket: Socket, firstBytes: Buffer) => void;
   readonly #connections = new Set<PlainConnection>();
   #isClosing = false;
 
-  /** `handOver` makes node:http serve the socket. */
-  constructor(ports: PlainDoorPorts, timeouts: PlainDoorTimeouts, handOver: (socket: Socket) => void) {
+  /** `handOver` makes node:http serve the socket, in which the bytes read so far are again. */
+  constructor(
+    ports: PlainDoorPorts,
+    timeouts: PlainDoorTimeouts,
+    handOver: (socket: Socket, firstBytes: Buffer) => void,
+  ) {
     this.ports = ports;
     this.answers = new PlainAnswers(ports.version, timeouts.keepAliveMs);
     this.#heads = new PlainHeads({ write: ports.writeLimits, queryBodyBytesMax: ports.queryLimits.bodyBytesMax });
@@ -86,9 +90,13 @@ export class PlainDoor {
     return head === null ? null : { head, length: end + HEAD_END.length };
   }
 
-  release(connection: PlainConnection, isForNode: boolean): void {
+  forget(connection: PlainConnection): void {
     this.#connections.delete(connection);
-    if (isForNode) this.#handOver(connection.socket);
+  }
+
+  handOver(connection: PlainConnection, firstBytes: Buffer): void {
+    this.#connections.delete(connection);
+    this.#handOver(connection.socket, firstBytes);
   }
 
   /** Closes what has been silent for too long; to be called every few seconds. */

@@ -21,6 +21,10 @@ import type { QueryDoorLimits } from './query-answer.ts';
 
 /** Keep-alive of agents that push every few seconds. */
 const KEEP_ALIVE_MS = 65_000;
+/** What a member's connection begins with (peers-link.ts). */
+const PEER_REQUEST = Buffer.from('GET /internal/peer ');
+/** A connection that begins so has to go on for so long, until it is upgraded. */
+const PEER_TIMEOUT_MS = 30_000;
 /** Silent connections at the door are looked for so often. */
 const SWEEP_MS = 5_000;
 
@@ -55,15 +59,31 @@ export async function startHttp(listen: ListenAddress, ports: HttpPorts): Promis
   app.disable('x-powered-by');
   app.disable('etag');
   const errors = new ClientErrors();
-  const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, (request, response) => {
-    errors.serving(request, response);
-    route(app, ports, request, response);
+  const makeServer = (): Server =>
+    createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, (request, response) => {
+      errors.serving(request, response);
+      route(app, ports, request, response);
+    }).on('clientError', (error, socket) => errors.refuse(error, socket as Socket));
+  const server = makeServer();
+  // Of its own, and never listening: a server that can upgrade no longer answers whoever merely offers to (h2c), as some
+  // clients do with every request.
+  const peers = makeServer();
+  peers.timeout = PEER_TIMEOUT_MS;
+  // A server that does not listen does not know its connections.
+  const notUpgraded = new Set<Duplex>();
+  peers.on('connection', (socket) => {
+    notUpgraded.add(socket);
+    socket.on('close', () => notUpgraded.delete(socket));
   });
-  server.on('upgrade', (request, socket, head) => ports.upgrade(request, socket, head));
-  server.on('clientError', (error, socket) => errors.refuse(error, socket as Socket));
-  const door = openPlainDoor(server, ports);
+  peers.on('upgrade', (request, socket, head) => {
+    notUpgraded.delete(socket);
+    (socket as Socket).setTimeout(0);
+    ports.upgrade(request, socket, head);
+  });
+  const door = openPlainDoor(server, ports, (firstBytes) => (isFromPeer(firstBytes) ? peers : server));
   const destroy = (): void => {
     server.closeAllConnections();
+    for (const socket of notUpgraded) socket.destroy();
     door.closeAllConnections();
   };
   await new Promise<void>((resolve, reject) => {
@@ -91,17 +111,27 @@ export async function startHttp(listen: ListenAddress, ports: HttpPorts): Promis
   };
 }
 
-/** The door takes the connections that the server accepts, and gives it those that it does not serve itself. */
-export function openPlainDoor(server: Server, ports: PlainDoorPorts): PlainDoor {
-  const serve = server.listeners('connection') as ((socket: Socket) => void)[];
+function isFromPeer(firstBytes: Buffer): boolean {
+  return firstBytes.subarray(0, PEER_REQUEST.length).equals(PEER_REQUEST);
+}
+
+/** The door takes the connections that the server accepts, and gives those that it does not serve itself to `choose`'s. */
+export function openPlainDoor(
+  server: Server,
+  ports: PlainDoorPorts,
+  choose: (firstBytes: Buffer) => Server = () => server,
+): PlainDoor {
+  const serve = server.listeners('connection') as ((this: Server, socket: Socket) => void)[];
   server.removeAllListeners('connection');
   const timeouts = {
     headersMs: server.headersTimeout,
     requestMs: server.requestTimeout,
     keepAliveMs: server.keepAliveTimeout,
   };
-  const door = new PlainDoor(ports, timeouts, (socket) => {
-    for (const listener of serve) listener.call(server, socket);
+  const door = new PlainDoor(ports, timeouts, (socket, firstBytes) => {
+    const chosen = choose(firstBytes);
+    if (chosen !== server) chosen.emit('connection', socket);
+    else for (const listener of serve) listener.call(server, socket);
   });
   server.on('connection', (socket: Socket) => door.take(socket));
   return door;

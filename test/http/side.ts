@@ -20,7 +20,7 @@ export const LIMITS = {
   nowNs: () => 42n,
   receiptOf: () => null,
 } as const;
-const QUERY_LIMITS = { bodyBytesMax: 5_000, rowsMax: 0, nowNs: LIMITS.nowNs };
+export const QUERY_LIMITS = { bodyBytesMax: 5_000, rowsMax: 0, nowNs: LIMITS.nowNs };
 export const KEEP_ALIVE_MS = 65_000;
 const VERSION = '0.1.0';
 

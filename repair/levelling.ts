@@ -18,6 +18,7 @@
 import { type ShardId, type ShardKey, shardId } from '../shards/shard-key.ts';
 import type { NodeNumber, Stamp } from '../shards/version.ts';
 import type { CommitQueue } from './commit.ts';
+import { heldIn } from './held-shards.ts';
 import { type RepairSample, type RepairStep, repairRecord, sampleOf, stepOf } from './repair-records.ts';
 import type { Replica, ReplicaTable } from './replica-table.ts';
 import type { Requests } from './requests.ts';
@@ -207,7 +208,7 @@ export class Levelling {
     yield* order.holders;
     const { snapshot } = this.o.around;
     for (const { number, state } of snapshot?.members ?? [])
-      if (state !== 'removed' && snapshot?.heldBy[number]?.some((held) => held.id === id)) yield number;
+      if (state !== 'removed' && heldIn(snapshot?.heldBy[number], id) !== undefined) yield number;
   }
 
   private pulled(job: Job, source: NodeNumber, result: Pulled): void {

@@ -74,7 +74,7 @@ export class NodeCore {
   #startedMs = 0;
   #snapshot: ClusterSnapshot | null = null;
   readonly #owners = new OwnerTable();
-  #liveText = '';
+  #watched: readonly NodeNumber[] = [];
 
   constructor(options: NodeCoreOptions) {
     this.#o = options;
@@ -400,9 +400,9 @@ export class NodeCore {
   /** Emits when who is live, or whether this node may mint, has changed. */
   #watch(nowMs: number): void {
     this.#clock.judge(nowMs);
-    const text = this.#live().join();
-    if (text === this.#liveText) return;
-    this.#liveText = text;
+    const live = this.#live();
+    if (live.length === this.#watched.length && live.every((number, i) => number === this.#watched[i])) return;
+    this.#watched = live;
     this.#changed();
   }
 

@@ -294,6 +294,7 @@ export class Ring {
     }
     const { token } = held;
     held.token = withHop(held, result, around);
+    around.count('repair_hops');
     reportProgress(held, around, this.o.progressed);
     if (token.final === null) {
       this.advance(held);

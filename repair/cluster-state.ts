@@ -23,6 +23,8 @@ export class ClusterState {
   databases: readonly DatabaseDefinition[] = [];
   droppedThrough: Readonly<Record<string, number>> = {};
   viewHash = '';
+  /** Those that are not removed. */
+  present: ReadonlySet<NodeNumber> = new Set();
   #byNumber: ReadonlyMap<NodeNumber, Member> = new Map();
 
   constructor(store: RegisterStore, limits: MembershipLimits) {
@@ -89,6 +91,7 @@ export class ClusterState {
   #derive(): void {
     this.members = membersOf(this.metadata);
     this.#byNumber = new Map(this.members.map((member) => [member.number, member]));
+    this.present = new Set(this.members.filter(({ state }) => state !== 'removed').map(({ number }) => number));
     this.databases = databasesOf(this.metadata);
     this.droppedThrough = droppedThroughOf(this.metadata);
     this.viewHash = viewHashOf(this.members, this.databases, this.droppedThrough);

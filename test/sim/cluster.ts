@@ -71,6 +71,8 @@ export interface SimResult {
 }
 
 const START_MS = 1_700_000_000_000;
+/** Nodes of a large cluster that the others are told to join. */
+const SEEDS = 3;
 const FORMING_MS_MAX = 60_000;
 /** From the end of the faults until all members are up, live for each other and have one view. */
 const SETTLING_MS_MAX = 60_000;
@@ -187,7 +189,8 @@ class Cluster implements World {
   }
 
   joinAddresses(node: SimNode): string[] {
-    return this.nodes.filter((other) => other !== node).map(({ address }) => address);
+    const others = this.isLarge ? this.nodes.slice(0, SEEDS) : this.nodes;
+    return others.filter((other) => other !== node).map(({ address }) => address);
   }
 
   send(from: SimNode, to: NodeNumber, lane: number, bytes: Uint8Array): void {

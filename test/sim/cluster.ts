@@ -140,7 +140,7 @@ class Cluster implements World {
     this.rhythm = this.scenario.rhythm;
     this.limits = this.scenario.limits;
     this.durability = this.scenario.durability;
-    this.books = new Books(this.nodes, this.durability, this.scenario.conflict);
+    this.books = new Books(this.nodes, this.durability, this.scenario.conflict, this.time);
     this.network = new Network(this, this.nodes, this.scenario, (bytes) => this.note(bytes));
     const { nodes, scenario, reduction, network, books } = this;
     this.troubles = new Troubles({ world: this, nodes, scenario, reduction, network, books });
@@ -168,13 +168,14 @@ class Cluster implements World {
 
   result(failure: string | null): SimResult {
     for (const node of this.nodes) this.count(node);
-    const { books, counters, settledMs, convergedMs, boundMs, idle } = this;
+    const { books, settledMs, convergedMs, boundMs, idle } = this;
+    const counters = { ...this.counters, proofs_overtaken: books.overtaken };
     return {
       failure,
       hash: this.hash.toString(16),
       acknowledged: books.acknowledged.size,
       proofs: books.proofs,
-      filled: counters.replicas_filled ?? 0,
+      filled: this.counters.replicas_filled ?? 0,
       scans: books.scans,
       levelled: this.reads.reached,
       faults: this.troubles.count,

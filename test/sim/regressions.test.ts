@@ -35,6 +35,18 @@ const REGRESSIONS: readonly Regression[] = [
     options: { seed: 103, scenario: 'full' },
     occurs: ({ filled, counters }) => filled > 0 && counters.fill_waits_for_outbox! > 0,
   },
+  {
+    found:
+      'of two passes that overlap the older one ends last, and names who has let the shard go on the word of the other: ' +
+      'the books took it for lost when that node restarted',
+    options: { seed: 11030 },
+    occurs: ({ counters }) => counters.proofs_overtaken! > 0,
+  },
+  {
+    found: 'the same on the storage engine',
+    options: { seed: 11030, engine: 'real' },
+    occurs: ({ counters }) => counters.proofs_overtaken! > 0,
+  },
 ];
 
 describe('seeds that have found something', () => {

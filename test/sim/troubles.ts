@@ -11,7 +11,8 @@ import type { Scenario } from './scenario.ts';
 import type { SimNode, World } from './sim-node.ts';
 import type { Chance } from './virtual-time.ts';
 
-const CLOCK_STEP_MS_MAX = 2_500;
+/** No clock of a node is wrong by more. */
+export const CLOCK_STEP_MS_MAX = 2_500;
 /** What still fits onto a disk that is called full: a few batches, the last of them in part. */
 const ROOM_LEFT_MAX = 2_000;
 const FULL_MS_MAX = 3_000;

@@ -23,9 +23,6 @@ export class ClusterState {
   databases: readonly DatabaseDefinition[] = [];
   droppedThrough: Readonly<Record<string, number>> = {};
   viewHash = '';
-  /** Those that are not removed. */
-  present: ReadonlySet<NodeNumber> = new Set();
-  #byNumber: ReadonlyMap<NodeNumber, Member> = new Map();
 
   constructor(store: RegisterStore, limits: MembershipLimits) {
     this.metadata = new Metadata(store);
@@ -39,7 +36,7 @@ export class ClusterState {
   }
 
   member(number: NodeNumber): Member | null {
-    return this.#byNumber.get(number) ?? null;
+    return this.members.find((member) => member.number === number) ?? null;
   }
 
   ownRegisters(number: NodeNumber): Register[] {
@@ -90,8 +87,6 @@ export class ClusterState {
 
   #derive(): void {
     this.members = membersOf(this.metadata);
-    this.#byNumber = new Map(this.members.map((member) => [member.number, member]));
-    this.present = new Set(this.members.filter(({ state }) => state !== 'removed').map(({ number }) => number));
     this.databases = databasesOf(this.metadata);
     this.droppedThrough = droppedThroughOf(this.metadata);
     this.viewHash = viewHashOf(this.members, this.databases, this.droppedThrough);

@@ -8,11 +8,10 @@ import type { DecidedCounts } from './records.ts';
 /** Of each rule, and of deletes. */
 export const SAMPLES_MAX = 4;
 
-/** Their order is that of the numbers in bundles (ring-bundle-head.ts). */
-export const DECIDED_NAMES: readonly string[] = [...DECIDING_RULES, 'same', 'deletes', 'unexamined'];
+const NAMES: readonly string[] = [...DECIDING_RULES, 'same', 'deletes', 'unexamined'];
 
 export function isDecidedName(name: string): boolean {
-  return DECIDED_NAMES.includes(name);
+  return NAMES.includes(name);
 }
 
 export class Explanation {

@@ -74,7 +74,7 @@ export class NodeCore {
   #startedMs = 0;
   #snapshot: ClusterSnapshot | null = null;
   readonly #owners = new OwnerTable();
-  #watched: ReadonlySet<NodeNumber> = new Set();
+  #liveText = '';
 
   constructor(options: NodeCoreOptions) {
     this.#o = options;
@@ -153,7 +153,7 @@ export class NodeCore {
     }
     const accepted = this.#clock.heard(from, stamp, nowMs);
     if (!accepted) this.counters.skewedPackets += 1;
-    this.#watchOne(from, nowMs);
+    this.#watch(nowMs);
     return accepted;
   }
 
@@ -244,7 +244,9 @@ export class NodeCore {
   /** The same object until something has changed. */
   snapshot(): ClusterSnapshot {
     if (this.#snapshot === null) {
-      const { present } = this.#state;
+      const present = new Set(
+        this.#state.members.filter(({ state }) => state !== 'removed').map(({ number }) => number),
+      );
       this.#snapshot = {
         viewHash: this.#state.viewHash,
         self: this.#self,
@@ -253,7 +255,8 @@ export class NodeCore {
         databases: this.#state.databases,
         droppedThrough: this.#state.droppedThrough,
         statements: this.#said.statements(present),
-        ...this.#said.lists(present),
+        heldBy: this.#said.heldBy(present),
+        heldSequence: this.#said.heldSequence(present),
       };
     }
     return this.#snapshot;
@@ -350,7 +353,7 @@ export class NodeCore {
     }
     this.counters.heartbeatsReceived += 1;
     this.#liveness.wallClock(from, wallMs, nowMs);
-    this.#watchOne(from, nowMs);
+    this.#watch(nowMs);
     const news = this.#said.statement(statement);
     if (news?.askShards) this.#send(from, { kind: 'ask-shards', sequence: statement.shardListSequence });
     if (news !== null) this.#changed();
@@ -397,19 +400,10 @@ export class NodeCore {
   /** Emits when who is live, or whether this node may mint, has changed. */
   #watch(nowMs: number): void {
     this.#clock.judge(nowMs);
-    const live = new Set(this.#live());
-    if (live.size === this.#watched.size && [...live].every((number) => this.#watched.has(number))) return;
-    this.#watched = live;
+    const text = this.#live().join();
+    if (text === this.#liveText) return;
+    this.#liveText = text;
     this.#changed();
-  }
-
-  /** After a packet: what it means for others, and who has been silent for too long, is seen with the next tick. */
-  #watchOne(from: NodeNumber, nowMs: number): void {
-    this.#clock.judge(nowMs);
-    const isSame =
-      this.#watched.has(from) === this.#liveness.isLive(from, nowMs) &&
-      this.#watched.has(this.#self) !== this.#clock.skewed;
-    if (!isSame) this.#watch(nowMs);
   }
 
   #live(): NodeNumber[] {

@@ -12,7 +12,6 @@ import type { Files } from '../shards/files.ts';
 import { type GivenKeys, SeriesKeys } from '../shards/series-keys.ts';
 import type { ShardId } from '../shards/shard-key.ts';
 import { STORAGE_LIMITS } from '../shards/storage-limits.ts';
-import { freeBuffers } from './freed-buffers.ts';
 import type { WorkerSettings, WriteOnTheWay } from './threads.ts';
 
 const NO_KEYS: GivenKeys = [];
@@ -55,7 +54,6 @@ export function openReplica(
     openDatabase: (path) => new Database(path),
     nowMs: now,
     setAside: (id) => host.shardLost(id),
-    free: freeBuffers,
   });
   const ledgerOf = (id: ShardId): Ledger | null => {
     if (!engine.shards.has(id)) return null;

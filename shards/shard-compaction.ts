@@ -25,7 +25,6 @@ import type { ShardDropped } from './shard-dropped.ts';
 import { writeSizes } from './shard-state.ts';
 import type { ShardTombstones } from './shard-tombstones.ts';
 import type { StorageLimits } from './storage-limits.ts';
-import { buffersOf, type FreeBuffers } from './used-rows.ts';
 import { STAMP_ZERO, type Stamp, stampOf, type Version } from './version.ts';
 
 export interface CompactionSources {
@@ -39,7 +38,6 @@ export interface CompactionSources {
   readonly conflict: ConflictRule;
   /** All rows and deletes at or below are in the file, and so is the floor that says that they are settled (rule 18). */
   readonly settledThrough: Stamp;
-  readonly free: FreeBuffers;
 }
 
 /** A window as merging looks at it. */
@@ -168,7 +166,7 @@ export class Compaction {
   }
 
   *#mergeMeasurement(measurement: string): Generator<number, void> {
-    const { table, store, limits, free } = this.#sources;
+    const { table, store, limits } = this.#sources;
     const cutter = new BlockCutter(limits.blockBytesTarget);
     /** The last series that is merged; -1: none. */
     let after = -1;
@@ -202,17 +200,16 @@ export class Compaction {
       after = last;
       table.sorted(measurement);
       const merged = mergeRowSets(parts, (a, b) => table.rankOf(a) - table.rankOf(b));
-      free(buffersOf(parts.splice(0), [merged]));
+      parts.length = 0;
       yield merged.times.length;
       const left = this.#settle(measurement, merged);
-      const blocks = left.times.length === 0 ? [] : cutter.cut(left);
-      for (const rows of blocks) {
+      if (left.times.length === 0) continue;
+      for (const rows of cutter.cut(left)) {
         cutter.learn(rows.times.length, this.#writer.add(measurement, rows));
         this.#rowsAdded += rows.times.length;
         this.#blocksAdded++;
         yield rows.times.length;
       }
-      free(buffersOf([merged, left, ...blocks]));
     }
   }
 

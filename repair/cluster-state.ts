@@ -23,6 +23,9 @@ export class ClusterState {
   databases: readonly DatabaseDefinition[] = [];
   droppedThrough: Readonly<Record<string, number>> = {};
   viewHash = '';
+  /** Those that are not removed. */
+  present: ReadonlySet<NodeNumber> = new Set();
+  #byNumber: ReadonlyMap<NodeNumber, Member> = new Map();
 
   constructor(store: RegisterStore, limits: MembershipLimits) {
     this.metadata = new Metadata(store);
@@ -36,7 +39,7 @@ export class ClusterState {
   }
 
   member(number: NodeNumber): Member | null {
-    return this.members.find((member) => member.number === number) ?? null;
+    return this.#byNumber.get(number) ?? null;
   }
 
   ownRegisters(number: NodeNumber): Register[] {
@@ -87,6 +90,8 @@ export class ClusterState {
 
   #derive(): void {
     this.members = membersOf(this.metadata);
+    this.#byNumber = new Map(this.members.map((member) => [member.number, member]));
+    this.present = new Set(this.members.filter(({ state }) => state !== 'removed').map(({ number }) => number));
     this.databases = databasesOf(this.metadata);
     this.droppedThrough = droppedThroughOf(this.metadata);
     this.viewHash = viewHashOf(this.members, this.databases, this.droppedThrough);

@@ -1,5 +1,6 @@
 /** What a worker says of a shard's replicas and watermarks, for people: plain data (records.ts). */
 import { type NodeNumber, stampMs } from '../shards/version.ts';
+import { heldIn } from './held-shards.ts';
 import { rootFromJson, type Watermark } from './ledger.ts';
 import type { Outbox } from './outbox.ts';
 import type { FillDescription, ReplicaDescription, ShardDescription, WatermarkDescription } from './records.ts';
@@ -53,7 +54,7 @@ function describeReplicas(replica: Replica, around: Surroundings): ReplicaDescri
   const { self, snapshot } = around;
   const owners = around.owners(replica.key);
   const heldBy = snapshot?.heldBy ?? {};
-  const stateOf = (member: NodeNumber) => heldBy[member]?.find((held) => held.id === replica.id)?.state;
+  const stateOf = (member: NodeNumber) => heldIn(heldBy[member], replica.id)?.state;
   const holders = Object.keys(heldBy).filter((member) => !owners.includes(member) && stateOf(member) !== undefined);
   if (!owners.includes(self) && !holders.includes(self)) holders.push(self);
   return [...owners, ...holders.filter((member) => memberOf(snapshot, member)?.state !== 'removed')].map((member) => ({

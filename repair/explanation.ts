@@ -8,10 +8,11 @@ import type { DecidedCounts } from './records.ts';
 /** Of each rule, and of deletes. */
 export const SAMPLES_MAX = 4;
 
-const NAMES: readonly string[] = [...DECIDING_RULES, 'same', 'deletes', 'unexamined'];
+/** Their order is that of the numbers in bundles (ring-bundle-head.ts). */
+export const DECIDED_NAMES: readonly string[] = [...DECIDING_RULES, 'same', 'deletes', 'unexamined'];
 
 export function isDecidedName(name: string): boolean {
-  return NAMES.includes(name);
+  return DECIDED_NAMES.includes(name);
 }
 
 export class Explanation {

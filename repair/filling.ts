@@ -15,6 +15,7 @@ import { encodeKeys } from '../shards/series-keys.ts';
 import { type ShardId, type ShardKey, shardKeyToJson } from '../shards/shard-key.ts';
 import type { FillTarget, Storage } from '../shards/storage.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';
+import { liveFullHolders } from './held-shards.ts';
 import type { Outbox } from './outbox.ts';
 import type { OutboxSender } from './outbox-sender.ts';
 import type { FillDescription } from './records.ts';
@@ -217,13 +218,7 @@ export class Filling {
 
   private askSource(job: Job, replica: Replica): void {
     const { around, requests, storage } = this.o;
-    const heldBy = around.snapshot?.heldBy ?? {};
-    const sources = Object.keys(heldBy).filter(
-      (member) =>
-        member !== around.self &&
-        around.isLive(member) &&
-        heldBy[member]!.some((held) => held.id === job.id && held.state === 'full'),
-    );
+    const sources = liveFullHolders(around, job.id);
     const fresh = sources.filter((member) => !job.avoid.has(member));
     if (fresh.length === 0) job.avoid.clear();
     const choice = fresh.length > 0 ? fresh : sources;

@@ -4,8 +4,11 @@
  * Rounds of probes to addresses, with backoff and jitter. A fresh node
  *   - joins through the first *established* node that answers;
  *   - founds a cluster only if every address of the closure (the ones it was told, and the ones that the fresh nodes which
- *     answered were told) has answered in this round, all of them fresh, and its own address sorts first among them.
- *     The closure and the whole round matter: with partial answers two nodes could each take themselves for the first.
+ *     answered were told) has answered in this round, all of them fresh, every one of them would find this node by what
+ *     they were told, and its own address sorts first among them.
+ *     The closure and the whole round matter: with partial answers two nodes could each take themselves for the first. So
+ *     does that all would find it: whom nobody names, or only who is not asked by the rest, is not seen by those that look
+ *     for the first among themselves.
  * Aliases of one node are known by its number, so only addresses that nodes say of themselves are compared.
  *
  * A member probes while it hears nobody: the answer holds the members' registers, so that nodes which all came back on
@@ -44,6 +47,9 @@ export class Joining {
   readonly #own = new Set<string>();
   #nextMs = 0;
   #backoffMs: number;
+  /** More addresses were named than are asked: nobody can tell whether this node is the first. */
+  #isTooMany = false;
+  readonly #wasToldTooMany: boolean;
   #sponsor: string | null = null;
   #claimSinceMs: number | null = null;
   /** Why this node is not a member yet. */
@@ -55,6 +61,7 @@ export class Joining {
     this.#own.add(normalAddress(host.address));
     const told = [...new Set(join.map(normalAddress))].filter((address) => !this.#own.has(address));
     this.#told = told.slice(0, limits.joinAddressesMax);
+    this.#wasToldTooMany = told.length > limits.joinAddressesMax;
     this.#backoffMs = limits.joinBackoffMinMs;
     this.problem = `asking ${this.#told.join(', ')}`;
   }
@@ -72,6 +79,7 @@ export class Joining {
     if (silent.length > 0 && this.#sponsor === null) this.problem = `no answer from ${silent.join(', ')}`;
     this.#answers = new Map();
     this.#asked = new Set();
+    this.#isTooMany = this.#wasToldTooMany;
     this.#sponsor = null;
     const known = this.#host.clusterId() === null ? [] : this.#host.memberAddresses();
     for (const address of [...this.#told, ...known]) this.#ask(address);
@@ -123,7 +131,10 @@ export class Joining {
 
   #ask(address: string): void {
     if (this.#own.has(address) || this.#asked.has(address)) return;
-    if (this.#asked.size >= this.#limits.joinAddressesMax) return;
+    if (this.#asked.size >= this.#limits.joinAddressesMax) {
+      this.#isTooMany = true;
+      return;
+    }
     this.#asked.add(address);
     const { number, name } = this.#host;
     this.#host.call(address, {
@@ -137,14 +148,38 @@ export class Joining {
   }
 
   #foundIfFirst(nowMs: number): void {
+    if (this.#isTooMany) {
+      this.problem = `fresh nodes name more than ${this.#limits.joinAddressesMax} addresses to join: name a few that are the same for all`;
+      return;
+    }
     for (const address of this.#asked) if (!this.#answers.has(address)) return;
     const fresh = [...this.#answers.values()];
     if (fresh.some((answer) => answer.clusterId !== null)) return;
+    const blind = this.#whoWouldNotFindThis();
+    if (blind !== null) {
+      this.problem = `waiting for a cluster: "${blind.name}" at ${blind.address} was not told of this node, nor of any that was`;
+      return;
+    }
     const own = sortKey(this.#host.address, this.#host.number);
     const first = fresh.find((answer) => sortKey(answer.address, answer.number) < own);
     if (first === undefined) this.#host.found(nowMs);
     else
       this.problem = `waiting for "${first.name}" at ${first.address}, whose address sorts first, to found the cluster`;
+  }
+
+  /** Of the fresh nodes that answered: one that does not come to this node by what it and the others were told. */
+  #whoWouldNotFindThis(): Of<'presence'> | null {
+    const finding = new Set(this.#own);
+    let missing = [...this.#answers];
+    for (let before = Number.POSITIVE_INFINITY; missing.length < before; ) {
+      before = missing.length;
+      missing = missing.filter(([at, answer]) => {
+        const finds = finding.has(at) || answer.join.some((address) => finding.has(normalAddress(address)));
+        if (finds) finding.add(at).add(normalAddress(answer.address));
+        return !finds;
+      });
+    }
+    return missing[0]?.[1] ?? null;
   }
 }
 

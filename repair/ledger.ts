@@ -13,9 +13,8 @@
  * Worst outcome still possible: a damaged identity list makes `load` throw LedgerError, and the shard is set aside and
  * filled from another owner.
  */
-import { hash } from 'node:crypto';
 import type { Database } from 'better-sqlite3';
-import { addSums, type Sum128, subtractSums, sumToHex } from '../shards/checksum.ts';
+import { addSums, type Sum128, sumToHex } from '../shards/checksum.ts';
 import type { ShardCompanion } from '../shards/companion.ts';
 import type { HeldFrame } from '../shards/held-frame.ts';
 import {
@@ -27,7 +26,8 @@ import {
   stampOf,
   type Version,
 } from '../shards/version.ts';
-import { decodeIdentities, encodeIdentities, type Identity, LedgerError } from './ledger-codec.ts';
+import { decodeIdentities, type Identity, LedgerError } from './ledger-codec.ts';
+import { Epoch } from './ledger-epoch.ts';
 import type { Loss } from './losses.ts';
 
 export interface Root {
@@ -52,20 +52,6 @@ export interface Watermark {
 /** Count, identity sum and content sum in hexadecimal. */
 export type RootJson = readonly [number, string, string];
 
-interface Batch {
-  readonly rows: number;
-  readonly content: Sum128;
-  /** Of its version: each root within its epoch adds it again. */
-  readonly identity: Sum128;
-}
-
-interface Epoch {
-  count: number;
-  identity: Sum128;
-  content: Sum128;
-  readonly batches: Map<Version, Batch>;
-}
-
 /** What `ledger_state` holds, as JSON. */
 interface StateJson {
   sequence: number;
@@ -83,6 +69,9 @@ interface StateJson {
 const CREATE_TABLES = `
   CREATE TABLE IF NOT EXISTS ledger_state (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL);
   CREATE TABLE IF NOT EXISTS ledger_epochs (epoch INTEGER PRIMARY KEY, identities BLOB NOT NULL);`;
+/** Lists that are open at a time: batches come for the newest epochs, and, from repair, for one after the other. */
+const OPEN_MAX = 8;
+
 const READ_STATE = 'SELECT state FROM ledger_state WHERE id = 1';
 const WRITE_STATE = 'INSERT OR REPLACE INTO ledger_state (id, state) VALUES (1, ?)';
 const READ_EPOCHS = 'SELECT epoch, identities FROM ledger_epochs ORDER BY epoch';
@@ -104,6 +93,8 @@ export class Ledger implements ShardCompanion {
   private floorStamp: Stamp = STAMP_ZERO;
   private collapsed: Root = EMPTY_ROOT;
   private epochs = new Map<number, Epoch>();
+  /** Epochs whose lists are open; the one that was written to longest ago comes first. */
+  private readonly opened = new Set<number>();
   private newestVersion: Version | null = null;
   private readonly changed = new Set<number>();
   /** Number of the last save; a file that does not hold it missed one (rolled back or replaced) and is written whole. */
@@ -120,7 +111,7 @@ export class Ledger implements ShardCompanion {
   /** Batches above the floor. */
   get listed(): number {
     let count = 0;
-    for (const epoch of this.epochs.values()) count += epoch.batches.size;
+    for (const epoch of this.epochs.values()) count += epoch.count;
     return count;
   }
 
@@ -139,19 +130,26 @@ export class Ledger implements ShardCompanion {
     const number = epochOf(version);
     let epoch = this.epochs.get(number);
     if (epoch === undefined) {
-      epoch = { count: 0, identity: 0n, content: 0n, batches: new Map() };
+      epoch = new Epoch();
       this.epochs.set(number, epoch);
     }
-    const identity = identityHash(version);
-    epoch.batches.set(version, { rows, content, identity });
-    epoch.count++;
-    epoch.identity = addSums(epoch.identity, identity);
-    epoch.content = addSums(epoch.content, content);
+    this.open(number);
+    epoch.add({ version, rows, content });
     this.changed.add(number);
     if (this.newestVersion === null || version > this.newestVersion) this.newestVersion = version;
     const stamp = stampOf(version);
     if (this.liveConverged !== null && stamp <= this.liveConverged.through) this.lowerLive(stamp);
     return true;
+  }
+
+  /** The epoch is written to; of those that were, the ones written to longest ago are sealed. */
+  private open(number: number): void {
+    this.opened.delete(number);
+    this.opened.add(number);
+    if (this.opened.size <= OPEN_MAX) return;
+    const [oldest] = this.opened;
+    this.opened.delete(oldest!);
+    this.epochs.get(oldest!)?.seal();
   }
 
   replayed(frame: HeldFrame): void {
@@ -209,17 +207,16 @@ export class Ledger implements ShardCompanion {
   restate(version: Version, content: Sum128): void {
     const number = epochOf(version);
     const epoch = this.epochs.get(number);
-    const batch = epoch?.batches.get(version);
-    if (epoch === undefined || batch === undefined) return;
-    epoch.batches.set(version, { ...batch, content });
-    epoch.content = addSums(subtractSums(epoch.content, batch.content), content);
+    if (epoch?.batches.has(version) !== true) return;
+    this.open(number);
+    epoch.restate(version, content);
     this.changed.add(number);
   }
 
   /** Versions above the floor, ascending. */
   versions(): Version[] {
     const all: Version[] = [];
-    for (const epoch of this.epochs.values()) all.push(...epoch.batches.keys());
+    for (const epoch of this.epochs.values()) for (const { version } of epoch.list()) all.push(version);
     return all.sort();
   }
 
@@ -233,18 +230,24 @@ export class Ledger implements ShardCompanion {
       if (number > last) continue;
       this.changed.add(number);
       if (number < last) {
-        this.epochs.delete(number);
+        this.forget(number);
         continue;
       }
-      const above = [...epoch.batches].filter(([version]) => stampOf(version) > through);
-      this.epochs.delete(number);
-      for (const [version, { rows, content }] of above) this.insert(version, content, rows);
+      const above = epoch.list().filter(({ version }) => stampOf(version) > through);
+      this.forget(number);
+      for (const { version, content, rows } of above) this.insert(version, content, rows);
     }
+  }
+
+  private forget(number: number): void {
+    this.epochs.delete(number);
+    this.opened.delete(number);
   }
 
   load(database: Database): void {
     database.exec(CREATE_TABLES);
     this.epochs = new Map();
+    this.opened.clear();
     this.changed.clear();
     this.newestVersion = null;
     const row = database.prepare<[], { state: string }>(READ_STATE).get();
@@ -259,7 +262,7 @@ export class Ledger implements ShardCompanion {
     this.converged = state.converged;
     this.liveConverged = state.liveConverged;
     this.losses = state.losses ?? [];
-    for (const { identities } of database.prepare<[], { identities: Uint8Array }>(READ_EPOCHS).all()) {
+    for (const { identities } of database.prepare<[], { identities: Uint8Array }>(READ_EPOCHS).iterate()) {
       for (const { version, rows, content } of decodeIdentities(identities)) {
         if (stampOf(version) > this.floorStamp) this.insert(version, content, rows);
       }
@@ -271,12 +274,8 @@ export class Ledger implements ShardCompanion {
     this.freeze()(database);
   }
 
-  /**
-   * An epoch only ever gains batches at the end of its list, or is replaced by another object: this moment's list is as
-   * many of them as there are now.
-   */
   freeze(): (database: Database) => void {
-    const epochs = new Map([...this.epochs].map(([number, { batches }]) => [number, { batches, size: batches.size }]));
+    const epochs = new Map([...this.epochs].map(([number, epoch]) => [number, epoch.freeze()]));
     const changed = [...this.changed];
     const expected = this.sequence++;
     const firstEpoch = epochOf(this.floorStamp);
@@ -291,9 +290,9 @@ export class Ledger implements ShardCompanion {
       const write = database.prepare(WRITE_EPOCH);
       const remove = database.prepare(DELETE_EPOCH);
       for (const number of whole ? epochs.keys() : changed) {
-        const epoch = epochs.get(number);
-        if (epoch === undefined) remove.run(number);
-        else write.run(number, encodeIdentities(listOf(epoch.batches, epoch.size)));
+        const encode = epochs.get(number);
+        if (encode === undefined) remove.run(number);
+        else write.run(number, encode());
       }
       database.prepare(WRITE_STATE).run(state);
     };
@@ -380,10 +379,6 @@ export function rootFromJson(json: RootJson): Root {
   return { count: json[0], identity: BigInt(`0x${json[1]}`), content: BigInt(`0x${json[2]}`) };
 }
 
-export function identityHash(version: Version): Sum128 {
-  return BigInt(`0x${hash('sha256', Buffer.from(version, 'hex'), 'hex').slice(0, 32)}`);
-}
-
 /** The greatest stamp below `stamp`, which must not be zero. */
 export function stampBefore(stamp: Stamp): Stamp {
   return (BigInt(`0x${stamp}`) - 1n).toString(16).padStart(16, '0');
@@ -392,19 +387,6 @@ export function stampBefore(stamp: Stamp): Stamp {
 /** First and last millisecond of an epoch, for people. */
 export function epochRangeMs(epoch: number): [number, number] {
   return [epoch * EPOCH_MS, (epoch + 1) * EPOCH_MS - 1];
-}
-
-function listOf(batches: Epoch['batches'], size: number): Identity[] {
-  const list: Identity[] = [];
-  let ascends = true;
-  let before = '';
-  for (const [version, { rows, content }] of batches) {
-    if (list.length === size) break;
-    ascends &&= before < version;
-    before = version;
-    list.push({ version, rows, content });
-  }
-  return ascends ? list : list.sort((a, b) => (a.version < b.version ? -1 : 1));
 }
 
 function parseState(text: string): StateJson {

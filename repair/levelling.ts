@@ -17,8 +17,8 @@
  */
 import { type ShardId, type ShardKey, shardId } from '../shards/shard-key.ts';
 import type { NodeNumber, Stamp } from '../shards/version.ts';
-import type { BatchesAsked } from './batches-asked.ts';
 import type { CommitQueue } from './commit.ts';
+import { heldIn } from './held-shards.ts';
 import { type RepairSample, type RepairStep, repairRecord, sampleOf, stepOf } from './repair-records.ts';
 import type { Replica, ReplicaTable } from './replica-table.ts';
 import type { Requests } from './requests.ts';
@@ -95,7 +95,6 @@ export class Levelling {
     readonly replicas: ReplicaTable;
     readonly commit: CommitQueue;
     readonly requests: Requests;
-    readonly asked: BatchesAsked;
     readonly around: Surroundings;
     readonly proofs: Proofs;
     readonly levelled: (result: LevelResult) => void;
@@ -153,7 +152,7 @@ export class Levelling {
   }
 
   private begin(job: Job): void {
-    const { around, replicas, commit, requests, asked, proofs } = this.o;
+    const { around, replicas, commit, requests, proofs } = this.o;
     const { order } = job;
     this.running.add(job);
     if (around.snapshot?.viewHash !== order.viewHash) {
@@ -185,7 +184,6 @@ export class Levelling {
         through: EVERYTHING,
         commit,
         requests,
-        asked,
         around,
         meet: (claim) => proofs.meet(replica, claim, source),
         moved: (batches, rows) => {
@@ -210,7 +208,7 @@ export class Levelling {
     yield* order.holders;
     const { snapshot } = this.o.around;
     for (const { number, state } of snapshot?.members ?? [])
-      if (state !== 'removed' && snapshot?.heldBy[number]?.some((held) => held.id === id)) yield number;
+      if (state !== 'removed' && heldIn(snapshot?.heldBy[number], id) !== undefined) yield number;
   }
 
   private pulled(job: Job, source: NodeNumber, result: Pulled): void {

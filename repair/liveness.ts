@@ -43,6 +43,8 @@ export class Liveness {
   #heldUp = 0;
   #tickedMs: number | null = null;
   #relaxedMs = 0;
+  /** Of the clocks heard lately, ascending; until something about them changes. */
+  #offsets: { readonly nowMs: number; readonly windowMs: number; readonly sorted: Float64Array } | null = null;
 
   constructor(limits: MembershipLimits) {
     this.#limits = limits;
@@ -72,15 +74,16 @@ export class Liveness {
   /** A packet with the sender's hybrid stamp. */
   packet(from: NodeNumber, stamp: Stamp, accepted: boolean, nowMs: number): void {
     const heard = this.#of(from, nowMs);
+    if (!this.#within(heard.atMs, nowMs)) this.#offsets = null;
     heard.atMs = nowMs;
     const aheadMs = stampMs(stamp) - nowMs;
-    if (aheadMs > this.#limits.clockDriftMaxMs) heard.offsetMs = aheadMs;
+    if (aheadMs > this.#limits.clockDriftMaxMs) this.#setOffset(heard, aheadMs);
     if (accepted) heard.acceptedMs = nowMs;
   }
 
   /** What a heartbeat said of the sender's wall clock. */
   wallClock(from: NodeNumber, wallMs: number, nowMs: number): void {
-    this.#of(from, nowMs).offsetMs = wallMs - nowMs;
+    this.#setOffset(this.#of(from, nowMs), wallMs - nowMs);
   }
 
   setSelf(stamp: Stamp, nowMs: number): void {
@@ -91,6 +94,7 @@ export class Liveness {
   forget(member: NodeNumber): void {
     this.#heard.delete(member);
     this.#hearsay.delete(member);
+    this.#offsets = null;
   }
 
   /** Accepted lately and not skewed. */
@@ -161,13 +165,33 @@ export class Liveness {
     return this.#medianWith(0, nowMs);
   }
 
+  /** The lower median of the clocks heard lately and one more. */
   #medianWith(ownMs: number, nowMs: number): number {
-    const offsets = [ownMs];
-    for (const { atMs, offsetMs } of this.#heard.values()) {
+    const sorted = this.#offsetsAt(nowMs);
+    // With the own one put in its place there is one more, and the middle is at this index.
+    const middle = sorted.length >> 1;
+    const below = middle > 0 ? sorted[middle - 1]! : Number.NEGATIVE_INFINITY;
+    const above = middle < sorted.length ? sorted[middle]! : Number.POSITIVE_INFINITY;
+    return Math.min(Math.max(ownMs, below), above);
+  }
+
+  /** With each packet it is asked for each member whether its clock is off: they are put in order once. */
+  #offsetsAt(nowMs: number): Float64Array {
+    const { windowMs } = this;
+    const known = this.#offsets;
+    if (known !== null && known.nowMs === nowMs && known.windowMs === windowMs) return known.sorted;
+    const offsets: number[] = [];
+    for (const { atMs, offsetMs } of this.#heard.values())
       if (offsetMs !== null && this.#within(atMs, nowMs)) offsets.push(offsetMs);
-    }
-    offsets.sort((a, b) => a - b);
-    return offsets[(offsets.length - 1) >> 1]!;
+    const sorted = Float64Array.from(offsets).sort();
+    this.#offsets = { nowMs, windowMs, sorted };
+    return sorted;
+  }
+
+  #setOffset(heard: Heard, offsetMs: number): void {
+    if (heard.offsetMs === offsetMs) return;
+    heard.offsetMs = offsetMs;
+    this.#offsets = null;
   }
 
   #of(from: NodeNumber, nowMs: number): Heard {

@@ -7,6 +7,7 @@ import { holdFrame } from '../shards/held-frame.ts';
 import { SeriesKeys } from '../shards/series-keys.ts';
 import { shardKeyToJson } from '../shards/shard-key.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';
+import { heldIn } from './held-shards.ts';
 import { level } from './level.ts';
 import { type RepairStep, stepOf } from './repair-records.ts';
 import type { MessageOf, Received } from './replica-messages.ts';
@@ -127,7 +128,7 @@ export class Mend {
     for (const { number, name, state } of snapshot.members) {
       if (number === around.self || state === 'removed') continue;
       const list = snapshot.heldBy[number];
-      const held = list?.find(({ id }) => id === replica.id);
+      const held = heldIn(list, replica.id);
       if (list === undefined) unheard = `what ${name} holds is not known`;
       if (held === undefined) continue;
       if (!around.isLive(number)) unheard = `${name} cannot be reached`;

@@ -16,8 +16,8 @@
 import { BatchError } from '../shards/batch-codec.ts';
 import { StorageError } from '../shards/errors.ts';
 import type { ShardId } from '../shards/shard-key.ts';
-import type { NodeNumber } from '../shards/version.ts';
 import type { Filling } from './filling.ts';
+import { liveFullHolders } from './held-shards.ts';
 import { Mend, MendError, type MendProgress, type Step } from './mend.ts';
 import type { Received } from './replica-messages.ts';
 import { READ_BYTES_MAX } from './replica-reading.ts';
@@ -41,6 +41,8 @@ interface Job {
 
 /** Steps of a tick that read nothing: each writes a block or asks a question. */
 const STEPS_PER_TICK = 4;
+/** Damage is looked for: among many shards not with every tick. */
+const LOOK_EVERY_MS = 250;
 
 export interface MendObserver {
   mendBegun(id: ShardId, progress: MendProgress): void;
@@ -57,29 +59,37 @@ export class Mending {
     observer: MendObserver;
   };
   private tickedMs: number | null = null;
+  private lookedMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: Mending['o']) {
     this.o = options;
   }
 
   tick(): void {
-    const { replicas, around } = this.o;
+    const { around } = this.o;
     const elapsedMs = Math.min(100, around.nowMs - (this.tickedMs ?? around.nowMs));
     this.tickedMs = around.nowMs;
     const allowed = Math.ceil((around.limits.mendBytesPerSecond * Math.max(1, elapsedMs)) / 1000);
     let bytes = Math.min(allowed, READ_BYTES_MAX);
     let steps = STEPS_PER_TICK;
-    for (const id of replicas.ids()) {
-      const replica = replicas.get(id)!;
-      const damaged = replica.ledger.replica === 'full' ? replica.stored.care.damaged[0] : undefined;
-      if (damaged !== undefined) markDamaged(replica, damaged.message, around);
-      if (replica.ledger.replica === 'damaged' && !this.jobs.has(id)) this.begin(replica);
-    }
+    if (around.nowMs - this.lookedMs >= LOOK_EVERY_MS) this.look();
     // The one that was served first is the last at the next tick.
     for (const [id, job] of [...this.jobs]) {
       if (bytes <= 0 || steps <= 0) break;
       while (bytes > 0 && steps-- > 0 && this.isReady(id, job)) bytes -= this.step(id, job, bytes);
       if (this.jobs.delete(id) && job.progress.state === 'running') this.jobs.set(id, job);
+    }
+  }
+
+  /** For replicas that have met damage. */
+  private look(): void {
+    const { replicas, around } = this.o;
+    this.lookedMs = around.nowMs;
+    for (const id of replicas.ids()) {
+      const replica = replicas.get(id)!;
+      const damaged = replica.ledger.replica === 'full' ? replica.stored.care.damaged[0] : undefined;
+      if (damaged !== undefined) markDamaged(replica, damaged.message, around);
+      if (replica.ledger.replica === 'damaged' && !this.jobs.has(id)) this.begin(replica);
     }
   }
 
@@ -187,21 +197,13 @@ export class Mending {
     if (error instanceof MendError && error.isHopeless) job.hopeless++;
     // What cannot be written where it stands is replaced as a whole, if there is somebody to take it from. Otherwise what is
     // missing may still be on its way to that one.
-    if ((isFileDamaged || job.hopeless > around.limits.mendRoundsMax) && this.fullHolders(id).length > 0) {
+    if (
+      (isFileDamaged || job.hopeless > around.limits.mendRoundsMax) &&
+      liveFullHolders(this.o.around, id).length > 0
+    ) {
       filling.demote(replica, `it is damaged and cannot be mended piece by piece: ${error.message}`);
       this.end(id, job, `filled instead: ${error.message}`);
     }
-  }
-
-  private fullHolders(id: ShardId): NodeNumber[] {
-    const { around } = this.o;
-    const heldBy = around.snapshot?.heldBy ?? {};
-    return Object.keys(heldBy).filter(
-      (member) =>
-        member !== around.self &&
-        around.isLive(member) &&
-        heldBy[member]!.some((held) => held.id === id && held.state === 'full'),
-    );
   }
 
   private end(id: ShardId, job: Job, problem: string | null): void {

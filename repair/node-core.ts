@@ -74,7 +74,7 @@ export class NodeCore {
   #startedMs = 0;
   #snapshot: ClusterSnapshot | null = null;
   readonly #owners = new OwnerTable();
-  #liveText = '';
+  #watched: ReadonlySet<NodeNumber> = new Set();
 
   constructor(options: NodeCoreOptions) {
     this.#o = options;
@@ -153,7 +153,7 @@ export class NodeCore {
     }
     const accepted = this.#clock.heard(from, stamp, nowMs);
     if (!accepted) this.counters.skewedPackets += 1;
-    this.#watch(nowMs);
+    this.#watchOne(from, nowMs);
     return accepted;
   }
 
@@ -244,9 +244,7 @@ export class NodeCore {
   /** The same object until something has changed. */
   snapshot(): ClusterSnapshot {
     if (this.#snapshot === null) {
-      const present = new Set(
-        this.#state.members.filter(({ state }) => state !== 'removed').map(({ number }) => number),
-      );
+      const { present } = this.#state;
       this.#snapshot = {
         viewHash: this.#state.viewHash,
         self: this.#self,
@@ -255,8 +253,7 @@ export class NodeCore {
         databases: this.#state.databases,
         droppedThrough: this.#state.droppedThrough,
         statements: this.#said.statements(present),
-        heldBy: this.#said.heldBy(present),
-        heldSequence: this.#said.heldSequence(present),
+        ...this.#said.lists(present),
       };
     }
     return this.#snapshot;
@@ -353,7 +350,7 @@ export class NodeCore {
     }
     this.counters.heartbeatsReceived += 1;
     this.#liveness.wallClock(from, wallMs, nowMs);
-    this.#watch(nowMs);
+    this.#watchOne(from, nowMs);
     const news = this.#said.statement(statement);
     if (news?.askShards) this.#send(from, { kind: 'ask-shards', sequence: statement.shardListSequence });
     if (news !== null) this.#changed();
@@ -400,10 +397,19 @@ export class NodeCore {
   /** Emits when who is live, or whether this node may mint, has changed. */
   #watch(nowMs: number): void {
     this.#clock.judge(nowMs);
-    const text = this.#live().join();
-    if (text === this.#liveText) return;
-    this.#liveText = text;
+    const live = new Set(this.#live());
+    if (live.size === this.#watched.size && [...live].every((number) => this.#watched.has(number))) return;
+    this.#watched = live;
     this.#changed();
+  }
+
+  /** After a packet: what it means for others, and who has been silent for too long, is seen with the next tick. */
+  #watchOne(from: NodeNumber, nowMs: number): void {
+    this.#clock.judge(nowMs);
+    const isSame =
+      this.#watched.has(from) === this.#liveness.isLive(from, nowMs) &&
+      this.#watched.has(this.#self) !== this.#clock.skewed;
+    if (!isSame) this.#watch(nowMs);
   }
 
   #live(): NodeNumber[] {

@@ -1,6 +1,8 @@
 /**
  * Sends what the outbox holds to the owners that lack it: in order per peer, within a window and a rate, with
- * exponential backoff while a peer is silent. A frame that is refused for now goes to the end of its peer's queue with
+ * exponential backoff while a peer is silent. A peer that is slow and goes on answering is waited for: what was sent would
+ * only be sent again, and make it slower. Links keep their order, so what was sent before something that has been
+ * answered since is lost. A frame that is refused for now goes to the end of its peer's queue with
  * a delay of its own, so that it holds up nothing behind it.
  */
 import { StorageError } from '../shards/errors.ts';
@@ -21,6 +23,9 @@ interface Peer {
   backoffMs: number;
   retryAtMs: number;
   lastError: string | null;
+  /** When it answered last, and when what it has answered was sent at the latest. */
+  heardMs: number;
+  answeredSentMs: number;
 }
 
 /** Entries looked at per peer and tick: a long queue of delayed ones must not take the worker's time. */
@@ -94,9 +99,12 @@ export class OutboxSender {
     const entry = this.outbox.entries.get(name);
     const peer = this.peer(from);
     const [, , status, code, retry, reason] = answer;
+    peer.heardMs = this.around.nowMs;
     // Not synced there yet: `stored` follows, and sending it again would only repeat this.
     if (status === 'applied') return;
+    const sentMs = peer.inFlight.get(name);
     const sent = peer.inFlight.delete(name);
+    if (sentMs !== undefined) peer.answeredSentMs = Math.max(peer.answeredSentMs, sentMs);
     if (entry === undefined) return;
     if (sent) peer.flightBytes -= entry.bytes;
     peer.backoffMs = 0;
@@ -142,7 +150,8 @@ export class OutboxSender {
   private serve(number: NodeNumber, peer: Peer): void {
     const { nowMs, limits } = this.around;
     for (const [name, sentMs] of peer.inFlight) {
-      if (nowMs - sentMs < limits.mailTimeoutMs) continue;
+      if (nowMs - sentMs < limits.mailTimeoutMs) break;
+      if (nowMs - peer.heardMs < limits.mailTimeoutMs && peer.answeredSentMs <= sentMs) continue;
       peer.inFlight.delete(name);
       peer.flightBytes -= this.outbox.entries.get(name)?.bytes ?? 0;
       if (nowMs < peer.retryAtMs) continue;
@@ -209,7 +218,9 @@ export class OutboxSender {
     if (peer === undefined) {
       const budgetBytes = this.around.limits.outboxBytesPerSecond;
       const filledMs = this.around.nowMs;
-      const idle = { flightBytes: 0, budgetBytes, filledMs, backoffMs: 0, retryAtMs: 0, lastError: null };
+      const never = Number.NEGATIVE_INFINITY;
+      const silent = { backoffMs: 0, retryAtMs: 0, lastError: null, heardMs: never, answeredSentMs: never };
+      const idle = { flightBytes: 0, budgetBytes, filledMs, ...silent };
       peer = { queue: new Set(), inFlight: new Map(), delayed: new Map(), ...idle };
       this.peers.set(number, peer);
     }

@@ -2,15 +2,15 @@
  * What passes say to one worker of one member, of many shards in one message: tokens, answers to them, proofs.
  *
  * Each shard has a pass of its own; only on the way do they travel together. All that one turn has for a lane of a member
- * leaves at its end. What tokens have in common (order, cutoff, view, hops done) is said once for all of them, in JSON; what
+ * leaves at its end. What tokens have in common (order, cutoff, view, hops done) is said once for all of them, in a head; what
  * each has of its own are some 48 bytes. Passes that were started together stay equal in all of the first until they
  * differ. A message that does not fit the form (a token of another kind of name, a refusal) travels alone.
  *
  * Layout, integers little-endian:
- *    0  u8 magic 0x53 · u8 format (4) · u8 number of the shards · u8 0 · u32 length of the table · table
- *    then groups, up to the end: u16 length of the head · u16 count · head (JSON) · count entries
- * The table is a JSON list of [database, generation, retention policy, generation, span in ns]. A shard is u8 place in the
- * table · i64 start in ns. A root is u32 batches · identity sum (16 bytes) · content sum (16).
+ *    0  u8 magic 0x53 · u8 format (5) · u8 number of the shards · u8 rows of the table · table
+ *    then groups, up to the end: u16 length of the head · u16 count · head (ring-bundle-head.ts) · count entries
+ * A row of the table: text database · varint generation · text retention policy · varint generation · u64 span in ns. A shard is
+ * u8 place in the table · i64 start in ns. A root is u32 batches · identity sum (16 bytes) · content sum (16).
  *    token      u16 number · shard · root · u8 flags · [floor, 8 bytes] · [root at the floor] · [final root]
  *    answer     u16 number
  *    proven     u16 number · shard · root
@@ -18,17 +18,20 @@
  * A number is the last part of a pass's name; the rest of the name is in the head. Flags: 1 the floor is that of the entry
  * before, 2 the root at the floor is the root, 4 there is a final root, 8 and it is the root.
  */
+import { BlockError } from '../shards/block-error.ts';
+import { ByteReader, ByteWriter } from '../shards/codec/bytes.ts';
 import type { ShardKeyJson } from '../shards/shard-key.ts';
 import { shardId, shardKeyFromJson } from '../shards/shard-key.ts';
-import { type NodeNumber, STAMP_ZERO, type Stamp, stampMs } from '../shards/version.ts';
+import { STAMP_ZERO, type Stamp, stampMs } from '../shards/version.ts';
 import type { RootJson } from './ledger.ts';
 import { MAGIC } from './mail-messages.ts';
-import { stamp as isStamp, LIST_MAX, malformed } from './message-checks.ts';
-import type { HopRecord, PassRecord, SkippedMember } from './records.ts';
-import type { Message, MessageOf, Token } from './replica-messages.ts';
+import { LIST_MAX, malformed } from './message-checks.ts';
+import type { PassRecord } from './records.ts';
+import type { Message, MessageOf } from './replica-messages.ts';
+import { decodeHead, encodeHead, type Head } from './ring-bundle-head.ts';
 
-export const BUNDLE_FORMAT = 4;
-const HEAD_BYTES = 8;
+export const BUNDLE_FORMAT = 5;
+const HEAD_BYTES = 4;
 const GROUP_HEAD_BYTES = 4;
 const ROOT_BYTES = 36;
 const SHARD_BYTES = 9;
@@ -45,7 +48,6 @@ const HAS_FINAL = 4;
 const FINAL_IS_ROOT = 8;
 
 export type BundledMessage = MessageOf<'token' | 'token-answer' | 'proven' | 'converged'>;
-type BundledKind = BundledMessage['t'];
 
 /** Names of passes: what those that were started together share, and a number. */
 const PASS = /^([0-9a-z-]{1,80})-([0-9]{1,5})$/;
@@ -69,6 +71,7 @@ interface Entry {
 export class BundleWriter {
   count = 0;
   private readonly shardNumber: number;
+  /** By their bytes, one character each. */
   private readonly table = new Map<string, number>();
   private readonly groups = new Map<string, Entry[]>();
 
@@ -86,14 +89,17 @@ export class BundleWriter {
       const { key } = message;
       start = BigInt(key[4]);
       if (key[6] !== this.shardNumber || BigInt.asIntN(64, start) !== start) return false;
-      const row = JSON.stringify([key[0], key[1], key[2], key[3], (BigInt(key[5]) - start).toString()]);
+      const span = BigInt(key[5]) - start;
+      if (BigInt.asUintN(64, span) !== span) return false;
+      const row = latin1(rowBytes(key, span));
       const known = this.table.get(row);
       if (known === undefined && this.table.size >= TABLE_MAX) return false;
       place = known ?? this.table.size;
       if (known === undefined) this.table.set(row, place);
     }
-    const head = headOf(message, pass.prefix);
-    if (head.length > U16_MAX / 3) return false;
+    const bytes = encodeHead(message, pass.prefix);
+    if (bytes === null || bytes.length > U16_MAX) return false;
+    const head = latin1(bytes);
     const group = this.groups.get(head);
     const entry = { message, number: pass.number, place, start };
     if (group === undefined) this.groups.set(head, [entry]);
@@ -103,20 +109,20 @@ export class BundleWriter {
   }
 
   finish(): Uint8Array {
-    const table = Buffer.from(`[${[...this.table.keys()].join()}]`);
-    const heads = [...this.groups.keys()].map((head) => Buffer.from(head));
+    const table = [...this.table.keys()].join('');
+    const heads = [...this.groups.keys()];
     const headBytes = heads.reduce((sum, head) => sum + GROUP_HEAD_BYTES + head.length, 0);
     const room = HEAD_BYTES + table.length + headBytes + this.count * ENTRY_BYTES_MAX;
     const out = Buffer.alloc(room);
     out[0] = MAGIC;
     out[1] = BUNDLE_FORMAT;
     out[2] = this.shardNumber;
-    out.writeUInt32LE(table.length, 4);
-    let at = HEAD_BYTES + table.copy(out, HEAD_BYTES);
+    out[3] = this.table.size;
+    let at = HEAD_BYTES + out.write(table, HEAD_BYTES, 'latin1');
     for (const [i, entries] of [...this.groups.values()].entries()) {
       at = out.writeUInt16LE(heads[i]!.length, at);
       at = out.writeUInt16LE(entries.length, at);
-      at += heads[i]!.copy(out, at);
+      at += out.write(heads[i]!, at, 'latin1');
       let floor: Stamp | null = null;
       for (const entry of entries) {
         at = writeEntry(out, at, entry, floor);
@@ -125,6 +131,30 @@ export class BundleWriter {
     }
     return Uint8Array.prototype.slice.call(out, 0, at);
   }
+}
+
+interface TableRow {
+  readonly database: string;
+  readonly generation: number;
+  readonly policy: string;
+  readonly policyGeneration: number;
+  readonly span: bigint;
+}
+
+const row = new ByteWriter();
+
+function rowBytes([database, generation, policy, policyGeneration]: ShardKeyJson, span: bigint): Uint8Array {
+  row.truncate(0);
+  row.text(database);
+  row.varint(generation);
+  row.text(policy);
+  row.varint(policyGeneration);
+  row.i64(span);
+  return row.written();
+}
+
+function latin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
 }
 
 /** All numbers have their place. */
@@ -153,48 +183,6 @@ function hasForm(message: BundledMessage): boolean {
 
 function rootText(root: RootJson): string {
   return `${root[0]} ${root[1]} ${root[2]}`;
-}
-
-/** Members are named once; elsewhere by their place. */
-class NodeList {
-  readonly nodes: NodeNumber[] = [];
-
-  readonly place = (node: NodeNumber): number => {
-    const at = this.nodes.indexOf(node);
-    return at >= 0 ? at : this.nodes.push(node) - 1;
-  };
-
-  hop = ({ from, to, ms, ...rest }: HopRecord): unknown[] => {
-    const ends = [this.place(from), this.place(to), ms];
-    // Where nothing differed there is nothing to say.
-    return rest.epochsDiffering === 0 && rest.batches === 0 ? ends : [...ends, rest];
-  };
-
-  skipped = ({ member, reason }: SkippedMember): unknown[] => [this.place(member), reason];
-}
-
-function headOf(message: BundledMessage, prefix: string): string {
-  if (message.t === 'converged') return JSON.stringify(['converged', message.through]);
-  if (message.t === 'token-answer') {
-    const { hop, status, reason } = message;
-    return JSON.stringify(['token-answer', prefix, hop, status, reason]);
-  }
-  const list = new NodeList();
-  if (message.t === 'token') {
-    const { view, through, kind, gathered, hop, startedMs, watched } = message;
-    const fields = [view, through, kind, gathered, hop, startedMs, watched];
-    const order = message.order.map(list.place);
-    const members = [order, message.verified.map(list.place), message.skipped.map(list.skipped)];
-    const hops = message.hops.map(list.hop);
-    return JSON.stringify(['token', prefix, list.nodes, fields, members, hops]);
-  }
-  const { view, through, kind, record } = message;
-  const { starter, hopsPlanned, startedMs, finishedMs, batchesMoved, rowsMoved, bytesMoved } = record;
-  const fields = [view, through, kind, hopsPlanned, startedMs, finishedMs, batchesMoved, rowsMoved, bytesMoved];
-  const order = record.order.map(list.place);
-  const members = [order, message.members.map(list.place), record.skipped.map(list.skipped), list.place(starter)];
-  const hops = record.hops.map(list.hop);
-  return JSON.stringify(['proven', prefix, list.nodes, fields, members, hops]);
 }
 
 function writeEntry(out: Buffer, start: number, entry: Entry, floor: Stamp | null): number {
@@ -245,19 +233,18 @@ export function decodeBundle(
 }
 
 class BundleReader {
-  private at: number;
+  private at = 0;
   private readonly input: Buffer;
   private readonly number: number;
-  private readonly table: readonly unknown[];
+  private readonly table: readonly TableRow[];
   private readonly checkKey: (key: ShardKeyJson) => void;
 
   constructor(input: Buffer, checkKey: (key: ShardKeyJson) => void) {
     this.input = input;
     this.checkKey = checkKey;
-    this.at = HEAD_BYTES;
-    if (input.length < HEAD_BYTES) throw malformed(`a bundle of ${input.length} bytes`);
+    this.take(HEAD_BYTES);
     this.number = input[2]!;
-    this.table = listOf(this.json(input.readUInt32LE(4)));
+    this.table = this.rows(input[3]!);
   }
 
   get isAtEnd(): boolean {
@@ -265,26 +252,30 @@ class BundleReader {
   }
 
   group(countMax: number): BundledMessage[] {
-    const head = this.take(GROUP_HEAD_BYTES);
-    const [length, count] = [this.input.readUInt16LE(head), this.input.readUInt16LE(head + 2)];
+    const start = this.take(GROUP_HEAD_BYTES);
+    const [length, count] = [this.input.readUInt16LE(start), this.input.readUInt16LE(start + 2)];
     if (count > countMax) throw malformed(`a bundle of more than ${LIST_MAX} messages`);
-    const make = makerOf(listOf(this.json(length)));
+    const at = this.take(length);
+    const head = decodeHead(this.input.subarray(at, at + length));
     const messages: BundledMessage[] = [];
     let floor: Stamp = STAMP_ZERO;
     for (let i = 0; i < count; i++) {
-      const number = make.kind === 'converged' ? 0 : this.input.readUInt16LE(this.take(2));
-      if (make.kind === 'token-answer') {
-        messages.push(make.answer(number));
+      if (head.t === 'converged') {
+        messages.push({ t: 'converged', key: this.shard(), through: head.through });
+        continue;
+      }
+      const pass = `${head.prefix}-${this.input.readUInt16LE(this.take(2))}`;
+      if (head.t === 'token-answer') {
+        const { hop, status, reason } = head;
+        messages.push({ t: 'token-answer', pass, hop, status, reason, claim: null });
         continue;
       }
       const key = this.shard();
-      if (make.kind === 'converged') {
-        messages.push(make.converged(key));
-        continue;
-      }
       const root = this.root();
-      if (make.kind === 'proven') {
-        messages.push(make.proven(number, key, root));
+      if (head.t === 'proven') {
+        const { through, kind, view, members } = head;
+        const record = recordOf(head, pass, key, root);
+        messages.push({ t: 'proven', key, pass, through, kind, view, members, root, record });
         continue;
       }
       const flags = this.input[this.take(1)]!;
@@ -292,9 +283,30 @@ class BundleReader {
       const floorRoot = (flags & FLOOR_ROOT_IS_ROOT) === 0 ? this.root() : root;
       let final: RootJson | null = null;
       if ((flags & HAS_FINAL) !== 0) final = (flags & FINAL_IS_ROOT) === 0 ? this.root() : root;
-      messages.push(make.token(number, { key, root, floor, floorRoot, final }));
+      const { prefix: _, ...common } = head;
+      messages.push({ ...common, pass, key, root, floor, floorRoot, final });
     }
     return messages;
+  }
+
+  private rows(count: number): TableRow[] {
+    const reader = new ByteReader(this.input, this.at);
+    try {
+      const rows = Array.from({ length: count }, (): TableRow => {
+        const [database, generation, policy, policyGeneration] = [
+          reader.text(),
+          reader.varint(),
+          reader.text(),
+          reader.varint(),
+        ];
+        return { database, generation, policy, policyGeneration, span: BigInt.asUintN(64, reader.i64()) };
+      });
+      this.at = reader.position;
+      return rows;
+    } catch (error) {
+      if (!(error instanceof BlockError)) throw error;
+      throw malformed(`the table of a bundle: ${error.message}`);
+    }
   }
 
   private take(bytes: number): number {
@@ -302,15 +314,6 @@ class BundleReader {
     if (at + bytes > this.input.length) throw malformed('a bundle ends within an entry');
     this.at += bytes;
     return at;
-  }
-
-  private json(length: number): unknown {
-    const at = this.take(length);
-    try {
-      return JSON.parse(this.input.toString('utf8', at, at + length));
-    } catch {
-      throw malformed('a head of a bundle is not JSON');
-    }
   }
 
   private hex(bytes: number): string {
@@ -325,93 +328,38 @@ class BundleReader {
 
   private shard(): ShardKeyJson {
     const at = this.take(SHARD_BYTES);
-    const [database, generation, policy, policyGeneration, span] = listOf(this.table[this.input[at]!]);
-    if (typeof span !== 'string' || !/^[0-9]{1,20}$/.test(span)) throw malformed('a bundle with a shard without range');
+    const row = this.table[this.input[at]!];
+    if (row === undefined) throw malformed('a bundle with a shard of no policy');
+    const { database, generation, policy, policyGeneration, span } = row;
     const start = this.input.readBigInt64LE(at + 1);
-    const range = [start.toString(), (start + BigInt(span)).toString()];
-    const key = [database, generation, policy, policyGeneration, ...range, this.number] as ShardKeyJson;
+    const range = [start.toString(), (start + span).toString()] as const;
+    const key: ShardKeyJson = [database, generation, policy, policyGeneration, ...range, this.number];
     this.checkKey(key);
     return key;
   }
 }
 
-interface Maker {
-  readonly kind: BundledKind;
-  token(number: number, own: Pick<Token, 'key' | 'root' | 'floor' | 'floorRoot' | 'final'>): Token;
-  answer(number: number): MessageOf<'token-answer'>;
-  proven(number: number, key: ShardKeyJson, root: RootJson): MessageOf<'proven'>;
-  converged(key: ShardKeyJson): MessageOf<'converged'>;
-}
-
-/** Fields of the head are put in as they are: the check of the first message that is made says whether they can be. */
-function makerOf(head: readonly unknown[]): Maker {
-  const [kind, prefix] = head;
-  if (kind !== 'token' && kind !== 'token-answer' && kind !== 'proven' && kind !== 'converged')
-    throw malformed('a bundle of messages that do not travel in bundles');
-  if (typeof prefix !== 'string') throw malformed('a bundle of passes without a name');
-  const pass = (number: number) => `${prefix}-${number}`;
-  const grouped = kind === 'token' || kind === 'proven';
-  const nodes = grouped ? listOf(head[2]) : [];
-  const fields = grouped ? listOf(head[3]) : [];
-  const [order, others, skipped, starter] = grouped ? listOf(head[4]) : [];
-  const node = (place: unknown) => (typeof place === 'number' ? nodes[place] : null) as NodeNumber;
-  const members = grouped ? listOf(others).map(node) : [];
-  const ring = {
-    order: grouped ? listOf(order).map(node) : [],
-    skipped: grouped ? listOf(skipped).map((each) => skippedOf(listOf(each), node)) : [],
-    hops: grouped ? listOf(head[5]).map((each) => hopOf(listOf(each), node)) : [],
-  };
-  const [view, through, passKind, ...numbers] = fields as [string, string, 'full' | 'live', ...number[]];
-  if (grouped && !isStamp(through)) throw malformed('a bundle without a cutoff');
+function recordOf(head: Extract<Head, { t: 'proven' }>, pass: string, key: ShardKeyJson, root: RootJson): PassRecord {
+  const { through, kind, starter, order, skipped, hops, numbers } = head;
+  const [hopsPlanned, startedMs, finishedMs, batchesMoved, rowsMoved, bytesMoved] = numbers;
   return {
+    id: pass,
+    shard: shardId(shardKeyFromJson(key)),
     kind,
-    token(number, own) {
-      const [gathered, hop, startedMs] = numbers as unknown as [number, number, number];
-      const watched = fields[6] as boolean;
-      const common = { view, through, kind: passKind, gathered, hop, startedMs, watched, verified: members };
-      return { t: 'token', pass: pass(number), ...own, ...common, ...ring };
-    },
-    answer(number) {
-      const [, , hop, status, reason] = head as [string, string, number, 'working' | 'handed' | 'refused', string];
-      return { t: 'token-answer', pass: pass(number), hop, status, reason, claim: null };
-    },
-    proven(number, key, root) {
-      const [hopsPlanned, startedMs, finishedMs, batchesMoved, rowsMoved, bytesMoved] = numbers as number[];
-      const record: PassRecord = {
-        id: pass(number),
-        shard: shardId(shardKeyFromJson(key)),
-        kind: passKind,
-        starter: node(starter),
-        ...ring,
-        cutoff: through,
-        cutoffMs: stampMs(through),
-        hopsPlanned: hopsPlanned!,
-        startedMs: startedMs!,
-        finishedMs: finishedMs!,
-        outcome: 'proven',
-        reason: null,
-        root: { through, batches: root[0], identitySum: root[1], contentSum: root[2] },
-        batchesMoved: batchesMoved!,
-        rowsMoved: rowsMoved!,
-        bytesMoved: bytesMoved!,
-      };
-      return { t: 'proven', pass: pass(number), key, through, kind: passKind, view, members, root, record };
-    },
-    converged: (key) => ({ t: 'converged', key, through: head[1] as Stamp }),
+    starter,
+    order,
+    skipped,
+    hops,
+    cutoff: through,
+    cutoffMs: stampMs(through),
+    hopsPlanned,
+    startedMs,
+    finishedMs,
+    outcome: 'proven',
+    reason: null,
+    root: { through, batches: root[0], identitySum: root[1], contentSum: root[2] },
+    batchesMoved,
+    rowsMoved,
+    bytesMoved,
   };
-}
-
-function skippedOf([place, reason]: readonly unknown[], node: (place: unknown) => NodeNumber): SkippedMember {
-  return { member: node(place), reason: reason as string };
-}
-
-function hopOf([from, to, ms, rest]: readonly unknown[], node: (place: unknown) => NodeNumber): HopRecord {
-  const nothing = { epochsDiffering: 0, batches: 0, rows: 0, bytes: 0 };
-  const moved = typeof rest === 'object' && rest !== null ? (rest as typeof nothing) : nothing;
-  return { ...moved, from: node(from), to: node(to), ms: ms as number };
-}
-
-function listOf(value: unknown): readonly unknown[] {
-  if (!Array.isArray(value)) throw malformed('a bundle without a list where one belongs');
-  return value;
 }

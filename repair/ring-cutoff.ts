@@ -11,6 +11,7 @@
 import type { ShardId } from '../shards/shard-key.ts';
 import { type NodeNumber, type Stamp, stampOf } from '../shards/version.ts';
 import type { ClusterSnapshot, Statement } from './cluster.ts';
+import { heldIn } from './held-shards.ts';
 import { stampBefore } from './ledger.ts';
 import type { PassKind, SkippedMember } from './records.ts';
 
@@ -38,7 +39,7 @@ export function planPass(
     if (s.viewHash === snapshot.viewHash && names.has(s.member)) statements.set(s.member, s);
   const states = new Map<NodeNumber, string>();
   for (const { number } of members) {
-    const held = snapshot.heldBy[number]?.find((h) => h.id === shard);
+    const held = heldIn(snapshot.heldBy[number], shard);
     if (held !== undefined) states.set(number, held.state);
   }
   // One fixed order for all shards of these members, so that their tokens go the same way and travel together.

@@ -9,6 +9,7 @@
  */
 import type { ShardId } from '../shards/shard-key.ts';
 import { STAMP_ZERO } from '../shards/version.ts';
+import { heldIn } from './held-shards.ts';
 import type { Replica, ReplicaTable } from './replica-table.ts';
 import type { Surroundings } from './surroundings.ts';
 
@@ -103,8 +104,7 @@ function rankOf(replica: Replica, around: Surroundings): number {
   if (rank >= 0) return rank;
   const heldBy = around.snapshot?.heldBy ?? {};
   const before = Object.keys(heldBy).filter(
-    (member) =>
-      member < around.self && !owners.includes(member) && heldBy[member]!.some((held) => held.id === replica.id),
+    (member) => member < around.self && !owners.includes(member) && heldIn(heldBy[member], replica.id) !== undefined,
   );
   return owners.length + before.length;
 }

@@ -221,13 +221,17 @@ export function refusalOf(token: Token, key: ShardKey, around: Surroundings, isH
   return null;
 }
 
+/** Hops that were faster and moved nothing are not worth a message. */
+const PROGRESS_MS_MIN = 200;
+
 /** To the starter, when somebody watches. */
 export function reportProgress(
   { token, id }: Held,
   around: Surroundings,
   progressed: (pass: string, progress: PassProgress) => void,
 ): void {
-  if (!token.watched) return;
+  const last = token.hops.at(-1);
+  if (!token.watched || last === undefined || (last.batches === 0 && last.ms < PROGRESS_MS_MIN)) return;
   const progress = progressOf(token);
   const starter = starterOf(token);
   if (starter === around.self) {

@@ -150,7 +150,6 @@ export class Ring {
       through: token.through,
       commit: this.o.commit,
       requests: this.o.requests,
-      asked: this.o.asked,
       around,
       meet: (claim) => this.proofs.meet(replica, claim, from),
       moved: (batches, rows) => {
@@ -295,6 +294,7 @@ export class Ring {
     }
     const { token } = held;
     held.token = withHop(held, result, around);
+    around.count('repair_hops');
     reportProgress(held, around, this.o.progressed);
     if (token.final === null) {
       this.advance(held);

@@ -16,8 +16,16 @@ interface Said {
   shardsSequence: number;
 }
 
+export interface ShardLists {
+  readonly heldBy: Readonly<Record<NodeNumber, readonly HeldShard[]>>;
+  /** Sequences of the lists in `heldBy`. */
+  readonly heldSequence: Readonly<Record<NodeNumber, number>>;
+}
+
 export class Statements {
   readonly #said = new Map<NodeNumber, Said>();
+  /** Made anew when a list or the members have changed: a snapshot comes with each heartbeat of each member. */
+  #lists: (ShardLists & { readonly members: ReadonlySet<NodeNumber> }) | null = null;
 
   /** True when the sender should be asked for its shard list. Null: an old statement. */
   statement(statement: Statement): { askShards: boolean } | null {
@@ -33,6 +41,7 @@ export class Statements {
     if (sequence <= said.shardsSequence) return false;
     said.shards = shards;
     said.shardsSequence = sequence;
+    this.#lists = null;
     return true;
   }
 
@@ -47,6 +56,7 @@ export class Statements {
     if (shards !== null) {
       said.shards = shards;
       said.shardsSequence = Math.max(said.shardsSequence + 1, fresh);
+      this.#lists = null;
     }
     const sequence = Math.max((said.statement?.sequence ?? 0) + 1, fresh);
     said.statement = { member, sequence, ...from, shardListSequence: said.shardsSequence };
@@ -72,23 +82,26 @@ export class Statements {
     return found;
   }
 
-  heldBy(members: ReadonlySet<NodeNumber>): Record<NodeNumber, readonly HeldShard[]> {
-    const held: Record<NodeNumber, readonly HeldShard[]> = {};
-    for (const [member, { shards }] of this.#said) if (shards !== null && members.has(member)) held[member] = shards;
-    return held;
-  }
-
-  /** Sequences of the lists in `heldBy`. */
-  heldSequence(members: ReadonlySet<NodeNumber>): Record<NodeNumber, number> {
-    const sequences: Record<NodeNumber, number> = {};
-    for (const [member, { shards, shardsSequence }] of this.#said) {
-      if (shards !== null && members.has(member)) sequences[member] = shardsSequence;
+  /** The same objects until something in them has changed. */
+  lists(members: ReadonlySet<NodeNumber>): ShardLists {
+    if (this.#lists?.members === members) {
+      const { heldBy, heldSequence } = this.#lists;
+      return { heldBy, heldSequence };
     }
-    return sequences;
+    const heldBy: Record<NodeNumber, readonly HeldShard[]> = {};
+    const heldSequence: Record<NodeNumber, number> = {};
+    for (const [member, { shards, shardsSequence }] of this.#said) {
+      if (shards === null || !members.has(member)) continue;
+      heldBy[member] = shards;
+      heldSequence[member] = shardsSequence;
+    }
+    this.#lists = { members, heldBy, heldSequence };
+    return { heldBy, heldSequence };
   }
 
   forget(member: NodeNumber): void {
     this.#said.delete(member);
+    this.#lists = null;
   }
 
   #of(member: NodeNumber): Said {

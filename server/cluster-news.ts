@@ -15,14 +15,18 @@ export interface ClusterNews {
 
 export class ClusterNewsSender {
   #sent: Readonly<Record<NodeNumber, readonly HeldShard[]>>;
+  /** Whose lists are in it. */
+  #members: readonly NodeNumber[];
 
   /** `first`: what the workers began with. */
   constructor(first: ClusterSnapshot) {
     this.#sent = first.heldBy;
+    this.#members = Object.keys(first.heldBy);
   }
 
   /** A list that is the same object is taken to be unchanged. */
   next(snapshot: ClusterSnapshot): ClusterNews {
+    if (snapshot.heldBy === this.#sent) return { snapshot: { ...snapshot, heldBy: {} }, kept: this.#members };
     const heldBy: Record<NodeNumber, readonly HeldShard[]> = {};
     const kept: NodeNumber[] = [];
     for (const [member, list] of Object.entries(snapshot.heldBy)) {
@@ -30,6 +34,7 @@ export class ClusterNewsSender {
       else heldBy[member] = list;
     }
     this.#sent = snapshot.heldBy;
+    this.#members = Object.keys(snapshot.heldBy);
     return { snapshot: { ...snapshot, heldBy }, kept };
   }
 }

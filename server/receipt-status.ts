@@ -4,6 +4,7 @@
  */
 import type { ClusterSnapshot } from '../repair/cluster.ts';
 import type { FoundWrite } from '../repair/found-writes.ts';
+import { heldIn } from '../repair/held-shards.ts';
 import { judgeFrame } from '../repair/mail-receiver.ts';
 import { type ShardKey, shardId, shardKeyToJson } from '../shards/shard-key.ts';
 import { isThrough, type NodeNumber, nodeOf, stampMs } from '../shards/version.ts';
@@ -88,7 +89,7 @@ function membersFor(ports: ReceiptPorts, snapshot: ClusterSnapshot, { shard, ver
   const id = shardId(shard);
   const found = new Set(ports.owners(shard));
   for (const { number, state } of snapshot.members) {
-    const isHolder = snapshot.heldBy[number]?.some((held) => held.id === id) ?? false;
+    const isHolder = heldIn(snapshot.heldBy[number], id) !== undefined;
     if (state !== 'removed' && (isHolder || number === nodeOf(version))) found.add(number);
   }
   return [...found];

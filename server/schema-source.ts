@@ -1,5 +1,6 @@
 /** Asks the workers, or the members that hold a shard, for the fields of shards (for the schema cache). */
 import type { ClusterSnapshot } from '../repair/cluster.ts';
+import { heldIn } from '../repair/held-shards.ts';
 import type { ShardId } from '../shards/shard-key.ts';
 import { localSchemas, nameOf } from './query-backend.ts';
 import { callNode } from './query-rpc.ts';
@@ -27,7 +28,7 @@ export async function fetchSchemas(
   for (const shard of shards) {
     if (places.isLocal(shard.id)) continue;
     const { heldBy } = snapshot();
-    const holder = places.remoteHolders(shard).find((each) => heldBy[each]?.some((held) => held.id === shard.id));
+    const holder = places.remoteHolders(shard).find((each) => heldIn(heldBy[each], shard.id) !== undefined);
     const member = snapshot().members.find((each) => each.number === holder);
     if (member === undefined) continue;
     const list = byMember.get(member.address);

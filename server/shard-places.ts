@@ -5,6 +5,7 @@
  * node has just written to as coordinator, whose owners have not listed them yet: a client reads what it wrote.
  */
 import type { ClusterSnapshot, DatabaseDefinition, HeldShard, RetentionPolicyDefinition } from '../repair/cluster.ts';
+import { heldIn } from '../repair/held-shards.ts';
 import { isDeleteShard } from '../shards/delete-shard.ts';
 import type { ShardId, ShardKey, ShardKeyJson } from '../shards/shard-key.ts';
 import { shardId, shardKeyFromJson } from '../shards/shard-key.ts';
@@ -39,8 +40,6 @@ export class ShardPlaces {
   #local = new Map<ShardId, HeldShard>();
   #written = new Map<ShardId, { readonly key: ShardKey; acknowledged: boolean }>();
   #keys = new Map<ShardId, ShardKey>();
-  /** A member's list is the same object until it has changed. */
-  readonly #byId = new WeakMap<readonly HeldShard[], ReadonlyMap<ShardId, HeldShard>>();
   /** All known shards by policy, as of a snapshot; null: to be listed again. */
   #listed: {
     readonly snapshot: ClusterSnapshot;
@@ -95,7 +94,7 @@ export class ShardPlaces {
     if (held.young !== true) return true;
     const { self, snapshot } = this.#source;
     const { live, heldBy } = snapshot();
-    return !live.some((member) => member !== self && isGrown(this.#heldIn(heldBy[member], id)));
+    return !live.some((member) => member !== self && isGrown(heldIn(heldBy[member], id)));
   }
 
   /** Here, and to be asked when nobody better is up: damaged, or young. */
@@ -115,7 +114,7 @@ export class ShardPlaces {
     const owners = this.#source.owners(shard.key).filter((member) => live.has(member));
     for (const member of new Set([...owners, ...snapshot.live])) {
       if (member === self) continue;
-      const held = this.#heldIn(snapshot.heldBy[member], shard.id);
+      const held = heldIn(snapshot.heldBy[member], shard.id);
       if (isGrown(held)) found.push(member);
       else if (held?.state === 'full') young.push(member);
       else if (held === undefined && owners.includes(member)) unlisted.push(member);
@@ -183,16 +182,6 @@ export class ShardPlaces {
       );
     this.#listed = { snapshot, policies, ids: new Set(all.map(({ id }) => id)) };
     return policies;
-  }
-
-  #heldIn(list: readonly HeldShard[] | undefined, id: ShardId): HeldShard | undefined {
-    if (list === undefined) return undefined;
-    let byId = this.#byId.get(list);
-    if (byId === undefined) {
-      byId = new Map(list.map((held) => [held.id, held]));
-      this.#byId.set(list, byId);
-    }
-    return byId.get(id);
   }
 
   #keyOf(held: HeldShard): ShardKey {

@@ -12,6 +12,7 @@ import type { Files } from '../shards/files.ts';
 import { type GivenKeys, SeriesKeys } from '../shards/series-keys.ts';
 import type { ShardId } from '../shards/shard-key.ts';
 import { STORAGE_LIMITS } from '../shards/storage-limits.ts';
+import { freeBuffers } from './freed-buffers.ts';
 import type { WorkerSettings, WriteOnTheWay } from './threads.ts';
 
 const NO_KEYS: GivenKeys = [];
@@ -54,6 +55,7 @@ export function openReplica(
     openDatabase: (path) => new Database(path),
     nowMs: now,
     setAside: (id) => host.shardLost(id),
+    free: freeBuffers,
   });
   const ledgerOf = (id: ShardId): Ledger | null => {
     if (!engine.shards.has(id)) return null;

@@ -10,7 +10,8 @@
 import type { Database } from 'better-sqlite3';
 import { BlockCache } from './block-cache.ts';
 import type { FieldType } from './column.ts';
-import type { CompanionFactory, ShardCompanion } from './companion.ts';
+import type { ShardCompanion } from './companion.ts';
+import type { EngineOptions } from './engine-options.ts';
 import {
   applyRecords,
   lostShards,
@@ -22,7 +23,7 @@ import {
   type UnopenedShard,
 } from './engine-recovery.ts';
 import { StorageError } from './errors.ts';
-import { type Files, joinPath } from './files.ts';
+import { joinPath } from './files.ts';
 import { FillWriter } from './fill-target.ts';
 import { Log } from './log.ts';
 import { isAfter, LOG_START } from './log-position.ts';
@@ -31,40 +32,15 @@ import type { QueryableShard } from './queryable.ts';
 import { type GivenKeys, SeriesKeys } from './series-keys.ts';
 import { Shard } from './shard.ts';
 import { NewShardFiles } from './shard-creation.ts';
-import {
-  ConnectionPool,
-  type OpenDatabase,
-  readShardFile,
-  ShardFile,
-  shardFileImage,
-  WRITE_META,
-} from './shard-file.ts';
+import { ConnectionPool, readShardFile, ShardFile, shardFileImage, WRITE_META } from './shard-file.ts';
 import { type ShardId, type ShardKey, shardId } from './shard-key.ts';
 import { type RulesOf, ShardPolicies } from './shard-policy.ts';
 import type { FillTarget, LogEntry, LogPosition, Storage, StoredShard } from './storage.ts';
-import type { StorageLimits } from './storage-limits.ts';
 
 /** What a step may take when writes come faster than memtables are flushed. */
 const PRESSED_STEP_MS = 20;
 /** Segments that the log's maximum has room for at least. */
 const LOG_SEGMENTS_MIN = 8;
-
-export interface EngineOptions {
-  /** Shard files of all workers of the node. */
-  readonly shardsDirectory: string;
-  /** The worker's own directory; its log is in `log/` below it. */
-  readonly directory: string;
-  /** Which shards are this worker's. */
-  readonly owns: (key: ShardKey) => boolean;
-  readonly files: Files;
-  readonly companion: CompanionFactory;
-  readonly limits: StorageLimits;
-  readonly openDatabase: OpenDatabase;
-  /** Milliseconds, only for measuring recovery. */
-  readonly nowMs: () => number;
-  /** A file was found damaged while the engine runs: the shard is gone, or holds only what the log held of it. */
-  readonly setAside?: (id: ShardId) => void;
-}
 
 /** A shard whose damaged file was set aside, until what the log holds of it is in a new one. */
 type LostShard = { readonly key: ShardKey; readonly applied: LogPosition };
@@ -163,11 +139,11 @@ export class Engine implements Storage {
   }
 
   #openShard(key: ShardKey, database: Database, isNew: boolean): Shard {
-    const { limits, files, companion } = this.#options;
+    const { limits, files, companion, free = () => {} } = this.#options;
     const path = this.#path(shardId(key));
     const file = new ShardFile(path, this.#pool, () => this.#newFiles.settle(path));
     const fileBytes = (): number => (files.exists(path) ? files.size(path) : 0);
-    const parts = { key, file, isNew, companion: companion(key), blocks: this.blockCache, limits, fileBytes };
+    const parts = { key, file, isNew, companion: companion(key), blocks: this.blockCache, limits, fileBytes, free };
     return new Shard({ ...parts, policy: this.#policies.of(key) }, database);
   }
 

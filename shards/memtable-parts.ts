@@ -9,6 +9,7 @@
 import { storageBytes, storageKernel, storageWords } from './kernel/storage-kernel.ts';
 import type { MemGroup, Memtable } from './memtable.ts';
 import type { RowSet } from './row-set.ts';
+import type { FreeBuffers } from './used-rows.ts';
 
 /** Rows that one step counts or places: a millisecond. */
 export const PASS_ROWS = 1 << 17;
@@ -39,15 +40,20 @@ class ColumnPool {
     }
     return new Uint8Array(buffer, 0, bytes);
   };
+
+  free(free: FreeBuffers): void {
+    free(this.#buffers.splice(0));
+  }
 }
 
-/** `series`: all of the measurement in order of hash; `ids`: how many ids there are. */
+/** `series`: all of the measurement in order of hash; `ids`: how many ids there are; `free`: for columns, at the end. */
 export function* readParts(
   memtable: Memtable,
   group: MemGroup,
   series: Uint32Array,
   ids: number,
   windowNs: number,
+  free: FreeBuffers = () => {},
 ): Generator<PartStep, void> {
   const reading = new Reading(memtable, group, series, ids);
   try {
@@ -55,7 +61,7 @@ export function* readParts(
       yield* reading.window(window * windowNs, (window + 1) * windowNs - 1);
     }
   } finally {
-    reading.free();
+    reading.free(free);
   }
 }
 
@@ -106,7 +112,8 @@ class Reading {
     this.#blocks.delete(address);
   }
 
-  free(): void {
+  free(free: FreeBuffers): void {
+    this.#pool.free(free);
     for (const address of this.#blocks) this.#give(address);
   }
 

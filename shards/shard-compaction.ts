@@ -25,6 +25,7 @@ import type { ShardDropped } from './shard-dropped.ts';
 import { writeSizes } from './shard-state.ts';
 import type { ShardTombstones } from './shard-tombstones.ts';
 import type { StorageLimits } from './storage-limits.ts';
+import { buffersOf, type FreeBuffers } from './used-rows.ts';
 import { STAMP_ZERO, type Stamp, stampOf, type Version } from './version.ts';
 
 export interface CompactionSources {
@@ -38,6 +39,7 @@ export interface CompactionSources {
   readonly conflict: ConflictRule;
   /** All rows and deletes at or below are in the file, and so is the floor that says that they are settled (rule 18). */
   readonly settledThrough: Stamp;
+  readonly free: FreeBuffers;
 }
 
 /** A window as merging looks at it. */
@@ -166,7 +168,7 @@ export class Compaction {
   }
 
   *#mergeMeasurement(measurement: string): Generator<number, void> {
-    const { table, store, limits } = this.#sources;
+    const { table, store, limits, free } = this.#sources;
     const cutter = new BlockCutter(limits.blockBytesTarget);
     /** The last series that is merged; -1: none. */
     let after = -1;
@@ -200,16 +202,17 @@ export class Compaction {
       after = last;
       table.sorted(measurement);
       const merged = mergeRowSets(parts, (a, b) => table.rankOf(a) - table.rankOf(b));
-      parts.length = 0;
+      free(buffersOf(parts.splice(0), [merged]));
       yield merged.times.length;
       const left = this.#settle(measurement, merged);
-      if (left.times.length === 0) continue;
-      for (const rows of cutter.cut(left)) {
+      const blocks = left.times.length === 0 ? [] : cutter.cut(left);
+      for (const rows of blocks) {
         cutter.learn(rows.times.length, this.#writer.add(measurement, rows));
         this.#rowsAdded += rows.times.length;
         this.#blocksAdded++;
         yield rows.times.length;
       }
+      free(buffersOf([merged, left, ...blocks]));
     }
   }
 

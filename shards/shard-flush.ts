@@ -18,6 +18,7 @@ import { writeSizes } from './shard-state.ts';
 import type { KeptTombstone } from './shard-tombstones.ts';
 import type { LogPosition } from './storage.ts';
 import type { StorageLimits } from './storage-limits.ts';
+import type { FreeBuffers } from './used-rows.ts';
 import type { Stamp } from './version.ts';
 
 /** Chunks of series that one transaction writes. */
@@ -31,6 +32,7 @@ export interface FlushSources {
   readonly file: ShardFile;
   readonly windowNs: number;
   readonly limits: StorageLimits;
+  readonly free: FreeBuffers;
 }
 
 /** The moment at which the memtable was frozen. */
@@ -86,7 +88,7 @@ export class Flush {
 
   /** Each step says how many rows it has handled. */
   *steps(): Generator<number, void> {
-    const { table, store, windowNs, limits, file } = this.#sources;
+    const { table, store, windowNs, limits, file, free } = this.#sources;
     const { memtable, seriesEnd } = this.state;
     const writer = store.begin(windowNs, limits.transactionBytesMax);
     this.#writer = writer;
@@ -99,7 +101,7 @@ export class Flush {
       for (const _ of table.sortSteps(measurement)) yield 0;
       const series = table.sorted(measurement).slice();
       yield 0;
-      for (const part of readParts(memtable, group, series, table.count, windowNs)) {
+      for (const part of readParts(memtable, group, series, table.count, windowNs, free)) {
         if (part.kind === 'pass') {
           yield part.rows;
           continue;

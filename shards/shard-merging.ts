@@ -14,6 +14,7 @@ import type { ShardDropped } from './shard-dropped.ts';
 import type { ShardFile } from './shard-file.ts';
 import type { ScanSources } from './shard-scan.ts';
 import type { StorageLimits } from './storage-limits.ts';
+import type { FreeBuffers } from './used-rows.ts';
 import { type Stamp, stampOf } from './version.ts';
 
 export interface MergingParts {
@@ -30,6 +31,7 @@ export interface MergingParts {
   /** Something is not flushed. */
   readonly isDirty: () => boolean;
   readonly flush: () => void;
+  readonly free: FreeBuffers;
 }
 
 export class ShardMerging {
@@ -136,10 +138,10 @@ export class ShardMerging {
   }
 
   #merge(window: number, runs: readonly number[]): Compaction {
-    const { sources, limits, dropped, settle, settledThrough } = this.#parts;
+    const { sources, limits, dropped, settle, settledThrough, free } = this.#parts;
     const { table, store, tombstones, windowNs, conflict } = sources;
     const settled = { dropped, settle, conflict, settledThrough: settledThrough() };
-    return new Compaction({ table, store, tombstones, windowNs, limits, ...settled }, window, runs);
+    return new Compaction({ table, store, tombstones, windowNs, limits, free, ...settled }, window, runs);
   }
 
   #choose(): ReturnType<typeof nextToMerge> {

@@ -53,6 +53,7 @@ import { ShardTombstones } from './shard-tombstones.ts';
 import type { FillSource, LogPosition, ShardSizes, StoredShard } from './storage.ts';
 import type { StorageLimits } from './storage-limits.ts';
 import type { TagCondition } from './tag-condition.ts';
+import type { FreeBuffers } from './used-rows.ts';
 import { earlierOf, type Stamp, type Version } from './version.ts';
 
 /** Windows per shard, and the shortest one. */
@@ -68,6 +69,7 @@ export interface ShardParts {
   readonly blocks: BlockCache;
   readonly limits: StorageLimits;
   readonly policy: ShardPolicy;
+  readonly free: FreeBuffers;
   /** Bytes of the shard's file. */
   readonly fileBytes: () => number;
 }
@@ -115,7 +117,7 @@ export class Shard implements StoredShard, QueryableShard {
     this.id = shardId(parts.key);
     this.companion = parts.companion;
     this.policy = parts.policy;
-    const { policy, companion, file, limits } = parts;
+    const { policy, companion } = parts;
     this.windowNs = Math.max(WINDOW_NS_MIN, Math.ceil(Number(parts.key.endNs - parts.key.startNs) / WINDOWS_PER_SHARD));
     this.#table = new SeriesTable((ids) => this.#reading(() => readSeries(parts.file, ids)), parts.isNew);
     this.#memtables = new Memtables(this.#table);
@@ -135,8 +137,7 @@ export class Shard implements StoredShard, QueryableShard {
     this.#merging = new ShardMerging({
       sources: this.#sources,
       store: this.#store,
-      file,
-      limits,
+      ...parts,
       dropped: this.#dropped,
       settle: (rows, request) => this.settle(rows, request),
       settledThrough: () => earlierOf(this.settledThrough, policy.deletesThrough),
@@ -248,12 +249,11 @@ export class Shard implements StoredShard, QueryableShard {
   beginFlush(): void {
     this.#assertOpen();
     if (this.#flush !== null) return;
-    const { limits, file } = this.#parts;
     this.load(); // what cannot be read must fail before anything is frozen
     const { count: seriesEnd, persisted } = this.#table;
     const saves = [this.#fields.freeze(), this.companion.freeze()];
     this.#flush = new Flush(
-      { table: this.#table, store: this.#store, file, windowNs: this.windowNs, limits },
+      { ...this.#parts, table: this.#table, store: this.#store, windowNs: this.windowNs },
       {
         memtable: this.#memtables.freeze(),
         position: this.#applied,

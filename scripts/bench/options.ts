@@ -3,6 +3,10 @@ import { parseArgs } from 'node:util';
 import type { SystemName } from './programs.ts';
 import { WORKLOADS } from './workloads.ts';
 
+/** What `repair` measures; the first five one after the other on one cluster. */
+export const REPAIR_CASES = ['equal', 'row', 'scattered', 'outage', 'disk', 'idle', 'flood'] as const;
+export type RepairCase = (typeof REPAIR_CASES)[number];
+
 export const USAGE = `npm run bench -- [table] [options]       ingestion and queries, side by side
 npm run bench -- curve [options]         query time against what is stored
 npm run bench -- open [options]          time to open 2,000 shards
@@ -22,6 +26,7 @@ npm run bench -- show --json FILE,...    the tables of saved results again
   --profile                   CPU profiles of Starling's threads, and where the time went
   --markdown                  tables ready for a page
   --json FILE                 (default bench-results/latest.json)
+  --cases NAME,...            repair: ${REPAIR_CASES.join(', ')} (default: all)
   --max-rows N                curve: rows stored at the end, up to 100000000 (default 10000000)
   --shards N                  open: (default 2000)
   --log-mib N                 recover: (default 1024)`;
@@ -47,6 +52,7 @@ export interface BenchOptions {
   readonly rowsMax: number;
   readonly shards: number;
   readonly logMib: number;
+  readonly cases: ReadonlySet<RepairCase>;
 }
 
 export class UsageError extends Error {}
@@ -73,6 +79,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
       'max-rows': { type: 'string', default: '10000000' },
       shards: { type: 'string', default: '2000' },
       'log-mib': { type: 'string', default: '1024' },
+      cases: { type: 'string', default: REPAIR_CASES.join() },
     },
   });
   const [mode = 'table', ...rest] = positionals;
@@ -102,7 +109,14 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     rowsMax: whole('--max-rows', values['max-rows'], 0),
     shards: whole('--shards', values.shards, 0),
     logMib: whole('--log-mib', values['log-mib'], 0),
+    cases: new Set(values.cases.split(',').map(repairCase)),
   };
+}
+
+function repairCase(text: string): RepairCase {
+  const found = REPAIR_CASES.find((name) => name === text);
+  if (found === undefined) throw new UsageError(`no case ${text} (known: ${REPAIR_CASES.join(', ')})`);
+  return found;
 }
 
 function positive(flag: string, text: string | undefined, fallback: number): number {

@@ -12,6 +12,7 @@ import { RunningSystem } from './system.ts';
 
 const NODES = 3;
 const POLL_MS = 20;
+const COPIES_TIMEOUT_MS = 300_000;
 const ATTEMPTS_MAX = 60;
 const ATTEMPT_PAUSE_MS = 500;
 
@@ -102,6 +103,32 @@ export class RepairCluster {
       sum += Number(new RegExp(`^starling_events\\{event="${name}"\\} (\\d+)`, 'm').exec(text)?.[1] ?? 0);
     }
     return sum;
+  }
+
+  /**
+   * From when the first replica of a node is fenced until as many as there are shards have been filled. Its counters begin
+   * at nothing.
+   */
+  async copying(index: number, shards: number): Promise<{ bytes: number; seconds: number }> {
+    const port = this.system.ports[index]!;
+    const deadline = performance.now() + COPIES_TIMEOUT_MS;
+    let began: number | null = null;
+    while (performance.now() < deadline) {
+      const connection = new Connection(port);
+      const text = (await ask(connection, '/metrics')).body.toString();
+      connection.close();
+      const event = (name: string) =>
+        Number(new RegExp(`^starling_events\\{event="${name}"\\} (\\d+)`, 'm').exec(text)?.[1] ?? 0);
+      if (event('replicas_fenced') > 0) began ??= performance.now();
+      if (began !== null && event('replicas_filled') >= shards)
+        return { bytes: event('fill_bytes'), seconds: (performance.now() - began) / 1000 };
+      await wait(POLL_MS);
+    }
+    throw new Error(`not all ${shards} replicas were copied within ${COPIES_TIMEOUT_MS / 1000} s`);
+  }
+
+  async shardCount(index: number): Promise<number> {
+    return (await this.get<{ shards: unknown[] }>(index, '/api/shards')).shards.length;
   }
 
   /** Bytes that all nodes have sent to each other, whatever for. */

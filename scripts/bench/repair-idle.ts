@@ -21,6 +21,7 @@ const SAMPLE_MS = 200;
 /** CPU of a node in percent of one core, with passes and without. */
 export async function idlePasses(options: BenchOptions): Promise<string[][]> {
   const shares: number[] = [];
+  let [hops, bytes] = [0, 0];
   const shards = Math.max(SHARDS_PER_HOUR, Math.round(SHARDS * Math.min(1, options.scale)));
   for (const interval of [`${PASS_SECONDS}s`, '1h']) {
     const cluster = new RepairCluster(['--pass-interval', interval]);
@@ -38,11 +39,16 @@ export async function idlePasses(options: BenchOptions): Promise<string[][]> {
       await cluster.replicated();
       await system.settle(QUIET_MS);
       await wait(PASS_SECONDS * 1000);
+      const counted = async () => [await cluster.counter('repair_hops'), await cluster.counter('repair_bytes_sent')];
+      const [hopsBefore, bytesBefore] = (await counted()) as [number, number];
       const before = system.usage().cpuSeconds;
       const started = performance.now();
       await wait(WATCHED_MS);
       const seconds = (performance.now() - started) / 1000;
       shares.push(((system.usage().cpuSeconds - before) / seconds / 3) * 100);
+      const [hopsAfter, bytesAfter] = (await counted()) as [number, number];
+      hops = Math.max(hops, hopsAfter - hopsBefore);
+      bytes = Math.max(bytes, bytesAfter - bytesBefore);
     } finally {
       await generator.end();
       await cluster.system.remove();
@@ -54,6 +60,11 @@ export async function idlePasses(options: BenchOptions): Promise<string[][]> {
       `passes over ${shards} idle shards every ${PASS_SECONDS} s, % of a core and node`,
       '< 2',
       (withPasses - without).toFixed(2),
+    ],
+    [
+      `bytes a hop and shard of ${shards} equal shards (${hops} hops)`,
+      '<= 100',
+      (bytes / Math.max(1, hops)).toFixed(0),
     ],
     ['all that an idle node does, % of a core', '', `${withPasses.toFixed(2)} (without passes ${without.toFixed(2)})`],
   ];

@@ -10,7 +10,7 @@ import { rmSync } from 'node:fs';
 import { type DataSet, flatDigest, type Missing, merkleTree } from './digests.ts';
 import { Generator } from './generator.ts';
 import { createDatabase } from './measure.ts';
-import type { BenchOptions } from './options.ts';
+import type { BenchOptions, RepairCase } from './options.ts';
 import { randomOf } from './random.ts';
 import { RepairCluster, type RepairFigures } from './repair-cluster.ts';
 import { floodLag, idlePasses } from './repair-idle.ts';
@@ -25,6 +25,8 @@ const OUTAGE_ROUNDS = 3000;
 const SCATTERED_SHARE = 0.001;
 const SCATTERED_TURNS = 5;
 const AWAY = 2;
+/** Cases of one cluster, one after the other. */
+const STORED: readonly RepairCase[] = ['equal', 'row', 'scattered', 'outage', 'disk'];
 /** Longer than the benchmark: passes run when they are asked for. */
 const ON_DEMAND = ['--pass-interval', '1h', '--outbox-bytes-max', '8GiB'];
 
@@ -37,6 +39,15 @@ interface Case {
 }
 
 export async function runRepair(options: BenchOptions): Promise<void> {
+  if (STORED.some((name) => options.cases.has(name))) await runStored(options);
+  const rows: string[][] = [];
+  if (options.cases.has('idle')) rows.push(...(await idlePasses(options)));
+  if (options.cases.has('flood')) rows.push(...(await floodLag(options)));
+  const title = 'Repair beside other work';
+  if (rows.length > 0) console.log(printTable({ title, columns: ['', 'goal', 'Starling'], rows }, options.isMarkdown));
+}
+
+async function runStored(options: BenchOptions): Promise<void> {
   const cluster = new RepairCluster(ON_DEMAND);
   const generator = new Generator();
   try {
@@ -47,9 +58,6 @@ export async function runRepair(options: BenchOptions): Promise<void> {
     await generator.end();
     await cluster.system.remove();
   }
-  const rows = [...(await idlePasses(options)), ...(await floodLag(options))];
-  const title = 'Repair beside other work';
-  console.log(printTable({ title, columns: ['', 'goal', 'Starling'], rows }, options.isMarkdown));
 }
 
 class RepairBench {
@@ -80,12 +88,15 @@ class RepairBench {
     await createDatabase(system, system.ports.length);
     await this.#load(rounds, system.ports);
     await this.#cluster.repair();
-    this.#note('equal', '<= 100 bytes a hop and shard', none(), await this.#cluster.repair());
-    await this.#missing('one row missing', '<= 4 round trips, <= 10 KB', 1, 1);
-    const scattered = Math.max(SCATTERED_TURNS, Math.round(this.#rows * SCATTERED_SHARE));
-    await this.#missing('0.1 % scattered', '', scattered, SCATTERED_TURNS);
-    await this.#outage(Math.max(1, Math.round(OUTAGE_ROUNDS * this.#options.scale)));
-    await this.#emptyDisk();
+    const { cases, scale } = this.#options;
+    if (cases.has('equal')) this.#note('equal', '', none(), await this.#cluster.repair());
+    if (cases.has('row')) await this.#missing('one row missing', '<= 4 round trips, <= 10 KB', 1, 1);
+    if (cases.has('scattered')) {
+      const rows = Math.max(SCATTERED_TURNS, Math.round(this.#rows * SCATTERED_SHARE));
+      await this.#missing('0.1 % scattered', '', rows, SCATTERED_TURNS);
+    }
+    if (cases.has('outage')) await this.#outage(Math.max(1, Math.round(OUTAGE_ROUNDS * scale)));
+    if (cases.has('disk')) await this.#emptyDisk();
   }
 
   table(isMarkdown: boolean): string {
@@ -210,18 +221,22 @@ class RepairBench {
     const before = await this.#cluster.counter('repair_bytes_sent');
     const questions = await this.#cluster.counter('repair_questions');
     const started = performance.now();
-    const { hops } = await this.#cluster.repair();
+    const shards = await this.#cluster.shardCount(0);
+    const copying = this.#cluster.copying(AWAY, shards);
+    const [{ hops }, copies] = await Promise.all([this.#cluster.repair(), copying]);
     await this.#cluster.replicated();
     const seconds = (performance.now() - started) / 1000;
     const figures = {
       questions: (await this.#cluster.counter('repair_questions')) - questions,
       hops,
-      shards: 4,
+      shards,
       bytes: (await this.#cluster.counter('repair_bytes_sent')) - before,
       rows: this.#rows,
       seconds,
     };
-    this.#note('empty disk', '>= 50 MB/s', { rows: this.#rows, isStretch: true }, figures);
+    const { bytes, seconds: copyingFor } = copies;
+    const note = `copies of ${(bytes / 1e6).toFixed(1)} MB in ${copyingFor.toFixed(2)} s, ${(bytes / 1e6 / copyingFor).toFixed(1)} MB/s`;
+    this.#note('empty disk', 'copies at >= 50 MB/s', { rows: this.#rows, isStretch: true }, figures, note);
   }
 }
 

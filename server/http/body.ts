@@ -2,8 +2,8 @@
  * Request bodies: read whole, bounded, and unpacked.
  */
 import type { IncomingMessage } from 'node:http';
-import { MessageChannel } from 'node:worker_threads';
 import { gunzip } from 'node:zlib';
+import { freeBuffers } from '../freed-buffers.ts';
 
 /** A body that cannot be used; `status` and message are InfluxDB's. */
 export class BodyError extends Error {
@@ -48,14 +48,6 @@ export function unpackBody(pieces: readonly Buffer[], bytesMax: number): Promise
   return unpack(joined(pieces), bytesMax);
 }
 
-/** A port that is closed: what is moved to it is freed at once. */
-const nowhere = (() => {
-  const { port1, port2 } = new MessageChannel();
-  port1.close();
-  port2.close();
-  return port1;
-})();
-
 /** So much is gathered before it is freed: a message for each small body would cost more than it saves. */
 const FREED_BYTES_MIN = 1 << 20;
 let freeable: ArrayBuffer[] = [];
@@ -72,7 +64,7 @@ export function freePieces(pieces: readonly Uint8Array[]): void {
     freeableBytes += byteLength;
   }
   if (freeableBytes < FREED_BYTES_MIN) return;
-  nowhere.postMessage(null, freeable);
+  freeBuffers(freeable);
   freeable = [];
   freeableBytes = 0;
 }

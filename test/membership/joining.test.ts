@@ -68,6 +68,29 @@ describe('joining', () => {
     }
   });
 
+  test('a fresh node that the others were not told of waits for them, also when its address sorts first', () => {
+    for (let seed = 1; seed <= 10; seed++) {
+      const network = new Network(seed);
+      const nodes = [
+        network.start(network.disk('x'), A, [B, C]),
+        network.start(network.disk('y'), B, [C]),
+        network.start(network.disk('z'), C, [B]),
+      ];
+      network.run(20_000);
+      expect(nodes.map((node) => node.core.state)).toEqual(['up', 'up', 'up']);
+      expect(new Set(nodes.map((node) => node.disk.identity.clusterId)).size).toBe(1);
+    }
+  });
+
+  test('fresh nodes that name more addresses than are asked found nothing, and say why', () => {
+    const network = new Network();
+    const many = Array.from({ length: 80 }, (_, i) => `http://127.0.0.1:${9_000 + i}`);
+    const nodes = many.map((address, i) => network.start(network.disk(`n${i}`), address, many));
+    network.run(5_000);
+    expect(new Set(nodes.map((node) => node.core.state))).toEqual(new Set(['joining']));
+    expect(nodes[0]!.core.problem).toMatch(/more than 64 addresses/);
+  });
+
   test('a fresh node does not found while one of its addresses is silent', () => {
     const network = new Network();
     const a = network.start(network.disk('n1'), A, [B, C]);

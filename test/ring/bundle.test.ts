@@ -161,24 +161,35 @@ describe('a bundle', () => {
     );
   });
 
+  const named = [2, 1, ...Array(8).fill(0xaa), 1, 1];
+  const through = Array(8).fill(1);
   test.each([
-    ['lists within lists without end', `[[[["token",${'['.repeat(9_000)}${']'.repeat(9_000)},[],[],[],[]]`],
-    ['a head that is no list', '7'],
-    ['a kind that does not travel so', '["fetch","x"]'],
-    ['places of members that are none', '["token","x",[],["v","0000000000000000","full",0,0,0,false],[[9],[],[]],[]]'],
-    ['hops that are none', '["token","x",[],["v","0000000000000000","full",0,0,0,false],[[],[],[]],[[[]]]]'],
-    ['a cutoff that is none', '["proven","x",[],["v",{},"full",0,0,0,0,0,0],[[],[],[],0],[]]'],
+    ['no head at all', []],
+    ['a kind that does not travel so', [9]],
+    ['a pass whose name ends early', [2, 1, 0xaa]],
+    ['a name that is longer than the head', [1, 0, 200, 65]],
+    ['an answer that is none', [1, 0, 1, 65, 0, 7, 0]],
+    ['places of members that are none', [...named, 0, ...through, 1, 0, 1, 65, 0, 0, 0, 1, 9, 0, 0, 0]],
+    ['more members than there are bytes', [...named, 0, ...through, 1, 0, 1, 65, 0, 0, 0, 200, 0, 0, 0, 0]],
+    ['hops that are none', [...named, 0, ...through, 1, 0, 1, 65, 0, 0, 0, 0, 0, 0, 1, 0]],
+    ['numbers beyond 2^53', [...named, 0, ...through, 1, 0, 1, 65, ...Array(8).fill(255), 0, 0, 0, 0, 0, 0]],
+    ['more than belongs to a head', [...named, 0, ...through, 1, 0, 1, 65, 0, 0, 0, 0, 0, 0, 0, 0]],
   ])('%s: malformed', (_, head) => {
-    const text = Buffer.from(head.startsWith('[[[[') ? head.slice(3) : head);
-    const table = Buffer.from('[["d",0,"p",0,"10"]]');
-    const bytes = Buffer.alloc(8 + table.length + 4 + text.length + 60);
-    bytes.set([0x53, 4, 2, 0]);
-    bytes.writeUInt32LE(table.length, 4);
-    table.copy(bytes, 8);
-    let at = bytes.writeUInt16LE(text.length, 8 + table.length);
-    at = bytes.writeUInt16LE(1, at);
-    text.copy(bytes, at);
-    expect(() => decodeMessage(bytes)).toThrow(MessageError);
+    const table = [1, 100, 0, 1, 112, 0, ...Array(7).fill(0), 1];
+    const start = [0x53, 5, 2, 1, ...table, head.length, 0, 1, 0, ...head];
+    expect(() => decodeMessage(Uint8Array.from([...start, ...Array(60).fill(0)]))).toThrow(MessageError);
+  });
+
+  test('a token alone has at most 200 bytes', () => {
+    const own = fc.sample(token, { numRuns: 1, seed: 1 })[0]! as unknown as Token;
+    const members = [...NUMBERS];
+    const hops = members.map((from) => ({ from, to: FIRST, ms: 3, epochsDiffering: 0, batches: 0, rows: 0, bytes: 0 }));
+    const ring = { order: members, verified: members, skipped: [], hops, startedMs: 1_700_000_000_000, gathered: 3 };
+    const root = own.root;
+    const equal = { floorRoot: root, final: root, hop: 4, pass: `${FIRST}-m1abcdef-1a2b3c4d-7` };
+    const bytes = bundleOf([{ ...own, ...ring, ...equal }]);
+    expect(bytes.byteLength).toBeLessThanOrEqual(200);
+    expect(messagesOf(bytes)).toEqual([{ ...own, ...ring, ...equal }]);
   });
 
   test('what does not fit its form is left to travel alone', () => {

@@ -1,17 +1,25 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import Database from 'better-sqlite3';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Ledger, rootsEqual, stampBefore } from '../../repair/ledger.ts';
 import { decodeIdentities, encodeIdentities, type Identity, LedgerError } from '../../repair/ledger-codec.ts';
-import { makeStamp } from '../../shards/version.ts';
+import { makeStamp, STAMP_ZERO, stampMs } from '../../shards/version.ts';
 
 const NODE_A = '00000000000000aa';
 const NODE_B = '00000000000000bb';
 const versionAt = (ms: number, counter = 0, node = NODE_A) => makeStamp(1_700_000_000_000 + ms, counter) + node;
 const stampAt = (ms: number) => makeStamp(1_700_000_000_000 + ms, 0xffff);
+/** More epochs than have open lists. */
+const SPAN_MS = 200_000;
+const collectGarbage = (): void => {
+  setFlagsFromString('--expose-gc');
+  (runInNewContext('gc') as () => void)();
+};
 
 const arrivals = fc.uniqueArray(
-  fc.record({ ms: fc.integer({ min: 0, max: 60_000 }), content: fc.bigInt({ min: 0n, max: (1n << 128n) - 1n }) }),
+  fc.record({ ms: fc.integer({ min: 0, max: SPAN_MS }), content: fc.bigInt({ min: 0n, max: (1n << 128n) - 1n }) }),
   {
     selector: (a) => a.ms,
     maxLength: 60,
@@ -21,7 +29,7 @@ const arrivals = fc.uniqueArray(
 describe('ledger', () => {
   test('batches in any order, some twice: equal roots at every cutoff', () => {
     fc.assert(
-      fc.property(arrivals, fc.integer({ min: 0, max: 60_000 }), (list, cut) => {
+      fc.property(arrivals, fc.integer({ min: 0, max: SPAN_MS }), (list, cut) => {
         const [a, b] = [new Ledger(), new Ledger()];
         for (const { ms, content } of list) a.add(versionAt(ms), content, 1);
         for (const { ms, content } of [...list].reverse()) {
@@ -33,15 +41,64 @@ describe('ledger', () => {
     );
   });
 
+  test('what is asked of a batch is the same whether its list was sealed meanwhile or not', () => {
+    fc.assert(
+      fc.property(arrivals, arrivals, (list, late) => {
+        const ledger = new Ledger();
+        const known = new Map<string, bigint>();
+        const add = (ms: number, node: string, content: bigint): void => {
+          const version = versionAt(ms, 0, node);
+          expect(ledger.add(version, content, ms + 1)).toBe(!known.has(version));
+          known.set(version, known.get(version) ?? content);
+        };
+        for (const { ms, content } of [...list].sort((a, b) => a.ms - b.ms)) add(ms, NODE_A, content);
+        for (const { ms, content } of late) add(ms, ms % 3 === 0 ? NODE_A : NODE_B, content);
+        for (const { ms } of late.slice(0, 5)) {
+          const version = versionAt(ms, 0, NODE_A);
+          if (!known.has(version)) continue;
+          ledger.restate(version, 7n);
+          known.set(version, 7n);
+        }
+        const other = new Ledger();
+        for (const [version, content] of known) other.add(version, content, 1);
+        expect(rootsEqual(ledger.root(stampAt(SPAN_MS)), other.root(stampAt(SPAN_MS)))).toBe(true);
+        const listed: string[] = [];
+        for (const { epoch, count } of ledger.epochSums(STAMP_ZERO, stampAt(SPAN_MS), 0, 1e6).sums) {
+          const identities = ledger.identities(epoch, STAMP_ZERO, stampAt(SPAN_MS), '', 1e6);
+          expect(identities).toHaveLength(count);
+          for (const { version, rows, content } of identities) {
+            expect([content, rows]).toEqual([known.get(version), stampMs(version) - 1_700_000_000_000 + 1]);
+            expect([ledger.contentOf(version), ledger.rowsIn(version)]).toEqual([content, rows]);
+            listed.push(version);
+          }
+        }
+        expect(listed).toEqual([...known.keys()].sort());
+        expect(ledger.listed).toBe(known.size);
+      }),
+    );
+  });
+
+  test('batches above the floor, of which there may be as many as come while a member is away, take some 30 bytes', () => {
+    const ledger = new Ledger();
+    collectGarbage();
+    const used = () => process.memoryUsage().heapUsed + process.memoryUsage().arrayBuffers;
+    const before = used();
+    const batches = 100_000;
+    for (let i = 0; i < batches; i++) ledger.add(versionAt(i * 100), (BigInt(i) << 90n) + 12345n, 1000);
+    collectGarbage();
+    expect((used() - before) / batches).toBeLessThan(60);
+    expect(ledger.listed).toBe(batches);
+  });
+
   test('a floor collapses what lies below it and changes no root at or above it', () => {
     fc.assert(
-      fc.property(arrivals, fc.integer({ min: 0, max: 60_000 }), (list, cut) => {
+      fc.property(arrivals, fc.integer({ min: 0, max: SPAN_MS }), (list, cut) => {
         const ledger = new Ledger();
         for (const { ms, content } of list) ledger.add(versionAt(ms), content, 1);
-        const [atCut, atEnd] = [ledger.root(stampAt(cut)), ledger.root(stampAt(60_000))];
+        const [atCut, atEnd] = [ledger.root(stampAt(cut)), ledger.root(stampAt(SPAN_MS))];
         ledger.adoptFloor(stampAt(cut));
         expect(ledger.root(stampAt(cut))).toEqual(atCut);
-        expect(ledger.root(stampAt(60_000))).toEqual(atEnd);
+        expect(ledger.root(stampAt(SPAN_MS))).toEqual(atEnd);
         expect(ledger.versions().every((version) => version > stampAt(cut))).toBe(true);
       }),
     );
@@ -75,7 +132,7 @@ describe('ledger', () => {
 
   test('saved between changes and loaded again: the same roots, floor and lists', () => {
     fc.assert(
-      fc.property(arrivals, arrivals, fc.integer({ min: 0, max: 60_000 }), (first, second, cut) => {
+      fc.property(arrivals, arrivals, fc.integer({ min: 0, max: SPAN_MS }), (first, second, cut) => {
         const database = new Database(':memory:');
         const ledger = new Ledger();
         for (const { ms, content } of first) ledger.add(versionAt(ms), content, 2);
@@ -87,7 +144,7 @@ describe('ledger', () => {
         loaded.load(database);
         expect(loaded.floor).toBe(ledger.floor);
         expect(loaded.versions()).toEqual(ledger.versions());
-        expect(loaded.root(stampAt(60_000))).toEqual(ledger.root(stampAt(60_000)));
+        expect(loaded.root(stampAt(SPAN_MS))).toEqual(ledger.root(stampAt(SPAN_MS)));
         database.close();
       }),
       { numRuns: 30 },

@@ -18,6 +18,7 @@ import { type ShardId, type ShardKey, shardId } from '../../shards/shard-key.ts'
 import { type NodeNumber, type Stamp, stampOf, type Version } from '../../shards/version.ts';
 import { contentSum } from '../support/content-sum.ts';
 import type { SimNode } from './sim-node.ts';
+import { CLOCK_STEP_MS_MAX } from './troubles.ts';
 import { expectedCells, firstDifference, scannedCells, type Written } from './workload.ts';
 
 export class Violation extends Error {}
@@ -25,7 +26,7 @@ export class Violation extends Error {}
 interface Proof {
   readonly shard: ShardId;
   readonly through: Stamp;
-  /** Those of the pass, without who has let the shard go since. */
+  /** Those of the pass, without who has let the shard go since it began. */
   members: readonly NodeNumber[];
   readonly versions: ReadonlySet<Version>;
 }
@@ -49,6 +50,8 @@ export class Books {
   readonly shards = new Map<ShardId, ShardKey>();
   /** Published full proofs. */
   proofs = 0;
+  /** Those of them that named somebody who had let the shard go since the pass began. */
+  overtaken = 0;
   private readonly proofsOf = new Map<ShardId, Proof[]>();
   scans = 0;
   private readonly requests = new Map<number, Version>();
@@ -57,15 +60,22 @@ export class Books {
   private readonly passes = new Set<string>();
   /** Name -> highest generation that some node has dropped. */
   private readonly dropped = new Map<string, number>();
-  /** Number and shard. */
-  private readonly letGo = new Set<string>();
+  /** Number and shard -> when, the last time. */
+  private readonly letGo = new Map<string, number>();
   private readonly nodes: readonly SimNode[];
   /** With `interval` an acknowledged write may be lost in a crash, and nothing is promised before a proof. */
   private readonly durability: 'fsync' | 'interval';
   private readonly conflict: ConflictRule;
+  private readonly time: { readonly now: number };
 
-  constructor(nodes: readonly SimNode[], durability: 'fsync' | 'interval', conflict: ConflictRule) {
+  constructor(
+    nodes: readonly SimNode[],
+    durability: 'fsync' | 'interval',
+    conflict: ConflictRule,
+    time: { readonly now: number },
+  ) {
     this.nodes = nodes;
+    this.time = time;
     this.durability = durability;
     this.conflict = conflict;
   }
@@ -117,12 +127,9 @@ export class Books {
     this.passes.add(record.id);
     if (this.isDropped(record.shard)) return false;
     const present = publisher.stored(record.shard);
-    const members = record.order.map((number) => this.nodes.find((node) => node.number === number && node.up));
-    // A pass that was overtaken by another one may still name who has let the shard go since.
-    const hasLetGo = (number: NodeNumber) => this.letGo.has(`${number} ${record.shard}`);
-    const stored = members.map((node) =>
-      node === undefined || hasLetGo(node.number) ? undefined : node.stored(record.shard),
-    );
+    const numbers = record.order.filter((number) => !this.hasLetGoSince(number, record));
+    const members = numbers.map((number) => this.nodes.find((node) => node.number === number && node.up));
+    const stored = members.map((node) => node?.stored(record.shard));
     for (const version of this.durability === 'fsync' ? this.acknowledged : present.keys()) {
       if (this.written.get(version)?.shard !== record.shard || stampOf(version) > record.cutoff) continue;
       const without = stored.findIndex((versions) => versions !== undefined && !versions.has(version));
@@ -133,21 +140,26 @@ export class Books {
     }
     const versions = new Set([...present.keys()].filter((version) => stampOf(version) <= record.cutoff));
     this.proofs++;
+    if (numbers.length < record.order.length) this.overtaken++;
     const proofs = this.proofsOf.get(record.shard) ?? [];
-    proofs.push({
-      shard: record.shard,
-      through: record.cutoff,
-      members: record.order.filter((number) => !hasLetGo(number)),
-      versions,
-    });
+    proofs.push({ shard: record.shard, through: record.cutoff, members: numbers, versions });
     this.proofsOf.set(record.shard, proofs);
     return true;
+  }
+
+  /**
+   * A pass that was overtaken by another one, and ends after it, still names who has let the shard go on the word of that
+   * other one. Passes that began later name whoever has it again. They tell when by the clock of their starter.
+   */
+  private hasLetGoSince(number: NodeNumber, { shard, startedMs }: PassRecord): boolean {
+    const letGoMs = this.letGo.get(`${number} ${shard}`);
+    return letGoMs !== undefined && startedMs - CLOCK_STEP_MS_MAX <= letGoMs;
   }
 
   /** Rule 22: whatever the replica has, every owner that is there has as well. */
   letsGo(node: SimNode, id: ShardId): void {
     const key = this.shards.get(id);
-    this.letGo.add(`${node.number} ${id}`);
+    this.letGo.set(`${node.number} ${id}`, this.time.now);
     for (const proof of this.proofsOf.get(id) ?? [])
       proof.members = proof.members.filter((member) => member !== node.number);
     if (key === undefined || this.isDropped(id)) return;

@@ -33,7 +33,7 @@ export class Convergence {
   private readonly o: ConvergenceOptions;
   /** When a copy of the shard was last seen to run. */
   private readonly copyingMs = new Map<ShardId, number>();
-  private readonly running = new Set<string>();
+  private running: ReadonlySet<string> = new Set();
   /** Bytes of each copy; 0 until it is granted. */
   private readonly copies = new Map<string, number>();
 
@@ -50,10 +50,10 @@ export class Convergence {
   /** To be asked after every event. Throws a violation when something promised has not come in time. */
   isReached(nowMs: number): boolean {
     let all = true;
+    const held = this.watchCopies(nowMs);
     for (const [id, owners] of this.o.owners) {
-      this.watchCopies(id, nowMs);
       // Written, and lost with a coordinator that had told nobody.
-      if (!this.o.nodes.some((node) => node.process!.open.storage.shards.has(id))) continue;
+      if (!held.has(id)) continue;
       const sinceMs = Math.max(this.o.fromMs, (this.o.slowCopies ? this.copyingMs.get(id) : undefined) ?? 0);
       if (owners.every((node) => this.hasConverged(node, id))) continue;
       all = false;
@@ -71,25 +71,30 @@ export class Convergence {
     return ledger.replica === 'full' && (ledger.converged?.through ?? '') >= this.o.through;
   }
 
-  private watchCopies(id: ShardId, nowMs: number): void {
+  /** Returns the shards that anybody holds. */
+  private watchCopies(nowMs: number): ReadonlySet<ShardId> {
+    const held = new Set<ShardId>();
+    const running = new Set<string>();
     for (const node of this.o.nodes) {
       const { open, host } = node.process!;
-      const name = `${id} on ${node.name}`;
-      if (!open.storage.shards.has(id) || open.ledgerOf(id).replica !== 'filling') {
-        this.running.delete(name);
-        continue;
+      for (const id of open.storage.shards.keys()) {
+        held.add(id);
+        if (open.ledgerOf(id).replica !== 'filling' || !this.o.owners.has(id)) continue;
+        const name = `${id} on ${node.name}`;
+        running.add(name);
+        if (!this.running.has(name)) {
+          if (nowMs > this.o.fromMs + this.bound.parts.fencedMs)
+            throw new Violation(`${name} turns filling ${nowMs - this.o.fromMs} ms after the faults stopped`);
+          this.copies.set(name, 0);
+        }
+        this.copyingMs.set(id, nowMs);
+        if (this.copies.get(name) === 0) this.copies.set(name, host.describeShard(id)!.fill?.bytesTotal ?? 0);
+        if (nowMs > this.copiesEndMs())
+          throw new Violation(`${name} is still filling ${nowMs - this.o.fromMs} ms after the faults stopped`);
       }
-      if (!this.running.has(name)) {
-        if (nowMs > this.o.fromMs + this.bound.parts.fencedMs)
-          throw new Violation(`${name} turns filling ${nowMs - this.o.fromMs} ms after the faults stopped`);
-        this.running.add(name);
-        this.copies.set(name, 0);
-      }
-      this.copyingMs.set(id, nowMs);
-      if (this.copies.get(name) === 0) this.copies.set(name, host.describeShard(id)!.fill?.bytesTotal ?? 0);
-      if (nowMs > this.copiesEndMs())
-        throw new Violation(`${name} is still filling ${nowMs - this.o.fromMs} ms after the faults stopped`);
     }
+    this.running = running;
+    return held;
   }
 
   private copiesEndMs(): number {

@@ -20,7 +20,6 @@ import {
   mutatedOpen,
   mutatedReceive,
   mutatedSnapshot,
-  mutateHost,
   mutateSync,
 } from './mutations.ts';
 import type { SettledBatches } from './settled.ts';
@@ -189,7 +188,6 @@ export class Process {
       limits,
       emit: (effect) => this.hostEffect(effect),
     });
-    mutateHost(this.host, mutation);
   }
 
   start(): void {

@@ -5,14 +5,14 @@
 import { UNLIMITED } from '../../repair/budget.ts';
 import { MembershipError } from '../../repair/membership-error.ts';
 import type { Books } from './books.ts';
-import type { Mends } from './mends.ts';
 import type { Network } from './network.ts';
 import type { Reduction } from './reduction.ts';
 import type { Scenario } from './scenario.ts';
 import type { SimNode, World } from './sim-node.ts';
 import type { Chance } from './virtual-time.ts';
 
-const CLOCK_STEP_MS_MAX = 2_500;
+/** No clock of a node is wrong by more. */
+export const CLOCK_STEP_MS_MAX = 2_500;
 /** What still fits onto a disk that is called full: a few batches, the last of them in part. */
 const ROOM_LEFT_MAX = 2_000;
 const FULL_MS_MAX = 3_000;
@@ -23,13 +23,14 @@ export class Troubles {
   private on = false;
   private wiped = 0;
   private flipped = 0;
+  /** Of the windows in which a bit fell over. */
+  damagedRows = 0;
   private readonly world: World;
   private readonly nodes: readonly SimNode[];
   private readonly scenario: Scenario;
   private readonly reduction: Reduction;
   private readonly network: Network;
   private readonly books: Books;
-  private readonly mends: Mends;
 
   constructor(o: {
     world: World;
@@ -38,7 +39,6 @@ export class Troubles {
     reduction: Reduction;
     network: Network;
     books: Books;
-    mends: Mends;
   }) {
     this.world = o.world;
     this.nodes = o.nodes;
@@ -46,7 +46,6 @@ export class Troubles {
     this.reduction = o.reduction;
     this.network = o.network;
     this.books = o.books;
-    this.mends = o.mends;
   }
 
   get isOver(): boolean {
@@ -146,13 +145,13 @@ export class Troubles {
    * for them now and then.
    */
   private damage(chance: Chance): void {
-    if (chance.of(0.3)) for (const { process, wallMs } of this.nodes) process?.host.startScrub(wallMs);
+    if (chance.of(0.3)) for (const { process } of this.nodes) process?.host.startScrub(this.world.time.now);
     const [node] = this.nodes;
     if (this.flipped >= this.scenario.flips || !this.books.isSpare(node!)) return;
     const found = node!.disk.flipBit(chance);
     if (found === null) return;
     this.flipped++;
-    this.mends.flipped(node!, found);
+    this.damagedRows += found.windowRows;
     this.world.trace(`a bit of ${found.shard} falls over on ${node!.name}`);
   }
 

@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { afterEach, expect, test } from 'vitest';
+import { freeBuffers } from '../../server/freed-buffers.ts';
 import { BlockCache } from '../../shards/block-cache.ts';
 import { BlockStore } from '../../shards/block-store.ts';
 import { settleRows } from '../../shards/row-settle.ts';
@@ -94,6 +95,7 @@ test('a step reads one block, merges one part or writes one block', () => {
     store,
     windowNs: shard.windowNs,
     limits: bench.limits,
+    free: freeBuffers,
     tombstones: new ShardTombstones(table, KEY, () => null),
     dropped: new ShardDropped(),
     conflict: 'last-write-wins',

@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
+import { freeBuffers } from '../../server/freed-buffers.ts';
 import { nodeFiles } from '../../server/node-files.ts';
 import type { Batch, DeletePredicate, SeriesKeyRecord } from '../../shards/batch.ts';
 import { encodeBatch } from '../../shards/batch-codec.ts';
@@ -15,6 +16,7 @@ import { hashSeriesKey } from '../../shards/series-key.ts';
 import { type ShardKey, shardId } from '../../shards/shard-key.ts';
 import type { LogPosition } from '../../shards/storage.ts';
 import { STORAGE_LIMITS, type StorageLimits } from '../../shards/storage-limits.ts';
+import type { FreeBuffers } from '../../shards/used-rows.ts';
 import { isThrough, makeStamp, makeVersion, STAMP_ZERO, type Stamp, type Version } from '../../shards/version.ts';
 import { MemoryFiles } from '../support/memory-files.ts';
 
@@ -114,7 +116,11 @@ export class Bench {
   /** Shards that were set aside while an engine ran. */
   readonly setAside: string[] = [];
 
-  constructor(limits: Partial<StorageLimits> = {}) {
+  readonly #free: FreeBuffers;
+
+  /** `free`: as a worker does; rows that are read after that are missing. */
+  constructor(limits: Partial<StorageLimits> = {}, free: FreeBuffers = freeBuffers) {
+    this.#free = free;
     this.files = new MemoryFiles('/memory', nodeFiles());
     this.limits = { ...STORAGE_LIMITS, ...limits };
     this.engine = this.#open(this.files);
@@ -131,6 +137,7 @@ export class Bench {
       openDatabase: (path) => new Database(path),
       nowMs: () => 0,
       setAside: (id) => this.setAside.push(id),
+      free: this.#free,
     });
   }
 

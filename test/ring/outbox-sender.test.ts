@@ -1,0 +1,98 @@
+import { beforeEach, describe, expect, test } from 'vitest';
+import { Outbox } from '../../repair/outbox.ts';
+import { OutboxSender } from '../../repair/outbox-sender.ts';
+import { DEFAULT_REPLICA_LIMITS } from '../../repair/replica-limits.ts';
+import type { Surroundings } from '../../repair/surroundings.ts';
+import { shardId } from '../../shards/shard-key.ts';
+import { makeStamp, type Version } from '../../shards/version.ts';
+import { SimFiles } from '../sim/sim-files.ts';
+import { KEY, NUMBERS } from './trio.ts';
+
+const [SELF, OTHER] = NUMBERS as [string, string, string];
+const T = DEFAULT_REPLICA_LIMITS.mailTimeoutMs;
+const ID = shardId(KEY);
+
+describe('what waits for an answer', () => {
+  let around: { nowMs: number };
+  let outbox: Outbox;
+  let sender: OutboxSender;
+  let sent: Version[];
+  let runs: (() => void)[];
+
+  beforeEach(() => {
+    sent = [];
+    runs = [];
+    around = { nowMs: 1_000_000 };
+    const rest = {
+      self: SELF,
+      limits: DEFAULT_REPLICA_LIMITS,
+      random: () => 0.5,
+      budget: { hasRoom: true, charge: () => {} },
+      owners: () => [SELF, OTHER],
+      isLive: () => true,
+      count: () => {},
+      send: (_to: string, _lane: number, message: { version: Version }) => void sent.push(message.version),
+    };
+    outbox = new Outbox(new SimFiles((run) => void runs.push(run)), 'outbox', 1 << 20, 1 << 16);
+    sender = new OutboxSender(outbox, Object.assign(around, rest) as unknown as Surroundings, () => {});
+  });
+
+  /** In the outbox, and sent. */
+  function put(n: number): Version {
+    const version = makeStamp(n, 0) + SELF;
+    outbox.put(
+      KEY,
+      version,
+      new Uint8Array(10),
+      new Uint8Array(0),
+      [SELF],
+      () => [SELF, OTHER],
+      () => {},
+    );
+    for (let run = runs.shift(); run !== undefined; run = runs.shift()) run();
+    sender.route(outbox.entries.get(ID + version)!);
+    sender.tick();
+    return version;
+  }
+
+  function after(ms: number): void {
+    for (const end = around.nowMs + ms; around.nowMs < end; ) {
+      around.nowMs += 50;
+      sender.tick();
+    }
+  }
+
+  const answer = (version: Version) => sender.answered(OTHER, ID + version, [ID, version, 'stored', '', false, '']);
+
+  test('is not sent again while the peer goes on answering, however slowly', () => {
+    const versions = [1, 2, 3, 4].map(put);
+    for (const version of versions) {
+      after(T - 100);
+      answer(version);
+    }
+    after(3 * T);
+    expect(sent).toEqual(versions);
+  });
+
+  test('is sent again when the peer has been silent for the time-out', () => {
+    const [first, second] = [1, 2].map(put) as [Version, Version];
+    after(T - 100);
+    answer(first);
+    after(T - 100);
+    expect(sent).toEqual([first, second]);
+    after(100 + 2 * DEFAULT_REPLICA_LIMITS.backoffMsMin);
+    expect(sent).toEqual([first, second, second]);
+  });
+
+  test('is sent again when what was sent later has been answered, although others still are', () => {
+    const lost = put(1);
+    after(50);
+    const others = [2, 3, 4].map(put);
+    for (const version of others) {
+      after(T / 2);
+      answer(version);
+    }
+    expect(sent.filter((version) => version === lost)).toHaveLength(2);
+    expect(sent).toHaveLength(5);
+  });
+});

@@ -4,22 +4,14 @@
  */
 import { predicateToJson } from './batch-codec.ts';
 import { BOOLEAN, type Column, FIELD_TYPE_NAMES } from './column.ts';
-import {
-  type Contest,
-  type ContestedDelete,
-  type ContestedValue,
-  type ContestQuestion,
-  type Contests,
-  DECIDING_RULES,
-  type DecidingRule,
-} from './contests.ts';
+import type { Contest, ContestedDelete, ContestedValue, ContestQuestion, Contests, DecidingRule } from './contests.ts';
 import { deadRows } from './row-resolve.ts';
 import type { RowSet } from './row-set.ts';
 import { isSettledVersion } from './row-settle.ts';
 import type { ShardKey } from './shard-key.ts';
 import type { ScanSources } from './shard-scan.ts';
 import type { Tombstone } from './tombstone.ts';
-import { stampOf } from './version.ts';
+import { stampOf, type Version } from './version.ts';
 
 const TEXT_MAX = 120;
 
@@ -36,8 +28,18 @@ interface Cell {
   readonly column: Column;
 }
 
+/** What is the same for all values at one series. */
+interface Place {
+  readonly rows: RowSet;
+  series: number;
+  /** By version: it has come. */
+  readonly isCome: readonly boolean[];
+  readonly isFirst: boolean;
+  readonly instants: Uint32Array;
+}
+
 export class Findings implements Contests {
-  readonly decided: Record<DecidingRule, number>;
+  readonly decided: Record<DecidingRule, number> = { later: 0, node: 0, first: 0, type: 0, deleted: 0 };
   same = 0;
   deletes = 0;
   unexamined = 0;
@@ -45,11 +47,13 @@ export class Findings implements Contests {
   readonly deleteSamples: ContestedDelete[] = [];
   readonly #parts: ContestParts;
   readonly #question: ContestQuestion;
+  /** Of the cell that is judged: rows with a value of it, and where it stands. */
+  readonly #rivals: number[] = [];
+  readonly #rivalColumns: Column[] = [];
 
   constructor(parts: ContestParts, question: ContestQuestion) {
     this.#parts = parts;
     this.#question = question;
-    this.decided = Object.fromEntries(DECIDING_RULES.map((rule) => [rule, 0])) as Record<DecidingRule, number>;
   }
 
   deleteCame(tombstone: Tombstone): void {
@@ -57,49 +61,67 @@ export class Findings implements Contests {
     if (this.deleteSamples.length < this.#question.samplesMax) this.deleteSamples.push(deleteOf(tombstone));
   }
 
-  /** Rows with all their values: which value of a cell counts, and which are covered by deletes. */
+  /**
+   * Rows with all their values: which value of a cell counts, and which are covered by deletes. When somebody has written
+   * everything anew, every value is looked at: nothing is made for one that is only counted.
+   */
   judge(rows: RowSet, tombstones: readonly Tombstone[]): void {
     const { versions } = this.#question;
     const isCome = rows.versionTable.map((version) => versions.has(version));
+    const isFirst = this.#parts.sources.conflict === 'first-write-wins';
+    const place: Place = { rows, series: 0, isCome, isFirst, instants: instantsOf(rows.versionTable) };
+    const fields = columnsByField(rows.columns);
     this.#eachTime(rows, tombstones, (series, from, to, dead) => {
+      place.series = series;
       let hasCome = false;
+      let isAnyDead = false;
       for (let row = from; row < to; row++) {
+        const isDead = dead(row);
+        isAnyDead ||= isDead;
         if (!isCome[rows.versions[row]!]) continue;
         hasCome = true;
-        if (dead(row)) this.#deleted(rows, series, row, tombstones);
+        if (isDead) this.#deleted(rows, series, row, tombstones);
       }
       if (!hasCome || to === from + 1) return;
-      const byField = new Map<string, Cell[]>();
-      for (let row = from; row < to; row++) {
-        if (dead(row)) continue;
-        for (const cell of cellsAt(rows, row)) {
-          const cells = byField.get(cell.column.field);
-          if (cells === undefined) byField.set(cell.column.field, [cell]);
-          else cells.push(cell);
+      for (const columns of fields) {
+        let count = 0;
+        for (let row = from; row < to; row++) {
+          const column = isAnyDead && dead(row) ? null : columnAt(columns, row);
+          if (column === null) continue;
+          this.#rivals[count] = row;
+          this.#rivalColumns[count++] = column;
         }
+        if (count > 1) this.#judgeCell(place, count);
       }
-      for (const cells of byField.values()) this.#judgeCell(rows, series, cells, isCome);
     });
   }
 
-  /** Versions ascending. */
-  #judgeCell(rows: RowSet, series: number, cells: readonly Cell[], isCome: readonly boolean[]): void {
-    if (cells.length < 2) return;
-    const isFirst = this.#parts.sources.conflict === 'first-write-wins';
-    const winner = isFirst ? cells[0]! : cells.at(-1)!;
-    const winnerVersion = rows.versions[winner.row]!;
-    const here = cells.filter(({ row }) => !isCome[rows.versions[row]!]);
-    const before = (isFirst ? here[0] : here.at(-1))?.row;
-    for (const loser of cells) {
-      if (loser === winner) continue;
-      const loserVersion = rows.versions[loser.row]!;
+  /** The first `count` rivals, versions ascending. */
+  #judgeCell({ rows, series, isCome, isFirst, instants }: Place, count: number): void {
+    const rivals = this.#rivals;
+    const columns = this.#rivalColumns;
+    const { versions } = rows;
+    const winner = isFirst ? 0 : count - 1;
+    const row = rivals[winner]!;
+    const column = columns[winner]!;
+    const value = column.values[row];
+    const version = versions[row]!;
+    /** What counted before something came. */
+    let before = winner;
+    const step = isFirst ? 1 : -1;
+    while (before >= 0 && before < count && isCome[versions[rivals[before]!]!]) before += step;
+    for (let n = 0; n < count; n++) {
+      if (n === winner) continue;
+      const rival = rivals[n]!;
       // What was here and did not count is not overruled by what has come.
-      if (!isCome[loserVersion] && (!isCome[winnerVersion] || loser.row !== before)) continue;
-      if (isSame(loser, winner)) this.same++;
-      else {
-        const [a, b] = [rows.versionTable[winnerVersion]!, rows.versionTable[loserVersion]!];
-        this.#decided(isFirst ? 'first' : stampOf(a) === stampOf(b) ? 'node' : 'later', rows, series, winner, loser);
+      if (!isCome[versions[rival]!] && (!isCome[version] || n !== before)) continue;
+      if (columns[n] === column && Object.is(column.values[rival], value)) {
+        // -0 is not 0, and NaN is NaN: equal bytes are meant.
+        this.same++;
+        continue;
       }
+      const rule = isFirst ? 'first' : instants[versions[rival]!] === instants[version] ? 'node' : 'later';
+      if (this.#counts(rule)) this.#show(rule, rows, series, { row, column }, { row: rival, column: columns[n]! });
     }
   }
 
@@ -111,7 +133,7 @@ export class Findings implements Contests {
       const covers = tombstone.version > version && time >= minTime && time <= maxTime && tombstone.covers(series);
       if (covers && (by === null || tombstone.version > by.version)) by = tombstone;
     }
-    for (const cell of cellsAt(rows, row)) this.#decided('deleted', rows, series, by!, cell);
+    for (const cell of cellsAt(rows, row)) if (this.#counts('deleted')) this.#show('deleted', rows, series, by!, cell);
   }
 
   /** Rows of one window with the fields that have several types. */
@@ -159,7 +181,8 @@ export class Findings implements Contests {
     for (const cell of cells) {
       if (cell.column.type === first.column.type) continue;
       // What was hidden already is not hidden by what has come.
-      if (came(cell) || cell.column.type === before?.column.type) this.#decided('type', rows, series, first, cell);
+      const isHidden = came(cell) || cell.column.type === before?.column.type;
+      if (isHidden && this.#counts('type')) this.#show('type', rows, series, first, cell);
     }
   }
 
@@ -182,10 +205,12 @@ export class Findings implements Contests {
     }
   }
 
-  #decided(rule: DecidingRule, rows: RowSet, series: number, winner: Cell | Tombstone, loser: Cell): void {
-    this.decided[rule]++;
-    const { samplesMax } = this.#question;
-    if (this.decided[rule] > samplesMax) return;
+  /** True when it is one of those that are shown. */
+  #counts(rule: DecidingRule): boolean {
+    return ++this.decided[rule] <= this.#question.samplesMax;
+  }
+
+  #show(rule: DecidingRule, rows: RowSet, series: number, winner: Cell | Tombstone, loser: Cell): void {
     const { key, sources } = this.#parts;
     this.samples.push({
       rule,
@@ -209,6 +234,30 @@ export class Findings implements Contests {
   }
 }
 
+/** Columns of one field, the first type first. */
+function columnsByField(columns: readonly Column[]): Column[][] {
+  const fields: Column[][] = [];
+  for (const column of columns) {
+    const last = fields.at(-1);
+    if (last !== undefined && last[0]!.field === column.field) last.push(column);
+    else fields.push([column]);
+  }
+  return fields;
+}
+
+function columnAt(columns: readonly Column[], row: number): Column | null {
+  for (const column of columns) if (column.present === null || column.present[row] === 1) return column;
+  return null;
+}
+
+/** Per version a number, the same for equal stamps. */
+function instantsOf(table: readonly Version[]): Uint32Array {
+  const instants = new Uint32Array(table.length);
+  for (let i = 1; i < table.length; i++)
+    instants[i] = instants[i - 1]! + Number(stampOf(table[i]!) !== stampOf(table[i - 1]!));
+  return instants;
+}
+
 /** One of each field: of several types within a row, which no coordinator makes, the first of their order counts. */
 function* cellsAt({ columns }: RowSet, row: number): Generator<Cell> {
   let last: string | null = null;
@@ -217,11 +266,6 @@ function* cellsAt({ columns }: RowSet, row: number): Generator<Cell> {
     last = column.field;
     yield { row, column };
   }
-}
-
-/** -0 is not 0, and NaN is NaN: equal bytes are meant. */
-function isSame(a: Cell, b: Cell): boolean {
-  return a.column === b.column && Object.is(a.column.values[a.row], b.column.values[b.row]);
 }
 
 function textOf({ column, row }: Cell): string {

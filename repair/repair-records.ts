@@ -74,6 +74,9 @@ export interface RepairRecord {
   readonly differences: readonly RepairDifference[];
 }
 
+/** Of a ring of 500 members. */
+const STEPS_MAX = 1_000;
+
 type Given = Pick<RepairRecord, 'id' | 'kind' | 'shard' | 'outcome' | 'reason' | 'startedMs' | 'finishedMs'>;
 
 /** Members are those of the steps, and `others`. */
@@ -113,7 +116,7 @@ export function recordOfPass(record: PassRecord): RepairRecord {
   const pass = { kind, starter, order, skipped, cutoff, cutoffMs, batches: root?.batches ?? null };
   const others = [starter, ...order, ...skipped.map(({ member }) => member)];
   const given = { id, kind: 'pass', shard, outcome, reason, startedMs, finishedMs } as const;
-  return repairRecord(given, { steps: record.hops, pass }, others);
+  return repairRecord(given, { steps: record.hops.slice(0, STEPS_MAX), pass }, others);
 }
 
 /** Of what was asked for by hand and is no pass, and of mends; a pass has a record of its own. */

@@ -36,6 +36,21 @@ describe('one rule at a time', () => {
     ]);
   });
 
+  test.each([
+    ['last-write-wins', [1, 2, 3], 3, ['2']],
+    ['last-write-wins', [1, 2, 3], 1, ['1']],
+    ['first-write-wins', [1, 2, 3], 1, ['2']],
+    ['first-write-wins', [1, 2, 3], 2, ['2']],
+  ] as const)(
+    '%s among three of %j, of which %i came: what did not count before is not overruled',
+    (conflict, all, n, lost) => {
+      bench = new Bench();
+      bench.engine.setRules(() => ({ conflict, hasDeletes: false }));
+      for (const each of all) bench.writeRows(versionAt(each), [row(1, each)]);
+      expect(ask([versionAt(n)]).samples.map(({ loser }) => loser.value)).toEqual(lost);
+    },
+  );
+
   test('equal stamps: the greater node; equal values are no contest; other times, series and fields neither', () => {
     bench = new Bench();
     const other = (n: number) => `${stampOf(versionAt(n))}00000000000000bb`;

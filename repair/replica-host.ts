@@ -11,6 +11,7 @@ import type { NodeNumber } from '../shards/version.ts';
 import { RepairBudget, type RepairRates } from './budget.ts';
 import type { ClusterSnapshot, HeldShard, Statement } from './cluster.ts';
 import { CommitQueue } from './commit.ts';
+import { DebtSettling } from './debt-settling.ts';
 import type { Handover } from './departures.ts';
 import { describeReplica } from './descriptions.ts';
 import { Filling } from './filling.ts';
@@ -68,6 +69,7 @@ export class ReplicaHost {
   private readonly fillingSource: FillingSource;
   private readonly answers: RingAnswers;
   private readonly ring: Ring;
+  private readonly debts: DebtSettling;
   private readonly repairsTable: Repairs;
   private readonly upkeep: Upkeep;
   private readonly levelling: Levelling;
@@ -112,6 +114,7 @@ export class ReplicaHost {
     const levelled = (result: LevelResult) => emit({ kind: 'levelled', result });
     this.levelling = new Levelling({ replicas, commit, requests, around, proofs: ring.proofs, levelled });
     this.ring.proofs.suspected = (...what) => this.upkeep.conflicts.found(...what);
+    this.debts = new DebtSettling({ outbox, replicas, around });
     this.replicas = replicas;
     this.commit = commit;
     this.requests = requests;
@@ -162,6 +165,7 @@ export class ReplicaHost {
       this.commit.tick();
       this.requests.tick();
       this.mail.tick();
+      this.debts.tick();
       this.budget.metered(() => {
         this.budget.tick(this.nowMs);
         this.sender.tick();
@@ -355,6 +359,9 @@ export class ReplicaHost {
         return;
       case 'converged':
         this.ring.proofs.converged(message);
+        return;
+      case 'converged-ask':
+        this.debts.asked(from, message);
         return;
       case 'compare':
         this.answers.compare(from, message);

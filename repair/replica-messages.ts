@@ -114,6 +114,8 @@ export type Message =
       readonly record: PassRecord;
     }
   | { readonly t: 'converged'; readonly key: ShardKeyJson; readonly through: Stamp }
+  /** Up to where is it proven? */
+  | { readonly t: 'converged-ask'; readonly key: ShardKeyJson }
   | ({
       readonly t: 'compare';
       readonly request: number;
@@ -343,6 +345,7 @@ const FIELDS: Record<JsonKind, Record<string, Check>> = {
   'pass-ended': { shard: text, record },
   proven: { key, pass: text, through: stamp, kind, view: text, members: listOf(node), root, record },
   converged: { key, through: stamp },
+  'converged-ask': { key },
   compare: { ...claim, request: size, key, through: stamp, from: size, preview: flag },
   'compare-answer': {
     ...claim,

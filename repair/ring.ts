@@ -396,12 +396,6 @@ export class Ring {
     const { pass, key, through, kind, view, verified: members } = token;
     const message = { t: 'proven' as const, key, pass, through, kind, view, members, root, record };
     for (const member of members) if (member !== around.self) around.send(member, replica.key.number, message);
-    const others = (around.snapshot?.members ?? []).filter((m) => m.state !== 'removed' && !members.includes(m.number));
-    if (kind === 'full') {
-      for (const { number } of others) {
-        around.send(number, replica.key.number, { t: 'converged', key, through });
-      }
-    }
     if (held.from !== null && !held.handed) this.say(held, 'handed');
     this.drop(held);
     around.count(kind === 'full' ? 'passes_proven_full' : 'passes_proven_live');

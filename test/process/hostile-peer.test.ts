@@ -271,9 +271,9 @@ describe('nodes with a broken member', () => {
         messages: [
           { t: 'token-answer', pass: 'none-1', hop: 1, status: 'handed', reason: '', claim: null },
           { t: 'converged', key: json, through: 'f'.repeat(16) },
-          { t: 'converged-ask', key: json },
         ],
       },
+      { t: 'converged-ask', key: json },
       { t: 'compare', request: huge, key: json, through: 'f'.repeat(16), from: huge, preview: false, ...claim },
       {
         t: 'compare',

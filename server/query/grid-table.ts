@@ -14,7 +14,7 @@ import { columnKey, limitSeries, type SpanData } from './data.ts';
 import { evaluate } from './evaluate.ts';
 import { between, castFill } from './fill.ts';
 import type { Group } from './groups.ts';
-import type { OutputColumn, OutputTable } from './output.ts';
+import { type OutputColumn, type OutputTable, tableOf } from './output.ts';
 import type { SelectPlan } from './plan.ts';
 import { typeName } from './schema.ts';
 
@@ -41,6 +41,8 @@ export function gridTable(
   exact: boolean,
 ): OutputTable {
   const grid = data.states!;
+  // Nobody had a series for it: not even the types of the cells are known then.
+  if (grid.groups.length === 0) return tableOf([], plan.fields.length);
   const rows = new GridRows(plan, calls, data, grid, cellsMax);
   if (!rows.areCells) for (const { index } of rows.ordered) rows.addGroup(index);
   return rows.finish(exact);

@@ -115,7 +115,7 @@ export async function planSelect(
     timeZone,
     depth: scope.depth + 1,
   };
-  const schema = new SourceSchema();
+  let schema = new SourceSchema();
   const sources: PlannedSource[] = [];
   for (const source of statement.sources) {
     if (source.kind === 'subquery') {
@@ -130,13 +130,10 @@ export async function planSelect(
       const policy = findPolicy(database, policyName);
       const targets = targetsOf(context, database, policy, range);
       const pick: MeasurementPick = source.regex !== undefined ? { regex: source.regex } : { names: [source.name!] };
-      const measurements = new Set<string>();
-      const { schemas, planned } = await context.planning.schemas(context, targets, pick);
-      for (const measured of schemas) {
-        schema.addMeasurement(measured);
-        measurements.add(measured.measurement);
-      }
-      addShardSource(sources, targets, [...measurements].sort(), planned);
+      const { source: measured, planned } = await context.planning.schemas(context, targets, pick);
+      if (statement.sources.length === 1) schema = measured.schema;
+      else schema.addAll(measured.schema);
+      addShardSource(sources, targets, measured.measurements, planned);
     }
   }
   const written = statement.fields.filter((field) => !isTime(field.expression));
@@ -200,7 +197,7 @@ export function targetsOf(
 function addShardSource(
   sources: PlannedSource[],
   targets: readonly ShardTarget[],
-  measurements: string[],
+  measurements: readonly string[],
   planned: PlannedSchemas | null,
 ): void {
   const first = targets[0]?.id;

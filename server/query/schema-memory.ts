@@ -11,26 +11,46 @@ import type { MeasurementPick, MeasurementSchema, PlannedSchemas, ShardSchema } 
 import type { ShardId } from '../../shards/shard-key.ts';
 import type { ShardTarget } from './backend.ts';
 import { runOn, type StatementContext } from './scatter.ts';
+import { type MeasuredSource, measuredSource } from './schema.ts';
 
 /** Pairs of shard and pick: some kilobytes each at most, mostly below one. */
 const REMEMBERED_MAX = 10_000;
 
+/** What is remembered of all shards of a statement. */
+interface Remembered {
+  readonly shards: readonly ShardId[];
+  readonly fingerprints: Readonly<Record<ShardId, string>>;
+  readonly source: MeasuredSource;
+}
+
+/** Of one pick. */
+interface Picked {
+  readonly schemas: Map<ShardId, ShardSchema>;
+  /** Of the last statement: the next one mostly reads the same shards. null: something is new. */
+  last: Remembered | null;
+}
+
 export class SchemaMemory {
-  /** By pick, then by shard. */
-  readonly #picks = new Map<string, Map<ShardId, ShardSchema>>();
+  readonly #picks = new Map<string, Picked>();
   #size = 0;
 
-  get(target: ShardTarget, pick: string): ShardSchema | undefined {
-    return this.#picks.get(pick)?.get(target.id);
+  /** null: a shard's schema is not remembered. */
+  recall(targets: readonly ShardTarget[], pick: string): Remembered | null {
+    const picked = this.#picks.get(pick);
+    if (picked === undefined) return null;
+    if (picked.last === null || !isOf(picked.last, targets)) picked.last = rememberedOf(picked.schemas, targets);
+    return picked.last;
   }
 
   set(schema: ShardSchema, pick: string): void {
     if (this.#size >= REMEMBERED_MAX) this.#forgetOne();
-    let schemas = this.#picks.get(pick);
-    if (schemas === undefined) {
-      schemas = new Map();
-      this.#picks.set(pick, schemas);
+    let picked = this.#picks.get(pick);
+    if (picked === undefined) {
+      picked = { schemas: new Map(), last: null };
+      this.#picks.set(pick, picked);
     }
+    const { schemas } = picked;
+    picked.last = null;
     // What is set again goes to the end.
     this.#size -= schemas.delete(schema.shard) ? 1 : 0;
     schemas.set(schema.shard, schema);
@@ -39,10 +59,32 @@ export class SchemaMemory {
 
   /** The oldest of the pick that is the oldest. */
   #forgetOne(): void {
-    const [pick, schemas] = this.#picks.entries().next().value!;
+    const [pick, picked] = this.#picks.entries().next().value!;
+    const { schemas } = picked;
+    picked.last = null;
     this.#size -= schemas.delete(schemas.keys().next().value!) ? 1 : 0;
     if (schemas.size === 0) this.#picks.delete(pick);
   }
+}
+
+function isOf({ shards }: Remembered, targets: readonly ShardTarget[]): boolean {
+  if (shards.length !== targets.length) return false;
+  for (let i = 0; i < shards.length; i++) if (shards[i] !== targets[i]!.id) return false;
+  return true;
+}
+
+function rememberedOf(schemas: ReadonlyMap<ShardId, ShardSchema>, targets: readonly ShardTarget[]): Remembered | null {
+  const fingerprints: Record<ShardId, string> = {};
+  // Equal fingerprints, equal schemas: shards of one database mostly have one between them.
+  const different = new Map<string, readonly MeasurementSchema[]>();
+  for (const { id } of targets) {
+    const known = schemas.get(id);
+    if (known === undefined) return null;
+    fingerprints[id] = known.fingerprint;
+    different.set(known.fingerprint, known.schemas);
+  }
+  const source = measuredSource([...different.values()].flat());
+  return { shards: targets.map(({ id }) => id), fingerprints, source };
 }
 
 /** Schemas of one go at a statement, and which of them nobody has confirmed yet. */
@@ -74,25 +116,19 @@ export class Planning {
     context: StatementContext,
     targets: readonly ShardTarget[],
     measurements: MeasurementPick,
-  ): Promise<{ schemas: readonly MeasurementSchema[]; planned: PlannedSchemas | null }> {
+  ): Promise<{ source: MeasuredSource; planned: PlannedSchemas | null }> {
     const pick = JSON.stringify(measurements);
-    const known = this.#asks ? [] : targets.map((target) => this.#memory.get(target, pick));
-    if (targets.length > 0 && known.length > 0 && known.every((schema) => schema !== undefined)) {
-      const fingerprints: Record<string, string> = {};
-      // Equal fingerprints, equal schemas: shards of one database mostly have one between them.
-      const different = new Map<string, readonly MeasurementSchema[]>();
-      for (const { shard, fingerprint, schemas } of known) {
-        fingerprints[shard] = fingerprint;
-        different.set(fingerprint, schemas);
-      }
+    const known = this.#asks || targets.length === 0 ? null : this.#memory.recall(targets, pick);
+    if (known !== null) {
+      const { source, fingerprints } = known;
       const planned = { measurements, fingerprints };
       this.#open.add(planned);
-      return { schemas: [...different.values()].flat(), planned };
+      return { source, planned };
     }
     const asked: ShardSchema[] = [];
     for (const result of await runOn(context, targets, { kind: 'schema', measurements }))
       if (result.kind === 'schema') asked.push(...result.shards);
     for (const schema of asked) this.#memory.set(schema, pick);
-    return { schemas: asked.flatMap(({ schemas }) => schemas), planned: null };
+    return { source: measuredSource(asked.flatMap(({ schemas }) => schemas)), planned: null };
   }
 }

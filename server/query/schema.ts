@@ -21,9 +21,31 @@ export class SourceSchema {
     for (const key of schema.tagKeys) this.tags.add(key);
   }
 
+  addAll(other: SourceSchema): void {
+    for (const [name, type] of other.fields) this.addField(name, type);
+    for (const key of other.tags) this.tags.add(key);
+  }
+
   kindOf(name: string): 'field' | 'tag' | null {
     return this.fields.has(name) ? 'field' : this.tags.has(name) ? 'tag' : null;
   }
+}
+
+/** What one source of a statement reads: measurements of shards. Shared by statements: not to be changed. */
+export interface MeasuredSource {
+  readonly schema: SourceSchema;
+  /** Names, sorted. */
+  readonly measurements: readonly string[];
+}
+
+export function measuredSource(schemas: readonly MeasurementSchema[]): MeasuredSource {
+  const schema = new SourceSchema();
+  const measurements = new Set<string>();
+  for (const measured of schemas) {
+    schema.addMeasurement(measured);
+    measurements.add(measured.measurement);
+  }
+  return { schema, measurements: [...measurements].sort() };
 }
 
 export function typeName(type: FieldType): FieldTypeName {

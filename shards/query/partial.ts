@@ -3,8 +3,9 @@
  *
  * A query is answered in four steps: plan (server/query/plan.ts) -> partial answers where the shards are
  * (run-partial.ts) -> merge (server/query/cells.ts, row-table.ts) -> fill, expressions, limits (server/query/grid-table.ts,
- * select.ts). One answer holds one entry per shard and nothing is added up across shards here: the coordinator merges in
- * the order (startNs, number), so that a float sum does not depend on which place ran which shard.
+ * select.ts). One answer holds one entry per shard that has series for it (a host is in one shard of four), and nothing is
+ * added up across shards here: the coordinator merges in the order (startNs, number), so that a float sum does not depend
+ * on which place ran which shard.
  */
 import type { FieldType } from '../column.ts';
 import type { ShardId } from '../shard-key.ts';

@@ -35,7 +35,7 @@ export function runPartial(
         for (const shard of shards) {
           const answer = runSelect(shard, request, regexes, moved);
           if (typeof answer === 'string') return { kind: 'refused', message: answer };
-          answers.push(answer);
+          if (answer !== null) answers.push(answer);
         }
         return { kind: 'select', shards: answers };
       }

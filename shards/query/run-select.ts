@@ -22,13 +22,16 @@ const STEP_NS = 3_600_000_000_000;
 
 class Refusal extends Error {}
 
-/** A string is the error text. Buffers that the answer may take along to another thread are added to `moved`. */
+/**
+ * null: no series of the shard has part in the answer. A string is the error text. Buffers that the answer may take along to
+ * another thread are added to `moved`.
+ */
 export function runSelect(
   shard: QueryableShard,
   request: SelectRequest,
   regexes: RegexCache,
   moved: ArrayBuffer[],
-): TravellingSelect | string {
+): TravellingSelect | string | null {
   try {
     return select(shard, request, regexes, moved);
   } catch (error) {
@@ -42,13 +45,14 @@ function select(
   request: SelectRequest,
   regexes: RegexCache,
   moved: ArrayBuffer[],
-): TravellingSelect {
-  const { startNs, endNs, number } = shard.key;
-  const minNs = laterOf(request.minNs, startNs);
-  const maxNs = request.maxNs < endNs - 1n ? request.maxNs : endNs - 1n;
+): TravellingSelect | null {
   const grouped = groupSeries(shard, request, regexes);
   if (grouped === null)
     throw new Refusal(`max-select-series limit exceeded: more than ${request.limits.seriesMax} in one shard`);
+  if (grouped.scans.length === 0) return null;
+  const { startNs, endNs, number } = shard.key;
+  const minNs = laterOf(request.minNs, startNs);
+  const maxNs = request.maxNs < endNs - 1n ? request.maxNs : endNs - 1n;
   const empty = minNs > maxNs;
   const minTime = empty ? 0 : Number(minNs - startNs);
   const maxTime = empty ? 0 : Number(maxNs - startNs);
@@ -60,7 +64,7 @@ function select(
     );
   const windows = shardWindows(request.windows, range, startNs, minTime, maxTime);
   const run = new ShardRun(shard, request, grouped, windows, cells, regexes);
-  if (!empty && grouped.scans.length > 0) run.scanAll(minTime, maxTime);
+  if (!empty) run.scanAll(minTime, maxTime);
   return {
     startNs,
     number,

@@ -12,7 +12,6 @@
 import type { ConflictRule } from '../shards/row-settle.ts';
 import type { ShardKey } from '../shards/shard-key.ts';
 import { type NodeNumber, type Stamp, stampOf, type Version } from '../shards/version.ts';
-import type { HybridClock } from './clock.ts';
 import type { ClusterSnapshot, HeldShard, Member, Statement } from './cluster.ts';
 import { ClusterState } from './cluster-state.ts';
 import {
@@ -34,27 +33,16 @@ import { Liveness } from './liveness.ts';
 import { describeMembers, type MemberDescription } from './member-description.ts';
 import { isMemberKey } from './members.ts';
 import { MembershipError } from './membership-error.ts';
-import type { MembershipLimits } from './membership-limits.ts';
-import type { Register, RegisterStore } from './metadata.ts';
+import type { Register } from './metadata.ts';
 import { MetadataSync } from './metadata-sync.ts';
-import { type NodeEffect, type NodeIdentity, newCounters } from './node-effects.ts';
+import { type NodeIdentity, newCounters } from './node-effects.ts';
 import { decodeNodeMessage, encodeNodeMessage, type NodeMessage } from './node-messages.ts';
+import type { NodeCoreOptions } from './node-options.ts';
 import { OwnerTable } from './owners.ts';
 import { Statements } from './statements.ts';
 import { Suspicion } from './suspicion.ts';
 
 export type { NodeCounters, NodeEffect, NodeIdentity } from './node-effects.ts';
-
-export interface NodeCoreOptions {
-  readonly identity: NodeIdentity;
-  /** http://HOST:PORT that other members use. */
-  readonly address: string;
-  readonly clock: HybridClock;
-  readonly store: RegisterStore;
-  readonly random: () => number;
-  readonly limits: MembershipLimits;
-  readonly emit: (effect: NodeEffect) => void;
-}
 
 export class NodeCore {
   readonly counters = newCounters();

@@ -1,0 +1,16 @@
+/** What a NodeCore is given. */
+import type { HybridClock } from './clock.ts';
+import type { MembershipLimits } from './membership-limits.ts';
+import type { RegisterStore } from './metadata.ts';
+import type { NodeEffect, NodeIdentity } from './node-effects.ts';
+
+export interface NodeCoreOptions {
+  readonly identity: NodeIdentity;
+  /** http://HOST:PORT that other members use. */
+  readonly address: string;
+  readonly clock: HybridClock;
+  readonly store: RegisterStore;
+  readonly random: () => number;
+  readonly limits: MembershipLimits;
+  readonly emit: (effect: NodeEffect) => void;
+}

@@ -17,6 +17,7 @@
  */
 import { type ShardId, type ShardKey, shardId } from '../shards/shard-key.ts';
 import type { NodeNumber, Stamp } from '../shards/version.ts';
+import type { BatchesAsked } from './batches-asked.ts';
 import type { CommitQueue } from './commit.ts';
 import { heldIn } from './held-shards.ts';
 import { type RepairSample, type RepairStep, repairRecord, sampleOf, stepOf } from './repair-records.ts';
@@ -95,6 +96,7 @@ export class Levelling {
     readonly replicas: ReplicaTable;
     readonly commit: CommitQueue;
     readonly requests: Requests;
+    readonly asked: BatchesAsked;
     readonly around: Surroundings;
     readonly proofs: Proofs;
     readonly levelled: (result: LevelResult) => void;
@@ -152,7 +154,7 @@ export class Levelling {
   }
 
   private begin(job: Job): void {
-    const { around, replicas, commit, requests, proofs } = this.o;
+    const { around, replicas, commit, requests, asked, proofs } = this.o;
     const { order } = job;
     this.running.add(job);
     if (around.snapshot?.viewHash !== order.viewHash) {
@@ -184,6 +186,7 @@ export class Levelling {
         through: EVERYTHING,
         commit,
         requests,
+        asked,
         around,
         meet: (claim) => proofs.meet(replica, claim, source),
         moved: (batches, rows) => {

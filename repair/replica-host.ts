@@ -8,6 +8,7 @@
 import { type ShardId, type ShardKey, type ShardKeyJson, shardKeyToJson } from '../shards/shard-key.ts';
 import type { Storage } from '../shards/storage.ts';
 import type { NodeNumber } from '../shards/version.ts';
+import { BatchesAsked } from './batches-asked.ts';
 import { RepairBudget, type RepairRates } from './budget.ts';
 import type { ClusterSnapshot, HeldShard, Statement } from './cluster.ts';
 import { CommitQueue } from './commit.ts';
@@ -61,6 +62,7 @@ export class ReplicaHost {
   private readonly replicas: ReplicaTable;
   private readonly commit: CommitQueue;
   private readonly requests: Requests;
+  private readonly asked: BatchesAsked;
   private readonly outbox: Outbox;
   private readonly sender: OutboxSender;
   private readonly mail: Mail;
@@ -88,6 +90,7 @@ export class ReplicaHost {
     const replicas = new ReplicaTable(storage, ledgerOf, around);
     const commit = new CommitQueue(storage, sync, replicas, around);
     const requests = new Requests(around);
+    const asked = new BatchesAsked(around);
     const outbox = new Outbox(files, outboxDirectory, limits.outboxBytesMax, limits.outboxSegmentBytes);
     const receiver = new MailReceiver(commit, replicas, around);
     const sender = new OutboxSender(outbox, around, (entry, frame, keys) => {
@@ -104,20 +107,22 @@ export class ReplicaHost {
     const isBusy = (id: ShardId, pass: string) =>
       this.ring.isWorkingOn(id, pass) || commit.pending(id) > 0 || this.fillingSource.isGiving(id);
     const lettingGo = new LettingGo({ storage, around, isBusy });
-    this.ring = new Ring({ replicas, commit, requests, filling: this.filling, outbox, lettingGo, around, progressed });
-    const { filling, ring } = this;
+    const { filling } = this;
+    this.ring = new Ring({ replicas, commit, requests, asked, filling, outbox, lettingGo, around, progressed });
+    const { ring } = this;
     const directory = options.scrubDirectory;
     this.upkeep = new Upkeep({ replicas, requests, filling, around, files, directory });
     const file = new RepairsFile(files, directory);
     this.repairsTable = new Repairs({ replicas, requests, ring, scrubs: this.upkeep.scrubs, around, file });
     this.upkeep.observer = this.repairsTable;
     const levelled = (result: LevelResult) => emit({ kind: 'levelled', result });
-    this.levelling = new Levelling({ replicas, commit, requests, around, proofs: ring.proofs, levelled });
+    this.levelling = new Levelling({ replicas, commit, requests, asked, around, proofs: ring.proofs, levelled });
     this.ring.proofs.suspected = (...what) => this.upkeep.conflicts.found(...what);
     this.debts = new DebtSettling({ outbox, replicas, around });
     this.replicas = replicas;
     this.commit = commit;
     this.requests = requests;
+    this.asked = asked;
     this.outbox = outbox;
     this.sender = sender;
     this.receiver = receiver;
@@ -164,6 +169,7 @@ export class ReplicaHost {
     this.turn(nowMs, () => {
       this.commit.tick();
       this.requests.tick();
+      this.asked.tick();
       this.mail.tick();
       this.debts.tick();
       this.budget.metered(() => {

@@ -1,4 +1,5 @@
 /** The parts of a worker that the ring works with. */
+import type { BatchesAsked } from './batches-asked.ts';
 import type { CommitQueue } from './commit.ts';
 import type { Filling } from './filling.ts';
 import type { LettingGo } from './letting-go.ts';
@@ -12,6 +13,7 @@ export interface RingOptions {
   readonly replicas: ReplicaTable;
   readonly commit: CommitQueue;
   readonly requests: Requests;
+  readonly asked: BatchesAsked;
   readonly filling: Filling;
   readonly outbox: Outbox;
   readonly lettingGo: LettingGo;

@@ -3,19 +3,20 @@
  *
  * Epoch sums first; of the epochs that differ the identities; of those that are missing the batches, which go through
  * the log like any others. Every step is an idempotent request, every page is bounded, and nothing is kept at the
- * source. Equal versions with unequal content are damage, reported and not overwritten.
+ * source. What another pull of this worker has asked for is waited for (batches-asked.ts). Equal versions with unequal content are damage, reported and not overwritten.
  */
 import { BatchError } from '../shards/batch-codec.ts';
 import { SeriesKeys } from '../shards/series-keys.ts';
 import { shardKeyToJson } from '../shards/shard-key.ts';
 import { epochOf, type NodeNumber, type Stamp, type Version } from '../shards/version.ts';
+import type { AskedPage, BatchesAsked } from './batches-asked.ts';
 import type { CommitQueue } from './commit.ts';
 import type { Unequal } from './conflicts.ts';
 import { Explanation, SAMPLES_MAX } from './explanation.ts';
 import { rootFromJson, rootsEqual, rootToJson } from './ledger.ts';
 import { decodeIdentities, type Identity, LedgerError } from './ledger-codec.ts';
 import { databaseOf } from './mail-receiver.ts';
-import type { FloorClaim, MessageOf } from './replica-messages.ts';
+import type { FloorClaim, MessageOf, Received } from './replica-messages.ts';
 import { claimOf, type Replica } from './replica-table.ts';
 import type { Requests } from './requests.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -39,6 +40,7 @@ export interface PullOptions {
   readonly through: Stamp;
   readonly commit: CommitQueue;
   readonly requests: Requests;
+  readonly asked: BatchesAsked;
   readonly around: Surroundings;
   /** The source's floor is above ours: adopt it or turn filling. False: this replica cannot go on. */
   readonly meet: (claim: FloorClaim) => boolean;
@@ -164,38 +166,48 @@ export class Pull {
   }
 
   private fetch(missing: readonly Identity[], then: () => void): void {
-    const { replica, source, requests, around } = this.o;
+    const { replica, source, requests, around, asked } = this.o;
+    if (this.ended) return;
     const wanted = missing.filter((identity) => !replica.ledger.has(identity.version));
     if (wanted.length === 0) {
       then();
       return;
     }
-    const page = wanted.slice(0, around.limits.fetchBatchesMax);
-    const question = { t: 'fetch' as const, key: shardKeyToJson(replica.key), versions: page.map((i) => i.version) };
+    if (!asked.areSomeFree(replica.id, wanted)) {
+      asked.whenNext(replica.id, () => this.fetch(wanted, then));
+      return;
+    }
     const { budget, limits } = around;
     budget.whenOpen('pulls', limits.fetchBytesMax, () => {
-      if (this.ended) return budget.settle(limits.fetchBytesMax, 0);
+      const lacking = wanted.filter((identity) => !replica.ledger.has(identity.version));
+      const page = this.ended ? null : asked.take(replica.id, lacking, limits.fetchBatchesMax);
+      if (page === null) {
+        budget.settle(limits.fetchBytesMax, 0);
+        this.fetch(wanted, then);
+        return;
+      }
+      const versions = page.identities.map(({ version }) => version);
+      const question = { t: 'fetch' as const, key: shardKeyToJson(replica.key), versions };
       requests.ask(source, replica.key.number, question, (answer) => {
         const bytes = answer === null ? 0 : answer.attachments.reduce((sum, part) => sum + part.byteLength, 0);
         budget.settle(limits.fetchBytesMax, bytes);
-        if (this.ended) return;
-        if (answer === null) return this.fail('no answer to a question for batches');
-        const message = answer.message as MessageOf<'fetch-answer'>;
-        if (message.status !== 'ok') return this.fail(`source is ${message.status}`);
-        if (message.versions.length === 0) return this.fail(`source lists ${page[0]!.version} and does not give it`);
-        this.store(page, message.versions, answer.attachments, () => this.fetch(wanted, then));
+        const reason = failureOf(answer, versions);
+        if (reason === null) {
+          // Also when this pull is over: what has come need not come again.
+          asked.come(page);
+          this.store(page, answer!, () => this.fetch(wanted, then));
+          return;
+        }
+        asked.end(page);
+        this.fail(reason);
       });
     });
   }
 
-  private store(
-    page: readonly Identity[],
-    versions: readonly Version[],
-    parts: readonly Uint8Array[],
-    then: () => void,
-  ): void {
-    const { replica, commit, around } = this.o;
-    const expected = new Map(page.map((identity) => [identity.version, identity]));
+  private store(page: AskedPage, answer: Received, then: () => void): void {
+    const { replica, commit, around, asked } = this.o;
+    const { versions } = answer.message as MessageOf<'fetch-answer'>;
+    const expected = new Map(page.identities.map((identity) => [identity.version, identity]));
     const durability =
       around.snapshot === null ? 'fsync' : (databaseOf(around.snapshot, replica.key)?.durability ?? 'fsync');
     const came = new Set<Version>();
@@ -203,21 +215,22 @@ export class Pull {
     let failure: string | null = null;
     const ready = (why: string | null) => {
       failure ??= why;
-      if (--open > 0 || this.ended) return;
-      this.examine(came);
+      if (--open > 0) return;
+      if (!this.ended) this.examine(came);
+      asked.end(page);
       if (failure === null) then();
       else this.fail(failure);
     };
     for (let i = 0; i < versions.length; i++) {
       const version = versions[i]!;
-      const frame = parts[2 * i];
+      const [frame, keyBytes] = answer.attachments.slice(2 * i, 2 * i + 2);
       const identity = expected.get(version);
-      if (frame === undefined || parts[2 * i + 1] === undefined || identity === undefined) {
+      if (frame === undefined || keyBytes === undefined || identity === undefined) {
         ready(`answer with a batch that was not asked for: ${version}`);
         continue;
       }
       try {
-        const keys = SeriesKeys.read(parts[2 * i + 1]!);
+        const keys = SeriesKeys.read(keyBytes);
         let counted = false;
         commit.offer({
           id: replica.id,
@@ -283,4 +296,11 @@ export class Pull {
     const { batches, rows, bytes, damaged: unequal, found } = this;
     return { outcome, reason, epochs: this.epochs.length, batches, rows, bytes, unequal, found };
   }
+}
+
+function failureOf(answer: Received | null, asked: readonly Version[]): string | null {
+  if (answer === null) return 'no answer to a question for batches';
+  const message = answer.message as MessageOf<'fetch-answer'>;
+  if (message.status !== 'ok') return `source is ${message.status}`;
+  return message.versions.length === 0 ? `source lists ${asked[0]!} and does not give it` : null;
 }

@@ -150,6 +150,7 @@ export class Ring {
       through: token.through,
       commit: this.o.commit,
       requests: this.o.requests,
+      asked: this.o.asked,
       around,
       meet: (claim) => this.proofs.meet(replica, claim, from),
       moved: (batches, rows) => {

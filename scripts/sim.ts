@@ -4,6 +4,7 @@
  */
 import { availableParallelism } from 'node:os';
 import { type PassCosts, type SimResult, simulate } from '../test/sim/cluster.ts';
+import { engineFor } from '../test/sim/engine-choice.ts';
 import { reductionOptions } from '../test/sim/reduction.ts';
 import { shrink } from '../test/sim/shrink.ts';
 import { type Campaign, parseOptions, USAGE, UsageError } from './sim/options.ts';
@@ -18,7 +19,7 @@ function commandOf({ run }: Campaign, seed: number, reduction = run.reduction!):
     'npm run sim -- --seed',
     seed,
     ...(scenario === 'mixed' ? [] : ['--scenario', scenario]),
-    ...(engine === 'memory' ? [] : ['--engine', engine]),
+    ...(engine === engineFor(scenario!, mutation, undefined) ? [] : ['--engine', engine]),
     ...(mutation === undefined ? [] : ['--mutation', mutation]),
     ...(large === undefined ? [] : ['--nodes', large.nodes, '--shards', large.shards]),
     ...reductionOptions(reduction),
@@ -67,9 +68,14 @@ async function runMany(campaign: Campaign): Promise<boolean> {
     (failed, failure) => console.error(`seed ${failed} failed: ${failure}`),
   );
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
-  const { seeds, acknowledged, proofs, filled, scans, levelled, slowest, failed } = totals;
+  const { seeds, acknowledged, proofs, filled, scans, levelled, slowest, fetched, missing, failed } = totals;
   console.log(
-    `${seeds} seeds from ${from} in ${seconds} s: ${acknowledged} writes acknowledged, ${proofs} proofs, ${filled} replicas filled, ${scans} scans, ${levelled} levelled reads, slowest at ${Math.round(slowest * 100)} % of the bound`,
+    [
+      `${seeds} seeds from ${from} in ${seconds} s: ${acknowledged} writes acknowledged, ${proofs} proofs`,
+      `${filled} replicas filled, ${scans} scans, ${levelled} levelled reads`,
+      `repair fetched ${(fetched / Math.max(1, missing)).toFixed(3)} of ${missing} bytes that were missing`,
+      `slowest at ${Math.round(slowest * 100)} % of the bound`,
+    ].join(', '),
   );
   if (failed.length === 0) return true;
   if (campaign.shrinks) for (const each of failed.slice(0, SHRUNK_MAX)) explain(campaign, each.seed, each.result);

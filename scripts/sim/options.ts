@@ -1,9 +1,13 @@
 /** The command line of `npm run sim`. */
 import { parseArgs } from 'node:util';
 import type { SimOptions } from '../../test/sim/cluster.ts';
-import { MUTATIONS } from '../../test/sim/mutations.ts';
+import { engineFor, MUTATIONS_OF_STORAGE, SCENARIOS_OF_STORAGE } from '../../test/sim/engine-choice.ts';
+import { MUTATIONS, type Mutation } from '../../test/sim/mutations.ts';
 import { KINDS_OF_TROUBLE, numbersOf, type Reduction } from '../../test/sim/reduction.ts';
-import { SCENARIOS } from '../../test/sim/scenario.ts';
+import { SCENARIOS, type ScenarioName } from '../../test/sim/scenario.ts';
+import type { EngineKind } from '../../test/sim/sim-disk.ts';
+
+const NEED_STORAGE = [...SCENARIOS_OF_STORAGE, ...MUTATIONS_OF_STORAGE].join(', ');
 
 export const USAGE = `npm run sim -- [options]     simulated clusters under faults; exits with 1 and says what to do when one fails
 
@@ -13,7 +17,8 @@ export const USAGE = `npm run sim -- [options]     simulated clusters under faul
   --seed N                 one seed, printed as it runs
   --processes N            (default: one per core)
   --scenario NAME          ${SCENARIOS.join(', ')} (default mixed)
-  --engine real|memory     the storage engine on disks in memory, or a fast stand-in for it (default memory)
+  --engine real|memory     the storage engine on disks in memory, or a fast stand-in for it without rows that can be read
+                           (default memory; real for ${NEED_STORAGE}, which need it)
   --mutation NAME          breaks one rule on purpose: ${MUTATIONS.join(', ')}
   --nodes N                members at the start; with 20 or more a run that reports the bound and the bytes per pass
   --shards N               of such a run (default: 20 a member)
@@ -53,7 +58,7 @@ export function parseOptions(args: readonly string[], cores: number): Campaign {
       minutes: { type: 'string' },
       processes: { type: 'string' },
       scenario: { type: 'string', default: 'mixed' },
-      engine: { type: 'string', default: 'memory' },
+      engine: { type: 'string' },
       mutation: { type: 'string' },
       nodes: { type: 'string' },
       shards: { type: 'string' },
@@ -81,11 +86,13 @@ export function parseOptions(args: readonly string[], cores: number): Campaign {
     nodes: isLarge ? null : nodes,
   };
   const usualCount = single !== null || isLarge ? 1 : 100;
+  const scenario = oneOf('--scenario', SCENARIOS, values.scenario);
+  const mutation = values.mutation === undefined ? undefined : oneOf('--mutation', MUTATIONS, values.mutation);
   return {
     run: {
-      scenario: oneOf('--scenario', SCENARIOS, values.scenario),
-      engine: oneOf('--engine', ['memory', 'real'] as const, values.engine),
-      mutation: values.mutation === undefined ? undefined : oneOf('--mutation', MUTATIONS, values.mutation),
+      scenario,
+      engine: engine(scenario, mutation, values.engine),
+      mutation,
       reduction,
       large: isLarge ? { nodes, shards: whole('--shards', values.shards) ?? nodes * SHARDS_PER_NODE } : undefined,
     },
@@ -105,6 +112,15 @@ function whole(flag: string, text: string | undefined): number | null {
   if (text === '' || !Number.isSafeInteger(value) || value < 0)
     throw new UsageError(`${flag} needs a whole number, not '${text}'`);
   return value;
+}
+
+function engine(scenario: ScenarioName, mutation: Mutation | undefined, text: string | undefined): EngineKind {
+  const asked = text === undefined ? undefined : oneOf('--engine', ['memory', 'real'] as const, text);
+  try {
+    return engineFor(scenario, mutation, asked);
+  } catch (error) {
+    throw new UsageError((error as Error).message);
+  }
 }
 
 function oneOf<T extends string>(flag: string, names: readonly T[], text: string): T {

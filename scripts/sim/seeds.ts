@@ -9,10 +9,15 @@ export interface Totals {
   filled: number;
   scans: number;
   levelled: number;
+  /** Bytes; test/sim/fetch-traffic.ts. */
+  fetched: number;
+  missing: number;
   /** Greatest part of the bound that a shard took. */
   slowest: number;
   readonly failed: { readonly seed: number; readonly result: SimResult }[];
 }
+
+const SUMMED = ['acknowledged', 'proofs', 'filled', 'scans', 'levelled', 'fetched', 'missing'] as const;
 
 const CHILD = new URL('./child.js', import.meta.url);
 
@@ -30,12 +35,14 @@ export async function runSeeds(
     filled: 0,
     scans: 0,
     levelled: 0,
+    fetched: 0,
+    missing: 0,
     slowest: 0,
     failed: [],
   };
   const note = (seed: number, result: SimResult) => {
     totals.seeds++;
-    for (const name of ['acknowledged', 'proofs', 'filled', 'scans', 'levelled'] as const) totals[name] += result[name];
+    for (const name of SUMMED) totals[name] += result[name];
     totals.slowest = Math.max(totals.slowest, result.convergedMs / Math.max(1, result.boundMs));
     if (result.failure === null) return;
     totals.failed.push({ seed, result });

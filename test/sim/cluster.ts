@@ -9,14 +9,13 @@
  */
 import { crc32 } from 'node:zlib';
 import type { PassRecord } from '../../repair/records.ts';
-import { encodeBatch } from '../../shards/batch-codec.ts';
-import { deleteShardOf } from '../../shards/delete-shard.ts';
-import { shardId } from '../../shards/shard-key.ts';
 import { type NodeNumber, stampMs, stampOf } from '../../shards/version.ts';
-import { Books, shardOf, Violation } from './books.ts';
-import { Convergence, simulatedBound, WRITE_TIMEOUT_MS } from './convergence.ts';
+import { Books, Violation } from './books.ts';
+import { Convergence, simulatedBound } from './convergence.ts';
+import { engineFor } from './engine-choice.ts';
+import { FetchTraffic } from './fetch-traffic.ts';
 import { LevelledReads } from './levelled-reads.ts';
-import { areMended, checkMends } from './mends.ts';
+import { areMended, Mends } from './mends.ts';
 import { Moves } from './moves.ts';
 import type { Mutation } from './mutations.ts';
 import { Network } from './network.ts';
@@ -25,13 +24,14 @@ import { type LargeCluster, largeScenario, reduced, type ScenarioName, scenarioO
 import { SettledBatches } from './settled.ts';
 import type { EngineKind } from './sim-disk.ts';
 import { type Rhythm, SimNode, type World } from './sim-node.ts';
-import { Troubles, unlessExpected } from './troubles.ts';
+import { Troubles } from './troubles.ts';
 import { Chance, VirtualTime } from './virtual-time.ts';
-import { makeBatch, makePolicyDelete } from './workload.ts';
+import { Writers } from './writers.ts';
 
 export interface SimOptions {
   readonly seed: number;
-  readonly engine?: EngineKind;
+  /** Without it, what the scenario and the mutation need (engine-choice.ts). */
+  readonly engine?: EngineKind | undefined;
   readonly scenario?: ScenarioName;
   readonly mutation?: Mutation | undefined;
   /** Instead of a scenario; what its passes cost is measured when all is over. */
@@ -58,6 +58,9 @@ export interface SimResult {
   readonly filled: number;
   readonly scans: number;
   readonly levelled: number;
+  /** Bytes of batches that repair fetched, and of those that were missing (fetch-traffic.ts). */
+  readonly fetched: number;
+  readonly missing: number;
   /** How many there were, those that were left out included: numbers for a reduction. */
   readonly faults: number;
   readonly writes: number;
@@ -111,11 +114,12 @@ class Cluster implements World {
   private readonly counters: Record<string, number> = {};
   private readonly troubles: Troubles;
   readonly moves: Moves;
-  private nextWrite = 0;
-  private nextRequest = 1;
   private hash = 0;
   private readonly network: Network;
   private readonly reads: LevelledReads;
+  private readonly writers: Writers;
+  private readonly traffic: FetchTraffic;
+  private readonly mends = new Mends();
   private settledMs = -1;
   private convergedMs = -1;
   private boundMs = 0;
@@ -126,7 +130,7 @@ class Cluster implements World {
 
   constructor(options: SimOptions) {
     this.chance = new Chance(options.seed);
-    this.engine = options.engine ?? 'memory';
+    this.engine = engineFor(options.scenario ?? 'mixed', options.mutation, options.engine);
     this.mutation = options.mutation;
     this.log = options.trace;
     this.reduction = options.reduction ?? NOTHING_LEFT_OUT;
@@ -141,10 +145,14 @@ class Cluster implements World {
     this.limits = this.scenario.limits;
     this.durability = this.scenario.durability;
     this.books = new Books(this.nodes, this.durability, this.scenario.conflict, this.time);
-    this.network = new Network(this, this.nodes, this.scenario, (bytes) => this.note(bytes));
-    const { nodes, scenario, reduction, network, books } = this;
-    this.troubles = new Troubles({ world: this, nodes, scenario, reduction, network, books });
+    this.traffic = new FetchTraffic(this.limits.requestTimeoutMs);
+    this.network = new Network(this, this.nodes, this.scenario, [this.traffic, this.mends], (bytes) =>
+      this.note(bytes),
+    );
+    const { nodes, scenario, reduction, network, books, mends } = this;
+    this.troubles = new Troubles({ world: this, nodes, scenario, reduction, network, books, mends });
     this.reads = new LevelledReads({ world: this, nodes, scenario, network, books });
+    this.writers = new Writers({ world: this, nodes, scenario, reduction, books, reads: this.reads });
     this.moves = new Moves(this, nodes, books, scenario.leavers);
   }
 
@@ -152,7 +160,7 @@ class Cluster implements World {
     this.form();
     const endWrites = this.time.now + this.scenario.writesMs;
     this.troubles.begin();
-    this.startWriting(endWrites);
+    this.writers.begin(endWrites);
     for (let i = 0; i < this.scenario.joiners; i++) {
       this.time.after(this.chance.fork(`joiner ${i}`).between(500, this.scenario.joinMsMax), () => {
         if (!this.troubles.isOver) this.join();
@@ -178,8 +186,10 @@ class Cluster implements World {
       filled: this.counters.replicas_filled ?? 0,
       scans: books.scans,
       levelled: this.reads.reached,
+      fetched: this.traffic.fetched,
+      missing: this.traffic.missing,
       faults: this.troubles.count,
-      writes: this.nextWrite,
+      writes: this.writers.count,
       writesMs: this.scenario.writesMs,
       settledMs,
       convergedMs,
@@ -270,78 +280,6 @@ class Cluster implements World {
     });
   }
 
-  private startWriting(untilMs: number): void {
-    const { scenario, reduction } = this;
-    const writer = () => {
-      const number = this.nextWrite++;
-      const chance = this.chance.fork(`write ${number}`);
-      const node = chance.pick(this.nodes);
-      const isLeftOut = reduction.withoutWrites.has(number);
-      const shard = number < scenario.shards ? number : chance.between(0, scenario.shards - 1);
-      if (node.up && !isLeftOut) this.write(node, shard, chance);
-      if (chance.of(0.05) && !isLeftOut) this.look(chance);
-      if (!isLeftOut) this.reads.mayBegin(chance);
-      if (this.time.now < untilMs) this.time.after(chance.between(1, 2 * scenario.writeEveryMs), writer);
-    };
-    this.time.after(300, writer);
-  }
-
-  private write(node: SimNode, shard: number, chance: Chance): void {
-    const { books } = this;
-    const { core, host } = node.process!;
-    const database = chance.pick(core.snapshot().databases);
-    if (database === undefined || core.state !== 'up') return;
-    const key = shardOf(database.name, database.generation, database.name === 'd' ? shard : 0);
-    if (core.owners(key).length === 0) return;
-    const isDelete = this.scenario.policyDeletes > 0 && chance.of(this.scenario.policyDeletes);
-    if (isDelete && !this.noteDeletes(node)) return;
-    node.process!.share();
-    const version = unlessExpected(() => core.mint(node.wallMs));
-    if (version === null) return;
-    const target = isDelete ? deleteShardOf(key) : key;
-    const { batch, keys } = isDelete
-      ? { batch: makePolicyDelete(chance, target, key.startNs, version), keys: [] }
-      : makeBatch(chance, key, version, core.identity.seed!);
-    const request = this.nextRequest++;
-    books.write(request, node, target, { batch, keys, shard: shardId(target) });
-    const kind = isDelete ? 'deletes' : 'writes';
-    this.trace(`${node.name} ${kind} ${version} to ${key.database} ${key.databaseGeneration} ${key.number}`);
-    const submitted = {
-      request,
-      shard: target,
-      version,
-      frame: encodeBatch(batch),
-      keys: chance.of(0.5) ? [] : keys,
-      allKeys: () => keys,
-      consistency: chance.pick(['any', 'one', 'one', 'quorum', 'all'] as const),
-      durability: this.durability,
-      timeoutMs: WRITE_TIMEOUT_MS,
-    };
-    this.reads.wrote(version, submitted.consistency);
-    host.submit([submitted], node.wallMs);
-  }
-
-  private noteDeletes(node: SimNode): boolean {
-    const { core } = node.process!;
-    return (
-      unlessExpected(() => {
-        core.noteDeletes('d', 'autogen', node.wallMs);
-        return true;
-      }) ?? false
-    );
-  }
-
-  /** A query somewhere, and what else can be seen from outside. */
-  private look(chance: Chance): void {
-    const node = chance.pick(this.nodes);
-    const held = [...(node.process?.open.storage.shards.keys() ?? [])];
-    if (held.length === 0) return;
-    const id = chance.pick(held);
-    this.books.checkScan(node, id);
-    this.books.checkLive(id);
-    this.books.checkOutbox(node, this.limits.outboxBytesMax);
-  }
-
   /** From here on the bound counts: all live, one view, and nobody who is on the way out. */
   private settle(): void {
     const from = this.time.now;
@@ -359,7 +297,7 @@ class Cluster implements World {
           const all = present === this.nodes.length && live.length === present;
           return core.state === 'up' && all && !members.some(({ state }) => state === 'leaving');
         }) &&
-        (this.scenario.flips === 0 || areMended(this.nodes, from, this.time.now))
+        (this.scenario.flips === 0 || areMended(this.nodes, from))
       );
     };
     const reached = settled() || this.time.runUntil(from + SETTLING_MS_MAX, settled);
@@ -408,7 +346,8 @@ class Cluster implements World {
     for (const [id] of living) books.checkEnd(id, owners.get(id)!, this.time.now - fromMs);
     const ids = living.map(([id]) => id);
     this.explained(() => this.moves.checkLetGo(ids, this.boundMs));
-    checkMends(nodes, this.counters, this.troubles.damagedRows);
+    this.mends.check(nodes, this.counters);
+    this.traffic.check();
     const hashes = nodes.map(({ process }) => process!.core.metadataHash());
     if (new Set(hashes).size > 1) throw new Violation(`metadata differs at the end: ${hashes.join()}`);
   }

@@ -1,4 +1,5 @@
 /** Deliberate faults: one rule of the protocol switched off in what surrounds the code. The checkers must notice each. */
+import type { BatchesAsked } from '../../repair/batches-asked.ts';
 import type { ClusterSnapshot, HeldShard, Statement } from '../../repair/cluster.ts';
 import type { CommitQueue } from '../../repair/commit.ts';
 import { Ledger } from '../../repair/ledger.ts';
@@ -34,6 +35,7 @@ export const MUTATIONS = [
   'ring-owners-only',
   'merge-first',
   'tombstone-dropped',
+  'asked-twice',
 ] as const;
 export type Mutation = (typeof MUTATIONS)[number];
 
@@ -120,6 +122,13 @@ function refuseOtherTypes(host: ReplicaHost): void {
     if (other === undefined) offer(batch);
     else batch.done({ kind: 'refused', code: 'type-conflict', retry: false, reason: other.field });
   };
+}
+
+/** Pulls know nothing of each other. */
+export function mutateHost(host: ReplicaHost, mutation: Mutation | undefined): void {
+  if (mutation !== 'asked-twice') return;
+  const { asked } = host as unknown as { asked: { isFree: BatchesAsked['areSomeFree'] } };
+  asked.isFree = () => true;
 }
 
 export function mutatedHeld(held: readonly HeldShard[], mutation: Mutation | undefined): readonly HeldShard[] {

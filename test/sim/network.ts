@@ -1,5 +1,5 @@
 /** The simulated network: it loses, repeats, delays, reorders, and cuts one way; it may lose what the nodes say of metadata. */
-import { decodeMessage } from '../../repair/replica-messages.ts';
+import { decodeMessage, type MessageKind } from '../../repair/replica-messages.ts';
 import type { NodeNumber } from '../../shards/version.ts';
 import type { Scenario } from './scenario.ts';
 import { LANE_NODE, type SimNode, type World } from './sim-node.ts';
@@ -8,7 +8,14 @@ import type { Chance } from './virtual-time.ts';
 export const DELAY_MS_MAX = 60;
 const LATE_MS_MAX = 3_000;
 
-type MessageKind = 'metadata' | 'mail' | 'other';
+type Traffic = 'metadata' | 'mail' | 'other';
+
+/** Sees all messages between replicas of different nodes. */
+export interface MessageWatcher {
+  leaves(from: SimNode, bytes: Uint8Array, nowMs: number, isAmongFaults: boolean): void;
+  /** Before it is received. */
+  arrives(at: SimNode, bytes: Uint8Array, nowMs: number): void;
+}
 
 export class Network {
   faults = false;
@@ -21,14 +28,22 @@ export class Network {
   private readonly world: World;
   private readonly nodes: readonly SimNode[];
   private readonly scenario: Scenario;
+  private readonly watchers: readonly MessageWatcher[];
   private readonly delivered: (bytes: Uint8Array) => void;
   /** What happens to the messages of one link does not depend on the others. */
   private readonly links = new Map<string, Chance>();
 
-  constructor(world: World, nodes: readonly SimNode[], scenario: Scenario, delivered: (bytes: Uint8Array) => void) {
+  constructor(
+    world: World,
+    nodes: readonly SimNode[],
+    scenario: Scenario,
+    watchers: readonly MessageWatcher[],
+    delivered: (bytes: Uint8Array) => void,
+  ) {
     this.world = world;
     this.nodes = nodes;
     this.scenario = scenario;
+    this.watchers = watchers;
     this.delivered = delivered;
   }
 
@@ -48,11 +63,14 @@ export class Network {
     if (lane !== LANE_NODE && to !== sender) {
       this.replicaTraffic.messages++;
       this.replicaTraffic.bytes += bytes.byteLength;
+      for (const watcher of this.watchers) watcher.leaves(from, bytes, this.world.time.now, this.faults);
     }
     this.transmit(`${from.name}>${to}`, this.kindOf(lane, bytes), () => {
       const target = this.nodes.find((node) => node.number === to);
       if (target?.process == null || !this.reaches(from, target)) return;
       this.delivered(bytes);
+      if (lane !== LANE_NODE && target !== from)
+        for (const watcher of this.watchers) watcher.arrives(target, bytes, this.world.time.now);
       target.process.deliver(sender, stamp, lane, bytes);
     });
   }
@@ -76,12 +94,12 @@ export class Network {
     return from === to || !this.blocked.has(`${from.name}>${to.name}`);
   }
 
-  private kindOf(lane: number, bytes: Uint8Array): MessageKind {
+  private kindOf(lane: number, bytes: Uint8Array): Traffic {
     if (lane === LANE_NODE) return isMetadata(bytes) ? 'metadata' : 'other';
     return this.scenario.mailLateness > 0 && decodeMessage(bytes).message.t === 'mail' ? 'mail' : 'other';
   }
 
-  private transmit(link: string, kind: MessageKind, deliver: () => void): void {
+  private transmit(link: string, kind: Traffic, deliver: () => void): void {
     const { scenario, faults } = this;
     const { time } = this.world;
     const chance = this.chanceOf(link);
@@ -139,4 +157,9 @@ export class Network {
 /** Registers and comparisons of them; not heartbeats, not joining. */
 function isMetadata(bytes: Uint8Array): boolean {
   return /^.\{"kind":"(registers|digest|keys)"/s.test(Buffer.from(bytes.subarray(0, 24)).toString('latin1'));
+}
+
+/** Without decoding it: there are many messages, and few are of interest. */
+export function isOfKind(bytes: Uint8Array, kind: MessageKind): boolean {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.byteLength, 48)).includes(`"t":"${kind}"`);
 }

@@ -36,6 +36,11 @@ const REGRESSIONS: readonly Regression[] = [
     occurs: ({ filled, counters }) => filled > 0 && counters.fill_waits_for_outbox! > 0,
   },
   {
+    found: 'passes that overlap right after the faults, and fetch what is missing once each',
+    options: { seed: 302 },
+    occurs: ({ missing }) => missing > 0,
+  },
+  {
     found:
       'of two passes that overlap the older one ends last, and names who has let the shard go on the word of the other: ' +
       'the books took it for lost when that node restarted',

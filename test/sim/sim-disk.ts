@@ -61,6 +61,12 @@ export interface OpenStorage {
   full(isFull: boolean): void;
 }
 
+/** A window of a shard, of all its measurements. */
+export interface StoredWindow {
+  readonly shard: ShardId;
+  readonly window: number;
+}
+
 export class SimDisk {
   identity: NodeIdentity;
   reserved: Stamp = STAMP_ZERO;
@@ -113,26 +119,34 @@ export class SimDisk {
     this.opened = [];
   }
 
-  /**
-   * A bit of a block falls over, while the node runs or is down. Returns the block's shard and
-   * how many rows its window has; null: there is none.
-   */
-  flipBit(chance: Chance): { shard: ShardId; windowRows: number } | null {
+  /** A bit of a block falls over, while the node runs or is down. null: there is no block. */
+  flipBit(chance: Chance): StoredWindow | null {
     const shards = join(this.directory!, 'shards');
     const names = existsSync(shards) ? readdirSync(shards).filter((name) => name.endsWith('.sqlite')) : [];
     if (names.length === 0) return null;
-    const name = chance.pick(names.sort());
-    const database = new Database(join(shards, name));
-    try {
+    const shard = chance.pick(names.sort()).slice(0, -'.sqlite'.length);
+    return this.inFile(shard, (database) => {
       const ids = database.prepare('SELECT id FROM blocks ORDER BY id').pluck().all() as number[];
       if (ids.length === 0) return null;
       const [id, part] = [chance.pick(ids), chance.pick(['head', 'body'])];
       const bytes = database.prepare(`SELECT ${part} FROM blocks WHERE id = ?`).pluck().get(id) as Buffer;
       bytes[chance.between(0, bytes.length - 1)]! ^= 1 << chance.between(0, 7);
       database.prepare(`UPDATE blocks SET ${part} = ? WHERE id = ?`).run(bytes, id);
-      const rowsOf = 'SELECT sum(rows) FROM blocks WHERE window = (SELECT window FROM blocks WHERE id = ?)';
-      const windowRows = database.prepare(rowsOf).pluck().get(id) as number;
-      return { shard: name.slice(0, -'.sqlite'.length), windowRows };
+      const window = database.prepare('SELECT window FROM blocks WHERE id = ?').pluck().get(id) as number;
+      return { shard, window };
+    });
+  }
+
+  /** Rows in the blocks of a window. */
+  rowsIn({ shard, window }: StoredWindow): number {
+    const rows = 'SELECT coalesce(sum(rows), 0) FROM blocks WHERE window = ?';
+    return this.inFile(shard, (database) => database.prepare(rows).pluck().get(window) as number);
+  }
+
+  private inFile<T>(shard: ShardId, use: (database: Database.Database) => T): T {
+    const database = new Database(join(this.directory!, 'shards', `${shard}.sqlite`));
+    try {
+      return use(database);
     } finally {
       database.close();
     }

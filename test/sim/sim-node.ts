@@ -20,6 +20,7 @@ import {
   mutatedOpen,
   mutatedReceive,
   mutatedSnapshot,
+  mutateHost,
   mutateSync,
 } from './mutations.ts';
 import type { SettledBatches } from './settled.ts';
@@ -188,6 +189,7 @@ export class Process {
       limits,
       emit: (effect) => this.hostEffect(effect),
     });
+    mutateHost(this.host, mutation);
   }
 
   start(): void {

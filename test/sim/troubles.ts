@@ -5,6 +5,7 @@
 import { UNLIMITED } from '../../repair/budget.ts';
 import { MembershipError } from '../../repair/membership-error.ts';
 import type { Books } from './books.ts';
+import type { Mends } from './mends.ts';
 import type { Network } from './network.ts';
 import type { Reduction } from './reduction.ts';
 import type { Scenario } from './scenario.ts';
@@ -23,14 +24,13 @@ export class Troubles {
   private on = false;
   private wiped = 0;
   private flipped = 0;
-  /** Of the windows in which a bit fell over. */
-  damagedRows = 0;
   private readonly world: World;
   private readonly nodes: readonly SimNode[];
   private readonly scenario: Scenario;
   private readonly reduction: Reduction;
   private readonly network: Network;
   private readonly books: Books;
+  private readonly mends: Mends;
 
   constructor(o: {
     world: World;
@@ -39,6 +39,7 @@ export class Troubles {
     reduction: Reduction;
     network: Network;
     books: Books;
+    mends: Mends;
   }) {
     this.world = o.world;
     this.nodes = o.nodes;
@@ -46,6 +47,7 @@ export class Troubles {
     this.reduction = o.reduction;
     this.network = o.network;
     this.books = o.books;
+    this.mends = o.mends;
   }
 
   get isOver(): boolean {
@@ -145,13 +147,13 @@ export class Troubles {
    * for them now and then.
    */
   private damage(chance: Chance): void {
-    if (chance.of(0.3)) for (const { process } of this.nodes) process?.host.startScrub(this.world.time.now);
+    if (chance.of(0.3)) for (const { process, wallMs } of this.nodes) process?.host.startScrub(wallMs);
     const [node] = this.nodes;
     if (this.flipped >= this.scenario.flips || !this.books.isSpare(node!)) return;
     const found = node!.disk.flipBit(chance);
     if (found === null) return;
     this.flipped++;
-    this.damagedRows += found.windowRows;
+    this.mends.flipped(node!, found);
     this.world.trace(`a bit of ${found.shard} falls over on ${node!.name}`);
   }
 

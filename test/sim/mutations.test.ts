@@ -10,7 +10,7 @@ const SHOWN_BY: Record<Mutation, [ScenarioName, number]> = {
   'closed-ignores-open': ['slow', 11],
   'sync-lies': ['mixed', 14],
   'version-reused': ['clocks', 4],
-  'outbox-forgotten': ['wide', 5],
+  'outbox-forgotten': ['wide', 30],
   'below-floor-applied': ['mixed', 1],
   'counted-twice': ['mixed', 1],
   'floor-without-root': ['mixed', 1],

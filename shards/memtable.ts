@@ -29,6 +29,7 @@ export interface RowWant {
 /** What a frame costs besides its bytes: its version as text, entries in lists, heads of blocks. */
 const FRAME_OVERHEAD_BYTES = 160;
 const SHAPE_OVERHEAD_BYTES = 400;
+const ALL_ROWS = 0xffff_ffff;
 
 export interface MemColumn {
   readonly field: string;
@@ -193,6 +194,27 @@ export class Memtable {
   span(measurement: string): { minTime: number; maxTime: number } | null {
     const group = this.#groups.get(measurement);
     return group === undefined || group.rows === 0 ? null : { minTime: group.minTime, maxTime: group.maxTime };
+  }
+
+  /** Rows of a measurement by window: window w is [w, w + 1) * windowNs from the shard's start. */
+  windowRows(measurement: string, windowNs: number): Map<number, number> {
+    const found = new Map<number, number>();
+    const group = this.#groups.get(measurement);
+    if (group === undefined || group.rows === 0) return found;
+    const { address, minTime, maxTime } = group;
+    const kernel = storageKernel();
+    const first = Math.floor(minTime / windowNs);
+    const windows = Math.floor(maxTime / windowNs) - first + 1;
+    const counts = kernel.alloc(windows * 4);
+    storageBytes().fill(0, counts, counts + windows * 4);
+    kernel.groupWindows(address, 0, kernel.chunksOfRows(address, 0, ALL_ROWS), windowNs, first, counts);
+    const words = storageWords();
+    for (let i = 0; i < windows; i++) {
+      const rows = words[(counts >>> 2) + i]!;
+      if (rows > 0) found.set(first + i, rows);
+    }
+    kernel.free(counts);
+    return found;
   }
 
   /** All rows of a measurement, sorted, or null when there are none. */

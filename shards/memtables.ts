@@ -63,6 +63,18 @@ export class Memtables {
     };
   }
 
+  rowsOf(measurement: string): number {
+    return this.#each((memtable) => memtable.group(measurement)?.rows ?? 0).reduce((sum, rows) => sum + rows, 0);
+  }
+
+  /** Rows of a measurement by window: window w is [w, w + 1) * windowNs from the shard's start. */
+  windowRows(measurement: string, windowNs: number): Map<number, number> {
+    const counts = new Map<number, number>();
+    for (const found of this.#each((memtable) => memtable.windowRows(measurement, windowNs)))
+      for (const [window, rows] of found) counts.set(window, (counts.get(window) ?? 0) + rows);
+    return counts;
+  }
+
   /** All rows of a measurement, sorted, or null when there are none. */
   sorted(measurement: string): RowSet | null {
     return this.#merged((memtable) => memtable.sorted(measurement));

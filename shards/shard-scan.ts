@@ -10,6 +10,7 @@
 import { firstAbove, firstAtLeast } from './block.ts';
 import type { BlockEntry } from './block-directory.ts';
 import type { BlockStore } from './block-store.ts';
+import { MemoryRows } from './memory-rows.ts';
 import type { Memtables } from './memtables.ts';
 import type { ScanRequest, SeriesSlice } from './queryable.ts';
 import { gatherRows } from './row-gather.ts';
@@ -64,22 +65,17 @@ export function scanShard(sources: ScanSources, request: ScanRequest, visit: (sl
 export function* windowsToRead(sources: ScanSources, request: ScanRequest): Generator<Generator<Stretch>> {
   const { measurement, series, minTime, maxTime } = request;
   if (series.length === 0 || request.fields.length === 0 || minTime > maxTime) return;
-  sources.table.sorted(measurement);
-  const memory = selectMemory(sources, request);
+  const share = series.length / sources.table.sorted(measurement).length;
+  const memory = new MemoryRows(sources.memtable, request, sources.windowNs, share);
   for (const window of windowsOf(sources, request, memory)) {
     const from = Math.max(minTime, window * sources.windowNs);
     const to = Math.min(maxTime, (window + 1) * sources.windowNs - 1);
-    yield stretchesOf(sources, request, window, from, to, memory);
+    yield stretchesOf(sources, request, window, from, to, memory.of(window));
   }
 }
 
-function selectMemory({ memtable }: ScanSources, request: ScanRequest): RowSet | null {
-  const { measurement, series, fields, minTime, maxTime } = request;
-  return memtable.select(measurement, { series, fields: new Set(fields), minTime, maxTime });
-}
-
-function windowsOf({ store, windowNs }: ScanSources, request: ScanRequest, memory: RowSet | null): number[] {
-  const windows = new Set<number>();
+function windowsOf({ store, windowNs }: ScanSources, request: ScanRequest, memory: MemoryRows): number[] {
+  const windows = new Set(memory.windows);
   const first = Math.floor(request.minTime / windowNs);
   const last = Math.floor(request.maxTime / windowNs);
   for (const window of store.directory.windows()) {
@@ -87,8 +83,6 @@ function windowsOf({ store, windowNs }: ScanSources, request: ScanRequest, memor
       windows.add(window);
     }
   }
-  if (memory !== null)
-    for (let i = 0; i < memory.times.length; i++) windows.add(Math.floor(memory.times[i]! / windowNs));
   return [...windows].sort((a, b) => (request.descending === true ? b - a : a - b));
 }
 

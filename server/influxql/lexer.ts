@@ -36,6 +36,8 @@ const isSpace = (code: number): boolean => code === 32 || code === 9 || code ===
 const isUnitPart = (code: number): boolean => isLetter(code) || code === 0xb5;
 
 const SINGLE = new Set('+*%&|^(),;=<>:.'.split(''));
+/** `=`, `!`, `<`, `>`, `:` */
+const canBePair = (code: number): boolean => (code >= 60 && code <= 62) || code === 33 || code === 58;
 const DOUBLE = new Set(['=~', '!=', '!~', '>=', '<=', '<>', '::']);
 
 export class Lexer {
@@ -87,8 +89,10 @@ export class Lexer {
       return this.token('COMMENT', '', start);
     }
     if (character === '/') return this.slash(start);
-    const pair = this.text.slice(start, start + 2);
-    if (DOUBLE.has(pair)) return this.operator(pair, start, pair === '<>' ? '!=' : pair);
+    if (canBePair(code)) {
+      const pair = this.text.slice(start, start + 2);
+      if (DOUBLE.has(pair)) return this.operator(pair, start, pair === '<>' ? '!=' : pair);
+    }
     if (SINGLE.has(character)) return this.operator(character, start);
     const whole = String.fromCodePoint(this.text.codePointAt(start) as number);
     this.offset += whole.length;
@@ -160,20 +164,27 @@ export class Lexer {
 
   private name(start: number, keywords: boolean): Token {
     if (this.text.charCodeAt(this.offset) === 34) return this.quoted(start);
+    const { text } = this;
     const from = this.offset;
-    while (isNamePart(this.text.charCodeAt(this.offset))) this.offset++;
-    if (this.text.charCodeAt(this.offset) === 34) return this.quoted(start);
+    let at = from;
+    let isWord = keywords;
+    for (let code = text.charCodeAt(at); isNamePart(code); code = text.charCodeAt(++at)) isWord &&= isLetter(code);
+    this.offset = at;
+    if (text.charCodeAt(at) === 34) return this.quoted(start);
     this.noteEnd();
-    const name = this.text.slice(from, this.offset);
-    const upper = keywords ? name.toUpperCase() : '';
+    const name = text.slice(from, at);
+    // Keywords are of letters alone; most names are not, and need no capitals to be told from them.
+    const upper = isWord ? name.toUpperCase() : '';
     return KEYWORDS.has(upper) ? this.token(upper, '', start) : this.token('IDENT', name, start);
   }
 
   /** A string or a quoted identifier; the quote is at the read position. */
   private quoted(start: number): Token {
     const quote = this.text[this.offset] as string;
-    let value = '';
-    for (let at = this.offset + 1; at < this.text.length; at++) {
+    let plain = this.offset + 1;
+    while (isPlainInQuotes(this.text.charCodeAt(plain), quote)) plain++;
+    let value = this.text.slice(this.offset + 1, plain);
+    for (let at = plain; at < this.text.length; at++) {
       const character = this.text[at] as string;
       if (character === quote) {
         this.offset = at + 1;
@@ -220,6 +231,11 @@ export class Lexer {
     while (isUnitPart(this.text.charCodeAt(this.offset)) || isDigit(this.text.charCodeAt(this.offset))) this.offset++;
     return this.token('DURATIONVAL', this.text.slice(start, this.offset), start);
   }
+}
+
+/** Stands for itself; false at the end of the text. */
+function isPlainInQuotes(code: number, quote: string): boolean {
+  return code >= 32 && code !== 92 && code !== quote.charCodeAt(0);
 }
 
 function isLineEnd(code: number): boolean {

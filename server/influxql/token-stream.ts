@@ -14,6 +14,11 @@ export class ParseError extends Error {
 /** Nested parentheses, calls and subqueries: what reads or walks them does so by recursion. */
 export const NESTING_MAX = 400;
 
+/** Tokens that can be put back, at least. */
+const HISTORY_MIN = 4;
+/** Moved down only now and then. */
+const HISTORY_MAX = 64;
+
 export class TokenStream {
   private readonly lexer: Lexer;
   private readonly bound: ReadonlyMap<string, BoundToken>;
@@ -31,8 +36,8 @@ export class TokenStream {
   /** Next token, white space included. */
   scan(): Token {
     const token = this.putBack.pop() ?? this.substitute(this.lexer.next());
+    if (this.history.length === HISTORY_MAX) this.history.splice(0, HISTORY_MAX - HISTORY_MIN);
     this.history.push(token);
-    if (this.history.length > 4) this.history.shift();
     return token;
   }
 

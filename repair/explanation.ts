@@ -21,11 +21,19 @@ export class Explanation {
   private readonly counts: Record<string, number> = {};
 
   add({ decided, same, deletes, unexamined, samples, deleteSamples }: Contests): void {
-    for (const [name, count] of Object.entries({ ...decided, same, deletes, unexamined }))
-      if (count > 0) this.counts[name] = (this.counts[name] ?? 0) + count;
+    for (const [name, count] of Object.entries({ ...decided, same, deletes, unexamined })) this.count(name, count);
     for (const sample of samples)
       if (this.samples.filter(({ rule }) => rule === sample.rule).length < SAMPLES_MAX) this.samples.push(sample);
     this.deletes.push(...deleteSamples.slice(0, SAMPLES_MAX - this.deletes.length));
+  }
+
+  /** Rows that came and could not be held against what is here. */
+  unexamined(rows: number): void {
+    this.count('unexamined', rows);
+  }
+
+  private count(name: string, by: number): void {
+    if (by > 0) this.counts[name] = (this.counts[name] ?? 0) + by;
   }
 
   /** undefined: nothing competed. */

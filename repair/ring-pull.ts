@@ -6,6 +6,7 @@
  * source. What another pull of this worker has asked for is waited for (batches-asked.ts). Equal versions with unequal content are damage, reported and not overwritten.
  */
 import { BatchError } from '../shards/batch-codec.ts';
+import { StorageError } from '../shards/errors.ts';
 import { SeriesKeys } from '../shards/series-keys.ts';
 import { shardKeyToJson } from '../shards/shard-key.ts';
 import { epochOf, type NodeNumber, type Stamp, type Version } from '../shards/version.ts';
@@ -210,7 +211,7 @@ export class Pull {
     const expected = new Map(page.identities.map((identity) => [identity.version, identity]));
     const durability =
       around.snapshot === null ? 'fsync' : (databaseOf(around.snapshot, replica.key)?.durability ?? 'fsync');
-    const came = new Set<Version>();
+    const came: Identity[] = [];
     let open = versions.length;
     let failure: string | null = null;
     const ready = (why: string | null) => {
@@ -252,7 +253,7 @@ export class Pull {
             this.batches++;
             this.rows += identity.rows;
             this.bytes += frame.byteLength;
-            came.add(version);
+            came.push(identity);
             this.o.moved(1, identity.rows, frame.byteLength);
             ready(null);
           },
@@ -265,11 +266,18 @@ export class Pull {
     commit.pump();
   }
 
-  private examine(came: ReadonlySet<Version>): void {
+  /** Damage that is only met here must not keep what has come from counting: mending finds it as well. */
+  private examine(came: readonly Identity[]): void {
     const { replica, around, commit } = this.o;
-    if (came.size === 0 || !commit.holds(replica)) return;
-    const question = { versions: came, rowsMax: around.limits.contestRowsMax, samplesMax: SAMPLES_MAX };
-    around.budget.metered(() => this.found.add(replica.stored.care.contests(question)));
+    if (came.length === 0 || !commit.holds(replica)) return;
+    const versions = new Set(came.map(({ version }) => version));
+    const question = { versions, rowsMax: around.limits.contestRowsMax, samplesMax: SAMPLES_MAX };
+    try {
+      around.budget.metered(() => this.found.add(replica.stored.care.contests(question)));
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+      this.found.unexamined(came.reduce((sum, { rows }) => sum + rows, 0));
+    }
   }
 
   private fail(reason: string): void {

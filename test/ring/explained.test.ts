@@ -78,6 +78,27 @@ function seen(): (number | null)[] {
 }
 
 describe('a conflict is explained where it is found', () => {
+  test('a pass that meets a damaged block takes what it was missing all the same, and says that it did not look into it', () => {
+    const trio = trioOfEngines();
+    trio.write(0);
+    trio.settle();
+    lonely(trio, 2);
+    trio.write(0);
+    trio.settle();
+    engines[0]!.shards.get(ID)!.flush();
+    const file = new Database(join(directory, FIRST, `${ID}.sqlite`));
+    for (const { id, head } of file.prepare('SELECT id, head FROM blocks').all() as { id: number; head: Buffer }[]) {
+      head[head.length >> 1]! ^= 4;
+      file.prepare('UPDATE blocks SET head = ? WHERE id = ?').run(head, id);
+    }
+    file.close();
+    // It ends, whatever can be given with the damage there; what was missing has come.
+    expect(trio.repair(0, 'ring')).toMatchObject({ state: 'failed', batchesMoved: 1 });
+    expect((engines[0]!.companionOf(ID) as Ledger).listed).toBe(3);
+    const found = trio.repairs.flatMap(({ steps }) => steps.filter(({ to }) => to === FIRST));
+    expect(found.map(({ decided }) => decided)).toContainEqual({ unexamined: 2 });
+  });
+
   test('a pass: the later write wins, with both values, their versions, whose they are and which rule decided', () => {
     const trio = trioOfEngines();
     const lost = lonely(trio, 0);

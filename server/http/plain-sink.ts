@@ -10,6 +10,7 @@ const LAST_CHUNK = '0\r\n\r\n';
 
 export class PlainSink implements AnswerSink {
   hasBegun = false;
+  hasEnded = false;
   status = 200;
   /** As the head says: nothing follows on this connection. */
   isLast = false;
@@ -42,6 +43,7 @@ export class PlainSink implements AnswerSink {
   end(piece: string | Buffer): void {
     const socket = this.#socket;
     if (!socket.writable) return;
+    this.hasEnded = true;
     if (!this.hasBegun) {
       this.#whole(typeof piece === 'string' ? Buffer.from(piece) : piece);
       return;
@@ -55,6 +57,7 @@ export class PlainSink implements AnswerSink {
   refuse(status: number, message: string, form: ErrorForm): void {
     if (!this.#socket.writable) return;
     this.hasBegun = true;
+    this.hasEnded = true;
     this.status = status;
     this.isLast = this.#isClosing();
     this.#socket.write(this.#answers.error(this.isLast, status, message, form));

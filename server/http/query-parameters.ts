@@ -93,15 +93,45 @@ function chunkRows(parameter: string): number {
   return Math.min(Number(parameter), CHUNK_ROWS_MAX);
 }
 
-/** Integers that a double cannot hold become bigint. */
+/** What an integer that a double cannot hold is called until it is one. */
+const INTEGER = '\u0000int64:';
+/** Of digits: fewer are exact in a double, and more than this are beyond what anybody counts. */
+const INTEGER_DIGITS_MIN = 16;
+const INTEGER_DIGITS_MAX = 64;
+const [QUOTE, BACKSLASH, MINUS] = [0x22, 0x5c, 0x2d];
+const NUMBER_PART = /[-+.0-9eE]/;
+
+/** Long integers as strings that say so. By hand: an expression for strings takes the square of their length. */
+function withLongIntegers(json: string): string {
+  let text = '';
+  let from = 0;
+  let isText = false;
+  for (let at = 0; at < json.length; at++) {
+    const code = json.charCodeAt(at);
+    if (code === BACKSLASH) at++;
+    else if (code === QUOTE) isText = !isText;
+    if (isText || !(code === MINUS || isDigit(code))) continue;
+    const start = at;
+    const digits = code === MINUS ? at + 1 : at;
+    let isWhole = true;
+    for (; at + 1 < json.length && NUMBER_PART.test(json[at + 1]!); at++)
+      if (!isDigit(json.charCodeAt(at + 1))) isWhole = false;
+    const length = at + 1 - digits;
+    if (!isWhole || length < INTEGER_DIGITS_MIN || length > INTEGER_DIGITS_MAX) continue;
+    text += json.slice(from, start) + JSON.stringify(INTEGER + json.slice(start, at + 1));
+    from = at + 1;
+  }
+  return text + json.slice(from);
+}
+
+function isDigit(code: number): boolean {
+  return code >= 0x30 && code <= 0x39;
+}
+
 function parseParams(json: string): Record<string, unknown> | string {
-  const INTEGER = '\u0000int64:';
-  const marked = json.replace(/"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g, (token) =>
-    /^-?\d{16,}$/.test(token) ? JSON.stringify(INTEGER + token) : token,
-  );
   let value: unknown;
   try {
-    value = JSON.parse(marked, (_key, inner: unknown) =>
+    value = JSON.parse(withLongIntegers(json), (_key, inner: unknown) =>
       typeof inner === 'string' && inner.startsWith(INTEGER) ? BigInt(inner.slice(INTEGER.length)) : inner,
     );
   } catch (error) {

@@ -4,6 +4,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { handlePing, setInfluxHeaders } from '../../server/http/influx-ping.ts';
 import { handleQuery } from '../../server/http/influx-query.ts';
+import { queryParameters } from '../../server/http/query-parameters.ts';
 import {
   type QueryOptions,
   QueryParseError,
@@ -100,14 +101,36 @@ describe('parameters', () => {
     expect(asked[2]?.text).toBe('show databases');
   });
 
+  test('params that nobody can mean take no longer than their length asks for', () => {
+    const params = (text: string) =>
+      queryParameters(
+        new Map([
+          ['q', 'x'],
+          ['params', text],
+        ]),
+      );
+    const began = process.cpuUsage();
+    expect(params(`"${'\\"'.repeat(60_000)}`)).toMatch(/^error parsing query parameters: /);
+    expect(params('"'.repeat(100_001))).toMatch(/^error parsing query parameters: /);
+    const long = 'x'.repeat(12_000_000);
+    expect(params(`{"a":"${long}","b":-${'9'.repeat(100_000)}}`)).toMatchObject({ params: { a: long, b: -Infinity } });
+    const { user } = process.cpuUsage(began);
+    // A search for the end of a string from each of its quotes takes half a minute.
+    expect(user / 1e6).toBeLessThan(5);
+  });
+
   test('params are JSON, integers exact', async () => {
-    const params = encodeURIComponent('{"a":9007199254740993,"b":"9007199254740993","c":{"integer":2},"d":1.5}');
+    const params = encodeURIComponent(
+      '{"a":9007199254740993,"b":"9007199254740993","c":{"integer":2},"d":1.5,"e":[-1234567890123456789],"\\"":12345678901234567.5}',
+    );
     await door.send('GET', `/query?${q('x')}&params=${params}`);
     expect(asked[0]?.options.params).toEqual({
       a: 9007199254740993n,
       b: '9007199254740993',
       c: { integer: 2 },
       d: 1.5,
+      e: [-1234567890123456789n],
+      '"': 12345678901234568,
     });
   });
 

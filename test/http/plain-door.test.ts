@@ -211,6 +211,22 @@ describe('the door of plain requests', () => {
     expect([door.observed, door.slow]).toEqual([[500, 200], 0]);
   });
 
+  test('a query service that fails before it begins is answered too, and the next request not with its answer', async () => {
+    const { results } = door;
+    door.results = (text, options) => {
+      if (text === 'mistake') throw new Error('a mistake before anything else');
+      return results(text, options);
+    };
+    try {
+      const parts = [{ pieces: [query('db=t&q=mistake'), KINDS.query!(1)], answers: 2 }];
+      const answers = await exchange(door, parts);
+      expect(answers).toMatch(/^HTTP\/1\.1 500 .*"internal error"}\nHTTP\/1\.1 200 /s);
+      expect([door.observed, door.slow]).toEqual([[500, 200], 0]);
+    } finally {
+      door.results = results;
+    }
+  });
+
   test('a coordinator that fails is answered with 500, and the connection goes on', async () => {
     const answer = door.answer;
     const failures = [

@@ -5,7 +5,8 @@
  * Layout: repair(id, kind, shard, database, outcome, changed, finished in ms, members (numbers, a space around each), alike,
  * bytes, crc of json, json), one row for each repair. What comes waits in memory for up to a second and is written in one
  * transaction (WAL, `synchronous=NORMAL`: a power cut may cost the last ones). The oldest go when they are too old, or when all
- * take more than `bytesMax`. A pass that fails again and again in the same way is one row that counts (`times`).
+ * take more than `bytesMax`. A pass that fails again and again in the same way is one row that counts (`times`). A pass of whose
+ * end nothing has been heard for an hour is `unfinished`, until it is heard.
  *
  * When the disk refuses, what waits is kept, up to `WAITING_MAX`, and shown all the same; beyond it the oldest are given up and
  * counted. A file that is damaged, or of another format, is set aside (`repairs.sqlite.damaged`, the last such one), and a new
@@ -22,6 +23,8 @@ const FORMAT = 1;
 const WAITING_MAX = 1_000;
 /** A failure that comes again within this time is the same one. */
 const ALIKE_MS = 3_600_000;
+/** Of a pass: its token was lost, most likely. An end that comes later counts all the same. */
+const UNHEARD_MS = 3_600_000;
 /** Of a row besides its text, about. */
 const ROW_BYTES = 300;
 const FORGET_AT_ONCE = 64;
@@ -34,11 +37,13 @@ const CREATE = `
   );
   CREATE INDEX IF NOT EXISTS repair_by_end ON repair (finished, id);
   CREATE INDEX IF NOT EXISTS repair_by_failure ON repair (alike, finished) WHERE alike IS NOT NULL;
+  CREATE INDEX IF NOT EXISTS repair_running ON repair (finished) WHERE outcome = 'running';
 `;
 const PUT = 'INSERT OR REPLACE INTO repair VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)';
 const COLUMNS = 'json, crc, bytes, outcome';
 const OF_ID = `SELECT ${COLUMNS} FROM repair WHERE id = ?`;
 const OF_FAILURE = `SELECT ${COLUMNS} FROM repair WHERE alike = ? AND finished >= ? ORDER BY finished DESC LIMIT 1`;
+const UNFINISHED = "UPDATE repair SET outcome = 'unfinished' WHERE outcome = 'running' AND finished < ?";
 const FORGET_OLD = 'DELETE FROM repair WHERE finished < ? RETURNING bytes';
 const FORGET_OLDEST = `DELETE FROM repair WHERE id IN (SELECT id FROM repair ORDER BY finished, id LIMIT ${FORGET_AT_ONCE})
   RETURNING bytes`;
@@ -95,13 +100,15 @@ export class RepairHistory {
     this.#o = options;
     this.#attempt(() => {
       // Passes whose end the process before this one did not hear of.
-      this.#open().prepare("UPDATE repair SET outcome = 'unfinished' WHERE outcome = 'running'").run();
+      this.#open().prepare(UNFINISHED).run(Number.MAX_SAFE_INTEGER);
     });
   }
 
   add(record: RepairRecord, database: string): void {
     this.#waiting.push({ ...record, database, times: 1 });
     if (this.#waiting.length <= WAITING_MAX) return;
+    // More than usual has come; of a disk that refuses `flush` finds out when it is over.
+    if (!this.#isInTrouble && this.flush()) return;
     this.#waiting.shift();
     this.dropped++;
   }
@@ -169,6 +176,7 @@ export class RepairHistory {
 
   #forget(database: Database.Database): void {
     const { nowMs, keptMs, bytesMax } = this.#o;
+    database.prepare(UNFINISHED).run(nowMs() - UNHEARD_MS);
     const take = (gone: unknown[]): void => {
       for (const bytes of gone) this.#bytes -= bytes as number;
     };
@@ -239,24 +247,26 @@ export class RepairHistory {
         const code = String((error as { code?: unknown }).code ?? '');
         if (!/^(SQLITE_|E[A-Z]+$)/.test(code)) throw error;
         const isDamaged = /^SQLITE_(CORRUPT|NOTADB|ERROR|MISMATCH)/.test(code);
-        if (isDamaged) this.#setAside();
-        if (!this.#isInTrouble || isDamaged)
-          this.#o.trouble(`${isDamaged ? 'set aside' : 'not written'}: ${(error as Error).message}`);
+        const isSetAside = isDamaged && this.#setAside();
+        if (!this.#isInTrouble || isSetAside)
+          this.#o.trouble(`${isSetAside ? 'set aside' : 'not written'}: ${(error as Error).message}`);
         this.#isInTrouble = true;
-        if (!isDamaged || !again) return null;
+        if (!isSetAside || !again) return null;
       }
     }
   }
 
-  #setAside(): void {
+  /** False: it could not be, and is tried again with the next record. */
+  #setAside(): boolean {
     const { path } = this.#o;
     this.#database?.close();
     this.#database = null;
     try {
       renameSync(path, `${path}.damaged`);
       for (const beside of ['-wal', '-shm']) rmSync(`${path}${beside}`, { force: true });
+      return true;
     } catch {
-      // Tried again with the next record.
+      return false;
     }
   }
 }

@@ -150,6 +150,19 @@ describe('parts', () => {
     expect(openHistory().list(ask({ state: 'unfinished' }))).toMatchObject([{ id: 'p', outcome: 'unfinished' }]);
   });
 
+  test('a pass whose end is not heard for an hour is unfinished, until it is heard', () => {
+    const history = openHistory();
+    history.add(record('p', { outcome: 'running' }), 'd');
+    nowMs += 3_599_000;
+    history.add(record('q', { outcome: 'running' }), 'd');
+    expect(ids(history.list(ask({ state: 'running' })))).toEqual(['q', 'p']);
+    nowMs += 2_000;
+    expect(ids(history.list(ask({ state: 'running' })))).toEqual(['q']);
+    expect(history.list(ask({ state: 'unfinished' }))).toMatchObject([{ id: 'p', outcome: 'unfinished' }]);
+    history.add(record('p'), 'd');
+    expect(history.list(ask({ state: 'done' }))).toMatchObject([{ id: 'p', outcome: 'done' }]);
+  });
+
   test('what several members kept of one repair is put together', () => {
     const kept = (more: Partial<RepairRecord>): KeptRepair => ({ ...record('p', more), database: 'd', times: 1 });
     const other = { ...sample, member: C };
@@ -208,6 +221,13 @@ describe('bounds', () => {
     expect(statSync(path()).size).toBeLessThan(3 * bytesMax);
   });
 
+  test('more than may wait at once is written at once, when the disk takes it', () => {
+    const history = openHistory({ bytesMax: 1 << 24 });
+    for (let n = 0; n < 2_500; n++) history.add(record(`p${n}`), 'd');
+    expect(history.dropped).toBe(0);
+    for (const id of ['p0', 'p2499']) expect(history.get(id)).toMatchObject({ id });
+  });
+
   test('while the disk refuses: what waits is shown, bounded, counted when given up, and written once it can be', () => {
     const history = openHistory();
     history.add(record('before'), 'd');
@@ -241,6 +261,18 @@ describe('files', () => {
     expect(troubles).toEqual([expect.stringContaining('set aside')]);
     history.close();
     expect(readdirSync(directory).sort()).toEqual(['repairs.sqlite', 'repairs.sqlite.damaged']);
+  });
+
+  test('a damaged file that cannot be set aside is said to be once; what waits is shown', () => {
+    writeFileSync(path(), 'x'.repeat(10_000));
+    mkdirSync(`${path()}.damaged`);
+    const history = openHistory();
+    history.add(record('p'), 'd');
+    for (let n = 0; n < 5; n++) expect(history.flush()).toBe(false);
+    expect(ids(history.list(ask()))).toEqual(['p']);
+    expect(troubles).toEqual([expect.stringContaining('not written')]);
+    rmSync(`${path()}.damaged`, { recursive: true });
+    expect(history.flush()).toBe(true);
   });
 
   test('a record that is not what was written is left out', () => {

@@ -65,6 +65,10 @@ class ResponseSink implements AnswerSink {
     this.#response.end(piece);
   }
 
+  breakOff(): void {
+    this.#response.destroy();
+  }
+
   refuse(status: number, message: string, form: ErrorForm): void {
     sendInfluxError(this.#response, status, message, form);
   }

@@ -154,7 +154,7 @@ export class PlainConnection {
         ports.log.error({ problem: error.stack }, 'request failed');
         // Without an answer, or with half of one, the next one would be taken for it.
         if (!sink.hasBegun) sink.refuse(500, 'internal error', { csv });
-        else if (!sink.hasEnded) this.socket.destroy();
+        else if (!sink.hasEnded) sink.breakOff();
         answered();
       },
     );

@@ -54,6 +54,10 @@ export class PlainSink implements AnswerSink {
     socket.uncork();
   }
 
+  breakOff(): void {
+    this.#socket.destroy();
+  }
+
   refuse(status: number, message: string, form: ErrorForm): void {
     if (!this.#socket.writable) return;
     this.hasBegun = true;

@@ -3,9 +3,10 @@
  *
  * Without `chunked` all results are gathered before the first byte: clients that do not ask for chunks read one document,
  * and an error must still be able to set the status. With `chunked` every result is sent as it comes; the client's
- * slowness holds the query back, and a client that leaves ends it.
+ * slowness holds the query back, and a client that leaves ends it, as does one that reads nothing for minutes.
  */
 import type { Ending } from '../query/ending.ts';
+import { QueryError } from '../query/query-error.ts';
 import type { QueryOptions, QueryService, ResultSeries, StatementResult } from '../query/result.ts';
 import type { ErrorForm } from './influx-answer.ts';
 import { type Fields, type QueryParameters, queryParameters } from './query-parameters.ts';
@@ -37,12 +38,17 @@ export interface AnswerSink {
   onDrained(listener: () => void): void;
   /** The last piece. When it is the only one the answer says its length. */
   end(piece: string | Buffer): void;
+  /** What was written is not whole, and nothing follows: the connection is cut off. */
+  breakOff(): void;
   /** The answer is an error; nothing was written. */
   refuse(status: number, message: string, form: ErrorForm): void;
 }
 
 /** Text gathered before it is given to the socket. */
 const WRITE_CHARACTERS_MIN = 64 * 1024;
+
+/** Of a client that has gone without a word the network says nothing, and an answer that waits for it is held in memory. */
+const UNREAD_MS_MAX = 300_000;
 
 /** The first type that we know decides; what we do not know gets JSON, as in InfluxDB. */
 export function wantsCsv(accept: string): boolean {
@@ -138,9 +144,18 @@ async function send(
 
 function drained(sink: AnswerSink, leaving: Ending): Promise<void> {
   return new Promise((resolve, reject) => {
-    const left = (): void => reject(leaving.reason!);
+    const late = setTimeout(() => {
+      sink.breakOff();
+      leaving.end(new QueryError('the client does not read its answer'));
+    }, UNREAD_MS_MAX);
+    late.unref();
+    const left = (): void => {
+      clearTimeout(late);
+      reject(leaving.reason!);
+    };
     leaving.onEnd(left);
     sink.onDrained(() => {
+      clearTimeout(late);
       leaving.forget(left);
       resolve();
     });

@@ -1,10 +1,12 @@
 /**
  * /query against a scripted service. Golden texts are InfluxDB 1.x's own answers to the same data.
  */
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { handlePing, setInfluxHeaders } from '../../server/http/influx-ping.ts';
 import { handleQuery } from '../../server/http/influx-query.ts';
+import { type AnswerSink, answerQuery } from '../../server/http/query-answer.ts';
 import { queryParameters } from '../../server/http/query-parameters.ts';
+import { Ending } from '../../server/query/ending.ts';
 import {
   type QueryOptions,
   QueryParseError,
@@ -434,4 +436,53 @@ test('a large answer arrives whole', async () => {
   const rows = parsed.results[0].series[0].values;
   expect(rows).toHaveLength(100_000);
   expect(rows[99_999]).toEqual(['2020-09-13T12:28:19.999Z', 99_999 / 8]);
+});
+
+test('a client that reads nothing for minutes is cut off, and its query ends', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  try {
+    let goOn: () => void = () => {};
+    let written = 0;
+    let isBroken = false;
+    const sink: AnswerSink = {
+      hasBegun: true,
+      write: () => {
+        written++;
+        return false;
+      },
+      onDrained: (listener) => {
+        goOn = listener;
+      },
+      end: () => {},
+      refuse: () => {},
+      breakOff: () => {
+        isBroken = true;
+      },
+    };
+    const leaving = new Ending();
+    const service: QueryService = {
+      async *execute() {
+        for (let statementId = 0; ; statementId++) yield { statementId };
+      },
+    };
+    const fields = new Map([
+      ['q', 'x'],
+      ['chunked', 'true'],
+    ]);
+    const limits = { bodyBytesMax: 1, rowsMax: 0, nowNs: () => 0n };
+    const answered = answerQuery({ method: 'GET', fields, csv: false }, sink, leaving, service, limits);
+    for (let n = 1; n <= 3; n++) {
+      while (written < n) await new Promise(setImmediate);
+      vi.advanceTimersByTime(299_000);
+      goOn();
+    }
+    while (written < 4) await new Promise(setImmediate);
+    expect([isBroken, leaving.reason]).toEqual([false, null]);
+    vi.advanceTimersByTime(301_000);
+    await answered;
+    expect([isBroken, written, leaving.reason?.message]).toEqual([true, 4, 'the client does not read its answer']);
+    expect(vi.getTimerCount()).toBe(0);
+  } finally {
+    vi.useRealTimers();
+  }
 });

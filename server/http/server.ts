@@ -23,7 +23,7 @@ import type { QueryDoorLimits } from './query-answer.ts';
 const KEEP_ALIVE_MS = 65_000;
 /** What a member's connection begins with (peers-link.ts). */
 const PEER_REQUEST = Buffer.from('GET /internal/peer ');
-/** A connection that begins so has to go on for so long, until it is upgraded. */
+/** A connection that begins so has to be upgraded within this time, however busy it is. */
 const PEER_TIMEOUT_MS = 30_000;
 /** Silent connections at the door are looked for so often. */
 const SWEEP_MS = 5_000;
@@ -68,22 +68,24 @@ export async function startHttp(listen: ListenAddress, ports: HttpPorts): Promis
   // Of its own, and never listening: a server that can upgrade no longer answers whoever merely offers to (h2c), as some
   // clients do with every request.
   const peers = makeServer();
-  peers.timeout = PEER_TIMEOUT_MS;
-  // A server that does not listen does not know its connections.
-  const notUpgraded = new Set<Duplex>();
+  // A server that does not listen knows neither its connections nor its own timeouts.
+  const notUpgraded = new Map<Duplex, NodeJS.Timeout>();
+  const forget = (socket: Duplex): void => {
+    clearTimeout(notUpgraded.get(socket));
+    notUpgraded.delete(socket);
+  };
   peers.on('connection', (socket) => {
-    notUpgraded.add(socket);
-    socket.on('close', () => notUpgraded.delete(socket));
+    notUpgraded.set(socket, setTimeout(() => socket.destroy(), PEER_TIMEOUT_MS).unref());
+    socket.on('close', () => forget(socket));
   });
   peers.on('upgrade', (request, socket, head) => {
-    notUpgraded.delete(socket);
-    (socket as Socket).setTimeout(0);
+    forget(socket);
     ports.upgrade(request, socket, head);
   });
   const door = openPlainDoor(server, ports, (firstBytes) => (isFromPeer(firstBytes) ? peers : server));
   const destroy = (): void => {
     server.closeAllConnections();
-    for (const socket of notUpgraded) socket.destroy();
+    for (const socket of notUpgraded.keys()) socket.destroy();
     door.closeAllConnections();
   };
   await new Promise<void>((resolve, reject) => {

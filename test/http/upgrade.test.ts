@@ -1,6 +1,6 @@
 /** Offers to upgrade: of a member they are taken, those of other clients are no reason not to answer. */
 import { connect, type Socket } from 'node:net';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { type HttpFront, type HttpPorts, startHttp } from '../../server/http/server.ts';
 import { LIMITS, QUERY_LIMITS } from './side.ts';
 
@@ -60,4 +60,29 @@ test('who asks for the path of members without an upgrade does not keep the serv
   expect(await ask('/internal/peer', '')).toMatch(/^HTTP\/1\.1 404 /);
   front.destroy();
   await new Promise<void>((resolve) => sockets.at(-1)!.once('close', () => resolve()));
+});
+
+test('who begins like a member and is never upgraded is cut off, whatever is sent; a member is not', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+  try {
+    expect(await ask('/internal/peer', 'Connection: Upgrade\r\nUpgrade: starling/1\r\n')).toMatch(/^HTTP\/1\.1 101 /);
+    const [member] = sockets;
+    const slow = connect(front.port, '127.0.0.1');
+    sockets.push(slow);
+    slow.on('error', () => {});
+    slow.write('GET /internal/peer HTTP/1.1\r\n');
+    let isClosed = false;
+    slow.on('close', () => {
+      isClosed = true;
+    });
+    // A header each second, and the connection's end as soon as it is seen here.
+    for (let n = 0; !isClosed && n < 500; n++) {
+      slow.write(`A${n}: 1\r\n`);
+      await new Promise(setImmediate);
+      vi.advanceTimersByTime(1_000);
+    }
+    expect([isClosed, member!.destroyed]).toEqual([true, false]);
+  } finally {
+    vi.useRealTimers();
+  }
 });

@@ -2,7 +2,9 @@
  * Sends what the outbox holds to the owners that lack it: in order per peer, within a window and a rate, with
  * exponential backoff while a peer is silent. A peer that is slow and goes on answering is waited for: what was sent would
  * only be sent again, and make it slower. Links keep their order, so what was sent before something that has been
- * answered since is lost. A frame that is refused for now goes to the end of its peer's queue with
+ * answered since is lost. One
+ * that has been silent for too long may be held up (it has just been started, its disk is slow): it is given twice the
+ * time after each silence, up to the longest backoff, until answers to what was sent once come sooner. A frame that is refused for now goes to the end of its peer's queue with
  * a delay of its own, so that it holds up nothing behind it.
  */
 import { StorageError } from '../shards/errors.ts';
@@ -26,6 +28,10 @@ interface Peer {
   /** When it answered last, and when what it has answered was sent at the latest. */
   heardMs: number;
   answeredSentMs: number;
+  /** How long it may be silent. */
+  patienceMs: number;
+  /** Sent again: which of the two was answered cannot be told, so the time it took says nothing. */
+  readonly again: Set<string>;
 }
 
 /** Entries looked at per peer and tick: a long queue of delayed ones must not take the worker's time. */
@@ -50,6 +56,7 @@ export class OutboxSender {
     for (const peer of this.peers.values()) peer.queue.clear();
     for (const peer of this.peers.values()) {
       for (const name of peer.delayed.keys()) if (!this.outbox.entries.has(name)) peer.delayed.delete(name);
+      for (const name of peer.again) if (!this.outbox.entries.has(name)) peer.again.delete(name);
     }
     for (const entry of this.outbox.entries.values()) this.route(entry);
     const members = new Set(this.around.snapshot?.members.filter((m) => m.state !== 'removed').map((m) => m.number));
@@ -104,7 +111,8 @@ export class OutboxSender {
     if (status === 'applied') return;
     const sentMs = peer.inFlight.get(name);
     const sent = peer.inFlight.delete(name);
-    if (sentMs !== undefined) peer.answeredSentMs = Math.max(peer.answeredSentMs, sentMs);
+    const isAgain = peer.again.delete(name);
+    if (sentMs !== undefined) this.learn(peer, sentMs, isAgain);
     if (entry === undefined) return;
     if (sent) peer.flightBytes -= entry.bytes;
     peer.backoffMs = 0;
@@ -149,16 +157,20 @@ export class OutboxSender {
 
   private serve(number: NodeNumber, peer: Peer): void {
     const { nowMs, limits } = this.around;
+    let isSilent = false;
     for (const [name, sentMs] of peer.inFlight) {
-      if (nowMs - sentMs < limits.mailTimeoutMs) break;
-      if (nowMs - peer.heardMs < limits.mailTimeoutMs && peer.answeredSentMs <= sentMs) continue;
+      if (nowMs - sentMs < peer.patienceMs) break;
+      if (nowMs - peer.heardMs < peer.patienceMs && peer.answeredSentMs <= sentMs) continue;
       peer.inFlight.delete(name);
+      peer.again.add(name);
       peer.flightBytes -= this.outbox.entries.get(name)?.bytes ?? 0;
       if (nowMs < peer.retryAtMs) continue;
       peer.backoffMs = Math.min(limits.backoffMsMax, Math.max(limits.backoffMsMin, peer.backoffMs * 2));
       peer.retryAtMs = nowMs + peer.backoffMs;
       peer.lastError = 'no answer';
+      isSilent = true;
     }
+    if (isSilent) peer.patienceMs = Math.min(2 * peer.patienceMs, this.patienceMsMax);
     if (peer.inFlight.size === 0) peer.flightBytes = 0;
     const rate = limits.outboxBytesPerSecond;
     peer.budgetBytes = Math.min(rate, peer.budgetBytes + ((nowMs - peer.filledMs) * rate) / 1000);
@@ -172,6 +184,7 @@ export class OutboxSender {
       if (entry === undefined) {
         peer.queue.delete(name);
         peer.delayed.delete(name);
+        peer.again.delete(name);
         continue;
       }
       if (peer.inFlight.has(name) || !entry.durable || (peer.delayed.get(name)?.untilMs ?? 0) > nowMs) continue;
@@ -207,6 +220,18 @@ export class OutboxSender {
     }
   }
 
+  private learn(peer: Peer, sentMs: number, isAgain: boolean): void {
+    const { nowMs, limits } = this.around;
+    peer.answeredSentMs = Math.max(peer.answeredSentMs, sentMs);
+    if (isAgain) return;
+    peer.patienceMs = Math.min(peer.patienceMs, Math.max(limits.mailTimeoutMs, 4 * (nowMs - sentMs)));
+  }
+
+  private get patienceMsMax(): number {
+    const { mailTimeoutMs, backoffMsMax } = this.around.limits;
+    return Math.max(mailTimeoutMs, backoffMsMax);
+  }
+
   private backoff(tries: number): number {
     const { backoffMsMin, backoffMsMax } = this.around.limits;
     const full = Math.min(backoffMsMax, backoffMsMin * 2 ** Math.min(tries, 20));
@@ -220,7 +245,8 @@ export class OutboxSender {
       const filledMs = this.around.nowMs;
       const never = Number.NEGATIVE_INFINITY;
       const silent = { backoffMs: 0, retryAtMs: 0, lastError: null, heardMs: never, answeredSentMs: never };
-      const idle = { flightBytes: 0, budgetBytes, filledMs, ...silent };
+      const patienceMs = this.around.limits.mailTimeoutMs;
+      const idle = { flightBytes: 0, budgetBytes, filledMs, patienceMs, again: new Set<string>(), ...silent };
       peer = { queue: new Set(), inFlight: new Map(), delayed: new Map(), ...idle };
       this.peers.set(number, peer);
     }

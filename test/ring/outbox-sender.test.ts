@@ -84,6 +84,24 @@ describe('what waits for an answer', () => {
     expect(sent).toEqual([first, second, second]);
   });
 
+  test('has twice the time after a silence, until the peer is fast again', () => {
+    const first = put(1);
+    after(T + 2 * DEFAULT_REPLICA_LIMITS.backoffMsMin);
+    expect(sent).toEqual([first, first]);
+    after(1.5 * T);
+    answer(first);
+    const second = put(2);
+    after(1.9 * T);
+    answer(second);
+    const third = put(3);
+    after(100);
+    answer(third);
+    expect(sent).toEqual([first, first, second, third]);
+    const fourth = put(4);
+    after(T + 2 * DEFAULT_REPLICA_LIMITS.backoffMsMin);
+    expect(sent.slice(4)).toEqual([fourth, fourth]);
+  });
+
   test('is sent again when what was sent later has been answered, although others still are', () => {
     const lost = put(1);
     after(50);

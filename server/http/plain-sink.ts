@@ -60,11 +60,14 @@ export class PlainSink implements AnswerSink {
 
   refuse(status: number, message: string, form: ErrorForm): void {
     if (!this.#socket.writable) return;
+    const isLast = this.#isClosing();
+    // First: it fails for texts that are too long to be indented.
+    const answer = this.#answers.error(isLast, status, message, form);
     this.hasBegun = true;
     this.hasEnded = true;
     this.status = status;
-    this.isLast = this.#isClosing();
-    this.#socket.write(this.#answers.error(this.isLast, status, message, form));
+    this.isLast = isLast;
+    this.#socket.write(answer);
   }
 
   #head(bytes: number | null): string {

@@ -5,6 +5,7 @@
 import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { QueryParseError } from '../../server/query/result.ts';
 import { answersIn, form, LIMITS, POINT, query, Side, write } from './side.ts';
 
 /** More answers than come. */
@@ -211,17 +212,20 @@ describe('the door of plain requests', () => {
     expect([door.observed, door.slow]).toEqual([[500, 200], 0]);
   });
 
-  test('a query service that fails before it begins is answered too, and the next request not with its answer', async () => {
+  test('a query that fails before it begins, or with an error that cannot be written, is answered too, and the next request not with its answer', async () => {
     const { results } = door;
+    const tooLong = async function* (): AsyncGenerator<never> {
+      yield await Promise.reject(new QueryParseError('x'.repeat(20_000_000)));
+    };
     door.results = (text, options) => {
       if (text === 'mistake') throw new Error('a mistake before anything else');
-      return results(text, options);
+      return text === 'long' ? tooLong() : results(text, options);
     };
     try {
-      const parts = [{ pieces: [query('db=t&q=mistake'), KINDS.query!(1)], answers: 2 }];
-      const answers = await exchange(door, parts);
-      expect(answers).toMatch(/^HTTP\/1\.1 500 .*"internal error"}\nHTTP\/1\.1 200 /s);
-      expect([door.observed, door.slow]).toEqual([[500, 200], 0]);
+      const mistakes = [query('db=t&q=mistake'), query('db=t&q=long&pretty=true')];
+      const answers = await exchange(door, [{ pieces: [...mistakes, KINDS.query!(1)], answers: 3 }]);
+      expect(answers).toMatch(/^(HTTP\/1\.1 500 [^}]*"internal error"}\n){2}HTTP\/1\.1 200 /);
+      expect([door.observed, door.slow]).toEqual([[500, 500, 200], 0]);
     } finally {
       door.results = results;
     }

@@ -174,11 +174,15 @@ export class Books {
   }
 
   restarted(node: SimNode): void {
-    for (const { shard, members, versions } of [...this.proofsOf.values()].flat()) {
+    for (const proof of [...this.proofsOf.values()].flat()) {
+      const { shard, members, versions } = proof;
       if (!members.includes(node.number) || this.isDropped(shard)) continue;
       const stored = node.stored(shard);
       const lost = [...versions].find((version) => !stored.has(version));
-      if (lost !== undefined) throw new Violation(`${node.name} lost ${lost} of a published proof in a crash`);
+      if (lost === undefined) continue;
+      // It has to find out by itself that it is no longer what was proven, and gets it from the others.
+      if (node.disk.logWasDamaged) proof.members = members.filter((member) => member !== node.number);
+      else throw new Violation(`${node.name} lost ${lost} of a published proof in a crash`);
     }
   }
 

@@ -78,6 +78,10 @@ export class SimDisk {
   private readonly directory: string | null;
   private opened: Database.Database[] = [];
   private spoilt = false;
+  /** Since the last start. */
+  private logFlipped = false;
+  /** Bits of the log had fallen over when it was read: what only it had is gone. */
+  logWasDamaged = false;
   private running: OpenStorage | null = null;
 
   constructor(kind: EngineKind, identity: NodeIdentity) {
@@ -96,6 +100,8 @@ export class SimDisk {
     settled: SettledBatches,
     mutation: Mutation | undefined,
   ): OpenStorage {
+    this.logWasDamaged = this.logFlipped;
+    this.logFlipped = false;
     this.running =
       this.memory === null
         ? this.openEngine(makeLedger, settled, mutation)
@@ -135,6 +141,24 @@ export class SimDisk {
       const window = database.prepare('SELECT window FROM blocks WHERE id = ?').pluck().get(id) as number;
       return { shard, window };
     });
+  }
+
+  /**
+   * A bit of the log or the outbox falls over, among what has been synced; the log is read again at the next start. Returns
+   * the file's path; null: there is nothing.
+   */
+  flipLogBit(chance: Chance): string | null {
+    const { files } = this;
+    const paths = [`${ROOT}/worker-0/log`, this.outboxDirectory]
+      .flatMap((directory) => files.list(directory).map((name) => `${directory}/${name}`))
+      .filter((path) => files.syncedBytes(path) > 0)
+      .sort();
+    if (paths.length === 0) return null;
+    const path = chance.pick(paths);
+    files.flipBit(path, chance.between(0, files.syncedBytes(path) - 1), chance.between(0, 7));
+    this.spoilt = true;
+    this.logFlipped = true;
+    return path;
   }
 
   /** Rows in the blocks of a window. */

@@ -17,6 +17,8 @@ export const CLOCK_STEP_MS_MAX = 2_500;
 /** What still fits onto a disk that is called full: a few batches, the last of them in part. */
 const ROOM_LEFT_MAX = 2_000;
 const FULL_MS_MAX = 3_000;
+/** Of the bits that fall over: in the log or the outbox. */
+const LOG_SHARE = 0.3;
 
 export class Troubles {
   /** How many there were, those that were left out included. */
@@ -150,6 +152,14 @@ export class Troubles {
     if (chance.of(0.3)) for (const { process, wallMs } of this.nodes) process?.host.startScrub(wallMs);
     const [node] = this.nodes;
     if (this.flipped >= this.scenario.flips || !this.books.isSpare(node!)) return;
+    if (chance.of(LOG_SHARE)) {
+      const path = node!.disk.flipLogBit(chance);
+      if (path === null) return;
+      this.flipped++;
+      this.world.trace(`a bit of ${path} falls over on ${node!.name}`);
+      if (chance.of(0.5)) this.crash(node!);
+      return;
+    }
     const found = node!.disk.flipBit(chance);
     if (found === null) return;
     this.flipped++;

@@ -59,8 +59,12 @@ export class MemoryFiles implements Files {
     for (let left = max; left > 0 && this.#syncs.length > 0; left--) this.#syncs.shift()!();
   }
 
-  flipBit(path: string, offset: number): void {
-    this.#stored(path).bytes[offset]! ^= 1;
+  flipBit(path: string, offset: number, bit = 0): void {
+    this.#stored(path).bytes[offset]! ^= 1 << bit;
+  }
+
+  syncedBytes(path: string): number {
+    return this.#stored(path).synced;
   }
 
   bytesOf(path: string): Buffer {

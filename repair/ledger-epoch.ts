@@ -68,9 +68,10 @@ export class Epoch {
     this.content = addSums(this.content, batch.content);
   }
 
-  /** It is there. */
+  /** It is there. In a list of its own: one that was frozen before still holds what was true then. */
   restate(version: Version, content: Sum128): void {
-    const batches = this.#unseal();
+    const batches = new Map(this.#unseal());
+    this.#open = batches;
     const batch = batches.get(version)!;
     batches.set(version, new Batch({ version, rows: batch.rows, content }));
     this.content = addSums(subtractSums(this.content, batch.content), content);

@@ -151,6 +151,26 @@ describe('ledger', () => {
     );
   });
 
+  test('what is changed after a save was begun is not in it: neither new batches nor contents that were restated', () => {
+    const database = new Database(':memory:');
+    const ledger = new Ledger();
+    for (const ms of [1, 2, 3]) ledger.add(versionAt(ms), BigInt(ms), 1);
+    const before = ledger.root(stampAt(SPAN_MS));
+    const save = ledger.freeze();
+    ledger.restate(versionAt(2), 20n);
+    ledger.add(versionAt(4), 4n, 1);
+    save(database);
+    const loaded = new Ledger();
+    loaded.load(database);
+    expect(loaded.root(stampAt(SPAN_MS))).toEqual(before);
+    ledger.save(database);
+    const later = new Ledger();
+    later.load(database);
+    expect(later.root(stampAt(SPAN_MS))).toEqual(ledger.root(stampAt(SPAN_MS)));
+    expect(rootsEqual(later.root(stampAt(SPAN_MS)), before)).toBe(false);
+    database.close();
+  });
+
   test('a save that was rolled back: the next one writes everything', () => {
     const database = new Database(':memory:');
     const ledger = new Ledger();

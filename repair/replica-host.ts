@@ -31,6 +31,7 @@ import { OutboxSender } from './outbox-sender.ts';
 import { OutgoingBundles } from './outgoing-bundles.ts';
 import { OwnerTable } from './owners.ts';
 import type { OutboxStatus, RepairMode, RepairStatus, ScrubReport, ShardDescription } from './records.ts';
+import { type RepairParts, routeRepair } from './repair-messages.ts';
 import { Repairs } from './repairs.ts';
 import { RepairsFile } from './repairs-file.ts';
 import { checkReplicaLimits } from './replica-limits.ts';
@@ -44,8 +45,6 @@ import { Upkeep } from './upkeep.ts';
 
 export type { HostEffect, ReplicaHostOptions } from './host-options.ts';
 export type { SubmittedWrite, WriteOutcome } from './mail.ts';
-
-type RepairMessage = Exclude<Message, { t: 'mail' | 'mail-answers' }>;
 
 export class ReplicaHost {
   private readonly options: ReplicaHostOptions;
@@ -69,13 +68,13 @@ export class ReplicaHost {
   private readonly receiver: MailReceiver;
   private readonly filling: Filling;
   private readonly fillingSource: FillingSource;
-  private readonly answers: RingAnswers;
   private readonly ring: Ring;
   private readonly debts: DebtSettling;
   private readonly repairsTable: Repairs;
   private readonly upkeep: Upkeep;
   private readonly levelling: Levelling;
   private readonly around: Surroundings;
+  private readonly parts: RepairParts;
 
   constructor(options: ReplicaHostOptions) {
     checkReplicaLimits(options.limits);
@@ -102,7 +101,7 @@ export class ReplicaHost {
     const disown = (id: ShardId) => this.mail.disown(id);
     this.filling = new Filling({ storage, replicas, requests, outbox, sender, around, disown });
     this.fillingSource = new FillingSource(replicas, around);
-    this.answers = new RingAnswers(replicas, around, (replica, reason) => this.filling.demote(replica, reason));
+    const answers = new RingAnswers(replicas, around, (replica, reason) => this.filling.demote(replica, reason));
     const progressed: Repairs['progressed'] = (pass, progress) => this.repairsTable.progressed(pass, progress);
     const isBusy = (id: ShardId, pass: string) =>
       this.ring.isWorkingOn(id, pass) || commit.pending(id) > 0 || this.fillingSource.isGiving(id);
@@ -126,6 +125,8 @@ export class ReplicaHost {
     this.outbox = outbox;
     this.sender = sender;
     this.receiver = receiver;
+    const { fillingSource, debts, upkeep, repairsTable: repairs } = this;
+    this.parts = { ring, debts, answers, fillingSource, upkeep, requests, repairs };
     if (outbox.damaged > 0) this.counted.set('outbox_damaged', outbox.damaged);
   }
 
@@ -343,71 +344,7 @@ export class ReplicaHost {
     const { message, attachments } = received;
     if (message.t === 'mail') this.receiver.receive(from, message, attachments);
     else if (message.t === 'mail-answers') this.mail.answers(from, message.answers);
-    else this.budget.metered(() => this.dispatchRepair(from, message, received));
-  }
-
-  private dispatchRepair(from: NodeNumber, message: RepairMessage, received: Received): void {
-    switch (message.t) {
-      case 'bundle':
-        for (const each of message.messages) this.dispatchRepair(from, each, received);
-        return;
-      case 'token':
-        this.ring.receiveToken(from, message);
-        return;
-      case 'token-answer':
-        this.ring.tokenAnswered(from, message);
-        return;
-      case 'pass-ended':
-        this.ring.passEnded(message.record);
-        return;
-      case 'proven':
-        this.ring.proven(from, message);
-        return;
-      case 'converged':
-        this.ring.proofs.converged(message);
-        return;
-      case 'converged-ask':
-        this.debts.asked(from, message);
-        return;
-      case 'compare':
-        this.answers.compare(from, message);
-        return;
-      case 'identities':
-        this.answers.identities(from, message);
-        return;
-      case 'fetch':
-        this.answers.fetch(from, message);
-        return;
-      case 'fill-open':
-        this.fillingSource.open(from, message);
-        return;
-      case 'fill-page':
-        this.fillingSource.page(from, message);
-        return;
-      case 'content-windows':
-      case 'content-groups':
-      case 'content-copy':
-        this.upkeep.asked(from, message);
-        return;
-      case 'suspect':
-        this.upkeep.conflicts.told(from, message);
-        return;
-      case 'content-windows-answer':
-      case 'content-groups-answer':
-      case 'content-copy-answer':
-      case 'compare-answer':
-      case 'identities-answer':
-      case 'fetch-answer':
-      case 'fill-answer':
-        this.requests.answer(from, message.request, received);
-        return;
-      case 'pass-control':
-        this.ring.control(message.pass, message.action);
-        return;
-      case 'pass-progress':
-        this.repairsTable.progressed(message.pass, message);
-        return;
-    }
+    else this.budget.metered(() => routeRepair(this.parts, from, message, received));
   }
 
   private count(name: string, by = 1): void {

@@ -89,7 +89,7 @@ class RepairBench {
     await this.#load(rounds, system.ports);
     await this.#cluster.repair();
     const { cases, scale } = this.#options;
-    if (cases.has('equal')) this.#note('equal', '', none(), await this.#cluster.repair());
+    if (cases.has('equal')) this.#note('equal', '<= 100 bytes a hop and shard', none(), await this.#cluster.repair());
     if (cases.has('row')) await this.#missing('one row missing', '<= 4 round trips, <= 10 KB', 1, 1);
     if (cases.has('scattered')) {
       const rows = Math.max(SCATTERED_TURNS, Math.round(this.#rows * SCATTERED_SHARE));

@@ -11,6 +11,7 @@ import { StorageError } from '../shards/errors.ts';
 import type { ShardId } from '../shards/shard-key.ts';
 import type { NodeNumber } from '../shards/version.ts';
 import type { MailAnswer } from './mail-messages.ts';
+import { isOver } from './mail-receiver.ts';
 import type { Outbox, OutboxEntry } from './outbox.ts';
 import type { OutboxStatus } from './records.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -84,8 +85,13 @@ export class OutboxSender {
   }
 
   route(entry: OutboxEntry): void {
+    const { snapshot, wallMs } = this.around;
     const owners = this.around.owners(entry.key);
-    if (owners.length === 0) return;
+    if (owners.length === 0) {
+      // Not known yet, or dropped: nobody would be asked any more, so nobody could say so.
+      if (isOver(snapshot, entry.key, wallMs)) this.outbox.remove(entry.name);
+      return;
+    }
     const missing = owners.filter((owner) => !entry.acks.has(owner));
     if (missing.length === 0) this.outbox.remove(entry.name);
     else for (const owner of missing) this.peer(owner).queue.add(entry.name);

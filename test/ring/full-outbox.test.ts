@@ -116,3 +116,20 @@ test('a coordinator that owns nothing, no owner there and no room: the write is 
   }
   expect(trio.counts().filter((_, i) => own.includes(NUMBERS[i]!))).toEqual([taken + 1, taken + 1]);
 });
+
+test('what waits for an absent owner of a database that is dropped leaves the outbox, though nobody is asked any more', () => {
+  const trio = new Trio(3);
+  trio.cut.add(THIRD);
+  trio.hear();
+  for (let i = 0; i < 5; i++) trio.write(0);
+  trio.pass(100);
+  expect(trio.hosts[0]!.counters().outbox_bytes).toBeGreaterThan(0);
+  trio.view = 'not known yet';
+  trio.databases = false;
+  trio.hear();
+  expect(trio.hosts[0]!.counters().outbox_bytes).toBeGreaterThan(0);
+  trio.view = 'dropped';
+  trio.dropped = { d: 0 };
+  trio.hear();
+  expect(trio.hosts[0]!.counters().outbox_bytes).toBe(0);
+});

@@ -60,6 +60,8 @@ export class Trio {
   /** What is not as at first of a member. */
   readonly changed = new Map<string, Partial<Member>>();
 
+  /** Whether the one database is known. */
+  databases = true;
   /** Databases and policies that were dropped. */
   dropped: Record<string, number> = {};
   /** Every message as it leaves, before it is known whether it arrives; with whatever it travels with it does not if told so. */
@@ -147,7 +149,7 @@ export class Trio {
         self,
         members: NUMBERS.map((number, n) => this.member(number, `n${n + 1}`)),
         live,
-        databases: [{ ...database, retentionPolicies: [policy] }],
+        databases: !this.databases || 'd' in this.dropped ? [] : [{ ...database, retentionPolicies: [policy] }],
         droppedThrough: this.dropped,
         statements,
         heldBy,

@@ -3,7 +3,8 @@
  *
  * Epoch sums first; of the epochs that differ the identities; of those that are missing the batches, which go through
  * the log like any others. Every step is an idempotent request, every page is bounded, and nothing is kept at the
- * source. What another pull of this worker has asked for is waited for (batches-asked.ts). Equal versions with unequal content are damage, reported and not overwritten.
+ * source. What another pull of this worker has asked for is waited for (batches-asked.ts). Equal versions with unequal
+ * content are damage, reported and not overwritten.
  */
 import { BatchError } from '../shards/batch-codec.ts';
 import { StorageError } from '../shards/errors.ts';

@@ -16,7 +16,8 @@ const CUTOFF = makeStamp(START_MS + 1_000, 0);
 /** What the books ask of a node. */
 function nodeOf(name: string, number: NodeNumber, owners: readonly NodeNumber[]) {
   const batches = new Map<Version, bigint | null>([[VERSION, null]]);
-  const node = { name, number, up: true, process: { ownersOf: () => owners }, stored: () => batches };
+  const disk = { logWasDamaged: false };
+  const node = { name, number, up: true, disk, process: { ownersOf: () => owners }, stored: () => batches };
   return { node: node as unknown as SimNode, number, batches };
 }
 

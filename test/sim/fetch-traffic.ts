@@ -24,13 +24,15 @@ const OVER = 1.2;
 interface Question {
   readonly lacking: ReadonlySet<Version>;
   readonly askedMs: number;
+  /** Among questions and arrivals: within one millisecond a batch can come, be refused by the disk, and be asked for again. */
+  readonly order: number;
   readonly isAmongFaults: boolean;
   isAnswered: boolean;
 }
 
 /** How a batch came to a process last. */
 interface Arrival {
-  readonly ms: number;
+  readonly order: number;
   readonly question: Question;
 }
 
@@ -49,6 +51,7 @@ export class FetchTraffic implements MessageWatcher {
   private readonly processes = new WeakMap<Process, OfProcess>();
   private readonly tallies = new Map<string, Tally>();
   private readonly requestTimeoutMs: number;
+  private order = 0;
 
   constructor(requestTimeoutMs: number) {
     this.requestTimeoutMs = requestTimeoutMs;
@@ -73,11 +76,11 @@ export class FetchTraffic implements MessageWatcher {
     const ledger = storage.shards.has(id) ? ledgerOf(id) : null;
     const lacks = (version: Version) => ledger === null || ledger.replica === 'damaged' || !ledger.has(version);
     const lacking = new Set(message.versions.filter(lacks));
-    questions.set(message.request, { lacking, askedMs: nowMs, isAmongFaults, isAnswered: false });
+    questions.set(message.request, { lacking, askedMs: nowMs, order: this.order++, isAmongFaults, isAnswered: false });
   }
 
   /** A message is about to be received. */
-  arrives(at: SimNode, bytes: Uint8Array, nowMs: number): void {
+  arrives(at: SimNode, bytes: Uint8Array): void {
     if (!isOfKind(bytes, 'fetch-answer')) return;
     const received = decodeMessage(bytes);
     const message = received.message as MessageOf<'fetch-answer'>;
@@ -92,11 +95,11 @@ export class FetchTraffic implements MessageWatcher {
     for (const [version, size] of sizesOf(received)) {
       const name = message.shard + version;
       const before = arrivals.get(name);
-      const cameSince = before !== undefined && before.ms >= question.askedMs;
+      const cameSince = before !== undefined && before.order > question.order;
       if (cameSince && this.isOfNetwork(before.question, question)) continue;
       tally.fetched += size;
       if (question.lacking.has(version) && !cameSince) tally.missing += size;
-      arrivals.set(name, { ms: nowMs, question });
+      arrivals.set(name, { order: this.order++, question });
     }
   }
 

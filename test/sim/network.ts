@@ -14,7 +14,7 @@ type Traffic = 'metadata' | 'mail' | 'other';
 export interface MessageWatcher {
   leaves(from: SimNode, bytes: Uint8Array, nowMs: number, isAmongFaults: boolean): void;
   /** Before it is received. */
-  arrives(at: SimNode, bytes: Uint8Array, nowMs: number): void;
+  arrives(at: SimNode, bytes: Uint8Array): void;
 }
 
 export class Network {
@@ -69,8 +69,7 @@ export class Network {
       const target = this.nodes.find((node) => node.number === to);
       if (target?.process == null || !this.reaches(from, target)) return;
       this.delivered(bytes);
-      if (lane !== LANE_NODE && target !== from)
-        for (const watcher of this.watchers) watcher.arrives(target, bytes, this.world.time.now);
+      if (lane !== LANE_NODE && target !== from) for (const watcher of this.watchers) watcher.arrives(target, bytes);
       target.process.deliver(sender, stamp, lane, bytes);
     });
   }

@@ -52,6 +52,13 @@ const REGRESSIONS: readonly Regression[] = [
     options: { seed: 11030, engine: 'real' },
     occurs: ({ counters }) => counters.proofs_overtaken! > 0,
   },
+  {
+    found:
+      'a batch that a full disk refuses is asked for again at once, and is missing twice: the checks took it for fetched twice',
+    options: { seed: 60827 },
+    // Of the 34 writes of this run these bytes are more than was lacking once (588).
+    occurs: ({ missing }) => missing > 588,
+  },
 ];
 
 describe('seeds that have found something', () => {

@@ -111,7 +111,7 @@ function decode(sealed: Uint8Array): Batches {
   return new Map(decodeIdentities(sealed).map((identity) => [identity.version, new Batch(identity)]));
 }
 
-export function identityHash(version: Version): Sum128 {
+function identityHash(version: Version): Sum128 {
   return BigInt(`0x${hash('sha256', Buffer.from(version, 'hex'), 'hex').slice(0, 32)}`);
 }
 

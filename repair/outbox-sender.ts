@@ -2,10 +2,10 @@
  * Sends what the outbox holds to the owners that lack it: in order per peer, within a window and a rate, with
  * exponential backoff while a peer is silent. A peer that is slow and goes on answering is waited for: what was sent would
  * only be sent again, and make it slower. Links keep their order, so what was sent before something that has been
- * answered since is lost. One
- * that has been silent for too long may be held up (it has just been started, its disk is slow): it is given twice the
- * time after each silence, up to the longest backoff, until answers to what was sent once come sooner. A frame that is refused for now goes to the end of its peer's queue with
- * a delay of its own, so that it holds up nothing behind it.
+ * answered since is lost. One that has been silent for too long may be held up (it has just been started, its disk is
+ * slow): it is given twice the time after each silence, up to the longest backoff, until answers to what was sent once
+ * come sooner. A frame that is refused for now goes to the end of its peer's queue with a delay of its own, so that it
+ * holds up nothing behind it.
  */
 import { StorageError } from '../shards/errors.ts';
 import type { ShardId } from '../shards/shard-key.ts';

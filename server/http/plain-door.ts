@@ -38,6 +38,7 @@ export interface PlainDoorPorts {
   readonly version: string;
   readonly writeLimits: WriteLimits;
   readonly queryLimits: QueryDoorLimits;
+  /** null when the node can serve; otherwise why not. */
   notReady(): string | null;
   coordinator(): WriteCoordinator;
   queryService(): QueryService;

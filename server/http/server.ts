@@ -11,13 +11,11 @@ import type { Duplex } from 'node:stream';
 import express, { type Express, type NextFunction, type Request, type Response } from 'express';
 import type { ListenAddress } from '../config-values.ts';
 import { StartError } from '../node-identity.ts';
-import type { QueryService } from '../query/result.ts';
 import { ClientErrors } from './client-error.ts';
 import { handlePing, setInfluxHeaders } from './influx-ping.ts';
 import { handleQuery } from './influx-query.ts';
-import { handleWrite, type WriteCoordinator, type WriteLimits } from './influx-write.ts';
+import { handleWrite } from './influx-write.ts';
 import { PlainDoor, type PlainDoorPorts } from './plain-door.ts';
-import type { QueryDoorLimits } from './query-answer.ts';
 
 /** Keep-alive of agents that push every few seconds. */
 const KEEP_ALIVE_MS = 65_000;
@@ -29,19 +27,10 @@ const PEER_TIMEOUT_MS = 30_000;
 const SWEEP_MS = 5_000;
 
 /** What the routes need; null parts are not there yet, and their routes answer 503. */
-export interface HttpPorts {
-  readonly version: string;
-  readonly writeLimits: WriteLimits;
-  readonly queryLimits: QueryDoorLimits;
-  /** null when the node can serve; otherwise why not. */
-  notReady(): string | null;
-  coordinator(): WriteCoordinator;
-  queryService(): QueryService;
+export interface HttpPorts extends PlainDoorPorts {
   internalCall(request: IncomingMessage, response: ServerResponse): Promise<void>;
   internalQuery(request: IncomingMessage, response: ServerResponse): Promise<void>;
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
-  observe(route: 'write' | 'query', seconds: number, status: number): void;
-  readonly log: { error(fields: object, text: string): void };
 }
 
 export interface HttpFront {

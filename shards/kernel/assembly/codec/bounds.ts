@@ -79,7 +79,7 @@ export function cheapestBound(values: usize, count: u32, exceptionBits: u32): u3
   if (stepCount == 0) makeSteps();
   const mark = scratchMark();
   const taken = min(count, SAMPLE);
-  // How many of the sample lie below each step's bound and not below the one before.
+  // How often the sample has each number below the range, and what lies beyond.
   const below = scratch(<usize>(RANGE_MAX + 1) << 2);
   memory.fill(below, 0, <usize>(RANGE_MAX + 1) << 2);
   for (let i: u32 = 0; i < taken; i++) {

@@ -15,6 +15,14 @@ export interface MembershipLimits {
   readonly joinAddressesMax: number;
   /** Least time between two comparisons of metadata that this node starts with one peer. */
   readonly metadataSyncIntervalMs: number;
+  /** Members that are told of a change by whoever made it, at once. */
+  readonly rumourFirstPeers: number;
+  /** From then on a rumour goes to so many members each time. */
+  readonly rumourPeers: number;
+  readonly rumourIntervalMs: number;
+  /** Interest is lost after so many pushes that found the receiver informed. */
+  readonly rumourKnownMax: number;
+  readonly rumourRoundsMax: number;
   readonly messageBytesMax: number;
   /** Messages with many registers are cut at about this size. */
   readonly registersMessageBytes: number;
@@ -35,6 +43,11 @@ export const DEFAULT_MEMBERSHIP_LIMITS: MembershipLimits = {
   nameClaimWaitMs: 20_000,
   joinAddressesMax: 64,
   metadataSyncIntervalMs: 500,
+  rumourFirstPeers: 8,
+  rumourPeers: 2,
+  rumourIntervalMs: 200,
+  rumourKnownMax: 3,
+  rumourRoundsMax: 15,
   messageBytesMax: 12 * 1024 * 1024,
   registersMessageBytes: 512 * 1024,
   registerBytesMax: 256 * 1024,

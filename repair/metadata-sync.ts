@@ -6,7 +6,7 @@
  *   registers A -> B what A has newer, and the keys that A wants; B answers those with `registers`
  *
  * No state but the time of the last digest to each peer, so any message may be lost or repeated: the next heartbeat with
- * another hash starts again. A change made here is pushed to everybody at once; this exchange removes the residue.
+ * another hash starts again. Changes travel as rumours (rumours.ts); this exchange brings what they left behind.
  */
 import type { NodeNumber } from '../shards/version.ts';
 import type { MembershipLimits } from './membership-limits.ts';
@@ -78,28 +78,36 @@ export class MetadataSync {
     if (found.length > 0) this.sendRegisters(from, found, []);
   }
 
-  /** Cut into messages of about `registersMessageBytes`. */
   sendRegisters(to: NodeNumber, registers: readonly Register[], want: readonly string[]): void {
-    let part: Register[] = [];
-    let bytes = 0;
-    let ask = [...want];
-    for (const register of registers) {
-      const size = register.key.length + (register.value?.length ?? 0) + 100;
-      if (part.length > 0 && bytes + size > this.#limits.registersMessageBytes) {
-        this.#send(to, { kind: 'registers', registers: part, want: ask });
-        part = [];
-        bytes = 0;
-        ask = [];
-      }
-      part.push(register);
-      bytes += size;
-    }
-    if (part.length > 0 || ask.length > 0) this.#send(to, { kind: 'registers', registers: part, want: ask });
+    const parts = registersInParts(registers, this.#limits);
+    if (parts.length === 0 && want.length > 0) parts.push([]);
+    parts.forEach((part, index) => {
+      this.#send(to, { kind: 'registers', registers: part, want: index === 0 ? [...want] : [] });
+    });
   }
 
   forget(peer: NodeNumber): void {
     this.#startedMs.delete(peer);
   }
+}
+
+/** Cut into messages of about `registersMessageBytes`. */
+export function registersInParts(
+  registers: readonly Register[],
+  { registersMessageBytes }: Pick<MembershipLimits, 'registersMessageBytes'>,
+): Register[][] {
+  const parts: Register[][] = [];
+  let bytes = 0;
+  for (const register of registers) {
+    const size = register.key.length + (register.value?.length ?? 0) + 100;
+    if (parts.length === 0 || bytes + size > registersMessageBytes) {
+      parts.push([]);
+      bytes = 0;
+    }
+    parts.at(-1)!.push(register);
+    bytes += size;
+  }
+  return parts;
 }
 
 function isNewer(rank: number, version: string, thanRank: number, thanVersion: string): boolean {

@@ -9,22 +9,12 @@
  * between leaves a node that is still fresh by its identity; it starts again under the same number, and forgets those
  * registers first. Worst outcome: members see it `joining` until it comes back.
  */
-import type { ConflictRule } from '../shards/row-settle.ts';
 import type { ShardKey } from '../shards/shard-key.ts';
 import { type NodeNumber, type Stamp, stampOf, type Version } from '../shards/version.ts';
 import type { ClusterSnapshot, HeldShard, Member, Statement } from './cluster.ts';
 import { ClusterState } from './cluster-state.ts';
-import {
-  alterPolicyChanges,
-  type Change,
-  createDatabaseChanges,
-  createPolicyChanges,
-  dropDatabaseChanges,
-  dropPolicyChanges,
-  type FirstPolicyOptions,
-  noteDeletesChanges,
-  type RetentionPolicyOptions,
-} from './databases.ts';
+import { DatabaseRegisters } from './database-registers.ts';
+import type { Change } from './databases.ts';
 import { Departures } from './departures.ts';
 import { Enrolment } from './enrolment.ts';
 import { FreeRegisters } from './free-registers.ts';
@@ -39,6 +29,7 @@ import { type NodeIdentity, newCounters } from './node-effects.ts';
 import { decodeNodeMessage, encodeNodeMessage, type NodeMessage } from './node-messages.ts';
 import type { NodeCoreOptions } from './node-options.ts';
 import { OwnerTable } from './owners.ts';
+import { Rumours } from './rumours.ts';
 import { Statements } from './statements.ts';
 import { Suspicion } from './suspicion.ts';
 
@@ -48,11 +39,13 @@ export class NodeCore {
   readonly counters = newCounters();
   /** For everybody's use. */
   readonly registers: FreeRegisters;
+  readonly definitions: DatabaseRegisters;
   readonly #o: NodeCoreOptions;
   readonly #state: ClusterState;
   readonly #clock: JudgedClock;
   readonly #liveness: Liveness;
   readonly #sync: MetadataSync;
+  readonly #rumours: Rumours;
   readonly #said = new Statements();
   readonly #enrolment: Enrolment;
   readonly #suspicion: Suspicion;
@@ -69,9 +62,24 @@ export class NodeCore {
     this.#self = options.identity.number;
     this.#state = new ClusterState(options.store, options.limits);
     this.registers = new FreeRegisters(this.#state.metadata, (changes, nowMs) => this.#write(changes, nowMs));
+    this.definitions = new DatabaseRegisters(this.#state.metadata, {
+      createdAt: (nowMs) => {
+        this.#mayMint(nowMs);
+        return this.#clock.closing(nowMs);
+      },
+      write: (changes, nowMs) => this.#write(changes, nowMs),
+    });
     this.#liveness = new Liveness(options.limits);
     this.#clock = new JudgedClock(options.clock, this.#liveness, options.limits, options.identity.number);
     this.#sync = new MetadataSync(this.#state.metadata, options.limits, (to, message) => this.#send(to, message));
+    this.#rumours = new Rumours({
+      limits: options.limits,
+      counters: this.counters,
+      random: options.random,
+      send: (to, message) => this.#send(to, message),
+      others: () => this.#others().map(({ number }) => number),
+      isLive: (member) => this.#liveness.isLive(member, this.#nowMs),
+    });
     this.#enrolment = new Enrolment({
       identity: options.identity,
       address: options.address,
@@ -223,7 +231,10 @@ export class NodeCore {
     if (this.state === 'refused') return;
     this.#liveness.tick(nowMs);
     this.#watch(nowMs);
-    if (this.state === 'up') this.#suspicion.tick(nowMs);
+    if (this.state === 'up') {
+      this.#suspicion.tick(nowMs);
+      this.#rumours.tick(nowMs);
+    }
     const alone = this.#others().every((member) => !this.#liveness.isHeard(member.number, nowMs));
     this.#enrolment.tick(alone, nowMs);
     this.departures.tick(nowMs);
@@ -254,38 +265,6 @@ export class NodeCore {
 
   describeMembers(nowMs: number): MemberDescription[] {
     return describeMembers(this.#state.members, this.#self, this.#liveness, this.departures.handovers, nowMs);
-  }
-
-  createDatabase(name: string, policy: FirstPolicyOptions | null, nowMs: number, conflict?: ConflictRule): void {
-    this.#mayMint(nowMs);
-    const created = this.#clock.closing(nowMs);
-    this.#write(createDatabaseChanges(this.#state.metadata, name, policy, created, conflict), nowMs);
-  }
-
-  dropDatabase(name: string, nowMs: number): void {
-    this.#write(dropDatabaseChanges(this.#state.metadata, name), nowMs);
-  }
-
-  createRetentionPolicy(database: string, name: string, options: RetentionPolicyOptions, nowMs: number): void {
-    this.#mayMint(nowMs);
-    const created = this.#clock.closing(nowMs);
-    this.#write(createPolicyChanges(this.#state.metadata, database, name, options, created), nowMs);
-  }
-
-  alterRetentionPolicy(database: string, name: string, options: RetentionPolicyOptions, nowMs: number): void {
-    this.#write(alterPolicyChanges(this.#state.metadata, database, name, options), nowMs);
-  }
-
-  dropRetentionPolicy(database: string, name: string, nowMs: number): void {
-    this.#write(dropPolicyChanges(this.#state.metadata, database, name), nowMs);
-  }
-
-  /**
-   * To be called before the version of a delete for all shards of the policy is drawn: from then on nobody settles rows
-   * without the policy's deletes (shards/shard-policy.ts). Durable when it returns.
-   */
-  noteDeletes(database: string, policy: string, nowMs: number): void {
-    this.#write(noteDeletesChanges(this.#state.metadata, database, policy), nowMs);
   }
 
   metadataHash(): string {
@@ -326,6 +305,12 @@ export class NodeCore {
         this.#merge(message.registers, nowMs);
         this.#sync.wanted(from, message.want);
         break;
+      case 'rumour':
+        this.#rumours.heard(from, message.registers, this.#merge(message.registers, nowMs));
+        break;
+      case 'rumour-heard':
+        this.#rumours.answered(from, message);
+        break;
       default:
         throw new MembershipError('bad-message', `${message.kind} may only be called`);
     }
@@ -352,11 +337,10 @@ export class NodeCore {
     );
   }
 
-  /** Durable here, then to everybody. */
+  /** Durable here, then told to others. */
   #spread(registers: readonly Register[], nowMs: number): void {
     const changed = this.#merge(registers, nowMs);
-    if (changed.length === 0) return;
-    for (const member of this.#others()) this.#sync.sendRegisters(member.number, changed, []);
+    if (changed.length > 0) this.#rumours.begin(changed);
   }
 
   #merge(registers: readonly Register[], nowMs: number): Register[] {

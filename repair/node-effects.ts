@@ -16,10 +16,14 @@ export interface NodeCounters {
   removedPackets: number;
   heartbeatsReceived: number;
   registersMerged: number;
+  /** Registers told to others as news, and how many of them those had known. */
+  rumoursPushed: number;
+  rumoursKnown: number;
 }
 
 export function newCounters(): NodeCounters {
-  return { badMessages: 0, skewedPackets: 0, removedPackets: 0, heartbeatsReceived: 0, registersMerged: 0 };
+  const received = { badMessages: 0, skewedPackets: 0, removedPackets: 0, heartbeatsReceived: 0 };
+  return { ...received, registersMerged: 0, rumoursPushed: 0, rumoursKnown: 0 };
 }
 
 export type NodeEffect =

@@ -97,6 +97,9 @@ const messageSchema = z.discriminatedUnion('kind', [
   }),
   /** Registers that the receiver lacks, and keys that the sender wants. */
   z.object({ kind: z.literal('registers'), registers: z.array(register), want: z.array(z.string()) }),
+  /** News (rumours.ts), and what the receiver had known of it. */
+  z.object({ kind: z.literal('rumour'), registers: z.array(register) }),
+  z.object({ kind: z.literal('rumour-heard'), fresh: z.array(version), known: z.array(version) }),
   /** To an address: who is there? `registers`: the sender's own member register, so that a moved member is found. */
   z.object({
     kind: z.literal('probe'),

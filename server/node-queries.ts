@@ -17,7 +17,7 @@ export function createNodeQueries({ config, core, ...parts }: NodeQueryParts): Q
   const backend = createQueryBackend({
     ...parts,
     metadata: queryMetadata(core),
-    noteDeletes: (database, policy) => core.noteDeletes(database, policy, Date.now()),
+    noteDeletes: (database, policy) => core.definitions.noteDeletes(database, policy, Date.now()),
     lift: (stamp) => core.lift(stamp, Date.now()),
     queryTimeoutMs: config.queryTimeoutMs,
     readRepairTimeoutMs: config.readRepairTimeoutMs,

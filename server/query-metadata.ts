@@ -4,10 +4,12 @@ import type { QueryMetadata } from './query/backend.ts';
 
 export function queryMetadata(core: NodeCore): QueryMetadata {
   return {
-    createDatabase: (name, policy, conflict) => core.createDatabase(name, policy, Date.now(), conflict),
-    dropDatabase: (name) => core.dropDatabase(name, Date.now()),
-    createRetentionPolicy: (database, name, options) => core.createRetentionPolicy(database, name, options, Date.now()),
-    alterRetentionPolicy: (database, name, options) => core.alterRetentionPolicy(database, name, options, Date.now()),
-    dropRetentionPolicy: (database, name) => core.dropRetentionPolicy(database, name, Date.now()),
+    createDatabase: (name, policy, conflict) => core.definitions.createDatabase(name, policy, Date.now(), conflict),
+    dropDatabase: (name) => core.definitions.dropDatabase(name, Date.now()),
+    createRetentionPolicy: (database, name, options) =>
+      core.definitions.createRetentionPolicy(database, name, options, Date.now()),
+    alterRetentionPolicy: (database, name, options) =>
+      core.definitions.alterRetentionPolicy(database, name, options, Date.now()),
+    dropRetentionPolicy: (database, name) => core.definitions.dropRetentionPolicy(database, name, Date.now()),
   };
 }

@@ -16,14 +16,14 @@ function single() {
       name: string,
       policy: (RetentionPolicyOptions & { name?: string }) | null = null,
       conflict?: ConflictRule,
-    ) => core.createDatabase(name, policy, now(), conflict),
-    noteDeletes: (name: string, policy: string) => core.noteDeletes(name, policy, now()),
-    drop: (name: string) => core.dropDatabase(name, now()),
+    ) => core.definitions.createDatabase(name, policy, now(), conflict),
+    noteDeletes: (name: string, policy: string) => core.definitions.noteDeletes(name, policy, now()),
+    drop: (name: string) => core.definitions.dropDatabase(name, now()),
     createPolicy: (db: string, name: string, options: RetentionPolicyOptions) =>
-      core.createRetentionPolicy(db, name, options, now()),
+      core.definitions.createRetentionPolicy(db, name, options, now()),
     alterPolicy: (db: string, name: string, options: RetentionPolicyOptions) =>
-      core.alterRetentionPolicy(db, name, options, now()),
-    dropPolicy: (db: string, name: string) => core.dropRetentionPolicy(db, name, now()),
+      core.definitions.alterRetentionPolicy(db, name, options, now()),
+    dropPolicy: (db: string, name: string) => core.definitions.dropRetentionPolicy(db, name, now()),
     find: (name: string) => core.snapshot().databases.find((each) => each.name === name),
   };
 }

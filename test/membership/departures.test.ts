@@ -47,7 +47,9 @@ describe('leaving', () => {
     b.core.departures.handover(NOTHING, network.nowMs);
     expect(b.core.state).toBe('left');
     expect(b.left).toContain('node "n2"');
-    expect(refusal(() => b.core.createDatabase('x', null, network.nowMs))).toContain('has left the cluster');
+    expect(refusal(() => b.core.definitions.createDatabase('x', null, network.nowMs))).toContain(
+      'has left the cluster',
+    );
     network.run(1_000);
     for (const node of [a, c]) {
       expect(states(node)).toEqual(['n1 up', 'n2 removed left', 'n3 up']);

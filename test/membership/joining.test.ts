@@ -28,7 +28,7 @@ describe('joining', () => {
     expect(() => b.core.mint(network.nowMs)).toThrow(/joining/);
     expect(b.core.problem).toContain(A);
     const a = network.start(network.disk('n1'), A);
-    a.core.createDatabase('telegraf', null, network.nowMs);
+    a.core.definitions.createDatabase('telegraf', null, network.nowMs);
     network.run(6_000);
     expect(b.core.state).toBe('up');
     expect(b.disk.identity).toMatchObject({ clusterId: a.disk.identity.clusterId, seed: a.disk.identity.seed });
@@ -201,7 +201,7 @@ describe('joining', () => {
   test('a restarted node serves at once with all peers absent', () => {
     const network = new Network();
     const [a, b, c] = threeNodes(network);
-    a.core.createDatabase('telegraf', null, network.nowMs);
+    a.core.definitions.createDatabase('telegraf', null, network.nowMs);
     network.run(1_000);
     const before = b.core.mint(network.nowMs);
     for (const node of [a, b, c]) network.stop(node);
@@ -210,7 +210,7 @@ describe('joining', () => {
     expect(again.core.mint(network.nowMs - 60_000) > before).toBe(true);
     expect(again.core.snapshot().databases.map(({ name }) => name)).toEqual(['telegraf']);
     expect(again.core.snapshot().live).toEqual([again.core.identity.number]);
-    again.core.createDatabase('other', null, network.nowMs);
+    again.core.definitions.createDatabase('other', null, network.nowMs);
     network.run(5_000);
     expect(again.core.describeMembers(network.nowMs).map(({ why }) => why)).toContain(
       'not heard since this node started',

@@ -82,10 +82,10 @@ describe('metadata of a cluster', () => {
     const network = new Network();
     const [a, b, c] = threeNodes(network);
     network.split([a], [b, c]);
-    a.core.createDatabase('db', null, network.nowMs);
-    a.core.createRetentionPolicy('db', 'left', { durationNs: 0n, replication: 1 }, network.nowMs);
-    b.core.createDatabase('db', null, network.nowMs);
-    b.core.createRetentionPolicy('db', 'right', { durationNs: 0n, replication: 1 }, network.nowMs);
+    a.core.definitions.createDatabase('db', null, network.nowMs);
+    a.core.definitions.createRetentionPolicy('db', 'left', { durationNs: 0n, replication: 1 }, network.nowMs);
+    b.core.definitions.createDatabase('db', null, network.nowMs);
+    b.core.definitions.createRetentionPolicy('db', 'right', { durationNs: 0n, replication: 1 }, network.nowMs);
     network.run(5_000);
     expect(a.core.snapshot().live).toHaveLength(1);
     network.cut.clear();
@@ -101,12 +101,12 @@ describe('metadata of a cluster', () => {
   test('DROP on one side kills what the other side went on making in that generation', () => {
     const network = new Network();
     const [a, b, c] = threeNodes(network);
-    a.core.createDatabase('db', null, network.nowMs);
+    a.core.definitions.createDatabase('db', null, network.nowMs);
     network.run(1_000);
     network.split([a], [b, c]);
-    a.core.dropDatabase('db', network.nowMs);
+    a.core.definitions.dropDatabase('db', network.nowMs);
     network.run(10_000);
-    b.core.createRetentionPolicy('db', 'late', { durationNs: 0n, replication: 1 }, network.nowMs);
+    b.core.definitions.createRetentionPolicy('db', 'late', { durationNs: 0n, replication: 1 }, network.nowMs);
     network.cut.clear();
     network.run(5_000);
     for (const { core } of [a, b, c]) {
@@ -128,23 +128,23 @@ describe('metadata of a cluster', () => {
         const policy = pick(['autogen', 'p', 'q']);
         const what = random();
         try {
-          if (what < 0.2) core.createDatabase(db, null, network.nowMs);
-          else if (what < 0.3) core.dropDatabase(db, network.nowMs);
+          if (what < 0.2) core.definitions.createDatabase(db, null, network.nowMs);
+          else if (what < 0.3) core.definitions.dropDatabase(db, network.nowMs);
           else if (what < 0.45)
-            core.createRetentionPolicy(
+            core.definitions.createRetentionPolicy(
               db,
               policy,
               { durationNs: 0n, replication: 1 + Math.floor(random() * 3), isDefault: random() < 0.5 },
               network.nowMs,
             );
           else if (what < 0.55)
-            core.alterRetentionPolicy(
+            core.definitions.alterRetentionPolicy(
               db,
               policy,
               { replication: 1 + Math.floor(random() * 5), isDefault: random() < 0.5 },
               network.nowMs,
             );
-          else if (what < 0.6) core.dropRetentionPolicy(db, policy, network.nowMs);
+          else if (what < 0.6) core.definitions.dropRetentionPolicy(db, policy, network.nowMs);
           else if (what < 0.7) core.registers.put(`rule/${pick(['a', 'b', 'c'])}`, { step }, network.nowMs);
           else if (what < 0.75) core.registers.remove(`rule/${pick(['a', 'b', 'c'])}`, network.nowMs);
           else if (what < 0.85) {

@@ -69,7 +69,7 @@ describe('liveness', () => {
     const before = core.snapshot();
     core.tick(network.nowMs + 10);
     expect(core.snapshot()).toBe(before);
-    core.createDatabase('db', null, network.nowMs);
+    core.definitions.createDatabase('db', null, network.nowMs);
     expect(core.snapshot()).not.toBe(before);
   });
 });
@@ -84,7 +84,7 @@ describe('skewed clocks', () => {
     expect(() => ahead.core.mint(network.wall(ahead))).toThrow(
       expect.objectContaining({ code: 'skewed', retry: true }),
     );
-    expect(() => ahead.core.createDatabase('x', null, network.wall(ahead))).toThrow(/skewed/);
+    expect(() => ahead.core.definitions.createDatabase('x', null, network.wall(ahead))).toThrow(/skewed/);
     for (const { core } of [a, b]) {
       expect(core.snapshot().live).not.toContain(ahead.core.identity.number);
       expect(stampMs(core.mint(network.nowMs))).toBeLessThan(network.nowMs + 1_000);
@@ -157,7 +157,7 @@ describe('owners', () => {
   test('are the same on all nodes, at most as many as members, and none for a policy that is not known', () => {
     const network = new Network();
     const [a, b, c] = threeNodes(network);
-    a.core.createDatabase('db', { replication: 2 }, network.nowMs);
+    a.core.definitions.createDatabase('db', { replication: 2 }, network.nowMs);
     expect(b.core.owners(key(0))).toEqual([]);
     network.run(1_000);
     for (let n = 0; n < 20; n++) {
@@ -166,7 +166,7 @@ describe('owners', () => {
       expect(b.core.owners(key(n))).toEqual(owners);
       expect(ownersOf(c.core.snapshot(), key(n))).toEqual(owners);
     }
-    a.core.alterRetentionPolicy('db', 'autogen', { replication: 9 }, network.nowMs);
+    a.core.definitions.alterRetentionPolicy('db', 'autogen', { replication: 9 }, network.nowMs);
     expect(a.core.owners(key(0))).toHaveLength(3);
     expect(a.core.owners({ ...key(0), databaseGeneration: 1 })).toEqual([]);
     expect(a.core.owners({ ...key(0), retentionPolicy: 'none' })).toEqual([]);

@@ -35,7 +35,7 @@ test('the view changes while the workers are asked: the statement names the view
       throw error;
     },
   });
-  a.core.createDatabase('d', null, network.nowMs);
+  a.core.definitions.createDatabase('d', null, network.nowMs);
   const after = a.core.snapshot().viewHash;
   const own = () => a.core.snapshot().statements.find(({ member }) => member === a.core.identity.number)!;
   const { sequence } = own();

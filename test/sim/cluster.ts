@@ -252,7 +252,7 @@ class Cluster implements World {
     const formed = () => this.nodes.every(({ process }) => process!.core.snapshot().live.length === scenario.nodes);
     if (!this.time.runUntil(START_MS + FORMING_MS_MAX, formed)) throw new Violation('the cluster does not form');
     const { core } = this.chance.fork('database').pick(this.nodes).process!;
-    core.createDatabase('d', { replication: scenario.replication }, this.time.now, scenario.conflict);
+    core.definitions.createDatabase('d', { replication: scenario.replication }, this.time.now, scenario.conflict);
     const known = () => this.nodes.every(({ process }) => process!.core.snapshot().databases.length === 1);
     if (!this.time.runUntil(this.time.now + FORMING_MS_MAX, known)) throw new Violation('the database is not known');
     this.trace(`${scenario.nodes} members, ${scenario.replication} replicas, ${scenario.durability}`);

@@ -155,7 +155,7 @@ export class Network {
 
 /** Registers and comparisons of them; not heartbeats, not joining. */
 function isMetadata(bytes: Uint8Array): boolean {
-  return /^.\{"kind":"(registers|digest|keys)"/s.test(Buffer.from(bytes.subarray(0, 24)).toString('latin1'));
+  return /^.\{"kind":"(registers|digest|keys|rumour)/s.test(Buffer.from(bytes.subarray(0, 24)).toString('latin1'));
 }
 
 /** Without decoding it: there are many messages, and few are of interest. */

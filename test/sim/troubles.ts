@@ -188,9 +188,9 @@ export class Troubles {
     const found = core.snapshot().databases.find((database) => database.name === name);
     const replication = chance.pick([1, 2, 3]);
     unlessExpected(() => {
-      if (found === undefined) core.createDatabase(name, { replication }, node.wallMs);
-      else if (chance.of(0.3)) core.alterRetentionPolicy(name, 'autogen', { replication }, node.wallMs);
-      else core.dropDatabase(name, node.wallMs);
+      if (found === undefined) core.definitions.createDatabase(name, { replication }, node.wallMs);
+      else if (chance.of(0.3)) core.definitions.alterRetentionPolicy(name, 'autogen', { replication }, node.wallMs);
+      else core.definitions.dropDatabase(name, node.wallMs);
       const after = core.snapshot().databases.some((database) => database.name === name);
       if (found !== undefined && !after) this.books.drop(name, found.generation);
       this.world.trace(`${node.name} defines ${name}: ${after ? `replication ${replication}` : 'dropped'}`);

@@ -100,7 +100,7 @@ function noteDeletes(node: SimNode): boolean {
   const { core } = node.process!;
   return (
     unlessExpected(() => {
-      core.noteDeletes('d', 'autogen', node.wallMs);
+      core.definitions.noteDeletes('d', 'autogen', node.wallMs);
       return true;
     }) ?? false
   );

@@ -67,6 +67,25 @@ export const ROWS: readonly Row[] = [
   },
 ];
 
+/** Of what was loaded with `--warm`. The goals are for the first load of a process. */
+export const WARM_ROWS: readonly Row[] = [
+  {
+    label: 'in a process that has taken as much before: CPU-seconds per million values',
+    pick: ({ warm }) => warm!.acknowledgedCpu,
+    digits: 3,
+    isRate: false,
+    goals: {},
+  },
+  {
+    label: 'there: million values/s',
+    pick: ({ warm }) => warm!.valuesPerSecond / 1e6,
+    digits: 2,
+    isRate: true,
+    goals: {},
+  },
+  { label: 'there: write p99, ms', pick: ({ warm }) => warm!.writeP99Ms, digits: 1, isRate: false, goals: {} },
+];
+
 /** F against A: times A's CPU and bytes. The last digit of a size may differ by how files are cut. */
 export const LATE_CPU_RATIO_MAX = 1.6;
 export const LATE_BYTES_RATIO_MAX = 1.02;

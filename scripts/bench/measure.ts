@@ -26,6 +26,13 @@ export interface QueryFigures {
   readonly p95Ms: number;
 }
 
+/** The load once more, in a process that has taken as much before: of hours that follow the last one. */
+export interface WarmFigures {
+  readonly valuesPerSecond: number;
+  readonly acknowledgedCpu: number;
+  readonly writeP99Ms: number;
+}
+
 export interface RunFigures {
   readonly system: SystemName;
   /** CPU-seconds from starting the processes until they were ready, which no other figure has in it. */
@@ -45,6 +52,8 @@ export interface RunFigures {
   /** Seconds from the last acknowledgement until every replica had every row; null for a single node. */
   readonly replicasSeconds: number | null;
   readonly queries: Readonly<Record<string, QueryFigures>>;
+  /** null: not asked for. */
+  readonly warm: WarmFigures | null;
 }
 
 export interface MeasureOptions {
@@ -55,6 +64,7 @@ export interface MeasureOptions {
   readonly queryWarmUpMs: number;
   readonly seed: number;
   readonly quietMs: number;
+  readonly isWarm: boolean;
   readonly profileFolder: string | null;
 }
 
@@ -89,6 +99,7 @@ export async function measure(
     await system.start();
     const asked = await checkAndAsk(system, summary, options);
     await system.stop();
+    const warm = options.isWarm ? await loadAgain(system, generator, summary) : null;
     const millions = summary.values / 1e6;
     const figures: RunFigures = {
       system: program.name,
@@ -105,6 +116,7 @@ export async function measure(
       repeatedWrites: load.repeated,
       replicasSeconds,
       queries: asked.queries,
+      warm,
     };
     return { figures, answers: asked.answers };
   } catch (error) {
@@ -113,6 +125,31 @@ export async function measure(
   } finally {
     await system.remove();
   }
+}
+
+async function loadAgain(
+  system: RunningSystem,
+  generator: Generator,
+  { options, endSeconds, values }: WorkloadSummary,
+): Promise<WarmFigures> {
+  const spanSeconds = endSeconds - options.startSeconds + options.intervalSeconds;
+  await system.start();
+  const send = async () => {
+    await generator.advance(spanSeconds);
+    const before = system.usage().cpuSeconds;
+    const load = await generator.send(system.ports);
+    if (system.ports.length > 1) await untilReplicated(system);
+    return { load, cpuSeconds: system.usage().cpuSeconds - before };
+  };
+  await send();
+  const { load, cpuSeconds } = await send();
+  await generator.advance(-2 * spanSeconds);
+  await system.stop();
+  return {
+    valuesPerSecond: values / load.seconds,
+    acknowledgedCpu: (cpuSeconds / values) * 1e6,
+    writeP99Ms: percentile(load.latenciesMs, 0.99),
+  };
 }
 
 /** On a cluster also waits until all members are up and know the database. */

@@ -23,5 +23,13 @@ export function medianRun(runs: readonly RunFigures[]): RunFigures {
     repeatedWrites: of((run) => run.repeatedWrites),
     replicasSeconds: first.replicasSeconds === null ? null : of((run) => run.replicasSeconds!),
     queries,
+    warm:
+      first.warm === null
+        ? null
+        : {
+            valuesPerSecond: of((run) => run.warm!.valuesPerSecond),
+            acknowledgedCpu: of((run) => run.warm!.acknowledgedCpu),
+            writeP99Ms: of((run) => run.warm!.writeP99Ms),
+          },
   };
 }

@@ -24,6 +24,7 @@ npm run bench -- show --json FILE,...    the tables of saved results again
   --seed N                    (default 1)
   --quick                     under a minute: small, one run; to see that all works, not for figures
   --profile                   CPU profiles of Starling's threads, and where the time went
+  --warm                      loads each system twice more, and shows the second time: what a process takes that runs for long
   --markdown                  tables ready for a page
   --json FILE                 (default bench-results/latest.json)
   --cases NAME,...            repair: ${REPAIR_CASES.join(', ')} (default: all)
@@ -47,6 +48,7 @@ export interface BenchOptions {
   readonly seed: number;
   readonly isQuick: boolean;
   readonly isProfiling: boolean;
+  readonly isWarm: boolean;
   readonly isMarkdown: boolean;
   readonly jsonPath: string;
   readonly rowsMax: number;
@@ -74,6 +76,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
       seed: { type: 'string', default: '1' },
       quick: { type: 'boolean', default: false },
       profile: { type: 'boolean', default: false },
+      warm: { type: 'boolean', default: false },
       markdown: { type: 'boolean', default: false },
       json: { type: 'string', default: 'bench-results/latest.json' },
       'max-rows': { type: 'string', default: '10000000' },
@@ -104,6 +107,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     seed: whole('--seed', values.seed, 1),
     isQuick: values.quick,
     isProfiling: values.profile,
+    isWarm: values.warm,
     isMarkdown: values.markdown,
     jsonPath: values.json,
     rowsMax: whole('--max-rows', values['max-rows'], 0),

@@ -1,6 +1,6 @@
 /** The tables: goal, figure, and how many times Starling's figure each peer needs. For a terminal or for a page. */
 import { formatTable } from '../../server/cli/table.ts';
-import { LATE_BYTES_RATIO_MAX, LATE_CPU_RATIO_MAX, ROWS, type Row } from './goals.ts';
+import { LATE_BYTES_RATIO_MAX, LATE_CPU_RATIO_MAX, ROWS, type Row, WARM_ROWS } from './goals.ts';
 import type { RunFigures } from './measure.ts';
 import { type Program, type SystemName, TITLES } from './programs.ts';
 import { QUERIES } from './queries.ts';
@@ -111,10 +111,11 @@ function goalText(row: Row, goal: number | 'ahead' | undefined): string {
 
 export function ingestTable(report: Report, { workload, title, values, bodies, systems }: WorkloadReport): Table {
   const own = baselineOf(systems);
+  const rows = systems.every(({ warm }) => Boolean(warm)) ? [...ROWS, ...WARM_ROWS] : ROWS;
   return {
     title: `${workload}: ${title} (${(values / 1e6).toFixed(1)} M values, ${bodies} bodies)`,
     columns: ['', 'goal', ...columnsOf(report, systems), 'reached'],
-    rows: ROWS.map((row) => [
+    rows: rows.map((row) => [
       row.label,
       goalText(row, row.goals[workload]),
       ...systems.map((one) =>

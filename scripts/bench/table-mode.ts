@@ -90,6 +90,7 @@ async function runWorkload(
         queryCalls: workload === 'A' ? options.queryCalls : 0,
         queryWarmUpMs: options.isQuick ? 0 : QUERY_WARM_UP_MS,
         seed: options.seed + run,
+        isWarm: options.isWarm,
         quietMs: options.isQuick ? QUIET_QUICK_MS : QUIET_MS,
         profileFolder:
           program.name === 'starling' && profiles !== null ? join(profiles, `${workload}-run-${run + 1}`) : null,

@@ -9,7 +9,14 @@ import { selfTimes } from '../../scripts/bench/profile.ts';
 import { versionInChangelog, versionInText } from '../../scripts/bench/programs.ts';
 import { QUERIES } from '../../scripts/bench/queries.ts';
 import { randomOf } from '../../scripts/bench/random.ts';
-import { judge, lateTable, printTable, type WorkloadReport } from '../../scripts/bench/report.ts';
+import {
+  ingestTable,
+  judge,
+  lateTable,
+  printTable,
+  type Report,
+  type WorkloadReport,
+} from '../../scripts/bench/report.ts';
 import { flatnessOf, median, percentile, trendOf } from '../../scripts/bench/statistics.ts';
 
 const FIGURES: RunFigures = {
@@ -27,8 +34,18 @@ const FIGURES: RunFigures = {
   repeatedWrites: 0,
   replicasSeconds: null,
   queries: { q: { p50Ms: 1, p95Ms: 2 } },
+  warm: null,
 };
 const PEER: RunFigures = { ...FIGURES, system: 'influxdb', acknowledgedCpu: 0.3, valuesPerSecond: 1e6 };
+
+const report = (workload: string, systems: RunFigures[]): WorkloadReport => ({
+  workload,
+  title: '',
+  values: 1,
+  rows: 1,
+  bodies: 1,
+  systems,
+});
 
 describe('statistics', () => {
   test.each([
@@ -106,14 +123,6 @@ describe('tables', () => {
   });
 
   test('late points are compared with the same points in order', () => {
-    const report = (workload: string, systems: RunFigures[]): WorkloadReport => ({
-      workload,
-      title: '',
-      values: 1,
-      rows: 1,
-      bodies: 1,
-      systems,
-    });
     const late = { ...FIGURES, acknowledgedCpu: 0.15, settledCpu: 0.4, bytesPerValue: 1.01 };
     const table = lateTable([report('A', [FIGURES, PEER]), report('F', [late, PEER])])!;
     expect(table.rows.map((row) => row.slice(2))).toEqual([
@@ -122,6 +131,20 @@ describe('tables', () => {
       ['1.01', '1.00', 'yes'],
     ]);
     expect(lateTable([report('A', [FIGURES])])).toBeNull();
+  });
+
+  test('what a warm process takes is shown where every system was loaded again, without a goal', () => {
+    const warm = (acknowledgedCpu: number) => ({ acknowledgedCpu, valuesPerSecond: 2e6, writeP99Ms: 7 });
+    const rowsOf = (systems: RunFigures[]) =>
+      ingestTable({ programs: [] } as unknown as Report, report('A', systems)).rows.filter(([label]) =>
+        /taken as much before|^there/.test(label!),
+      );
+    expect(rowsOf([{ ...FIGURES, warm: warm(0.1) }, PEER])).toEqual([]);
+    const runs = [0.3, 0.1, 0.2].map((cpu) => ({ ...FIGURES, warm: warm(cpu) }));
+    const [cpu, rate, p99] = rowsOf([medianRun(runs), { ...PEER, warm: warm(0.6) }]);
+    expect(cpu!.slice(1)).toEqual(['', '0.200', '0.600 (3.00x)', '']);
+    expect(rate!.slice(1)).toEqual(['', '2.00', '2.00 (1.00x)', '']);
+    expect(p99!.slice(1)).toEqual(['', '7.0', '7.0 (1.00x)', '']);
   });
 
   test('are printed for a terminal and for a page', () => {

@@ -85,6 +85,9 @@ export interface HeldShard {
   readonly id: string;
   readonly key: import('../shards/shard-key.ts').ShardKeyJson;
   readonly state: 'full' | 'filling' | 'damaged';
-  /** No proof with another member yet: an owner that has just got the shard may lack what older replicas hold. */
+  /**
+   * May lack what older replicas hold: no proof with another member yet, of the shard or, since the process began, of the
+   * deletes of its policy (known-deletes.ts).
+   */
   readonly young?: boolean | undefined;
 }

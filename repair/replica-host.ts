@@ -20,6 +20,7 @@ import { FillingSource } from './filling-source.ts';
 import { type FoundWrite, findWrite, type SoughtWrite } from './found-writes.ts';
 import { handoverOf } from './handover.ts';
 import type { ReplicaHostOptions } from './host-options.ts';
+import { KnownDeletes } from './known-deletes.ts';
 import { LettingGo } from './letting-go.ts';
 import { Levelling, type LevelOrder, type LevelResult } from './levelling.ts';
 import { noteLosses } from './losses.ts';
@@ -59,6 +60,7 @@ export class ReplicaHost {
   private readonly budget: RepairBudget;
   private readonly bundles: OutgoingBundles;
   private readonly replicas: ReplicaTable;
+  private readonly deletes: KnownDeletes;
   private readonly commit: CommitQueue;
   private readonly requests: Requests;
   private readonly asked: BatchesAsked;
@@ -87,6 +89,7 @@ export class ReplicaHost {
     // A turn of its own: what the end of a sync causes (answers, the next group) leaves at once, not with the next tick.
     const sync: Storage['sync'] = (done) => storage.sync((error) => this.turn(this.wallMs, () => done(error)));
     const replicas = new ReplicaTable(storage, ledgerOf, around);
+    const deletes = new KnownDeletes(replicas, around);
     const commit = new CommitQueue(storage, sync, replicas, around);
     const requests = new Requests(around);
     const asked = new BatchesAsked(around);
@@ -107,7 +110,8 @@ export class ReplicaHost {
       this.ring.isWorkingOn(id, pass) || commit.pending(id) > 0 || this.fillingSource.isGiving(id);
     const lettingGo = new LettingGo({ storage, around, isBusy });
     const { filling } = this;
-    this.ring = new Ring({ replicas, commit, requests, asked, filling, outbox, lettingGo, around, progressed });
+    const pulling = { replicas, commit, requests, asked, around };
+    this.ring = new Ring({ ...pulling, filling, outbox, lettingGo, deletes, progressed });
     const { ring } = this;
     const directory = options.scrubDirectory;
     this.upkeep = new Upkeep({ replicas, requests, filling, around, files, directory });
@@ -115,10 +119,11 @@ export class ReplicaHost {
     this.repairsTable = new Repairs({ replicas, requests, ring, scrubs: this.upkeep.scrubs, around, file });
     this.upkeep.observer = this.repairsTable;
     const levelled = (result: LevelResult) => emit({ kind: 'levelled', result });
-    this.levelling = new Levelling({ replicas, commit, requests, asked, around, proofs: ring.proofs, levelled });
+    this.levelling = new Levelling({ ...pulling, proofs: ring.proofs, levelled });
     this.ring.proofs.suspected = (...what) => this.upkeep.conflicts.found(...what);
     this.debts = new DebtSettling({ outbox, replicas, around });
     this.replicas = replicas;
+    this.deletes = deletes;
     this.commit = commit;
     this.requests = requests;
     this.asked = asked;
@@ -136,6 +141,7 @@ export class ReplicaHost {
       const isOtherView = snapshot.viewHash !== this.snapshot?.viewHash;
       this.snapshot = snapshot;
       this.live = new Set(snapshot.live);
+      this.deletes.hear(snapshot);
       if (!isOtherView) return;
       this.sender.reroute();
       this.replicas.viewChanged(snapshot);
@@ -225,7 +231,8 @@ export class ReplicaHost {
     const held: HeldShard[] = [];
     for (const id of this.replicas.ids()) {
       const { key, ledger } = this.replicas.get(id)!;
-      held.push({ id, key: shardKeyToJson(key), state: ledger.replica, young: isYoung(ledger) });
+      const young = isYoung(ledger) || !this.deletes.of(key);
+      held.push({ id, key: shardKeyToJson(key), state: ledger.replica, young });
     }
     return held;
   }

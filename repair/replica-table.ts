@@ -76,7 +76,7 @@ export class ReplicaTable {
     for (const { key } of [...this.storage.shards.values()]) this.ensureDeletesOf(key);
   }
 
-  /** When the disk refuses, the shard does not settle, and the next view or pass tries again. */
+  /** When the disk refuses, the shard does not settle and is young, and the next view or pass tries again. */
   private ensureDeletesOf(key: ShardKey): void {
     const { snapshot } = this.around;
     if (snapshot === null || isDeleteShard(key) || policyOf(snapshot, key)?.hasDeletes !== true) return;
@@ -84,6 +84,7 @@ export class ReplicaTable {
       this.ensure(deleteShardOf(key));
     } catch (error) {
       if (!(error instanceof StorageError)) throw error;
+      this.around.heldChanged();
     }
   }
 

@@ -2,6 +2,7 @@
 import type { BatchesAsked } from './batches-asked.ts';
 import type { CommitQueue } from './commit.ts';
 import type { Filling } from './filling.ts';
+import type { KnownDeletes } from './known-deletes.ts';
 import type { LettingGo } from './letting-go.ts';
 import type { Outbox } from './outbox.ts';
 import type { ReplicaTable } from './replica-table.ts';
@@ -17,6 +18,7 @@ export interface RingOptions {
   readonly filling: Filling;
   readonly outbox: Outbox;
   readonly lettingGo: LettingGo;
+  readonly deletes: KnownDeletes;
   readonly around: Surroundings;
   readonly progressed: (pass: string, progress: PassProgress) => void;
 }

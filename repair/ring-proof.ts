@@ -5,6 +5,7 @@ import { shardId, shardKeyFromJson } from '../shards/shard-key.ts';
 import { type NodeNumber, STAMP_ZERO } from '../shards/version.ts';
 import type { Unequal } from './conflicts.ts';
 import type { Filling } from './filling.ts';
+import type { KnownDeletes } from './known-deletes.ts';
 import { identitiesEqual, rootFromJson } from './ledger.ts';
 import type { LettingGo } from './letting-go.ts';
 import type { Outbox } from './outbox.ts';
@@ -20,6 +21,7 @@ export class Proofs {
     filling: Filling;
     outbox: Outbox;
     lettingGo: LettingGo;
+    deletes: KnownDeletes;
     around: Surroundings;
   };
 
@@ -28,7 +30,7 @@ export class Proofs {
   }
 
   proven(from: NodeNumber | null, m: MessageOf<'proven'>): void {
-    const { around, replicas, filling, outbox } = this.o;
+    const { around, replicas, filling, outbox, deletes } = this.o;
     const id = shardId(shardKeyFromJson(m.key));
     if (m.kind === 'full') outbox.settle(id, m.through);
     const replica = replicas.get(id);
@@ -56,7 +58,8 @@ export class Proofs {
       around.count('floors_adopted');
     }
     if (m.through > (ledger.liveConverged?.through ?? STAMP_ZERO)) ledger.liveConverged = watermark;
-    if (wasYoung && !isYoung(ledger)) around.heldChanged();
+    const areKnown = deletes.note(replica, m.members, m.through);
+    if (areKnown || (wasYoung && !isYoung(ledger))) around.heldChanged();
     this.o.lettingGo.proven(replica, m);
   }
 

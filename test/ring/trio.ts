@@ -225,9 +225,9 @@ export class Trio {
     return this.storages.map((storage) => storage.shards.get(ID)?.batches.size ?? 0);
   }
 
-  repair(at: number, mode: 'ring' | 'preview' | 'scrub') {
+  repair(at: number, mode: 'ring' | 'preview' | 'scrub', shard = ID) {
     const id = `${mode}-${this.nextRequest++}`;
-    this.hosts[at]!.startRepair({ id, shard: ID, mode }, this.now);
+    this.hosts[at]!.startRepair({ id, shard, mode }, this.now);
     this.settle();
     return this.hosts[at]!.repairs().find((status) => status.id === id)!;
   }

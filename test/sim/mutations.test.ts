@@ -27,6 +27,7 @@ const SHOWN_BY: Record<Mutation, [ScenarioName, number]> = {
   'merge-first': ['deletes', 1],
   'tombstone-dropped': ['deletes', 1],
   'asked-twice': ['mixed', 301],
+  'deletes-taken-as-known': ['deletes', 10],
 };
 
 describe('a simulated cluster', () => {

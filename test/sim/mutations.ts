@@ -2,6 +2,7 @@
 import type { BatchesAsked } from '../../repair/batches-asked.ts';
 import type { ClusterSnapshot, HeldShard, Statement } from '../../repair/cluster.ts';
 import type { CommitQueue } from '../../repair/commit.ts';
+import type { KnownDeletes } from '../../repair/known-deletes.ts';
 import { Ledger } from '../../repair/ledger.ts';
 import type { Outbox } from '../../repair/outbox.ts';
 import { ownersOf } from '../../repair/owners.ts';
@@ -36,6 +37,7 @@ export const MUTATIONS = [
   'merge-first',
   'tombstone-dropped',
   'asked-twice',
+  'deletes-taken-as-known',
 ] as const;
 export type Mutation = (typeof MUTATIONS)[number];
 
@@ -124,11 +126,14 @@ function refuseOtherTypes(host: ReplicaHost): void {
   };
 }
 
-/** Pulls know nothing of each other. */
+/** Pulls know nothing of each other; or whoever is proven itself answers, whatever others know to be deleted. */
 export function mutateHost(host: ReplicaHost, mutation: Mutation | undefined): void {
-  if (mutation !== 'asked-twice') return;
-  const { asked } = host as unknown as { asked: { isFree: BatchesAsked['areSomeFree'] } };
-  asked.isFree = () => true;
+  const { asked, deletes } = host as unknown as {
+    asked: { isFree: BatchesAsked['areSomeFree'] };
+    deletes: KnownDeletes;
+  };
+  if (mutation === 'asked-twice') asked.isFree = () => true;
+  if (mutation === 'deletes-taken-as-known') deletes.of = () => true;
 }
 
 export function mutatedHeld(held: readonly HeldShard[], mutation: Mutation | undefined): readonly HeldShard[] {

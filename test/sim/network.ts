@@ -6,7 +6,7 @@ import { LANE_NODE, type SimNode, type World } from './sim-node.ts';
 import type { Chance } from './virtual-time.ts';
 
 export const DELAY_MS_MAX = 60;
-const LATE_MS_MAX = 3_000;
+export const LATE_MS_MAX = 3_000;
 
 type Traffic = 'metadata' | 'mail' | 'other';
 

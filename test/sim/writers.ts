@@ -5,6 +5,7 @@ import { shardId } from '../../shards/shard-key.ts';
 import type { Version } from '../../shards/version.ts';
 import { type Books, shardOf } from './books.ts';
 import { WRITE_TIMEOUT_MS } from './convergence.ts';
+import { DeletesKnown } from './deletes-known.ts';
 import type { LevelledReads } from './levelled-reads.ts';
 import type { Reduction } from './reduction.ts';
 import type { Scenario } from './scenario.ts';
@@ -19,6 +20,7 @@ export class Writers {
   /** How many writes there were, those that were left out included. */
   count = 0;
   private nextRequest = 1;
+  private readonly deletesKnown: DeletesKnown;
   private readonly o: {
     readonly world: World;
     readonly nodes: readonly SimNode[];
@@ -30,6 +32,7 @@ export class Writers {
 
   constructor(options: Writers['o']) {
     this.o = options;
+    this.deletesKnown = new DeletesKnown(options.nodes, options.books, options.world.time);
   }
 
   begin(untilMs: number): void {
@@ -41,6 +44,7 @@ export class Writers {
       const isLeftOut = reduction.withoutWrites.has(number);
       const shard = number < scenario.shards ? number : chance.between(0, scenario.shards - 1);
       if (node.up && !isLeftOut) this.write(node, shard, chance);
+      this.deletesKnown.notice();
       if (chance.of(LOOK_SHARE) && !isLeftOut) this.look(chance);
       if (!isLeftOut) reads.mayBegin(chance);
       if (world.time.now < untilMs) world.time.after(chance.between(1, 2 * scenario.writeEveryMs), writer);
@@ -86,6 +90,7 @@ export class Writers {
   /** A query somewhere, and what else can be seen from outside. */
   private look(chance: Chance): void {
     const { nodes, books, scenario } = this.o;
+    this.deletesKnown.look();
     const node = chance.pick(nodes);
     const held = [...(node.process?.open.storage.shards.keys() ?? [])];
     if (held.length === 0) return;

@@ -50,5 +50,5 @@ export class OutgoingBundles {
 
 function isOfPass(message: Message): message is BundledMessage {
   const { t } = message;
-  return t === 'token' || t === 'token-answer' || t === 'proven' || t === 'converged';
+  return t === 'token' || t === 'token-answer' || t === 'even' || t === 'proven' || t === 'converged';
 }

@@ -33,6 +33,9 @@ export function routeRepair(parts: RepairParts, from: NodeNumber, message: Repai
     case 'token':
       parts.ring.receiveToken(from, message);
       return;
+    case 'even':
+      parts.ring.receiveEven(from, message);
+      return;
     case 'token-answer':
       parts.ring.tokenAnswered(from, message);
       return;

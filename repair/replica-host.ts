@@ -107,7 +107,7 @@ export class ReplicaHost {
     const answers = new RingAnswers(replicas, around, (replica, reason) => this.filling.demote(replica, reason));
     const progressed: Repairs['progressed'] = (pass, progress) => this.repairsTable.progressed(pass, progress);
     const isBusy = (id: ShardId, pass: string) =>
-      this.ring.isWorkingOn(id, pass) || commit.pending(id) > 0 || this.fillingSource.isGiving(id);
+      this.ring.held.isWorkingOn(id, pass) || commit.pending(id) > 0 || this.fillingSource.isGiving(id);
     const lettingGo = new LettingGo({ storage, around, isBusy });
     const { filling } = this;
     const pulling = { replicas, commit, requests, asked, around };

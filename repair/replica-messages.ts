@@ -77,6 +77,8 @@ export interface Token extends FloorClaim {
   readonly startedMs: number;
   /** Somebody watches: report each hop to the starter. */
   readonly watched: boolean;
+  /** All roots and floors so far were those said here, and nobody was left out (ring-even.ts). */
+  readonly even: boolean;
 }
 
 export type PullStatus = 'ok' | 'filling' | 'absent' | 'floor' | 'busy' | 'gone' | 'damaged';
@@ -95,6 +97,15 @@ export type Message =
       readonly reason: string;
       /** Of whoever refuses: its floor may be why. */
       readonly claim: FloorClaim | null;
+    }
+  | {
+      /** A token, or with an end the proof, of a pass that the receiver knows (ring-even.ts). */
+      readonly t: 'even';
+      readonly pass: string;
+      readonly hop: number;
+      /** Of the hops done. */
+      readonly ms: readonly number[];
+      readonly finishedMs: number | null;
     }
   | {
       /** Of shards with one number. */
@@ -229,8 +240,8 @@ export function encodeMessage(message: Message, attachments: readonly Uint8Array
 }
 
 function encodeBundle(messages: readonly BundledMessage[]): Uint8Array {
-  const first = messages.find((message) => message.t !== 'token-answer');
-  const writer = new BundleWriter(first === undefined ? 0 : first.key[6]);
+  const keys = messages.map((message) => ('key' in message ? message.key : null));
+  const writer = new BundleWriter(keys.find((each) => each !== null)?.[6] ?? 0);
   for (const message of messages)
     if (!writer.add(message)) throw new RangeError(`a ${message.t} that does not fit into its bundle`);
   return writer.finish();
@@ -334,7 +345,9 @@ const FIELDS: Record<JsonKind, Record<string, Check>> = {
     hops,
     startedMs: size,
     watched: flag,
+    even: flag,
   },
+  even: { pass: text, hop: size, ms: listOf(size), finishedMs: orNull(size) },
   'token-answer': {
     pass: text,
     hop: size,

@@ -3,17 +3,20 @@
  *
  * Each shard has a pass of its own; only on the way do they travel together. All that one turn has for a lane of a member
  * leaves at its end. What tokens have in common (order, cutoff, view, hops done) is said once for all of them, in a head; what
- * each has of its own are some 48 bytes. Passes that were started together stay equal in all of the first until they
- * differ. A message that does not fit the form (a token of another kind of name, a refusal) travels alone.
+ * each has of its own are some 45 bytes, or its number where the receiver knows the pass (ring-even.ts). Passes that were
+ * started together stay equal in all of the first until they differ. A message that does not fit the form (a token of
+ * another kind of name, a refusal) travels alone.
  *
- * Layout, integers little-endian:
- *    0  u8 magic 0x53 · u8 format (5) · u8 number of the shards · u8 rows of the table · table
- *    then groups, up to the end: u16 length of the head · u16 count · head (ring-bundle-head.ts) · count entries
- * A row of the table: text database · varint generation · text retention policy · varint generation · u64 span in ns. A shard is
- * u8 place in the table · i64 start in ns. A root is u32 batches · identity sum (16 bytes) · content sum (16).
- *    token      u16 number · shard · root · u8 flags · [floor, 8 bytes] · [root at the floor] · [final root]
- *    answer     u16 number
- *    proven     u16 number · shard · root
+ * Layout:
+ *    u8 magic 0x53 · u8 format (6) · u8 number of the shards · u8 rows of the table · table
+ *    then groups, up to the end: varint length of the head · varint count · head (ring-bundle-head.ts) · count entries
+ * A row of the table: text database · varint generation · text retention policy · varint generation · span. A shard is
+ * u8 place in the table · start. Span and start, floors and roots have the forms of ring-bytes.ts; a floor is said from the
+ * cutoff on.
+ *    token      varint number · shard · root · u8 flags · [floor] · [root at the floor] · [final root]
+ *    answer     varint number
+ *    even       varint number
+ *    proven     varint number · shard · root
  *    converged  shard
  * A number is the last part of a pass's name; the rest of the name is in the head. Flags: 1 the floor is that of the entry
  * before, 2 the root at the floor is the root, 4 there is a final root, 8 and it is the root.
@@ -29,25 +32,20 @@ import { LIST_MAX, malformed } from './message-checks.ts';
 import type { PassRecord } from './records.ts';
 import type { Message, MessageOf } from './replica-messages.ts';
 import { decodeHead, encodeHead, type Head } from './ring-bundle-head.ts';
+import { readNs, readRoot, readStamp, writeNs, writeRoot, writeStamp } from './ring-bytes.ts';
 
-export const BUNDLE_FORMAT = 5;
+export const BUNDLE_FORMAT = 6;
 const HEAD_BYTES = 4;
-const GROUP_HEAD_BYTES = 4;
-const ROOT_BYTES = 36;
-const SHARD_BYTES = 9;
-/** A token with everything in it. */
-const ENTRY_BYTES_MAX = 2 + SHARD_BYTES + 1 + 8 + 3 * ROOT_BYTES;
 /** Of one bundle; a shard's place in the table has one byte. */
 const TABLE_MAX = 255;
 export const BUNDLE_MESSAGES_MAX = 1_024;
 const U16_MAX = 0xffff;
-const U32_MAX = 0xffff_ffff;
 const SAME_FLOOR = 1;
 const FLOOR_ROOT_IS_ROOT = 2;
 const HAS_FINAL = 4;
 const FINAL_IS_ROOT = 8;
 
-export type BundledMessage = MessageOf<'token' | 'token-answer' | 'proven' | 'converged'>;
+export type BundledMessage = MessageOf<'token' | 'token-answer' | 'even' | 'proven' | 'converged'>;
 
 /** Names of passes: what those that were started together share, and a number. */
 const PASS = /^([0-9a-z-]{1,80})-([0-9]{1,5})$/;
@@ -85,7 +83,7 @@ export class BundleWriter {
     const pass = message.t === 'converged' ? { prefix: '', number: 0 } : splitPass(message.pass);
     if (pass === null || !hasForm(message)) return false;
     let [place, start] = [0, 0n];
-    if (message.t !== 'token-answer') {
+    if (message.t !== 'token-answer' && message.t !== 'even') {
       const { key } = message;
       start = BigInt(key[4]);
       if (key[6] !== this.shardNumber || BigInt.asIntN(64, start) !== start) return false;
@@ -109,27 +107,20 @@ export class BundleWriter {
   }
 
   finish(): Uint8Array {
-    const table = [...this.table.keys()].join('');
-    const heads = [...this.groups.keys()];
-    const headBytes = heads.reduce((sum, head) => sum + GROUP_HEAD_BYTES + head.length, 0);
-    const room = HEAD_BYTES + table.length + headBytes + this.count * ENTRY_BYTES_MAX;
-    const out = Buffer.alloc(room);
-    out[0] = MAGIC;
-    out[1] = BUNDLE_FORMAT;
-    out[2] = this.shardNumber;
-    out[3] = this.table.size;
-    let at = HEAD_BYTES + out.write(table, HEAD_BYTES, 'latin1');
-    for (const [i, entries] of [...this.groups.values()].entries()) {
-      at = out.writeUInt16LE(heads[i]!.length, at);
-      at = out.writeUInt16LE(entries.length, at);
-      at += out.write(heads[i]!, at, 'latin1');
+    const out = new ByteWriter(HEAD_BYTES + 64 * this.count);
+    for (const byte of [MAGIC, BUNDLE_FORMAT, this.shardNumber, this.table.size]) out.u8(byte);
+    for (const bytes of this.table.keys()) out.raw(Buffer.from(bytes, 'latin1'));
+    for (const [head, entries] of this.groups) {
+      out.varint(head.length);
+      out.varint(entries.length);
+      out.raw(Buffer.from(head, 'latin1'));
       let floor: Stamp | null = null;
       for (const entry of entries) {
-        at = writeEntry(out, at, entry, floor);
+        writeEntry(out, entry, floor);
         if (entry.message.t === 'token') floor = entry.message.floor;
       }
     }
-    return Uint8Array.prototype.slice.call(out, 0, at);
+    return out.written().slice();
   }
 }
 
@@ -149,7 +140,7 @@ function rowBytes([database, generation, policy, policyGeneration]: ShardKeyJson
   row.varint(generation);
   row.text(policy);
   row.varint(policyGeneration);
-  row.i64(span);
+  writeNs(row, span);
   return row.written();
 }
 
@@ -157,16 +148,13 @@ function latin1(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
 }
 
-/** All numbers have their place. */
+/** All that it says has its place. */
 function hasForm(message: BundledMessage): boolean {
-  const fits = (root: RootJson | null) => root === null || root[0] <= U32_MAX;
-  if (message.t === 'token') return fits(message.root) && fits(message.floorRoot) && fits(message.final);
   if (message.t === 'token-answer') return message.claim === null;
-  if (message.t === 'converged') return true;
+  if (message.t !== 'proven') return true;
   const { root, record, pass, through, kind } = message;
   const said = record.root;
   return (
-    fits(root) &&
     said !== null &&
     // The record says the same once more.
     rootText([said.batches, said.identitySum, said.contentSum]) === rootText(root) &&
@@ -185,32 +173,22 @@ function rootText(root: RootJson): string {
   return `${root[0]} ${root[1]} ${root[2]}`;
 }
 
-function writeEntry(out: Buffer, start: number, entry: Entry, floor: Stamp | null): number {
-  const { message } = entry;
-  let at = start;
-  if (message.t !== 'converged') at = out.writeUInt16LE(entry.number, at);
-  if (message.t === 'token-answer') return at;
-  out[at] = entry.place;
-  at = out.writeBigInt64LE(entry.start, at + 1);
-  if (message.t === 'converged') return at;
-  at = writeRoot(out, at, message.root);
-  if (message.t !== 'token') return at;
+function writeEntry(out: ByteWriter, { message, number, place, start }: Entry, floor: Stamp | null): void {
+  if (message.t !== 'converged') out.varint(number);
+  if (message.t === 'token-answer' || message.t === 'even') return;
+  out.u8(place);
+  writeNs(out, start);
+  if (message.t === 'converged') return;
+  writeRoot(out, message.root);
+  if (message.t !== 'token') return;
   const root = rootText(message.root);
   let flags = message.floor === floor ? SAME_FLOOR : 0;
   if (rootText(message.floorRoot) === root) flags |= FLOOR_ROOT_IS_ROOT;
   if (message.final !== null) flags |= rootText(message.final) === root ? HAS_FINAL | FINAL_IS_ROOT : HAS_FINAL;
-  out[at++] = flags;
-  if ((flags & SAME_FLOOR) === 0) at += out.write(message.floor, at, 8, 'hex');
-  if ((flags & FLOOR_ROOT_IS_ROOT) === 0) at = writeRoot(out, at, message.floorRoot);
-  if (message.final !== null && (flags & FINAL_IS_ROOT) === 0) at = writeRoot(out, at, message.final);
-  return at;
-}
-
-function writeRoot(out: Buffer, start: number, root: RootJson): number {
-  const at = out.writeUInt32LE(root[0], start);
-  out.write(root[1], at, 16, 'hex');
-  out.write(root[2], at + 16, 16, 'hex');
-  return at + 32;
+  out.u8(flags);
+  if ((flags & SAME_FLOOR) === 0) writeStamp(out, message.floor, stampMs(message.through));
+  if ((flags & FLOOR_ROOT_IS_ROOT) === 0) writeRoot(out, message.floorRoot);
+  if (message.final !== null && (flags & FINAL_IS_ROOT) === 0) writeRoot(out, message.final);
 }
 
 /**
@@ -222,41 +200,43 @@ export function decodeBundle(
   check: (message: Message) => void,
   checkKey: (key: ShardKeyJson) => void,
 ): BundledMessage[] {
-  const reader = new BundleReader(input, checkKey);
-  const messages: BundledMessage[] = [];
-  while (!reader.isAtEnd) {
-    const group = reader.group(LIST_MAX - messages.length);
-    if (group.length > 0) check(group[0]!);
-    messages.push(...group);
+  try {
+    const reader = new BundleReader(input, checkKey);
+    const messages: BundledMessage[] = [];
+    while (!reader.isAtEnd) {
+      const group = reader.group(LIST_MAX - messages.length);
+      if (group.length > 0) check(group[0]!);
+      messages.push(...group);
+    }
+    return messages;
+  } catch (error) {
+    if (!(error instanceof BlockError)) throw error;
+    throw malformed(`a bundle: ${error.message}`);
   }
-  return messages;
 }
 
 class BundleReader {
-  private at = 0;
-  private readonly input: Buffer;
+  private readonly from: ByteReader;
   private readonly number: number;
   private readonly table: readonly TableRow[];
   private readonly checkKey: (key: ShardKeyJson) => void;
 
   constructor(input: Buffer, checkKey: (key: ShardKeyJson) => void) {
-    this.input = input;
+    this.from = new ByteReader(input, 2);
     this.checkKey = checkKey;
-    this.take(HEAD_BYTES);
-    this.number = input[2]!;
-    this.table = this.rows(input[3]!);
+    this.number = this.from.u8();
+    this.table = Array.from({ length: this.from.u8() }, () => this.row());
   }
 
   get isAtEnd(): boolean {
-    return this.at === this.input.length;
+    return this.from.left === 0;
   }
 
   group(countMax: number): BundledMessage[] {
-    const start = this.take(GROUP_HEAD_BYTES);
-    const [length, count] = [this.input.readUInt16LE(start), this.input.readUInt16LE(start + 2)];
-    if (count > countMax) throw malformed(`a bundle of more than ${LIST_MAX} messages`);
-    const at = this.take(length);
-    const head = decodeHead(this.input.subarray(at, at + length));
+    const { from } = this;
+    const length = from.varint();
+    const count = from.count(countMax, 'messages');
+    const head = decodeHead(from.raw(length));
     const messages: BundledMessage[] = [];
     let floor: Stamp = STAMP_ZERO;
     for (let i = 0; i < count; i++) {
@@ -264,74 +244,47 @@ class BundleReader {
         messages.push({ t: 'converged', key: this.shard(), through: head.through });
         continue;
       }
-      const pass = `${head.prefix}-${this.input.readUInt16LE(this.take(2))}`;
+      const pass = `${head.prefix}-${from.count(U16_MAX, 'passes of a name')}`;
       if (head.t === 'token-answer') {
         const { hop, status, reason } = head;
         messages.push({ t: 'token-answer', pass, hop, status, reason, claim: null });
         continue;
       }
+      if (head.t === 'even') {
+        const { hop, ms, finishedMs } = head;
+        messages.push({ t: 'even', pass, hop, ms, finishedMs });
+        continue;
+      }
       const key = this.shard();
-      const root = this.root();
+      const root = readRoot(from);
       if (head.t === 'proven') {
         const { through, kind, view, members } = head;
         const record = recordOf(head, pass, key, root);
         messages.push({ t: 'proven', key, pass, through, kind, view, members, root, record });
         continue;
       }
-      const flags = this.input[this.take(1)]!;
-      if ((flags & SAME_FLOOR) === 0) floor = this.hex(8);
-      const floorRoot = (flags & FLOOR_ROOT_IS_ROOT) === 0 ? this.root() : root;
+      const flags = from.u8();
+      if ((flags & SAME_FLOOR) === 0) floor = readStamp(from, stampMs(head.through));
+      const floorRoot = (flags & FLOOR_ROOT_IS_ROOT) === 0 ? readRoot(from) : root;
       let final: RootJson | null = null;
-      if ((flags & HAS_FINAL) !== 0) final = (flags & FINAL_IS_ROOT) === 0 ? this.root() : root;
+      if ((flags & HAS_FINAL) !== 0) final = (flags & FINAL_IS_ROOT) === 0 ? readRoot(from) : root;
       const { prefix: _, ...common } = head;
       messages.push({ ...common, pass, key, root, floor, floorRoot, final });
     }
     return messages;
   }
 
-  private rows(count: number): TableRow[] {
-    const reader = new ByteReader(this.input, this.at);
-    try {
-      const rows = Array.from({ length: count }, (): TableRow => {
-        const [database, generation, policy, policyGeneration] = [
-          reader.text(),
-          reader.varint(),
-          reader.text(),
-          reader.varint(),
-        ];
-        return { database, generation, policy, policyGeneration, span: BigInt.asUintN(64, reader.i64()) };
-      });
-      this.at = reader.position;
-      return rows;
-    } catch (error) {
-      if (!(error instanceof BlockError)) throw error;
-      throw malformed(`the table of a bundle: ${error.message}`);
-    }
-  }
-
-  private take(bytes: number): number {
-    const at = this.at;
-    if (at + bytes > this.input.length) throw malformed('a bundle ends within an entry');
-    this.at += bytes;
-    return at;
-  }
-
-  private hex(bytes: number): string {
-    const at = this.take(bytes);
-    return this.input.toString('hex', at, at + bytes);
-  }
-
-  private root(): RootJson {
-    const count = this.input.readUInt32LE(this.take(4));
-    return [count, this.hex(16), this.hex(16)];
+  private row(): TableRow {
+    const { from } = this;
+    const [database, generation, policy, policyGeneration] = [from.text(), from.varint(), from.text(), from.varint()];
+    return { database, generation, policy, policyGeneration, span: BigInt.asUintN(64, readNs(from)) };
   }
 
   private shard(): ShardKeyJson {
-    const at = this.take(SHARD_BYTES);
-    const row = this.table[this.input[at]!];
+    const row = this.table[this.from.u8()];
     if (row === undefined) throw malformed('a bundle with a shard of no policy');
     const { database, generation, policy, policyGeneration, span } = row;
-    const start = this.input.readBigInt64LE(at + 1);
+    const start = readNs(this.from);
     const range = [start.toString(), (start + span).toString()] as const;
     const key: ShardKeyJson = [database, generation, policy, policyGeneration, ...range, this.number];
     this.checkKey(key);

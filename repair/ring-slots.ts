@@ -3,7 +3,7 @@
  * ever. And of pulls, which are what costs: a pass of equal replicas needs no place among those.
  */
 import type { Stamp } from '../shards/version.ts';
-import type { Held } from './ring-token.ts';
+import type { Held } from './ring-held.ts';
 import type { Surroundings } from './surroundings.ts';
 
 export class PassSlots {

@@ -1,5 +1,5 @@
 /**
- * A token while it is at this node, and what can be said of it without the node.
+ * What can be said of a token without the node that it is at.
  */
 import { type ShardId, type ShardKey, shardKeyFromJson, shardKeyToJson } from '../shards/shard-key.ts';
 import { type NodeNumber, stampMs } from '../shards/version.ts';
@@ -8,30 +8,12 @@ import { type Root, type RootJson, rootFromJson, rootToJson } from './ledger.ts'
 import { isOver } from './mail-receiver.ts';
 import type { HopRecord, LedgerSummary, PassOutcome, PassRecord } from './records.ts';
 import { repairRecord, sampleOf, stepOf } from './repair-records.ts';
-import type { Token } from './replica-messages.ts';
+import type { MessageOf, Token } from './replica-messages.ts';
 import { claimOf, type Replica } from './replica-table.ts';
 import type { PassPlan } from './ring-cutoff.ts';
-import type { Pull, Pulled } from './ring-pull.ts';
+import type { Held } from './ring-held.ts';
+import type { Pulled } from './ring-pull.ts';
 import type { Surroundings } from './surroundings.ts';
-
-/** A token at this node. */
-export interface Held {
-  token: Token;
-  readonly id: ShardId;
-  readonly from: NodeNumber | null;
-  /** Hop number under which the token came: the predecessor knows it by that. */
-  readonly cameAs: number;
-  stage: 'pulling' | 'syncing' | 'handing' | 'ended';
-  pull: Pull | null;
-  next: NodeNumber | null;
-  nextHeardMs: number;
-  nextSentMs: number;
-  nextWorks: boolean;
-  /** The predecessor knows that the successor works on it. */
-  handed: boolean;
-  saidMs: number;
-  readonly sinceMs: number;
-}
 
 export const NOTHING_PULLED: Pulled = {
   outcome: 'ok',
@@ -45,17 +27,16 @@ export const NOTHING_PULLED: Pulled = {
 };
 
 export function recordOf(
-  held: Held,
+  { token, id }: Pick<Held, 'token' | 'id'>,
   nowMs: number,
   outcome: PassOutcome,
   reason: string | null,
   root: RootJson | null,
 ): PassRecord {
-  const { token } = held;
   const { batches, rows, bytes } = totals(token);
   return {
     id: token.pass,
-    shard: held.id,
+    shard: id,
     kind: token.kind,
     starter: starterOf(token),
     order: token.order,
@@ -73,6 +54,14 @@ export function recordOf(
     rowsMoved: rows,
     bytesMoved: bytes,
   };
+}
+
+/** All that are left of its order have verified. */
+export function provenMessage(token: Token, id: ShardId, nowMs: number): MessageOf<'proven'> {
+  const { pass, key, through, kind, view, verified: members } = token;
+  const root = token.final!;
+  const record = recordOf({ token, id }, nowMs, 'proven', null, root);
+  return { t: 'proven', key, pass, through, kind, view, members, root, record };
 }
 
 export function summaryOf(through: string, root: Root): LedgerSummary {
@@ -128,25 +117,8 @@ export function firstToken(
     hops: [],
     startedMs: nowMs,
     watched,
+    even: true,
     ...claimOf(replica.ledger),
-  };
-}
-
-export function heldToken(token: Token, from: NodeNumber | null, id: ShardId, nowMs: number): Held {
-  return {
-    token,
-    id: id,
-    from,
-    cameAs: token.hop,
-    stage: 'pulling',
-    pull: null,
-    next: null,
-    nextHeardMs: 0,
-    nextSentMs: 0,
-    nextWorks: false,
-    handed: false,
-    saidMs: nowMs,
-    sinceMs: nowMs,
   };
 }
 
@@ -185,7 +157,8 @@ export function withHop(held: Held, pulled: Pulled, around: Surroundings): Token
   const { token } = held;
   const hop = hopOf(held, pulled, around);
   const gathered = token.final === null ? token.gathered + 1 : token.gathered;
-  return { ...token, gathered, hops: [...token.hops, hop] };
+  const even = token.even && hop.epochsDiffering === 0 && hop.batches === 0;
+  return { ...token, gathered, hops: [...token.hops, hop], even };
 }
 
 /** The pass goes on as a live one. */
@@ -193,6 +166,7 @@ export function without(token: Token, member: NodeNumber, reason: string): Token
   return {
     ...token,
     kind: 'live',
+    even: false,
     order: token.order.filter((each) => each !== member),
     verified: token.verified.filter((each) => each !== member),
     skipped: [...token.skipped, { member, reason }],

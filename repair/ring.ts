@@ -6,12 +6,13 @@
  * syncs, and verifies that its root is that one. The last to verify publishes. 2(k-1) hops.
  *
  * Who holds a token answers for it: it says `working` to its predecessor until its successor works on it, then `handed`.
- * A successor that is silent for `hopTimeoutMs`, or says no, is left out and named; the pass is then a live one.
+ * A successor that is silent for `hopTimeoutMs`, or says no, is left out and named; the pass is then a live one. None of
+ * it is said while all goes fast: whoever gets a later token of the pass, or its proof, knows that the earlier one was taken.
  * Nothing of a pass is durable: a crash loses at most the pass. Overlapping passes are safe, because batches are
  * idempotent and a floor is adopted only where the root is equal (rules 18, 19).
  */
 import { StorageError } from '../shards/errors.ts';
-import { type ShardId, shardId, shardKeyFromJson } from '../shards/shard-key.ts';
+import { shardId, shardKeyFromJson } from '../shards/shard-key.ts';
 import { type NodeNumber, STAMP_ZERO } from '../shards/version.ts';
 import { identitiesEqual, type Root, rootFromJson, rootsEqual, rootToJson } from './ledger.ts';
 import { isOver } from './mail-receiver.ts';
@@ -19,18 +20,20 @@ import type { PassOutcome, PassRecord } from './records.ts';
 import type { MessageOf, Token } from './replica-messages.ts';
 import { claimOf, type Replica } from './replica-table.ts';
 import { type PassPlan, planPass } from './ring-cutoff.ts';
+import { EvenPasses, evenMessage, staysEven } from './ring-even.ts';
+import { type Held, HeldTokens, heldToken } from './ring-held.ts';
 import type { RingOptions } from './ring-options.ts';
 import { Proofs } from './ring-proof.ts';
 import { Pull, type Pulled } from './ring-pull.ts';
+import { SeenTokens } from './ring-seen.ts';
 import { PassSlots, PullSlots } from './ring-slots.ts';
 import { PassStarts } from './ring-starts.ts';
 import {
   answerToken,
   firstToken,
-  type Held,
-  heldToken,
   NOTHING_PULLED,
   nextToVerify,
+  provenMessage,
   recordOf,
   refusalOf,
   reportProgress,
@@ -39,17 +42,14 @@ import {
   without,
 } from './ring-token.ts';
 
-/** Answers to tokens are remembered for this many hop time-outs: longer than a predecessor repeats one. */
-const SEEN_HOPS = 4;
-
 /** What an operator has ordered is no fault: passes go on without this node, as live ones. */
 const PAUSED = 'repair is paused there';
 const FLOOR_ABOVE = 'its floor is above the cutoff';
 
 export class Ring {
-  private readonly held = new Map<string, Held>();
-  /** Hops that came here and how they were answered last, so that a repeated token is not walked twice. */
-  private readonly seen = new Map<string, { status: 'working' | 'handed'; ms: number }>();
+  readonly held = new HeldTokens();
+  private readonly even: EvenPasses;
+  private readonly seen: SeenTokens;
   private readonly controls = new Map<string, { action: 'pause' | 'resume' | 'cancel'; ms: number }>();
   private readonly slots: PassSlots;
   private readonly pulls: PullSlots;
@@ -60,12 +60,14 @@ export class Ring {
   constructor(options: RingOptions) {
     this.o = options;
     const { replicas, around, outbox } = options;
+    this.even = new EvenPasses(around);
+    this.seen = new SeenTokens(around);
     this.slots = new PassSlots(around);
     this.pulls = new PullSlots(around);
     this.starts = new PassStarts({
       replicas,
       around,
-      underWay: () => this.underWay(),
+      underWay: () => this.held.underWay(),
       hasDebt: (id) => outbox.debts.has(id),
     });
     this.proofs = new Proofs(options);
@@ -100,14 +102,21 @@ export class Ring {
     return { pass };
   }
 
+  receiveEven(from: NodeNumber, m: MessageOf<'even'>): void {
+    const meant = this.even.meant(from, m);
+    if (meant === null) this.o.around.count('passes_unknown');
+    else if (meant.t === 'token') this.receiveToken(from, meant);
+    else this.proven(from, meant);
+  }
+
   receiveToken(from: NodeNumber, token: Token): void {
     const { around, replicas } = this.o;
+    this.takenOn(token.pass, token.hop);
     const key = shardKeyFromJson(token.key);
     const id = shardId(key);
-    const name = `${token.pass}:${token.hop}`;
-    const known = this.seen.get(name);
-    if (known !== undefined) {
-      answerToken(around, null, from, token, known.status, 'came before');
+    const status = this.seen.statusOf(token);
+    if (status !== undefined) {
+      answerToken(around, null, from, token, status, 'came before');
       return;
     }
     const refuse = (reason: string) => {
@@ -137,9 +146,8 @@ export class Ring {
       refuse(ledger.replica === 'full' ? 'damaged' : 'filling');
       return;
     }
-    this.seen.set(name, { status: 'working', ms: around.nowMs });
+    this.seen.taken(token);
     const held = this.hold(token, from, replica);
-    answerToken(around, null, from, token, 'working', '');
     if (rootsEqual(ledger.root(token.through), rootFromJson(token.root))) {
       this.pulled(held, NOTHING_PULLED);
       return;
@@ -163,8 +171,8 @@ export class Ring {
   }
 
   tokenAnswered(from: NodeNumber, m: MessageOf<'token-answer'>): void {
-    const held = this.held.get(`${m.pass}:${m.hop}`);
-    if (held?.next !== from || held.stage !== 'handing') return;
+    const held = this.held.of(m.pass).find((each) => each.next === from && each.token.hop === m.hop);
+    if (held?.stage !== 'handing') return;
     held.nextHeardMs = this.o.around.nowMs;
     if (m.status === 'refused') {
       const replica = this.o.replicas.get(held.id);
@@ -191,14 +199,9 @@ export class Ring {
   }
 
   proven(from: NodeNumber | null, m: MessageOf<'proven'>): void {
+    this.takenOn(m.pass, Number.POSITIVE_INFINITY);
     this.ended(m.record);
     this.proofs.proven(from, m);
-  }
-
-  /** A token of another pass pulls into the replica, or waits for a sync of it. */
-  isWorkingOn(id: ShardId, except: string): boolean {
-    const isAtWork = ({ stage }: Held) => stage === 'pulling' || stage === 'syncing';
-    return [...this.held.values()].some((held) => held.id === id && held.token.pass !== except && isAtWork(held));
   }
 
   passEnded(record: PassRecord): void {
@@ -209,8 +212,7 @@ export class Ring {
 
   control(pass: string, action: 'pause' | 'resume' | 'cancel'): void {
     this.controls.set(pass, { action, ms: this.o.around.nowMs });
-    for (const held of [...this.held.values()]) {
-      if (held.token.pass !== pass) continue;
+    for (const held of this.held.of(pass)) {
       if (action === 'cancel') this.end(held, 'cancelled', 'cancelled by the operator');
       else if (action === 'resume' && held.stage === 'handing' && held.next === null) this.advance(held);
     }
@@ -219,12 +221,13 @@ export class Ring {
   tick(): void {
     const { around } = this.o;
     const { nowMs, limits } = around;
-    for (const held of [...this.held.values()]) {
+    for (const held of this.held.all()) {
       if (nowMs - held.sinceMs > limits.passMsMax) {
         this.end(held, 'failed', `not done after ${limits.passMsMax} ms`);
         continue;
       }
-      if (held.from !== null && !held.handed && nowMs - held.saidMs >= limits.requestTimeoutMs)
+      // Before its predecessor repeats it.
+      if (held.from !== null && !held.handed && nowMs - held.saidMs >= limits.requestTimeoutMs / 2)
         this.say(held, 'working');
       if (held.stage !== 'handing' || held.next === null) continue;
       if (nowMs - held.nextHeardMs > limits.hopTimeoutMs) this.skip(held, 'no answer');
@@ -234,11 +237,8 @@ export class Ring {
       }
     }
     for (const [name, { ms }] of this.controls) if (nowMs - ms > limits.passMsMax) this.controls.delete(name);
-    // Entries stand in the order in which they came. A token that comes once more after that is walked once more.
-    for (const [name, { ms }] of this.seen) {
-      if (nowMs - ms <= SEEN_HOPS * limits.hopTimeoutMs) break;
-      this.seen.delete(name);
-    }
+    this.seen.tick();
+    this.even.tick();
     this.slots.tick();
     this.startDue();
   }
@@ -259,16 +259,9 @@ export class Ring {
     }
   }
 
-  /** Shards of which a token is here, and not paused. */
-  private underWay(): Set<ShardId> {
-    const ids = new Set<ShardId>();
-    for (const { id, stage, next } of this.held.values()) if (stage !== 'handing' || next !== null) ids.add(id);
-    return ids;
-  }
-
   private hold(token: Token, from: NodeNumber | null, replica: Replica): Held {
     const held = heldToken(token, from, replica.id, this.o.around.nowMs);
-    this.held.set(`${token.pass}:in:${token.hop}`, held);
+    this.held.add(held);
     this.slots.holds(held);
     return held;
   }
@@ -355,13 +348,16 @@ export class Ring {
       return;
     }
     const hop = token.hop + 1;
-    held.token = { ...token, hop, root: rootToJson(replica.ledger.root(token.through)), ...claimOf(replica.ledger) };
+    const [root, claim] = [replica.ledger.root(token.through), claimOf(replica.ledger)];
+    held.token = { ...token, hop, root: rootToJson(root), ...claim, even: staysEven(token, root, claim) };
     held.next = next;
     held.nextWorks = false;
     held.nextHeardMs = around.nowMs;
     held.nextSentMs = around.nowMs;
-    this.held.set(`${token.pass}:${hop}`, held);
-    around.send(next, replica.key.number, held.token);
+    if (held.token.even) this.even.remember(held.token);
+    // In the gathering half it is new to whom it goes to.
+    const isKnown = held.token.even && token.final !== null;
+    around.send(next, replica.key.number, isKnown ? evenMessage(held.token, null) : held.token);
   }
 
   /** null: the replica can no longer go on with this pass, which has been ended. */
@@ -384,7 +380,6 @@ export class Ring {
     const { token } = held;
     const member = held.next!;
     this.o.around.count('hops_skipped');
-    this.held.delete(`${token.pass}:${token.hop}`);
     held.token = without(token, member, reason);
     this.advance(held);
   }
@@ -392,14 +387,12 @@ export class Ring {
   private publish(held: Held, replica: Replica): void {
     const { around } = this.o;
     const { token } = held;
-    const root = token.final!;
-    const record = recordOf(held, around.wallMs, 'proven', null, root);
-    const { pass, key, through, kind, view, verified: members } = token;
-    const message = { t: 'proven' as const, key, pass, through, kind, view, members, root, record };
-    for (const member of members) if (member !== around.self) around.send(member, replica.key.number, message);
-    if (held.from !== null && !held.handed) this.say(held, 'handed');
+    const message = provenMessage(token, held.id, around.wallMs);
+    const said = this.even.isRemembered(token) ? evenMessage(token, message.record.finishedMs) : message;
+    for (const member of token.verified) if (member !== around.self) around.send(member, replica.key.number, said);
+    this.passOn(held);
     this.drop(held);
-    around.count(kind === 'full' ? 'passes_proven_full' : 'passes_proven_live');
+    around.count(token.kind === 'full' ? 'passes_proven_full' : 'passes_proven_live');
     this.proven(null, message);
   }
 
@@ -421,19 +414,36 @@ export class Ring {
     const stopped = held.pull?.stop() ?? null;
     if (stopped !== null) tellFound(held, stopped, this.o.around);
     this.pulls.leave(held);
-    this.held.delete(`${held.token.pass}:in:${held.cameAs}`);
-    this.held.delete(`${held.token.pass}:${held.token.hop}`);
+    this.held.remove(held);
   }
 
   private ended(record: PassRecord): void {
     this.slots.free(record.id);
+    this.even.forget(record.id);
     this.o.around.passEnded(record);
+  }
+
+  /** Tokens of the pass that left here before this hop have been taken on. */
+  private takenOn(pass: string, hop: number): void {
+    for (const held of this.held.of(pass)) {
+      if (held.stage !== 'handing' || held.next === null || held.token.hop >= hop) continue;
+      this.passOn(held);
+      this.drop(held);
+    }
+  }
+
+  /** Its predecessor hears of that in the same way, unless it has been told to wait. */
+  private passOn(held: Held): void {
+    if (held.from === null || held.handed) return;
+    held.handed = true;
+    if (held.hasSaid) this.say(held, 'handed');
+    else this.seen.become(held, 'handed');
   }
 
   private say(held: Held, status: 'working' | 'handed'): void {
     held.saidMs = this.o.around.nowMs;
-    const seen = this.seen.get(`${held.token.pass}:${held.cameAs}`);
-    if (seen !== undefined) seen.status = status;
+    held.hasSaid = true;
+    this.seen.become(held, status);
     answerToken(this.o.around, null, held.from!, { ...held.token, hop: held.cameAs }, status, '');
   }
 }

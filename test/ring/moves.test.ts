@@ -91,6 +91,7 @@ describe('letting go (rule 22)', () => {
     const { trio, holder } = moved();
     // The owner behind the holder: of a pass that it starts, another one publishes the proof.
     const owner = (holder + 1) % 3;
+    trio.proofsInFull();
     trio.onSend = (_, to, message) => {
       if (message.t === 'proven' && to === NUMBERS[holder]) trio.cut.add(to);
     };

@@ -245,7 +245,7 @@ describe('time and numbers', () => {
     trio.write(0, 'all');
     let starter: string | null = null;
     trio.onSend = (from, to, message) => {
-      if (message.t !== 'token' || message.hop !== 3 || starter !== null) return;
+      if ((message.t !== 'token' && message.t !== 'even') || message.hop !== 3 || starter !== null) return;
       starter = to;
       trio.cut.add(from);
     };
@@ -292,6 +292,7 @@ describe('time and numbers', () => {
       hops: [],
       startedMs: trio.now,
       watched: false,
+      even: true,
       floor: makeStamp(trio.now + 5, 0),
       floorRoot: rootToJson(trio.storages[0]!.ledgers.get(ID)!.root(through)),
     };

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { DEFAULT_REPLICA_LIMITS } from '../../repair/replica-limits.ts';
 import type { Replica, ReplicaTable } from '../../repair/replica-table.ts';
+import type { Held } from '../../repair/ring-held.ts';
 import { PullSlots } from '../../repair/ring-slots.ts';
 import { PassStarts } from '../../repair/ring-starts.ts';
-import type { Held } from '../../repair/ring-token.ts';
 import type { Surroundings } from '../../repair/surroundings.ts';
 import { makeStamp } from '../../shards/version.ts';
 

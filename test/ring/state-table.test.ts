@@ -23,6 +23,7 @@ interface Situation {
 /** The first and the second member have a floor, and two batches above it. */
 function situation(condition: Condition): Situation {
   const trio = new Trio();
+  trio.proofsInFull();
   const proofs: Extract<Message, { t: 'proven' }>[] = [];
   trio.onSend = (_, __, message) => {
     if (message.t === 'proven') proofs.push(message);
@@ -75,6 +76,7 @@ function say(event: ReplicaEvent, { trio, floor, proven }: Situation): void {
     hops: [],
     startedMs: trio.now,
     watched: false,
+    even: true,
     ...claim,
   });
   const compare = (claim: { floor: Stamp; floorRoot: RootJson }): Message => ({

@@ -57,22 +57,23 @@ export const STATE_TABLE = {
     to('filling', 'filling'),
     to('stored', 'damaged'),
   ),
+  // Taken: said by what follows, and in so many words only when that takes a while.
   'token with an equal root': row(
     to('refused', 'filling'),
-    to('working', 'full'),
+    to('nothing', 'full'),
     to('refused', 'filling'),
     to('refused', 'damaged'),
   ),
   // A new one finds the floor of its predecessor with its first question.
   'token with a cutoff below the floor': row(
-    to('working', 'filling'),
+    to('handed', 'filling'),
     to('refused', 'full'),
     to('refused', 'filling'),
     to('refused', 'damaged'),
   ),
   'token with a higher floor and an equal root': row(
     to('refused', 'filling'),
-    to('working', 'full'),
+    to('nothing', 'full'),
     to('refused', 'filling'),
     to('refused', 'damaged'),
   ),

@@ -11,6 +11,7 @@ import {
 } from '../../repair/replica-host.ts';
 import { DEFAULT_REPLICA_LIMITS, type ReplicaLimits } from '../../repair/replica-limits.ts';
 import { decodeMessage, encodeMessage, type Message } from '../../repair/replica-messages.ts';
+import type { EvenPasses } from '../../repair/ring-even.ts';
 import type { BatchGroup, WriteBatch } from '../../shards/batch.ts';
 import { encodeBatch } from '../../shards/batch-codec.ts';
 import { FLOAT } from '../../shards/column.ts';
@@ -214,6 +215,12 @@ export class Trio {
     this.hosts[at]!.level([{ ...order, ...more }], this.now);
     this.settle();
     return this.levelled.find((result) => result.request === request);
+  }
+
+  /** Proofs are said in full, also to those who know the pass. */
+  proofsInFull(): void {
+    for (const host of this.hosts as unknown as { ring: { even: EvenPasses } }[])
+      host.ring.even.isRemembered = () => false;
   }
 
   /** What a member says, without the member. */

@@ -67,7 +67,7 @@ export class SchemaCache {
     const running = this.#loading.get(text);
     if (running !== undefined) return running;
     const group = newGroup(name, nowMs);
-    const loading = this.#fill(group).finally(() => {
+    const loading = this.#fill([group]).finally(() => {
       this.#loading.delete(text);
       if (this.#groups.size >= GROUPS_MAX) this.#groups.delete(this.#groups.keys().next().value!);
       this.#groups.set(text, group);
@@ -84,15 +84,17 @@ export class SchemaCache {
   /** Takes in what other coordinators have written to groups that are in use here. */
   async refresh(nowMs: number): Promise<void> {
     const active = [...this.#groups.values()].filter((group) => nowMs - group.usedMs < ACTIVE_MS);
-    await Promise.all(active.map((group) => this.#fill(group)));
+    if (active.length > 0) await this.#fill(active);
   }
 
-  async #fill(group: Group): Promise<void> {
-    const asked = [...group.shards].map(([id, { key, known }]) => ({ id, key, known }));
+  /** Asks for the shards of all of them at once: one question for each worker or member that has some. */
+  async #fill(groups: readonly Group[]): Promise<void> {
+    const groupOf = new Map(groups.flatMap((group) => [...group.shards.keys()].map((id) => [id, group] as const)));
+    const asked = groups.flatMap(({ shards }) => [...shards].map(([id, { key, known }]) => ({ id, key, known })));
     for (const { id, fields } of await this.#source(asked)) {
-      const shard = group.shards.get(id);
-      if (shard === undefined) continue;
-      shard.known = fields.length;
+      const group = groupOf.get(id);
+      if (group === undefined) continue;
+      group.shards.get(id)!.known = fields.length;
       for (const { measurement, field, type } of fields) setStronger(group.types, measurement, field, type);
     }
   }

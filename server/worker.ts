@@ -41,6 +41,9 @@ const STEP_BUDGET_MS = 5;
 const STEP_BACKOFF_MS = 1_000;
 /** A step looks at every shard: when it found nothing to do, the next one waits for so long or for so many bytes. */
 const STEP_REST_MS = 250;
+/** Looking through many shards for work takes at most this share of the time; the rest is bounded all the same. */
+const LOOK_SHARE = 1 / 200;
+const STEP_REST_MS_MAX = 1_000;
 const STEP_BYTES = 1 << 20;
 const TIMINGS_MAX = 2_000;
 
@@ -154,7 +157,7 @@ function step(): void {
   const ended = performance.now();
   if (ended - began > 0.5) keepTiming(stepSeconds, (ended - began) / 1000);
   if (more) scheduleStep();
-  else restUntilMs = ended + STEP_REST_MS;
+  else restUntilMs = ended + Math.min(STEP_REST_MS_MAX, Math.max(STEP_REST_MS, (ended - began) / LOOK_SHARE));
 }
 
 function scheduleStep(): void {

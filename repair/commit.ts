@@ -184,9 +184,10 @@ export class CommitQueue {
   /** null: goes into the log. */
   private judge(entry: Entry, keysOfGroup: Map<ShardId, GivenKeys[]>): CommitResult | null {
     try {
-      const isMine = () => this.around.owners(entry.key).includes(this.around.self);
-      const replica = this.replicas.get(entry.id) ?? (isMine() ? this.replicas.ensure(entry.key) : null);
-      // Let go since it was offered: to make it again would make a holder of a former owner.
+      // Whoever pulls has it, unless it was removed meanwhile.
+      const mayMake = () => entry.isRepair !== true && this.around.owners(entry.key).includes(this.around.self);
+      const replica = this.replicas.get(entry.id) ?? (mayMake() ? this.replicas.ensure(entry.key) : null);
+      // Let go or over since it was offered: to make it again would bring back what is gone.
       if (replica === null) return NOT_MINE;
       if (replica.ledger.replica === 'filling') return { kind: 'filling' };
       if (replica.ledger.has(entry.version)) {

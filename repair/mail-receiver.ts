@@ -158,15 +158,20 @@ export function judgeFrame(
     };
   }
   if (policy.durationNs > 0n && key.endNs <= BigInt(nowMs) * 1_000_000n - policy.durationNs) {
-    return { code: 'expired', retry: false, reason: 'the shard is beyond its retention' };
+    return { code: 'expired', retry: true, reason: 'the shard is beyond its retention' };
   }
   return null;
 }
 
-/** Nobody may write to it, compare it or copy it any more; each node removes its own (design 9). */
+/** Nobody may write to it, compare it or copy it any more; each node removes its own (retention.ts). */
 export function isOver(snapshot: ClusterSnapshot | null, key: ShardKey, nowMs: number): boolean {
+  return whyOver(snapshot, key, nowMs) !== null;
+}
+
+/** `dropped` is so for good and everywhere; `expired` is what one clock says. */
+export function whyOver(snapshot: ClusterSnapshot | null, key: ShardKey, nowMs: number): 'dropped' | 'expired' | null {
   const refusal = judgeFrame(snapshot, key, VERSION_ZERO, nowMs, 0);
-  return refusal !== null && !refusal.retry;
+  return refusal?.code === 'dropped' || refusal?.code === 'expired' ? refusal.code : null;
 }
 
 export function databaseOf(snapshot: ClusterSnapshot, key: ShardKey): DatabaseDefinition | undefined {

@@ -302,7 +302,7 @@ export class Mail {
     pending.outbox = 'full';
     if (pending.acks.size > 0)
       this.outbox.owe(
-        pending.id,
+        shard,
         version,
         pending.owners.filter((o) => !pending.acks.has(o)),
       );

@@ -4,8 +4,8 @@
  * Layout: u32 length of the payload · u32 CRC-32 of the payload, both big-endian · payload. Payload: u8 kind · u32 length
  * of header · header (JSON) · rest. Kinds: 1 entry (header: shard key, version, length of the frame, `r` when
  * acknowledgements before it count no longer; rest: frame, all keys), 2 acknowledgement (shard, version, members), 3 done
- * (shard, version), 4 debt (shard, version, destinations, and `n`, the number of batches, when it stands for all debts of
- * the shard before it), 5 debt ended (shard, version). A record that does not read as written is passed over.
+ * (shard, version), 4 debt (shard and its key `k`, version, destinations, and `n`, the number of batches, when it stands
+ * for all debts of the shard before it), 5 debt ended (shard, version). A record that does not read as written is passed over.
  */
 import { crc32 } from 'node:zlib';
 

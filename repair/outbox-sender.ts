@@ -132,7 +132,7 @@ export class OutboxSender {
     }
     peer.lastError = status === 'refused' ? `${code}: ${reason}` : status;
     if (status === 'refused' && !retry && code !== 'corrupt-batch') {
-      // Dropped database or expired: nobody wants it any more, and every owner will come to say so.
+      // Dropped: nobody wants it any more, and every owner will come to say so.
       this.around.count('outbox_refused_for_good');
       this.outbox.remove(name);
       return;

@@ -1,8 +1,7 @@
 /**
  * The outbox: batches that some owner has not acknowledged yet, on disk (hinted handoff).
  *
- * Truth: segment files `<n>.log` (decimal, growing) in the worker's outbox directory; only this class writes them.
- * Layout of a record: outbox-record.ts.
+ * Truth: segment files `<n>.log` (decimal, growing) in the worker's outbox directory; records: outbox-record.ts.
  * Records 2 to 5 are hints that are not synced: losing one means that something is sent once more.
  * A crash may leave a torn record at the end of the newest segment: it is cut off on opening (it was never reported as
  * durable). A damaged record in the middle is counted and passed over: the next whole one behind it is looked for. After
@@ -25,7 +24,7 @@ import {
   shardKeyToJson,
 } from '../shards/shard-key.ts';
 import type { NodeNumber, Stamp, Version } from '../shards/version.ts';
-import { noteDebt, type OutboxDebt, type OutboxTally, tally } from './outbox-debts.ts';
+import { headerOf, noteDebt, type OutboxDebt, type OutboxTally, replayDebt, tally } from './outbox-debts.ts';
 import type { OutboxEntry, Segment, StoredEntry as Stored } from './outbox-entry.ts';
 import {
   ACKS,
@@ -58,6 +57,7 @@ export class Outbox {
   /** The segment whose sync failed: what waits is not on disk, whatever its next sync says. */
   private suspect: Segment | null = null;
   private liveBytes = 0;
+  private restating = false;
   private readonly files: Files;
   private readonly directory: string;
   private readonly bytesMax: number;
@@ -166,9 +166,10 @@ export class Outbox {
   }
 
   /** Records that `to` are owed a batch that a full owner has acknowledged (rule 10). */
-  owe(id: ShardId, version: Version, to: readonly NodeNumber[]): void {
-    this.hint(DEBT, { s: id, v: version, m: to });
-    noteDebt(this.debts, id, version, to, 1);
+  owe(key: ShardKey, version: Version, to: readonly NodeNumber[]): void {
+    const id = shardId(key);
+    this.hint(DEBT, { s: id, k: shardKeyToJson(key), v: version, m: to });
+    noteDebt(this.debts, id, key, version, to, 1);
   }
 
   /** A proof covers what is owed of this shard up to `through`. */
@@ -180,6 +181,12 @@ export class Outbox {
   /** Destinations that have left the ring are owed nothing. */
   settleLeft(stays: (member: NodeNumber) => boolean): void {
     for (const debt of this.debts.values()) if (!debt.to.some(stays)) this.endDebt(debt);
+  }
+
+  /** The shard is over: nothing of it is wanted, or owed, any more. */
+  forgetShard(id: ShardId): void {
+    for (const entry of [...this.stored.values()]) if (entry.id === id) this.remove(entry.name);
+    this.settle(id, 'f'.repeat(16));
   }
 
   close(): void {
@@ -220,7 +227,7 @@ export class Outbox {
     for (const entry of this.stored.values()) {
       if (entry.acks.size === 0) continue;
       const to = owners(entry.key).filter((owner) => !entry.acks.has(owner));
-      this.owe(entry.id, entry.version, to);
+      this.owe(entry.key, entry.version, to);
       this.remove(entry.name);
       if (this.liveBytes + bytes <= this.bytesMax) return true;
     }
@@ -260,6 +267,7 @@ export class Outbox {
   private hint(kind: number, header: object): void {
     this.append(formRecord(kind, header, []));
   }
+
   /** Offset of the record, or null when the disk took nothing. */
   private append(parts: readonly Uint8Array[]): number | null {
     try {
@@ -322,7 +330,7 @@ export class Outbox {
       if (error instanceof StorageError) return false;
       throw error;
     }
-    // An entry may wait twice; one that was removed meanwhile needs no second copy.
+    // One may wait twice; one that was removed meanwhile needs no second copy.
     for (const entry of new Set(this.waiting.map((each) => each.entry))) {
       if (this.stored.get(entry.name) !== entry || entry.segment === this.current!.number) continue;
       const parts = this.read(entry);
@@ -348,14 +356,16 @@ export class Outbox {
    * is newer than its entry, so the order keeps a removed entry from coming back.
    */
   private dropEmpty(): void {
+    if (this.restating) return;
     const all = [...this.segments.values()].sort((a, b) => a.number - b.number);
     const kept = all.findIndex((segment) => segment === this.current || segment.live > 0);
     const empty = kept < 0 ? all : all.slice(0, kept);
-    // Taken out first: what is written of debts may begin a segment, which comes here again.
     for (const { number } of empty) this.segments.delete(number);
     if (empty.length > 0 && this.current !== null) {
-      for (const { id, version, to, batches } of this.debts.values())
-        this.hint(DEBT, { s: id, v: version, m: to, n: batches });
+      // More than a segment takes begins another one: what was just written into the first stays.
+      this.restating = true;
+      for (const debt of this.debts.values()) this.hint(DEBT, headerOf(debt));
+      this.restating = false;
     }
     for (const { file } of empty) {
       file.close();
@@ -422,16 +432,13 @@ export class Outbox {
       segment.liveBytes += payload.length;
       return;
     }
-    const { s, v, m, n } = record.header as { s: ShardId; v: Version; m?: NodeNumber[]; n?: number };
+    const { s, v, m } = record.header as { s: ShardId; v: Version; m?: NodeNumber[] };
     const entry = this.stored.get(s + v);
     if (record.kind === ACKS) {
       for (const member of m ?? []) entry?.acks.add(member);
       if (entry !== undefined) this.place(entry);
-    } else if (record.kind === DEBT) {
-      // With a count it stands for all before it: they lay in a segment that went.
-      if (n !== undefined) this.debts.delete(s);
-      noteDebt(this.debts, s, v, m ?? [], n ?? 1);
-    } else if (record.kind === DEBT_END) this.debts.delete(s);
+    } else if (record.kind === DEBT) replayDebt(this.debts, record.header as { s: ShardId; v: Version });
+    else if (record.kind === DEBT_END) this.debts.delete(s);
     else if (record.kind === DONE && entry !== undefined) {
       this.forget(entry);
       const from = this.segments.get(entry.segment)!;

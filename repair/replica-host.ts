@@ -39,6 +39,7 @@ import { checkReplicaLimits } from './replica-limits.ts';
 import { decodeMessage, encodeMessage, type Message, type Received } from './replica-messages.ts';
 import { isYoung, ReplicaTable } from './replica-table.ts';
 import { Requests } from './requests.ts';
+import { Retention } from './retention.ts';
 import { Ring } from './ring.ts';
 import { RingAnswers } from './ring-answers.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -72,6 +73,7 @@ export class ReplicaHost {
   private readonly fillingSource: FillingSource;
   private readonly ring: Ring;
   private readonly debts: DebtSettling;
+  private readonly retention: Retention;
   private readonly repairsTable: Repairs;
   private readonly upkeep: Upkeep;
   private readonly levelling: Levelling;
@@ -121,6 +123,11 @@ export class ReplicaHost {
     const levelled = (result: LevelResult) => emit({ kind: 'levelled', result });
     this.levelling = new Levelling({ ...pulling, proofs: ring.proofs, levelled });
     this.ring.proofs.suspected = (...what) => this.upkeep.conflicts.found(...what);
+    const removed = (id: ShardId) => {
+      this.filling.forget(id);
+      this.upkeep.forget(id);
+    };
+    this.retention = new Retention({ storage, outbox, around, removed });
     this.debts = new DebtSettling({ outbox, replicas, around });
     this.replicas = replicas;
     this.deletes = deletes;
@@ -179,6 +186,7 @@ export class ReplicaHost {
       this.asked.tick();
       this.mail.tick();
       this.debts.tick();
+      this.retention.tick();
       this.budget.metered(() => {
         this.budget.tick(this.nowMs);
         this.sender.tick();

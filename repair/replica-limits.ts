@@ -32,6 +32,8 @@ export interface ReplicaLimits {
   readonly syncIntervalMs: number;
   /** A version further ahead of this node's clock is refused for now (design 3). */
   readonly clockDriftMsMax: number;
+  /** How often a worker looks for shards that are over. */
+  readonly retentionEveryMs: number;
   readonly outboxBytesMax: number;
   readonly outboxSegmentBytes: number;
   /** Unanswered outbox batches per peer: enough for a round trip of 100 ms at the rate below. */
@@ -84,6 +86,7 @@ export const DEFAULT_REPLICA_LIMITS: ReplicaLimits = {
   groupBytesMax: 8 << 20,
   syncIntervalMs: 1_000,
   clockDriftMsMax: 10_000,
+  retentionEveryMs: 30_000,
   outboxBytesMax: 1 << 30,
   outboxSegmentBytes: 8 << 20,
   outboxWindowBytes: 2 << 20,

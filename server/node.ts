@@ -42,7 +42,6 @@ import type { QueryService } from './query/result.ts';
 import type { NodeApi } from './query-rpc.ts';
 import { RepairJournal } from './repair-journal.ts';
 import { RepairRatesStore } from './repair-rates.ts';
-import { startRetention } from './retention.ts';
 import { startScrubs } from './scrub.ts';
 import { ShardPlaces } from './shard-places.ts';
 import { WorkerPool, type WorkerTurn } from './threads.ts';
@@ -274,9 +273,7 @@ export class Node implements RunningNode {
       afterBeat: () => this.#writer?.schemas.refresh(Date.now()),
       onError: (error) => this.#diskTrouble(error),
     });
-    const ports = { pool, snapshot: () => this.#core.snapshot(), nowMs: Date.now };
-    const retention = startRetention({ ...ports, places: this.#places, log: this.#log });
-    this.#stops.push(() => clearInterval(tick), heartbeat, retention, this.#boundWatch.start());
+    this.#stops.push(() => clearInterval(tick), heartbeat, this.#boundWatch.start());
   }
 
   #writing(): Writer {

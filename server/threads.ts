@@ -128,7 +128,6 @@ export interface WorkerApi {
   partial(ids: readonly ShardId[], request: PartialRequest): PartialAnswer;
   /** Fields of those shards that have other than `known` of them. */
   schemas(shards: readonly { id: ShardId; known: number }[]): { id: ShardId; fields: FieldRecord[] }[];
-  dropShards(ids: readonly ShardId[]): void;
   /** Writes to a replica that is thrown away (scratch-replica.ts), in the cluster of that snapshot. */
   warmUp(snapshot: ClusterSnapshot, writes: readonly WriteOnTheWay[]): void;
   /** Takes that replica apart step by step; to be called until it returns false. */

@@ -214,10 +214,6 @@ const api: WorkerApi = {
       const fields = engine.schema(id);
       return fields.length === known ? [] : [{ id, fields }];
     }),
-  dropShards(ids) {
-    for (const id of ids) if (engine.shards.has(id)) engine.drop(id);
-    emit({ kind: 'held-changed' });
-  },
   warmUp(cluster, writes) {
     scratch ??= new ScratchReplica(settings, directory, cluster);
     scratch.submit(writes);

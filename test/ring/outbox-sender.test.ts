@@ -74,6 +74,22 @@ describe('what waits for an answer', () => {
     expect(sent).toEqual(versions);
   });
 
+  test('stays when the peer says that it has expired: its clock may be ahead', () => {
+    const version = put(1);
+    sender.answered(OTHER, ID + version, [ID, version, 'refused', 'expired', true, 'beyond its retention']);
+    expect(outbox.entries.size).toBe(1);
+    after(T);
+    expect(sent).toEqual([version, version]);
+    answer(version);
+    expect(outbox.entries.size).toBe(0);
+  });
+
+  test('goes when the peer says that it was dropped', () => {
+    const version = put(1);
+    sender.answered(OTHER, ID + version, [ID, version, 'refused', 'dropped', false, 'has been dropped']);
+    expect(outbox.entries.size).toBe(0);
+  });
+
   test('is sent again when the peer has been silent for the time-out', () => {
     const [first, second] = [1, 2].map(put) as [Version, Version];
     after(T - 100);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Outbox } from '../../repair/outbox.ts';
-import type { ShardKey } from '../../shards/shard-key.ts';
+import { type ShardKey, shardId } from '../../shards/shard-key.ts';
 import { makeStamp } from '../../shards/version.ts';
 import { SimFiles } from '../sim/sim-files.ts';
 
@@ -64,7 +64,7 @@ describe('outbox', () => {
     const outbox = open();
     for (let n = 0; n < 6; n++) put(outbox, n);
     drain();
-    for (const shard of ['one', 'two', 'three']) outbox.owe(shard, version(9), OWNERS);
+    for (const number of [1, 2, 3]) outbox.owe({ ...KEY, number }, version(9), OWNERS);
     // The oldest goes last: with it all of them may go at once.
     for (const name of [...outbox.entries.keys()].reverse()) outbox.remove(name);
     drain();
@@ -72,7 +72,7 @@ describe('outbox', () => {
     drain();
     const again = open();
     expect([...again.entries.values()].map((entry) => entry.version)).toEqual([version(7)]);
-    expect([...again.debts.keys()].sort()).toEqual(['one', 'three', 'two']);
+    expect([...again.debts.values()].map(({ key }) => key!.number).sort()).toEqual([1, 2, 3]);
   });
 
   test('full: the oldest acknowledged batches become debts, one that nobody has is kept, and then there is no room', () => {
@@ -91,9 +91,9 @@ describe('outbox', () => {
   test('a proof settles the debts at or below it, also after a reopening', () => {
     const { open } = setUp();
     const outbox = open();
-    outbox.owe('shard', version(1), [OWNERS[1]!]);
-    outbox.owe('shard', version(9), [OWNERS[1]!]);
-    outbox.settle('shard', makeStamp(1_005, 0));
+    outbox.owe(KEY, version(1), [OWNERS[1]!]);
+    outbox.owe(KEY, version(9), [OWNERS[1]!]);
+    outbox.settle(shardId(KEY), makeStamp(1_005, 0));
     expect([...open().debts.values()].map((debt) => debt.version)).toEqual([version(9)]);
     open().settleLeft(() => false);
   });
@@ -128,11 +128,13 @@ describe('outbox', () => {
   test('owed batches of one shard are one record, also after a reopening, however many there are', () => {
     const { open } = setUp();
     const outbox = open();
-    for (let n = 0; n < 500; n++) outbox.owe('shard', version(n), [OWNERS[n % 2]!]);
+    for (let n = 0; n < 500; n++) outbox.owe(KEY, version(n), [OWNERS[n % 2]!]);
     for (const debts of [outbox.debts, open().debts]) {
-      expect([...debts.values()]).toEqual([{ id: 'shard', version: version(499), to: OWNERS, batches: 500 }]);
+      expect([...debts.values()]).toEqual([
+        { id: shardId(KEY), key: KEY, version: version(499), to: OWNERS, batches: 500 },
+      ]);
     }
-    outbox.settle('shard', makeStamp(1_499, 0));
+    outbox.settle(shardId(KEY), makeStamp(1_499, 0));
     expect(open().debts.size).toBe(0);
   });
 

@@ -50,6 +50,26 @@ describe('cutoffs and lists (rules 9 to 12)', () => {
     expect(trio.hosts[0]!.describeShard(ID)!.converged).not.toBeNull();
   });
 
+  test('a shard that is removed while it is pulled for is not made anew by what comes', () => {
+    const trio = new Trio();
+    trio.write(0, 'all');
+    trio.pass(100);
+    lonely(trio, 0);
+    trio.cut.clear();
+    trio.hear();
+    const [storage] = trio.storages.slice(1);
+    trio.onSend = (_from, to, { t }) => {
+      if (t === 'fetch-answer' && to === SECOND) storage!.drop(ID);
+    };
+    trio.hosts[1]!.level(
+      [{ request: 1, shard: KEY, level: 'all', viewHash: 'v', holders: [...NUMBERS], without: [], timeoutMs: 2_000 }],
+      trio.now,
+    );
+    trio.settle();
+    expect(storage!.shards.has(ID)).toBe(false);
+    expect(trio.levelled).toEqual([expect.objectContaining({ outcome: 'not-here' })]);
+  });
+
   test('shards of a dropped database: no pass is started and no token is taken', () => {
     const trio = new Trio();
     trio.write(0, 'all');

@@ -4,6 +4,8 @@ import type { PassRecord } from '../../repair/records.ts';
 import { shardId } from '../../shards/shard-key.ts';
 import { makeStamp, makeVersion, type NodeNumber, stampOf, type Version } from '../../shards/version.ts';
 import { Books, shardOf } from './books.ts';
+import { Expiry } from './expiry.ts';
+import type { Scenario } from './scenario.ts';
 import type { SimNode } from './sim-node.ts';
 import type { Written } from './workload.ts';
 
@@ -17,7 +19,8 @@ const CUTOFF = makeStamp(START_MS + 1_000, 0);
 function nodeOf(name: string, number: NodeNumber, owners: readonly NodeNumber[]) {
   const batches = new Map<Version, bigint | null>([[VERSION, null]]);
   const disk = { logWasDamaged: false };
-  const node = { name, number, up: true, disk, process: { ownersOf: () => owners }, stored: () => batches };
+  const process = { ownersOf: () => owners, open: { storage: { shards: new Map() } } };
+  const node = { name, number, up: true, disk, process, stored: () => batches };
   return { node: node as unknown as SimNode, number, batches };
 }
 
@@ -32,12 +35,13 @@ function situation() {
   ];
   const time = { now: START_MS };
   const nodes = [first, second, former].map(({ node }) => node);
-  const books = new Books(nodes, 'fsync', 'last-write-wins', time);
+  const expiry = new Expiry({ expiriesMs: [], clockStepMsMax: 0 } as unknown as Scenario, time);
+  const books = new Books(nodes, 'fsync', 'last-write-wins', time, expiry);
   books.write(1, first.node, KEY, { batch: { version: VERSION }, keys: [], shard: SHARD } as unknown as Written);
   books.answered(1, true);
   /** The former owner removes its replica. */
   const letGo = () => {
-    books.letsGo(former.node, SHARD);
+    books.letsGo(former.node, KEY);
     former.batches.clear();
   };
   /** A full pass over all three ends. */

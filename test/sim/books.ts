@@ -17,8 +17,9 @@ import type { ConflictRule } from '../../shards/row-settle.ts';
 import { type ShardId, type ShardKey, shardId } from '../../shards/shard-key.ts';
 import { type NodeNumber, type Stamp, stampOf, type Version } from '../../shards/version.ts';
 import { contentSum } from '../support/content-sum.ts';
+import type { Expiry } from './expiry.ts';
+import { CLOCK_STEP_MS_MAX } from './scenario.ts';
 import type { SimNode } from './sim-node.ts';
-import { CLOCK_STEP_MS_MAX } from './troubles.ts';
 import { expectedCells, firstDifference, scannedCells, type Written } from './workload.ts';
 
 export class Violation extends Error {}
@@ -67,14 +68,17 @@ export class Books {
   private readonly durability: 'fsync' | 'interval';
   private readonly conflict: ConflictRule;
   private readonly time: { readonly now: number };
+  readonly expiry: Expiry;
 
   constructor(
     nodes: readonly SimNode[],
     durability: 'fsync' | 'interval',
     conflict: ConflictRule,
     time: { readonly now: number },
+    expiry: Expiry,
   ) {
     this.nodes = nodes;
+    this.expiry = expiry;
     this.time = time;
     this.durability = durability;
     this.conflict = conflict;
@@ -100,6 +104,18 @@ export class Books {
   isDropped(shard: ShardId): boolean {
     const key = this.shards.get(shard);
     return key !== undefined && (this.dropped.get(key.database) ?? -1) >= key.databaseGeneration;
+  }
+
+  /** Nobody is promised anything of it any more: it was dropped, or has expired by every clock. */
+  isOver(shard: ShardId): boolean {
+    const key = this.shards.get(shard);
+    return this.isDropped(shard) || (key !== undefined && this.expiry.isOver(key));
+  }
+
+  /** The same, or it has expired by some clock. */
+  mayBeOver(shard: ShardId): boolean {
+    const key = this.shards.get(shard);
+    return this.isDropped(shard) || (key !== undefined && this.expiry.mayBeOver(key));
   }
 
   answered(request: number, acknowledged: boolean): void {
@@ -156,13 +172,13 @@ export class Books {
     return letGoMs !== undefined && startedMs - CLOCK_STEP_MS_MAX <= letGoMs;
   }
 
-  /** Rule 22: whatever the replica has, every owner that is there has as well. */
-  letsGo(node: SimNode, id: ShardId): void {
-    const key = this.shards.get(id);
+  /** Rule 22: whatever the replica has, every owner that is there has as well, unless it goes for its age. */
+  letsGo(node: SimNode, key: ShardKey): void {
+    const id = shardId(key);
     this.letGo.set(`${node.number} ${id}`, this.time.now);
     for (const proof of this.proofsOf.get(id) ?? [])
       proof.members = proof.members.filter((member) => member !== node.number);
-    if (key === undefined || this.isDropped(id)) return;
+    if (this.isDropped(id) || this.expiry.removes(node, key)) return;
     const owners = node.process!.ownersOf(key);
     for (const owner of this.nodes) {
       if (!owners.includes(owner.number) || !owner.up || this.letGo.has(`${owner.number} ${id}`)) continue;
@@ -174,6 +190,7 @@ export class Books {
   }
 
   restarted(node: SimNode): void {
+    this.expiry.restarted(node);
     for (const proof of [...this.proofsOf.values()].flat()) {
       const { shard, members, versions } = proof;
       if (!members.includes(node.number) || this.isDropped(shard)) continue;
@@ -189,13 +206,13 @@ export class Books {
   /** Whether every write that is acknowledged, or may still be, is stored at some owner besides `node`. */
   isSpare(node: SimNode): boolean {
     const others = this.nodes.filter((other) => other !== node && other.up);
-    const ids = [...this.shards.keys()].filter((id) => !this.isDropped(id));
+    const ids = [...this.shards.keys()].filter((id) => !this.isOver(id));
     // Whoever is no owner may let the shard go on the word of what this disk had.
     const owns = (other: SimNode, id: ShardId) => other.process!.ownersOf(this.shards.get(id)!).includes(other.number);
     const stored = new Set(
       ids.flatMap((id) => others.filter((other) => owns(other, id)).flatMap((other) => [...other.stored(id).keys()])),
     );
-    const kept = (version: Version) => stored.has(version) || this.isDropped(this.written.get(version)!.shard);
+    const kept = (version: Version) => stored.has(version) || this.isOver(this.written.get(version)!.shard);
     if (![...this.acknowledged].every(kept)) return false;
     return [...this.waiting.values()].every(({ version, coordinator, process }) => {
       const mayBeAcknowledged = coordinator !== node && coordinator.process === process;

@@ -9,10 +9,12 @@
  */
 import { crc32 } from 'node:zlib';
 import type { PassRecord } from '../../repair/records.ts';
+import { type ShardKey, shardId } from '../../shards/shard-key.ts';
 import { type NodeNumber, stampMs, stampOf } from '../../shards/version.ts';
 import { Books, Violation } from './books.ts';
 import { Convergence, simulatedBound } from './convergence.ts';
 import { engineFor } from './engine-choice.ts';
+import { Expiry, RETENTION_NS } from './expiry.ts';
 import { FetchTraffic } from './fetch-traffic.ts';
 import { LevelledReads } from './levelled-reads.ts';
 import { areMended, Mends } from './mends.ts';
@@ -110,6 +112,7 @@ class Cluster implements World {
   private readonly reduction: Reduction;
   readonly settled = new SettledBatches();
   private readonly books: Books;
+  private readonly expiry: Expiry;
   private readonly log: ((line: string) => void) | undefined;
   private readonly counters: Record<string, number> = {};
   private readonly troubles: Troubles;
@@ -144,7 +147,8 @@ class Cluster implements World {
     this.rhythm = this.scenario.rhythm;
     this.limits = this.scenario.limits;
     this.durability = this.scenario.durability;
-    this.books = new Books(this.nodes, this.durability, this.scenario.conflict, this.time);
+    this.expiry = new Expiry(this.scenario, this.time);
+    this.books = new Books(this.nodes, this.durability, this.scenario.conflict, this.time, this.expiry);
     this.traffic = new FetchTraffic(this.limits.requestTimeoutMs);
     this.network = new Network(this, this.nodes, this.scenario, [this.traffic, this.mends], (bytes) =>
       this.note(bytes),
@@ -177,7 +181,7 @@ class Cluster implements World {
   result(failure: string | null): SimResult {
     for (const node of this.nodes) this.count(node);
     const { books, settledMs, convergedMs, boundMs, idle } = this;
-    const counters = { ...this.counters, proofs_overtaken: books.overtaken };
+    const counters = { ...this.counters, proofs_overtaken: books.overtaken, shards_expired: this.expiry.shards };
     return {
       failure,
       hash: this.hash.toString(16),
@@ -219,6 +223,8 @@ class Cluster implements World {
   }
 
   private passEnded(node: SimNode, record: PassRecord): void {
+    if (record.outcome === 'damage' && this.scenario.flips === 0)
+      throw new Violation(`a pass of ${record.shard} on ${node.name} reports damage: ${record.reason}`);
     if (record.starter === node.number) {
       this.passes++;
       this.hops += record.hops.length;
@@ -229,9 +235,13 @@ class Cluster implements World {
     }
   }
 
-  letsGo(node: SimNode, id: string): void {
-    this.trace(`${node.name} lets ${id} go`);
-    this.books.letsGo(node, id);
+  letsGo(node: SimNode, key: ShardKey): void {
+    this.trace(`${node.name} lets ${shardId(key)} go`);
+    this.books.letsGo(node, key);
+  }
+
+  makes(node: SimNode, key: ShardKey): void {
+    this.expiry.makes(node, key);
   }
 
   trace(text: string): void {
@@ -252,7 +262,13 @@ class Cluster implements World {
     const formed = () => this.nodes.every(({ process }) => process!.core.snapshot().live.length === scenario.nodes);
     if (!this.time.runUntil(START_MS + FORMING_MS_MAX, formed)) throw new Violation('the cluster does not form');
     const { core } = this.chance.fork('database').pick(this.nodes).process!;
-    core.definitions.createDatabase('d', { replication: scenario.replication }, this.time.now, scenario.conflict);
+    const durationNs = scenario.expiriesMs.length > 0 ? RETENTION_NS : 0n;
+    core.definitions.createDatabase(
+      'd',
+      { replication: scenario.replication, durationNs },
+      this.time.now,
+      scenario.conflict,
+    );
     const known = () => this.nodes.every(({ process }) => process!.core.snapshot().databases.length === 1);
     if (!this.time.runUntil(this.time.now + FORMING_MS_MAX, known)) throw new Violation('the database is not known');
     this.trace(`${scenario.nodes} members, ${scenario.replication} replicas, ${scenario.durability}`);
@@ -314,7 +330,7 @@ class Cluster implements World {
 
   private converge(): void {
     const { books, limits, scenario, nodes } = this;
-    const living = [...books.shards].filter(([id]) => !books.isDropped(id));
+    const living = [...books.shards].filter(([id]) => !books.mayBeOver(id));
     const owners = new Map(
       living.map(([id, key]) => {
         const numbers = nodes[0]!.process!.core.owners(key);
@@ -328,6 +344,7 @@ class Cluster implements World {
       fromMs,
       nodes,
       owners,
+      mayBeOver: (id) => books.mayBeOver(id),
       through: stampOf(books.newest),
       slowCopies: scenario.slowCopies,
       parameters: simulatedBound(limits, this.rhythm, replicas),
@@ -343,13 +360,24 @@ class Cluster implements World {
     }
     // Only what has come to rest is settled: what is left of it has to be the same.
     if (scenario.policyDeletes > 0) this.time.runUntil(this.time.now + RESTING_MS);
-    for (const [id] of living) books.checkEnd(id, owners.get(id)!, this.time.now - fromMs);
+    for (const [id] of living) {
+      if (!books.mayBeOver(id)) books.checkEnd(id, owners.get(id)!, this.time.now - fromMs);
+    }
     const ids = living.map(([id]) => id);
     this.explained(() => this.moves.checkLetGo(ids, this.boundMs));
+    this.checkExpired(fromMs);
     this.mends.check(nodes, this.counters);
     this.traffic.check();
     const hashes = nodes.map(({ process }) => process!.core.metadataHash());
     if (new Set(hashes).size > 1) throw new Violation(`metadata differs at the end: ${hashes.join()}`);
+  }
+
+  private checkExpired(calmMs: number): void {
+    if (this.scenario.expiriesMs.length === 0) return;
+    const goneMs = this.expiry.goneMs(calmMs, this.limits, this.rhythm.heartbeatMs);
+    this.time.runUntil(Math.max(this.time.now, goneMs));
+    const what = this.expiry.left(this.nodes, this.books.shards);
+    if (what !== null) throw new Violation(`${what} after it has expired for all`);
   }
 
   /** One interval of passes without writes or faults: all messages between replicas are the ring's. */

@@ -19,6 +19,8 @@ export interface ConvergenceOptions {
   readonly fromMs: number;
   readonly nodes: readonly SimNode[];
   readonly owners: ReadonlyMap<ShardId, readonly SimNode[]>;
+  /** Nothing is promised of it any more. */
+  readonly mayBeOver: (id: ShardId) => boolean;
   /** Everything that was written has a stamp at or below it. */
   readonly through: Stamp;
   readonly slowCopies: boolean;
@@ -53,7 +55,7 @@ export class Convergence {
     const held = this.watchCopies(nowMs);
     for (const [id, owners] of this.o.owners) {
       // Written, and lost with a coordinator that had told nobody.
-      if (!held.has(id)) continue;
+      if (!held.has(id) || this.o.mayBeOver(id)) continue;
       const sinceMs = Math.max(this.o.fromMs, (this.o.slowCopies ? this.copyingMs.get(id) : undefined) ?? 0);
       if (owners.every((node) => this.hasConverged(node, id))) continue;
       all = false;
@@ -80,6 +82,7 @@ export class Convergence {
       for (const id of open.storage.shards.keys()) {
         held.add(id);
         if (open.ledgerOf(id).replica !== 'filling' || !this.o.owners.has(id)) continue;
+        if (this.o.mayBeOver(id)) continue;
         const name = `${id} on ${node.name}`;
         running.add(name);
         if (!this.running.has(name)) {

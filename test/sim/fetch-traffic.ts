@@ -24,6 +24,8 @@ const OVER = 1.2;
 interface Question {
   readonly lacking: ReadonlySet<Version>;
   readonly askedMs: number;
+  /** The same by the clock of who asked: when it is set forward, the time-out is over sooner. */
+  readonly askedWallMs: number;
   /** Among questions and arrivals: within one millisecond a batch can come, be refused by the disk, and be asked for again. */
   readonly order: number;
   readonly isAmongFaults: boolean;
@@ -76,7 +78,8 @@ export class FetchTraffic implements MessageWatcher {
     const ledger = storage.shards.has(id) ? ledgerOf(id) : null;
     const lacks = (version: Version) => ledger === null || ledger.replica === 'damaged' || !ledger.has(version);
     const lacking = new Set(message.versions.filter(lacks));
-    questions.set(message.request, { lacking, askedMs: nowMs, order: this.order++, isAmongFaults, isAnswered: false });
+    const asked = { askedMs: nowMs, askedWallMs: from.wallMs, order: this.order++ };
+    questions.set(message.request, { lacking, ...asked, isAmongFaults, isAnswered: false });
   }
 
   /** A message is about to be received. */
@@ -112,7 +115,8 @@ export class FetchTraffic implements MessageWatcher {
   /** Whoever asked second had waited for the first for as long as one waits. */
   private isOfNetwork(one: Question, other: Question): boolean {
     const [first] = one.askedMs <= other.askedMs ? [one] : [other];
-    return first.isAmongFaults && Math.abs(one.askedMs - other.askedMs) >= this.requestTimeoutMs;
+    const ms = Math.max(Math.abs(one.askedMs - other.askedMs), Math.abs(one.askedWallMs - other.askedWallMs));
+    return first.isAmongFaults && ms >= this.requestTimeoutMs;
   }
 
   private of(process: Process): OfProcess {

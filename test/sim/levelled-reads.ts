@@ -57,7 +57,7 @@ export class LevelledReads {
   private begin(chance: Chance): void {
     const { world, nodes, books } = this.o;
     const asker = chance.pick(nodes);
-    const shards = [...books.shards].filter(([id]) => !books.isDropped(id));
+    const shards = [...books.shards].filter(([id]) => !books.isOver(id));
     const process = asker.process;
     if (process === null || process.core.state !== 'up' || shards.length === 0) return;
     const [id, shard] = chance.pick(shards);
@@ -90,7 +90,7 @@ export class LevelledReads {
       return;
     }
     this.reached++;
-    if (books.isDropped(result.shard)) return;
+    if (books.isOver(result.shard)) return;
     books.checkScan(node, result.shard);
     if (world.durability !== 'fsync' || (read.level === 'quorum' && !this.isQuorumSafe(read))) return;
     const stored = node.stored(result.shard);

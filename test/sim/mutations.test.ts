@@ -28,6 +28,8 @@ const SHOWN_BY: Record<Mutation, [ScenarioName, number]> = {
   'tombstone-dropped': ['deletes', 1],
   'asked-twice': ['mixed', 301],
   'deletes-taken-as-known': ['deletes', 10],
+  'expired-at-once': ['retention', 1],
+  'expired-still-owed': ['retention', 1],
 };
 
 describe('a simulated cluster', () => {

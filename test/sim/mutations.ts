@@ -4,15 +4,17 @@ import type { ClusterSnapshot, HeldShard, Statement } from '../../repair/cluster
 import type { CommitQueue } from '../../repair/commit.ts';
 import type { KnownDeletes } from '../../repair/known-deletes.ts';
 import { Ledger } from '../../repair/ledger.ts';
+import { isOver } from '../../repair/mail-receiver.ts';
 import type { Outbox } from '../../repair/outbox.ts';
 import { ownersOf } from '../../repair/owners.ts';
 import type { ReplicaHost } from '../../repair/replica-host.ts';
 import { decodeMessage, encodeMessage } from '../../repair/replica-messages.ts';
+import type { Surroundings } from '../../repair/surroundings.ts';
 import { decodeBatch } from '../../shards/batch-codec.ts';
 import type { RowSet } from '../../shards/row-set.ts';
 import { type SettleRequest, settleRows } from '../../shards/row-settle.ts';
 import type { Shard } from '../../shards/shard.ts';
-import { type ShardId, shardId, shardKeyFromJson } from '../../shards/shard-key.ts';
+import { type ShardId, type ShardKey, shardId, shardKeyFromJson } from '../../shards/shard-key.ts';
 import type { Storage } from '../../shards/storage.ts';
 import type { NodeNumber, Stamp, Version } from '../../shards/version.ts';
 
@@ -38,6 +40,8 @@ export const MUTATIONS = [
   'tombstone-dropped',
   'asked-twice',
   'deletes-taken-as-known',
+  'expired-at-once',
+  'expired-still-owed',
 ] as const;
 export type Mutation = (typeof MUTATIONS)[number];
 
@@ -126,14 +130,22 @@ function refuseOtherTypes(host: ReplicaHost): void {
   };
 }
 
-/** Pulls know nothing of each other; or whoever is proven itself answers, whatever others know to be deleted. */
 export function mutateHost(host: ReplicaHost, mutation: Mutation | undefined): void {
-  const { asked, deletes } = host as unknown as {
+  const parts = host as unknown as {
     asked: { isFree: BatchesAsked['areSomeFree'] };
+    retention: { mayGo(id: ShardId, key: ShardKey): boolean };
+    around: Surroundings;
+    outbox: Outbox;
     deletes: KnownDeletes;
   };
-  if (mutation === 'asked-twice') asked.isFree = () => true;
-  if (mutation === 'deletes-taken-as-known') deletes.of = () => true;
+  // Pulls know nothing of each other.
+  if (mutation === 'asked-twice') parts.asked.isFree = () => true;
+  // Whoever is proven itself answers, whatever others know to be deleted.
+  if (mutation === 'deletes-taken-as-known') parts.deletes.of = () => true;
+  // By the clock here alone.
+  if (mutation === 'expired-at-once')
+    parts.retention.mayGo = (_, key) => isOver(parts.around.snapshot, key, parts.around.wallMs);
+  if (mutation === 'expired-still-owed') parts.outbox.forgetShard = () => {};
 }
 
 export function mutatedHeld(held: readonly HeldShard[], mutation: Mutation | undefined): readonly HeldShard[] {

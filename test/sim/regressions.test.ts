@@ -52,6 +52,18 @@ const REGRESSIONS: readonly Regression[] = [
     options: { seed: 11030, engine: 'real' },
     occurs: ({ counters }) => counters.proofs_overtaken! > 0,
   },
+  {
+    found: 'a shard expires and is removed while a read that levels pulls from another: what came made it anew',
+    options: { seed: 26, scenario: 'retention' },
+    occurs: ({ counters }) => counters.shards_expired! > 0,
+  },
+  {
+    found:
+      'a clock that is set forward ends the time-out of a question, and another pull asks again: the checks took it for ' +
+      'fetched twice',
+    options: { seed: 22, scenario: 'retention' },
+    occurs: ({ counters, fetched, missing }) => counters.shards_expired! > 0 && fetched > 0 && missing > 0,
+  },
 ];
 
 describe('seeds that have found something', () => {

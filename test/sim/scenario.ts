@@ -18,6 +18,7 @@ export const SCENARIOS = [
   'levelled',
   'moves',
   'deletes',
+  'retention',
 ] as const;
 /**
  * `wide`: most coordinators own nothing. `fillings`: disks are lost all the time. `views`: nodes join
@@ -26,6 +27,7 @@ export const SCENARIOS = [
  * a while, and nodes are away for long. `damage` (with the real engine): bits fall over in the files of one node, again
  * and again. `levelled`: many queries ask for a consistency. `moves`: nodes join and leave all the time, while writes have
  * few owners. `deletes`: many are for all shards of the policy, and members that have been away bring rows from before them.
+ * `retention`: shards expire all the time, by clocks that differ and are set, while disks are lost and members come and go.
  */
 export type ScenarioName = (typeof SCENARIOS)[number];
 
@@ -63,6 +65,10 @@ export interface Scenario {
   /** Statements that create and drop databases. */
   readonly ddl: boolean;
   readonly clockSteps: boolean;
+  /** No clock of a node is wrong by more. */
+  readonly clockStepMsMax: number;
+  /** After the start, in true time, for the first shards of the first database; others do not expire. */
+  readonly expiriesMs: readonly number[];
   /** How often a node comes back with another clock. */
   readonly clockShare: number;
   /** Queries with a consistency, for each write. */
@@ -76,6 +82,9 @@ export interface Scenario {
   readonly conflict: ConflictRule;
   readonly limits: ReplicaLimits;
 }
+
+/** Of all scenarios. */
+export const CLOCK_STEP_MS_MAX = 2_500;
 
 const LIMITS: ReplicaLimits = {
   ...DEFAULT_REPLICA_LIMITS,
@@ -97,6 +106,21 @@ const LIMITS: ReplicaLimits = {
 };
 
 export function scenarioOf(name: ScenarioName, engine: EngineKind, chance: Chance): Scenario {
+  const scenario = withoutExpiry(name, engine, chance);
+  const own = chance.fork('retention');
+  if (name === 'retention') return expiring(scenario, own, 8);
+  const mayExpire = name === 'mixed' || name === 'full' || name === 'moves' || name === 'levelled';
+  return mayExpire && own.of(0.15) ? expiring(scenario, own, 2) : scenario;
+}
+
+/** Its clocks are wrong by little, and it waits for little more than they differ by, so that much expires in a short run. */
+function expiring(scenario: Scenario, chance: Chance, shards: number): Scenario {
+  const expiriesMs = Array.from({ length: shards }, () => chance.between(3_000, scenario.writesMs + 4_000));
+  const limits = { ...scenario.limits, clockDriftMsMax: 1_000, retentionEveryMs: 400 };
+  return { ...scenario, expiriesMs, shards: shards + scenario.shards, clockStepMsMax: 450, limits };
+}
+
+function withoutExpiry(name: ScenarioName, engine: EngineKind, chance: Chance): Scenario {
   const wide = name === 'wide' || name === 'fillings';
   const writesMs = chance.between(4_000, 9_000);
   const mixed: Scenario = {
@@ -124,6 +148,8 @@ export function scenarioOf(name: ScenarioName, engine: EngineKind, chance: Chanc
     flips: 0,
     ddl: chance.of(0.3),
     clockSteps: chance.of(0.4),
+    clockStepMsMax: CLOCK_STEP_MS_MAX,
+    expiriesMs: [],
     clockShare: 0.3,
     levelledShare: 0,
     fullShare: chance.of(0.25) ? 0.3 : 0,
@@ -199,6 +225,13 @@ export function scenarioOf(name: ScenarioName, engine: EngineKind, chance: Chanc
     const calm = { wipes: chance.of(0.3) ? 1 : 0, joiners: chance.of(0.2) ? 1 : 0, crashShare: 0.2 };
     return { ...mixed, ...calm, durability: 'fsync', levelledShare: 0.3 };
   }
+  if (name === 'retention') {
+    const often = { crashShare: 0.25, troubleMs: 700, wipes: 3, wipeShare: 0.15, clockShare: 0.7, clockSteps: true };
+    const rest = { joiners: 2, leavers: 1, levelledShare: 0.1, throttleShare: 0.3, fullShare: 0.15, ddl: false };
+    const limits = { ...mixed.limits, passIntervalMs: 700, staggerMs: 150 };
+    const writes = { writesMs: 12_000, writeEveryMs: 25 };
+    return { ...mixed, ...often, ...rest, ...writes, nodes: 4, replication: 2, durability: 'fsync', limits };
+  }
   if (name === 'full') {
     const limits = { ...LIMITS, outboxBytesMax: 9_000, outboxSegmentBytes: 3_000 };
     const long = { troubleMs: 2_500, crashShare: 0.5, writeEveryMs: 20, writesMs: 9_000, fullShare: 0.3 };
@@ -239,6 +272,7 @@ export function largeScenario({ nodes, shards }: LargeCluster, engine: EngineKin
     wipes: 0,
     ddl: false,
     clockSteps: false,
+    expiriesMs: [],
     fullShare: 0,
     throttleShare: 0,
     limits: { ...LIMITS, passIntervalMs: DEFAULT_REPLICA_LIMITS.passIntervalMs, staggerMs: 1_000 },

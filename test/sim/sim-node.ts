@@ -66,7 +66,9 @@ export interface World {
   call(from: SimNode, address: string, bytes: Uint8Array): void;
   effect(node: SimNode, effect: Exclude<HostEffect, { kind: 'send' | 'held-changed' }>): void;
   /** The node removes its replica. */
-  letsGo(node: SimNode, id: ShardId): void;
+  letsGo(node: SimNode, key: ShardKey): void;
+  /** It makes an empty one. */
+  makes(node: SimNode, key: ShardKey): void;
   trace(text: string): void;
   /** The node's process is about to die. */
   ending(node: SimNode): void;
@@ -175,8 +177,13 @@ export class Process {
     const { storage } = this.open;
     const drop = storage.drop.bind(storage);
     storage.drop = (id) => {
-      world.letsGo(node, id);
+      world.letsGo(node, storage.shards.get(id)!.key);
       drop(id);
+    };
+    const create = storage.create.bind(storage);
+    storage.create = (key) => {
+      world.makes(node, key);
+      return create(key);
     };
     this.host = new ReplicaHost({
       self: disk.identity.number,

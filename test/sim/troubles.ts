@@ -12,8 +12,6 @@ import type { Scenario } from './scenario.ts';
 import type { SimNode, World } from './sim-node.ts';
 import type { Chance } from './virtual-time.ts';
 
-/** No clock of a node is wrong by more. */
-export const CLOCK_STEP_MS_MAX = 2_500;
 /** What still fits onto a disk that is called full: a few batches, the last of them in part. */
 const ROOM_LEFT_MAX = 2_000;
 const FULL_MS_MAX = 3_000;
@@ -76,7 +74,8 @@ export class Troubles {
   restart(node: SimNode, chance = node.chance): void {
     this.crash(node);
     this.world.trace(`${node.name} restarts`);
-    if (this.on && chance.of(this.scenario.clockShare)) node.offsetMs = chance.between(-CLOCK_STEP_MS_MAX, 100);
+    if (this.on && chance.of(this.scenario.clockShare))
+      node.offsetMs = chance.between(-this.scenario.clockStepMsMax, 100);
     node.start();
     this.books.restarted(node);
   }
@@ -175,7 +174,8 @@ export class Troubles {
   }
 
   private stepClock(node: SimNode, chance: Chance): void {
-    node.offsetMs = chance.between(-CLOCK_STEP_MS_MAX, CLOCK_STEP_MS_MAX);
+    const { clockStepMsMax } = this.scenario;
+    node.offsetMs = chance.between(-clockStepMsMax, clockStepMsMax);
     this.world.trace(`the clock of ${node.name} is set to ${node.offsetMs}`);
   }
 

@@ -3,7 +3,7 @@ import { encodeBatch } from '../../shards/batch-codec.ts';
 import { deleteShardOf } from '../../shards/delete-shard.ts';
 import { shardId } from '../../shards/shard-key.ts';
 import type { Version } from '../../shards/version.ts';
-import { type Books, shardOf } from './books.ts';
+import type { Books } from './books.ts';
 import { WRITE_TIMEOUT_MS } from './convergence.ts';
 import { DeletesKnown } from './deletes-known.ts';
 import type { LevelledReads } from './levelled-reads.ts';
@@ -57,7 +57,9 @@ export class Writers {
     const { core, host } = node.process!;
     const database = chance.pick(core.snapshot().databases);
     if (database === undefined || core.state !== 'up') return;
-    const key = shardOf(database.name, database.generation, database.name === 'd' ? shard : 0);
+    const key = books.expiry.keyOf(database.name, database.generation, database.name === 'd' ? shard : 0);
+    // Its points are beyond retention.
+    if (books.expiry.isOverFor(node, key)) return;
     if (core.owners(key).length === 0) return;
     const isDelete = scenario.policyDeletes > 0 && chance.of(scenario.policyDeletes);
     if (isDelete && !noteDeletes(node)) return;

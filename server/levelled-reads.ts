@@ -4,7 +4,8 @@
  * 1. Every other member says which shards it holds, and of which it has writes that no owner is known to have. So shards
  *    that were made a moment ago are known, and members with another view of the cluster are noticed.
  * 2. For each shard one full replica is levelled with the others (repair/levelling.ts), here if there is one: one round
- *    trip for each other owner where nothing is missing.
+ *    trip for each other owner where nothing is missing. Where its policy has deletes, the delete shard of that place is
+ *    levelled with it: by all members, since all own it.
  * 3. The partial requests of the statement go to the replicas that were levelled, and nowhere else.
  *
  * A step that fails for a reason that passes by itself (views that are on their way, writes that leave an outbox, a
@@ -13,8 +14,17 @@
  */
 import type { DatabaseDefinition, Member, RetentionPolicyDefinition } from '../repair/cluster.ts';
 import { type AbsentMember, type LevelResult, majority, type ReadLevel } from '../repair/levelling.ts';
+import { policyOf } from '../repair/owners.ts';
+import { deleteShardOf } from '../shards/delete-shard.ts';
 import type { PartialRequest } from '../shards/query/partial.ts';
-import { type ShardId, type ShardKeyJson, shardId, shardKeyFromJson, shardKeyToJson } from '../shards/shard-key.ts';
+import {
+  type ShardId,
+  type ShardKey,
+  type ShardKeyJson,
+  shardId,
+  shardKeyFromJson,
+  shardKeyToJson,
+} from '../shards/shard-key.ts';
 import type { NodeNumber } from '../shards/version.ts';
 import type { LevelledBackend, LevelReport, PartialAnswers, QueryBackend, ShardTarget } from './query/backend.ts';
 import type { Ending } from './query/ending.ts';
@@ -49,6 +59,8 @@ export class LevelledReads implements LevelledBackend {
   #absent: AbsentMember[] = [];
   /** Where a levelled shard is to be read. */
   readonly #places = new Map<ShardId, NodeNumber>();
+  /** Delete shards that are level, each with the place. */
+  readonly #deletes = new Set<string>();
   readonly #members = new Set<NodeNumber>();
   #batches = 0;
   #rows = 0;
@@ -130,6 +142,7 @@ export class LevelledReads implements LevelledBackend {
       consistency: this.#level,
       members: [...this.#members].map((member) => this.#name(member)).sort(),
       shards: this.#places.size,
+      deleteShards: this.#deletes.size,
       batches: this.#batches,
       rows: this.#rows,
     };
@@ -197,7 +210,7 @@ export class LevelledReads implements LevelledBackend {
       const again: ShardTarget[] = [];
       for (const target of left) {
         const result = results.get(target.id);
-        if (result?.outcome === 'level') this.#take(target, result);
+        if (result?.outcome === 'level') this.#places.set(target.id, this.#take(result));
         else if (this.#isPassing(result)) again.push(target);
         else throw this.#unmet(describe(target), result!.missing);
       }
@@ -211,11 +224,12 @@ export class LevelledReads implements LevelledBackend {
     }
   }
 
-  #take(target: ShardTarget, { members, batches, rows }: LevelResult): void {
-    this.#places.set(target.id, members[0]!);
+  /** Where it is level. */
+  #take({ members, batches, rows }: LevelResult): NodeNumber {
     for (const member of members) this.#members.add(member);
     this.#batches += batches;
     this.#rows += rows;
+    return members[0]!;
   }
 
   /** Missing where nobody who could be levelled was found, or the one who was asked did not answer. */
@@ -225,8 +239,39 @@ export class LevelledReads implements LevelledBackend {
       const place = this.#placeOf(target);
       if (place !== null) addTo(byPlace, place, target);
     }
-    const results = await Promise.all([...byPlace].map(([place, shards]) => this.#levelAt(place, shards)));
+    const results = await Promise.all([...byPlace].map(([place, shards]) => this.#levelWithDeletes(place, shards)));
     return new Map(results.flat().map((result) => [result.shard, result]));
+  }
+
+  /** A shard is level when the deletes that it is read with are. */
+  async #levelWithDeletes(place: NodeNumber, shards: readonly ShardTarget[]): Promise<readonly LevelResult[]> {
+    const deletes = new Map<ShardId, ShardTarget>();
+    for (const shard of shards) {
+      const key = deleteShardOf(shard.key);
+      const id = shardId(key);
+      if (this.#mayExist(id, key) && !this.#deletes.has(`${id} ${place}`)) deletes.set(id, { id, key });
+    }
+    const all = await this.#levelAt(place, [...shards, ...deletes.values()]);
+    const results = new Map(all.map((result) => [result.shard, result]));
+    const short = new Map<ShardId, LevelResult | undefined>();
+    for (const id of deletes.keys()) {
+      const result = results.get(id);
+      if (result?.outcome === 'level') this.#deletes.add(`${id} ${this.#take(result)}`);
+      else short.set(id, result);
+    }
+    return shards.flatMap(({ id, key }) => {
+      const own = results.get(id);
+      const ofDeletes = shardId(deleteShardOf(key));
+      const result = own?.outcome === 'level' && short.has(ofDeletes) ? short.get(ofDeletes) : own;
+      return result === undefined ? [] : [{ ...result, shard: id }];
+    });
+  }
+
+  /** Whoever wrote the first delete told the metadata before; a member that holds it may have heard of it sooner. */
+  #mayExist(id: ShardId, key: ShardKey): boolean {
+    if (policyOf(this.#ports.snapshot(), key)?.hasDeletes === true || this.#ownUnplaced.has(id)) return true;
+    if (this.#ports.places.holds(id)) return true;
+    return [...this.#standings.values()].some(({ held, unplaced }) => held.has(id) || unplaced.has(id));
   }
 
   #placeOf({ id, key }: ShardTarget): NodeNumber | null {

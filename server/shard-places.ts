@@ -97,6 +97,11 @@ export class ShardPlaces {
     return !live.some((member) => member !== self && isGrown(heldIn(heldBy[member], id)));
   }
 
+  /** Here, in whatever state. */
+  holds(id: ShardId): boolean {
+    return this.#local.has(id);
+  }
+
   /** Here, and to be asked when nobody better is up: damaged, or young. */
   isSecondBest(id: ShardId): boolean {
     const state = this.#local.get(id)?.state;

@@ -35,6 +35,8 @@ export interface LevelReport {
   /** Names of the members whose replicas the answer rests on, sorted. */
   readonly members: readonly string[];
   readonly shards: number;
+  /** Those of the policies' deletes that were levelled with them, each place counted. */
+  readonly deleteShards: number;
   /** What the replicas that were read had lacked. */
   readonly batches: number;
   readonly rows: number;

@@ -76,8 +76,13 @@ export interface Completeness {
   readonly consistency?: ReadLevel;
   /** the members whose replicas the answer rests on, */
   readonly members?: readonly string[];
-  /** and what the replicas that were read had lacked. */
-  readonly levelled?: { readonly shards: number; readonly batches: number; readonly rows: number };
+  /** and what was levelled: shards, their policies' deletes where they are read, and what had been lacking. */
+  readonly levelled?: {
+    readonly shards: number;
+    readonly delete_shards: number;
+    readonly batches: number;
+    readonly rows: number;
+  };
 }
 
 export interface StatementResult {

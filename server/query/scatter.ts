@@ -92,7 +92,12 @@ export class Tally {
         : {
             consistency: report.consistency,
             members: report.members,
-            levelled: { shards: report.shards, batches: report.batches, rows: report.rows },
+            levelled: {
+              shards: report.shards,
+              delete_shards: report.deleteShards,
+              batches: report.batches,
+              rows: report.rows,
+            },
           }),
     };
   }

@@ -118,6 +118,17 @@ test('a proof that ends before what the others had closed, when they first knew 
   expect(isYoung(trio, 2)).toBe(false);
 });
 
+test('a read with a consistency brings the deletes that only others had', () => {
+  const trio = newcomer();
+  trio.hear();
+  expect(deletes(trio, 2)).toBe(0);
+  const result = trio.level(2, 'all', { shard: DELETES, viewHash: 'w' });
+  expect(result).toMatchObject({ outcome: 'level', owners: 3, batches: 1, missing: [] });
+  expect(deletes(trio, 2)).toBe(1);
+  // Nothing is proven by it.
+  expect(isYoung(trio, 2)).toBe(true);
+});
+
 test('policies without deletes ask for nothing', () => {
   const trio = new Trio();
   trio.write(0, 'all');

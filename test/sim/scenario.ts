@@ -241,7 +241,8 @@ function withoutExpiry(name: ScenarioName, engine: EngineKind, chance: Chance): 
     const away = { troubleMs: 700, crashShare: 0.4, writesMs: 12_000, writeEveryMs: 30, ddl: false };
     const conflict = chance.pick(['last-write-wins', 'first-write-wins'] as const);
     const limits = { ...mixed.limits, passIntervalMs: 700, staggerMs: 150 };
-    return { ...mixed, ...away, durability: 'fsync', replication: 2, policyDeletes: 0.12, conflict, limits };
+    const often = { policyDeletes: 0.12, levelledShare: 0.1 };
+    return { ...mixed, ...away, ...often, durability: 'fsync', replication: 2, conflict, limits };
   }
   return mixed;
 }

@@ -43,6 +43,8 @@ export class Liveness {
   #heldUp = 0;
   #tickedMs: number | null = null;
   #relaxedMs = 0;
+  /** The local wall clock, as it was seen last. */
+  #seenMs = Number.NEGATIVE_INFINITY;
   /** Of the clocks heard lately, ascending; until something about them changes. */
   #offsets: { readonly nowMs: number; readonly windowMs: number; readonly sorted: Float64Array } | null = null;
 
@@ -56,6 +58,7 @@ export class Liveness {
 
   /** Several times an interval; that it was not is how a node notices that it was held up. */
   tick(nowMs: number): void {
+    this.#follow(nowMs);
     const { heartbeatIntervalMs } = this.#limits;
     const missed = Math.floor((nowMs - (this.#tickedMs ?? nowMs)) / heartbeatIntervalMs);
     this.#tickedMs = nowMs;
@@ -73,6 +76,7 @@ export class Liveness {
 
   /** A packet with the sender's hybrid stamp. */
   packet(from: NodeNumber, stamp: Stamp, accepted: boolean, nowMs: number): void {
+    this.#follow(nowMs);
     const heard = this.#of(from, nowMs);
     if (!this.#within(heard.atMs, nowMs)) this.#offsets = null;
     heard.atMs = nowMs;
@@ -207,7 +211,26 @@ export class Liveness {
     return Math.abs(offsetMs - this.medianOffsetMs(nowMs)) > this.#limits.clockDriftMaxMs;
   }
 
-  /** A local clock that stepped back makes arrivals lie in the future: they count as lately. */
+  /**
+   * When the local wall clock steps back, everything stays as long ago as it was, and the others' clocks are that much
+   * further ahead: who is dead does not come to life because of it.
+   */
+  #follow(nowMs: number): void {
+    const backMs = this.#seenMs - nowMs;
+    this.#seenMs = nowMs;
+    if (backMs <= 0) return;
+    for (const heard of this.#heard.values()) {
+      heard.atMs -= backMs;
+      if (heard.acceptedMs !== null) heard.acceptedMs -= backMs;
+      if (heard.offsetMs !== null) heard.offsetMs += backMs;
+    }
+    for (const [member, hearsay] of this.#hearsay)
+      this.#hearsay.set(member, { ...hearsay, atMs: hearsay.atMs - backMs });
+    if (this.#tickedMs !== null) this.#tickedMs -= backMs;
+    this.#relaxedMs -= backMs;
+    this.#offsets = null;
+  }
+
   #within(atMs: number, nowMs: number): boolean {
     return nowMs - atMs <= this.windowMs;
   }

@@ -6,7 +6,7 @@ import { makeStamp } from '../../shards/version.ts';
 import { A, Network, type TestNode, threeNodes } from './network.ts';
 
 const described = (network: Network, at: TestNode, name: string) =>
-  at.core.describeMembers(network.nowMs).find((member) => member.name === name)!;
+  at.core.describeMembers(network.wall(at)).find((member) => member.name === name)!;
 
 /** n1 does not hear n2 any more; n3 hears both. */
 function deaf(): { network: Network; a: TestNode; b: TestNode; c: TestNode } {
@@ -46,6 +46,40 @@ describe('a member that is silent at one other only', () => {
     expect(described(network, a, 'n2')).toMatchObject({ live: false, heardBy: null });
     a.core.departures.giveUp(b.core.identity.number, true, network.nowMs);
     expect(described(network, a, 'n2').state).toBe('removed');
+  });
+});
+
+describe('a wall clock that steps back', () => {
+  test('leaves the dead dead and the living alive, and how long ago each was heard', () => {
+    const network = new Network(2);
+    const [a, b, c] = threeNodes(network);
+    network.stop(b);
+    network.run(5_000);
+    const before = described(network, a, 'n2');
+    expect(before.live).toBe(false);
+    // Less than the drift that is allowed: nobody is skewed by it.
+    a.offsetMs -= 8_000;
+    for (let ms = 0; ms < 6_000; ms += 100) {
+      network.run(100);
+      expect([described(network, a, 'n2').live, described(network, a, 'n3').live]).toEqual([false, true]);
+    }
+    // Nobody knows how long the step itself took: as long as from one look at the clock to the next, at most.
+    expect(described(network, a, 'n2').lastHeardMsAgo).toBeGreaterThanOrEqual(before.lastHeardMsAgo! + 6_000 - 100);
+    expect(described(network, c, 'n1').live).toBe(true);
+  });
+
+  test('is seen at once in how far the others are ahead', () => {
+    const liveness = new Liveness(DEFAULT_MEMBERSHIP_LIMITS);
+    const nowMs = 1_700_000_000_000;
+    for (const member of ['a', 'b']) {
+      liveness.packet(member.repeat(16), makeStamp(nowMs, 0), true, nowMs);
+      liveness.wallClock(member.repeat(16), nowMs + 10, nowMs);
+    }
+    liveness.tick(nowMs);
+    expect(liveness.isSelfSkewed(nowMs)).toBe(false);
+    liveness.tick(nowMs - 60_000);
+    expect(liveness.offsetMs('a'.repeat(16))).toBe(60_010);
+    expect(liveness.isSelfSkewed(nowMs - 60_000)).toBe(true);
   });
 });
 

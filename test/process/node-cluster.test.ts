@@ -53,6 +53,18 @@ describe('three nodes', () => {
     });
   });
 
+  test('a node that is stopped and started again is proven equal again, without a copy', async () => {
+    await n2.stop();
+    const startedMs = Date.now();
+    await (await n2.start()).ready();
+    await eventually('every shard is proven anew', 20_000, async () => {
+      const { shards } = await n2.json<{ shards: { id: string }[] }>('/api/shards');
+      const pages = await Promise.all(shards.map(({ id }) => n2.json<ShardPage>(`/api/shards/${id}`)));
+      return pages.length > 0 && pages.every((page) => page.equal && (page.converged?.throughMs ?? 0) >= startedMs);
+    });
+    expect((await n2.get('/metrics')).text).not.toMatch(/event="replicas[-_](fenced|filled)"\} [1-9]/);
+  });
+
   test.each(['any', 'one', 'quorum', 'all'])('consistency %s is met while all are up', async (consistency) => {
     for (const node of [n1, n2, n3]) {
       expect((await node.write('t', `c v=1 ${at(1)}`, { consistency })).status).toBe(204);

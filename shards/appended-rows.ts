@@ -88,7 +88,7 @@ function reducePiece(
   const rows = starts[count]!;
   if (rows === 0) return true;
   memory.times(appended, kernel.timesRoom(rows));
-  const inRuns = kernel.findRunsIn(memory.starts(starts), 0, count, rows, places, count, minTime, maxTime);
+  const inRuns = kernel.findRunsIn(memory.starts(starts), 0, count, rows, places, count, minTime, maxTime, false);
   if (inRuns < 0) return false;
   request.readRows(inRuns);
   if (inRuns === 0) return true;

@@ -128,9 +128,9 @@ export class BlockStore {
 
   /** With its body in the kernel's memory, where it may stay until the next block is asked for. Throws as `head`. */
   placed(entry: BlockEntry): CachedBlock {
-    const head = this.head(entry);
     const cached = this.#cache.get(entry);
     if (cached !== null && cached.body !== 0) return cached;
+    const head = this.head(entry);
     return this.#checked(entry, () => {
       const body = this.#read(READ_BODY, entry);
       checkBody(head, body);

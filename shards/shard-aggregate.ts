@@ -116,9 +116,10 @@ function aggregateWindow(run: Run, window: Iterable<Stretch>): void {
       continue;
     }
     const { entry } = stretch.blocks[0]!;
-    const columns = columnsOf(sources.store.head(entry), run.request);
+    const head = sources.store.head(entry);
+    const columns = columnsOf(head, run.request);
     if (columns !== null) scanWaiting(run, waiting);
-    if (columns === null || !reduceBlock(run, stretch, entry, columns)) waiting.push(stretch);
+    if (columns === null || !reduceBlock(run, stretch, entry, head, columns)) waiting.push(stretch);
   }
   scanWaiting(run, waiting);
 }
@@ -144,24 +145,31 @@ function scanWaiting({ sources, request, scan, picks, kernel, visit }: Run, wait
   );
 }
 
-/** Per column of the block the calls that want it; null when the kernel cannot answer one of them. */
-function columnsOf(head: BlockHead, { calls }: AggregateRequest): Map<BlockColumn, number[]> | null {
-  const columns = new Map<BlockColumn, number[]>();
-  const byField = new Map<string, BlockColumn>();
-  for (const column of head.columns) {
-    // A field of two types: which cells are visible depends on all of them.
-    if (byField.has(column.field) && calls.some(({ field }) => field === column.field)) return null;
-    byField.set(column.field, column);
-  }
+/** A column of a block and the calls that want it. */
+interface WantedColumn {
+  readonly column: BlockColumn;
+  readonly calls: number[];
+}
+
+/** The columns that calls want; null when the kernel cannot answer one of them. Blocks are many: no Map for each. */
+function columnsOf({ columns }: BlockHead, { calls }: AggregateRequest): WantedColumn[] | null {
+  const wanted: WantedColumn[] = [];
   for (let call = 0; call < calls.length; call++) {
-    const column = byField.get(calls[call]!.field);
-    if (column === undefined) continue;
-    if (!isReducible(calls[call]!, column)) return null;
-    const wanted = columns.get(column);
-    if (wanted === undefined) columns.set(column, [call]);
-    else wanted.push(call);
+    const { field } = calls[call]!;
+    let found: BlockColumn | null = null;
+    for (const column of columns) {
+      if (column.field !== field) continue;
+      // A field of two types: which cells are visible depends on all of them.
+      if (found !== null) return null;
+      found = column;
+    }
+    if (found === null) continue;
+    if (!isReducible(calls[call]!, found)) return null;
+    const known = wanted.find(({ column }) => column === found);
+    if (known === undefined) wanted.push({ column: found, calls: [call] });
+    else known.calls.push(call);
   }
-  return columns;
+  return wanted;
 }
 
 /** False when the block has two rows at one time. Throws BlockError. */
@@ -169,10 +177,10 @@ function reduceBlock(
   { sources, request, picks, kernel }: Run,
   stretch: Stretch,
   entry: BlockEntry,
-  columns: ReadonlyMap<BlockColumn, readonly number[]>,
+  head: BlockHead,
+  columns: readonly WantedColumn[],
 ): boolean {
   const { table, store } = sources;
-  const head = store.head(entry);
   const { first, end } = stretch;
   const places = new Uint32Array(head.series.length).fill(UNWANTED);
   let from = head.series.length;
@@ -198,7 +206,7 @@ function reduceBlock(
     const rows = kernel.findRuns(block, from, to, range, wanted, stretch.minTime, stretch.maxTime);
     if (rows < 0) return false;
     request.readRows(rows);
-    for (const [column, calls] of columns) kernel.reduce(block, from, to, column, calls);
+    for (const { column, calls } of columns) kernel.reduce(block, from, to, column, calls);
     return true;
   });
 }
@@ -210,14 +218,14 @@ function countInHead(
   from: number,
   to: number,
   places: Uint32Array,
-  columns: ReadonlyMap<BlockColumn, readonly number[]>,
+  columns: readonly WantedColumn[],
   kernel: KernelAggregate,
 ): boolean {
   if (calls.some(({ fn }) => fn !== 'count')) return false;
   const window = seekWindow(offsets, 0, head.minTime);
   if (window !== seekWindow(offsets, window, head.maxTime)) return false;
-  for (const column of columns.keys()) if (column.count < head.rows) return false;
-  for (const wanted of columns.values()) {
+  for (const { column } of columns) if (column.count < head.rows) return false;
+  for (const { calls: wanted } of columns) {
     for (const call of wanted) kernel.countSeries(head, from, to, places, window, call);
   }
   return true;

@@ -26,6 +26,7 @@ export interface AggregateExports {
     windows: number,
     runs: number,
     runsMax: number,
+    ascend: number,
   ): number;
   reduceRuns(
     fn: number,
@@ -105,7 +106,7 @@ export class KernelAggregate {
     checkDecoded(
       this.#kernel.decodePatterns(block.body, start, end, block.starts, head.series.length, from, to, times),
     );
-    return this.findRunsIn(block.starts, from, to, rows, places, wanted, minTime, maxTime);
+    return this.findRunsIn(block.starts, from, to, rows, places, wanted, minTime, maxTime, head.ascends);
   }
 
   /** Where the times of rows go before `findRunsIn`. */
@@ -113,7 +114,7 @@ export class KernelAggregate {
     return this.#times.reserve(this.#kernel, rows * 8);
   }
 
-  /** The same for times that are there; `starts`: address of the first rows of the series. */
+  /** The same for times that are there; `starts`: address of the first rows of the series; `ascend`: no time occurs twice. */
   findRunsIn(
     starts: number,
     from: number,
@@ -123,6 +124,7 @@ export class KernelAggregate {
     wanted: number,
     minTime: number,
     maxTime: number,
+    ascend: boolean,
   ): number {
     const kernel = this.#kernel;
     const windows = this.#request.offsets.length - 1;
@@ -139,6 +141,7 @@ export class KernelAggregate {
       windows,
       this.#runs.reserve(kernel, runsMax * RUN_BYTES),
       runsMax,
+      ascend ? 1 : 0,
     );
     return this.#runCount < 0 ? -1 : kernel.rowsInRuns();
   }

@@ -49,8 +49,8 @@ function ascends(times: usize, from: u32, to: u32): bool {
 /**
  * Runs of the series fromSeries .. toSeries - 1 of a block, whose `times` begin with the first of them. `places` has the
  * place of each of these series in the query, or UNWANTED. The windows are [offsets[w], offsets[w + 1]), `windows` of
- * them, and hold minTime .. maxTime. Returns how many runs there are, -1 when a series has a time twice, and -2 when
- * there are more than `runsMax`.
+ * them, and hold minTime .. maxTime. `ascend`: not 0 when times are known to ascend, which then is not looked at. Returns
+ * how many runs there are, -1 when a series has a time twice, and -2 when there are more than `runsMax`.
  */
 export function findRuns(
   times: usize,
@@ -64,6 +64,7 @@ export function findRuns(
   windows: u32,
   runs: usize,
   runsMax: u32,
+  ascend: u32,
 ): i32 {
   const base = load<u32>(starts + (<usize>fromSeries << 2));
   let found: u32 = 0;
@@ -74,7 +75,7 @@ export function findRuns(
     if (place == UNWANTED) continue;
     let row = load<u32>(starts + (<usize>s << 2)) - base;
     let end = load<u32>(starts + (<usize>s << 2), 4) - base;
-    if (!ascends(times, row, end)) return -1;
+    if (ascend == 0 && !ascends(times, row, end)) return -1;
     if (timeAt(times, row) < minTime) row = firstAtLeast(times, row, end, minTime);
     if (row < end && timeAt(times, end - 1) > maxTime) end = firstAtLeast(times, row, end, maxTime + 1);
     if (row >= end) continue;

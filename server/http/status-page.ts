@@ -1,6 +1,6 @@
 /**
- * `GET /`: members, alerts, shards and watermarks on one page that brings everything with it and asks the admin API again every
- * two seconds. Text from outside goes through `textContent` only.
+ * `GET /`: members, alerts, repairs, shards and watermarks on one page that brings everything with it and asks the admin API
+ * again every two seconds; repair is paused and resumed from it. Text from outside goes through `textContent` only.
  */
 import type { Express } from 'express';
 
@@ -17,7 +17,7 @@ const PAGE = `<!doctype html>
   table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
   p { margin: 0 0 .4rem; }
   th, td { text-align: left; padding: .2rem .7rem .2rem 0; border-bottom: 1px solid #8883; white-space: nowrap; }
-  td.why { white-space: normal; }
+  td.why { white-space: normal; } button { font: inherit; font-size: .8rem; margin-left: .6rem; }
   .good { color: #1a7f37; } .bad { color: #cf222e; } .dim { opacity: .65; }
 </style>
 </head>
@@ -28,6 +28,9 @@ const PAGE = `<!doctype html>
 <table><thead><tr><th>name<th>address<th>state<th>live<th>heard<th>clock<th>shards<th>link<tbody id="members"></table>
 <h2>Alerts</h2>
 <table><thead><tr><th>state<th>rule<th>value<th>labels<th>since<th>evaluated by<tbody id="alerts"></table>
+<h2>Repairs <button id="pause" hidden></button></h2>
+<p class="dim" id="repairing"></p>
+<table><thead><tr><th>ended<th>kind<th>database<th>shard<th>outcome<th>moved<th>why<tbody id="repairs"></table>
 <h2>Shards</h2>
 <p class="dim">All equal: up to then all owners are proven equal; live equal: the same for the owners that are up.</p>
 <table><thead><tr><th>shard<th>policy<th>from (UTC)<th>no.<th>rows<th>series<th>bytes<th>replicas<th>all equal<th>live equal<th>held back by<tbody id="shards"></table>
@@ -48,10 +51,37 @@ function fill(body, rows, empty) {
     return row;
   }));
 }
+const sized = (bytes) => bytes < 1e4 ? bytes + ' B' : bytes < 1e7 ? (bytes / 1e3).toFixed(0) + ' KB' : (bytes / 1e6).toFixed(0) + ' MB';
+function moved(repair, names) {
+  const steps = repair.steps.filter((step) => step.batches + step.rows > 0);
+  return steps.map((step) => names[step.from] + ' → ' + names[step.to] + ': ' + step.rows + ' rows, ' + sized(step.bytes) + ', ' +
+    step.ms.toFixed(0) + ' ms').join('; ');
+}
+function showRepairs(page, now) {
+  const paused = page.members.filter((m) => m.paused).map((m) => m.name);
+  const { equal } = page;
+  byId('repairing').textContent = (paused.length > 0 ? 'paused on ' + paused.join(', ') : 'running') + ' · ' + equal.passes +
+    ' passes at this node found nothing to repair' + (page.unreachable.length > 0 ? ' · not heard: ' + page.unreachable.join(', ') : '');
+  byId('repairing').className = paused.length > 0 ? 'bad' : 'dim';
+  const button = byId('pause');
+  button.hidden = false;
+  button.textContent = paused.length > 0 ? 'resume' : 'pause';
+  button.onclick = async () => {
+    button.disabled = true;
+    await fetch('/api/repairs/' + button.textContent, { method: 'POST' }).catch(() => {});
+    button.disabled = false;
+    refresh();
+  };
+  const bad = (r) => r.outcome === 'failed' || r.outcome === 'damage' || r.lost !== null;
+  fill(byId('repairs'), page.records.map((r) => [ago(r.finishedMs, now), r.kind, r.database, r.shard,
+    [r.outcome, bad(r) ? 'bad' : r.outcome === 'done' ? 'good' : ''], [moved(r, page.names), 'why'],
+    [(r.reason ?? '').replace(/\\b[0-9a-f]{16}\\b/g, (number) => page.names[number] ?? number), 'why']]),
+    'nothing has been repaired');
+}
 async function refresh() {
   try {
-    const paths = ['/api/cluster', '/api/shards', '/api/alerts'];
-    const [cluster, { shards }, alerts] = await Promise.all(paths.map(async (path) => (await fetch(path)).json()));
+    const paths = ['/api/cluster', '/api/shards', '/api/alerts', '/api/repairs?limit=15'];
+    const [cluster, { shards }, alerts, repairs] = await Promise.all(paths.map(async (path) => (await fetch(path)).json()));
     const now = cluster.nowMs;
     const members = cluster.members.filter((m) => m.state !== 'removed').sort((a, b) => a.name < b.name ? -1 : 1);
     byId('name').textContent = cluster.name ?? '';
@@ -63,6 +93,7 @@ async function refresh() {
       m.self ? '-' : m.link === null ? '-' : m.link.connected ? 'open' : [m.link.problem, 'bad']]), 'none');
     fill(byId('alerts'), (Array.isArray(alerts) ? alerts : []).map((a) => [[a.state, a.state === 'firing' ? 'bad' : a.state === 'resolved' ? 'good' : ''], a.rule, a.value,
       Object.entries(a.labels).filter(([key]) => key !== 'alertname').map((pair) => pair.join('=')).join(', '), a.activeAt, a.evaluator]), 'no alerts');
+    showRepairs(repairs, now);
     fill(byId('shards'), shards.map((s) => [s.id, s.database + '.' + s.retentionPolicy,
       new Date(Number(BigInt(s.startNs) / 1000000n)).toISOString().slice(0, 16), s.number, s.rows, s.series, s.fileBytes + s.memtableBytes,
       [s.replicas.map((r) => r.name + ':' + (r.live ? r.state : 'not live')).join(' '), s.replicas.every((r) => r.live && r.state === 'full') ? 'good' : 'bad'],

@@ -105,6 +105,23 @@ export class CommitQueue {
     this.bytes += request.frame.byteLength;
   }
 
+  /** Whether a batch is here, or on its way into the log, whose frame is not at hand: answered as `offer` would, or `lacks`. */
+  ask(id: ShardId, version: Version, done: (result: CommitResult | { kind: 'lacks' }) => void): void {
+    const waiting = this.byVersion.get(id + version);
+    if (waiting !== undefined) {
+      waiting.waiters.push(done);
+      return;
+    }
+    const replica = this.replicas.get(id);
+    if (replica?.ledger.replica === 'filling') done({ kind: 'filling' });
+    else if (replica === null || !replica.ledger.has(version)) done({ kind: 'lacks' });
+    else
+      this.afterSync(() => {
+        const holds = this.holds(replica) && replica.ledger.replica !== 'filling';
+        done({ kind: holds ? 'stored' : 'filling' });
+      });
+  }
+
   /** Versions that are neither in the ledger nor refused yet: from the log they may come back after a crash. */
   pending(id: ShardId): number {
     let count = 0;

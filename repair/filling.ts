@@ -207,6 +207,8 @@ export class Filling {
       }
       around.count('fill_batches_owed');
       sender.route(outbox.entries.get(name)!);
+      // Others have most of it.
+      for (const owner of around.owners(job.key)) sender.wasSent(name, owner);
     }
     job.waiting = putting > 0;
   }

@@ -14,6 +14,10 @@
  *   then for each: shard's id (8 bytes) · version (16) · u8 status, in the order below, + 128 to keep the batch and try
  *   again · u8 length of the code · u16 length of the reason · code · reason
  *
+ * Offers of batches that may have come already (outbox-sender.ts), answered in the same way:
+ *    0   u8 magic · u8 format (7) · u8 number of their shards · u8 0 · u32 count
+ *   then for each: shard's id (8 bytes) · version (16)
+ *
  * Everything is checked on receipt: what does not fit is a MessageError.
  */
 import {
@@ -29,20 +33,23 @@ import { key as isShardKey, LIST_MAX, malformed } from './message-checks.ts';
 export const MAGIC = 0x53;
 export const MAIL_FORMAT = 2;
 export const ANSWERS_FORMAT = 3;
+export const OFFERS_FORMAT = 7;
 const MAIL_HEAD_BYTES = 24;
 const ANSWERS_HEAD_BYTES = 8;
 const SHARD_ID_BYTES = 8;
 const ANSWER_BYTES_MIN = SHARD_ID_BYTES + VERSION_BYTES + 4;
+const OFFERS_HEAD_BYTES = 8;
+export const OFFER_BYTES = SHARD_ID_BYTES + VERSION_BYTES;
 const RETRY = 0x80;
-/** A batch on its way, or the answer to one. */
+/** A batch on its way, the offer of one, or the answer to either. */
 export function isMail(message: Uint8Array): boolean {
-  return message[1] === MAIL_FORMAT || message[1] === ANSWERS_FORMAT;
+  return message[1] === MAIL_FORMAT || message[1] === ANSWERS_FORMAT || message[1] === OFFERS_FORMAT;
 }
 
 /** Keys of shards as they were received or sent, so that each is read and written once. Emptied when full. */
 const KEYS_MAX = 4_096;
 
-const STATUSES = ['stored', 'applied', 'need-keys', 'filling', 'not-mine', 'refused'] as const;
+const STATUSES = ['stored', 'applied', 'need-keys', 'filling', 'not-mine', 'refused', 'lacks'] as const;
 export type MailStatus = (typeof STATUSES)[number];
 /** Shard, version, status, code ('' unless refused), whether to keep and try again, reason. */
 export type MailAnswer = readonly [ShardId, Version, MailStatus, string, boolean, string];
@@ -51,6 +58,14 @@ export interface MailMessage {
   readonly t: 'mail';
   readonly key: ShardKey;
   readonly version: Version;
+}
+
+/** Are they there? What is not is answered with `lacks`. */
+export interface MailOffers {
+  readonly t: 'mail-offers';
+  /** Of their shards. */
+  readonly number: number;
+  readonly offers: readonly (readonly [ShardId, Version])[];
 }
 
 export interface MailAnswers {
@@ -150,6 +165,30 @@ export function decodeAnswers(input: Buffer): MailAnswers {
   }
   if (at !== input.length) throw malformed(`answers: ${input.length - at} bytes too many`);
   return { t: 'mail-answers', answers, view };
+}
+
+export function encodeOffers({ number, offers }: MailOffers): Uint8Array {
+  const out = Buffer.allocUnsafeSlow(OFFERS_HEAD_BYTES + OFFER_BYTES * offers.length);
+  out.set([MAGIC, OFFERS_FORMAT, number, 0]);
+  let at = out.writeUInt32LE(offers.length, 4);
+  for (const [id, version] of offers) {
+    at += out.write(id, at, SHARD_ID_BYTES, 'hex');
+    at += out.write(version, at, VERSION_BYTES, 'hex');
+  }
+  return out;
+}
+
+/** Throws MessageError. */
+export function decodeOffers(input: Buffer): MailOffers {
+  const count = input.length < OFFERS_HEAD_BYTES ? -1 : input.readUInt32LE(4);
+  if (count < 0 || count > LIST_MAX || OFFERS_HEAD_BYTES + count * OFFER_BYTES !== input.length)
+    throw malformed(`offers of ${input.length} bytes`);
+  const offers = Array.from({ length: count }, (_, i): [ShardId, Version] => {
+    const at = OFFERS_HEAD_BYTES + i * OFFER_BYTES;
+    const versionAt = at + SHARD_ID_BYTES;
+    return [input.toString('hex', at, versionAt), input.toString('hex', versionAt, versionAt + VERSION_BYTES)];
+  });
+  return { t: 'mail-offers', number: input[2]!, offers };
 }
 
 const keys = new Map<string, ShardKey>();

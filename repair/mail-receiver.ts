@@ -8,7 +8,7 @@ import { type ShardId, type ShardKey, shardId } from '../shards/shard-key.ts';
 import { type NodeNumber, stampMs, type Version } from '../shards/version.ts';
 import type { ClusterSnapshot, DatabaseDefinition } from './cluster.ts';
 import type { CommitQueue, CommitResult } from './commit.ts';
-import type { MailAnswer, MailMessage } from './mail-messages.ts';
+import type { MailAnswer, MailMessage, MailOffers } from './mail-messages.ts';
 import { policyOf } from './owners.ts';
 import type { ReplicaTable } from './replica-table.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -69,6 +69,12 @@ export class MailReceiver {
     }
   }
 
+  /** What is here of batches that may have come: a shard that is not here lacks them all, and its mail is judged. */
+  offered(from: NodeNumber, { number, offers }: MailOffers): void {
+    for (const [id, version] of offers)
+      this.commit.ask(id, version, (result) => this.answer(from, number, id, version, result));
+  }
+
   /** The durability of a shard whose frames were taken under the present snapshot, as long as it has not expired. */
   private acceptable(id: ShardId): Durability | undefined {
     if (this.judgedUnder !== this.around.snapshot) return undefined;
@@ -101,7 +107,7 @@ export class MailReceiver {
     number: number,
     id: string,
     version: Version,
-    result: CommitResult | { kind: 'not-mine' },
+    result: CommitResult | { kind: 'not-mine' | 'lacks' },
   ): void {
     let byNumber = this.answers.get(to);
     if (byNumber === undefined) {

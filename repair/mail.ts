@@ -36,6 +36,8 @@ export interface SubmittedWrite {
   readonly timeoutMs: number;
 }
 
+const NO_ANSWER = 'no-answer';
+
 interface Pending {
   readonly write: SubmittedWrite;
   readonly name: string;
@@ -138,7 +140,8 @@ export class Mail {
     for (const answer of answers) {
       const [id, version, status, code, , reason] = answer;
       const pending = this.pending.get(id + version);
-      if (pending?.owners.includes(from)) {
+      // What the owner lacks of an offer the outbox sends.
+      if (status !== 'lacks' && pending?.owners.includes(from)) {
         if (status === 'need-keys') this.mail(pending, [from], pending.write.allKeys());
         else this.result(pending, from, status === 'not-mine' ? 'refused' : status, code || status, reason);
       }
@@ -152,7 +155,7 @@ export class Mail {
       if (age >= this.around.limits.mailTimeoutMs) {
         for (const owner of pending.owners) {
           if (pending.acks.has(owner) || pending.failed.has(owner)) continue;
-          pending.failed.set(owner, { code: 'no-answer', reason: 'the replica did not answer in time' });
+          pending.failed.set(owner, { code: NO_ANSWER, reason: 'the replica did not answer in time' });
         }
       }
       this.judge(pending);
@@ -296,6 +299,7 @@ export class Mail {
     if (this.outbox.put(shard, version, frame, encodedKeys(allKeys()), pending.acks, owners, done)) {
       this.around.count('outbox_entries_taken');
       this.sender.route(this.outbox.entries.get(pending.name)!);
+      for (const [owner, { code }] of pending.failed) if (code === NO_ANSWER) this.sender.wasSent(pending.name, owner);
       return;
     }
     this.around.count('outbox_full');

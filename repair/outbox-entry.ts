@@ -12,6 +12,8 @@ export interface OutboxEntry {
   /** Full owners that have it synced. */
   readonly acks: Set<NodeNumber>;
   readonly durable: boolean;
+  /** It was here when this process began: it may have been sent. */
+  readonly isOfBefore: boolean;
 }
 
 export interface StoredEntry extends OutboxEntry {

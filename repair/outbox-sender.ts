@@ -4,21 +4,28 @@
  * only be sent again, and make it slower. Links keep their order, so what was sent before something that has been
  * answered since is lost. One that has been silent for too long may be held up (it has just been started, its disk is
  * slow): it is given twice the time after each silence, up to the longest backoff, until answers to what was sent once
- * come sooner. A frame that is refused for now goes to the end of its peer's queue with a delay of its own, so that it
+ * come sooner. What was sent before, by the outbox or as mail, or is owed by a replica that is filled, may have come: it is offered by its version alone, and sent
+ * again when its receiver lacks it. A frame that is refused for now goes to the end of its peer's queue with a delay of its own, so that it
  * holds up nothing behind it.
  */
 import { StorageError } from '../shards/errors.ts';
 import type { ShardId } from '../shards/shard-key.ts';
-import type { NodeNumber } from '../shards/version.ts';
-import type { MailAnswer } from './mail-messages.ts';
+import type { NodeNumber, Version } from '../shards/version.ts';
+import { type MailAnswer, OFFER_BYTES } from './mail-messages.ts';
 import { isOver } from './mail-receiver.ts';
 import type { Outbox, OutboxEntry } from './outbox.ts';
 import type { OutboxStatus } from './records.ts';
 import type { Surroundings } from './surroundings.ts';
 
+interface Flight {
+  readonly sentMs: number;
+  readonly bytes: number;
+  readonly isOffer: boolean;
+}
+
 interface Peer {
   readonly queue: Set<string>;
-  readonly inFlight: Map<string, number>;
+  readonly inFlight: Map<string, Flight>;
   readonly delayed: Map<string, { untilMs: number; tries: number }>;
   flightBytes: number;
   budgetBytes: number;
@@ -31,7 +38,7 @@ interface Peer {
   answeredSentMs: number;
   /** How long it may be silent. */
   patienceMs: number;
-  /** Sent again: which of the two was answered cannot be told, so the time it took says nothing. */
+  /** Sent before, so that it may be there: which of the two is answered cannot be told, so the time it takes says nothing. */
   readonly again: Set<string>;
 }
 
@@ -94,7 +101,16 @@ export class OutboxSender {
     }
     const missing = owners.filter((owner) => !entry.acks.has(owner));
     if (missing.length === 0) this.outbox.remove(entry.name);
-    else for (const owner of missing) this.peer(owner).queue.add(entry.name);
+    for (const owner of missing) {
+      this.peer(owner).queue.add(entry.name);
+      if (entry.isOfBefore) this.wasSent(entry.name, owner);
+    }
+  }
+
+  /** Or has come there in another way, as far as one can tell. To be said once it has been routed. */
+  wasSent(name: string, to: NodeNumber): void {
+    const peer = this.peer(to);
+    if (peer.queue.has(name)) peer.again.add(name);
   }
 
   tick(): void {
@@ -115,13 +131,18 @@ export class OutboxSender {
     peer.heardMs = this.around.nowMs;
     // Not synced there yet: `stored` follows, and sending it again would only repeat this.
     if (status === 'applied') return;
-    const sentMs = peer.inFlight.get(name);
-    const sent = peer.inFlight.delete(name);
+    const flight = peer.inFlight.get(name);
+    // Asked before it was sent once more.
+    if (status === 'lacks' && flight?.isOffer !== true) return;
     const isAgain = peer.again.delete(name);
-    if (sentMs !== undefined) this.learn(peer, sentMs, isAgain);
-    if (entry === undefined) return;
-    if (sent) peer.flightBytes -= entry.bytes;
+    if (flight !== undefined) {
+      peer.inFlight.delete(name);
+      peer.flightBytes -= flight.bytes;
+      this.learn(peer, flight.sentMs, isAgain);
+    }
     peer.backoffMs = 0;
+    // It is next in its queue.
+    if (entry === undefined || status === 'lacks') return;
     if (status === 'stored') {
       peer.queue.delete(name);
       peer.delayed.delete(name);
@@ -137,6 +158,8 @@ export class OutboxSender {
       this.outbox.remove(name);
       return;
     }
+    // Whether it still is can be asked without it; and a copy may bring it.
+    if (status === 'filling') peer.again.add(name);
     const tries = (peer.delayed.get(name)?.tries ?? 0) + 1;
     if (code === 'corrupt-batch' && tries >= this.around.limits.requestTriesMax) {
       this.around.count('outbox_damaged');
@@ -164,12 +187,12 @@ export class OutboxSender {
   private serve(number: NodeNumber, peer: Peer): void {
     const { nowMs, limits } = this.around;
     let isSilent = false;
-    for (const [name, sentMs] of peer.inFlight) {
+    for (const [name, { sentMs, bytes }] of peer.inFlight) {
       if (nowMs - sentMs < peer.patienceMs) break;
       if (nowMs - peer.heardMs < peer.patienceMs && peer.answeredSentMs <= sentMs) continue;
       peer.inFlight.delete(name);
       peer.again.add(name);
-      peer.flightBytes -= this.outbox.entries.get(name)?.bytes ?? 0;
+      peer.flightBytes -= bytes;
       if (nowMs < peer.retryAtMs) continue;
       peer.backoffMs = Math.min(limits.backoffMsMax, Math.max(limits.backoffMsMin, peer.backoffMs * 2));
       peer.retryAtMs = nowMs + peer.backoffMs;
@@ -182,10 +205,11 @@ export class OutboxSender {
     peer.budgetBytes = Math.min(rate, peer.budgetBytes + ((nowMs - peer.filledMs) * rate) / 1000);
     peer.filledMs = nowMs;
     if (nowMs < peer.retryAtMs || !this.around.isLive(number)) return;
+    const offers = new Map<number, [ShardId, Version][]>();
     let looked = 0;
     for (const name of peer.queue) {
-      if (looked++ >= SCAN_MAX || peer.flightBytes >= limits.outboxWindowBytes || peer.budgetBytes <= 0) return;
-      if (!this.around.budget.hasRoom) return;
+      if (looked++ >= SCAN_MAX || peer.flightBytes >= limits.outboxWindowBytes || peer.budgetBytes <= 0) break;
+      if (!this.around.budget.hasRoom) break;
       const entry = this.outbox.entries.get(name);
       if (entry === undefined) {
         peer.queue.delete(name);
@@ -194,8 +218,25 @@ export class OutboxSender {
         continue;
       }
       if (peer.inFlight.has(name) || !entry.durable || (peer.delayed.get(name)?.untilMs ?? 0) > nowMs) continue;
-      this.sendEntry(number, peer, entry);
+      if (number === this.around.self || !peer.again.has(name)) this.sendEntry(number, peer, entry);
+      else {
+        this.flies(peer, entry, OFFER_BYTES, true);
+        const ofNumber = offers.get(entry.key.number) ?? [];
+        ofNumber.push([entry.id, entry.version]);
+        offers.set(entry.key.number, ofNumber);
+      }
     }
+    for (const [lane, some] of offers) {
+      this.around.count('outbox_offered', some.length);
+      this.around.send(number, lane, { t: 'mail-offers', number: lane, offers: some });
+    }
+  }
+
+  private flies(peer: Peer, { name }: OutboxEntry, bytes: number, isOffer: boolean): void {
+    peer.inFlight.set(name, { sentMs: this.around.nowMs, bytes, isOffer });
+    peer.flightBytes += bytes;
+    peer.budgetBytes -= bytes;
+    this.around.budget.charge(bytes);
   }
 
   private sendEntry(number: NodeNumber, peer: Peer, entry: OutboxEntry): void {
@@ -214,10 +255,7 @@ export class OutboxSender {
       this.outbox.remove(entry.name);
       return;
     }
-    peer.inFlight.set(entry.name, this.around.nowMs);
-    peer.flightBytes += entry.bytes;
-    peer.budgetBytes -= entry.bytes;
-    this.around.budget.charge(entry.bytes);
+    this.flies(peer, entry, entry.bytes, false);
     this.around.count('outbox_sent');
     if (number === this.around.self) this.deliverHere(entry, parts.frame, parts.keys);
     else {

@@ -40,6 +40,8 @@ import {
 
 export type { OutboxEntry } from './outbox-entry.ts';
 
+const NEW = { durable: false, isOfBefore: false, segment: 0, offset: 0, length: 0 };
+
 export class Outbox {
   readonly entries = new Map<string, OutboxEntry>();
   readonly debts = new Map<ShardId, OutboxDebt>();
@@ -109,10 +111,7 @@ export class Outbox {
       version,
       bytes,
       acks: new Set(acks),
-      durable: false,
-      segment: 0,
-      offset: 0,
-      length: 0,
+      ...NEW,
     };
     if (!this.write(entry, frame, keys)) return false;
     this.keep(entry);
@@ -427,7 +426,7 @@ export class Outbox {
       const acks = header.r === true ? new Set<NodeNumber>() : (before?.acks ?? new Set<NodeNumber>());
       const bytes = record.rest.byteLength;
       const place = { segment: segment.number, offset, length: payload.length };
-      this.keep({ name, id, key, version: header.v, bytes, acks, durable: true, ...place });
+      this.keep({ name, id, key, version: header.v, bytes, acks, durable: true, isOfBefore: true, ...place });
       segment.live++;
       segment.liveBytes += payload.length;
       return;

@@ -13,7 +13,7 @@ import type { RingAnswers } from './ring-answers.ts';
 import type { Upkeep } from './upkeep.ts';
 
 /** Mail is no repair: it is not held back by what repair may take. */
-export type RepairMessage = Exclude<Message, { t: 'mail' | 'mail-answers' }>;
+export type RepairMessage = Exclude<Message, { t: 'mail' | 'mail-answers' | 'mail-offers' }>;
 
 export interface RepairParts {
   readonly ring: Ring;

@@ -358,6 +358,7 @@ export class ReplicaHost {
   private dispatch(from: NodeNumber, received: Received): void {
     const { message, attachments } = received;
     if (message.t === 'mail') this.receiver.receive(from, message, attachments);
+    else if (message.t === 'mail-offers') this.receiver.offered(from, message);
     else if (message.t === 'mail-answers') this.mail.answers(from, message.answers);
     else this.budget.metered(() => routeRepair(this.parts, from, message, received));
   }

@@ -18,12 +18,16 @@ import {
   ANSWERS_FORMAT,
   decodeAnswers,
   decodeMail,
+  decodeOffers,
   encodeAnswers,
   encodeMail,
+  encodeOffers,
   MAGIC,
   MAIL_FORMAT,
   type MailAnswers,
   type MailMessage,
+  type MailOffers,
+  OFFERS_FORMAT,
 } from './mail-messages.ts';
 import {
   type Check,
@@ -88,6 +92,7 @@ export type Message =
   | Suspicion
   | MailMessage
   | MailAnswers
+  | MailOffers
   | Token
   | {
       readonly t: 'token-answer';
@@ -222,6 +227,7 @@ const HEAD_BYTES = 6;
 export function encodeMessage(message: Message, attachments: readonly Uint8Array[] = []): Uint8Array {
   if (message.t === 'mail') return encodeMail(message, attachments);
   if (message.t === 'mail-answers') return encodeAnswers(message);
+  if (message.t === 'mail-offers') return encodeOffers(message);
   if (message.t === 'bundle') return encodeBundle(message.messages);
   const header = Buffer.from(JSON.stringify({ ...message, a: attachments.map((part) => part.byteLength) }));
   let length = HEAD_BYTES + header.length;
@@ -253,6 +259,7 @@ export function decodeMessage(bytes: Uint8Array): Received {
   if (input.length < HEAD_BYTES || input[0] !== MAGIC) throw malformed('not a message');
   if (input[1] === MAIL_FORMAT) return decodeMail(input);
   if (input[1] === ANSWERS_FORMAT) return { message: decodeAnswers(input), attachments: [] };
+  if (input[1] === OFFERS_FORMAT) return { message: decodeOffers(input), attachments: [] };
   if (input[1] === BUNDLE_FORMAT)
     return { message: { t: 'bundle', messages: decodeBundle(input, checkFields, checkKey) }, attachments: [] };
   if (input[1] !== FORMAT) throw malformed(`a message of format ${input[1]}`);
@@ -324,7 +331,7 @@ const record = objectOf({
   bytesMoved: size,
 });
 
-type JsonKind = Exclude<MessageKind, 'mail' | 'mail-answers' | 'bundle'>;
+type JsonKind = Exclude<MessageKind, 'mail' | 'mail-answers' | 'mail-offers' | 'bundle'>;
 
 const FIELDS: Record<JsonKind, Record<string, Check>> = {
   ...CONTENT_FIELDS,

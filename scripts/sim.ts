@@ -68,11 +68,25 @@ async function runMany(campaign: Campaign): Promise<boolean> {
     (failed, failure) => console.error(`seed ${failed} failed: ${failure}`),
   );
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
-  const { seeds, acknowledged, proofs, filled, scans, levelled, slowest, fetched, missing, failed } = totals;
+  const {
+    seeds,
+    acknowledged,
+    proofs,
+    filled,
+    scans,
+    levelled,
+    slowest,
+    fetched,
+    missing,
+    mailed,
+    mailedTwice,
+    failed,
+  } = totals;
   console.log(
     [
       `${seeds} seeds from ${from} in ${seconds} s: ${acknowledged} writes acknowledged, ${proofs} proofs`,
       `${filled} replicas filled, ${scans} scans, ${levelled} levelled reads`,
+      `mailed ${(mailed / Math.max(1, mailed - mailedTwice)).toFixed(3)} of ${mailed - mailedTwice} bytes that were lacked`,
       `repair fetched ${(fetched / Math.max(1, missing)).toFixed(3)} of ${missing} bytes that were missing`,
       `slowest at ${Math.round(slowest * 100)} % of the bound`,
     ].join(', '),

@@ -12,12 +12,25 @@ export interface Totals {
   /** Bytes; test/sim/fetch-traffic.ts. */
   fetched: number;
   missing: number;
+  /** test/sim/mail-traffic.ts. */
+  mailed: number;
+  mailedTwice: number;
   /** Greatest part of the bound that a shard took. */
   slowest: number;
   readonly failed: { readonly seed: number; readonly result: SimResult }[];
 }
 
-const SUMMED = ['acknowledged', 'proofs', 'filled', 'scans', 'levelled', 'fetched', 'missing'] as const;
+const SUMMED = [
+  'acknowledged',
+  'proofs',
+  'filled',
+  'scans',
+  'levelled',
+  'fetched',
+  'missing',
+  'mailed',
+  'mailedTwice',
+] as const;
 
 const CHILD = new URL('./child.js', import.meta.url);
 
@@ -37,6 +50,8 @@ export async function runSeeds(
     levelled: 0,
     fetched: 0,
     missing: 0,
+    mailed: 0,
+    mailedTwice: 0,
     slowest: 0,
     failed: [],
   };

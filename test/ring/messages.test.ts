@@ -18,6 +18,8 @@ const answers: MailAnswer[] = [
 ];
 const mail = encodeMessage({ t: 'mail', key: shard, version }, [frame, keys]);
 const answered = encodeMessage({ t: 'mail-answers', answers, view: 'f'.repeat(32) });
+const offers = { t: 'mail-offers' as const, number: 3, offers: answers.map(([id, of]) => [id, of] as const) };
+const offered = encodeMessage(offers);
 const fetched = encodeMessage(fetch, [frame, new Uint8Array(0)]);
 
 describe('messages', () => {
@@ -60,15 +62,20 @@ describe('messages', () => {
 
   test('what of mail covers itself is its keys and its frame, and of other messages nothing', () => {
     expect(bytesWithoutCrc(mail)).toBe(mail.byteLength - frame.byteLength - keys.byteLength);
-    for (const bytes of [answered, fetched, frame]) expect(bytesWithoutCrc(bytes)).toBe(bytes.byteLength);
+    for (const bytes of [answered, offered, fetched, frame]) expect(bytesWithoutCrc(bytes)).toBe(bytes.byteLength);
   });
 
   test('answers come out as they went in', () => {
     expect(decodeMessage(answered).message).toEqual({ t: 'mail-answers', answers, view: 'f'.repeat(32) });
   });
 
+  test('offers come out as they went in', () => {
+    expect(decodeMessage(offered).message).toEqual(offers);
+  });
+
   test.each([
     ['mail', mail],
+    ['offers', offered],
     ['answers', answered],
     ['another kind', fetched],
   ])(

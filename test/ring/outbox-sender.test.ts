@@ -1,7 +1,9 @@
 import { beforeEach, describe, expect, test } from 'vitest';
+import type { MailStatus } from '../../repair/mail-messages.ts';
 import { Outbox } from '../../repair/outbox.ts';
 import { OutboxSender } from '../../repair/outbox-sender.ts';
 import { DEFAULT_REPLICA_LIMITS } from '../../repair/replica-limits.ts';
+import type { Message } from '../../repair/replica-messages.ts';
 import type { Surroundings } from '../../repair/surroundings.ts';
 import { shardId } from '../../shards/shard-key.ts';
 import { makeStamp, type Version } from '../../shards/version.ts';
@@ -16,11 +18,15 @@ describe('what waits for an answer', () => {
   let around: { nowMs: number };
   let outbox: Outbox;
   let sender: OutboxSender;
+  /** Frames and offers, in their order. */
   let sent: Version[];
+  let frames: Version[];
   let runs: (() => void)[];
+  let disk: SimFiles;
 
   beforeEach(() => {
     sent = [];
+    frames = [];
     runs = [];
     around = { nowMs: 1_000_000 };
     const rest = {
@@ -31,14 +37,24 @@ describe('what waits for an answer', () => {
       owners: () => [SELF, OTHER],
       isLive: () => true,
       count: () => {},
-      send: (_to: string, _lane: number, message: { version: Version }) => void sent.push(message.version),
+      send: (_to: string, _lane: number, message: Message) => {
+        if (message.t === 'mail') frames.push(message.version);
+        if (message.t === 'mail') sent.push(message.version);
+        else if (message.t === 'mail-offers') sent.push(...message.offers.map(([, version]) => version));
+      },
     };
-    outbox = new Outbox(new SimFiles((run) => void runs.push(run)), 'outbox', 1 << 20, 1 << 16);
-    sender = new OutboxSender(outbox, Object.assign(around, rest) as unknown as Surroundings, () => {});
+    Object.assign(around, rest);
+    open(new SimFiles((run) => void runs.push(run)));
   });
 
+  function open(files: SimFiles): void {
+    outbox = new Outbox(files, 'outbox', 1 << 20, 1 << 16);
+    sender = new OutboxSender(outbox, around as unknown as Surroundings, () => {});
+    disk = files;
+  }
+
   /** In the outbox, and sent. */
-  function put(n: number): Version {
+  function put(n: number, isSent = false): Version {
     const version = makeStamp(n, 0) + SELF;
     outbox.put(
       KEY,
@@ -51,6 +67,7 @@ describe('what waits for an answer', () => {
     );
     for (let run = runs.shift(); run !== undefined; run = runs.shift()) run();
     sender.route(outbox.entries.get(ID + version)!);
+    if (isSent) sender.wasSent(ID + version, OTHER);
     sender.tick();
     return version;
   }
@@ -62,10 +79,11 @@ describe('what waits for an answer', () => {
     }
   }
 
-  const answer = (version: Version) => sender.answered(OTHER, ID + version, [ID, version, 'stored', '', false, '']);
+  const answer = (version: Version, status: MailStatus = 'stored') =>
+    sender.answered(OTHER, ID + version, [ID, version, status, '', false, '']);
 
   test('is not sent again while the peer goes on answering, however slowly', () => {
-    const versions = [1, 2, 3, 4].map(put);
+    const versions = [1, 2, 3, 4].map((n) => put(n));
     for (const version of versions) {
       after(T - 100);
       answer(version);
@@ -91,7 +109,7 @@ describe('what waits for an answer', () => {
   });
 
   test('is sent again when the peer has been silent for the time-out', () => {
-    const [first, second] = [1, 2].map(put) as [Version, Version];
+    const [first, second] = [1, 2].map((n) => put(n)) as [Version, Version];
     after(T - 100);
     answer(first);
     after(T - 100);
@@ -121,12 +139,54 @@ describe('what waits for an answer', () => {
   test('is sent again when what was sent later has been answered, although others still are', () => {
     const lost = put(1);
     after(50);
-    const others = [2, 3, 4].map(put);
+    const others = [2, 3, 4].map((n) => put(n));
     for (const version of others) {
       after(T / 2);
       answer(version);
     }
     expect(sent.filter((version) => version === lost)).toHaveLength(2);
     expect(sent).toHaveLength(5);
+  });
+
+  test('what was sent before is offered, and sent again when it is lacked', () => {
+    const [lost, came] = [1, 2].map((n) => put(n)) as [Version, Version];
+    after(T + 2 * DEFAULT_REPLICA_LIMITS.backoffMsMin);
+    expect(sent).toEqual([lost, came, lost, came]);
+    expect(frames).toEqual([lost, came]);
+    answer(came);
+    answer(lost, 'lacks');
+    after(50);
+    expect(frames).toEqual([lost, came, lost]);
+    // The offer was answered twice.
+    answer(lost, 'lacks');
+    after(50);
+    expect(frames).toEqual([lost, came, lost]);
+    answer(lost);
+    expect(outbox.entries.size).toBe(0);
+  });
+
+  test('a replica that is being filled is asked again, and not sent it again', () => {
+    const version = put(1);
+    for (let i = 0; i < 3; i++) {
+      answer(version, 'filling');
+      after(DEFAULT_REPLICA_LIMITS.backoffMsMax);
+    }
+    expect(sent.length).toBeGreaterThan(3);
+    expect(frames).toEqual([version]);
+    answer(version, 'lacks');
+    after(DEFAULT_REPLICA_LIMITS.backoffMsMax);
+    expect(frames).toEqual([version, version]);
+  });
+
+  test('mail without an answer, and what was here when the process began, is offered first', () => {
+    const unanswered = put(1, true);
+    expect([sent, frames]).toEqual([[unanswered], []]);
+    open(disk);
+    sender.reroute();
+    sender.tick();
+    expect([sent, frames]).toEqual([[unanswered, unanswered], []]);
+    answer(unanswered, 'lacks');
+    sender.tick();
+    expect(frames).toEqual([unanswered]);
   });
 });

@@ -17,6 +17,7 @@ import { engineFor } from './engine-choice.ts';
 import { Expiry, RETENTION_NS } from './expiry.ts';
 import { FetchTraffic } from './fetch-traffic.ts';
 import { LevelledReads } from './levelled-reads.ts';
+import { MailTraffic } from './mail-traffic.ts';
 import { areMended, Mends } from './mends.ts';
 import { Moves } from './moves.ts';
 import type { Mutation } from './mutations.ts';
@@ -63,6 +64,9 @@ export interface SimResult {
   /** Bytes of batches that repair fetched, and of those that were missing (fetch-traffic.ts). */
   readonly fetched: number;
   readonly missing: number;
+  /** Bytes of batches that were mailed, and of those that their receivers had (mail-traffic.ts). */
+  readonly mailed: number;
+  readonly mailedTwice: number;
   /** How many there were, those that were left out included: numbers for a reduction. */
   readonly faults: number;
   readonly writes: number;
@@ -122,6 +126,7 @@ class Cluster implements World {
   private readonly reads: LevelledReads;
   private readonly writers: Writers;
   private readonly traffic: FetchTraffic;
+  private readonly mail = new MailTraffic(this.nodes);
   private readonly mends = new Mends();
   private settledMs = -1;
   private convergedMs = -1;
@@ -150,7 +155,7 @@ class Cluster implements World {
     this.expiry = new Expiry(this.scenario, this.time);
     this.books = new Books(this.nodes, this.durability, this.scenario.conflict, this.time, this.expiry);
     this.traffic = new FetchTraffic(this.limits.requestTimeoutMs);
-    this.network = new Network(this, this.nodes, this.scenario, [this.traffic, this.mends], (bytes) =>
+    this.network = new Network(this, this.nodes, this.scenario, [this.traffic, this.mail, this.mends], (bytes) =>
       this.note(bytes),
     );
     const { nodes, scenario, reduction, network, books, mends } = this;
@@ -192,6 +197,8 @@ class Cluster implements World {
       levelled: this.reads.reached,
       fetched: this.traffic.fetched,
       missing: this.traffic.missing,
+      mailed: this.mail.sent,
+      mailedTwice: this.mail.sentTwice,
       faults: this.troubles.count,
       writes: this.writers.count,
       writesMs: this.scenario.writesMs,
@@ -368,6 +375,7 @@ class Cluster implements World {
     this.checkExpired(fromMs);
     this.mends.check(nodes, this.counters);
     this.traffic.check();
+    this.mail.check();
     const hashes = nodes.map(({ process }) => process!.core.metadataHash());
     if (new Set(hashes).size > 1) throw new Violation(`metadata differs at the end: ${hashes.join()}`);
   }

@@ -26,7 +26,7 @@ function situation() {
   const traffic = new FetchTraffic(TIMEOUT_MS);
   const ask = (request: number, ms: number, isAmongFaults = true) => {
     const question = { t: 'fetch', request, key: shardKeyToJson(KEY), versions: [VERSION] } as const;
-    traffic.leaves(node, encodeMessage(question), ms, isAmongFaults);
+    traffic.leaves(node, 'x', encodeMessage(question), ms, isAmongFaults);
   };
   const come = (request: number) => {
     const answer = { t: 'fetch-answer', request, shard: SHARD, status: 'ok', versions: [VERSION] } as const;

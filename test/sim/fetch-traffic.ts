@@ -14,7 +14,7 @@
  */
 import { decodeMessage, type MessageOf, type Received } from '../../repair/replica-messages.ts';
 import { type ShardId, shardId, shardKeyFromJson } from '../../shards/shard-key.ts';
-import type { Version } from '../../shards/version.ts';
+import type { NodeNumber, Version } from '../../shards/version.ts';
 import { Violation } from './books.ts';
 import { isOfKind, type MessageWatcher } from './network.ts';
 import type { Process, SimNode } from './sim-node.ts';
@@ -68,7 +68,7 @@ export class FetchTraffic implements MessageWatcher {
   }
 
   /** A message leaves a node. */
-  leaves(from: SimNode, bytes: Uint8Array, nowMs: number, isAmongFaults: boolean): void {
+  leaves(from: SimNode, _to: NodeNumber, bytes: Uint8Array, nowMs: number, isAmongFaults: boolean): void {
     if (!isOfKind(bytes, 'fetch')) return;
     const { questions } = this.of(from.process!);
     const message = decodeMessage(bytes).message as MessageOf<'fetch'>;

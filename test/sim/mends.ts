@@ -1,6 +1,7 @@
 /** What the scenario of damage asks for: everything is read again after the faults and mended, at a bounded cost. */
 import { decodeMessage, type MessageOf } from '../../repair/replica-messages.ts';
 import { shardId, shardKeyFromJson } from '../../shards/shard-key.ts';
+import type { NodeNumber } from '../../shards/version.ts';
 import { Violation } from './books.ts';
 import { isOfKind, type MessageWatcher } from './network.ts';
 import type { StoredWindow } from './sim-disk.ts';
@@ -28,7 +29,7 @@ export class Mends implements MessageWatcher {
     this.look(node, window);
   }
 
-  leaves(from: SimNode, bytes: Uint8Array): void {
+  leaves(from: SimNode, _to: NodeNumber, bytes: Uint8Array): void {
     if (!isOfKind(bytes, 'content-copy')) return;
     const { key, window } = decodeMessage(bytes).message as MessageOf<'content-copy'>;
     this.look(from, { shard: shardId(shardKeyFromJson(key)), window });

@@ -27,6 +27,7 @@ const SHOWN_BY: Record<Mutation, [ScenarioName, number]> = {
   'merge-first': ['deletes', 1],
   'tombstone-dropped': ['deletes', 1],
   'asked-twice': ['mixed', 301],
+  'offers-not-looked-up': ['mixed', 3002],
   'deletes-taken-as-known': ['deletes', 40],
   'expired-at-once': ['retention', 1],
   'expired-still-owed': ['retention', 1],

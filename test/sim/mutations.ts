@@ -39,6 +39,7 @@ export const MUTATIONS = [
   'merge-first',
   'tombstone-dropped',
   'asked-twice',
+  'offers-not-looked-up',
   'deletes-taken-as-known',
   'expired-at-once',
   'expired-still-owed',
@@ -132,12 +133,15 @@ function refuseOtherTypes(host: ReplicaHost): void {
 
 export function mutateHost(host: ReplicaHost, mutation: Mutation | undefined): void {
   const parts = host as unknown as {
+    commit: CommitQueue;
     asked: { isFree: BatchesAsked['areSomeFree'] };
     retention: { mayGo(id: ShardId, key: ShardKey): boolean };
     around: Surroundings;
     outbox: Outbox;
     deletes: KnownDeletes;
   };
+  // All that is offered is said to be lacked.
+  if (mutation === 'offers-not-looked-up') parts.commit.ask = (_id, _version, done) => done({ kind: 'lacks' });
   // Pulls know nothing of each other.
   if (mutation === 'asked-twice') parts.asked.isFree = () => true;
   // Whoever is proven itself answers, whatever others know to be deleted.

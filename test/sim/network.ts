@@ -12,7 +12,7 @@ type Traffic = 'metadata' | 'mail' | 'other';
 
 /** Sees all messages between replicas of different nodes. */
 export interface MessageWatcher {
-  leaves(from: SimNode, bytes: Uint8Array, nowMs: number, isAmongFaults: boolean): void;
+  leaves(from: SimNode, to: NodeNumber, bytes: Uint8Array, nowMs: number, isAmongFaults: boolean): void;
   /** Before it is received. */
   arrives(at: SimNode, bytes: Uint8Array): void;
 }
@@ -63,7 +63,7 @@ export class Network {
     if (lane !== LANE_NODE && to !== sender) {
       this.replicaTraffic.messages++;
       this.replicaTraffic.bytes += bytes.byteLength;
-      for (const watcher of this.watchers) watcher.leaves(from, bytes, this.world.time.now, this.faults);
+      for (const watcher of this.watchers) watcher.leaves(from, to, bytes, this.world.time.now, this.faults);
     }
     this.transmit(`${from.name}>${to}`, this.kindOf(lane, bytes), () => {
       const target = this.nodes.find((node) => node.number === to);

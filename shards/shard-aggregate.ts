@@ -30,7 +30,8 @@ export function aggregateShard(
     picks?.found(runs);
     visit(runs);
   };
-  const run: Run = { sources, request, scan, picks, kernel: new KernelAggregate(request, see), visit: see };
+  const kernel = new KernelAggregate(request, see);
+  const run: Run = { sources, request, scan, picks, kernel, visit: see, places: new Uint32Array(0) };
   try {
     for (const window of windowsToRead(sources, scan)) {
       aggregateWindow(run, window);
@@ -51,6 +52,8 @@ interface Run {
   readonly picks: PicksLeft | null;
   readonly kernel: KernelAggregate;
   readonly visit: (runs: AggregateRuns) => void;
+  /** Of the series of a block; for one after the other. */
+  places: Uint32Array;
 }
 
 /**
@@ -174,15 +177,18 @@ function columnsOf({ columns }: BlockHead, { calls }: AggregateRequest): WantedC
 
 /** False when the block has two rows at one time. Throws BlockError. */
 function reduceBlock(
-  { sources, request, picks, kernel }: Run,
+  run: Run,
   stretch: Stretch,
   entry: BlockEntry,
   head: BlockHead,
   columns: readonly WantedColumn[],
 ): boolean {
+  const { sources, request, picks, kernel } = run;
   const { table, store } = sources;
   const { first, end } = stretch;
-  const places = new Uint32Array(head.series.length).fill(UNWANTED);
+  if (run.places.length < head.series.length) run.places = new Uint32Array(2 * head.series.length);
+  const { places } = run;
+  places.fill(UNWANTED, 0, head.series.length);
   let from = head.series.length;
   let to = 0;
   let wanted = 0;

@@ -207,6 +207,8 @@ export class KernelAggregate {
   }
 }
 
+type ResultViews = Pick<AggregateRuns, 'series' | 'windows' | 'counts'>;
+
 /** Results of one call, as columns in the kernel's memory. */
 class CallResults {
   readonly #kernel = storageKernel();
@@ -216,6 +218,8 @@ class CallResults {
   readonly #buffer = new KernelBuffer();
   #capacity = 0;
   #length = 0;
+  /** Of the memory as it was last. */
+  #kept: ResultViews | null = null;
 
   constructor(call: number, { fn, type }: AggregateCall) {
     this.#call = call;
@@ -229,6 +233,7 @@ class CallResults {
     if (this.#length > 0) return false;
     this.#capacity = Math.max(runs, RESULTS_HELD);
     this.#buffer.reserve(this.#kernel, this.#capacity * RESULT_BYTES);
+    this.#kept = null;
     return true;
   }
 
@@ -269,14 +274,17 @@ class CallResults {
     }
   }
 
-  #views(): Pick<AggregateRuns, 'series' | 'windows' | 'counts'> {
+  #views(): ResultViews {
     const { buffer } = this.#kernel.memory;
     const capacity = this.#capacity;
-    return {
+    const kept = this.#kept;
+    if (kept !== null && kept.series.buffer === buffer) return kept;
+    this.#kept = {
       series: new Uint32Array(buffer, this.#column(0), capacity),
       windows: new Uint32Array(buffer, this.#column(0) + 4 * capacity, capacity),
       counts: new Float64Array(buffer, this.#column(1), capacity),
     };
+    return this.#kept;
   }
 
   /** What has gathered, as views that hold until the next call of the kernel; null when there is nothing. */

@@ -167,3 +167,31 @@ test.each(Array.from({ length: 30 }, (_, n) => n + 1))(
     }
   },
 );
+
+test('a block with more series than results are held at a time is counted behind a smaller one', () => {
+  const random = randomFrom(1);
+  bench = new Bench({ blockBytesTarget: 1 << 22 });
+  const keys = Array.from({ length: 3000 }, (_, n) => `m,host=h${n}`);
+  const batches: [readonly string[], number][] = [
+    [keys.slice(0, 10), 0],
+    [keys, HOUR_NS],
+  ];
+  batches.forEach(([names, time], version) => {
+    const rows = names.map((key) => ({ key, time, fields: {} }));
+    expect(bench.write(batchOf(random, versionAt(version), names, [time], 1, false), keysOf(rows))).toBeNull();
+  });
+  bench.shard().flush();
+  const shard = bench.shard();
+  const request: AggregateRequest = {
+    measurement: 'm',
+    series: shard.series('m', null),
+    calls: [{ fn: 'count', field: 'f', type: FLOAT }],
+    minTime: 0,
+    maxTime: 24 * HOUR_NS - 1,
+    offsets: Float64Array.of(0, 24 * HOUR_NS),
+    readRows: () => {},
+  };
+  const counted = runsOf(request.calls, (visit) => shard.aggregate(request, visit));
+  expect(counted).toEqual(runsOf(request.calls, (visit) => aggregateByScan(shard, request, visit)));
+  expect(counted[0]).toHaveLength(3010);
+});

@@ -12,6 +12,7 @@ import type { NodeNumber } from '../shards/version.ts';
 import { addToWindow, byWindow } from './content-answers.ts';
 import type { ContentMessage } from './content-messages.ts';
 import { ask, type Mend, MendError, type Steps, turn } from './mend.ts';
+import type { DifferingGroup } from './repair-records.ts';
 import type { Received } from './replica-messages.ts';
 import { claimOf, meetFloor } from './replica-table.ts';
 
@@ -36,10 +37,12 @@ export function* level(
   const own = yield* ownGroups(mend);
   const ownWindows = byWindow(own);
   let isWhole = true;
+  const { differing: told } = mend.progress;
   for (const window of windowsToLookAt(ownWindows, theirs, parts)) {
     const listed = yield* theirGroups(mend, source, window);
     if (listed === null) return false;
     const differing = differingGroups(
+      window,
       own.filter((each) => each.window === window),
       listed,
       parts.filter((part) => part.window === window),
@@ -48,7 +51,18 @@ export function* level(
     mend.progress.stage = 'copying';
     for (const [measurement, { groups, missing }] of differing) {
       if (missing) isWhole = false;
-      if (groups.length > 0 && !(yield* copy(mend, source, window, measurement, groups))) isWhole = false;
+      if (groups.length === 0) continue;
+      if (
+        yield* copy(
+          mend,
+          source,
+          window,
+          measurement,
+          groups.map(({ group }) => group),
+        )
+      )
+        told.push(...groups);
+      else isWhole = false;
     }
     mend.progress.windows++;
   }
@@ -64,13 +78,14 @@ function windowsToLookAt(own: WindowSums, theirs: WindowSums, parts: readonly Da
   return [...windows].sort((a, b) => a - b);
 }
 
-/** Per measurement the groups to be copied; `missing`: some that are needed cannot be told there. */
+/** Per measurement the groups to be copied, and what is here and there of them; `missing`: some that are needed cannot be told there. */
 function differingGroups(
+  window: number,
   own: readonly GroupSum[],
   listed: readonly (readonly [string, number, number, string | null])[],
   parts: readonly DamagedPart[],
   what: 'all' | 'unreadable',
-): Map<string, { groups: number[]; missing: boolean }> {
+): Map<string, { groups: DifferingGroup[]; missing: boolean }> {
   const nameOf = (measurement: string, group: number): string => `${group} ${measurement}`;
   // '': no rows. null: unreadable.
   const mine = new Map(
@@ -78,7 +93,9 @@ function differingGroups(
   );
   const other = new Map(listed.map(([measurement, group, , sum]) => [nameOf(measurement, group), sum]));
   for (const { measurement, groups } of parts) for (const group of groups) mine.set(nameOf(measurement, group), null);
-  const differing = new Map<string, { groups: number[]; missing: boolean }>();
+  const rowsHere = new Map(own.map((g) => [nameOf(g.measurement, g.group), g.rows]));
+  const rowsThere = new Map(listed.map(([measurement, group, rows]) => [nameOf(measurement, group), rows]));
+  const differing = new Map<string, { groups: DifferingGroup[]; missing: boolean }>();
   for (const name of new Set([...mine.keys(), ...other.keys()])) {
     const at = name.indexOf(' ');
     const [group, measurement] = [Number(name.slice(0, at)), name.slice(at + 1)];
@@ -88,7 +105,10 @@ function differingGroups(
     const entry = differing.get(measurement) ?? { groups: [], missing: false };
     differing.set(measurement, entry);
     if (there === null) entry.missing = true;
-    else entry.groups.push(group);
+    else {
+      const rows = { rowsHere: here === null ? null : (rowsHere.get(name) ?? 0), rowsThere: rowsThere.get(name) ?? 0 };
+      entry.groups.push({ window, measurement, group, ...rows });
+    }
   }
   return differing;
 }

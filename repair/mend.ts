@@ -9,7 +9,7 @@ import { shardKeyToJson } from '../shards/shard-key.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';
 import { heldIn } from './held-shards.ts';
 import { level } from './level.ts';
-import { type RepairStep, stepOf } from './repair-records.ts';
+import { type DifferingGroup, differedOf, type RepairStep, stepOf } from './repair-records.ts';
 import type { MessageOf, Received } from './replica-messages.ts';
 import { ReplicaReading, type Verdict } from './replica-reading.ts';
 import { type Replica, tryFlush } from './replica-table.ts';
@@ -50,6 +50,8 @@ export interface MendProgress {
   bytesTotal: number;
   rowsLost: number;
   batchesLost: number;
+  /** Groups that were replaced, as they were before. */
+  readonly differing: DifferingGroup[];
   /** What came from whom, in the order in which they were asked. */
   readonly steps: RepairStep[];
 }
@@ -169,10 +171,12 @@ export class Mend {
   *from<T>(source: NodeNumber, work: Steps<T>): Steps<T> {
     const { progress, around } = this;
     const { windows, groups, batches, rows, bytes } = progress;
+    const { length: known } = progress.differing;
     const beganMs = around.nowMs;
     try {
       return yield* work;
     } finally {
+      const differed = differedOf(progress.differing.slice(known));
       const moved = {
         windows: progress.windows - windows,
         groups: progress.groups - groups,
@@ -180,6 +184,7 @@ export class Mend {
         rows: progress.rows - rows,
         bytes: progress.bytes - bytes,
         ms: around.nowMs - beganMs,
+        ...(differed === undefined ? {} : { differed }),
       };
       if (moved.bytes > 0) progress.steps.push(stepOf(source, around.self, moved));
     }

@@ -116,6 +116,7 @@ export class Mending {
       bytesTotal: 0,
       rowsLost: 0,
       batchesLost: 0,
+      differing: [],
       steps: [],
     };
     const job = {

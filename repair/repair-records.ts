@@ -14,7 +14,7 @@
 import type { Contest, ContestedDelete } from '../shards/contests.ts';
 import type { ShardId } from '../shards/shard-key.ts';
 import type { NodeNumber } from '../shards/version.ts';
-import type { Explanation } from './explanation.ts';
+import { type Explanation, SAMPLES_MAX } from './explanation.ts';
 import type {
   DecidedCounts,
   HopRecord,
@@ -36,6 +36,28 @@ export interface RepairStep extends HopRecord {
   /** Of settled content that was compared and copied. */
   readonly windows?: number;
   readonly groups?: number;
+  readonly differed?: DifferedGroups;
+}
+
+/** Settled rows of some series of a window, as they were before they were replaced by those of another member. */
+export interface DifferingGroup {
+  readonly window: number;
+  readonly measurement: string;
+  /** First digit of the series' hashes. */
+  readonly group: number;
+  /** null: not readable. */
+  readonly rowsHere: number | null;
+  readonly rowsThere: number;
+}
+
+/** How groups that were replaced differed, counted, and some of each. */
+export interface DifferedGroups {
+  readonly unreadable: number;
+  readonly fewer: number;
+  readonly more: number;
+  /** As many rows, other values. */
+  readonly changed: number;
+  readonly samples: readonly DifferingGroup[];
 }
 
 /** Some of the contests that a member found among what it got; all of them are counted in the step. */
@@ -99,6 +121,24 @@ export function stepOf(
 ): RepairStep {
   const nothing = { epochsDiffering: 0, batches: 0, rows: 0, bytes: 0, ms: 0 };
   return { from, to, ...nothing, ...moved, ...(decided === undefined ? {} : { decided }) };
+}
+
+/** undefined: none did. */
+export function differedOf(groups: readonly DifferingGroup[]): DifferedGroups | undefined {
+  if (groups.length === 0) return undefined;
+  const counts = { unreadable: 0, fewer: 0, more: 0, changed: 0 };
+  const samples: DifferingGroup[] = [];
+  for (const each of groups) {
+    const how = howItDiffers(each);
+    if (counts[how]++ < SAMPLES_MAX) samples.push(each);
+  }
+  return { ...counts, samples };
+}
+
+function howItDiffers({ rowsHere, rowsThere }: DifferingGroup): 'unreadable' | 'fewer' | 'more' | 'changed' {
+  if (rowsHere === null) return 'unreadable';
+  if (rowsHere === rowsThere) return 'changed';
+  return rowsHere < rowsThere ? 'fewer' : 'more';
 }
 
 /** null: nothing to show. */

@@ -3,6 +3,7 @@
  * `starling repair why ID`: all that is known of one of them.
  */
 import type { Command } from 'commander';
+import type { DifferedGroups } from '../../repair/repair-records.ts';
 import type { Contest } from '../../shards/contests.ts';
 import type { KeptRepair } from '../repair-history.ts';
 import { callJson, withUrl } from './client.ts';
@@ -60,6 +61,7 @@ export function addRepairHistoryCommand(repair: Command): void {
       const record = await callJson<KeptRepair>(url, 'GET', `/api/repairs/${encodeURIComponent(id)}`);
       console.log(`${record.kind} of shard ${record.shard} (${record.database}): ${record.outcome}`);
       if (record.reason !== null) console.log(record.reason);
+      for (const { differed } of record.steps) if (differed !== undefined) console.log(differedText(differed));
       for (const { contests, deletes } of record.samples) {
         for (const contest of contests) console.log(sentenceOf(contest));
         for (const { version, predicate } of deletes) console.log(`delete ${version} came: ${predicate}`);
@@ -88,6 +90,15 @@ function linesOf(record: KeptRepair, names: Page['names']): (string | number)[][
       note,
     ];
   });
+}
+
+function differedText({ unreadable, fewer, more, changed, samples }: DifferedGroups): string {
+  const counts = `series groups: ${unreadable} unreadable, ${fewer} with fewer rows, ${more} with more, ${changed} with other values`;
+  const lines = samples.map(({ window, measurement, group, rowsHere, rowsThere }) => {
+    const here = rowsHere === null ? 'unreadable' : `${rowsHere} rows`;
+    return `  window ${window} of ${measurement}, series ${group.toString(16)}..: ${here}, replaced by ${rowsThere}`;
+  });
+  return [counts, ...lines].join('\n');
 }
 
 function sentenceOf({ rule, series, field, time, winner, loser }: Contest): string {

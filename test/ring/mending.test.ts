@@ -1,5 +1,6 @@
 /** A damaged replica becomes full again by itself (protocol rules 20, 21 and 32); what nobody has any more is counted lost. */
 import { describe, expect, test } from 'vitest';
+import { differedOf } from '../../repair/repair-records.ts';
 import { StorageError } from '../../shards/errors.ts';
 import { ID, NUMBERS, Trio } from './trio.ts';
 
@@ -29,6 +30,18 @@ function lose(trio: Trio, at: number, count: number): void {
   for (const version of [...batchesOf(trio, at).keys()].sort().slice(0, count)) batchesOf(trio, at).delete(version);
 }
 
+test('groups that were replaced are counted by what differed, with a few samples of each', () => {
+  const group = (rowsHere: number | null, rowsThere: number) => {
+    return { window: 0, measurement: 'm', group: 1, rowsHere, rowsThere };
+  };
+  expect(differedOf([])).toBeUndefined();
+  const changed = Array.from({ length: 9 }, () => group(5, 5));
+  const all = [group(null, 5), group(4, 5), group(0, 5), group(6, 5), ...changed];
+  const { samples, ...counts } = differedOf(all)!;
+  expect(counts).toEqual({ unreadable: 1, fewer: 2, more: 1, changed: 9 });
+  expect(samples).toEqual([...all.slice(0, 4), ...changed.slice(0, 4)]);
+});
+
 describe('with a full owner', () => {
   test.each([
     ['above the floor: batches are fetched and put back', false],
@@ -47,8 +60,11 @@ describe('with a full owner', () => {
     expect(mend).toMatchObject({ state: 'done', message: expect.stringContaining('mended') });
     const told = trio.repairs.filter(({ kind }) => kind === 'mend');
     expect(told).toMatchObject([{ id: mend!.id, outcome: 'done', lost: null }]);
-    const moved = isProven ? { batches: 0, windows: 1, groups: 1 } : { batches: 2, rows: 4 };
+    const differed = { unreadable: 0, fewer: 1, more: 0, changed: 0, samples: [{ group: expect.any(Number) }] };
+    const moved = isProven ? { batches: 0, windows: 1, groups: 1, differed } : { batches: 2, rows: 4 };
     expect(told[0]!.steps).toMatchObject([{ to: NUMBERS[1], ...moved }]);
+    for (const { rowsHere, rowsThere } of told[0]!.steps[0]!.differed?.samples ?? [])
+      expect(rowsHere).toBeLessThan(rowsThere);
     expect(NUMBERS).toContain(told[0]!.steps[0]!.from);
     expect(told[0]!.steps[0]!.bytes).toBeGreaterThan(100);
     expect(trio.repairs.find(({ kind }) => kind === 'scrub')).toMatchObject({ outcome: 'failed' });

@@ -1,4 +1,5 @@
 /** What mending asks of a shard (care.ts), on the parts of the shard. */
+
 import type { SeriesKeyRecord } from './batch.ts';
 import type {
   CopyQuestion,
@@ -11,6 +12,7 @@ import type {
   ReplacementRequest,
   StoredCare,
 } from './care.ts';
+import type { Sum128 } from './checksum.ts';
 import type { ShardCompanion } from './companion.ts';
 import type { ContestQuestion, Contests } from './contests.ts';
 import { StorageError } from './errors.ts';
@@ -52,7 +54,10 @@ export interface CareParts extends Omit<ReadingParts, 'adopted' | 'closed'> {
 
 export class ShardCare implements StoredCare {
   readonly #parts: CareParts;
-  /** How often blocks were replaced, or the sum of what was dropped restated: who reads what was there before begins anew. */
+  /**
+   * How often blocks were replaced, the sum of what was dropped restated, or deletes dropped: who reads what was there
+   * before begins anew.
+   */
   rewrites = 0;
 
   constructor(parts: CareParts) {
@@ -84,6 +89,12 @@ export class ShardCare implements StoredCare {
       closed: () => merging.letGo(),
     };
     return new ShardReading(parts, begun);
+  }
+
+  /** Of deletes that have left the file. */
+  dropped(content: Sum128): void {
+    this.#parts.dropped.added(content);
+    this.rewrites++;
   }
 
   groups(question: GroupQuestion): { groups: GroupSum[]; next: GroupName | null } {

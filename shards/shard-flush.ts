@@ -8,16 +8,19 @@
  */
 import type { Database } from 'better-sqlite3';
 import type { BlockStore, RunWriter } from './block-store.ts';
+import { addSums, type Sum128, tombstoneSum } from './checksum.ts';
 import type { Memtable } from './memtable.ts';
 import { readParts } from './memtable-parts.ts';
 import { BlockCutter } from './row-split.ts';
 import { CHUNK_SERIES_MAX, encodeSeriesChunk } from './series-chunk.ts';
 import type { SeriesTable } from './series-table.ts';
+import type { ShardDropped } from './shard-dropped.ts';
 import { type ShardFile, WRITE_META } from './shard-file.ts';
 import { writeSizes } from './shard-state.ts';
 import type { KeptTombstone } from './shard-tombstones.ts';
 import type { LogPosition } from './storage.ts';
 import type { StorageLimits } from './storage-limits.ts';
+import type { Superseded } from './superseded.ts';
 import type { FreeBuffers } from './used-rows.ts';
 import type { Stamp } from './version.ts';
 
@@ -25,6 +28,7 @@ import type { Stamp } from './version.ts';
 const CHUNKS_AT_ONCE = 32;
 const WRITE_CHUNK = 'INSERT OR REPLACE INTO series_chunks (first, count, bytes) VALUES (?, ?, ?)';
 const WRITE_TOMBSTONE = 'INSERT OR REPLACE INTO tombstones (version, frame) VALUES (?, ?)';
+const DELETE_TOMBSTONE = 'DELETE FROM tombstones WHERE version = ?';
 
 export interface FlushSources {
   readonly table: SeriesTable;
@@ -33,6 +37,7 @@ export interface FlushSources {
   readonly windowNs: number;
   readonly limits: StorageLimits;
   readonly free: FreeBuffers;
+  readonly dropped: ShardDropped;
 }
 
 /** The moment at which the memtable was frozen. */
@@ -44,6 +49,8 @@ export interface FrozenState {
   /** Series with ids below this one. */
   readonly seriesEnd: number;
   readonly tombstones: readonly KeptTombstone[];
+  /** At or below the floor; they leave the file with it. */
+  readonly superseded: Superseded;
   /** Write companion and fields. */
   readonly saves: readonly ((database: Database) => void)[];
 }
@@ -127,10 +134,13 @@ export class Flush {
   }
 
   #writeState(database: Database): void {
-    const { position, seriesEnd, tombstones, saves } = this.state;
+    const { position, seriesEnd, tombstones, superseded, saves } = this.state;
     this.#writeChunks(database, seriesEnd);
     const write = database.prepare(WRITE_TOMBSTONE);
     for (const { version, frame } of tombstones) write.run(Buffer.from(version, 'hex'), frame);
+    if (superseded.deletes.length > 0) this.#sources.dropped.write(database, contentOf(superseded.deletes));
+    const remove = database.prepare(DELETE_TOMBSTONE);
+    for (const { version } of superseded.deletes) remove.run(Buffer.from(version, 'hex'));
     database.prepare(WRITE_META).run('flushed', JSON.stringify(position));
     const { rows, blocks } = this.#sources.store.directory;
     writeSizes(database, { rows: rows + this.#rows, blocks: blocks + this.#blocks, series: seriesEnd });
@@ -144,4 +154,8 @@ export class Flush {
       write.run(first, count, encodeSeriesChunk(this.#sources.table.ids, first, count));
     }
   }
+}
+
+export function contentOf(tombstones: readonly KeptTombstone[]): Sum128 {
+  return tombstones.reduce((sum, { version, predicate }) => addSums(sum, tombstoneSum(predicate, version)), 0n);
 }

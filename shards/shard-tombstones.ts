@@ -13,9 +13,10 @@ import { predicateIn } from './delete-shard.ts';
 import { compileGoRegex } from './go-regex.ts';
 import type { SeriesTable } from './series-table.ts';
 import type { ShardKey } from './shard-key.ts';
+import { type Superseded, supersededDeletes } from './superseded.ts';
 import { compileTagCondition } from './tag-matcher.ts';
 import type { Tombstone } from './tombstone.ts';
-import type { Version } from './version.ts';
+import { STAMP_ZERO, type Stamp, type Version } from './version.ts';
 
 const UNKNOWN = 0;
 const YES = 1;
@@ -41,7 +42,10 @@ export class ShardTombstones {
   /** As they were last looked at, and how many of them were there. */
   #seen: ShardTombstones | null = null;
   #seenCount = 0;
-  /** How often another delete shard has taken the place of the one before. */
+  #seenDrops = 0;
+  /** How often some have been dropped here. */
+  #drops = 0;
+  /** How often another delete shard has taken the place of the one before, or deletes have been dropped. */
   #changes = 0;
   #everywhere: ShardTombstone[] = [];
   /** Not yet in the file. */
@@ -50,6 +54,8 @@ export class ShardTombstones {
   /** By series: whether it has a visible row. */
   #visible = new Uint8Array(0);
   #replacements = 0;
+  /** Deletes up to there have been held against those before them. */
+  #lookedThrough: Stamp = STAMP_ZERO;
 
   constructor(table: SeriesTable, key: ShardKey, ofPolicy: () => ShardTombstones | null) {
     this.#table = table;
@@ -104,9 +110,11 @@ export class ShardTombstones {
   /** Own ones and the policy's, with what has come to the delete shard meanwhile. */
   #all(): readonly ShardTombstone[] {
     const source = this.#ofPolicy();
-    if (source !== this.#seen) {
+    const drops = this.#drops + (source === null ? 0 : source.#drops);
+    if (source !== this.#seen || drops !== this.#seenDrops) {
       this.#seen = source;
       this.#seenCount = 0;
+      this.#seenDrops = drops;
       this.#changes++;
       this.#everywhere = [...this.#own.values()];
       this.#visible.fill(UNKNOWN);
@@ -120,6 +128,18 @@ export class ShardTombstones {
       }
     }
     return this.#everywhere;
+  }
+
+  /** Own ones that are not needed any more, when all that come at or below `floor` are here. */
+  superseded(floor: Stamp): Superseded {
+    return supersededDeletes(this.#own.values(), floor, this.#lookedThrough);
+  }
+
+  /** They are in the file no more. */
+  drop({ deletes, lookedThrough }: Superseded): void {
+    this.#lookedThrough = lookedThrough;
+    for (const { version } of deletes) this.#own.delete(version);
+    this.#drops += deletes.length;
   }
 
   /** The oldest `count` of the fresh ones are in the file now. */

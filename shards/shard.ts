@@ -43,7 +43,7 @@ import { contentAbove, contentThrough, type RebuiltBatch, rebuildBatches } from 
 import { ShardDropped } from './shard-dropped.ts';
 import { ShardFields } from './shard-fields.ts';
 import { damageNamed, type ShardFile } from './shard-file.ts';
-import { Flush } from './shard-flush.ts';
+import { contentOf, Flush } from './shard-flush.ts';
 import { type ShardId, type ShardKey, shardId } from './shard-key.ts';
 import { ShardMerging } from './shard-merging.ts';
 import type { ShardPolicy } from './shard-policy.ts';
@@ -253,13 +253,14 @@ export class Shard implements StoredShard, QueryableShard {
     const { count: seriesEnd, persisted } = this.#table;
     const saves = [this.#fields.freeze(), this.companion.freeze()];
     this.#flush = new Flush(
-      { ...this.#parts, table: this.#table, store: this.#store, windowNs: this.windowNs },
+      { ...this.#parts, table: this.#table, store: this.#store, windowNs: this.windowNs, dropped: this.#dropped },
       {
         memtable: this.#memtables.freeze(),
         position: this.#applied,
         floor: this.companion.floor,
         seriesEnd,
         tombstones: [...this.tombstones.fresh], // those that come meanwhile belong to the next flush
+        superseded: this.tombstones.superseded(this.companion.floor),
         saves,
       },
       persisted,
@@ -276,10 +277,12 @@ export class Shard implements StoredShard, QueryableShard {
     const flush = this.#flush;
     if (flush === null) return false;
     if (flush.step()) return true;
-    const { position, tombstones, floor } = flush.state;
+    const { position, tombstones, superseded, floor } = flush.state;
     this.#flush = null;
     this.#memtables.dropFrozen();
     this.tombstones.flushed(tombstones.length);
+    this.tombstones.drop(superseded);
+    if (superseded.deletes.length > 0) this.care.dropped(contentOf(superseded.deletes));
     this.#flushedThrough = position;
     this.#settledThrough = floor;
     this.#table.persisted = flush.seriesWritten;

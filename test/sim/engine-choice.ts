@@ -15,6 +15,7 @@ export const MUTATIONS_OF_STORAGE: readonly Mutation[] = [
   'floor-not-durable',
   'merge-first',
   'tombstone-dropped',
+  'superseded-early',
 ];
 
 /** `asked`: undefined leaves it to the scenario and the mutation. Throws a RangeError where they cannot run on what is asked for. */

@@ -29,6 +29,7 @@ const SHOWN_BY: Record<Mutation, [ScenarioName, number]> = {
   'asked-twice': ['mixed', 301],
   'offers-not-looked-up': ['mixed', 3002],
   'deletes-taken-as-known': ['deletes', 40],
+  'superseded-early': ['deletes', 1],
   'expired-at-once': ['retention', 1],
   'expired-still-owed': ['retention', 1],
 };

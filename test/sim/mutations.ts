@@ -41,6 +41,7 @@ export const MUTATIONS = [
   'asked-twice',
   'offers-not-looked-up',
   'deletes-taken-as-known',
+  'superseded-early',
   'expired-at-once',
   'expired-still-owed',
 ] as const;
@@ -171,6 +172,7 @@ export function mutateSync(storage: Storage, mutation: Mutation | undefined, lat
 export function mutateShard(shard: Shard, mutation: Mutation | undefined): void {
   if (mutation === 'merge-first') shard.settle = settleMergedFirst;
   if (mutation === 'tombstone-dropped') dropTombstones(shard);
+  if (mutation === 'superseded-early') supersedeEarly(shard);
   if (mutation !== 'dropped-early' && mutation !== 'floor-not-durable') return;
   const get = (): Stamp => (mutation === 'dropped-early' ? 'f'.repeat(16) : shard.companion.floor);
   Object.defineProperty(shard, 'settledThrough', { get, configurable: true });
@@ -184,6 +186,13 @@ function dropTombstones({ tombstones }: Shard): void {
   tombstones.add = (batch, frame, inFile) => {
     if (n++ % 3 !== 2) add(batch, frame, inFile);
   };
+}
+
+/** A later delete stands for an older one before everybody has both. */
+function supersedeEarly({ tombstones }: Shard): void {
+  if (Object.hasOwn(tombstones, 'superseded')) return;
+  const { superseded } = tombstones;
+  tombstones.superseded = () => superseded.call(tombstones, 'f'.repeat(16));
 }
 
 /** The winner is chosen among all settled rows, and deletes are applied to it alone. */

@@ -12,7 +12,6 @@ import type {
   ReplacementRequest,
   StoredCare,
 } from './care.ts';
-import type { Sum128 } from './checksum.ts';
 import type { ShardCompanion } from './companion.ts';
 import type { ContestQuestion, Contests } from './contests.ts';
 import { StorageError } from './errors.ts';
@@ -22,12 +21,14 @@ import type { GivenKeys } from './series-keys.ts';
 import { groupsOfBlock, settledCopy, settledGroups } from './settled-content.ts';
 import { findContests } from './shard-contests.ts';
 import type { ShardFields } from './shard-fields.ts';
+import { contentOf } from './shard-flush.ts';
 import type { ShardId, ShardKey } from './shard-key.ts';
 import type { ShardMerging } from './shard-merging.ts';
 import type { ShardPolicy } from './shard-policy.ts';
 import { type ReadingParts, ShardReading } from './shard-reading.ts';
 import type { LogPosition } from './storage.ts';
 import type { StorageLimits } from './storage-limits.ts';
+import type { Superseded } from './superseded.ts';
 import type { Stamp, Version } from './version.ts';
 
 /** The shard itself. */
@@ -91,9 +92,12 @@ export class ShardCare implements StoredCare {
     return new ShardReading(parts, begun);
   }
 
-  /** Of deletes that have left the file. */
-  dropped(content: Sum128): void {
-    this.#parts.dropped.added(content);
+  /** They have left the file with a flush. */
+  deletesDropped(superseded: Superseded): void {
+    const { sources, dropped } = this.#parts;
+    sources.tombstones.drop(superseded);
+    if (superseded.deletes.length === 0) return;
+    dropped.added(contentOf(superseded.deletes));
     this.rewrites++;
   }
 

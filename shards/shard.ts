@@ -43,7 +43,7 @@ import { contentAbove, contentThrough, type RebuiltBatch, rebuildBatches } from 
 import { ShardDropped } from './shard-dropped.ts';
 import { ShardFields } from './shard-fields.ts';
 import { damageNamed, type ShardFile } from './shard-file.ts';
-import { contentOf, Flush } from './shard-flush.ts';
+import { Flush } from './shard-flush.ts';
 import { type ShardId, type ShardKey, shardId } from './shard-key.ts';
 import { ShardMerging } from './shard-merging.ts';
 import type { ShardPolicy } from './shard-policy.ts';
@@ -281,8 +281,7 @@ export class Shard implements StoredShard, QueryableShard {
     this.#flush = null;
     this.#memtables.dropFrozen();
     this.tombstones.flushed(tombstones.length);
-    this.tombstones.drop(superseded);
-    if (superseded.deletes.length > 0) this.care.dropped(contentOf(superseded.deletes));
+    this.care.deletesDropped(superseded);
     this.#flushedThrough = position;
     this.#settledThrough = floor;
     this.#table.persisted = flush.seriesWritten;

@@ -80,6 +80,8 @@ async function runMany(campaign: Campaign): Promise<boolean> {
     missing,
     mailed,
     mailedTwice,
+    destroyed,
+    lost,
     failed,
   } = totals;
   console.log(
@@ -88,6 +90,7 @@ async function runMany(campaign: Campaign): Promise<boolean> {
       `${filled} replicas filled, ${scans} scans, ${levelled} levelled reads`,
       `mailed ${(mailed / Math.max(1, mailed - mailedTwice)).toFixed(3)} of ${mailed - mailedTwice} bytes that were lacked`,
       `repair fetched ${(fetched / Math.max(1, missing)).toFixed(3)} of ${missing} bytes that were missing`,
+      `${destroyed} copies of batches destroyed, of ${lost} acknowledged writes all; all others are everywhere`,
       `slowest at ${Math.round(slowest * 100)} % of the bound`,
     ].join(', '),
   );

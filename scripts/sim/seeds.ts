@@ -15,6 +15,9 @@ export interface Totals {
   /** test/sim/mail-traffic.ts. */
   mailed: number;
   mailedTwice: number;
+  /** Copies that were destroyed on purpose, and acknowledged writes of which all were; test/sim/copies.ts. */
+  destroyed: number;
+  lost: number;
   /** Greatest part of the bound that a shard took. */
   slowest: number;
   readonly failed: { readonly seed: number; readonly result: SimResult }[];
@@ -30,6 +33,8 @@ const SUMMED = [
   'missing',
   'mailed',
   'mailedTwice',
+  'destroyed',
+  'lost',
 ] as const;
 
 const CHILD = new URL('./child.js', import.meta.url);
@@ -52,6 +57,8 @@ export async function runSeeds(
     missing: 0,
     mailed: 0,
     mailedTwice: 0,
+    destroyed: 0,
+    lost: 0,
     slowest: 0,
     failed: [],
   };

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import type { PassRecord } from '../../repair/records.ts';
 import { shardId } from '../../shards/shard-key.ts';
-import { makeStamp, makeVersion, type NodeNumber, stampOf, type Version } from '../../shards/version.ts';
+import { makeStamp, makeVersion, type NodeNumber, STAMP_ZERO, stampOf, type Version } from '../../shards/version.ts';
 import { Books, shardOf } from './books.ts';
 import { Expiry } from './expiry.ts';
 import type { Scenario } from './scenario.ts';
@@ -19,7 +19,9 @@ const CUTOFF = makeStamp(START_MS + 1_000, 0);
 function nodeOf(name: string, number: NodeNumber, owners: readonly NodeNumber[]) {
   const batches = new Map<Version, bigint | null>([[VERSION, null]]);
   const disk = { logWasDamaged: false };
-  const process = { ownersOf: () => owners, open: { storage: { shards: new Map() } } };
+  const ledger = { lists: (version: Version) => batches.has(version), replica: 'full', floor: STAMP_ZERO };
+  const open = { storage: { shards: new Map([[SHARD, {}]]) }, ledgerOf: () => ledger };
+  const process = { ownersOf: () => owners, open, host: { outbox: { entries: new Map() } } };
   const node = { name, number, up: true, disk, process, stored: () => batches };
   return { node: node as unknown as SimNode, number, batches };
 }

@@ -17,6 +17,7 @@ import type { ConflictRule } from '../../shards/row-settle.ts';
 import { type ShardId, type ShardKey, shardId } from '../../shards/shard-key.ts';
 import { type NodeNumber, type Stamp, stampOf, type Version } from '../../shards/version.ts';
 import { contentSum } from '../support/content-sum.ts';
+import { Copies } from './copies.ts';
 import type { Expiry } from './expiry.ts';
 import { CLOCK_STEP_MS_MAX } from './scenario.ts';
 import type { SimNode } from './sim-node.ts';
@@ -64,11 +65,10 @@ export class Books {
   /** Number and shard -> when, the last time. */
   private readonly letGo = new Map<string, number>();
   private readonly nodes: readonly SimNode[];
-  /** With `interval` an acknowledged write may be lost in a crash, and nothing is promised before a proof. */
-  private readonly durability: 'fsync' | 'interval';
   private readonly conflict: ConflictRule;
   private readonly time: { readonly now: number };
   readonly expiry: Expiry;
+  readonly copies: Copies;
 
   constructor(
     nodes: readonly SimNode[],
@@ -79,8 +79,9 @@ export class Books {
   ) {
     this.nodes = nodes;
     this.expiry = expiry;
+    const shardOf = (version: Version) => this.written.get(version)!.shard;
+    this.copies = new Copies({ nodes, durability, isOver: (version) => this.isOver(shardOf(version)), shardOf });
     this.time = time;
-    this.durability = durability;
     this.conflict = conflict;
   }
 
@@ -127,7 +128,8 @@ export class Books {
     const version = this.requests.get(request)!;
     this.acknowledged.add(version);
     const { shard } = this.written.get(version)!;
-    if (this.durability !== 'fsync') return;
+    this.copies.acknowledged(version);
+    if (this.copies.isLost(version)) return;
     for (const proof of this.proofsOf.get(shard) ?? []) {
       if (stampOf(version) <= proof.through && !proof.versions.has(version)) {
         throw new Violation(
@@ -146,10 +148,10 @@ export class Books {
     const numbers = record.order.filter((number) => !this.hasLetGoSince(number, record));
     const members = numbers.map((number) => this.nodes.find((node) => node.number === number && node.up));
     const stored = members.map((node) => node?.stored(record.shard));
-    for (const version of this.durability === 'fsync' ? this.acknowledged : present.keys()) {
+    for (const version of [...this.acknowledged, ...present.keys()]) {
       if (this.written.get(version)?.shard !== record.shard || stampOf(version) > record.cutoff) continue;
       const without = stored.findIndex((versions) => versions !== undefined && !versions.has(version));
-      if (without < 0) continue;
+      if (without < 0 || this.copies.isLost(version)) continue;
       throw new Violation(
         `converged_through ${record.cutoff} of pass ${record.id} published, but ${version} is not on ${members[without]!.name}`,
       );
@@ -175,6 +177,7 @@ export class Books {
   /** Rule 22: whatever the replica has, every owner that is there has as well, unless it goes for its age. */
   letsGo(node: SimNode, key: ShardKey): void {
     const id = shardId(key);
+    this.copies.letsGo(node, key, id);
     this.letGo.set(`${node.number} ${id}`, this.time.now);
     for (const proof of this.proofsOf.get(id) ?? [])
       proof.members = proof.members.filter((member) => member !== node.number);
@@ -191,15 +194,15 @@ export class Books {
 
   restarted(node: SimNode): void {
     this.expiry.restarted(node);
+    this.copies.restarted(node);
     for (const proof of [...this.proofsOf.values()].flat()) {
       const { shard, members, versions } = proof;
       if (!members.includes(node.number) || this.isDropped(shard)) continue;
       const stored = node.stored(shard);
-      const lost = [...versions].find((version) => !stored.has(version));
-      if (lost === undefined) continue;
-      // It has to find out by itself that it is no longer what was proven, and gets it from the others.
-      if (node.disk.logWasDamaged) proof.members = members.filter((member) => member !== node.number);
-      else throw new Violation(`${node.name} lost ${lost} of a published proof in a crash`);
+      // What was destroyed there it has to find out by itself, and gets it from the others.
+      const isKept = (version: Version) => stored.has(version) || this.copies.wasDestroyedOn(node.number, version);
+      const lost = [...versions].find((version) => !isKept(version));
+      if (lost !== undefined) throw new Violation(`${node.name} lost ${lost} of a published proof in a crash`);
     }
   }
 
@@ -218,6 +221,13 @@ export class Books {
       const mayBeAcknowledged = coordinator !== node && coordinator.process === process;
       return !mayBeAcknowledged || kept(version) || !this.isStored(node, version);
     });
+  }
+
+  /** Acknowledged writes of which every copy was destroyed. */
+  get lostForGood(): number {
+    return [...this.acknowledged].filter(
+      (version) => this.copies.isLost(version) && !this.isOver(this.written.get(version)!.shard),
+    ).length;
   }
 
   private isStored(node: SimNode, version: Version): boolean {
@@ -277,13 +287,14 @@ export class Books {
 
   checkEnd(id: ShardId, owners: readonly SimNode[], afterMs: number): void {
     const contents = owners.map((node) => node.stored(id));
-    for (const version of this.durability === 'fsync' ? this.acknowledged : []) {
-      if (this.written.get(version)!.shard !== id) continue;
+    for (const [version, { shard }] of this.written) {
+      if (shard !== id) continue;
       const without = contents.findIndex((versions) => !versions.has(version));
-      if (without >= 0) {
-        throw new Violation(
-          `acknowledged ${version} is not on owner ${owners[without]!.name} ${afterMs} ms after the faults`,
-        );
+      if (without < 0) continue;
+      const isKept = this.copies.isSomewhere(version);
+      if (isKept || (this.acknowledged.has(version) && !this.copies.lost.has(version))) {
+        const what = `${this.acknowledged.has(version) ? 'acknowledged ' : ''}${version}${isKept ? ', which is somewhere,' : ''}`;
+        throw new Violation(`${what} is not on owner ${owners[without]!.name} ${afterMs} ms after the faults`);
       }
     }
     for (const [i, node] of owners.entries()) {

@@ -8,6 +8,7 @@
  * message that was delivered and every line of the trace.
  */
 import { crc32 } from 'node:zlib';
+import type { OutboxEntry } from '../../repair/outbox.ts';
 import type { PassRecord } from '../../repair/records.ts';
 import { type ShardKey, shardId } from '../../shards/shard-key.ts';
 import { type NodeNumber, stampMs, stampOf } from '../../shards/version.ts';
@@ -67,6 +68,9 @@ export interface SimResult {
   /** Bytes of batches that were mailed, and of those that their receivers had (mail-traffic.ts). */
   readonly mailed: number;
   readonly mailedTwice: number;
+  /** Copies of batches that the simulation destroyed, and acknowledged writes of which it destroyed all (copies.ts). */
+  readonly destroyed: number;
+  readonly lost: number;
   /** How many there were, those that were left out included: numbers for a reduction. */
   readonly faults: number;
   readonly writes: number;
@@ -128,6 +132,7 @@ class Cluster implements World {
   private readonly traffic: FetchTraffic;
   private readonly mail = new MailTraffic(this.nodes);
   private readonly mends = new Mends();
+  private lost = 0;
   private settledMs = -1;
   private convergedMs = -1;
   private boundMs = 0;
@@ -159,10 +164,11 @@ class Cluster implements World {
       this.note(bytes),
     );
     const { nodes, scenario, reduction, network, books, mends } = this;
-    this.troubles = new Troubles({ world: this, nodes, scenario, reduction, network, books, mends });
     this.reads = new LevelledReads({ world: this, nodes, scenario, network, books });
     this.writers = new Writers({ world: this, nodes, scenario, reduction, books, reads: this.reads });
     this.moves = new Moves(this, nodes, books, scenario.leavers);
+    const { moves } = this;
+    this.troubles = new Troubles({ world: this, nodes, scenario, reduction, network, books, mends, moves });
   }
 
   run(): void {
@@ -199,6 +205,8 @@ class Cluster implements World {
       missing: this.traffic.missing,
       mailed: this.mail.sent,
       mailedTwice: this.mail.sentTwice,
+      destroyed: books.copies.copiesDestroyed,
+      lost: this.lost,
       faults: this.troubles.count,
       writes: this.writers.count,
       writesMs: this.scenario.writesMs,
@@ -245,6 +253,10 @@ class Cluster implements World {
   letsGo(node: SimNode, key: ShardKey): void {
     this.trace(`${node.name} lets ${shardId(key)} go`);
     this.books.letsGo(node, key);
+  }
+
+  entryGoes(node: SimNode, entry: OutboxEntry): void {
+    this.books.copies.entryGoes(node, entry);
   }
 
   makes(node: SimNode, key: ShardKey): void {
@@ -372,6 +384,7 @@ class Cluster implements World {
     }
     const ids = living.map(([id]) => id);
     this.explained(() => this.moves.checkLetGo(ids, this.boundMs));
+    this.lost = books.lostForGood;
     this.checkExpired(fromMs);
     this.mends.check(nodes, this.counters);
     this.traffic.check();
@@ -426,6 +439,7 @@ class Cluster implements World {
 
   ending(node: SimNode): void {
     this.count(node);
+    this.books.copies.dies(node);
   }
 
   private count(node: SimNode): void {

@@ -94,7 +94,7 @@ export class LevelledReads {
     books.checkScan(node, result.shard);
     if (world.durability !== 'fsync' || (read.level === 'quorum' && !this.isQuorumSafe(read))) return;
     const stored = node.stored(result.shard);
-    const missing = [...read.expected].find((version) => !stored.has(version));
+    const missing = [...read.expected].find((version) => !stored.has(version) && !books.copies.isLost(version));
     if (missing !== undefined)
       throw new Violation(`a read of ${result.shard} on ${node.name}, levelled for ${read.level}, lacks ${missing}`);
   }

@@ -13,6 +13,7 @@ const AGAIN_MS = 500;
 export class Moves {
   /** They have left, and are not there any more. */
   readonly gone: SimNode[] = [];
+  abandoned = 0;
   private readonly world: World;
   private readonly nodes: SimNode[];
   private readonly books: Books;
@@ -67,9 +68,38 @@ export class Moves {
       this.world.trace(`${node.name} is switched off`);
       this.world.ending(node);
       node.crash();
+      this.books.copies.hasLeft(node);
       this.nodes.splice(this.nodes.indexOf(node), 1);
       this.gone.push(node);
     }
+  }
+
+  /** Somebody's disk and process are gone for good, and the others give it up as soon as they take it for dead. */
+  abandon(chance: Chance): void {
+    if (this.nodes.length <= STAYING_MIN) return;
+    const node = chance.pick(this.nodes);
+    this.world.trace(`${node.name} is gone for good`);
+    this.world.ending(node);
+    node.crash();
+    this.nodes.splice(this.nodes.indexOf(node), 1);
+    this.gone.push(node);
+    this.books.copies.diskLost(node, 'given up');
+    this.abandoned++;
+    this.giveUp(node.name, chance);
+  }
+
+  /** Under whatever numbers it is known: one that has just lost its disk may not have been let in under the new one. */
+  private giveUp(name: string, chance: Chance): void {
+    const asked = chance.pick(this.nodes);
+    for (const member of asked.process?.core.snapshot().members ?? []) {
+      if (member.name !== name || member.state === 'removed') continue;
+      try {
+        asked.process!.core.departures.giveUp(member.number, true, asked.wallMs);
+      } catch (error) {
+        if (!(error instanceof MembershipError)) throw error;
+      }
+    }
+    this.world.time.after(AGAIN_MS, () => this.giveUp(name, chance));
   }
 
   /** Owners, and who holds the shard besides. */

@@ -19,6 +19,7 @@ export const SCENARIOS = [
   'moves',
   'deletes',
   'retention',
+  'losses',
 ] as const;
 /**
  * `wide`: most coordinators own nothing. `fillings`: disks are lost all the time. `views`: nodes join
@@ -28,6 +29,7 @@ export const SCENARIOS = [
  * and again. `levelled`: many queries ask for a consistency. `moves`: nodes join and leave all the time, while writes have
  * few owners. `deletes`: many are for all shards of the policy, and members that have been away bring rows from before them.
  * `retention`: shards expire all the time, by clocks that differ and are set, while disks are lost and members come and go.
+ * `losses`: disks are lost, and members given up, whatever only they have.
  */
 export type ScenarioName = (typeof SCENARIOS)[number];
 
@@ -59,6 +61,10 @@ export interface Scenario {
   readonly writesMs: number;
   readonly wipes: number;
   readonly wipeShare: number;
+  /** Disks are lost also when nobody else has what is on them. */
+  readonly losses: boolean;
+  /** Members that are gone for good; with `losses`. */
+  readonly givenUp: number;
   readonly slowCopies: boolean;
   /** Bits that fall over in stored blocks. */
   readonly flips: number;
@@ -144,6 +150,8 @@ function withoutExpiry(name: ScenarioName, engine: EngineKind, chance: Chance): 
     writesMs,
     wipes: chance.of(0.4) ? 1 : 0,
     wipeShare: 0.2,
+    losses: false,
+    givenUp: 0,
     slowCopies: false,
     flips: 0,
     ddl: chance.of(0.3),
@@ -224,6 +232,11 @@ function withoutExpiry(name: ScenarioName, engine: EngineKind, chance: Chance): 
   if (name === 'levelled') {
     const calm = { wipes: chance.of(0.3) ? 1 : 0, joiners: chance.of(0.2) ? 1 : 0, crashShare: 0.2 };
     return { ...mixed, ...calm, durability: 'fsync', levelledShare: 0.3 };
+  }
+  if (name === 'losses') {
+    const often = { losses: true, wipes: 6, wipeShare: 0.3, givenUp: 2, troubleMs: 700, crashShare: 0.3 };
+    const rest = { replication: chance.pick([1, 2, 3]), deafness: false, ddl: false, slowCopies: true };
+    return { ...mixed, ...often, ...rest, nodes: 5, writesMs: 9_000, writeEveryMs: 25 };
   }
   if (name === 'retention') {
     const often = { crashShare: 0.25, troubleMs: 700, wipes: 3, wipeShare: 0.15, clockShare: 0.7, clockSteps: true };

@@ -145,9 +145,9 @@ export class SimDisk {
 
   /**
    * A bit of the log or the outbox falls over, among what has been synced; the log is read again at the next start. Returns
-   * the file's path; null: there is nothing.
+   * where; null: there is nothing.
    */
-  flipLogBit(chance: Chance): string | null {
+  flipLogBit(chance: Chance): { path: string; offset: number } | null {
     const { files } = this;
     const paths = [`${ROOT}/worker-0/log`, this.outboxDirectory]
       .flatMap((directory) => files.list(directory).map((name) => `${directory}/${name}`))
@@ -155,10 +155,11 @@ export class SimDisk {
       .sort();
     if (paths.length === 0) return null;
     const path = chance.pick(paths);
-    files.flipBit(path, chance.between(0, files.syncedBytes(path) - 1), chance.between(0, 7));
+    const offset = chance.between(0, files.syncedBytes(path) - 1);
+    files.flipBit(path, offset, chance.between(0, 7));
     this.spoilt = true;
     this.logFlipped = true;
-    return path;
+    return { path, offset };
   }
 
   /** Rows in the blocks of a window. */

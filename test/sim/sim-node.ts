@@ -7,6 +7,7 @@ import { HybridClock } from '../../repair/clock.ts';
 import type { ClusterSnapshot } from '../../repair/cluster.ts';
 import { DEFAULT_MEMBERSHIP_LIMITS, type MembershipLimits } from '../../repair/membership-limits.ts';
 import { NodeCore, type NodeEffect } from '../../repair/node-core.ts';
+import type { Outbox, OutboxEntry } from '../../repair/outbox.ts';
 import { OwnerTable } from '../../repair/owners.ts';
 import { type HostEffect, ReplicaHost } from '../../repair/replica-host.ts';
 import type { ReplicaLimits } from '../../repair/replica-limits.ts';
@@ -67,6 +68,8 @@ export interface World {
   effect(node: SimNode, effect: Exclude<HostEffect, { kind: 'send' | 'held-changed' }>): void;
   /** The node removes its replica. */
   letsGo(node: SimNode, key: ShardKey): void;
+  /** Its outbox forgets an entry. */
+  entryGoes(node: SimNode, entry: OutboxEntry): void;
   /** It makes an empty one. */
   makes(node: SimNode, key: ShardKey): void;
   trace(text: string): void;
@@ -197,6 +200,13 @@ export class Process {
       emit: (effect) => this.hostEffect(effect),
     });
     mutateHost(this.host, mutation);
+    const { outbox } = this.host as unknown as { outbox: Outbox };
+    const remove = outbox.remove.bind(outbox);
+    outbox.remove = (name) => {
+      const entry = outbox.entries.get(name);
+      if (entry !== undefined) world.entryGoes(node, entry);
+      remove(name);
+    };
   }
 
   start(): void {

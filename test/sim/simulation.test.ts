@@ -43,6 +43,8 @@ describe('simulated cluster', () => {
   // shards, slow mail, clocks that are set back: the same promises hold.
   test.each<[ScenarioName, number]>([
     ['fillings', 1],
+    ['retention', 1],
+    ['losses', 1],
     ['views', 1],
     ['wide', 0],
     ['slow', 0],

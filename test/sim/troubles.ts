@@ -6,6 +6,7 @@ import { UNLIMITED } from '../../repair/budget.ts';
 import { MembershipError } from '../../repair/membership-error.ts';
 import type { Books } from './books.ts';
 import type { Mends } from './mends.ts';
+import type { Moves } from './moves.ts';
 import type { Network } from './network.ts';
 import type { Reduction } from './reduction.ts';
 import type { Scenario } from './scenario.ts';
@@ -31,6 +32,7 @@ export class Troubles {
   private readonly network: Network;
   private readonly books: Books;
   private readonly mends: Mends;
+  private readonly moves: Moves;
 
   constructor(o: {
     world: World;
@@ -40,6 +42,7 @@ export class Troubles {
     network: Network;
     books: Books;
     mends: Mends;
+    moves: Moves;
   }) {
     this.world = o.world;
     this.nodes = o.nodes;
@@ -48,6 +51,7 @@ export class Troubles {
     this.network = o.network;
     this.books = o.books;
     this.mends = o.mends;
+    this.moves = o.moves;
   }
 
   get isOver(): boolean {
@@ -105,6 +109,10 @@ export class Troubles {
     if (scenario.clockSteps && chance.of(0.2)) this.stepClock(node, chance);
     if (chance.of(scenario.fullShare)) this.fill(chance.pick(this.nodes), chance);
     if (scenario.flips > 0) this.damage(chance);
+    if (scenario.losses && this.moves.abandoned < scenario.givenUp && chance.of(0.15)) {
+      this.moves.abandon(chance);
+      return;
+    }
     const wiped = this.wipe(chance);
     if (!wiped && (node.process === null || node.process.refused !== null)) this.restart(node, chance);
     else if (wiped) this.world.trace('no other trouble now');
@@ -126,16 +134,17 @@ export class Troubles {
   }
 
   /**
-   * A disk is lost, and the node comes back under its name with a new number. What only that disk had is gone, and
-   * nothing is promised for it; so it happens to nodes that alone have nothing.
+   * A disk is lost, and the node comes back under its name with a new number. What only that disk had is lost; where the
+   * scenario has no losses it happens to nodes that alone have nothing.
    */
   private wipe(chance: Chance): boolean {
     if (this.wiped >= this.scenario.wipes || !chance.of(this.scenario.wipeShare)) return false;
-    const spare = this.nodes.filter((node) => this.books.isSpare(node));
+    const spare = this.scenario.losses ? this.nodes : this.nodes.filter((node) => this.books.isSpare(node));
     if (spare.length === 0 || this.nodes.filter(({ up }) => up).length < 2) return false;
     const node = chance.pick(spare);
     this.crash(node);
     this.wiped++;
+    this.books.copies.diskLost(node, 'wiped');
     node.wipe();
     this.network.reconnect();
     this.world.trace(`${node.name} comes back with an empty disk`);
@@ -152,10 +161,12 @@ export class Troubles {
     const [node] = this.nodes;
     if (this.flipped >= this.scenario.flips || !this.books.isSpare(node!)) return;
     if (chance.of(LOG_SHARE)) {
-      const path = node!.disk.flipLogBit(chance);
-      if (path === null) return;
+      const place = node!.disk.flipLogBit(chance);
+      if (place === null) return;
       this.flipped++;
-      this.world.trace(`a bit of ${path} falls over on ${node!.name}`);
+      if (node!.up && place.path.startsWith(`${node!.disk.outboxDirectory}/`))
+        this.books.copies.outboxDamaged(node!, place.path, place.offset);
+      this.world.trace(`a bit of ${place.path} falls over on ${node!.name}`);
       if (chance.of(0.5)) this.crash(node!);
       return;
     }

@@ -166,8 +166,8 @@ class Cluster implements World {
     const { nodes, scenario, reduction, network, books, mends } = this;
     this.reads = new LevelledReads({ world: this, nodes, scenario, network, books });
     this.writers = new Writers({ world: this, nodes, scenario, reduction, books, reads: this.reads });
-    this.moves = new Moves(this, nodes, books, scenario.leavers);
-    const { moves } = this;
+    const moves = new Moves(this, nodes, books, scenario.leavers);
+    this.moves = moves;
     this.troubles = new Troubles({ world: this, nodes, scenario, reduction, network, books, mends, moves });
   }
 
@@ -379,13 +379,11 @@ class Cluster implements World {
     }
     // Only what has come to rest is settled: what is left of it has to be the same.
     if (scenario.policyDeletes > 0) this.time.runUntil(this.time.now + RESTING_MS);
-    for (const [id] of living) {
-      if (!books.mayBeOver(id)) books.checkEnd(id, owners.get(id)!, this.time.now - fromMs);
-    }
+    for (const [id] of living) if (!books.mayBeOver(id)) books.checkEnd(id, owners.get(id)!, this.time.now - fromMs);
     const ids = living.map(([id]) => id);
     this.explained(() => this.moves.checkLetGo(ids, this.boundMs));
     this.lost = books.lostForGood;
-    this.checkExpired(fromMs);
+    if (scenario.expiriesMs.length > 0) this.checkExpired(fromMs);
     this.mends.check(nodes, this.counters);
     this.traffic.check();
     this.mail.check();
@@ -394,7 +392,6 @@ class Cluster implements World {
   }
 
   private checkExpired(calmMs: number): void {
-    if (this.scenario.expiriesMs.length === 0) return;
     const goneMs = this.expiry.goneMs(calmMs, this.limits, this.rhythm.heartbeatMs);
     this.time.runUntil(Math.max(this.time.now, goneMs));
     const what = this.expiry.left(this.nodes, this.books.shards);

@@ -74,10 +74,16 @@ export class Moves {
     }
   }
 
+  /** Without it there is still somebody who knows the cluster: of nothing but empty disks nothing can come. */
+  mayLose(node: SimNode): boolean {
+    return this.nodes.some((other) => other !== node && other.disk.identity.clusterId !== null);
+  }
+
   /** Somebody's disk and process are gone for good, and the others give it up as soon as they take it for dead. */
   abandon(chance: Chance): void {
     if (this.nodes.length <= STAYING_MIN) return;
     const node = chance.pick(this.nodes);
+    if (!this.mayLose(node)) return;
     this.world.trace(`${node.name} is gone for good`);
     this.world.ending(node);
     node.crash();

@@ -139,7 +139,8 @@ export class Troubles {
    */
   private wipe(chance: Chance): boolean {
     if (this.wiped >= this.scenario.wipes || !chance.of(this.scenario.wipeShare)) return false;
-    const spare = this.scenario.losses ? this.nodes : this.nodes.filter((node) => this.books.isSpare(node));
+    const isSpare = (node: SimNode) => (this.scenario.losses ? this.moves.mayLose(node) : this.books.isSpare(node));
+    const spare = this.nodes.filter(isSpare);
     if (spare.length === 0 || this.nodes.filter(({ up }) => up).length < 2) return false;
     const node = chance.pick(spare);
     this.crash(node);

@@ -23,6 +23,8 @@ export interface MembershipLimits {
   /** Interest is lost after so many pushes that found the receiver informed. */
   readonly rumourKnownMax: number;
   readonly rumourRoundsMax: number;
+  /** Registers that are told at a time. */
+  readonly rumoursMax: number;
   readonly messageBytesMax: number;
   /** Messages with many registers are cut at about this size. */
   readonly registersMessageBytes: number;
@@ -48,6 +50,7 @@ export const DEFAULT_MEMBERSHIP_LIMITS: MembershipLimits = {
   rumourIntervalMs: 200,
   rumourKnownMax: 3,
   rumourRoundsMax: 15,
+  rumoursMax: 1_000,
   messageBytesMax: 12 * 1024 * 1024,
   registersMessageBytes: 512 * 1024,
   registerBytesMax: 256 * 1024,

@@ -191,10 +191,11 @@ export class NodeCore {
    * it is not too late for that, a node that has just started lets its clock stand until it knows one of theirs.
    */
   closing(nowMs: number): Stamp {
-    return this.#clock.closing(this.#isListening(nowMs) ? 0 : nowMs);
+    return this.#clock.closing(this.isListening(nowMs) ? 0 : nowMs);
   }
 
-  #isListening(nowMs: number): boolean {
+  /** Has just started, and has heard no other member: it may have missed anything. Over after a liveness window. */
+  isListening(nowMs: number): boolean {
     const upMs = nowMs - this.#startedMs;
     if (upMs < 0 || upMs > this.#liveness.windowMs || this.#liveness.knowsClocks) return false;
     return this.#state.members.some(({ number, state }) => number !== this.#self && state === 'up');

@@ -182,12 +182,6 @@ export class Outbox {
     for (const debt of this.debts.values()) if (!debt.to.some(stays)) this.endDebt(debt);
   }
 
-  /** The shard is over: nothing of it is wanted, or owed, any more. */
-  forgetShard(id: ShardId): void {
-    for (const entry of [...this.stored.values()]) if (entry.id === id) this.remove(entry.name);
-    this.settle(id, 'f'.repeat(16));
-  }
-
   close(): void {
     for (const segment of this.segments.values()) segment.file.close();
   }

@@ -148,7 +148,7 @@ export class ReplicaHost {
       const isOtherView = snapshot.viewHash !== this.snapshot?.viewHash;
       this.snapshot = snapshot;
       this.live = new Set(snapshot.live);
-      this.deletes.hear(snapshot);
+      if (this.deletes.hear(snapshot)) this.around.heldChanged();
       if (!isOtherView) return;
       this.sender.reroute();
       this.replicas.viewChanged(snapshot);

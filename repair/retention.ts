@@ -20,6 +20,12 @@ import { whyOver } from './mail-receiver.ts';
 import type { Outbox } from './outbox.ts';
 import type { Surroundings } from './surroundings.ts';
 
+/** Of the outbox: each is a record that is written. */
+const ENTRIES_PER_LOOK = 2_000;
+const LAST_STAMP = 'f'.repeat(16);
+/** When more are left. */
+const AGAIN_MS = 100;
+
 export class Retention {
   /** Wall clock at which a shard was first found expired, in one go until now. */
   private readonly expiredMs = new Map<ShardId, number>();
@@ -42,7 +48,10 @@ export class Retention {
     this.lookedMs = around.nowMs;
     const known = this.known();
     for (const id of this.expiredMs.keys()) if (!known.has(id)) this.expiredMs.delete(id);
-    for (const [id, key] of known) if (this.mayGo(id, key)) this.remove(id);
+    const over = new Set([...known].filter(([id, key]) => this.mayGo(id, key)).map(([id]) => id));
+    if (over.size === 0) return;
+    if (!this.forget(over, ENTRIES_PER_LOOK)) this.lookedMs += AGAIN_MS - around.limits.retentionEveryMs;
+    for (const id of over) this.remove(id);
   }
 
   private mayGo(id: ShardId, key: ShardKey): boolean {
@@ -58,9 +67,22 @@ export class Retention {
     return sinceMs !== undefined && around.wallMs - sinceMs > 2 * around.limits.clockDriftMsMax;
   }
 
+  /** Nothing of them is to be sent, or owed, any more. False: `entriesMax` were removed, and more may be left. */
+  private forget(over: ReadonlySet<ShardId>, entriesMax: number): boolean {
+    const { outbox } = this.o;
+    let left = entriesMax;
+    // What is removed from a map that is walked through is not met again.
+    for (const { id, name } of outbox.entries.values()) {
+      if (!over.has(id)) continue;
+      if (left-- === 0) return false;
+      outbox.remove(name);
+    }
+    for (const id of over) outbox.settle(id, LAST_STAMP);
+    return true;
+  }
+
   private remove(id: ShardId): void {
-    const { storage, outbox, around, removed } = this.o;
-    outbox.forgetShard(id);
+    const { storage, around, removed } = this.o;
     if (!storage.shards.has(id)) return;
     try {
       storage.drop(id);

@@ -46,6 +46,8 @@ export class Rumours {
   readonly #o: RumourOptions;
   /** By version, which is unique. */
   readonly #hot = new Map<Version, Rumour>();
+  /** The version that is told of each register. */
+  readonly #versionOf = new Map<string, Version>();
   #roundMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: RumourOptions) {
@@ -79,7 +81,7 @@ export class Rumours {
       rumour.informed.add(from);
       rumour.known++;
       this.#o.counters.rumoursKnown++;
-      if (rumour.known >= this.#o.limits.rumourKnownMax) this.#hot.delete(version);
+      if (rumour.known >= this.#o.limits.rumourKnownMax) this.#drop(rumour);
     }
   }
 
@@ -90,9 +92,9 @@ export class Rumours {
     if (since >= 0 && since < limits.rumourIntervalMs) return;
     this.#roundMs = nowMs;
     const live = others().filter(isLive);
-    for (const [version, rumour] of this.#hot) {
+    for (const rumour of this.#hot.values()) {
       const isOver = rumour.rounds++ >= limits.rumourRoundsMax || live.every((member) => rumour.informed.has(member));
-      if (isOver) this.#hot.delete(version);
+      if (isOver) this.#drop(rumour);
     }
     const rumours = [...this.#hot.values()];
     const lacking = live.filter((member) => rumours.some(({ informed }) => !informed.has(member)));
@@ -105,10 +107,18 @@ export class Rumours {
     }
   }
 
-  /** An older value of the same register is no news any more. */
+  /** An older value of the same register is no news any more. What is too much to be told comes by comparison. */
   #add(register: Register, informed: readonly NodeNumber[]): void {
-    for (const [version, rumour] of this.#hot) if (rumour.register.key === register.key) this.#hot.delete(version);
+    const older = this.#hot.get(this.#versionOf.get(register.key) ?? '');
+    if (older !== undefined) this.#drop(older);
+    if (this.#hot.size >= this.#o.limits.rumoursMax) return;
+    this.#versionOf.set(register.key, register.version);
     this.#hot.set(register.version, { register, informed: new Set(informed), known: 0, rounds: 0 });
+  }
+
+  #drop({ register: { key, version } }: Rumour): void {
+    this.#hot.delete(version);
+    this.#versionOf.delete(key);
   }
 
   #push(to: NodeNumber, registers: readonly Register[]): void {

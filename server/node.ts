@@ -390,6 +390,7 @@ export class Node implements RunningNode {
     if (this.#context === undefined) return 'starting: this node is still recovering its shards';
     if (this.#core.state === 'left') return `left: ${this.#core.problem}`;
     if (this.#core.state !== 'up') return `joining: this node is not a member of a cluster yet (${this.#core.problem})`;
+    if (this.#core.isListening(Date.now())) return 'starting: this node has not heard the others yet';
     if (this.#isWarmingUp) return 'starting: this node is warming up';
     return null;
   }

@@ -94,7 +94,9 @@ export class ShardPlaces {
     if (held.young !== true) return true;
     const { self, snapshot } = this.#source;
     const { live, heldBy } = snapshot();
-    return !live.some((member) => member !== self && isGrown(heldIn(heldBy[member], id)));
+    return !live.some(
+      (member) => member !== self && (heldBy[member] === undefined || isGrown(heldIn(heldBy[member], id))),
+    );
   }
 
   /** Here, in whatever state. */

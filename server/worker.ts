@@ -232,7 +232,8 @@ const api: WorkerApi = {
     if (scratch !== null) ScratchReplica.remove(directory);
     clearInterval(ticker);
     try {
-      // Of a shard without new rows only the floor may have moved on: as after a crash, an older one is true, and met again.
+      // Of a shard without new rows floor and watermarks may have moved on, and a finding of damage may wait: as after a
+      // crash the older ones are true, and repair finds the newer ones again.
       for (const shard of engine.shards.values()) if (shard.isDirty) shard.flush();
     } catch (error) {
       // What is not flushed is in the log and will be replayed.

@@ -96,6 +96,22 @@ describe('rumours', () => {
     expect([knows(b, 'news'), knows(c, 'news')]).toEqual([false, false]);
   });
 
+  test('so many registers at once that not all are told come by comparison, and a newer value takes the place of an older one', () => {
+    const network = new Network(8, { rumoursMax: 5 });
+    const nodes = threeNodes(network);
+    const [a, b, c] = nodes;
+    network.cut.add(`${A}>${C}`);
+    for (let index = 0; index < 20; index++) a.core.registers.put(`rule/${index}`, index, network.wall(a));
+    for (let value = 0; value < 20; value++) a.core.registers.put('rule/0', { value }, network.wall(a));
+    network.deliver();
+    const before = pushed([b]);
+    network.run(600);
+    expect(pushed([b]) - before).toBeLessThanOrEqual(5 * network.limits.rumourKnownMax);
+    network.run(5_000);
+    expect(c.core.registers.get('rule/0')).toEqual({ value: 19 });
+    expect(c.core.registers.withPrefix('rule/')).toHaveLength(20);
+  });
+
   test('what a rumour left behind comes by comparison, and what comes so is told to nobody', () => {
     const network = new Network(6);
     const nodes = threeNodes(network);

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Cluster, type TestNode } from './harness.ts';
+import { Cluster, eventually, type TestNode } from './harness.ts';
 
 const BROWSERS = ['chromium-headless-shell', 'chromium'];
 const browser = BROWSERS.find((name) => spawnSync(name, ['--version']).status === 0);
@@ -48,8 +48,18 @@ describe.skipIf(browser === undefined)('the status page', () => {
     expect(cellsOf(html, 'repairs')).toEqual(['nothing has been repaired']);
     expect(html).toMatch(/<button id="pause">pause<\/button>/);
     expect(html).toMatch(/id="repairing">running · /);
+    const { id } = await node.json<{ id: string }>('/api/repairs', 'POST', { database: 't', mode: 'scrub' });
+    await eventually('the scrub ends', 20_000, async () => {
+      const { state } = await node.json<{ state: string }>(`/api/repairs/${id}`);
+      return state === 'done';
+    });
+    await eventually('it is listed', 10_000, async () => {
+      const { records } = await node.json<{ records: unknown[] }>('/api/repairs');
+      return records.length > 0;
+    });
     await node.request('POST', '/api/repairs/pause');
     const paused = await page();
+    expect(cellsOf(paused, 'repairs').slice(1, 5)).toEqual(['scrub', 't', expect.stringMatching(/^[0-9a-f]{16}$/), 'done']);
     expect(paused).toMatch(/<button id="pause">resume<\/button>/);
     expect(paused).toMatch(/id="repairing">paused on n1 · /);
   });

@@ -61,7 +61,7 @@ class Worker {
   constructor(keys: readonly ShardKey[], nowMs: number) {
     for (const key of keys) this.shards.set(shardId(key), { key });
     this.wallMs = nowMs;
-    this.outbox = new Outbox(new SimFiles((run) => void this.queue.push(run)), 'outbox', 10_000, 1_000);
+    this.outbox = new Outbox(new SimFiles((run) => void this.queue.push(run)), 'outbox', 1_000_000, 100_000);
     const worker = this;
     const around = {
       self: SELF,
@@ -95,8 +95,8 @@ class Worker {
     }
   }
 
-  put(key: ShardKey): void {
-    const version = makeStamp(1_000, 0) + SELF;
+  put(key: ShardKey, n = 0): void {
+    const version = makeStamp(1_000 + n, 0) + SELF;
     this.outbox.put(
       key,
       version,
@@ -153,6 +153,20 @@ describe('a shard that has expired', () => {
     worker.pass(APART_MS + 2 * LOOK_MS);
     expect([...worker.outbox.entries.values()].map(({ id }) => id)).toEqual([shardId(FOREVER)]);
     expect([...worker.outbox.debts.keys()]).toEqual([shardId(FOREVER)]);
+  });
+
+  test('with many entries in the outbox they go in bounded looks, which come sooner', () => {
+    const worker = new Worker([KEY], EXPIRES_MS);
+    for (let n = 0; n < 4_500; n++) worker.put(KEY, n);
+    worker.put(FOREVER);
+    const sizes = new Set<number>();
+    for (let looks = 0; worker.outbox.entries.size > 1; looks++) {
+      expect(looks).toBeLessThan((APART_MS + 2 * LOOK_MS) / 100 + 10);
+      worker.pass(100);
+      sizes.add(worker.outbox.entries.size);
+    }
+    expect([...sizes]).toEqual([4_501, 2_501, 501, 1]);
+    expect(worker.removed).toEqual([shardId(KEY)]);
   });
 
   test('is tried again when the disk refuses', () => {

@@ -81,6 +81,9 @@ export class Trio {
   }
   replication: number;
   hasDeletes = false;
+  /** Of members whose metadata are other ones. */
+  readonly views = new Map<string, string>();
+  private statements = 0;
 
   /** With an empty disk, unless one is given: of the shards, and the files of outbox and repairs. */
   boot(number: string, disk = new MemoryDisk(), files = new SimFiles((run) => void this.queue.push(run))): void {
@@ -122,11 +125,12 @@ export class Trio {
   /** Everybody hears everybody's statement. */
   hear(): void {
     this.settle();
+    this.statements++;
     const closed = makeStamp(this.now, 0);
     const live = NUMBERS.filter((number) => !this.cut.has(number));
     const statements = NUMBERS.map((member, i) => {
       const open = this.hosts[i]!.openVersions();
-      return { member, sequence: this.now, viewHash: this.view, closed, open, shardListSequence: 0 };
+      return { member, sequence: this.statements, viewHash: this.view, closed, open, shardListSequence: 0 };
     });
     const heldBy = Object.fromEntries(NUMBERS.map((number, i) => [number, this.hosts[i]!.heldShards()]));
     const policy = {
@@ -146,7 +150,7 @@ export class Trio {
     };
     for (const [i, self] of NUMBERS.entries()) {
       const snapshot: ClusterSnapshot = {
-        viewHash: this.view,
+        viewHash: this.views.get(self) ?? this.view,
         self,
         members: NUMBERS.map((number, n) => this.member(number, `n${n + 1}`)),
         live,

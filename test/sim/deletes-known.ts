@@ -26,12 +26,9 @@ export class DeletesKnown {
     this.time = time;
   }
 
-  /** Often: whoever has begun meanwhile is noticed. */
-  notice(): void {
-    for (const node of this.nodes) if (node.process !== null && !this.owed.has(node.process)) this.begins(node);
-  }
-
+  /** Often: whoever has begun meanwhile is noticed, and looked at from then on. */
   look(): void {
+    for (const node of this.nodes) if (node.process !== null && !this.owed.has(node.process)) this.begins(node);
     const stored = this.storedBy(this.nodes);
     for (const versions of stored)
       for (const version of versions)

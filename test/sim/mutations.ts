@@ -136,9 +136,8 @@ export function mutateHost(host: ReplicaHost, mutation: Mutation | undefined): v
   const parts = host as unknown as {
     commit: CommitQueue;
     asked: { isFree: BatchesAsked['areSomeFree'] };
-    retention: { mayGo(id: ShardId, key: ShardKey): boolean };
+    retention: { mayGo(id: ShardId, key: ShardKey): boolean; forget(): boolean };
     around: Surroundings;
-    outbox: Outbox;
     deletes: KnownDeletes;
   };
   // All that is offered is said to be lacked.
@@ -150,7 +149,7 @@ export function mutateHost(host: ReplicaHost, mutation: Mutation | undefined): v
   // By the clock here alone.
   if (mutation === 'expired-at-once')
     parts.retention.mayGo = (_, key) => isOver(parts.around.snapshot, key, parts.around.wallMs);
-  if (mutation === 'expired-still-owed') parts.outbox.forgetShard = () => {};
+  if (mutation === 'expired-still-owed') parts.retention.forget = () => true;
 }
 
 export function mutatedHeld(held: readonly HeldShard[], mutation: Mutation | undefined): readonly HeldShard[] {

@@ -15,11 +15,14 @@ import type { Chance } from './virtual-time.ts';
 import { makeBatch, makePolicyDelete } from './workload.ts';
 
 const LOOK_SHARE = 0.05;
+/** Writes before the first delete of a policy where they begin late: members are away and come back meanwhile. */
+const LATE_DELETES_FROM = 120;
 
 export class Writers {
   /** How many writes there were, those that were left out included. */
   count = 0;
   private nextRequest = 1;
+  private readonly deletesFrom: number;
   private readonly deletesKnown: DeletesKnown;
   private readonly o: {
     readonly world: World;
@@ -32,6 +35,9 @@ export class Writers {
 
   constructor(options: Writers['o']) {
     this.o = options;
+    const { world, scenario } = options;
+    const isLate = world.chance.fork('deletes begin late').of(0.5);
+    this.deletesFrom = scenario.policyDeletes === 0 ? Number.POSITIVE_INFINITY : isLate ? LATE_DELETES_FROM : 0;
     this.deletesKnown = new DeletesKnown(options.nodes, options.books, options.world.time);
   }
 
@@ -44,7 +50,7 @@ export class Writers {
       const isLeftOut = reduction.withoutWrites.has(number);
       const shard = number < scenario.shards ? number : chance.between(0, scenario.shards - 1);
       if (node.up && !isLeftOut) this.write(node, shard, chance);
-      this.deletesKnown.notice();
+      this.deletesKnown.look();
       if (chance.of(LOOK_SHARE) && !isLeftOut) this.look(chance);
       if (!isLeftOut) reads.mayBegin(chance);
       if (world.time.now < untilMs) world.time.after(chance.between(1, 2 * scenario.writeEveryMs), writer);
@@ -61,7 +67,7 @@ export class Writers {
     // Its points are beyond retention.
     if (books.expiry.isOverFor(node, key)) return;
     if (core.owners(key).length === 0) return;
-    const isDelete = scenario.policyDeletes > 0 && chance.of(scenario.policyDeletes);
+    const isDelete = this.count > this.deletesFrom && chance.of(scenario.policyDeletes);
     if (isDelete && !noteDeletes(node)) return;
     node.process!.share();
     const version: Version | null = unlessExpected(() => core.mint(node.wallMs));

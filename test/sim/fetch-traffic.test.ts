@@ -22,9 +22,11 @@ function situation() {
     storage: { shards: new Map([[SHARD, null]]) },
     ledgerOf: () => ({ replica: 'full', has: () => has.batch }),
   };
-  const node = { name: 'n1', number: '1'.repeat(16), process: { open } } as unknown as SimNode;
+  const clock = { wallMs: START_MS };
+  const node = Object.assign(clock, { name: 'n1', number: '1'.repeat(16), process: { open } }) as unknown as SimNode;
   const traffic = new FetchTraffic(TIMEOUT_MS);
   const ask = (request: number, ms: number, isAmongFaults = true) => {
+    clock.wallMs = ms;
     const question = { t: 'fetch', request, key: shardKeyToJson(KEY), versions: [VERSION] } as const;
     traffic.leaves(node, 'x', encodeMessage(question), ms, isAmongFaults);
   };

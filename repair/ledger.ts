@@ -29,6 +29,7 @@ import {
 import { decodeIdentities, type Identity, LedgerError } from './ledger-codec.ts';
 import { Epoch } from './ledger-epoch.ts';
 import type { Loss } from './losses.ts';
+import { type GoneMember, PassedLists } from './passed-lists.ts';
 
 export interface Root {
   readonly count: number;
@@ -90,6 +91,9 @@ export class Ledger implements ShardCompanion {
   liveConverged: Watermark | null = null;
   /** What may be missing below the watermark, although all owners are equal. */
   losses: readonly Loss[] = [];
+  /** As the view says. */
+  gone: readonly GoneMember[] = [];
+  readonly passed = new PassedLists();
   private floorStamp: Stamp = STAMP_ZERO;
   private collapsed: Root = EMPTY_ROOT;
   private epochs = new Map<number, Epoch>();
@@ -223,6 +227,7 @@ export class Ledger implements ShardCompanion {
   /** Collapses everything at or below `through`. The caller has made sure that the root there is proven (rule 18). */
   adoptFloor(through: Stamp): void {
     if (through <= this.floorStamp) return;
+    this.passed.note(this.gone, this.floorStamp, through, () => this.versions());
     this.collapsed = this.root(through);
     this.floorStamp = through;
     const last = epochOf(through);
@@ -246,6 +251,7 @@ export class Ledger implements ShardCompanion {
 
   load(database: Database): void {
     database.exec(CREATE_TABLES);
+    this.passed.load(database);
     this.epochs = new Map();
     this.opened.clear();
     this.changed.clear();
@@ -279,6 +285,7 @@ export class Ledger implements ShardCompanion {
     const changed = [...this.changed];
     const expected = this.sequence++;
     const firstEpoch = epochOf(this.floorStamp);
+    const passed = this.passed.freeze();
     const state = JSON.stringify(this.toState());
     this.changed.clear();
     return (database) => {
@@ -294,6 +301,7 @@ export class Ledger implements ShardCompanion {
         if (encode === undefined) remove.run(number);
         else write.run(number, encode());
       }
+      passed(database, whole);
       database.prepare(WRITE_STATE).run(state);
     };
   }

@@ -10,6 +10,7 @@ import type { NodeNumber, Stamp } from '../shards/version.ts';
 import { STAMP_ZERO, stampOf } from '../shards/version.ts';
 import type { ClusterSnapshot, Member } from './cluster.ts';
 import type { Ledger } from './ledger.ts';
+import type { GoneMember } from './passed-lists.ts';
 import type { ReplicaTable } from './replica-table.ts';
 
 export interface Loss {
@@ -21,6 +22,13 @@ export interface Loss {
 
 /** Of one replica; the oldest go first. */
 const LOSSES_MAX = 16;
+
+/** Given up or replaced: what only they held may be lost. */
+export function goneMembers(snapshot: ClusterSnapshot): GoneMember[] {
+  return snapshot.members.flatMap(({ number, removal, removedAt }) =>
+    (removal === 'forced' || removal === 'replaced') && removedAt !== undefined ? [{ number, removedAt }] : [],
+  );
+}
 
 /** When the members have changed. Returns how many notes were made. */
 export function noteLosses(replicas: ReplicaTable, snapshot: ClusterSnapshot): number {

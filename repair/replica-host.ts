@@ -219,7 +219,8 @@ export class ReplicaHost {
   }
 
   findWrites(writes: readonly SoughtWrite[]): FoundWrite[] {
-    return writes.map((write) => findWrite(this.replicas, this.outbox, write));
+    const { snapshot, wallMs } = this.around;
+    return writes.map((write) => findWrite(this.replicas, this.outbox, snapshot, wallMs, write));
   }
 
   /** To be called after everything minted at or below the closing stamp has been submitted. */

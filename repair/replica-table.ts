@@ -11,7 +11,9 @@ import type { Storage, StoredShard } from '../shards/storage.ts';
 import type { Version } from '../shards/version.ts';
 import type { ClusterSnapshot } from './cluster.ts';
 import { identitiesEqual, type Ledger, type Root, rootFromJson, rootsEqual, rootToJson } from './ledger.ts';
+import { goneMembers } from './losses.ts';
 import { policyOf } from './owners.ts';
+import type { GoneMember } from './passed-lists.ts';
 import type { DamageDescription, PassRecord } from './records.ts';
 import type { FloorClaim } from './replica-messages.ts';
 import { rulesOf } from './shard-rules.ts';
@@ -39,6 +41,7 @@ export interface ReplicaNotes {
 
 export class ReplicaTable {
   private readonly notes = new Map<ShardId, ReplicaNotes>();
+  private gone: readonly GoneMember[] = [];
   private readonly storage: Storage;
   private readonly ledgerOf: (id: ShardId) => Ledger;
   private readonly around: Surroundings;
@@ -55,7 +58,9 @@ export class ReplicaTable {
       this.notes.delete(id);
       return null;
     }
-    return { id, key: stored.key, stored, ledger: this.ledgerOf(id), notes: this.notesOf(id) };
+    const ledger = this.ledgerOf(id);
+    ledger.gone = this.gone;
+    return { id, key: stored.key, stored, ledger, notes: this.notesOf(id) };
   }
 
   /** Throws StorageError when the shard cannot be created. */
@@ -72,6 +77,7 @@ export class ReplicaTable {
 
   /** Who has a shard of a policy with deletes for all its shards has the delete shard, too: it cannot settle without. */
   viewChanged(snapshot: ClusterSnapshot): void {
+    this.gone = goneMembers(snapshot);
     this.storage.setRules((key) => rulesOf(snapshot, key));
     for (const { key } of [...this.storage.shards.values()]) this.ensureDeletesOf(key);
   }

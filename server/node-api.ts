@@ -7,6 +7,7 @@ import {
   node,
   objectOf,
   oneOf,
+  orAbsent,
   size,
   text,
   version as versionCheck,
@@ -41,7 +42,7 @@ const levelCalls = listOf(
     timeoutMs: size,
   }),
 );
-const soughtWrites = listOf(objectOf({ shard: key, version: versionCheck }));
+const soughtWrites = listOf(objectOf({ shard: key, version: versionCheck, foundWith: orAbsent(node) }));
 
 export function createNodeApi({ pool, rates, levelling, journal, startedMs, viewHash }: NodeApiPorts): NodeApi {
   return {
@@ -58,7 +59,7 @@ export function createNodeApi({ pool, rates, levelling, journal, startedMs, view
       check(soughtWrites, writes);
       return findLocalWrites(
         pool,
-        writes.map(({ shard, version }) => ({ shard: shardKeyFromJson(shard), version })),
+        writes.map((write) => ({ ...write, shard: shardKeyFromJson(write.shard) })),
       );
     },
     partial: (shards, request) => runLocal(pool, shards, request),

@@ -14,7 +14,7 @@ import type { LevelOrder, LevelResult } from '../repair/levelling.ts';
 import type { RepairMode, RepairStatus, ShardDescription } from '../repair/records.ts';
 import type { PartialRequest } from '../shards/query/partial.ts';
 import type { ShardId, ShardKeyJson } from '../shards/shard-key.ts';
-import type { Version } from '../shards/version.ts';
+import type { NodeNumber, Version } from '../shards/version.ts';
 import type { KeptRepair } from './repair-history.ts';
 import type { RepairQuery } from './repair-query.ts';
 import type { RatesStatus } from './repair-rates.ts';
@@ -53,7 +53,9 @@ export interface NodeApi {
   /** In the order of the calls. */
   level(calls: readonly LevelCall[]): Promise<LevelResult[]>;
   /** In the order of the writes. */
-  findWrites(writes: readonly { shard: ShardKeyJson; version: Version }[]): Promise<FoundWrite[]>;
+  findWrites(
+    writes: readonly { shard: ShardKeyJson; version: Version; foundWith?: NodeNumber }[],
+  ): Promise<FoundWrite[]>;
   /** Starts those that are here; answers which. */
   startRepair(repair: {
     id: string;

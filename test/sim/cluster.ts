@@ -17,6 +17,7 @@ import { Convergence, simulatedBound } from './convergence.ts';
 import { engineFor } from './engine-choice.ts';
 import { Expiry, RETENTION_NS } from './expiry.ts';
 import { FetchTraffic } from './fetch-traffic.ts';
+import { Leftovers } from './leftovers-known.ts';
 import { LevelledReads } from './levelled-reads.ts';
 import { MailTraffic } from './mail-traffic.ts';
 import { areMended, Mends } from './mends.ts';
@@ -132,6 +133,7 @@ class Cluster implements World {
   private readonly traffic: FetchTraffic;
   private readonly mail = new MailTraffic(this.nodes);
   private readonly mends = new Mends();
+  private readonly leftovers = new Leftovers();
   private lost = 0;
   private settledMs = -1;
   private convergedMs = -1;
@@ -382,6 +384,7 @@ class Cluster implements World {
     for (const [id] of living) if (!books.mayBeOver(id)) books.checkEnd(id, owners.get(id)!, this.time.now - fromMs);
     const ids = living.map(([id]) => id);
     this.explained(() => this.moves.checkLetGo(ids, this.boundMs));
+    this.leftovers.check(nodes, books, ids, this.counters);
     this.lost = books.lostForGood;
     if (scenario.expiriesMs.length > 0) this.checkExpired(fromMs);
     this.mends.check(nodes, this.counters);
@@ -436,6 +439,7 @@ class Cluster implements World {
 
   ending(node: SimNode): void {
     this.count(node);
+    this.leftovers.dies(node);
     this.books.copies.dies(node);
   }
 

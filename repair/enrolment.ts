@@ -207,7 +207,7 @@ export class Enrolment {
       const heir = this.#o.state.members.find((member) => member.name === name && member.state !== 'removed');
       const by = heir === undefined ? '' : `: the name now belongs to member ${heir.number} at ${heir.address}`;
       this.#refuse(
-        `node "${name}" (${number}) was removed from the cluster${by}. Removal is final: start it with an empty data directory`,
+        `node "${name}" (${number}) was removed from the cluster${by}. Removal is final: start it with --readmit, which sets its data aside and joins anew, or with an empty data directory`,
       );
       return;
     }

@@ -75,6 +75,13 @@ const DEFINITIONS = {
     fallback: '',
     about: 'members to join through; needed only while the data directory is new',
   },
+  readmit: {
+    schema: onOrOff,
+    value: '[on|off]',
+    fallback: 'off',
+    about:
+      'if the cluster has removed the node of this data directory: set all in it aside in quarantine/ and join anew as another member',
+  },
   workers: {
     schema: count(1, WORKERS_MAX),
     value: 'N',
@@ -246,6 +253,7 @@ export interface Config {
   readonly advertise: string | null;
   readonly dataDirectory: string;
   readonly join: readonly string[];
+  readonly readmit: boolean;
   readonly workers: number;
   readonly warmUp: boolean;
   readonly rulesDirectory: string | null;
@@ -326,6 +334,7 @@ export function loadConfig(sources: ConfigSources): Config {
     advertise: resolve('advertise', d.advertise.schema),
     dataDirectory: resolve('data', d.data.schema),
     join: resolve('join', d.join.schema),
+    readmit: resolve('readmit', d.readmit.schema),
     workers: resolve('workers', d.workers.schema),
     warmUp: resolve('warm-up', d['warm-up'].schema),
     rulesDirectory: resolve('rules', d.rules.schema),

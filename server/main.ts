@@ -10,6 +10,7 @@ import type { Config } from './config.ts';
 import { Node } from './node.ts';
 import { loadNodeFile, openNodeDirectory, startErrorOf } from './node-identity.ts';
 import type { QueryService } from './query/result.ts';
+import { finishReadmission, readmit } from './readmission.ts';
 import { changeWorkerCount } from './worker-count.ts';
 
 /** What parts that are built on top of a node (alerts) get. */
@@ -42,6 +43,8 @@ export async function startNode(config: Config, extensions: readonly Extension[]
   );
   const directory = openNodeDirectory(config.dataDirectory);
   try {
+    if (config.readmit) await readmit(config.dataDirectory, config.join, log);
+    finishReadmission(config.dataDirectory);
     let file = loadNodeFile(config.dataDirectory, config.nodeName, config.workers);
     if (file.workers !== config.workers) {
       log.info({ from: file.workers, to: config.workers }, 'the number of workers changes: flushing the former logs');

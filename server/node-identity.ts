@@ -68,20 +68,26 @@ export function openNodeDirectory(path: string): NodeDirectory {
   return { path, release: () => held.close() };
 }
 
-/** The identity in the directory, or a new one (already durable) when it is fresh. */
-export function loadNodeFile(directory: string, name: string, workers: number): NodeFile {
+/** The identity in the directory; null: it is fresh. */
+export function readNodeFile(directory: string): NodeFile | null {
   let text: string;
   try {
     text = readFileSync(join(directory, 'node.json'), 'utf8');
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
-      throw new StartError('data-directory', `cannot read ${join(directory, 'node.json')}: ${reasonOf(error)}`);
-    }
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw new StartError('data-directory', `cannot read ${join(directory, 'node.json')}: ${reasonOf(error)}`);
+  }
+  return parseNodeFile(text, directory);
+}
+
+/** The identity in the directory, or a new one (already durable) when it is fresh. */
+export function loadNodeFile(directory: string, name: string, workers: number): NodeFile {
+  const file = readNodeFile(directory);
+  if (file === null) {
     const fresh = { number: randomBytes(8).toString('hex'), name, clusterId: null, seed: null, workers };
     saveNodeFile(directory, fresh);
     return fresh;
   }
-  const file = parseNodeFile(text, directory);
   if (file.name !== name) {
     throw new StartError(
       'node-name',
@@ -129,7 +135,11 @@ export function writeDurably(path: string, text: string): void {
     closeSync(file);
   }
   renameSync(beside, path);
-  const directory = openSync(dirname(path), 'r');
+  syncDirectory(dirname(path));
+}
+
+export function syncDirectory(path: string): void {
+  const directory = openSync(path, 'r');
   try {
     fsyncSync(directory);
   } finally {

@@ -26,7 +26,10 @@ Examples:
     .addOption(new Option('--config <file>', 'YAML file with options').env('STARLING_CONFIG'));
   for (const { name, value, about, fallback } of SERVE_OPTIONS) {
     const usual = fallback === '' ? '' : ` (default: ${fallback})`;
-    command.addOption(new Option(`--${name} <${value}>`, about + usual));
+    // A switch: the flag alone means on.
+    const isSwitch = value.startsWith('[');
+    const option = new Option(`--${name} ${isSwitch ? value : `<${value}>`}`, about + usual);
+    command.addOption(isSwitch ? option.preset('on') : option);
   }
   command.action(async () => {
     const flags: Record<string, string | undefined> = {};

@@ -8,6 +8,7 @@ import { Command } from 'commander';
 import { addAlertsCommand } from './alerts.ts';
 import { CliError } from './client.ts';
 import { addClusterCommand } from './cluster.ts';
+import { addQuarantineCommand } from './quarantine.ts';
 import { addQueryCommand } from './query.ts';
 import { addReceiptCommand } from './receipt.ts';
 import { addRepairCommand } from './repair.ts';
@@ -45,6 +46,7 @@ addShardsCommand(program);
 addRepairCommand(program);
 addScrubCommand(program);
 addReceiptCommand(program);
+addQuarantineCommand(program);
 addAlertsCommand(program);
 
 try {

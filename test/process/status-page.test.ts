@@ -59,7 +59,12 @@ describe.skipIf(browser === undefined)('the status page', () => {
     });
     await node.request('POST', '/api/repairs/pause');
     const paused = await page();
-    expect(cellsOf(paused, 'repairs').slice(1, 5)).toEqual(['scrub', 't', expect.stringMatching(/^[0-9a-f]{16}$/), 'done']);
+    expect(cellsOf(paused, 'repairs').slice(1, 5)).toEqual([
+      'scrub',
+      't',
+      expect.stringMatching(/^[0-9a-f]{16}$/),
+      'done',
+    ]);
     expect(paused).toMatch(/<button id="pause">resume<\/button>/);
     expect(paused).toMatch(/id="repairing">paused on n1 · /);
   });

@@ -5,7 +5,10 @@ const PROCESS_TESTS = 'test/process/**/*.test.ts';
 /** These hold real processes under load against a bound. */
 const TIMED_TESTS = ['test/process/cluster.test.ts', 'test/process/crash.test.ts'];
 
-/** One group after the other: two test files at a time, but those that are timed have the machine for themselves. */
+/**
+ * One group after the other: two test files at a time, three where they wait for processes most of the time, but those that
+ * are timed have the machine for themselves.
+ */
 export default defineConfig({
   test: {
     projects: [
@@ -25,7 +28,7 @@ export default defineConfig({
           name: 'process',
           include: [PROCESS_TESTS],
           exclude: TIMED_TESTS,
-          maxWorkers: 2,
+          maxWorkers: 3,
           sequence: { groupOrder: 1 },
         },
       },

@@ -239,6 +239,15 @@ export class Cluster {
     return [n1, n2, n3];
   }
 
+  /** Made at the first node, and known to all. */
+  async createDatabase(name: string): Promise<void> {
+    await this.nodes[0]!.query(`CREATE DATABASE ${name}`);
+    for (const node of this.nodes)
+      await eventually(`${node.name} knows the database`, 10_000, async () =>
+        (await node.query('SHOW DATABASES'))[0]?.series?.[0]?.values?.some(([known]) => known === name),
+      );
+  }
+
   /** Every running node counts `count` live members. */
   async allLive(count: number, timeoutMs = 30_000): Promise<void> {
     for (const node of this.nodes.filter((each) => each.running)) {

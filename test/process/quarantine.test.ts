@@ -43,11 +43,7 @@ describe('quarantine', () => {
   beforeAll(async () => {
     cluster = await Cluster.make();
     nodes = await cluster.startThree({ 'pass-interval': '1s', workers: '2' });
-    await nodes[0].query('CREATE DATABASE d');
-    for (const node of nodes)
-      await eventually('the database is known', 10_000, async () =>
-        (await node.query('SHOW DATABASES'))[0]?.series?.[0]?.values?.some(([name]) => name === 'd'),
-      );
+    await cluster.createDatabase('d');
   });
   afterAll(() => cluster.close());
 

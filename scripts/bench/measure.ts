@@ -164,6 +164,9 @@ export async function createDatabase(system: RunningSystem, nodes: number, polic
         const { body } = await ask(connection, '/api/cluster');
         const { members } = JSON.parse(body.toString()) as { members: { live: boolean }[] };
         return members.filter(({ live }) => live).length === nodes;
+      }).catch(async (error: Error) => {
+        const views = await Promise.all(connections.map((connection) => ask(connection, '/api/cluster')));
+        throw new Error([error.message, ...views.map(({ body }) => body.toString()), system.logTail()].join('\n'));
       });
     await command(connections[0]!, `CREATE DATABASE ${DATABASE}${policy}`);
     if (nodes > 1)

@@ -16,8 +16,9 @@ import type { PartialAnswers, QueryBackend, QueryMetadata, ShardTarget } from '.
 import type { Ending } from './query/ending.ts';
 import type { PlaceAnswer } from './query-rpc.ts';
 import { callNode } from './query-rpc.ts';
+import { Nothings, questionOf } from './said-nothing.ts';
 import type { ShardPlaces } from './shard-places.ts';
-import type { FieldRecord, WorkerPool } from './threads.ts';
+import type { FieldRecord, PartialAnswer, WorkerPool } from './threads.ts';
 
 /** Holders of a shard that are tried one after the other. */
 const ROUNDS_MAX = 8;
@@ -31,12 +32,14 @@ export interface BackendPorts extends PolicyDeletePorts {
 }
 
 export function createQueryBackend(ports: BackendPorts): QueryBackend {
+  const nothings = new Nothings();
   const backend: QueryBackend = {
     snapshot: ports.snapshot,
     metadata: ports.metadata,
     targets: (database: DatabaseDefinition, policy: RetentionPolicyDefinition, minNs, maxNs) =>
       ports.places.targets(database, policy, minNs, maxNs),
-    run: (targets, request, ending) => runEverywhere(ports, targets, request, ending),
+    run: (targets, request, ending, wantsProof = true) =>
+      runEverywhere(ports, targets, request, ending, wantsProof ? null : nothings),
     unheard: (policy) => unheard(ports.snapshot(), policy),
     levelled: (level, ending) => LevelledReads.begin(ports, backend, level, ending),
     deleteRows: (database, policy, predicate, minNs, maxNs) =>
@@ -50,6 +53,7 @@ export async function runLocal(
   pool: WorkerPool,
   shards: readonly { readonly id: ShardId; readonly number: number }[],
   request: PartialRequest,
+  nothings: Nothings | null = null,
 ): Promise<PlaceAnswer> {
   const byWorker = new Map<number, ShardId[]>();
   for (const { id, number } of shards) {
@@ -58,7 +62,13 @@ export async function runLocal(
     if (list === undefined) byWorker.set(worker, [id]);
     else list.push(id);
   }
-  const answers = await Promise.all([...byWorker].map(([worker, ids]) => pool.call(worker, 'partial', ids, request)));
+  const answers = await Promise.all(
+    [...byWorker].map(([worker, ids]) =>
+      nothings === null
+        ? pool.call(worker, 'partial', ids, request)
+        : callUnlessNothing(pool, worker, ids, request, nothings),
+    ),
+  );
   const covering = answers.filter((answer) => answer.results.length > 0);
   return {
     results: covering.flatMap((answer) => answer.results),
@@ -67,6 +77,24 @@ export async function runLocal(
     convergedThroughMs: leastKnown(covering.map((answer) => answer.convergedThroughMs)),
     liveConvergedThroughMs: leastKnown(covering.map((answer) => answer.liveConvergedThroughMs)),
   };
+}
+
+/** Workers that have said of the same question that they have no series for it are left out. */
+function callUnlessNothing(
+  pool: WorkerPool,
+  worker: number,
+  ids: readonly ShardId[],
+  request: PartialRequest,
+  nothings: Nothings,
+): PartialAnswer | Promise<PartialAnswer> {
+  const question = questionOf(ids, request);
+  if (question === null) return pool.call(worker, 'partial', ids, request);
+  const known = nothings.recall(question, pool.changesOf(worker));
+  if (known !== null) return known;
+  return pool.call(worker, 'partial', ids, request).then((answer) => {
+    nothings.note(question, answer);
+    return answer;
+  });
 }
 
 /** Schemas of shards that are here. */
@@ -90,9 +118,10 @@ async function runEverywhere(
   targets: readonly ShardTarget[],
   request: PartialRequest,
   ending: Ending | undefined,
+  nothings: Nothings | null,
 ): Promise<PartialAnswers> {
   if (targets.length > 0 && targets.every(({ id }) => ports.places.isLocal(id))) {
-    const answer = await ask(ports, ports.snapshot().self, targets, request, ending);
+    const answer = await ask(ports, ports.snapshot().self, targets, request, ending, nothings);
     // A shard may have begun to be filled meanwhile; then all are asked for once more, where they are now.
     if (answer !== null && answer.absent.length === 0) return together(targets, [answer], []);
   }
@@ -188,10 +217,11 @@ export async function ask(
   targets: readonly ShardTarget[],
   request: PartialRequest,
   ending: Ending | undefined,
+  nothings: Nothings | null = null,
 ): Promise<PlaceAnswer | null> {
   const shards = targets.map(({ id, key }) => ({ id, number: key.number }));
   const snapshot = ports.snapshot();
-  if (place === snapshot.self) return runLocal(ports.pool, shards, request);
+  if (place === snapshot.self) return runLocal(ports.pool, shards, request, nothings);
   const member = snapshot.members.find((each) => each.number === place);
   if (member === undefined) return null;
   const target = {

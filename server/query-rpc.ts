@@ -24,7 +24,7 @@ const REQUEST_BYTES_MAX = 8 * 1024 * 1024;
 const ANSWER_BYTES_MAX = 512 * 1024 * 1024;
 const SHORT_TIMEOUT_MS = 3_000;
 
-export type PlaceAnswer = PartialAnswer;
+export type PlaceAnswer = Omit<PartialAnswer, 'nothingAsOf'>;
 
 /** Which shards a member holds, and of which it has writes that no owner is known to have. */
 export interface Whereabouts {

@@ -30,6 +30,7 @@ import type { NodeNumber, Version } from '../shards/version.ts';
 import type { ReplicaProgress } from './bound-watch.ts';
 import { type ClusterNews, ClusterNewsSender } from './cluster-news.ts';
 import type { ThreadMemory } from './thread-memory.ts';
+import { ratesOfWorker } from './worker-settings.ts';
 
 export interface WorkerSettings {
   readonly index: number;
@@ -50,6 +51,8 @@ export interface WorkerSettings {
   readonly scrubBytesPerSecond: number;
   /** Bytes: the worker's own share. */
   readonly repairRates: RepairRates;
+  /** Shared between threads: see said-nothing.ts. */
+  readonly changes: Int32Array;
 }
 
 /** A batch on its way to the worker that owns its shard. `keys` and `allKeys` are encoded (shards/batch-codec.ts). */
@@ -82,6 +85,8 @@ export interface PartialAnswer {
   readonly convergedThroughMs: number | null;
   /** The same for the owners that are live. */
   readonly liveConvergedThroughMs: number | null;
+  /** No shard has a series for it, as of this count of changes (said-nothing.ts); null: one has, or who knows. */
+  readonly nothingAsOf: number | null;
 }
 
 export interface Recovery {
@@ -216,6 +221,7 @@ interface PendingCall {
 
 interface Seat {
   readonly worker: Worker;
+  readonly changes: Int32Array;
   readonly calls: Map<number, PendingCall>;
   held: readonly HeldShard[];
   recovery: Recovery | null;
@@ -234,11 +240,6 @@ export function ownCopy(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   const copy = new Uint8Array(bytes.byteLength);
   copy.set(bytes);
   return copy;
-}
-
-export function ratesOfWorker(rates: RepairRates, workers: number): RepairRates {
-  const { bytesPerSecond } = rates;
-  return { ...rates, bytesPerSecond: bytesPerSecond === null ? null : bytesPerSecond / workers };
 }
 
 export class WorkerPool {
@@ -278,6 +279,10 @@ export class WorkerPool {
   /** Which worker has the shards of this number. */
   workerOf(shardNumber: number): number {
     return shardNumber % this.#seats.length;
+  }
+
+  changesOf(worker: number): Int32Array {
+    return this.#seats[worker]!.changes;
   }
 
   held(): HeldShard[] {
@@ -393,7 +398,8 @@ export class WorkerPool {
 
   #startOne(settings: WorkerSettings): Promise<void> {
     const worker = new Worker(new URL('./worker.js', import.meta.url), { workerData: settings });
-    const seat: Seat = { worker, calls: new Map(), held: [], recovery: null };
+    const { changes } = settings;
+    const seat: Seat = { worker, changes, calls: new Map(), held: [], recovery: null };
     this.#seats[settings.index] = seat;
     return new Promise((resolve, reject) => {
       const die = (error: WorkerDeathError) => {

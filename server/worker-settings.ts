@@ -3,7 +3,7 @@ import type { RepairRates } from '../repair/budget.ts';
 import type { ClusterSnapshot } from '../repair/cluster.ts';
 import type { NodeNumber } from '../shards/version.ts';
 import type { Config } from './config.ts';
-import { ratesOfWorker, type WorkerSettings } from './threads.ts';
+import type { WorkerSettings } from './threads.ts';
 
 /** Retries and time-outs are noticed within one tick; it is part of a message's delay in the bound. */
 const TICK_MS = 20;
@@ -32,5 +32,11 @@ export function workerSettings(
     mergeIdleMs: config.mergeIdleMs,
     scrubBytesPerSecond: Math.ceil(config.scrubBytesPerSecond / workers),
     repairRates: ratesOfWorker(rates, workers),
+    changes: new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT)),
   }));
+}
+
+export function ratesOfWorker(rates: RepairRates, workers: number): RepairRates {
+  const { bytesPerSecond } = rates;
+  return { ...rates, bytesPerSecond: bytesPerSecond === null ? null : bytesPerSecond / workers };
 }

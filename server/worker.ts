@@ -22,6 +22,7 @@ import { type NodeNumber, stampMs, type Version } from '../shards/version.ts';
 import { withKept } from './cluster-news.ts';
 import { nodeFiles } from './node-files.ts';
 import { RepairTraffic } from './repair-traffic.ts';
+import { SaidNothing } from './said-nothing.ts';
 import { ScratchReplica } from './scratch-replica.ts';
 import { threadMemory } from './thread-memory.ts';
 import type {
@@ -82,6 +83,7 @@ ScratchReplica.remove(directory);
 const places = { shardsDirectory: join(settings.dataDirectory, 'shards'), directory, files };
 const traffic = new RepairTraffic();
 const { engine, host, ledgerOf, submit } = openReplica(settings, places, emit);
+const said = new SaidNothing(settings.changes, engine.shards);
 let scratch: ScratchReplica | null = null;
 
 function emit(effect: HostEffect): void {
@@ -100,6 +102,7 @@ function emit(effect: HostEffect): void {
       break;
     case 'held-changed':
       heldChanged = true;
+      said.revoke();
       break;
     case 'pass':
       passes.push(effect.record);
@@ -137,6 +140,7 @@ function endTurn(): void {
 }
 
 function post(message: FromWorker, moved: ArrayBuffer[] = []): void {
+  if (!stopped) said.check(now());
   port.postMessage(message, moved);
 }
 
@@ -274,10 +278,16 @@ function partial(
   if (present.length > 0 && !run(present)) for (const each of present) if (!run([each])) absent.push(each.id);
   // A read may have set a shard aside.
   const ledgers = answered.map(ledgerOf);
+  const damaged = answered.filter((_, i) => ledgers[i]?.replica === 'damaged');
+  const isNothing =
+    absent.length === 0 &&
+    damaged.length === 0 &&
+    results.every((result) => result.kind === 'select' && result.seriesMatched === 0);
   return {
     results,
     absent,
-    damaged: answered.filter((_, i) => ledgers[i]?.replica === 'damaged'),
+    damaged,
+    nothingAsOf: isNothing ? said.say(ids, now()) : null,
     convergedThroughMs: leastThrough(ledgers, ({ converged }) => converged),
     // What all owners have, the live ones have.
     liveConvergedThroughMs: leastThrough(ledgers, ({ converged, liveConverged }) =>

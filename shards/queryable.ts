@@ -12,7 +12,7 @@ import type { TagCondition } from './tag-condition.ts';
 
 export interface QueryableShard {
   readonly key: ShardKey;
-  /** Another text whenever measurements(), fields() or tagKeys() may answer otherwise than before. */
+  /** Another text whenever measurements(), fields(), tagKeys() or series() may answer otherwise than before. */
   readonly schemaStamp: string;
   /** Names with at least one visible row, sorted. */
   measurements(): string[];

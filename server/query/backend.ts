@@ -77,7 +77,13 @@ export interface QueryBackend {
   /** Throws QueryError when too few members can take part. */
   levelled(level: ReadLevel, ending: Ending): Promise<LevelledBackend>;
   /** Runs where the shards are: own workers first, else a live full owner. */
-  run(targets: readonly ShardTarget[], request: PartialRequest, ending?: Ending): Promise<PartialAnswers>;
+  /** `wantsProof`: what is proven has to be as of now; else it may be of an earlier answer. */
+  run(
+    targets: readonly ShardTarget[],
+    request: PartialRequest,
+    ending?: Ending,
+    wantsProof?: boolean,
+  ): Promise<PartialAnswers>;
   /** In all shards of the policy, also in those that come later. Both bounds inclusive. */
   deleteRows(
     database: DatabaseDefinition,

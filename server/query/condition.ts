@@ -98,12 +98,18 @@ export function tagPart(filter: RowFilter): { condition: TagCondition; exact: bo
       return tagComparison(filter.op, filter.left, filter.right);
     default: {
       const parts = filter.terms.map(tagPart);
-      return {
-        condition: { op: filter.kind, terms: parts.map((part) => part.condition) },
-        exact: parts.every((part) => part.exact),
-      };
+      const terms = parts.map((part) => part.condition);
+      return { condition: together(filter.kind, terms), exact: parts.every((part) => part.exact) };
     }
   }
+}
+
+/** Terms that change nothing are left out: so the condition is the same whatever is asked of fields. */
+function together(op: 'and' | 'or', terms: readonly TagCondition[]): TagCondition {
+  const idle = op === 'and' ? 'true' : 'false';
+  const left = terms.filter((term) => term.op !== idle);
+  if (left.length === 0) return { op: idle };
+  return left.length === 1 ? left[0]! : { op, terms: left };
 }
 
 function tagComparison(op: FilterOperator, left: Operand, right: Operand): { condition: TagCondition; exact: boolean } {

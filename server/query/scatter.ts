@@ -20,6 +20,8 @@ export interface StatementContext {
   readonly ending: Ending;
   readonly tally: Tally;
   readonly planning: Planning;
+  /** The answer will say what is proven. */
+  readonly wantsProof: boolean;
 }
 
 /** The least of some instants; unknown when one of them is. */
@@ -125,7 +127,7 @@ export async function runOn(
 ): Promise<readonly PartialResult[]> {
   if (targets.length === 0) return [];
   context.ending.throwIfEnded();
-  const answers = await context.backend.run(targets, request, context.ending);
+  const answers = await context.backend.run(targets, request, context.ending, context.wantsProof);
   context.ending.throwIfEnded();
   context.tally.add(targets, answers);
   for (const result of answers.results) if (result.kind === 'refused') throw new QueryError(result.message);

@@ -93,6 +93,7 @@ async function executeStatement(
     ending,
     tally: new Tally(),
     planning: new Planning(memory, false),
+    wantsProof: options.completeness === true,
   };
   try {
     let levelled: LevelledBackend | null = null;

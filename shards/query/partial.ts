@@ -183,6 +183,7 @@ export type PartialResult =
   /** A shard has another schema than the plan rests on; the statement is to be planned again. */
   | { readonly kind: 'stale' }
   | { readonly kind: 'catalog'; readonly entries: readonly CatalogEntry[] }
-  | { readonly kind: 'select'; readonly shards: readonly TravellingSelect[] }
+  /** `seriesMatched`: by the request's condition, in all shards; its filter may have left none of them. */
+  | { readonly kind: 'select'; readonly shards: readonly TravellingSelect[]; readonly seriesMatched: number }
   /** A limit was hit or the request cannot be answered: the statement's error. */
   | { readonly kind: 'refused'; readonly message: string };

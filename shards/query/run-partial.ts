@@ -32,12 +32,14 @@ export function runPartial(
       case 'select': {
         if (isStale(shards, request)) return { kind: 'stale' };
         const answers: TravellingSelect[] = [];
+        let seriesMatched = 0;
         for (const shard of shards) {
           const answer = runSelect(shard, request, regexes, moved);
           if (typeof answer === 'string') return { kind: 'refused', message: answer };
-          if (answer !== null) answers.push(answer);
+          seriesMatched += answer.seriesMatched;
+          if ('groups' in answer) answers.push(answer);
         }
-        return { kind: 'select', shards: answers };
+        return { kind: 'select', shards: answers, seriesMatched };
       }
     }
   } catch (error) {

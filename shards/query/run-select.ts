@@ -22,16 +22,18 @@ const STEP_NS = 3_600_000_000_000;
 
 class Refusal extends Error {}
 
+/** No series of the shard has part in the answer: none matched, or the filter leaves none of those that did. */
+export type NoPart = Pick<ShardSelect, 'seriesMatched'>;
+
 /**
- * null: no series of the shard has part in the answer. A string is the error text. Buffers that the answer may take along to
- * another thread are added to `moved`.
+ * A string is the error text. Buffers that the answer may take along to another thread are added to `moved`.
  */
 export function runSelect(
   shard: QueryableShard,
   request: SelectRequest,
   regexes: RegexCache,
   moved: ArrayBuffer[],
-): TravellingSelect | string | null {
+): TravellingSelect | NoPart | string {
   try {
     return select(shard, request, regexes, moved);
   } catch (error) {
@@ -45,11 +47,11 @@ function select(
   request: SelectRequest,
   regexes: RegexCache,
   moved: ArrayBuffer[],
-): TravellingSelect | null {
+): TravellingSelect | NoPart {
   const grouped = groupSeries(shard, request, regexes);
   if (grouped === null)
     throw new Refusal(`max-select-series limit exceeded: more than ${request.limits.seriesMax} in one shard`);
-  if (grouped.scans.length === 0) return null;
+  if (grouped.scans.length === 0) return { seriesMatched: grouped.seriesMatched };
   const { startNs, endNs, number } = shard.key;
   const minNs = laterOf(request.minNs, startNs);
   const maxNs = request.maxNs < endNs - 1n ? request.maxNs : endNs - 1n;

@@ -66,6 +66,19 @@ describe('a single node', () => {
     expect(await node.value('SELECT count(v) FROM many', 't')).toBe(200);
   });
 
+  test('a series is found as soon as it is there, however often nobody had it', async () => {
+    const hosts = Array.from({ length: 12 }, (_, i) => `late${i}`);
+    for (const host of hosts) {
+      const count = () => node.value(`SELECT count(v) FROM late WHERE host = '${host}'`, 't');
+      for (let i = 0; i < 3; i++) expect(await count()).toBeNull();
+      await node.write('t', `late,host=${host} v=1 ${at(9)}`);
+      expect(await count()).toBe(1);
+      await node.query(`SELECT count(w) FROM late WHERE host = '${host}'`, 't');
+      await node.write('t', `late,host=${host} w=1 ${at(10)}`);
+      expect(await node.value(`SELECT count(w) FROM late WHERE host = '${host}'`, 't')).toBe(1);
+    }
+  });
+
   test('a deleted row stays away, also after a restart', async () => {
     await node.write('t', `gone,host=a v=1 ${at(10)}\ngone,host=b v=2 ${at(11)}`);
     await node.query(`DELETE FROM gone WHERE host = 'a'`, 't');

@@ -49,6 +49,7 @@ function settingsOf(index: number): WorkerSettings {
     self: SELF,
     dataDirectory: directory,
     snapshot: null as unknown as ClusterSnapshot,
+    changes: new Int32Array(1),
     tickMs: 20,
     passIntervalMs: 30_000,
     mailTimeoutMs: 1_000,

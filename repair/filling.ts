@@ -238,47 +238,49 @@ export class Filling {
       job.bytesTotal = message.bytesTotal;
       job.bytesDone = 0;
       around.budget.charge(answer!.attachments[0]?.byteLength ?? 0);
+      let target: FillTarget;
       try {
-        job.target = storage.beginFill(job.key);
+        target = storage.beginFill(job.key);
       } catch (error) {
         if (!(error instanceof StorageError)) throw error;
         return this.restart(job, error.message);
       }
-      this.accept(job, answer!);
+      job.target = target;
+      this.accept(job, target, answer!);
     });
   }
 
-  private askPage(job: Job, snapshot: number, index: number): void {
+  private askPage(job: Job, target: FillTarget, snapshot: number, index: number): void {
     const { requests, around } = this.o;
     const { budget } = around;
     const estimate = around.limits.fillPageBytes;
     const question = { t: 'fill-page' as const, key: shardKeyToJson(job.key), snapshot, index };
     job.waiting = true;
     budget.whenOpen('copies', estimate, () => {
-      // Forgotten while it waited.
-      if (this.jobs.get(job.id) !== job) return budget.settle(estimate, 0);
+      // Forgotten, or begun anew, while it waited.
+      if (this.jobs.get(job.id) !== job || job.target !== target) return budget.settle(estimate, 0);
       requests.ask(job.source!, job.key.number, question, (answer) => {
         budget.settle(estimate, answer?.attachments[0]?.byteLength ?? 0);
+        if (job.target !== target) return;
         job.waiting = false;
         const message = answer?.message as MessageOf<'fill-answer'> | undefined;
         if (message?.status !== 'ok' || message.index !== index)
           return this.restart(job, message?.status ?? 'no answer');
-        this.accept(job, answer!);
+        this.accept(job, target, answer!);
       });
     });
   }
 
-  private accept(job: Job, answer: Received): void {
+  private accept(job: Job, target: FillTarget, answer: Received): void {
     const message = answer.message as MessageOf<'fill-answer'>;
     const page = answer.attachments[0];
+    // The source reads the next page while this one is written.
+    if (!message.last) this.askPage(job, target, message.snapshot, message.index + 1);
     try {
-      if (page !== undefined && page.byteLength > 0) job.target!.accept(page);
+      if (page !== undefined && page.byteLength > 0) target.accept(page);
       job.bytesDone += page?.byteLength ?? 0;
-      if (!message.last) {
-        this.askPage(job, message.snapshot, message.index + 1);
-        return;
-      }
-      job.target!.finish();
+      if (!message.last) return;
+      target.finish();
       job.target = null;
     } catch (error) {
       if (!(error instanceof Error && 'code' in error)) throw error;
@@ -323,6 +325,8 @@ export class Filling {
     const { around } = this.o;
     job.target?.abort();
     job.target = null;
+    // What is still asked of the former source is not waited for.
+    job.waiting = false;
     if (job.source !== null) job.avoid.add(job.source);
     job.source = null;
     job.stage = 'asking';

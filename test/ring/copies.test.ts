@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { type Ledger, rootToJson } from '../../repair/ledger.ts';
 import type { Message } from '../../repair/replica-messages.ts';
+import { StorageError } from '../../shards/errors.ts';
 import { shardKeyToJson } from '../../shards/shard-key.ts';
 import { makeStamp, type Stamp } from '../../shards/version.ts';
 import type { MemoryShard, MemoryStorage } from '../support/memory-storage.ts';
@@ -38,8 +39,10 @@ function mergeCopies(storage: MemoryStorage): void {
 }
 
 /** Replicas after the third one, with a batch of its own below the others' floor, has been replaced by a copy. */
-function replaced(broken: (storage: MemoryStorage) => void = () => {}): { counts: number[]; roots: string[] } {
-  const trio = new Trio();
+function replaced(
+  broken: (storage: MemoryStorage) => void = () => {},
+  trio = new Trio(),
+): { counts: number[]; roots: string[] } {
   trio.write(0, 'all');
   trio.pass(100);
   trio.cut = new Set(NUMBERS);
@@ -70,5 +73,52 @@ describe('a replica below a floor', () => {
 
   test('a copy that is merged into what was there would be seen by that', () => {
     expect(replaced(mergeCopies).counts).toEqual([1, 1, 2]);
+  });
+
+  test('the next page is on its way while one is written', () => {
+    const trio = new Trio(3, { fillPageBytes: 256 });
+    const told: string[] = [];
+    trio.onSend = (_, __, message) => {
+      if (message.t === 'fill-page') told.push(`asked ${message.index}`);
+    };
+    replaced((storage) => {
+      const begin = storage.beginFill.bind(storage);
+      storage.beginFill = (key) => {
+        const target = begin(key);
+        const accept = target.accept.bind(target);
+        let index = 0;
+        target.accept = (page) => {
+          told.push(`wrote ${index++}`);
+          accept(page);
+        };
+        return target;
+      };
+    }, trio);
+    expect(told.length).toBeGreaterThan(4);
+    expect(told.slice(0, 4)).toEqual(['asked 1', 'wrote 0', 'asked 2', 'wrote 1']);
+  });
+
+  test('a page that cannot be written ends the copy: what is on its way for it goes into no other', () => {
+    const trio = new Trio(3, { fillPageBytes: 256 });
+    let failures = 0;
+    const { counts, roots } = replaced((storage) => {
+      const begin = storage.beginFill.bind(storage);
+      storage.beginFill = (key) => {
+        const target = begin(key);
+        const accept = target.accept.bind(target);
+        let pages = 0;
+        target.accept = (page) => {
+          if (failures < 2 && ++pages === 2) {
+            failures++;
+            throw new StorageError('disk-full', 'no space');
+          }
+          accept(page);
+        };
+        return target;
+      };
+    }, trio);
+    expect(failures).toBe(2);
+    expect(counts).toEqual([1, 1, 1]);
+    expect(new Set(roots).size).toBe(1);
   });
 });

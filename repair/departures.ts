@@ -43,8 +43,6 @@ export interface DeparturesOptions {
   readonly state: ClusterState;
   readonly liveness: Liveness;
   readonly isUp: () => boolean;
-  /** For how long this node has been able to hear others. */
-  readonly upForMs: (nowMs: number) => number;
   readonly clock: JudgedClock;
   /** Throws MembershipError. */
   readonly mayMint: (nowMs: number) => void;
@@ -122,8 +120,11 @@ export class Departures {
     const agoMs = number === self ? 0 : liveness.lastHeardMsAgo(number, nowMs);
     if (agoMs !== null && agoMs <= liveness.windowMs)
       throw wrongState(`${nameOf(member)} is live: let it leave, or stop it first`);
-    if (this.#o.upForMs(nowMs) <= liveness.windowMs)
-      throw wrongState(`this node has just started and does not know yet whether ${nameOf(member)} is live: ask again`);
+    if (!liveness.isSilent(number, nowMs)) {
+      throw wrongState(
+        `this node has just started, or has just heard of ${nameOf(member)}, and does not know yet whether it is live: ask again`,
+      );
+    }
     this.#write({ ...member, state: 'removed', removal: 'forced' }, nowMs);
   }
 

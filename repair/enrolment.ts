@@ -41,7 +41,6 @@ export class Enrolment {
   #joining: Joining | null = null;
   #refused: string | null = null;
   #left: string | null = null;
-  #startedMs = 0;
 
   constructor(options: EnrolmentOptions) {
     this.#o = options;
@@ -66,7 +65,6 @@ export class Enrolment {
 
   start(join: readonly string[], nowMs: number): void {
     const { number, name } = this.#identity;
-    this.#startedMs = nowMs;
     this.#joining = new Joining(
       {
         number,
@@ -78,6 +76,7 @@ export class Enrolment {
         call: (address, message) => this.#o.emit({ kind: 'call', address, message: encodeNodeMessage(message) }),
         found: (atMs) => this.#found(atMs),
         refuse: (reason) => this.#refuse(reason),
+        wasRemoved: () => this.#comeAnew(),
         random: this.#o.random,
       },
       this.#o.limits,
@@ -152,7 +151,7 @@ export class Enrolment {
       members: this.#o.state.members,
       lastHeardMsAgo: (number: NodeNumber) => this.#o.liveness.lastHeardMsAgo(number, nowMs),
       windowMs: this.#o.liveness.windowMs,
-      upForMs: nowMs - this.#startedMs,
+      isSilent: (number: NodeNumber) => this.#o.liveness.isSilent(number, nowMs),
       membersMax: this.#o.limits.membersMax,
     });
     if ('kind' in decision) return decision;
@@ -182,9 +181,7 @@ export class Enrolment {
   }
 
   #found(nowMs: number): void {
-    const hex = (digits: number): string =>
-      Array.from({ length: digits }, () => Math.floor(this.#o.random() * 16).toString(16)).join('');
-    this.#belong(hex(16), hex(32), [], nowMs);
+    this.#belong(this.#hex(16), this.#hex(32), [], nowMs);
   }
 
   #belong(clusterId: string, seed: string, registers: readonly Register[], nowMs: number): void {
@@ -225,12 +222,13 @@ export class Enrolment {
   #removeNamesakes(nowMs: number): void {
     const { state, liveness, clock } = this.#o;
     const { number, name } = this.#identity;
-    const silent = (other: NodeNumber) => (liveness.lastHeardMsAgo(other, nowMs) ?? Infinity) > liveness.windowMs;
     const own = state.metadata.get(memberKey(number));
-    if (own === null || clock.skewed || nowMs - this.#startedMs <= liveness.windowMs) return;
+    if (own === null || clock.skewed) return;
     const gone = state.members.filter((member) => {
       if (member.name !== name || member.number === number || member.state === 'removed') return false;
-      return silent(member.number) && state.metadata.get(memberKey(member.number))!.version < own.version;
+      return (
+        liveness.isSilent(member.number, nowMs) && state.metadata.get(memberKey(member.number))!.version < own.version
+      );
     });
     if (gone.length === 0) return;
     const changes = gone.map((member) => memberChange({ ...member, state: 'removed', removal: 'replaced' }));
@@ -238,6 +236,23 @@ export class Enrolment {
       changes.map((change) => state.registerOf(change, clock.mint(nowMs))),
       nowMs,
     );
+  }
+
+  /**
+   * Replaced, or given up, before it belonged: let in, and not heard in time. Nothing of the cluster is in its directory, which
+   * is that of a fresh node but for the number.
+   */
+  #comeAnew(): void {
+    const { number, name } = this.#identity;
+    this.#identity = { ...this.#identity, number: this.#hex(16) };
+    this.#o.emit({ kind: 'identity', identity: this.#identity });
+    this.#refuse(
+      `node "${name}" (${number}) was removed from the cluster before it had joined: start it again, and it joins as a fresh member, ${this.#identity.number}`,
+    );
+  }
+
+  #hex(digits: number): string {
+    return Array.from({ length: digits }, () => Math.floor(this.#o.random() * 16).toString(16)).join('');
   }
 
   #memberAddresses(): string[] {

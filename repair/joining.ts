@@ -34,6 +34,8 @@ export interface JoiningHost {
   call(address: string, message: NodeMessage): void;
   found(nowMs: number): void;
   refuse(reason: string): void;
+  /** A member says that this number was removed, and it belongs to no cluster. */
+  wasRemoved(): void;
   random(): number;
 }
 
@@ -123,7 +125,7 @@ export class Joining {
     if (this.#host.clusterId() !== null) return;
     this.problem = `${address}: ${message.reason}`;
     this.#sponsor = null;
-    if (message.code === 'removed') this.#host.refuse(message.reason);
+    if (message.code === 'removed') this.#host.wasRemoved();
     if (message.code !== 'name-live') return;
     this.#claimSinceMs ??= nowMs;
     if (nowMs - this.#claimSinceMs >= this.#limits.nameClaimWaitMs) this.#host.refuse(message.reason);

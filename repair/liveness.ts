@@ -39,6 +39,8 @@ export class Liveness {
   /** Own hybrid clock ahead of the own wall clock: what others will see of this node. */
   #selfAheadMs = 0;
   readonly #hearsay = new Map<NodeNumber, Hearsay>();
+  /** Since when each could have been heard here: its silence of before says nothing. */
+  readonly #expected = new Map<NodeNumber, number>();
   /** Intervals in which this node was held up, less those that went well since. */
   #heldUp = 0;
   #tickedMs: number | null = null;
@@ -95,8 +97,15 @@ export class Liveness {
     this.#selfAheadMs = aheadMs > this.#limits.clockDriftMaxMs ? aheadMs : 0;
   }
 
+  /** The member is known here from now on; to be said again changes nothing. */
+  expect(member: NodeNumber, nowMs: number): void {
+    this.#follow(nowMs);
+    if (!this.#expected.has(member)) this.#expected.set(member, nowMs);
+  }
+
   forget(member: NodeNumber): void {
     this.#heard.delete(member);
+    this.#expected.delete(member);
     this.#hearsay.delete(member);
     this.#offsets = null;
   }
@@ -151,6 +160,16 @@ export class Liveness {
   lastHeardMsAgo(member: NodeNumber, nowMs: number): number | null {
     const hearsay = this.hearsayOf(member);
     return hearsay === null ? this.heardHereMsAgo(member, nowMs) : Math.max(0, nowMs - hearsay.atMs);
+  }
+
+  /**
+   * Whether it has been silent for a whole window in which it could have been heard, so that it may be taken for dead. One
+   * that has just been let in, or that this node has just heard of, has not had the time to speak.
+   */
+  isSilent(member: NodeNumber, nowMs: number): boolean {
+    const agoMs = this.lastHeardMsAgo(member, nowMs);
+    const expectedMs = this.#expected.get(member) ?? nowMs;
+    return (agoMs ?? Number.POSITIVE_INFINITY) > this.windowMs && nowMs - expectedMs > this.windowMs;
   }
 
   offsetMs(member: NodeNumber): number | null {
@@ -226,6 +245,7 @@ export class Liveness {
     }
     for (const [member, hearsay] of this.#hearsay)
       this.#hearsay.set(member, { ...hearsay, atMs: hearsay.atMs - backMs });
+    for (const [member, sinceMs] of this.#expected) this.#expected.set(member, sinceMs - backMs);
     if (this.#tickedMs !== null) this.#tickedMs -= backMs;
     this.#relaxedMs -= backMs;
     this.#offsets = null;

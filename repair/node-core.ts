@@ -107,7 +107,6 @@ export class NodeCore {
       state: this.#state,
       liveness: this.#liveness,
       isUp: () => this.state === 'up',
-      upForMs: (nowMs) => nowMs - this.#startedMs,
       clock: this.#clock,
       mayMint: (nowMs) => this.#mayMint(nowMs),
       spread: (registers, nowMs) => this.#spread(registers, nowMs),
@@ -132,6 +131,7 @@ export class NodeCore {
   start(join: readonly string[], nowMs: number): void {
     this.#nowMs = nowMs;
     this.#startedMs = nowMs;
+    for (const { number } of this.#others()) this.#liveness.expect(number, nowMs);
     this.#enrolment.start(join, nowMs);
     this.tick(nowMs);
   }
@@ -357,7 +357,10 @@ export class NodeCore {
 
   #membersChanged(nowMs: number): void {
     for (const member of this.#state.members) {
-      if (member.state !== 'removed') continue;
+      if (member.state !== 'removed') {
+        this.#liveness.expect(member.number, nowMs);
+        continue;
+      }
       this.#liveness.forget(member.number);
       this.#said.forget(member.number);
       this.#sync.forget(member.number);

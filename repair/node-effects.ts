@@ -30,7 +30,7 @@ export type NodeEffect =
   | { readonly kind: 'send'; readonly to: NodeNumber; readonly message: Uint8Array }
   /** To a node whose number is unknown; its answer comes back through `receive` with the same address. */
   | { readonly kind: 'call'; readonly address: string; readonly message: Uint8Array }
-  /** Joined or founded: make it durable before going on. */
+  /** Joined or founded, or fresh under another number (then `refused` follows): make it durable before going on. */
   | { readonly kind: 'identity'; readonly identity: NodeIdentity }
   /** `snapshot()` is another one now. */
   | { readonly kind: 'cluster-changed' }

@@ -129,6 +129,9 @@ export class OutboxSender {
     const peer = this.peer(from);
     const [, , status, code, retry, reason] = answer;
     peer.heardMs = this.around.nowMs;
+    // It is not silent any more. What it says it lacks is told in this moment: later it may have come in another way.
+    peer.backoffMs = 0;
+    peer.retryAtMs = this.around.nowMs;
     // Not synced there yet: `stored` follows, and sending it again would only repeat this.
     if (status === 'applied') return;
     const flight = peer.inFlight.get(name);
@@ -140,7 +143,6 @@ export class OutboxSender {
       peer.flightBytes -= flight.bytes;
       this.learn(peer, flight.sentMs, isAgain);
     }
-    peer.backoffMs = 0;
     // It is next in its queue.
     if (entry === undefined || status === 'lacks') return;
     if (status === 'stored') {

@@ -3,7 +3,8 @@
  *
  * A name belongs to one member. A fresh node under a name that a member has is that member after the loss of its disk:
  * the old number is marked removed, but only when the sponsor is sure not to hear it, which takes a whole liveness window
- * after the sponsor's own start. The joiner waits for that and is refused for good when the old one goes on living.
+ * after the sponsor's own start, or after it has let the old one in: of two that come under one name in the same moment the
+ * first has not had the time to speak. The joiner waits for that and is refused for good when the old one goes on living.
  * The joiner is let in as `joining`; it makes itself `up` when it has everything on disk. Repeating a request changes nothing.
  */
 import type { NodeNumber } from '../shards/version.ts';
@@ -22,7 +23,7 @@ export interface SponsorView {
   readonly members: readonly Member[];
   readonly lastHeardMsAgo: (number: NodeNumber) => number | null;
   readonly windowMs: number;
-  readonly upForMs: number;
+  readonly isSilent: (number: NodeNumber) => boolean;
   readonly membersMax: number;
 }
 
@@ -36,7 +37,7 @@ export function admit(applicant: Applicant, view: SponsorView): Refusal | { read
   const { number, name, address } = applicant;
   const known = view.members.find((member) => member.number === number);
   if (known?.state === 'removed') {
-    const reason = `node "${name}" (${number}) was removed from the cluster; removal is final: start it with an empty data directory`;
+    const reason = `node "${name}" (${number}) was removed from the cluster`;
     return { kind: 'refuse', code: 'removed', reason };
   }
   const changes: Change[] = [];
@@ -67,7 +68,7 @@ function mayBeLive(member: Member, view: SponsorView): Refusal | null {
     const reason = `${who}${self ? '' : `, heard ${agoMs} ms ago`}. Give this node another name, or stop that one`;
     return { kind: 'refuse', code: 'name-live', reason };
   }
-  if (view.upForMs <= view.windowMs) {
+  if (!view.isSilent(member.number)) {
     const reason = `waiting to hear whether "${member.name}" (${member.number}) is live`;
     return { kind: 'refuse', code: 'busy', reason };
   }

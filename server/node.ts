@@ -304,9 +304,10 @@ export class Node implements RunningNode {
         void this.#call(effect.address, effect.message);
         return;
       case 'identity':
-        this.#file = { ...this.#file, clusterId: effect.identity.clusterId, seed: effect.identity.seed };
+        this.#file = { ...this.#file, ...effect.identity };
         saveNodeFile(this.#directory.path, this.#file);
-        this.#log.info({ clusterId: this.#file.clusterId, number: this.#file.number }, 'member of a cluster');
+        if (this.#file.clusterId !== null)
+          this.#log.info({ clusterId: this.#file.clusterId, number: this.#file.number }, 'member of a cluster');
         return;
       case 'cluster-changed':
         if (this.#clusterDirty) return;

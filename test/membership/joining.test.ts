@@ -169,6 +169,42 @@ describe('joining', () => {
     expect(again.core.snapshot().live).toContain(b.core.identity.number);
   });
 
+  test('of two fresh nodes under one name that come in the same moment the first stays, and the second is refused', () => {
+    const network = new Network();
+    const a = network.start(network.disk('n1'), A);
+    network.run(10_000);
+    const first = network.start(network.disk('n2'), B, [A]);
+    const second = network.start(network.disk('n2'), 'http://127.0.0.1:9999', [A]);
+    network.run(40_000);
+    expect([first.core.state, second.core.state].sort()).toEqual(['refused', 'up']);
+    expect([first.refused, second.refused].join()).toContain('"n2" is a live member already');
+    expect(names(a)).toEqual(['n1 up', 'n2 up']);
+  });
+
+  test('a fresh node that was removed before it belonged draws another number, and joins when it is started again', () => {
+    const network = new Network();
+    const a = network.start(network.disk('n1'), A);
+    const disk = network.disk('n2');
+    const { number } = disk.identity;
+    const b = network.start(disk, B, [A]);
+    network.run(1_000);
+    network.stop(b);
+    disk.identity = { ...disk.identity, clusterId: null, seed: null };
+    network.run(9_000);
+    a.core.departures.giveUp(number, true, network.nowMs);
+    const refused = network.start(disk, B, [A]);
+    network.run(2_000);
+    expect(refused.core.state).toBe('refused');
+    expect(refused.refused).toContain(`(${number}) was removed from the cluster before it had joined: start it again`);
+    network.stop(refused);
+    expect(disk.identity).toMatchObject({ name: 'n2', clusterId: null });
+    const again = network.start(disk, B, [A]);
+    network.run(2_000);
+    expect(again.core.state).toBe('up');
+    expect(again.core.identity.number).not.toBe(number);
+    expect(names(a)).toEqual(['n1 up', 'n2 removed', 'n2 up']);
+  });
+
   test('a node that crashed between joining and writing its identity joins again under the same number', () => {
     const network = new Network();
     const a = network.start(network.disk('n1'), A);

@@ -165,6 +165,25 @@ describe('what waits for an answer', () => {
     expect(outbox.entries.size).toBe(0);
   });
 
+  test('a peer that answers is served at once, also when it was silent until just before', () => {
+    const waits = () => sender.status()[0]!.retryInMs > 0;
+    const until = (isWaiting: boolean) => {
+      for (let i = 0; waits() !== isWaiting && i < 1_000; i++) after(50);
+      expect(waits()).toBe(isWaiting);
+    };
+    const first = put(1);
+    until(true);
+    until(false);
+    after(50);
+    const second = put(2);
+    until(true);
+    expect(sent).toEqual([first, first, second]);
+    answer(second);
+    sender.tick();
+    expect(sent).toEqual([first, first, second, first]);
+    expect(frames).toEqual([first, second]);
+  });
+
   test('a replica that is being filled is asked again, and not sent it again', () => {
     const version = put(1);
     for (let i = 0; i < 3; i++) {

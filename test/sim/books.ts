@@ -5,8 +5,8 @@
  * stored at every member of the proof) and stays true for later acknowledgements and over crashes; replicas that name the
  * same live watermark have the same batches up to it; an outbox stays within its limit; a scan of a full replica gives
  * what the rules say of the batches that it stores; whoever removes a replica has nothing that an owner lacks.
- * At the end: every acknowledged write is stored at every owner, and all owners have equal rows, computed from what they
- * have stored and as a query sees them.
+ * At the end: every acknowledged write, and whatever is on any disk (but for discarded.ts), is stored at every owner, and
+ * all owners have equal rows, computed from what they have stored and as a query sees them.
  */
 import { rootToJson } from '../../repair/ledger.ts';
 import type { PassRecord } from '../../repair/records.ts';
@@ -18,6 +18,7 @@ import { type ShardId, type ShardKey, shardId } from '../../shards/shard-key.ts'
 import { type NodeNumber, type Stamp, stampOf, type Version } from '../../shards/version.ts';
 import { contentSum } from '../support/content-sum.ts';
 import { Copies } from './copies.ts';
+import { Discarded } from './discarded.ts';
 import type { Expiry } from './expiry.ts';
 import { CLOCK_STEP_MS_MAX } from './scenario.ts';
 import type { SimNode } from './sim-node.ts';
@@ -69,6 +70,7 @@ export class Books {
   private readonly time: { readonly now: number };
   readonly expiry: Expiry;
   readonly copies: Copies;
+  readonly discarded: Discarded;
 
   constructor(
     nodes: readonly SimNode[],
@@ -81,6 +83,7 @@ export class Books {
     this.expiry = expiry;
     const shardOf = (version: Version) => this.written.get(version)!.shard;
     this.copies = new Copies({ nodes, durability, isOver: (version) => this.isOver(shardOf(version)), shardOf });
+    this.discarded = new Discarded(nodes, this.copies);
     this.time = time;
     this.conflict = conflict;
   }
@@ -292,8 +295,10 @@ export class Books {
       const without = contents.findIndex((versions) => !versions.has(version));
       if (without < 0) continue;
       const isKept = this.copies.isSomewhere(version);
-      if (isKept || (this.acknowledged.has(version) && !this.copies.lost.has(version))) {
-        const what = `${this.acknowledged.has(version) ? 'acknowledged ' : ''}${version}${isKept ? ', which is somewhere,' : ''}`;
+      const isAcknowledged = this.acknowledged.has(version);
+      if (isKept && !isAcknowledged && this.discarded.has(version, id, owners)) continue;
+      if (isKept || (isAcknowledged && !this.copies.lost.has(version))) {
+        const what = `${isAcknowledged ? 'acknowledged ' : ''}${version}${isKept ? ', which is somewhere,' : ''}`;
         throw new Violation(`${what} is not on owner ${owners[without]!.name} ${afterMs} ms after the faults`);
       }
     }

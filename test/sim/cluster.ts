@@ -11,11 +11,12 @@ import { crc32 } from 'node:zlib';
 import type { OutboxEntry } from '../../repair/outbox.ts';
 import type { PassRecord } from '../../repair/records.ts';
 import { type ShardKey, shardId } from '../../shards/shard-key.ts';
-import { type NodeNumber, stampMs, stampOf } from '../../shards/version.ts';
+import { type NodeNumber, stampOf } from '../../shards/version.ts';
 import { Books, Violation } from './books.ts';
 import { Convergence, simulatedBound } from './convergence.ts';
 import { engineFor } from './engine-choice.ts';
 import { Expiry, RETENTION_NS } from './expiry.ts';
+import { explainReplicas } from './explain.ts';
 import { FetchTraffic } from './fetch-traffic.ts';
 import { Leftovers } from './leftovers-known.ts';
 import { LevelledReads } from './levelled-reads.ts';
@@ -194,7 +195,8 @@ class Cluster implements World {
   result(failure: string | null): SimResult {
     for (const node of this.nodes) this.count(node);
     const { books, settledMs, convergedMs, boundMs, idle } = this;
-    const counters = { ...this.counters, proofs_overtaken: books.overtaken, shards_expired: this.expiry.shards };
+    const [proofs_overtaken, writes_discarded] = [books.overtaken, books.discarded.count];
+    const counters = { ...this.counters, proofs_overtaken, writes_discarded, shards_expired: this.expiry.shards };
     return {
       failure,
       hash: this.hash.toString(16),
@@ -384,6 +386,7 @@ class Cluster implements World {
     for (const [id] of living) if (!books.mayBeOver(id)) books.checkEnd(id, owners.get(id)!, this.time.now - fromMs);
     const ids = living.map(([id]) => id);
     this.explained(() => this.moves.checkLetGo(ids, this.boundMs));
+    books.discarded.check(this.time, this.boundMs);
     this.leftovers.check(nodes, books, ids, this.counters);
     this.lost = books.lostForGood;
     if (scenario.expiriesMs.length > 0) this.checkExpired(fromMs);
@@ -426,15 +429,12 @@ class Cluster implements World {
   }
 
   private explain(): string {
-    const lines = this.nodes.flatMap(({ name, process }) =>
-      process!.host.describeShards().map((d) => {
-        const why = `${d.state} through ${d.converged?.through ?? 'nothing'} held back by ${d.heldBackBy}`;
-        const last = `${d.lastPass?.kind} ${d.lastPass?.outcome} ${d.lastPass?.reason}`;
-        return `${name} ${d.database}/${d.number} ${why}, last pass ${last}, outbox ${d.outboxEntries}`;
-      }),
-    );
-    const { newest } = this.books;
-    return [`newest ${newest} (${stampMs(newest) - START_MS} ms)`, ...lines].join('\n');
+    return explainReplicas(this.nodes, this.books.newest, START_MS);
+  }
+
+  /** Before it acts on what others say: what it gives away then is gone by right. */
+  opened(node: SimNode): void {
+    this.books.restarted(node);
   }
 
   ending(node: SimNode): void {

@@ -73,6 +73,8 @@ export interface World {
   /** It makes an empty one. */
   makes(node: SimNode, key: ShardKey): void;
   trace(text: string): void;
+  /** Its process has read what is on the disk, and has not heard of the cluster yet. */
+  opened(node: SimNode): void;
   /** The node's process is about to die. */
   ending(node: SimNode): void;
 }
@@ -109,6 +111,7 @@ export class SimNode {
 
   start(): void {
     this.process = new Process(this);
+    this.world.opened(this);
     this.process.start();
   }
 

@@ -81,7 +81,6 @@ export class Troubles {
     if (this.on && chance.of(this.scenario.clockShare))
       node.offsetMs = chance.between(-this.scenario.clockStepMsMax, 100);
     node.start();
-    this.books.restarted(node);
   }
 
   /** An operator who changes what repair may take, and pauses it. */

@@ -11,18 +11,19 @@
  */
 import type { ClusterSnapshot, DatabaseDefinition } from '../repair/cluster.ts';
 import type { WriteOutcome } from '../repair/replica-host.ts';
-import type { GroupSchema, RoutingPolicy } from '../shards/batch-builder.ts';
+import type { GroupSchema, Rejected, RoutingPolicy } from '../shards/batch-builder.ts';
 import { DESTINATIONS_MAX, IngestStage, type StageTarget } from '../shards/kernel/ingest-stage.ts';
 import { LINE_LIMITS } from '../shards/line-protocol-errors.ts';
 import { encodeKeys } from '../shards/series-keys.ts';
 import type { ShardId, ShardKey } from '../shards/shard-key.ts';
 import { SHARDS_PER_GROUP, shardId } from '../shards/shard-key.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';
+import { type Companions, companionsOf } from './companions.ts';
 import { encodeBuilt, GeneralRoute, type OpenBatch } from './general-route.ts';
-import type { WriteConsistency, WriteCoordinator, WriteRequest, WriteResult } from './http/influx-write.ts';
+import type { WriteCoordinator, WriteRequest, WriteResult } from './http/influx-write.ts';
+import { NamedPolicies, routingOf } from './named-policies.ts';
 import type { GroupName, SchemaCache } from './schema-cache.ts';
 import type { ShardPlaces } from './shard-places.ts';
-import { oldestKeptNs } from './shard-places.ts';
 import type { PostedWrite } from './threads.ts';
 import { resultOf, unavailable, type Waiting } from './waiting-write.ts';
 import { WriteGathering } from './write-gathering.ts';
@@ -31,6 +32,9 @@ import { WriteGathering } from './write-gathering.ts';
 const STAGE_BYTES_TARGET = 32 * 1024 * 1024;
 /** A request whose shard groups had to be loaded is routed again; more rounds than this mean that groups are evicted. */
 const ROUTE_ROUNDS_MAX = 3;
+const OK: WriteOutcome = { ok: true };
+const NOTHING_REJECTED: Rejected = { dropped: 0, reason: null };
+const NO_GROUPS: readonly GroupName[] = [];
 
 export interface CoordinatorLimits {
   readonly writeInFlightBytesMax: number;
@@ -61,13 +65,13 @@ export interface CoordinatorPorts {
   }): void;
 }
 
-/** Requests of one turn that may share batches. */
-interface Companions {
-  readonly database: DatabaseDefinition;
-  readonly routing: RoutingPolicy;
-  readonly consistency: WriteConsistency;
-  readonly requests: Waiting[];
+/** Those of `all` that have the bit in `touched`. */
+interface Requests {
+  readonly all: readonly Waiting[];
+  readonly bit: number;
 }
+
+const EVERY_BIT = -1;
 
 /** A frame on its way out, as far as the fast and the general way differ. */
 interface Encoded {
@@ -81,6 +85,7 @@ export class Coordinator implements WriteCoordinator {
   #limits: CoordinatorLimits;
   #schemas: SchemaCache;
   #places: ShardPlaces;
+  readonly #policies: NamedPolicies;
   #stage: IngestStage;
   #general: GeneralRoute<Waiting> | null = null;
   #queue: Waiting[] = [];
@@ -95,6 +100,7 @@ export class Coordinator implements WriteCoordinator {
     this.#limits = limits;
     this.#schemas = schemas;
     this.#places = places;
+    this.#policies = new NamedPolicies(ports.snapshot);
     this.#gathering = new WriteGathering({
       nowMs: ports.nowMs,
       later: ports.later,
@@ -109,33 +115,36 @@ export class Coordinator implements WriteCoordinator {
     return this.#inFlightBytes;
   }
 
-  write(request: WriteRequest): Promise<WriteResult> {
-    if (!this.#ports.isReady())
-      return Promise.resolve(unavailable('joining: this node is not yet a member of its cluster'));
+  write(request: WriteRequest, answered: (result: WriteResult) => void): void {
+    if (!this.#ports.isReady()) {
+      answered(unavailable('joining: this node is not yet a member of its cluster'));
+      return;
+    }
     let bytes = 0;
     for (const piece of request.body) bytes += piece.length;
     if (this.#inFlightBytes + bytes > this.#limits.writeInFlightBytesMax) {
-      return Promise.resolve(
-        unavailable(`overloaded: ${this.#inFlightBytes} bytes of writes are waiting; retry later`),
-      );
+      answered(unavailable(`overloaded: ${this.#inFlightBytes} bytes of writes are waiting; retry later`));
+      return;
     }
-    const refusal = this.#policyOf(request);
-    if ('error' in refusal) return Promise.resolve(refusal);
+    const found = this.#policies.find(request.database, request.retentionPolicy);
+    if ('error' in found) {
+      answered(found);
+      return;
+    }
     this.#inFlightBytes += bytes;
-    return new Promise((resolve) => {
-      this.#enqueue({
-        request,
-        bytes,
-        startedMs: this.#ports.nowMs(),
-        resolve,
-        rounds: 0,
-        read: null,
-        rejected: { dropped: 0, reason: null },
-        outstanding: 0,
-        failure: null,
-        groups: [],
-        batches: request.receipt === true ? [] : null,
-      });
+    this.#enqueue({
+      request,
+      bytes,
+      startedMs: this.#ports.nowMs(),
+      answered,
+      rounds: 0,
+      read: null,
+      rejected: NOTHING_REJECTED,
+      touched: 0,
+      outstanding: 0,
+      failure: null,
+      groups: NO_GROUPS,
+      batches: request.receipt === true ? [] : null,
     });
   }
 
@@ -169,12 +178,20 @@ export class Coordinator implements WriteCoordinator {
 
   /** The workers' answers. */
   settle(written: readonly { readonly request: number; readonly outcome: WriteOutcome }[]): void {
-    for (const { request, outcome } of written) {
-      const done = this.#inFlight.get(request);
-      this.#inFlight.delete(request);
-      done?.(outcome);
-    }
+    for (const { request, outcome } of written) this.#settle(request, outcome);
     this.#gathering.settled();
+  }
+
+  /** The same for requests that are written. */
+  acknowledge(requests: readonly number[]): void {
+    for (const request of requests) this.#settle(request, OK);
+    this.#gathering.settled();
+  }
+
+  #settle(request: number, outcome: WriteOutcome): void {
+    const done = this.#inFlight.get(request);
+    this.#inFlight.delete(request);
+    done?.(outcome);
   }
 
   /** Members that restarted or are new may lack keys that were sent before. */
@@ -192,7 +209,8 @@ export class Coordinator implements WriteCoordinator {
     this.#queue = [];
     this.#gathering.left();
     const posted: PostedWrite[] = [];
-    for (const companions of this.#companionsOf(waiting)) this.#write(companions, posted);
+    const refuse = (each: Waiting, refusal: WriteResult): void => this.#finish(each, refusal);
+    for (const companions of companionsOf(waiting, this.#policies, refuse)) this.#write(companions, posted);
     const byWorker = new Map<number, PostedWrite[]>();
     for (const write of posted) {
       const worker = this.#ports.workerOf(write.shard.number);
@@ -203,33 +221,16 @@ export class Coordinator implements WriteCoordinator {
     for (const [worker, writes] of byWorker) this.#ports.submit(worker, writes);
   }
 
-  /** Answers the requests whose policy is gone, and puts the others together. */
-  #companionsOf(waiting: readonly Waiting[]): Iterable<Companions> {
-    const byName = new Map<string, Companions>();
-    for (const each of waiting) {
-      const { request } = each;
-      const name = `${request.database}\0${request.retentionPolicy}\0${request.consistency}`;
-      const known = byName.get(name);
-      if (known !== undefined) {
-        known.requests.push(each);
-        continue;
-      }
-      const found = this.#policyOf(request);
-      if ('error' in found) this.#finish(each, found);
-      else byName.set(name, { ...found, consistency: request.consistency, requests: [each] });
-    }
-    return byName.values();
-  }
-
   #write(companions: Companions, posted: PostedWrite[]): void {
     const stage = this.#stage;
     const general: Waiting[] = [];
     const nowMs = this.#ports.nowMs();
-    const schemaOf = (startNs: bigint) => this.#schemas.get(nameOf(companions.routing, startNs), nowMs);
+    const routing = routingOf(companions.named, nowMs);
+    const schemaOf = (startNs: bigint) => this.#schemas.get(nameOf(routing, startNs), nowMs);
     for (let rest = companions.requests; rest.length > 0; ) {
-      const staged: { readonly waiting: Waiting; readonly touched: number }[] = [];
+      const staged: Waiting[] = [];
       const later: Waiting[] = [];
-      stage.begin(companions.routing, rest[0]!.request.nowNs);
+      stage.begin(routing, rest[0]!.request.nowNs);
       for (const waiting of rest) {
         if (later.length > 0 || (staged.length > 0 && stage.bytes > STAGE_BYTES_TARGET)) {
           later.push(waiting);
@@ -239,20 +240,21 @@ export class Coordinator implements WriteCoordinator {
         const result = stage.add(body, precision, nowNs, schemaOf);
         if (result.kind === 'general') general.push(waiting);
         else if (result.kind === 'full') later.push(waiting);
-        else if (result.kind === 'unknown') this.#load(waiting, companions.routing, result.startsNs, nowMs);
+        else if (result.kind === 'unknown') this.#load(waiting, routing, result.startsNs, nowMs);
         else {
-          const { rows, errors, failed, aged, touched } = result;
-          waiting.read = { rows, errors, failed };
-          waiting.rejected = { dropped: aged, reason: aged === 0 ? null : 'points beyond retention policy' };
+          const { rows, aged } = result;
+          waiting.read = result;
+          if (aged > 0) waiting.rejected = { dropped: aged, reason: 'points beyond retention policy' };
+          waiting.touched = result.touched;
           if (aged === rows) this.#finish(waiting, resultOf(waiting));
-          else staged.push({ waiting, touched });
+          else staged.push(waiting);
         }
       }
-      if (stage.hasDuplicates()) general.push(...staged.map(({ waiting }) => waiting));
-      else this.#sealStage(companions, staged, posted);
+      if (stage.hasDuplicates()) general.push(...staged);
+      else this.#sealStage(companions, routing, staged, posted);
       rest = later;
     }
-    if (general.length > 0) this.#writeGenerally(companions, general, schemaOf, posted);
+    if (general.length > 0) this.#writeGenerally(companions, routing, general, schemaOf, posted);
   }
 
   /** Postpones the request until its shard groups are known. */
@@ -266,19 +268,18 @@ export class Coordinator implements WriteCoordinator {
     });
   }
 
-  #sealStage(
-    companions: Companions,
-    staged: readonly { readonly waiting: Waiting; readonly touched: number }[],
-    posted: PostedWrite[],
-  ): void {
-    const groups = this.#stage.startsNs().map((startNs) => nameOf(companions.routing, startNs));
-    const targets = this.#stage.targets().map((target) => {
-      const requests = staged.filter(({ touched }) => ((touched >>> target.index) & 1) === 1);
-      return { target, requests: requests.map(({ waiting }) => waiting) };
-    });
-    for (const { waiting } of staged) waiting.groups = groups;
-    for (const { requests } of targets) for (const waiting of requests) waiting.outstanding++;
-    for (const { target, requests } of targets) {
+  #sealStage(companions: Companions, routing: RoutingPolicy, staged: readonly Waiting[], posted: PostedWrite[]): void {
+    const groups = this.#stage.startsNs().map((startNs) => nameOf(routing, startNs));
+    const targets = this.#stage.targets();
+    let present = 0;
+    for (const { index } of targets) present |= 1 << index;
+    for (const waiting of staged) {
+      waiting.groups = groups;
+      waiting.touched &= present;
+      waiting.outstanding = bitsIn(waiting.touched);
+    }
+    for (const target of targets) {
+      const requests: Requests = { all: staged, bit: 1 << target.index };
       this.#post(target, companions, requests, posted, (version) => this.#sealTarget(target, version));
     }
   }
@@ -302,11 +303,11 @@ export class Coordinator implements WriteCoordinator {
 
   #writeGenerally(
     companions: Companions,
+    routing: RoutingPolicy,
     requests: readonly Waiting[],
     schemaOf: (startNs: bigint) => GroupSchema | null,
     posted: PostedWrite[],
   ): void {
-    const { routing } = companions;
     this.#general ??= new GeneralRoute((key) => this.#stage.hashOf(key), this.#limits.seriesCacheMax);
     const general = this.#general;
     for (const waiting of requests) {
@@ -326,6 +327,7 @@ export class Coordinator implements WriteCoordinator {
       waiting.groups = startsNs.map((startNs) => nameOf(routing, startNs));
       const { rejected, batches } = general.route(points, waiting, routing, (startNs) => schemaOf(startNs)!);
       waiting.rejected = rejected;
+      waiting.touched = EVERY_BIT;
       waiting.outstanding = batches;
       if (batches === 0) this.#finish(waiting, resultOf(waiting));
     }
@@ -335,17 +337,18 @@ export class Coordinator implements WriteCoordinator {
   #postBuilt({ builder, requests }: OpenBatch<Waiting>, companions: Companions, posted: PostedWrite[]): void {
     const { shard } = builder;
     const id = shardId(shard);
-    this.#post({ shard, id }, companions, [...requests], posted, (version) => {
+    const { conflict } = companions.named.database;
+    this.#post({ shard, id }, companions, { all: [...requests], bit: EVERY_BIT }, posted, (version) => {
       this.#places.noteWritten(id, shard);
-      return { ...encodeBuilt(builder, version, companions.database.conflict), allKeys: null };
+      return { ...encodeBuilt(builder, version, conflict), allKeys: null };
     });
   }
 
   /** Draws the version and makes the frame; when this node may not mint, the requests are answered so. */
   #post(
     { shard, id }: { readonly shard: ShardKey; readonly id: ShardId },
-    { consistency, database }: Companions,
-    requests: readonly Waiting[],
+    { consistency, named }: Companions,
+    requests: Requests,
     posted: PostedWrite[],
     encode: (version: Version) => Encoded,
   ): void {
@@ -355,18 +358,19 @@ export class Coordinator implements WriteCoordinator {
     } catch (error) {
       const { message, status, code } = error as Error & { status?: number; code?: string };
       if (typeof code !== 'string') throw error;
-      for (const waiting of requests) this.#settleOne(waiting, { ok: false, code, message, status: status ?? 503 });
+      this.#settleAll(requests, { ok: false, code, message, status: status ?? 503 });
       return;
     }
-    for (const { batches } of requests) batches?.push({ shard, version });
+    for (const { touched, batches } of requests.all)
+      if (batches !== null && (touched & requests.bit) !== 0) batches.push({ shard, version });
     const { frame, keys, allKeys } = encode(version);
     const request = this.#expect((outcome) => {
       if (outcome.ok) this.#places.noteAcknowledged(id);
       // Who has which key is in doubt; the batches from now on bring them again.
       else this.#stage.forgetSent(id);
-      for (const waiting of requests) this.#settleOne(waiting, outcome);
+      this.#settleAll(requests, outcome);
     });
-    const { durability } = database;
+    const { durability } = named.database;
     const timeoutMs = this.#limits.writeTimeoutMs;
     posted.push({ request, shard, version, frame, keys, allKeys, consistency, durability, timeoutMs });
   }
@@ -387,9 +391,14 @@ export class Coordinator implements WriteCoordinator {
     return request;
   }
 
-  #settleOne(waiting: Waiting, outcome: WriteOutcome): void {
-    if (!outcome.ok) waiting.failure ??= outcome;
-    if (--waiting.outstanding === 0) this.#finish(waiting, resultOf(waiting));
+  /** A batch of these requests is settled: those that wait for no other one are answered. */
+  #settleAll({ all, bit }: Requests, outcome: WriteOutcome): void {
+    for (const waiting of all) {
+      if ((waiting.touched & bit) === 0) continue;
+      if (!outcome.ok) waiting.failure ??= outcome;
+      waiting.outstanding--;
+      if (waiting.outstanding === 0) this.#finish(waiting, resultOf(waiting));
+    }
   }
 
   #finish(waiting: Waiting, result: WriteResult): void {
@@ -403,29 +412,14 @@ export class Coordinator implements WriteCoordinator {
       ms: this.#ports.nowMs() - waiting.startedMs,
       status: result.status,
     });
-    waiting.resolve(result);
+    waiting.answered(result);
   }
+}
 
-  #policyOf(
-    request: WriteRequest,
-  ): { database: DatabaseDefinition; routing: RoutingPolicy } | { status: number; error: string } {
-    const database = this.#ports.snapshot().databases.find((each) => each.name === request.database);
-    if (database === undefined)
-      return { status: 404, error: `database not found: ${JSON.stringify(request.database)}` };
-    const name = request.retentionPolicy === '' ? database.defaultRetentionPolicy : request.retentionPolicy;
-    const policy = database.retentionPolicies.find((each) => each.name === name);
-    if (policy === undefined) return { status: 500, error: `retention policy not found: ${name}` };
-    const routing: RoutingPolicy = {
-      database: database.name,
-      databaseGeneration: database.generation,
-      retentionPolicy: policy.name,
-      retentionPolicyGeneration: policy.generation,
-      shardDurationNs: policy.shardDurationNs,
-      oldestNs: oldestKeptNs(policy, this.#ports.nowMs()),
-      shardsPerGroup: SHARDS_PER_GROUP,
-    };
-    return { database, routing };
-  }
+function bitsIn(word: number): number {
+  let bits = 0;
+  for (let rest = word; rest !== 0; rest &= rest - 1) bits++;
+  return bits;
 }
 
 function nameOf(routing: RoutingPolicy, startNs: bigint): GroupName {

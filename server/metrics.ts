@@ -10,6 +10,7 @@ import type { NodeCore } from '../repair/node-core.ts';
 import type { PassRecord } from '../repair/records.ts';
 import type { ConvergenceBound } from './http/admin.ts';
 import type { Peers } from './peers.ts';
+import { type ObservedSeconds, SecondsHistogram } from './seconds-histogram.ts';
 import { threadMemory } from './thread-memory.ts';
 import type { WorkerPool } from './threads.ts';
 
@@ -32,12 +33,26 @@ export interface MetricSources {
   boundWatch(): { readonly exceeded: number };
 }
 
+export interface WriteEvent {
+  readonly rows: number;
+  readonly failedRows: number;
+  readonly bytes: number;
+  readonly ms: number;
+}
+
 const SECONDS_FAST = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
 export class Metrics {
   #registry = new Registry();
-  #requests: Histogram<'route' | 'status'>;
-  #ingestion: Histogram;
+  #requests: SecondsHistogram;
+  /** By status. */
+  readonly #requestsOf = {
+    write: new Map<number, ObservedSeconds>(),
+    query: new Map<number, ObservedSeconds>(),
+  };
+  #ingestion: ObservedSeconds;
+  /** Since somebody asked last. */
+  #fresh = { rows: 0, failedRows: 0, bytes: 0 };
   #rows: Counter;
   #failedRows: Counter;
   #bodyBytes: Counter;
@@ -56,14 +71,10 @@ export class Metrics {
     collectDefaultMetrics({ register: this.#registry });
     const histogram = (name: string, help: string) => new Histogram({ name, help, buckets: SECONDS_FAST, registers });
     const counter = (name: string, help: string) => new Counter({ name, help, registers });
-    this.#requests = new Histogram({
-      name: 'starling_http_request_seconds',
-      help: 'time to answer write and query requests',
-      labelNames: ['route', 'status'],
-      buckets: SECONDS_FAST,
-      registers,
-    });
-    this.#ingestion = histogram('starling_ingestion_seconds', 'from the body of a write to its acknowledgement');
+    const frequent = (name: string, help: string) => new SecondsHistogram(name, help, SECONDS_FAST, this.#registry);
+    this.#requests = frequent('starling_http_request_seconds', 'time to answer write and query requests');
+    const ingestion = frequent('starling_ingestion_seconds', 'from the body of a write to its acknowledgement');
+    this.#ingestion = ingestion.series({});
     this.#rows = counter('starling_ingested_rows_total', 'rows acknowledged to clients of this node');
     this.#failedRows = counter(
       'starling_refused_rows_total',
@@ -94,15 +105,29 @@ export class Metrics {
   }
 
   observeRequest(route: 'write' | 'query', seconds: number, status: number): void {
-    this.#requests.observe({ route, status: String(status) }, seconds);
+    let observed = this.#requestsOf[route].get(status);
+    if (observed === undefined) {
+      observed = this.#requests.series({ route, status: String(status) });
+      this.#requestsOf[route].set(status, observed);
+    }
+    observed.observe(seconds);
   }
 
-  observeWrite(event: { rows: number; failedRows: number; bytes: number; ms: number }): void {
-    this.#ingestion.observe(event.ms / 1000);
-    this.#rows.inc(event.rows);
-    this.#failedRows.inc(event.failedRows);
-    this.#bodyBytes.inc(event.bytes);
-    this.writtenBytes += event.bytes;
+  observeWrite({ rows, failedRows, bytes, ms }: WriteEvent): void {
+    this.#ingestion.observe(ms / 1000);
+    const fresh = this.#fresh;
+    fresh.rows += rows;
+    fresh.failedRows += failedRows;
+    fresh.bytes += bytes;
+    this.writtenBytes += bytes;
+  }
+
+  #countFresh(): void {
+    const { rows, failedRows, bytes } = this.#fresh;
+    this.#fresh = { rows: 0, failedRows: 0, bytes: 0 };
+    this.#rows.inc(rows);
+    this.#failedRows.inc(failedRows);
+    this.#bodyBytes.inc(bytes);
   }
 
   observePass(record: PassRecord): void {
@@ -130,6 +155,7 @@ export class Metrics {
       sources.bound(),
     ]);
     for (const gauge of Object.values(gauges)) gauge.reset();
+    this.#countFresh();
     for (const { fsyncSeconds, flushSeconds } of timings) {
       for (const seconds of fsyncSeconds) this.#fsync.observe(seconds);
       for (const seconds of flushSeconds) this.#flush.observe(seconds);

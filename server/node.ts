@@ -359,8 +359,7 @@ export class Node implements RunningNode {
     this.#levelling.settle(turn.levelled);
     this.#journal.take(turn);
     for (const record of turn.passes) this.#metrics.observePass(record);
-    if (turn.acknowledged.length > 0)
-      this.#writer?.coordinator.settle(turn.acknowledged.map((request) => ({ request, outcome: { ok: true } })));
+    if (turn.acknowledged.length > 0) this.#writer?.coordinator.acknowledge(turn.acknowledged);
     if (turn.failed.length > 0) this.#writer?.coordinator.settle(turn.failed);
   }
 
@@ -389,8 +388,9 @@ export class Node implements RunningNode {
   #notReady(): string | null {
     if (this.#stopping !== null) return 'stopping: this node is shutting down';
     if (this.#context === undefined) return 'starting: this node is still recovering its shards';
-    if (this.#core.state === 'left') return `left: ${this.#core.problem}`;
-    if (this.#core.state !== 'up') return `joining: this node is not a member of a cluster yet (${this.#core.problem})`;
+    const { state } = this.#core;
+    if (state === 'left') return `left: ${this.#core.problem}`;
+    if (state !== 'up') return `joining: this node is not a member of a cluster yet (${this.#core.problem})`;
     if (this.#core.isListening(Date.now())) return 'starting: this node has not heard the others yet';
     if (this.#isWarmingUp) return 'starting: this node is warming up';
     return null;

@@ -12,11 +12,13 @@ export interface Waiting {
   readonly request: WriteRequest;
   readonly bytes: number;
   readonly startedMs: number;
-  readonly resolve: (result: WriteResult) => void;
+  readonly answered: (result: WriteResult) => void;
   rounds: number;
   /** null: not parsed yet. */
   read: { readonly rows: number; readonly errors: readonly LineError[]; readonly failed: number } | null;
   rejected: Rejected;
+  /** Bits of the stage's shards that it has rows in, or more. */
+  touched: number;
   /** Batches that are not settled. */
   outstanding: number;
   failure: (WriteOutcome & { ok: false }) | null;
@@ -31,8 +33,16 @@ export function unavailable(error: string): WriteResult {
 
 /** InfluxDB's answer to a request whose every batch is settled. */
 export function resultOf(waiting: Waiting): WriteResult {
+  if (isPlainlyWritten(waiting)) return WRITTEN;
   const result = answerOf(waiting);
   return waiting.batches === null || waiting.failure !== null ? result : { ...result, batches: waiting.batches };
+}
+
+const WRITTEN: WriteResult = { status: 204 };
+
+/** Nearly always. */
+function isPlainlyWritten({ read, rejected, failure, batches }: Waiting): boolean {
+  return failure === null && batches === null && rejected.dropped === 0 && (read === null || read.errors.length === 0);
 }
 
 function answerOf({ read, rejected, failure }: Waiting): WriteResult {

@@ -13,6 +13,7 @@
 import type { ClusterSnapshot } from '../repair/cluster.ts';
 import { makeStamp, makeVersion, type NodeNumber } from '../shards/version.ts';
 import { Coordinator, type CoordinatorLimits } from './coordinator.ts';
+import type { WriteRequest } from './http/influx-write.ts';
 import { SchemaCache } from './schema-cache.ts';
 import { ShardPlaces } from './shard-places.ts';
 import type { PostedWrite, WorkerPool, WriteOnTheWay } from './threads.ts';
@@ -64,14 +65,15 @@ export async function warmUp(self: NodeNumber, pool: WarmUpPool, limits: Coordin
   const began = performance.now();
   for (let round = 0; round < ROUNDS && problem === null; round++) {
     if (performance.now() - began > MS_MAX) break;
-    await coordinator.write({
+    const request: WriteRequest = {
       database: DATABASE,
       retentionPolicy: '',
       precision: 'ms',
       consistency: 'one',
       body: [Buffer.from(bodyOf(round))],
       nowNs: BigInt(Date.now()) * 1_000_000n,
-    });
+    };
+    await new Promise((answered) => coordinator.write(request, answered));
   }
   const end = async (worker: number): Promise<void> => {
     const until = performance.now() + END_MS_MAX;

@@ -38,7 +38,8 @@ export type WriteResult =
     };
 
 export interface WriteCoordinator {
-  write(request: WriteRequest): Promise<WriteResult>;
+  /** `answered` is called once, at once or later. */
+  write(request: WriteRequest, answered: (result: WriteResult) => void): void;
 }
 
 export interface WriteLimits {
@@ -87,10 +88,12 @@ export function writeBody(
   parameters: WriteParameters,
   body: readonly Uint8Array[],
   limits: WriteLimits,
-): Promise<WriteResult> {
+  answered: (result: WriteResult) => void,
+): void {
   // Spreading the parameters would take as long as all the rest here.
   const { database, retentionPolicy, precision, consistency, receipt } = parameters;
-  return coordinator.write({ database, retentionPolicy, precision, consistency, body, nowNs: limits.nowNs(), receipt });
+  const nowNs = limits.nowNs();
+  coordinator.write({ database, retentionPolicy, precision, consistency, body, nowNs, receipt }, answered);
 }
 
 /** Answers every expected failure itself; rejects only for our own mistakes, after answering 500. */
@@ -117,7 +120,9 @@ export async function handleWrite(
   }
   let result: WriteResult;
   try {
-    result = await writeBody(coordinator, parameters, body, limits);
+    result = await new Promise((answered) => {
+      writeBody(coordinator, parameters, body, limits, answered);
+    });
   } catch (error) {
     sendInfluxError(response, 500, 'internal error; safe to retry');
     throw error;

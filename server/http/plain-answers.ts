@@ -7,20 +7,49 @@ import { STATUS_CODES } from 'node:http';
 import { type ErrorForm, errorAnswer } from './influx-answer.ts';
 import { influxVersion } from './influx-ping.ts';
 
+/** Ends of ids: three hexadecimal digits. */
+const ID_ENDS = Array.from({ length: 4096 }, (_, i) => i.toString(16).padStart(3, '0'));
+
+/**
+ * Ids in the form of UUIDs, each once: the first 24 characters are those of a random one, the other digits count. Random ones
+ * for all would cost as much as the rest of an answer.
+ */
+class RequestIds {
+  #begin = '';
+  #blocks = 0;
+  #next = ID_ENDS.length;
+
+  take(): string {
+    if (this.#next === ID_ENDS.length) {
+      this.#next = 0;
+      this.#begin = randomUUID().slice(0, 24) + (this.#blocks++).toString(16).padStart(9, '0');
+    }
+    return this.#begin + ID_ENDS[this.#next++]!;
+  }
+}
+
 export class PlainAnswers {
   readonly #common: string;
   readonly #keepAlive: string;
+  readonly #ids = new RequestIds();
+  readonly #noContent: string;
   #second = 0;
   #date = '';
+  /** What follows the ids of an answer without content, for the present second. */
+  #noContentEnd = '';
 
   constructor(packageVersion: string, keepAliveMs: number) {
     this.#common = `X-Influxdb-Version: ${influxVersion(packageVersion)}\r\nX-Influxdb-Build: OSS\r\nRequest-Id: `;
+    this.#noContent = `HTTP/1.1 204 No Content\r\n${this.#common}`;
     this.#keepAlive = `Connection: keep-alive\r\nKeep-Alive: timeout=${Math.floor(keepAliveMs / 1000)}\r\n`;
   }
 
   /** All of it is ASCII. */
   noContent(isLast: boolean): string {
-    return `${this.#begin(204)}Content-Type: application/json\r\n${this.#end(isLast)}\r\n`;
+    const id = this.#ids.take();
+    const end = this.#end(isLast);
+    const rest = isLast ? `\r\nContent-Type: application/json\r\n${end}\r\n` : this.#noContentEnd;
+    return `${this.#noContent}${id}\r\nX-Request-Id: ${id}${rest}`;
   }
 
   /** ASCII. `bytes`: the length of the body; null: it comes in chunks. */
@@ -39,7 +68,7 @@ export class PlainAnswers {
   }
 
   #begin(status: number): string {
-    const id = randomUUID();
+    const id = this.#ids.take();
     return `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'unknown'}\r\n${this.#common}${id}\r\nX-Request-Id: ${id}\r\n`;
   }
 
@@ -49,6 +78,7 @@ export class PlainAnswers {
     if (second !== this.#second) {
       this.#second = second;
       this.#date = `Date: ${new Date(now).toUTCString()}\r\n`;
+      this.#noContentEnd = `\r\nContent-Type: application/json\r\n${this.#date}${this.#keepAlive}\r\n`;
     }
     return this.#date + (isLast ? 'Connection: close\r\n' : this.#keepAlive);
   }

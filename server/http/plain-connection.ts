@@ -17,7 +17,7 @@ import type { Socket } from 'node:net';
 import { Ending } from '../query/ending.ts';
 import { QueryError } from '../query/query-error.ts';
 import { BodyError, freePieces, unpackBody } from './body.ts';
-import { type WriteResult, writeBody } from './influx-write.ts';
+import { type WriteParameters, type WriteResult, writeBody } from './influx-write.ts';
 import type { PlainDoor, PlainDoorTimeouts } from './plain-door.ts';
 import type { PlainHead, QueryHead, WriteHead } from './plain-head.ts';
 import { PlainSink } from './plain-sink.ts';
@@ -42,6 +42,8 @@ export class PlainConnection {
   #pieces: Buffer[] = [];
   /** What came from the socket for this request alone. */
   #chunks: Buffer[] = [];
+  /** The same of the write that is served, until it is answered. */
+  #served: Buffer[] | null = null;
   /** Of the query that is served. */
   #leaving: Ending | null = null;
 
@@ -128,11 +130,8 @@ export class PlainConnection {
       this.#query(head, pieces);
       return;
     }
-    try {
-      this.#answerWith(this.#write(head, pieces, chunks), chunks);
-    } catch (error) {
-      this.#fail(error as Error, chunks);
-    }
+    this.#served = chunks;
+    this.#write(head, pieces);
   }
 
   #query({ method, fields, bodyBytes, contentType, csv }: QueryHead, pieces: readonly Buffer[]): void {
@@ -160,44 +159,52 @@ export class PlainConnection {
     );
   }
 
-  #write({ parameters, isPacked }: WriteHead, pieces: readonly Buffer[], chunks: Buffer[]): Promise<WriteResult> {
-    const { coordinator, writeLimits } = this.#door.ports;
-    if (!isPacked) return writeBody(coordinator(), parameters, pieces, writeLimits);
-    return unpackBody(pieces, writeLimits.bodyBytesMax).then((body) => {
-      chunks.push(body);
-      return writeBody(coordinator(), parameters, [body], writeLimits);
-    });
-  }
-
-  #answerWith(result: Promise<WriteResult>, chunks: readonly Buffer[]): void {
-    result.then(
-      (known) => this.#answer(known, chunks),
+  #write({ parameters, isPacked }: WriteHead, pieces: readonly Buffer[]): void {
+    if (!isPacked) {
+      this.#handIn(parameters, pieces);
+      return;
+    }
+    unpackBody(pieces, this.#door.ports.writeLimits.bodyBytesMax).then(
+      (body) => {
+        this.#served?.push(body);
+        this.#handIn(parameters, [body]);
+      },
       (error: Error) => {
-        if (error instanceof BodyError) {
-          this.#answer({ status: error.status, error: error.message }, chunks);
-          return;
-        }
-        this.#fail(error, chunks);
+        if (error instanceof BodyError) this.#answer({ status: error.status, error: error.message });
+        else this.#fail(error);
       },
     );
   }
 
-  /** A fault of ours: it must not end the process. */
-  #fail(error: Error, chunks: readonly Buffer[]): void {
-    this.#door.ports.log.error({ problem: error.stack }, 'request failed');
-    this.#answer({ status: 500, error: 'internal error; safe to retry' }, chunks);
+  #handIn(parameters: WriteParameters, body: readonly Buffer[]): void {
+    const { ports } = this.#door;
+    try {
+      writeBody(ports.coordinator(), parameters, body, ports.writeLimits, this.#answer);
+    } catch (error) {
+      this.#fail(error as Error);
+    }
   }
 
-  #answer(result: WriteResult, chunks: readonly Buffer[]): void {
-    freePieces(chunks);
+  /** A fault of ours: it must not end the process. */
+  #fail(error: Error): void {
+    this.#door.ports.log.error({ problem: error.stack }, 'request failed');
+    this.#answer({ status: 500, error: 'internal error; safe to retry' });
+  }
+
+  readonly #answer = (result: WriteResult): void => {
+    const served = this.#served;
+    if (served === null) return;
+    this.#served = null;
+    freePieces(served);
     const { answers, isClosing } = this.#door;
     this.#observe('write', result.status);
-    if (!this.socket.writable) return;
+    const { socket } = this;
+    if (!socket.writable) return;
     const isLast = this.#hasEnded || isClosing;
-    if ('error' in result) this.socket.write(answers.error(isLast, result.status, result.error, result));
-    else this.socket.write(answers.noContent(isLast), 'latin1');
+    if ('error' in result) socket.write(answers.error(isLast, result.status, result.error, result));
+    else socket.write(answers.noContent(isLast), 'latin1');
     this.#answered(isLast);
-  }
+  };
 
   #observe(route: 'write' | 'query', status: number): void {
     const nowMs = performance.now();

@@ -50,7 +50,8 @@ export interface IngestKernel extends KernelMemory {
   hasCells(field: number, window: number): number;
   rowsIn(target: number): number;
   unfoldedBytes(): number;
-  readonly touched: Variable;
+  /** A bit for each target that the body has rows in. */
+  targetsTouched(): number;
   /** Record of a field (assembly/ingest/measurements.ts). */
   fieldAt(number: number): number;
 

@@ -43,6 +43,7 @@ const SERIES_BYTES_MAX = 2 ** 31;
 const BATCHES_MAX = 2 ** 28;
 /** Destinations are counted by bits. */
 export const DESTINATIONS_MAX = 16;
+const NO_ERRORS: readonly LineError[] = [];
 /** Shards whose keys are known to have been sent. */
 const SHARDS_KNOWN_MAX = 10_000;
 
@@ -108,6 +109,10 @@ export class IngestStage {
   #policy: RoutingPolicy | null = null;
   #windows: Window[] = [];
   #bodies = 0;
+  /** Of the body that is read; null as long as there are none. */
+  #errors: LineErrors | null = null;
+  /** The kernel's memory; of length 0 when that has grown. */
+  #memory = new Uint8Array(0);
   readonly #shards = new Map<string, KnownShard>();
   readonly #shardsById = new Map<ShardId, KnownShard>();
   #tokens = 0;
@@ -137,6 +142,7 @@ export class IngestStage {
     if (this.#isLarge()) {
       this.#kernel = this.#newKernel();
       this.#careful = new CarefulLines(this.#kernel, this.#limits);
+      this.#memory = new Uint8Array(0);
       this.#fields = [];
       this.#shards.clear();
       this.#shardsById.clear();
@@ -162,20 +168,21 @@ export class IngestStage {
     kernel.beginBody();
     this.#copyIn(pieces);
     kernel.beginParse(unit, nowNs - rest, this.#policy!.oldestNs ?? INT64_MIN, this.#limits.lineBytesMax);
-    const errors = new LineErrors(this.#limits);
-    const read = this.#parse(errors, unit);
+    this.#errors = null;
+    const read = this.#parse(unit);
     if (read !== 'taken') return this.#undo({ kind: read });
     kernel.endBody();
     const checked = this.#checkTypes(schemaOf);
     if (checked !== null) return this.#undo(checked);
     this.#bodies++;
+    const errors = this.#errors as LineErrors | null;
     return {
       kind: 'taken',
       rows: kernel.rowsRead(),
       aged: kernel.rowsAged(),
-      errors: errors.list,
-      failed: errors.failed,
-      touched: kernel.touched.value,
+      errors: errors === null ? NO_ERRORS : errors.list,
+      failed: errors === null ? 0 : errors.failed,
+      touched: kernel.targetsTouched(),
     };
   }
 
@@ -274,15 +281,14 @@ export class IngestStage {
     for (const piece of pieces) bytes += piece.length;
     let at = this.#kernel.inputOf(bytes) >>> 0;
     this.#careful.input(at, bytes);
-    const memory = new Uint8Array(this.#kernel.memory.buffer);
+    if (this.#memory.length === 0) this.#memory = new Uint8Array(this.#kernel.memory.buffer);
     for (const piece of pieces) {
-      memory.set(piece, at);
+      this.#memory.set(piece, at);
       at += piece.length;
     }
   }
 
-  #parse(errors: LineErrors, unit: bigint): 'taken' | 'full' | 'general' {
-    const window = (timeNs: bigint) => this.#addWindow(timeNs);
+  #parse(unit: bigint): 'taken' | 'full' | 'general' {
     const kernel = this.#kernel;
     for (;;) {
       let code = kernel.parse();
@@ -293,7 +299,8 @@ export class IngestStage {
       }
       if (code === STEP_CAREFUL || code === STEP_FULL) {
         if (code === STEP_FULL && this.#bodies > 0) return 'full';
-        code = this.#careful.take(unit, errors, window, this.#bodies === 0);
+        this.#errors ??= new LineErrors(this.#limits);
+        code = this.#careful.take(unit, this.#errors, (timeNs) => this.#addWindow(timeNs), this.#bodies === 0);
         if (code === STEP_FULL) return 'full';
       }
       if (code === STEP_SPECIAL) return 'general';

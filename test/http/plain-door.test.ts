@@ -233,21 +233,15 @@ describe('the door of plain requests', () => {
 
   test('a coordinator that fails is answered with 500, and the connection goes on', async () => {
     const answer = door.answer;
-    const failures = [
-      () => Promise.reject(new Error('a mistake')),
-      () => {
-        throw new Error('a mistake before it waits');
-      },
-    ];
+    door.answer = () => {
+      throw new Error('a mistake');
+    };
     try {
-      for (const failure of failures) {
-        door.answer = failure;
-        const answers = await exchange(door, [{ pieces: [write(POINT), KINDS.gzip!(1), write(POINT)], answers: 3 }]);
-        expect(answers.match(/^HTTP\/1\.1 500 /gm)).toHaveLength(3);
-      }
+      const answers = await exchange(door, [{ pieces: [write(POINT), KINDS.gzip!(1), write(POINT)], answers: 3 }]);
+      expect(answers.match(/^HTTP\/1\.1 500 /gm)).toHaveLength(3);
     } finally {
       door.answer = answer;
     }
-    expect(door.observed).toEqual(Array(6).fill(500));
+    expect(door.observed).toEqual(Array(3).fill(500));
   });
 });

@@ -3,7 +3,12 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { setInfluxHeaders } from '../../server/http/influx-ping.ts';
 import { handleQuery } from '../../server/http/influx-query.ts';
-import { handleWrite, type WriteRequest, type WriteResult } from '../../server/http/influx-write.ts';
+import {
+  handleWrite,
+  type WriteCoordinator,
+  type WriteRequest,
+  type WriteResult,
+} from '../../server/http/influx-write.ts';
 import type { PlainDoor } from '../../server/http/plain-door.ts';
 import { openPlainDoor } from '../../server/http/server.ts';
 import {
@@ -49,10 +54,10 @@ export class Side {
 
   constructor(hasDoor: boolean) {
     const coordinator = {
-      write: ({ database, precision, body }: WriteRequest) => {
+      write: ({ database, precision, body }: WriteRequest, answered: (result: WriteResult) => void) => {
         const text = Buffer.concat(body).toString('latin1');
         this.arrived.push(`${database} ${precision} ${text}`);
-        return this.answer(text);
+        void this.answer(text).then(answered);
       },
     };
     this.server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, (request, response) => {
@@ -76,11 +81,7 @@ export class Side {
     this.door = hasDoor ? openPlainDoor(this.server, ports) : null;
   }
 
-  #serve(
-    request: IncomingMessage,
-    response: ServerResponse,
-    coordinator: { write(request: WriteRequest): Promise<WriteResult> },
-  ): void {
+  #serve(request: IncomingMessage, response: ServerResponse, coordinator: WriteCoordinator): void {
     setInfluxHeaders(request, response, VERSION);
     const url = new URL(request.url ?? '/', 'http://x');
     if (url.pathname === '/write') {

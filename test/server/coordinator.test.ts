@@ -87,7 +87,7 @@ class Bench {
   }
 
   write(lines: string, more: Partial<WriteRequest> = {}): Promise<{ status: number; error?: string }> {
-    return this.coordinator.write({
+    const request: WriteRequest = {
       database: 't',
       retentionPolicy: '',
       precision: 'ms',
@@ -95,7 +95,8 @@ class Bench {
       body: [new TextEncoder().encode(lines)],
       nowNs: BigInt(NOW_MS) * 1_000_000n,
       ...more,
-    });
+    };
+    return new Promise((answered) => this.coordinator.write(request, answered));
   }
 
   /** Runs what was put off, and lets loads of schemas finish. */

@@ -32,7 +32,7 @@ export {
   rollBack,
   rowsIn,
   startStage,
-  touched,
+  targetsTouched,
   unfoldedBytes,
 } from './ingest/stage';
 export { outputBlock, outputRoom } from './ingest/output';

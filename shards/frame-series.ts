@@ -6,7 +6,7 @@
 import { BatchError } from './batch-codec.ts';
 import { StorageError } from './errors.ts';
 import type { HeldFrame } from './held-frame.ts';
-import { storageKernel, storageWords } from './kernel/storage-kernel.ts';
+import { storageKernel } from './kernel/storage-kernel.ts';
 import type { SeriesHash } from './series-key.ts';
 import { type GivenKeys, SeriesKeys } from './series-keys.ts';
 import type { SeriesTable } from './series-table.ts';
@@ -16,38 +16,12 @@ import type { SeriesTable } from './series-table.ts';
  */
 export function unknownSeries(table: SeriesTable, frame: HeldFrame, keys: readonly GivenKeys[]): SeriesHash[] {
   const unknown = lookUp(table, frame);
-  const users = checkMeasurements(table, frame);
+  if (storageKernel().frameBelongs(frame.index, table.ids.address) === 0) throw foreignSeries(frame);
   if (unknown === 0) return [];
   const given = keys.filter(({ length }) => length > 0).map((some) => SeriesKeys.of(some).body);
-  const names = frame.groups.map(({ shape }) => shape.measurement);
-  const missing = table.ids.missing(frame, given.length === 1 ? given[0]! : Buffer.concat(given), users, names);
+  const missing = table.ids.missing(frame.index, given.length === 1 ? given[0]! : Buffer.concat(given));
   if (missing === null) throw foreignSeries(frame);
   return missing.map((series) => frame.hashOf(series));
-}
-
-/** Of each series, counted from 1, the group that uses it; 0: none does. */
-function checkMeasurements(table: SeriesTable, frame: HeldFrame): Uint32Array {
-  const kernel = storageKernel();
-  const { groups, seriesCount, index } = frame;
-  const numberOf = new Map<string, number>();
-  groups.forEach(({ shape: { measurement } }, i) => {
-    if (numberOf.has(measurement)) return;
-    const number = table.measurementNumber(measurement);
-    numberOf.set(measurement, number >= 0 ? number : NEW_MEASUREMENT + i);
-  });
-  const block = kernel.alloc((groups.length + seriesCount) * 4 + 4);
-  const words = storageWords();
-  const numbers = block >>> 2;
-  groups.forEach(({ shape }, i) => {
-    words[numbers + i] = numberOf.get(shape.measurement)!;
-  });
-  const users = numbers + groups.length;
-  words.fill(0, users, users + seriesCount);
-  const belongs = kernel.frameBelongs(index, table.ids.address, block, users * 4) !== 0;
-  const found = words.slice(users, users + seriesCount);
-  kernel.free(block);
-  if (!belongs) throw foreignSeries(frame);
-  return found;
 }
 
 function foreignSeries(frame: HeldFrame): BatchError {
@@ -69,9 +43,6 @@ export function addSeries(table: SeriesTable, frame: HeldFrame, keys: GivenKeys)
   }
   frame.resolvedIn = table;
 }
-
-/** In the place of a measurement's number: the table does not have it. Numbers stay far below. */
-const NEW_MEASUREMENT = 0x8000_0000;
 
 /** How many series have no id. */
 function lookUp(table: SeriesTable, frame: HeldFrame): number {

@@ -15,18 +15,12 @@ import {
   peekBatch,
 } from './batch-codec.ts';
 import { SUM_BYTES, type Sum128, sumAt, tombstoneSum } from './checksum.ts';
-import { COLUMN, GROUP, INDEX, NOT_UTF8 } from './kernel/memtable-kernel.ts';
+import { INDEX, NOT_UTF8 } from './kernel/memtable-kernel.ts';
 import { storageBytes, storageKernel, storageWords } from './kernel/storage-kernel.ts';
 import { SERIES_HASH_BYTES, type SeriesHash } from './series-key.ts';
-import { type Shape, shapeOf } from './shapes.ts';
+import { shapeOf } from './shapes.ts';
 import type { ShardId, ShardKey } from './shard-key.ts';
 import type { Version } from './version.ts';
-
-export interface HeldGroup {
-  readonly shape: Shape;
-  /** Address of its words in the index. */
-  readonly words: number;
-}
 
 /** The content sum of a frame while it is made. */
 let sums = 0;
@@ -40,7 +34,6 @@ export class HeldFrame {
   readonly rows: number;
   /** Of a delete. */
   readonly deletion: DeleteBatch | null;
-  readonly groups: readonly HeldGroup[];
   readonly bytes: number;
   /** The table whose ids are filled in, for those series that it had. */
   lookedUpIn: object | null = null;
@@ -49,19 +42,12 @@ export class HeldFrame {
   /** The index in the kernel's memory; 0 when it has none or no longer. */
   #index: number;
 
-  constructor(
-    head: FrameHead,
-    index: number,
-    bytes: number,
-    groups: readonly HeldGroup[],
-    deletion: DeleteBatch | null,
-  ) {
+  constructor(head: FrameHead, index: number, bytes: number, deletion: DeleteBatch | null) {
     this.kind = head.kind;
     this.shard = head.shard;
     this.id = head.id;
     this.version = head.version;
     this.deletion = deletion;
-    this.groups = groups;
     this.bytes = bytes;
     this.#index = index;
     this.rows = index === 0 ? 0 : storageWords()[(index >>> 2) + INDEX.rows]!;
@@ -112,7 +98,7 @@ export class HeldFrame {
 /** `isWhole`: its bytes have been checked by another CRC. Throws BatchError. */
 export function holdFrame(frame: Uint8Array, isWhole = false): HeldFrame {
   const head = isWhole ? peekBatch(frame) : openFrame(frame);
-  if (head.kind === 'delete') return new HeldFrame(head, 0, 0, [], decodeBatch(frame) as DeleteBatch);
+  if (head.kind === 'delete') return new HeldFrame(head, 0, 0, decodeBatch(frame) as DeleteBatch);
   const kernel = storageKernel();
   const address = kernel.alloc(frame.byteLength);
   storageBytes().set(frame, address);
@@ -129,25 +115,16 @@ export function holdFrame(frame: Uint8Array, isWhole = false): HeldFrame {
     return holdFrame(encodeBatch(decodeBatch(frame)));
   }
   const series = storageWords()[(index >>> 2) + INDEX.series]!;
-  const groups = sumGroups(index);
-  return new HeldFrame(head, index, frame.byteLength + indexBytes + series * 4, groups, null);
+  sumGroups(index);
+  return new HeldFrame(head, index, frame.byteLength + indexBytes + series * 4, null);
 }
 
 /** Leaves the content sum at `sums`. */
-function sumGroups(index: number): HeldGroup[] {
+function sumGroups(index: number): void {
   const kernel = storageKernel();
   if (sums === 0) sums = kernel.alloc(SUM_BYTES);
   storageBytes().fill(0, sums, sums + SUM_BYTES);
-  const first = index >>> 2;
-  const frame = storageWords()[first + INDEX.frame]!;
-  const count = storageWords()[first + INDEX.groups]!;
-  const groups: HeldGroup[] = [];
-  let words = index + INDEX.bytes;
-  for (let i = 0; i < count; i++) {
-    const shape = shapeOf(frame, words);
-    kernel.groupSum(index, words, shape.keys, sums);
-    groups.push({ shape, words });
-    words += (GROUP.words + shape.columns.length * COLUMN.words) * 4;
+  for (let group = kernel.frameSum(index, 0, sums); group !== 0; group = kernel.frameSum(index, group, sums)) {
+    shapeOf(storageWords()[(index >>> 2) + INDEX.frame]!, group);
   }
-  return groups;
 }

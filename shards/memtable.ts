@@ -8,12 +8,12 @@
  */
 import { BOOLEAN, type Column, type ColumnValues, type FieldType, FLOAT, INTEGER, STRING } from './column.ts';
 import type { HeldFrame } from './held-frame.ts';
-import { GROUP, SCRATCH } from './kernel/memtable-kernel.ts';
+import { INDEX, MEM_GROUP, SCRATCH } from './kernel/memtable-kernel.ts';
 import { storageBytes, storageKernel, storageNumbers, storageWords } from './kernel/storage-kernel.ts';
 import { compareColumns, type RowSet } from './row-set.ts';
 import type { SeriesTable } from './series-table.ts';
-import type { Shape } from './shapes.ts';
-import type { Version } from './version.ts';
+import { type Shape, shapeOf } from './shapes.ts';
+import { VERSION_BYTES, type Version } from './version.ts';
 
 /** Rows of a query. */
 export interface RowWant {
@@ -39,35 +39,32 @@ export interface MemColumn {
 }
 
 /** The rows of one measurement. */
-export interface MemGroup {
+export class MemGroup {
   readonly measurement: string;
   /** In the kernel's memory. */
   readonly address: number;
-  readonly columns: Map<string, MemColumn>;
-  rows: number;
-  minTime: number;
-  maxTime: number;
-}
+  readonly columns = new Map<string, MemColumn>();
 
-interface MemShape {
-  readonly group: MemGroup;
-  /** Where the kernel finds which column is where. */
-  readonly map: number;
-  /** The greatest version that came with it. */
-  newest: Version;
-  /** `drainFields` has not told of `newest`. */
-  isFresh: boolean;
-}
+  constructor(measurement: string, address: number) {
+    this.measurement = measurement;
+    this.address = address;
+  }
 
-/** Blocks of the kernel's memory that a memtable owns. */
-interface Owned {
-  readonly frames: number[];
-  readonly groups: number[];
-  readonly maps: number[];
+  get rows(): number {
+    return storageWords()[(this.address >>> 2) + MEM_GROUP.rows]!;
+  }
+
+  get minTime(): number {
+    return storageNumbers()[(this.address >>> 3) + MEM_GROUP.leastTime]!;
+  }
+
+  get maxTime(): number {
+    return storageNumbers()[(this.address >>> 3) + MEM_GROUP.greatestTime]!;
+  }
 }
 
 /** Memory of memtables that were let go without `release`: what a crash in a simulation leaves behind. */
-const forgotten = new FinalizationRegistry<Owned>(freeAll);
+const forgotten = new FinalizationRegistry<number>((address) => storageKernel().memtableFree(address));
 /** A table by series id for queries, zero between them. */
 let places = 0;
 let placesRoom = 0;
@@ -75,18 +72,19 @@ let placesRoom = 0;
 export class Memtable {
   readonly #table: SeriesTable;
   readonly #groups = new Map<string, MemGroup>();
-  readonly #shapes = new Map<Shape, MemShape>();
-  readonly #owned: Owned = { frames: [], groups: [], maps: [] };
+  /** In the kernel's memory: it owns frames, groups and what it notes of shapes. 0: it was given back. */
+  #address = storageKernel().memtableNew();
+  /** By the kernel's number of their entries. */
+  #shapes: Shape[] = [];
   readonly #versions: Version[] = [];
   /** Versions came in ascending order. */
   #ascends = true;
-  #freshShapes: [Shape, MemShape][] = [];
   #rows = 0;
   #bytes = 0;
 
   constructor(table: SeriesTable) {
     this.#table = table;
-    forgotten.register(this, this.#owned, this);
+    forgotten.register(this, this.#address, this);
   }
 
   get rows(): number {
@@ -116,36 +114,17 @@ export class Memtable {
     if (version > 0 && frame.version <= this.#versions[version - 1]!) this.#ascends = false;
     this.#versions.push(frame.version);
     const index = frame.give();
-    this.#owned.frames.push(index);
-    this.#bytes += frame.bytes - kernel.frameSettle(index) + FRAME_OVERHEAD_BYTES;
-    for (const { shape, words } of frame.groups) {
-      const { group, map } = this.#shapeOf(shape, frame.version);
-      const at = words >>> 2;
-      const rows = storageWords()[at + GROUP.rows]!;
-      if (rows === 0) continue;
-      group.minTime = Math.min(group.minTime, storageNumbers()[(at + GROUP.leastTime) >>> 1]!);
-      group.maxTime = Math.max(group.maxTime, storageNumbers()[(at + GROUP.greatestTime) >>> 1]!);
-      group.rows += rows;
-      this.#rows += rows;
-      this.#bytes += kernel.groupAppend(group.address, index, words, version, map);
+    const { frame: address } = INDEX;
+    let group = kernel.memtableUnknown(this.#address, index, 0);
+    for (; group !== 0; group = kernel.memtableUnknown(this.#address, index, group)) {
+      this.#addShape(storageWords()[(index >>> 2) + address]!, group);
     }
+    this.#rows += frame.rows;
+    this.#bytes += frame.bytes + kernel.memtableApply(this.#address, index, version) + FRAME_OVERHEAD_BYTES;
   }
 
-  #shapeOf(shape: Shape, version: Version): MemShape {
-    let known = this.#shapes.get(shape);
-    if (known === undefined) {
-      known = this.#addShape(shape, version);
-      this.#shapes.set(shape, known);
-    } else if (version > known.newest) known.newest = version;
-    else return known;
-    if (!known.isFresh) {
-      known.isFresh = true;
-      this.#freshShapes.push([shape, known]);
-    }
-    return known;
-  }
-
-  #addShape(shape: Shape, version: Version): MemShape {
+  #addShape(frame: number, words: number): void {
+    const { shape, number } = shapeOf(frame, words);
     const group = this.#groupOf(shape.measurement);
     const pairs = shape.columns.map(({ field, type }, position) => {
       const name = `${type}${field}`;
@@ -158,24 +137,18 @@ export class Memtable {
     });
     pairs.sort((a, b) => a[0] - b[0]);
     const bytes = 4 + pairs.length * 8;
-    const map = storageKernel().alloc(bytes);
-    const words = storageWords();
-    words[map >>> 2] = pairs.length;
-    pairs.forEach((pair, i) => {
-      words.set(pair, (map >>> 2) + 1 + i * 2);
-    });
-    this.#owned.maps.push(map);
+    const kernel = storageKernel();
+    const map = kernel.alloc(bytes);
+    storageWords().set([pairs.length, ...pairs.flat()], map >>> 2);
+    kernel.memtableShape(this.#address, number, group.address, map);
+    this.#shapes.push(shape);
     this.#bytes += bytes + SHAPE_OVERHEAD_BYTES;
-    return { group, map, newest: version, isFresh: false };
   }
 
   #groupOf(measurement: string): MemGroup {
     let group = this.#groups.get(measurement);
     if (group === undefined) {
-      const address = storageKernel().groupNew();
-      this.#owned.groups.push(address);
-      const [minTime, maxTime] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
-      group = { measurement, address, columns: new Map(), rows: 0, minTime, maxTime };
+      group = new MemGroup(measurement, storageKernel().memtableGroup(this.#address));
       this.#groups.set(measurement, group);
     }
     return group;
@@ -183,11 +156,18 @@ export class Memtable {
 
   /** Tells of fields with versions that have come with them since the last call. */
   drainFields(note: (measurement: string, field: string, type: FieldType, version: Version) => void): void {
-    for (const [{ measurement, columns }, shape] of this.#freshShapes) {
-      shape.isFresh = false;
-      for (const { field, type } of columns) note(measurement, field, type, shape.newest);
+    const kernel = storageKernel();
+    const fresh = this.#address === 0 ? 0 : kernel.memtableFresh(this.#address);
+    if (fresh === 0) return;
+    const all = storageBytes();
+    for (let i = 0; i < fresh; i++) {
+      const entry = kernel.memtableFreshEntry(this.#address, i);
+      const at = kernel.memtableNewest(this.#address, entry);
+      const newest = Buffer.from(all.buffer, at, VERSION_BYTES).toString('hex');
+      const { measurement, columns } = this.#shapes[entry]!;
+      for (const { field, type } of columns) note(measurement, field, type, newest);
     }
-    this.#freshShapes = [];
+    kernel.memtableTold(this.#address);
   }
 
   /** The offsets that rows of the measurement lie in, or null when there are none. */
@@ -317,24 +297,15 @@ export class Memtable {
 
   /** Gives the memory back. The memtable is not to be used afterwards. */
   release(): void {
+    if (this.#address === 0) return;
     forgotten.unregister(this);
-    freeAll(this.#owned);
-    this.#owned.frames.length = 0;
-    this.#owned.groups.length = 0;
-    this.#owned.maps.length = 0;
+    storageKernel().memtableFree(this.#address);
+    this.#address = 0;
     this.#groups.clear();
-    this.#shapes.clear();
-    this.#freshShapes = [];
+    this.#shapes = [];
     this.#rows = 0;
     this.#bytes = 0;
   }
-}
-
-function freeAll({ frames, groups, maps }: Owned): void {
-  const kernel = storageKernel();
-  for (const index of frames) kernel.frameFree(index);
-  for (const group of groups) kernel.groupFree(group);
-  for (const map of maps) kernel.free(map);
 }
 
 function reservePlaces(series: number): void {

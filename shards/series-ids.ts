@@ -5,6 +5,7 @@
  * the hashes with their table, where a batch's hashes are looked up all at once, and the keys as columns of numbered
  * tag values (some 60 bytes a series in all). A million series are no work for the garbage collector.
  */
+import { SCRATCH } from './kernel/memtable-kernel.ts';
 import { MEASUREMENTS, TAG_KEYS } from './kernel/series-kernel.ts';
 import { storageBytes, storageKernel } from './kernel/storage-kernel.ts';
 import { parseSeriesKey, SERIES_HASH_BYTES, type SeriesHash, type Tag } from './series-key.ts';
@@ -12,13 +13,6 @@ import { parseSeriesKey, SERIES_HASH_BYTES, type SeriesHash, type Tag } from './
 /** What the kernel says of records that do not fit their bytes, and of a key whose measurement is another one. */
 const MALFORMED = -1;
 const FOREIGN = -2;
-
-/** Hashes and ids of a frame's series, in the kernel's memory. */
-interface LookedUp {
-  readonly hashes: number;
-  readonly ids: number;
-  readonly seriesCount: number;
-}
 
 /** Texts of a dictionary that are kept as strings: those with the lowest codes. */
 const TEXTS_CACHED = 8192;
@@ -95,40 +89,15 @@ export class SeriesIds {
   }
 
   /**
-   * Places of the frame's series that `findMany` did not know and that have no key in `records`. `users`: by series the
-   * number of the group that uses it plus one, or 0; null: a key is of another measurement than that of its group (`names`).
+   * Places of the series of a frame (the address of its index) that `findMany` did not know and that have no key in `records`;
+   * null: a key is of another measurement than that of the group that uses it. To be asked right after `frameBelongs`.
    */
-  missing(frame: LookedUp, records: Uint8Array, users: Uint32Array, names: readonly string[]): number[] | null {
-    const texts = names.map((name) => Buffer.from(name, 'utf8'));
-    const textBytes = texts.reduce((sum, text) => sum + text.length, 0);
-    const at = this.#kernel.alloc((users.length + names.length * 2 + frame.seriesCount) * 4 + textBytes);
-    const ids = frame.ids;
-    const words = new Uint32Array(storageBytes().buffer, at, users.length + names.length * 2);
-    words.set(users);
-    let text = at + (users.length + names.length * 2 + frame.seriesCount) * 4;
-    texts.forEach((bytes, i) => {
-      words.set([text, bytes.length], users.length + i * 2);
-      storageBytes().set(bytes, text);
-      text += bytes.length;
-    });
-    const namesAt = at + users.length * 4;
-    const out = namesAt + names.length * 8;
-    const count = this.#withRecords(records, (from) =>
-      this.#kernel.seriesMissing(
-        this.#table,
-        frame.hashes,
-        frame.seriesCount,
-        ids,
-        from,
-        records.byteLength,
-        at,
-        namesAt,
-        out,
-      ),
+  missing(index: number, records: Uint8Array): number[] | null {
+    const count = this.#withRecords(records, (at) =>
+      this.#kernel.seriesMissing(this.#table, index, at, records.byteLength),
     );
-    const places = count === FOREIGN ? null : [...new Uint32Array(storageBytes().buffer, out, count)];
-    this.#kernel.free(at);
-    return places;
+    if (count === FOREIGN) return null;
+    return [...new Uint32Array(storageBytes().buffer, this.#kernel.scratchAt(SCRATCH.missing), count)];
   }
 
   /** Whether one of the records names a series that is not there. */

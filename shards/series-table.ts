@@ -203,11 +203,6 @@ export class SeriesTable {
     return matchSeries(this.ids, this.#numberOf(measurement), measurement, condition);
   }
 
-  /** By which the kernel knows it; -1 when no series is of it. */
-  measurementNumber(measurement: string): number {
-    return this.#numberOf(measurement);
-  }
-
   /** -1 when no series is of it. */
   #numberOf(measurement: string): number {
     return this.ids.codeOf(MEASUREMENTS, measurement);

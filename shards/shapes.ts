@@ -21,33 +21,22 @@ export interface Shape {
   readonly columns: readonly { readonly field: string; readonly type: FieldType }[];
 }
 
-interface KeptShape extends Shape {
-  /** In the kernel's memory; gone once the table has been emptied. */
-  readonly address: number;
-  readonly keys: number;
-}
-
-const shapes = new Map<number, KeptShape[]>();
+/** By the number that the kernel gives them. */
+const shapes = new Map<number, Shape>();
 let bytes = 0;
 
-/** The shape of the group at `group` of the index of a frame at `frame`; `keys`: valid until the next call. */
-export function shapeOf(frame: number, group: number): KeptShape {
+/** The shape of the group at `group` of the index of a frame at `frame`, and its number, which no other shape ever has. */
+export function shapeOf(frame: number, group: number): { readonly shape: Shape; readonly number: number } {
   const kernel = storageKernel();
-  const words = storageWords();
-  const at = (group >>> 2) + GROUP.shape;
-  const hash = words[at]! + (words[at + 1]! & 0x1f_ffff) * 2 ** 32;
-  const known = shapes.get(hash);
-  if (known !== undefined) {
-    for (const shape of known) if (kernel.sameShape(shape.address, shape.address, frame, group) !== 0) return shape;
-  }
-  const made = makeShape(frame, group);
-  const alike = shapes.get(hash);
-  if (alike === undefined) shapes.set(hash, [made]);
-  else alike.push(made);
-  return made;
+  const known = kernel.shapeFind(frame, group);
+  if (known !== 0) return { shape: shapes.get(known)!, number: known };
+  const shape = makeShape(frame, group);
+  const number = kernel.shapeFind(frame, group);
+  shapes.set(number, shape);
+  return { shape, number };
 }
 
-function makeShape(frame: number, group: number): KeptShape {
+function makeShape(frame: number, group: number): Shape {
   const kernel = storageKernel();
   const words = storageWords();
   const buffer = kernelBuffer();
@@ -67,18 +56,16 @@ function makeShape(frame: number, group: number): KeptShape {
   }
   if (bytes + used > SHAPE_BYTES_MAX) forgetShapes();
   bytes += used;
-  const address = kernel.shapeMake(frame, group);
-  const keys = kernel.shapeKeys(address);
+  const keys = kernel.shapeKeys(kernel.shapeAdd(frame, group));
   const memory = storageBytes();
   columns.forEach(({ field, type }, i) => {
     memory.set(columnKey(field, type), keys + i * COLUMN_KEY_BYTES);
   });
-  return { address, keys, measurement, columns };
+  return { measurement, columns };
 }
 
 function forgetShapes(): void {
-  const kernel = storageKernel();
-  for (const alike of shapes.values()) for (const { address } of alike) kernel.free(address);
+  storageKernel().shapesForget();
   shapes.clear();
   bytes = 0;
 }

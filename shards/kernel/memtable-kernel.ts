@@ -4,7 +4,15 @@
  */
 
 /** Blocks of scratch memory that results are read from (assembly/memtable/scratch.ts). */
-export const SCRATCH = { targets: 10, starts: 11, times: 13, versions: 14, values: 20, present: 21 } as const;
+export const SCRATCH = {
+  targets: 10,
+  starts: 11,
+  times: 13,
+  versions: 14,
+  values: 20,
+  present: 21,
+  missing: 26,
+} as const;
 
 /** Words of a frame's index (assembly/memtable/frame.ts), counted in words of 4 bytes. */
 export const INDEX = {
@@ -17,8 +25,10 @@ export const INDEX = {
   flags: 6,
   bytes: 32,
 } as const;
-export const GROUP = { rows: 2, columns: 7, leastTime: 12, greatestTime: 14, shape: 16, words: 20 } as const;
+export const GROUP = { columns: 7, words: 20 } as const;
 export const COLUMN = { nameAt: 0, nameBytes: 1, kind: 2, words: 8 } as const;
+/** Of a memtable's group (assembly/memtable/chunks.ts): rows as words of 4 bytes, times as numbers of 8. */
+export const MEM_GROUP = { rows: 3, leastTime: 2, greatestTime: 3 } as const;
 /** Flag of an index: a text in the frame is not UTF-8. */
 export const NOT_UTF8 = 1;
 
@@ -28,14 +38,16 @@ export interface MemtableKernel {
   /** Of the index that was made last. */
   indexBytes(): number;
   frameIds(index: number): number;
-  frameBelongs(index: number, table: number, numbers: number, users: number): number;
-  /** Lets go of what is not needed once the ids are filled in; returns how many bytes. */
-  frameSettle(index: number): number;
+  frameBelongs(index: number, table: number): number;
   frameFree(index: number): void;
-  sameShape(frameA: number, a: number, frameB: number, b: number): number;
-  shapeMake(frame: number, group: number): number;
+  /** Number of the shape of a group, or 0. */
+  shapeFind(frame: number, group: number): number;
+  /** Address of the shape. */
+  shapeAdd(frame: number, group: number): number;
   shapeKeys(shape: number): number;
-  groupSum(index: number, group: number, keys: number, sums: number): void;
+  shapesForget(): void;
+  /** Address of the group at which it stopped, since its shape is not known; or 0. */
+  frameSum(index: number, from: number, sums: number): number;
   storedCells(count: number, isFloat: number, values: number, present: number, key: number, totals: number): void;
   storedTexts(count: number, text: number, ends: number, present: number, key: number, totals: number): void;
   versionKeys(versions: number, count: number): void;
@@ -49,9 +61,18 @@ export interface MemtableKernel {
     totals: number,
     sums: number,
   ): void;
-  groupNew(): number;
-  groupFree(group: number): void;
-  groupAppend(group: number, index: number, words: number, version: number, map: number): number;
+  memtableNew(): number;
+  memtableFree(memtable: number): void;
+  memtableGroup(memtable: number): number;
+  memtableShape(memtable: number, number: number, group: number, map: number): void;
+  /** Address of a group of the frame whose shape the memtable has not met, from `from` on; or 0. */
+  memtableUnknown(memtable: number, index: number, from: number): number;
+  /** By how many bytes it takes more, the frame itself not counted. */
+  memtableApply(memtable: number, index: number, slot: number): number;
+  memtableFresh(memtable: number): number;
+  memtableFreshEntry(memtable: number, place: number): number;
+  memtableNewest(memtable: number, entry: number): number;
+  memtableTold(memtable: number): void;
   groupSelect(
     group: number,
     table: number,

@@ -19,17 +19,7 @@ export interface SeriesKernel {
   seriesHashes(table: number): number;
   seriesAdd(table: number, hash: number, key: number, length: number): number;
   seriesResolve(table: number, hashes: number, count: number, ids: number, records: number, bytes: number): number;
-  seriesMissing(
-    table: number,
-    hashes: number,
-    count: number,
-    ids: number,
-    records: number,
-    bytes: number,
-    users: number,
-    names: number,
-    out: number,
-  ): number;
+  seriesMissing(table: number, index: number, records: number, bytes: number): number;
   seriesHasNew(table: number, records: number, bytes: number): number;
   seriesKeyLength(table: number, id: number): number;
   seriesKeyWrite(table: number, id: number, out: number): number;

@@ -5,8 +5,11 @@ import type { WriteBatch } from '../../shards/batch.ts';
 import { BatchError, decodeBatch, encodeBatch } from '../../shards/batch-codec.ts';
 import { unknownSeries } from '../../shards/frame-series.ts';
 import { type HeldFrame, holdFrame } from '../../shards/held-frame.ts';
+import { COLUMN, GROUP, INDEX } from '../../shards/kernel/memtable-kernel.ts';
+import { storageWords } from '../../shards/kernel/storage-kernel.ts';
 import { hashSeriesKey } from '../../shards/series-key.ts';
 import { SeriesTable } from '../../shards/series-table.ts';
+import { type Shape, shapeOf } from '../../shards/shapes.ts';
 import { contentSum } from '../support/content-sum.ts';
 import { deleteBatch, KEY, versionAt } from './helpers.ts';
 import { type Random, randomBatch, randomOf } from './random-batches.ts';
@@ -36,6 +39,17 @@ function both(frame: Uint8Array): HeldFrame | null {
   return held;
 }
 
+function shapesOf({ index }: HeldFrame): Shape[] {
+  const words = storageWords();
+  const head = index >>> 2;
+  let group = index + INDEX.bytes;
+  return Array.from({ length: words[head + INDEX.groups]! }, () => {
+    const { shape } = shapeOf(words[head + INDEX.frame]!, group);
+    group += (GROUP.words + words[(group >>> 2) + GROUP.columns]! * COLUMN.words) * 4;
+    return shape;
+  });
+}
+
 /** One random edit of the body, mostly where numbers are small: widths, counts, types, encodings. */
 function damage(frame: Buffer, body: number, random: Random): void {
   for (let edits = random(3) + 1; edits > 0; edits--) {
@@ -55,9 +69,11 @@ describe('a frame in the kernel', () => {
       const held = both(encodeBatch(batch))!;
       expect(held.rows).toBe(batch.groups.reduce((sum, group) => sum + group.times.length, 0));
       expect(Array.from({ length: held.seriesCount }, (_, i) => held.hashOf(i))).toEqual(batch.series);
-      expect(held.groups.map(({ shape }) => shape.measurement)).toEqual(batch.groups.map((g) => g.measurement));
-      expect(held.groups.map(({ shape }) => shape.columns)).toEqual(
-        batch.groups.map(({ columns }) => columns.map(({ field, type }) => ({ field, type }))),
+      expect(shapesOf(held)).toEqual(
+        batch.groups.map(({ measurement, columns }) => ({
+          measurement,
+          columns: columns.map(({ field, type }) => ({ field, type })),
+        })),
       );
       held.release();
     }

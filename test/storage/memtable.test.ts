@@ -2,13 +2,14 @@
 import { expect, test } from 'vitest';
 import type { WriteBatch } from '../../shards/batch.ts';
 import { encodeBatch } from '../../shards/batch-codec.ts';
-import { type Column, makeValues } from '../../shards/column.ts';
+import { type Column, FLOAT, makeValues } from '../../shards/column.ts';
 import { holdFrame } from '../../shards/held-frame.ts';
 import { Memtable, type RowWant } from '../../shards/memtable.ts';
 import type { RowSet } from '../../shards/row-set.ts';
+import { hashSeriesKey } from '../../shards/series-key.ts';
 import { SeriesTable } from '../../shards/series-table.ts';
 import { sortRows } from '../support/sort-rows.ts';
-import { HOUR_NS, versionAt } from './helpers.ts';
+import { HOUR_NS, KEY, versionAt } from './helpers.ts';
 import { keysOfBatches, type Random, randomBatch, randomOf } from './random-batches.ts';
 
 const EVERYTHING: RowWant = { series: null, fields: null, minTime: 0, maxTime: Number.MAX_SAFE_INTEGER };
@@ -138,6 +139,45 @@ test.each(Array.from({ length: 60 }, (_, seed) => seed))('gives the rows that th
   memtable.release();
   expect(memtable.rows + memtable.bytes).toBe(0);
   table.close();
+});
+
+test('shapes that were forgotten between a frame and its memtable, or after it, are met again', () => {
+  const table = new SeriesTable();
+  const memtable = new Memtable(table);
+  const batchOf = (n: number, measurement: string, fields: number): WriteBatch => {
+    const key = `${measurement},host=a`;
+    const hash = hashSeriesKey('seed', key);
+    if (table.find(hash) < 0) table.add(hash, key);
+    const column = (field: string): Column => ({ field, type: FLOAT, present: null, values: Float64Array.of(n) });
+    const columns = Array.from({ length: fields }, (_, i) => column(`${measurement}-${String(i).padStart(4, '0')}`));
+    const group = { measurement, rowSeries: Uint32Array.of(0), times: Float64Array.of(n), columns };
+    return { kind: 'write', shard: KEY, version: versionAt(n), series: [hash], groups: [group] };
+  };
+  const hold = (n: number, measurement: string, fields: number) => {
+    const held = holdFrame(encodeBatch(batchOf(n, measurement, fields)));
+    expect(table.findMany(held.hashes, held.seriesCount, held.ids)).toBe(0);
+    return held;
+  };
+  memtable.apply(hold(1, 'm', 2));
+  const before = hold(2, 'm', 2);
+  for (let n = 0; n < 20; n++) hold(100 + n, `wide${n}`, 2000).release();
+  memtable.apply(before);
+  memtable.apply(hold(3, 'm', 2));
+  const fields = new Map<string, string>();
+  memtable.drainFields((measurement, field, _type, version) => {
+    fields.set(`${measurement} ${field}`, [fields.get(`${measurement} ${field}`) ?? '', version].sort()[1]!);
+  });
+  expect([...fields]).toEqual([
+    ['m m-0000', versionAt(3)],
+    ['m m-0001', versionAt(3)],
+  ]);
+  expect(memtable.group('m')).toMatchObject({ rows: 3, minTime: 1, maxTime: 3 });
+  expect(memtable.sorted('m')!.columns.map(({ field, values }) => [field, [...values]])).toEqual([
+    ['m-0000', [1, 2, 3]],
+    ['m-0001', [1, 2, 3]],
+  ]);
+  memtable.release();
+  memtable.release();
 });
 
 test('what a memtable takes is about what its frames take', () => {

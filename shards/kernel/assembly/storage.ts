@@ -7,11 +7,9 @@ export {
   seriesIsKept,
   seriesKeyLength,
   seriesKeyWrite,
-  seriesMissing,
-  seriesHasNew,
-  seriesResolve,
   seriesTags,
 } from './series/keys';
+export { seriesHasNew, seriesMissing, seriesResolve } from './series/records';
 export { measurementMembers, orderBegin, orderEnd, orderRanks, orderStep, orderUpdate } from './series/order';
 export {
   codesOf,
@@ -62,12 +60,24 @@ export {
 } from './codec/entry';
 export { frameBelongs } from './memtable/belongs';
 export { pickedArrange, pickedVersions } from './memtable/arrange';
-export { chunksOfRows, groupAppend, groupFree, groupNew, placesClear, placesSet } from './memtable/chunks';
+export { chunksOfRows, placesClear, placesSet } from './memtable/chunks';
 export { pickedColumn, valuesToBytes } from './memtable/columns';
-export { frameCheck, frameFree, frameIds, frameSettle, indexBytes } from './memtable/frame';
+export { frameCheck, frameFree, frameIds, indexBytes } from './memtable/frame';
+export {
+  memtableApply,
+  memtableFree,
+  memtableFresh,
+  memtableFreshEntry,
+  memtableGroup,
+  memtableNew,
+  memtableNewest,
+  memtableShape,
+  memtableTold,
+  memtableUnknown,
+} from './memtable/memtable';
 export { mergeAdd, mergeColumnAdd, mergeColumnCount, mergeColumnOpen, mergeHasFolds, mergeOpen } from './memtable/merge';
 export { groupCount, groupPart, groupWindows } from './memtable/parts';
 export { groupPick, groupSelect } from './memtable/pick';
 export { scratchAt, scratchTrim } from './memtable/scratch';
-export { sameShape, shapeKeys, shapeMake } from './memtable/shape';
-export { groupSum, storedCells, storedRows, storedTexts, versionKeys } from './memtable/sum';
+export { frameSum, shapeAdd, shapeFind, shapeKeys, shapesForget } from './memtable/shape';
+export { storedCells, storedRows, storedTexts, versionKeys } from './memtable/sum';

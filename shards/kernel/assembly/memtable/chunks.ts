@@ -2,7 +2,8 @@
  * The rows of one measurement in a memtable: groups of frames in the order of their arrival (chunks), read where they
  * lie. A row's number counts through all chunks.
  *
- * Group (16 bytes):  0 chunks address   4 chunks   8 room for chunks   12 rows
+ * Group (32 bytes):  0 chunks address   4 chunks   8 room for chunks   12 rows
+ *                   16 least time f64  24 greatest time f64 (of a group without rows: infinities that no time is between)
  * Chunk (48 bytes):  0 index address    4 group's words in it    8 version slot   12 number of its first row
  *                   16 least time f64  24 greatest time f64     32 map address   36 rows
  * Map (of a shape's columns): count u32, then per column its number in the memtable and its place in the group, u32 each,
@@ -15,10 +16,13 @@
 import { offsetAt } from './offsets';
 
 const CHUNK_BYTES: u32 = 48;
+const GROUP_BYTES: u32 = 32;
 
 export function groupNew(): usize {
-  const group = heap.alloc(16);
-  memory.fill(group, 0, 16);
+  const group = heap.alloc(GROUP_BYTES);
+  memory.fill(group, 0, GROUP_BYTES);
+  store<f64>(group, Infinity, 16);
+  store<f64>(group, -Infinity, 24);
   return group;
 }
 
@@ -56,6 +60,8 @@ export function groupAppend(group: usize, index: usize, words: usize, version: u
   store<u32>(chunk, rows, 36);
   store<u32>(group, count + 1, 4);
   store<u32>(group, load<u32>(group, 12) + rows, 12);
+  store<f64>(group, Math.min(load<f64>(group, 16), load<f64>(words, 48)), 16);
+  store<f64>(group, Math.max(load<f64>(group, 24), load<f64>(words, 56)), 24);
   return grown * CHUNK_BYTES;
 }
 

@@ -14,7 +14,7 @@
  *   0 measurement offset 1 length           2 rows            3 width of the series' indexes
  *   4 offset of them     5 width of times   6 their offset     7 columns
  *   8 minimum f64       10 unit f64        12 least time f64  14 greatest time f64
- *  16 shape hash u64    18 unused          19 unused
+ *  16 shape hash u64    18 number of the shape (shape.ts), or 0          19 unused
  *   then each of its columns:
  *   0 field offset       1 length           2 type, encoding << 8, width << 16, presence << 24
  *   3 offset of presence 4 values present   5 offset of the values (their indexes, lengths)

@@ -4,7 +4,7 @@
  * A block belongs to one purpose (its number); what is in it means nothing once the call that filled it has been
  * answered. A block that grew beyond KEPT_BYTES_MAX for one large call is given back by `scratchTrim`.
  */
-const BLOCKS: u32 = 24;
+const BLOCKS: u32 = 27;
 const KEPT_BYTES_MAX: u32 = 4 << 20;
 
 const addresses = memory.data(BLOCKS * 4, 8);
@@ -54,8 +54,8 @@ export function scratchTrim(): void {
 }
 
 // Purposes. INDEX: a frame's index while it is made. NAMES: hashes of the names of a group. TOTALS, CELLS,
-// ROWS, CURSORS: a stretch of rows while it is summed. The others belong to rows that
-// are picked, arranged and read.
+// ROWS, CURSORS: a stretch of rows while it is summed. GROUPS, USERS: of a frame whose series are judged
+// (belongs.ts); MISSING: those of them that have no key. The others belong to rows that are picked, arranged and read.
 export const INDEX: u32 = 0;
 export const NAMES: u32 = 1;
 export const TOTALS: u32 = 2;
@@ -80,3 +80,6 @@ export const VALUES: u32 = 20;
 export const PRESENT: u32 = 21;
 export const TEXT: u32 = 22;
 export const RUNS: u32 = 23;
+export const GROUPS: u32 = 24;
+export const USERS: u32 = 25;
+export const MISSING: u32 = 26;

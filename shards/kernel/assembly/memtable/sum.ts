@@ -111,7 +111,7 @@ function wordsOf(bytes: usize): v128 {
 }
 
 /** Where the version stands in a frame. */
-const VERSION_OFFSET: u32 = 16;
+export const VERSION_OFFSET: u32 = 16;
 
 /** Adds the cells of one group of a frame to the two 64-bit sums at `sums`. `keys`: of its columns. */
 export function groupSum(index: usize, group: usize, keys: usize, sums: usize): void {

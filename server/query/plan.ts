@@ -9,19 +9,16 @@ import type { RowFilter } from '../../shards/query/filter.ts';
 import type { MeasurementPick, PlannedSchemas } from '../../shards/query/partial.ts';
 import type { Windows } from '../../shards/query/windows.ts';
 import { TIME_MAX_NS, TIME_MIN_NS } from '../../shards/shard-key.ts';
-import type { Expression, Fill, SelectField, SelectStatement } from '../influxql/ast.ts';
-import { validateSelect } from '../influxql/validate.ts';
+import type { Expression, Fill, SelectStatement } from '../influxql/ast.ts';
 import type { ShardTarget } from './backend.ts';
-import { type Call, callsOf, checkArithmetic, referencesOf, typeOf } from './calls.ts';
+import { type Call, typeOf } from './calls.ts';
 import { rowFilter } from './condition.ts';
-import { SELECTORS } from './functions.ts';
 import { gridOf, type Interval } from './grid.ts';
-import { columnNames } from './names.ts';
 import { QueryError } from './query-error.ts';
-import { dimensionNames, expandFields } from './rewrite.ts';
 import { findDatabase, findPolicy, type StatementContext } from './scatter.ts';
 import { SourceSchema } from './schema.ts';
-import { intersect, isTime, splitCondition, type TimeRange, timeValue } from './time-range.ts';
+import { hasCalls, requireValid, type SelectShape, shapeOf } from './select-shape.ts';
+import { intersect, splitCondition, type TimeRange, timeValue } from './time-range.ts';
 import { zoneOffset } from './time-zone.ts';
 
 export type PlannedSource =
@@ -34,23 +31,13 @@ export type PlannedSource =
     }
   | { readonly kind: 'subquery'; readonly plan: SelectPlan };
 
-export interface SelectPlan {
-  /** Without time; top() and bottom() are followed by their tags. */
-  readonly fields: readonly SelectField[];
-  /** Column names, parallel to fields. */
-  readonly columns: readonly string[];
-  readonly timeName: string;
+export interface SelectPlan extends SelectShape {
   readonly sources: readonly PlannedSource[];
   readonly schema: SourceSchema;
-  readonly calls: readonly Call[];
-  readonly references: readonly Extract<Expression, { kind: 'reference' }>[];
-  /** One selector alone: its row gives time and further columns. */
-  readonly selector: boolean;
   readonly range: TimeRange;
   readonly interval: Interval | null;
   /** Windows of the whole range; null without interval, or when nothing can be in range. */
   readonly windows: Windows | null;
-  readonly dimensions: readonly string[];
   readonly filter: RowFilter | null;
   readonly fill: Fill;
   readonly descending: boolean;
@@ -86,8 +73,7 @@ export async function planSelect(
     throw new QueryError(`subqueries nest deeper than ${context.limits.nestingMax}`);
   if (statement.into !== undefined) throw new QueryError('SELECT INTO is not supported');
   if (scope.depth === 0) {
-    const invalid = validateSelect(statement);
-    if (invalid !== null) throw new QueryError(invalid);
+    requireValid(statement);
   }
   const timeZone = statement.timeZone ?? scope.timeZone;
   const zone = zoneOffset(timeZone);
@@ -95,8 +81,7 @@ export async function planSelect(
   let range = intersect(scope.range, ownRange);
   const grouping = statement.dimensions.find((dimension) => dimension.kind === 'time');
   const grouped = grouping?.kind === 'time' ? { durationNs: grouping.intervalNs, offset: grouping.offset } : null;
-  const raw = statement.fields.every((field) => callsOf(field.expression).length === 0);
-  const spacing = grouped ?? (raw ? null : scope.intervalNs);
+  const spacing = grouped ?? (hasCalls(statement) ? scope.intervalNs : null);
   const interval: Interval | null =
     spacing === null
       ? null
@@ -136,40 +121,16 @@ export async function planSelect(
       addShardSource(sources, targets, measured.measurements, planned);
     }
   }
-  const written = statement.fields.filter((field) => !isTime(field.expression));
-  const timeField = statement.fields.find((field) => isTime(field.expression));
-  const expanded = withTagsOfExtremes(expandFields(written, schema, statement.dimensions));
-  for (const field of expanded) checkArithmetic(field.expression, schema);
-  const calls = uniqueBy(
-    expanded.flatMap((field) => callsOf(field.expression)),
-    (call) => call.key,
-  );
-  const references = uniqueBy(
-    expanded.flatMap((field) => referencesOf(field.expression)),
-    (reference) => `${reference.name}\0${reference.cast ?? ''}`,
-  );
-  if (
-    calls.length === 0 &&
-    references.length > 0 &&
-    sources.every((source) => source.kind === 'shards') &&
-    references.every((reference) => reference.cast === 'tag' || schema.kindOf(reference.name) === 'tag')
-  )
-    throw new QueryError('statement must have at least one field in select clause');
+  const shape = shapeOf(statement, schema);
   // Nobody sees the empty windows of a subquery unless it says how to fill them.
   const fill: Fill = statement.fill ?? { kind: scope.depth > 0 ? 'none' : 'null' };
   return {
-    fields: expanded,
-    columns: columnNames(expanded),
-    timeName: timeField?.alias ?? 'time',
+    ...shape,
     sources,
     schema,
-    calls,
-    references,
-    selector: calls.length === 1 && SELECTORS.has(calls[0]!.name),
     range,
     interval,
-    windows: planWindows(interval, range, sources, calls, fill, context),
-    dimensions: dimensionNames(statement.dimensions, schema),
+    windows: planWindows(interval, range, sources, shape.calls, fill, context),
     filter: rest === null ? null : rowFilter(rest, (name) => schema.kindOf(name) ?? 'tag'),
     fill,
     descending: scope.descending ?? statement.descending,
@@ -216,19 +177,6 @@ function addSubquerySchema(schema: SourceSchema, plan: SelectPlan): void {
     if (type !== null) schema.addField(plan.columns[i]!, type);
   });
   for (const dimension of plan.dimensions) schema.tags.add(dimension);
-}
-
-/** top(field, tag, ..., n) also answers the tags, as columns after it. */
-function withTagsOfExtremes(fields: readonly SelectField[]): SelectField[] {
-  return fields.flatMap((field) => {
-    const { expression } = field;
-    if (expression.kind !== 'call' || (expression.name !== 'top' && expression.name !== 'bottom')) return [field];
-    return [field, ...expression.args.slice(1, -1).map((tag) => ({ expression: tag }))];
-  });
-}
-
-function uniqueBy<T>(items: readonly T[], key: (item: T) => string): T[] {
-  return [...new Map(items.map((item) => [key(item), item])).values()];
 }
 
 function planWindows(

@@ -7,6 +7,7 @@
 import type { SelectStatement, Statement } from '../influxql/ast.ts';
 import { ParseError, parseQuery } from '../influxql/parser.ts';
 import { printStatement } from '../influxql/printer.ts';
+import { StatementForms } from '../influxql/statement-forms.ts';
 import type { LevelledBackend, QueryBackend } from './backend.ts';
 import { runDeletion } from './deletion.ts';
 import { Ending } from './ending.ts';
@@ -36,17 +37,19 @@ import {
 
 export function createQueryService(backend: QueryBackend, limits: QueryLimits): QueryService {
   const memory = new SchemaMemory();
-  return { execute: (text, options) => execute(backend, limits, memory, text, options) };
+  const forms = new StatementForms();
+  return { execute: (text, options) => execute(backend, limits, memory, forms, text, options) };
 }
 
 async function* execute(
   backend: QueryBackend,
   limits: QueryLimits,
   memory: SchemaMemory,
+  forms: StatementForms,
   text: string,
   options: QueryOptions,
 ): AsyncGenerator<StatementResult> {
-  const statements = parse(text, options);
+  const statements = parse(forms, text, options);
   if (statements.length > limits.statementsMax)
     throw new QueryParseError(`error parsing query: more than ${limits.statementsMax} statements`);
   let failed = false;
@@ -63,9 +66,9 @@ async function* execute(
   }
 }
 
-function parse(text: string, options: QueryOptions): Statement[] {
+function parse(forms: StatementForms, text: string, { params }: QueryOptions): Statement[] {
   try {
-    return parseQuery(text, options.params ?? {});
+    return params === undefined ? forms.parse(text) : parseQuery(text, params);
   } catch (error) {
     if (error instanceof ParseError) throw new QueryParseError(`error parsing query: ${error.message}`);
     throw error;

@@ -105,9 +105,10 @@ export interface ShardDescription {
 export type PassKind = 'full' | 'live';
 /**
  * `proven`: roots were equal and the watermark moved (or stood at the cutoff already).
- * `damage`: equal identities, unequal content. `failed`: see `reason`. `cancelled`: by the operator.
+ * `overtaken`: a newer pass has proven more meanwhile, so there was nothing left to prove. `damage`: equal identities, unequal
+ * content. `failed`: see `reason`. `cancelled`: by the operator.
  */
-export type PassOutcome = 'proven' | 'damage' | 'failed' | 'cancelled';
+export type PassOutcome = 'proven' | 'overtaken' | 'damage' | 'failed' | 'cancelled';
 
 export interface SkippedMember {
   readonly member: NodeNumber;

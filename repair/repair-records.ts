@@ -27,8 +27,8 @@ import type {
 
 export const REPAIR_KINDS = ['pass', 'copy', 'mend', 'read-repair', 'conflict', 'scrub', 'preview'] as const;
 export type RepairKind = (typeof REPAIR_KINDS)[number];
-/** `unfinished`: its end has not been heard of. */
-export const REPAIR_OUTCOMES = ['running', 'done', 'failed', 'damage', 'cancelled', 'unfinished'] as const;
+/** `overtaken`: a pass, by a newer one that has proven more. `unfinished`: its end has not been heard of. */
+export const REPAIR_OUTCOMES = ['running', 'done', 'overtaken', 'failed', 'damage', 'cancelled', 'unfinished'] as const;
 export type RepairOutcome = (typeof REPAIR_OUTCOMES)[number];
 
 /** What came from one member to another; the counts that do not apply are 0. */

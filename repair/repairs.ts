@@ -195,6 +195,9 @@ export class Repairs {
           'done',
           names.length === 0 ? 'all replicas proven equal' : `proven without ${names.join(', ')}`,
         );
+      } else if (record.outcome === 'overtaken' && this.o.replicas.get(record.shard)?.ledger.replica === 'full') {
+        // Floors are raised by full proofs, and this one was above the cutoff of what was asked for.
+        this.finish(running, 'done', 'all replicas proven equal by a newer pass');
       } else
         this.finish(running, record.outcome === 'cancelled' ? 'cancelled' : 'failed', record.reason ?? record.outcome);
     }

@@ -323,7 +323,7 @@ const record = objectOf({
   hopsPlanned: size,
   startedMs: size,
   finishedMs: size,
-  outcome: oneOf('proven', 'damage', 'failed', 'cancelled'),
+  outcome: oneOf('proven', 'overtaken', 'damage', 'failed', 'cancelled'),
   reason: orNull(text),
   root: orNull(summary),
   batchesMoved: size,

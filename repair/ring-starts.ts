@@ -10,6 +10,7 @@
 import type { ShardId } from '../shards/shard-key.ts';
 import { STAMP_ZERO } from '../shards/version.ts';
 import { heldIn } from './held-shards.ts';
+import type { PassRecord } from './records.ts';
 import type { Replica, ReplicaTable } from './replica-table.ts';
 import type { Surroundings } from './surroundings.ts';
 
@@ -80,8 +81,9 @@ export class PassStarts {
     const { nowMs, limits } = around;
     const [begunA, begunB] = [a.notes.begunMs, b.notes.begunMs];
     const starves = (begunMs: number) => Number(nowMs - begunMs >= 2 * limits.passIntervalMs);
+    const isProven = ({ outcome }: PassRecord) => outcome === 'proven' || outcome === 'overtaken';
     const differed = ({ notes: { lastPass } }: Replica) =>
-      Number(lastPass !== null && (lastPass.outcome !== 'proven' || lastPass.batchesMoved > 0));
+      Number(lastPass !== null && (!isProven(lastPass) || lastPass.batchesMoved > 0));
     const first =
       starves(begunB) - starves(begunA) ||
       (starves(begunA) === 1 ? begunA - begunB : 0) ||

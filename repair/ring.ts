@@ -45,6 +45,7 @@ import {
 /** What an operator has ordered is no fault: passes go on without this node, as live ones. */
 const PAUSED = 'repair is paused there';
 const FLOOR_ABOVE = 'its floor is above the cutoff';
+const OVERTAKEN = 'overtaken by a newer proof';
 
 export class Ring {
   readonly held = new HeldTokens();
@@ -182,7 +183,7 @@ export class Ring {
       }
       if (m.reason === FLOOR_ABOVE) {
         if (m.claim !== null) this.proofs.meet(replica, m.claim, from);
-        this.end(held, 'failed', `${from} ${m.reason}`);
+        this.end(held, 'overtaken', `${OVERTAKEN}: the floor of ${from} is above the cutoff`);
         return;
       }
       this.skip(held, m.reason);
@@ -272,18 +273,13 @@ export class Ring {
     if (held.stage === 'ended') return;
     tellFound(held, result, around);
     const replica = replicas.get(held.id);
-    if (result.outcome === 'damage' && replica !== null)
-      this.proofs.noteDamage(replica, held.from, result.reason, result.unequal);
     if (result.outcome === 'damage') {
+      if (replica !== null) this.proofs.noteDamage(replica, held.from, result.reason, result.unequal);
       this.end(held, 'damage', result.reason);
       return;
     }
-    if (replica === null || replica.ledger.replica !== 'full') {
-      this.end(held, 'failed', `${around.self} is filling`);
-      return;
-    }
-    if (result.outcome === 'failed') {
-      this.end(held, 'failed', result.reason);
+    if (result.outcome === 'failed' || replica?.ledger.replica !== 'full') {
+      if (this.able(held) !== null) this.end(held, 'failed', result.reason);
       return;
     }
     const { token } = held;
@@ -363,8 +359,10 @@ export class Ring {
   /** null: the replica can no longer go on with this pass, which has been ended. */
   private able(held: Held): Replica | null {
     const replica = this.o.replicas.get(held.id);
-    if (replica?.ledger.replica === 'full' && replica.ledger.floor <= held.token.through) return replica;
-    this.end(held, 'failed', 'overtaken by another pass');
+    const state = replica?.ledger.replica ?? 'gone';
+    if (replica !== null && state === 'full' && replica.ledger.floor <= held.token.through) return replica;
+    if (state === 'full') this.end(held, 'overtaken', OVERTAKEN);
+    else this.end(held, 'failed', `the replica of ${this.o.around.self} is ${state}`);
     return null;
   }
 

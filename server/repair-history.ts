@@ -281,6 +281,9 @@ export function unitedPages(pages: readonly (readonly KeptRepair[])[], limit: nu
   return [...repairs.values()].sort(newestFirst).slice(0, limit);
 }
 
+/** What comes again and again in the same way, and is one record then. */
+const ALIKE: readonly RepairOutcome[] = ['failed', 'damage', 'overtaken'];
+
 function newestFirst(a: KeptRepair, b: KeptRepair): number {
   return b.finishedMs - a.finishedMs || (a.id < b.id ? 1 : a.id > b.id ? -1 : 0);
 }
@@ -299,10 +302,10 @@ function matches<K extends keyof RepairFilter>(repair: KeptRepair, filter: Repai
   return wanted === undefined || test(repair, wanted);
 }
 
-/** null: it moved something, or was no failure. Numbers of nodes, stamps and batches do not make another failure of it. */
+/** null: it moved something, or has done what it was to do. Numbers of nodes, stamps and batches do not make another failure of it. */
 function alikeOf(repair: KeptRepair): string | null {
   const { outcome, kind, shard, reason } = repair;
-  if ((outcome !== 'failed' && outcome !== 'damage') || hasChanged(repair)) return null;
+  if (!ALIKE.includes(outcome) || hasChanged(repair)) return null;
   return `${kind} ${shard} ${outcome} ${(reason ?? '').replace(/[0-9a-f]{16,32}|\d+/g, '#')}`;
 }
 

@@ -7,7 +7,7 @@ import type { Logger } from 'pino';
 import type { ClusterSnapshot } from '../repair/cluster.ts';
 import type { NodeCore } from '../repair/node-core.ts';
 import type { PassRecord } from '../repair/records.ts';
-import { joined, type RepairRecord, recordOfPass } from '../repair/repair-records.ts';
+import { hasChanged, joined, type RepairRecord, recordOfPass } from '../repair/repair-records.ts';
 import { nameOf } from '../repair/surroundings.ts';
 import type { ShardId } from '../shards/shard-key.ts';
 import type { Config } from './config.ts';
@@ -153,7 +153,9 @@ export class RepairJournal {
 
   #note(repair: RepairRecord): void {
     this.#keep(repair);
-    this.#equal.delete(repair.shard);
+    // By a pass that has proven more, of which a line is written.
+    const isVain = repair.outcome === 'overtaken' && !hasChanged(repair);
+    if (!isVain) this.#equal.delete(repair.shard);
     const { log } = this.#o;
     const isFailure = repair.outcome === 'failed' || repair.outcome === 'damage';
     const failure = isFailure ? `${repair.kind} ${repair.outcome} ${repair.reason}` : '';
@@ -161,7 +163,7 @@ export class RepairJournal {
     const isKnown = isFailure && this.#failed.get(repair.shard) === failure;
     if (isFailure) remember(this.#failed, repair.shard, failure, FAILED_MAX);
     else if (repair.kind === 'pass') this.#failed.delete(repair.shard);
-    const level = isKnown ? 'debug' : isFailure || repair.lost !== null ? 'warn' : 'info';
+    const level = isKnown || isVain ? 'debug' : isFailure || repair.lost !== null ? 'warn' : 'info';
     if (log.isLevelEnabled(level)) log[level]({ repair: this.#line(repair) }, isFailure ? 'repair failed' : 'repair');
   }
 

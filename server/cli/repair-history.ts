@@ -34,7 +34,7 @@ export function addRepairHistoryCommand(repair: Command): void {
     .option('--shard <id>', 'of one shard')
     .option('-d, --database <name>', 'of a database')
     .option('--kind <kind>', 'pass, copy, mend, read-repair, conflict, scrub or preview')
-    .option('--state <state>', 'done, failed, damage, cancelled or unfinished')
+    .option('--state <state>', 'done, overtaken, failed, damage, cancelled or unfinished')
     .option('--member <name>', 'in which a member took part')
     .option('--since <time>', 'that ended then or later (RFC 3339, or milliseconds)')
     .option('--before <cursor>', 'the next page, as the last one names it')

@@ -245,3 +245,29 @@ test('one line in the log for each pass that changed something or failed, at deb
   const equal = { shard: 't', pass: 'e2', kind: 'full', finishedMs: START + 5_000, ms: 9, passes: 1 };
   expect((await nodes[1]!.get('/api/repairs?shard=t')).body.equal).toEqual(equal);
 });
+
+test('a pass that was overtaken is a record of its own kind, one for many in vain, and no failure in the log', async () => {
+  const [node] = nodes as [TestNode];
+  const { journal, lines } = node;
+  const reason = `overtaken by a newer proof: the floor of ${B} is above the cutoff`;
+  const overtaken = (id: string, finishedMs: number) =>
+    ({ ...passOf(id, finishedMs, 's', []), outcome: 'overtaken', reason }) as const;
+  journal.take({
+    repairs: [],
+    passes: [passOf('equal', START, 's', []), overtaken('o1', START + 1), overtaken('o2', START + 2)],
+  });
+  expect(lines.filter(({ level }) => level >= 30)).toEqual([]);
+  expect(lines.filter(({ repair }) => repair?.id === 'o1')).toMatchObject([
+    { repair: { outcome: 'overtaken', kind: 'full pass' } },
+  ]);
+  expect((await node.get('/api/repairs?state=failed')).body.records).toEqual([]);
+  expect((await node.get('/api/repairs?state=overtaken')).body.records).toMatchObject([
+    { id: 'o1', times: 2, outcome: 'overtaken', reason },
+  ]);
+  expect((await node.get('/api/repairs')).body.equal).toMatchObject({ passes: 1 });
+  const moved = { ...overtaken('o3', START + 3), hops: [stepOf(A, B, { batches: 1, rows: 2, bytes: 300, ms: 7 })] };
+  journal.take({ repairs: [], passes: [moved] });
+  expect(lines.filter(({ level }) => level >= 30).map(({ msg, level, repair }) => [msg, level, repair.id])).toEqual([
+    ['repair', 30, 'o3'],
+  ]);
+});

@@ -16,9 +16,9 @@ function at(nowMs: number, ranks: Record<string, string[]> = {}): Surroundings {
   return { self: SELF, nowMs, limits: LIMITS, random: () => 0.5, owners } as never;
 }
 
-function replica(id: string, begunMs: number, convergedMs = 0, moved = 0): Replica {
+function replica(id: string, begunMs: number, convergedMs = 0, moved = 0, outcome = 'proven'): Replica {
   const converged = convergedMs === 0 ? null : { through: makeStamp(convergedMs, 0) };
-  const lastPass = { outcome: 'proven', batchesMoved: moved };
+  const lastPass = { outcome, batchesMoved: moved };
   return { id, key: { database: id }, ledger: { converged }, notes: { begunMs, lastPass } } as never;
 }
 
@@ -49,6 +49,16 @@ describe('passes that are due', () => {
     expect(startsOf(at(now), replicas, { debts: ['debt'] })).toEqual([
       ...['starving longer', 'starving', 'debt', 'differed', 'never proven', 'behind', 'even'],
     ]);
+  });
+
+  test('a pass that failed comes first, one that was overtaken by a newer proof does not', () => {
+    const begun = now - 10_000;
+    const replicas = [
+      replica('behind', begun, 90_000),
+      replica('overtaken', begun, 95_000, 0, 'overtaken'),
+      replica('failed', begun, 96_000, 0, 'failed'),
+    ];
+    expect(startsOf(at(now), replicas)).toEqual(['failed', 'behind', 'overtaken']);
   });
 
   test('when one is due, others of half its age go along; when none is, none goes', () => {

@@ -34,6 +34,8 @@ export interface SubmittedWrite {
   readonly consistency: 'any' | 'one' | 'quorum' | 'all' | 'live';
   readonly durability: 'fsync' | 'interval' | 'none';
   readonly timeoutMs: number;
+  /** Nobody reads the frame or the keys any more. Not told of writes that have gone to other owners or into the outbox. */
+  readonly released?: () => void;
 }
 
 const NO_ANSWER = 'no-answer';
@@ -321,6 +323,9 @@ export class Mail {
   private forget(pending: Pending): void {
     this.pending.delete(pending.name);
     this.bytes -= pending.write.frame.byteLength;
+    const { owners, acks, outbox, write } = pending;
+    const isHereAlone = owners.length === 1 && acks.has(this.around.self);
+    if (isHereAlone && outbox === 'no') write.released?.();
   }
 }
 

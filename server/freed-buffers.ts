@@ -1,6 +1,8 @@
 /** Memory that is given back at once instead of when the garbage collector comes to it. */
 import { MessageChannel } from 'node:worker_threads';
 
+const GATHERED_BYTES = 1 << 20;
+
 /** A port that is closed: what is moved to it is freed at once. */
 const nowhere = (() => {
   const { port1, port2 } = new MessageChannel();
@@ -12,4 +14,27 @@ const nowhere = (() => {
 /** Arrays on these buffers are empty afterwards. None may be there twice, or belong to a kernel. */
 export function freeBuffers(buffers: ArrayBuffer[]): void {
   if (buffers.length > 0) nowhere.postMessage(null, buffers);
+}
+
+/**
+ * Gathers memory that nobody will read again, and frees it some at a time: a message for each would cost more than it saves.
+ * Left to the garbage collector, buffers of a few dozen megabytes, dead as they are, are reason enough for it to mark the
+ * whole heap.
+ */
+export class FreedLater {
+  #buffers: ArrayBuffer[] = [];
+  #bytes = 0;
+
+  /** The arrays are empty some time later. Only buffers that are an array's alone are freed. */
+  add(arrays: readonly Uint8Array[]): void {
+    for (const { buffer, byteLength } of arrays) {
+      if (!(buffer instanceof ArrayBuffer) || buffer.byteLength !== byteLength || byteLength === 0) continue;
+      this.#buffers.push(buffer);
+      this.#bytes += byteLength;
+    }
+    if (this.#bytes < GATHERED_BYTES) return;
+    freeBuffers(this.#buffers);
+    this.#buffers = [];
+    this.#bytes = 0;
+  }
 }

@@ -12,10 +12,12 @@ import type { Files } from '../shards/files.ts';
 import { type GivenKeys, SeriesKeys } from '../shards/series-keys.ts';
 import type { ShardId } from '../shards/shard-key.ts';
 import { STORAGE_LIMITS } from '../shards/storage-limits.ts';
-import { freeBuffers } from './freed-buffers.ts';
+import { FreedLater, freeBuffers } from './freed-buffers.ts';
 import type { WorkerSettings, WriteOnTheWay } from './threads.ts';
 
 const NO_KEYS: GivenKeys = [];
+/** Frames and keys that were moved to this thread, once they are in the log and in the kernel. */
+const freed = new FreedLater();
 
 export interface ReplicaPlaces {
   readonly shardsDirectory: string;
@@ -95,6 +97,7 @@ function submitted([request, frame, keys, allKeys, terms]: WriteOnTheWay): Param
   const { consistency, durability, timeoutMs } = terms;
   const { shard, version } = peekBatch(frame);
   const records = keysOf(keys);
+  const all = [frame, ...(keys === null ? [] : [keys]), ...(allKeys === null ? [] : [allKeys])];
   return {
     request,
     shard,
@@ -105,6 +108,7 @@ function submitted([request, frame, keys, allKeys, terms]: WriteOnTheWay): Param
     consistency,
     durability,
     timeoutMs,
+    released: () => freed.add(all),
   };
 }
 

@@ -3,7 +3,7 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { gunzip } from 'node:zlib';
-import { freeBuffers } from '../freed-buffers.ts';
+import { FreedLater } from '../freed-buffers.ts';
 
 /** A body that cannot be used; `status` and message are InfluxDB's. */
 export class BodyError extends Error {
@@ -48,25 +48,11 @@ export function unpackBody(pieces: readonly Buffer[], bytesMax: number): Promise
   return unpack(joined(pieces), bytesMax);
 }
 
-/** So much is gathered before it is freed: a message for each small body would cost more than it saves. */
-const FREED_BYTES_MIN = 1 << 20;
-let freeable: ArrayBuffer[] = [];
-let freeableBytes = 0;
+const freed = new FreedLater();
 
-/**
- * Frees the memory of pieces that nobody will read again. Left to the garbage collector, a few requests' bodies are
- * reason enough for it to mark the whole heap: that took as much time as parsing them.
- */
+/** Frees the memory of pieces that nobody will read again: the garbage collector took as much time with it as parsing took. */
 export function freePieces(pieces: readonly Uint8Array[]): void {
-  for (const { buffer, byteLength } of pieces) {
-    if (!(buffer instanceof ArrayBuffer) || buffer.byteLength !== byteLength || byteLength === 0) continue;
-    freeable.push(buffer);
-    freeableBytes += byteLength;
-  }
-  if (freeableBytes < FREED_BYTES_MIN) return;
-  freeBuffers(freeable);
-  freeable = [];
-  freeableBytes = 0;
+  freed.add(pieces);
 }
 
 function isPacked(request: IncomingMessage): boolean {

@@ -26,6 +26,23 @@ describe('a worker among three', () => {
     expect(trio.hosts[0]!.counters()).toMatchObject({ log_groups: 1, log_batches: 2 });
   });
 
+  test.each([1, 3])(
+    'frame and keys are released where the write is, and nowhere else (replication %i)',
+    (replication) => {
+      const trio = new Trio(replication);
+      const released: number[] = [];
+      for (const at of [0, 1, 2]) {
+        const write = { ...trio.prepare(at, 'all'), released: () => released.push(at) };
+        trio.hosts[at]!.submit([write], trio.now);
+        expect(released).not.toContain(at);
+        trio.settle();
+      }
+      const owners = trio.counts().flatMap((count, at) => (count > 0 ? [at] : []));
+      expect(released).toEqual(replication === 1 ? owners : []);
+      expect(owners).toHaveLength(replication);
+    },
+  );
+
   test('mail that arrives together is one group of the log', () => {
     const trio = new Trio();
     const mail = [trio.prepare(0), trio.prepare(0)].map(({ shard, version, frame, allKeys }) =>

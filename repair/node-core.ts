@@ -131,8 +131,8 @@ export class NodeCore {
   start(join: readonly string[], nowMs: number): void {
     this.#nowMs = nowMs;
     this.#startedMs = nowMs;
-    for (const { number } of this.#others()) this.#liveness.expect(number, nowMs);
     this.#enrolment.start(join, nowMs);
+    for (const { number } of this.#others()) this.#liveness.expect(number, nowMs);
     this.tick(nowMs);
   }
 

@@ -3,7 +3,9 @@
  *
  * `ClusterSnapshot` is what the main thread hands to its workers whenever it changes; it is plain data.
  */
+
 import type { ConflictRule } from '../shards/row-settle.ts';
+import type { ShardLayout } from '../shards/shard-key.ts';
 import type { NodeNumber, Stamp } from '../shards/version.ts';
 
 /** States only rise (protocol rule 23). */
@@ -28,12 +30,11 @@ export interface Member {
   readonly removedAt?: Stamp;
 }
 
-export interface RetentionPolicyDefinition {
+export interface RetentionPolicyDefinition extends ShardLayout {
   readonly name: string;
   readonly generation: number;
   /** 0n: forever. */
   readonly durationNs: bigint;
-  readonly shardDurationNs: bigint;
   readonly replication: number;
   /** Somebody has, or may have, written deletes for all its shards (shards/delete-shard.ts). Never taken back. */
   readonly hasDeletes: boolean;

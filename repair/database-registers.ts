@@ -45,7 +45,7 @@ export class DatabaseRegisters {
   }
 
   alterRetentionPolicy(database: string, name: string, options: RetentionPolicyOptions, nowMs: number): void {
-    this.#writer.write(alterPolicyChanges(this.#metadata, database, name, options), nowMs);
+    this.#writer.write(alterPolicyChanges(this.#metadata, database, name, options, nowMs), nowMs);
   }
 
   dropRetentionPolicy(database: string, name: string, nowMs: number): void {

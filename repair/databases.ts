@@ -4,7 +4,7 @@
  *   dropped/<database>               rank = number of drops of that name, as many as generations are dead
  *   dropped/<database>/<policy>      the same for a retention policy of that database's name
  *   database/<database>/<generation>                          {default, durability, conflict, created}
- *   policy/<database>/<generation>/<policy>/<generation>      {durationNs, shardDurationNs, replication, created}
+ *   policy/<database>/<generation>/<policy>/<generation>      {durationNs, shardDurationNs, earlierShards, replication, created}
  *   deletes/<database>/<generation>/<policy>/<generation>     true, written before the first delete for all its shards
  *
  * The generation of a new database is the number of drops of its name seen: CREATE on both sides of a partition gives
@@ -14,6 +14,7 @@
  */
 import { z } from 'zod';
 import type { ConflictRule } from '../shards/row-settle.ts';
+import { type EarlierShards, relaidFrom, type ShardLayout, shardRange } from '../shards/shard-key.ts';
 import type { DatabaseDefinition, RetentionPolicyDefinition } from './cluster.ts';
 import { MembershipError } from './membership-error.ts';
 import { jsonOf, type Metadata, type Register } from './metadata.ts';
@@ -53,11 +54,14 @@ const databaseValueSchema = z.object({
 type DatabaseValue = z.infer<typeof databaseValueSchema>;
 
 const nanoseconds = z.string().regex(/^\d{1,19}$/);
+const timestamp = z.string().regex(/^-?\d{1,19}$/);
+const shardDurationNs = nanoseconds.refine((text) => BigInt(text) >= HOUR_NS);
 const policyValueSchema = z.object({
   durationNs: nanoseconds,
-  shardDurationNs: nanoseconds.refine((text) => BigInt(text) >= HOUR_NS),
+  shardDurationNs,
   replication: z.number().int().min(1).max(REPLICATION_MAX),
   created: z.string(),
+  earlierShards: z.array(z.object({ untilNs: timestamp, shardDurationNs })).optional(),
 });
 type PolicyValue = z.infer<typeof policyValueSchema>;
 
@@ -81,6 +85,7 @@ export function databasesOf(metadata: Metadata): DatabaseDefinition[] {
       generation: Number(policyGeneration),
       durationNs: BigInt(value.durationNs),
       shardDurationNs: BigInt(value.shardDurationNs),
+      ...(value.earlierShards !== undefined && { earlierShards: value.earlierShards.map(earlierFromJson) }),
       replication: value.replication,
       hasDeletes: metadata.get(`deletes/${register.key.slice('policy/'.length)}`) !== null,
       created: value.created,
@@ -187,6 +192,7 @@ export function alterPolicyChanges(
   database: string,
   name: string,
   options: RetentionPolicyOptions,
+  nowMs: number,
 ): Change[] {
   const found = mustFind(metadata, database);
   const policy = found.retentionPolicies.find((each) => each.name === name);
@@ -204,10 +210,30 @@ export function alterPolicyChanges(
     },
     before.created,
   );
+  const { earlierShards = [] } =
+    value.shardDurationNs === before.shardDurationNs
+      ? policy
+      : relaidFrom(soonNs(policy, nowMs), policy, BigInt(value.shardDurationNs));
+  if (earlierShards.length > 0) value.earlierShards = earlierShards.map(earlierToJson);
   const changes: Change[] = [];
   if (JSON.stringify(value) !== JSON.stringify(before)) changes.push({ key, rank: 0, value });
   if (options.isDefault === true) changes.push(...defaultChange(metadata, found, name));
   return changes;
+}
+
+/** No point that was written, or is on its way from a member that has not heard of a change, is expected after this. */
+function soonNs(layout: ShardLayout, nowMs: number): bigint {
+  const nowNs = BigInt(Math.round(nowMs)) * 1_000_000n;
+  const { startNs, endNs } = shardRange(nowNs, layout);
+  return nowNs + (endNs - startNs < DAY_NS ? endNs - startNs : DAY_NS);
+}
+
+function earlierFromJson(each: { untilNs: string; shardDurationNs: string }): EarlierShards {
+  return { untilNs: BigInt(each.untilNs), shardDurationNs: BigInt(each.shardDurationNs) };
+}
+
+function earlierToJson(each: EarlierShards): { untilNs: string; shardDurationNs: string } {
+  return { untilNs: each.untilNs.toString(), shardDurationNs: each.shardDurationNs.toString() };
 }
 
 /**

@@ -59,6 +59,7 @@ export function routingOf({ database, policy }: NamedPolicy, nowMs: number): Rou
     retentionPolicy: policy.name,
     retentionPolicyGeneration: policy.generation,
     shardDurationNs: policy.shardDurationNs,
+    ...(policy.earlierShards !== undefined && { earlierShards: policy.earlierShards }),
     oldestNs: oldestKeptNs(policy, nowMs),
     shardsPerGroup: SHARDS_PER_GROUP,
   };

@@ -9,20 +9,19 @@
  */
 import type { GroupSchema } from '../shards/batch-builder.ts';
 import type { FieldType } from '../shards/column.ts';
-import type { ShardId, ShardKey } from '../shards/shard-key.ts';
+import type { ShardId, ShardKey, ShardLayout } from '../shards/shard-key.ts';
 import { SHARDS_PER_GROUP, shardId, shardRange } from '../shards/shard-key.ts';
 import type { FieldRecord } from './threads.ts';
 
 const GROUPS_MAX = 4_096;
 const ACTIVE_MS = 60_000;
 
-export interface GroupName {
+export interface GroupName extends ShardLayout {
   readonly database: string;
   readonly databaseGeneration: number;
   readonly retentionPolicy: string;
   readonly retentionPolicyGeneration: number;
   readonly startNs: bigint;
-  readonly shardDurationNs: bigint;
 }
 
 export interface SchemaShard {
@@ -102,7 +101,7 @@ export class SchemaCache {
 
 function newGroup(name: GroupName, nowMs: number): Group {
   const types = new Map<string, Map<string, FieldType>>();
-  const { startNs, endNs } = shardRange(name.startNs, name.shardDurationNs);
+  const { startNs, endNs } = shardRange(name.startNs, name);
   const shards = new Map<ShardId, { key: ShardKey; known: number }>();
   for (let number = 0; number < SHARDS_PER_GROUP; number++) {
     const key: ShardKey = {
@@ -140,5 +139,7 @@ function setStronger(
 
 function textOf(name: GroupName): string {
   const { database, databaseGeneration, retentionPolicy, retentionPolicyGeneration, startNs, shardDurationNs } = name;
-  return `${database}\0${databaseGeneration}\0${retentionPolicy}\0${retentionPolicyGeneration}\0${startNs}\0${shardDurationNs}`;
+  const text = `${database}\0${databaseGeneration}\0${retentionPolicy}\0${retentionPolicyGeneration}\0${startNs}\0${shardDurationNs}`;
+  if (name.earlierShards === undefined) return text;
+  return text + name.earlierShards.map((each) => `\0${each.untilNs}\0${each.shardDurationNs}`).join('');
 }

@@ -15,7 +15,7 @@ import type { ParsedGroup, ParsedPoints } from './line-protocol.ts';
 import type { ConflictRule } from './row-settle.ts';
 import type { SeriesCache } from './series-cache.ts';
 import type { SeriesHash } from './series-key.ts';
-import { type ShardKey, shardRange } from './shard-key.ts';
+import { type ShardKey, type ShardLayout, shardRange } from './shard-key.ts';
 import type { Version } from './version.ts';
 
 /** InfluxDB's limit for a string value. */
@@ -24,12 +24,11 @@ const ROW_BYTES = 12;
 const SERIES_BYTES = 16;
 const TWO32 = 2 ** 32;
 
-export interface RoutingPolicy {
+export interface RoutingPolicy extends ShardLayout {
   readonly database: string;
   readonly databaseGeneration: number;
   readonly retentionPolicy: string;
   readonly retentionPolicyGeneration: number;
-  readonly shardDurationNs: bigint;
   /** Points before this instant are dropped; null: kept for ever. */
   readonly oldestNs: bigint | null;
   readonly shardsPerGroup: number;
@@ -220,7 +219,7 @@ class Ranges {
   }
 
   private rangeOf(timeNs: bigint): number {
-    const range = shardRange(timeNs, this.policy.shardDurationNs);
+    const range = shardRange(timeNs, this.policy);
     let index = this.index.get(range.startNs);
     if (index === undefined) {
       index = this.list.length;

@@ -83,8 +83,49 @@ export function shardKeyFromJson(json: ShardKeyJson): ShardKey {
   };
 }
 
-/** The range of the shard group that holds `timeNs`, aligned to the epoch as InfluxDB does. */
-export function shardRange(timeNs: bigint, shardDurationNs: bigint): { startNs: bigint; endNs: bigint } {
+/**
+ * How the time of a retention policy is cut into shard groups. A point must be in the same shard whenever it is written
+ * again, or it would be there twice: where groups may exist already, a new shard duration does not cut anew (protocol
+ * rule 26).
+ */
+export interface ShardLayout {
+  readonly shardDurationNs: bigint;
+  /** Of former shard durations, ascending; left out: there was none. */
+  readonly earlierShards?: readonly EarlierShards[];
+}
+
+/** Times before `untilNs`, and not before that of the former element, are cut by this shard duration. */
+export interface EarlierShards {
+  readonly untilNs: bigint;
+  readonly shardDurationNs: bigint;
+}
+
+/** The range of the shard group that holds `timeNs`, aligned to the epoch as InfluxDB does, and to changes of layout. */
+export function shardRange(timeNs: bigint, layout: ShardLayout): { startNs: bigint; endNs: bigint } {
+  const { earlierShards } = layout;
+  if (earlierShards === undefined || earlierShards.length === 0) return alignedRange(timeNs, layout.shardDurationNs);
+  const found = earlierShards.findIndex(({ untilNs }) => timeNs < untilNs);
+  const index = found < 0 ? earlierShards.length : found;
+  const { startNs, endNs } = alignedRange(timeNs, (earlierShards[index] ?? layout).shardDurationNs);
+  const sinceNs = earlierShards[index - 1]?.untilNs ?? startNs;
+  const untilNs = earlierShards[index]?.untilNs ?? endNs;
+  return { startNs: startNs < sinceNs ? sinceNs : startNs, endNs: endNs > untilNs ? untilNs : endNs };
+}
+
+/**
+ * The layout with another shard duration for what no group is made for yet: `soonNs` is the newest time that may have been
+ * written to, and its group stays as it is.
+ */
+export function relaidFrom(soonNs: bigint, layout: ShardLayout, shardDurationNs: bigint): ShardLayout {
+  const earlier = (layout.earlierShards ?? []).filter(({ untilNs }) => untilNs <= soonNs);
+  const { endNs } = shardRange(soonNs, layout);
+  const present = layout.earlierShards?.find(({ untilNs }) => soonNs < untilNs) ?? layout;
+  if (present.shardDurationNs !== shardDurationNs)
+    earlier.push({ untilNs: endNs, shardDurationNs: present.shardDurationNs });
+  return { shardDurationNs, earlierShards: earlier };
+}
+
+function alignedRange(timeNs: bigint, shardDurationNs: bigint): { startNs: bigint; endNs: bigint } {
   const span = shardDurationNs < SHARD_SPAN_MAX_NS ? shardDurationNs : SHARD_SPAN_MAX_NS;
   const remainder = ((timeNs % span) + span) % span;
   return { startNs: timeNs - remainder, endNs: timeNs - remainder + span };

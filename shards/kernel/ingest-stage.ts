@@ -309,7 +309,7 @@ export class IngestStage {
 
   /** False when there are too many. */
   #addWindow(timeNs: bigint): boolean {
-    const { startNs, endNs } = shardRange(timeNs, this.#policy!.shardDurationNs);
+    const { startNs, endNs } = shardRange(timeNs, this.#policy!);
     if (this.#windows.length === WINDOWS_MAX || startNs < INT64_MIN) return false;
     this.#kernel.addWindow(startNs, endNs > INT64_MAX ? INT64_MAX : endNs);
     this.#windows.push({ startNs, endNs });

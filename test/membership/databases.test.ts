@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { RetentionPolicyOptions } from '../../repair/databases.ts';
 import type { ConflictRule } from '../../shards/row-settle.ts';
+import { shardRange } from '../../shards/shard-key.ts';
 import { A, Network } from './network.ts';
 
 const HOUR = 3_600_000_000_000n;
@@ -12,6 +13,7 @@ function single() {
   const now = () => network.nowMs;
   return {
     core,
+    nowNs: () => BigInt(now()) * 1_000_000n,
     create: (
       name: string,
       policy: (RetentionPolicyOptions & { name?: string }) | null = null,
@@ -198,6 +200,26 @@ describe('databases and retention policies, as in InfluxDB', () => {
       durationNs: DAY,
       shardDurationNs: HOUR,
     });
+  });
+
+  test('ALTER of the shard duration cuts anew what lies ahead: after the group that is written to in a day or a group', () => {
+    const t = single();
+    t.create('db0');
+    const find = () => t.find('db0')!.retentionPolicies[0]!;
+    const before = find();
+    t.alterPolicy('db0', 'autogen', { shardDurationNs: HOUR });
+    const untilNs = shardRange(t.nowNs() + DAY, before).endNs;
+    expect(find()).toMatchObject({ shardDurationNs: HOUR, earlierShards: [{ untilNs, shardDurationNs: 7n * DAY }] });
+    t.alterPolicy('db0', 'autogen', { replication: 2 });
+    expect(find()).toMatchObject({ replication: 2, earlierShards: [{ untilNs, shardDurationNs: 7n * DAY }] });
+    // Nothing was cut by the hour yet.
+    t.alterPolicy('db0', 'autogen', { shardDurationNs: 2n * HOUR });
+    expect(find()).toMatchObject({
+      shardDurationNs: 2n * HOUR,
+      earlierShards: [{ untilNs, shardDurationNs: 7n * DAY }],
+    });
+    t.alterPolicy('db0', 'autogen', { shardDurationNs: 7n * DAY });
+    expect(find().earlierShards).toBeUndefined();
   });
 
   test('dropping is idempotent, also of what never was; a re-created name is another generation', () => {

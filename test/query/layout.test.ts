@@ -104,6 +104,17 @@ describe('queries over any layout', () => {
     );
   });
 
+  it('points that are written again after an ALTER of the shard duration are there once', async () => {
+    const memory = await load([], {});
+    const write = (f: number) => memory.write('t', `m f=${f} ${START}\nm f=${f} ${START + 30n * HOUR}`);
+    write(1);
+    await ask(memory, 'ALTER RETENTION POLICY autogen ON t SHARD DURATION 1h', OPTIONS);
+    write(2);
+    expect(await ask(memory, 'SELECT count(f), sum(f), last(f) FROM m', OPTIONS)).toMatchObject([
+      { series: [{ values: [[0, 2, 4, 2]] }] },
+    ]);
+  });
+
   it('the same shards run at other places: the same bits, floats of any size included', async () => {
     const uneven = rows.map((list) =>
       list.map((row, n) => ({ ...row, f: row.f === null ? null : row.f * 1.1 ** (n % 40) })),

@@ -100,7 +100,7 @@ export class MemoryBackend {
           change(createDatabaseChanges(meta, name, policy, stamp(), conflict)),
         dropDatabase: (name) => change(dropDatabaseChanges(meta, name)),
         createRetentionPolicy: (db, name, policy) => change(createPolicyChanges(meta, db, name, policy, stamp())),
-        alterRetentionPolicy: (db, name, policy) => change(alterPolicyChanges(meta, db, name, policy)),
+        alterRetentionPolicy: (db, name, policy) => change(alterPolicyChanges(meta, db, name, policy, Date.now())),
         dropRetentionPolicy: (db, name) => change(dropPolicyChanges(meta, db, name)),
       },
     };
@@ -147,7 +147,10 @@ export class MemoryBackend {
         }
         const id = group.rowSeries[row]!;
         const timeNs = group.timesNs[row]!;
-        const range = shardRange(timeNs, this.#options.shardDurationNs ?? policy.shardDurationNs);
+        const range = shardRange(
+          timeNs,
+          this.#options.shardDurationNs === undefined ? policy : { shardDurationNs: this.#options.shardDurationNs },
+        );
         const key: ShardKey = {
           database: database.name,
           databaseGeneration: database.generation,

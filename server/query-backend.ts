@@ -62,13 +62,23 @@ export async function runLocal(
     if (list === undefined) byWorker.set(worker, [id]);
     else list.push(id);
   }
-  const answers = await Promise.all(
-    [...byWorker].map(([worker, ids]) =>
-      nothings === null
-        ? pool.call(worker, 'partial', ids, request)
-        : callUnlessNothing(pool, worker, ids, request, nothings),
-    ),
-  );
+  const answers: PartialAnswer[] = [];
+  const asked: { readonly question: string | null; readonly answer: Promise<PartialAnswer> }[] = [];
+  for (const [worker, ids] of byWorker) {
+    const question = nothings === null ? null : questionOf(ids, request);
+    const known = question === null ? null : nothings!.recall(question, pool.changesOf(worker));
+    // A worker that has said of the same question that it has no series for it is left out.
+    if (known !== null) answers.push(known);
+    else asked.push({ question, answer: pool.call(worker, 'partial', ids, request) });
+  }
+  const one = asked.length === 1;
+  const arrived = one ? [await asked[0]!.answer] : await Promise.all(asked.map(({ answer }) => answer));
+  for (let i = 0; i < asked.length; i++) {
+    const { question } = asked[i]!;
+    if (question !== null) nothings!.note(question, arrived[i]!);
+    answers.push(arrived[i]!);
+  }
+  if (answers.length === 1) return answers[0]!;
   const covering = answers.filter((answer) => answer.results.length > 0);
   return {
     results: covering.flatMap((answer) => answer.results),
@@ -77,24 +87,6 @@ export async function runLocal(
     convergedThroughMs: leastKnown(covering.map((answer) => answer.convergedThroughMs)),
     liveConvergedThroughMs: leastKnown(covering.map((answer) => answer.liveConvergedThroughMs)),
   };
-}
-
-/** Workers that have said of the same question that they have no series for it are left out. */
-function callUnlessNothing(
-  pool: WorkerPool,
-  worker: number,
-  ids: readonly ShardId[],
-  request: PartialRequest,
-  nothings: Nothings,
-): PartialAnswer | Promise<PartialAnswer> {
-  const question = questionOf(ids, request);
-  if (question === null) return pool.call(worker, 'partial', ids, request);
-  const known = nothings.recall(question, pool.changesOf(worker));
-  if (known !== null) return known;
-  return pool.call(worker, 'partial', ids, request).then((answer) => {
-    nothings.note(question, answer);
-    return answer;
-  });
 }
 
 /** Schemas of shards that are here. */
@@ -164,9 +156,9 @@ export function together(
   const damaged = new Set(answers.flatMap((answer) => answer.damaged));
   const isKnown = missing.length === 0;
   return {
-    results: answers.flatMap((answer) => answer.results),
+    results: answers.length === 1 ? answers[0]!.results : answers.flatMap((answer) => answer.results),
     missing,
-    damaged: targets.filter(({ id }) => damaged.has(id)),
+    damaged: damaged.size === 0 ? [] : targets.filter(({ id }) => damaged.has(id)),
     convergedThroughMs: isKnown ? leastKnown(covering.map((answer) => answer.convergedThroughMs)) : null,
     liveConvergedThroughMs: isKnown ? leastKnown(covering.map((answer) => answer.liveConvergedThroughMs)) : null,
   };

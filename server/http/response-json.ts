@@ -6,11 +6,13 @@
  */
 import { type ResultSeries, type StatementResult, TableRows, type Value } from '../query/result.ts';
 import { JsonWriter, jsonString } from './json-writer.ts';
-import { type Epoch, formatEpoch, formatRfc3339 } from './response-time.ts';
+import { type Epoch, formatEpoch, formatRfc3339, unitFor, wholeUnits } from './response-time.ts';
 
 const COMMA = 44;
 const OPEN = 91;
 const CLOSE = 93;
+
+const NO_HALVES = new Int32Array(0);
 
 let shared: JsonWriter | null = null;
 
@@ -18,18 +20,24 @@ let shared: JsonWriter | null = null;
 class Renderer {
   readonly #writer: JsonWriter;
   readonly #epoch: Epoch | null;
+  /** 0: times are written as texts. */
+  readonly #unit: number;
   /** Texts of the times of the last series, by row: groups of one statement mostly have the same times. */
   readonly #timesSeen: bigint[] = [];
   readonly #timeTexts: string[] = [];
   /** Columns of the last table: series of a statement mostly share one. */
   #tableSeen: TableRows['columns'] | null = null;
   #floats: readonly Float64Array[] | null = null;
+  /** Times of the last table. */
+  #halved: BigInt64Array | null = null;
+  #halves: Int32Array = NO_HALVES;
   /** Of the last series. */
   #head: Head | null = null;
 
   constructor(writer: JsonWriter, epoch: Epoch | null) {
     this.#writer = writer;
     this.#epoch = epoch;
+    this.#unit = unitFor(epoch);
   }
 
   /** Yields whenever a piece should leave; the caller takes it from the writer. */
@@ -117,10 +125,14 @@ class Renderer {
   #table({ times, columns, from, to }: TableRows, first: number): number {
     const writer = this.#writer;
     const floats = this.#floatsOf(columns);
+    const unit = this.#unit;
+    const halves = this.#halvesOf(times);
     for (let row = from + first; row < to; row++) {
       if (row > from) writer.byte(COMMA);
       writer.byte(OPEN);
-      writer.raw(this.#timeText(times[row]!, row - from));
+      const units = unit === 0 ? -1 : wholeUnits(halves, row, unit);
+      if (units >= 0) writer.number(units);
+      else writer.raw(this.#timeText(times[row]!, row - from));
       if (floats !== null) writer.numbers(floats, row);
       else
         for (let c = 0; c < columns.length; c++) {
@@ -151,6 +163,14 @@ class Renderer {
       if (writer.isPiece) return index + 1;
     }
     return rows.length;
+  }
+
+  #halvesOf(times: BigInt64Array): Int32Array {
+    if (times !== this.#halved) {
+      this.#halved = times;
+      this.#halves = new Int32Array(times.buffer, times.byteOffset, times.length * 2);
+    }
+    return this.#halves;
   }
 
   /** The columns when all of them are of numbers, else null. */

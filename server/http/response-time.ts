@@ -26,6 +26,26 @@ export function formatEpoch(timeNs: bigint, epoch: Epoch): string {
   return epoch === 'ns' ? String(timeNs) : String(timeNs / NS_PER_UNIT[epoch]);
 }
 
+/** For `wholeUnits`: what is left of a time is then within 32 bits. */
+export function unitFor(epoch: Epoch | null): number {
+  return epoch === 's' || epoch === 'ms' ? Number(NS_PER_UNIT[epoch]) : 0;
+}
+
+/**
+ * What formatEpoch writes of a time, as a number and without a bigint; -1 for a time before 1970. `halves`: times as
+ * little-endian halves; `unit`: of `unitFor`.
+ */
+export function wholeUnits(halves: Int32Array, place: number, unit: number): number {
+  const high = halves[place * 2 + 1]!;
+  if (high < 0) return -1;
+  const low = halves[place * 2]!;
+  // A double does not hold the time exactly, so this may be one too few or too many.
+  const near = Math.floor((high * 4_294_967_296 + (low >>> 0)) / unit);
+  const left = (low - Math.imul(near, unit)) | 0;
+  if (left < 0) return near - 1;
+  return left >= unit ? near + 1 : near;
+}
+
 let dayFormatted = Number.NaN;
 let dayText = '';
 

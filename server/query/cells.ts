@@ -22,7 +22,7 @@ export interface CallCells {
   /** spread: the greatest; stddev: sum of squared differences. */
   readonly numbers2: Float64Array | null;
   readonly integers2: BigInt64Array | BigUint64Array | null;
-  /** Selectors: which shard the pick is of (index in the grid's shards), and its cell there. */
+  /** Selectors: which shard the pick is of (index in the grid's shards), and its cell there. null: of the only one, and the same. */
   readonly shard: Uint32Array | null;
   readonly shardCell: Uint32Array | null;
 }
@@ -42,6 +42,10 @@ export function mergeStates(shards: readonly ShardSelect[], request: SelectReque
   const { groups, places } = mergeGroups(shards, request.dimensions, request.measurements);
   const cells = groups.length * windows.length;
   if (cells * request.states.length > cellsMax) throw tooManyWindows(`more than ${cellsMax} of all series`);
+  if (shards.length === 1 && isInOrder(places[0]!)) {
+    const calls = request.states.map((call, c) => ownCells(call, shards[0]!.states[c]!));
+    return { groups, windows, calls, shards };
+  }
   const calls = request.states.map((call, c) => makeCells(call, shards[0]?.states[c] ?? null, cells));
   shards.forEach((shard, s) => {
     if (shard.windowCount === 0) return;
@@ -105,6 +109,18 @@ function makeCells(call: StateCall, like: StateArrays | null, cells: number): Ca
     shard: picks ? new Uint32Array(cells) : null,
     shardCell: picks ? new Uint32Array(cells) : null,
   };
+}
+
+function isInOrder(places: Uint32Array): boolean {
+  for (let g = 0; g < places.length; g++) if (places[g] !== g) return false;
+  return true;
+}
+
+/** The cells of the only shard are those of the grid. */
+function ownCells(call: StateCall, state: StateArrays): CallCells {
+  const { count, numbers, integers, numbers2, integers2 } = state;
+  const strings = state.strings as string[] | null;
+  return { call, count, numbers, integers, strings, numbers2, integers2, shard: null, shardCell: null };
 }
 
 /** The state of call c in shard s. */
@@ -206,15 +222,14 @@ function keyOf({ shards, s, c }: StateOf, cell: number): string {
 /** Time of the row that a selector picked. */
 export function pickTime(grid: CellGrid, call: number, cell: number): bigint {
   const { shard, shardCell } = grid.calls[call]!;
-  return timeOf({ shards: grid.shards, s: shard![cell]!, c: call }, shardCell![cell]!);
+  return timeOf({ shards: grid.shards, s: shard?.[cell] ?? 0, c: call }, shardCell?.[cell] ?? cell);
 }
 
 /** Values of further columns of the row that a selector picked. */
 export function pickAux(grid: CellGrid, call: number, cell: number): Scalar[] | null {
   const { shard, shardCell } = grid.calls[call]!;
-  if (shard === null) return null;
-  const of = grid.shards[shard[cell]!]!;
-  return of.aux.length === 0 ? null : of.aux.map((column) => column[shardCell![cell]!]!);
+  const of = grid.shards[shard?.[cell] ?? 0]!;
+  return of.aux.length === 0 ? null : of.aux.map((column) => column[shardCell?.[cell] ?? cell]!);
 }
 
 /** The value that a cell with rows stands for. */

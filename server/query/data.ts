@@ -238,12 +238,9 @@ async function readRows(
     source,
     request: selectRequest(plan, span, wanted, dimensions, source, context),
   }));
-  const answers = await Promise.all(
-    requests.map(({ source, request }) =>
-      source.measurements.length === 0 ? Promise.resolve([]) : selectOn(context, source.targets, request),
-    ),
-  );
-  const shards = answers.flat();
+  const asked = requests.filter(({ source }) => source.measurements.length > 0);
+  const ask = ({ source, request }: (typeof requests)[number]) => selectOn(context, source.targets, request);
+  const shards = asked.length === 1 ? await ask(asked[0]!) : (await Promise.all(asked.map(ask))).flat();
   if (requests.length > 0 && wanted.states.length > 0)
     states = mergeStates(shards, requests[0]!.request, context.limits.cellsMax);
   if (wanted.columns.length === 0) return { states, rows: [], table: NO_ROWS };

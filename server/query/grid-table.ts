@@ -6,7 +6,7 @@
  * where any call has a point; calls without one there show what fill(...) says.
  */
 import type { Scalar } from '../../shards/query/arithmetic.ts';
-import { windowStart } from '../../shards/query/windows.ts';
+import { windowStart, windowStarts } from '../../shards/query/windows.ts';
 import type { Expression } from '../influxql/ast.ts';
 import { type Call, callKey, typeOf } from './calls.ts';
 import { type CellGrid, cellNumbers, cellResult, pickAux, pickTime, tooManyWindows } from './cells.ts';
@@ -239,18 +239,19 @@ class GridRows {
 
   /** Time of an aggregate: its window, else the start of the range, else 1970; of a selector without windows: its row's. */
   #times(rows: number): BigInt64Array {
-    const { span } = this.#data;
-    const times = new BigInt64Array(rows);
-    if (span.windows === null) {
-      if (!this.#plan.selector) return times.fill(span.minNs ?? 0n);
-      const { state } = this.#gridCalls[0]!;
-      for (let row = 0; row < rows; row++) times[row] = pickTime(this.#grid, state, this.#shownIn(row, 0));
+    const { windows, minNs } = this.#data.span;
+    if (this.areCells && windows !== null) {
+      const starts = windowStarts(windows, this.#grid.windows);
+      if (starts.length === rows) return starts;
+      const times = new BigInt64Array(rows);
+      for (let row = 0; row < rows; row += starts.length) times.set(starts, row);
       return times;
     }
-    const { windows } = span;
-    if (this.areCells) {
-      const starts = BigInt64Array.from(this.#grid.windows, (window) => windowStart(windows, window));
-      for (let row = 0; row < rows; row += starts.length) times.set(starts, row);
+    const times = new BigInt64Array(rows);
+    if (windows === null) {
+      if (!this.#plan.selector) return times.fill(minNs ?? 0n);
+      const { state } = this.#gridCalls[0]!;
+      for (let row = 0; row < rows; row++) times[row] = pickTime(this.#grid, state, this.#shownIn(row, 0));
       return times;
     }
     const starts = new Map<number, bigint>();

@@ -115,7 +115,9 @@ export async function planSelect(
       const policy = findPolicy(database, policyName);
       const targets = targetsOf(context, database, policy, range);
       const pick: MeasurementPick = source.regex !== undefined ? { regex: source.regex } : { names: [source.name!] };
-      const { source: measured, planned } = await context.planning.schemas(context, targets, pick);
+      const { planning } = context;
+      const schemas = planning.recall(targets, pick) ?? (await planning.ask(context, targets, pick));
+      const { source: measured, planned } = schemas;
       if (statement.sources.length === 1) schema = measured.schema;
       else schema.addAll(measured.schema);
       addShardSource(sources, targets, measured.measurements, planned);

@@ -87,6 +87,12 @@ function rememberedOf(schemas: ReadonlyMap<ShardId, ShardSchema>, targets: reado
   return { shards: targets.map(({ id }) => id), fingerprints, source };
 }
 
+/** `planned`: what has to be confirmed; null: nothing. */
+export interface SourceSchemas {
+  readonly source: MeasuredSource;
+  readonly planned: PlannedSchemas | null;
+}
+
 /** Schemas of one go at a statement, and which of them nobody has confirmed yet. */
 export class Planning {
   readonly #memory: SchemaMemory;
@@ -112,19 +118,23 @@ export class Planning {
     this.#open.delete(planned);
   }
 
-  async schemas(
+  /** From memory; null: they have to be asked for. */
+  recall(targets: readonly ShardTarget[], measurements: MeasurementPick): SourceSchemas | null {
+    if (this.#asks || targets.length === 0) return null;
+    const known = this.#memory.recall(targets, JSON.stringify(measurements));
+    if (known === null) return null;
+    const { source, fingerprints } = known;
+    const planned = { measurements, fingerprints };
+    this.#open.add(planned);
+    return { source, planned };
+  }
+
+  async ask(
     context: StatementContext,
     targets: readonly ShardTarget[],
     measurements: MeasurementPick,
-  ): Promise<{ source: MeasuredSource; planned: PlannedSchemas | null }> {
+  ): Promise<SourceSchemas> {
     const pick = JSON.stringify(measurements);
-    const known = this.#asks || targets.length === 0 ? null : this.#memory.recall(targets, pick);
-    if (known !== null) {
-      const { source, fingerprints } = known;
-      const planned = { measurements, fingerprints };
-      this.#open.add(planned);
-      return { source, planned };
-    }
     const asked: ShardSchema[] = [];
     for (const result of await runOn(context, targets, { kind: 'schema', measurements }))
       if (result.kind === 'schema') asked.push(...result.shards);

@@ -26,6 +26,23 @@ export function windowStart(windows: Windows, index: number): bigint {
     : windows.boundaries[index]!;
 }
 
+/** Starts of windows, whose indexes ascend. */
+export function windowStarts(windows: Windows, indexes: readonly number[]): BigInt64Array {
+  const starts = new BigInt64Array(indexes.length);
+  const { boundaries, intervalNs } = windows;
+  let start = windows.startNs;
+  let last = 0;
+  for (let i = 0; i < indexes.length; i++) {
+    const index = indexes[i]!;
+    if (boundaries !== null) start = boundaries[index]!;
+    else if (index === last + 1) start += intervalNs;
+    else start = windowStart(windows, index);
+    last = index;
+    starts[i] = start;
+  }
+  return starts;
+}
+
 /** Index of the window that holds `timeNs`, which must not lie outside all of them. */
 export function windowIndex(windows: Windows, timeNs: bigint): number {
   const boundaries = windows.boundaries;

@@ -36,6 +36,8 @@ export interface CommitRequest {
   readonly content: bigint | null;
   /** It was pulled: what applying it costs is repair's. */
   readonly isRepair?: boolean;
+  /** This process has just made the frame: its bytes need no check. */
+  readonly isOwn?: boolean;
   readonly done: (result: CommitResult) => void;
 }
 
@@ -218,7 +220,7 @@ export class CommitQueue {
         });
         return { kind: 'applied' };
       }
-      const held = holdFrame(entry.frame);
+      const held = holdFrame(entry.frame, entry.isOwn);
       entry.held = held;
       if (held.version !== entry.version || held.id !== entry.id) {
         return {

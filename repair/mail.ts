@@ -216,7 +216,8 @@ export class Mail {
       const [code, reason] = result.kind === 'refused' ? [result.code, result.reason] : [result.kind, result.kind];
       this.result(pending, self, result.kind, code, reason);
     };
-    this.commit.offer({ id: pending.id, key: shard, version, frame, keys, durability, content: null, done });
+    const entry = { id: pending.id, key: shard, version, frame, keys, durability, content: null, done };
+    this.commit.offer({ ...entry, isOwn: true });
   }
 
   private result(

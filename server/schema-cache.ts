@@ -37,8 +37,7 @@ export type SchemaSource = (
 ) => Promise<readonly { id: ShardId; fields: readonly FieldRecord[] }[]>;
 
 interface Group {
-  readonly schema: GroupSchema;
-  readonly types: Map<string, Map<string, FieldType>>;
+  readonly schema: Types;
   readonly shards: Map<ShardId, { key: ShardKey; known: number }>;
   usedMs: number;
 }
@@ -94,13 +93,12 @@ export class SchemaCache {
       const group = groupOf.get(id);
       if (group === undefined) continue;
       group.shards.get(id)!.known = fields.length;
-      for (const { measurement, field, type } of fields) setStronger(group.types, measurement, field, type);
+      for (const { measurement, field, type } of fields) group.schema.learn(measurement, field, type);
     }
   }
 }
 
 function newGroup(name: GroupName, nowMs: number): Group {
-  const types = new Map<string, Map<string, FieldType>>();
   const { startNs, endNs } = shardRange(name.startNs, name);
   const shards = new Map<ShardId, { key: ShardKey; known: number }>();
   for (let number = 0; number < SHARDS_PER_GROUP; number++) {
@@ -115,26 +113,29 @@ function newGroup(name: GroupName, nowMs: number): Group {
     };
     shards.set(shardId(key), { key, known: 0 });
   }
-  const schema: GroupSchema = {
-    typeOf: (measurement, field) => types.get(measurement)?.get(field) ?? null,
-    learn: (measurement, field, type) => setStronger(types, measurement, field, type),
-  };
-  return { schema, types, shards, usedMs: nowMs };
+  return { schema: new Types(), shards, usedMs: nowMs };
 }
 
-function setStronger(
-  types: Map<string, Map<string, FieldType>>,
-  measurement: string,
-  field: string,
-  type: FieldType,
-): void {
-  let fields = types.get(measurement);
-  if (fields === undefined) {
-    fields = new Map();
-    types.set(measurement, fields);
+/** Of two types that a field was given, the stronger one counts. */
+class Types implements GroupSchema {
+  readonly #fields = new Map<string, Map<string, FieldType>>();
+  revision = 0;
+
+  typeOf(measurement: string, field: string): FieldType | null {
+    return this.#fields.get(measurement)?.get(field) ?? null;
   }
-  const before = fields.get(field);
-  if (before === undefined || type < before) fields.set(field, type);
+
+  learn(measurement: string, field: string, type: FieldType): void {
+    let fields = this.#fields.get(measurement);
+    if (fields === undefined) {
+      fields = new Map();
+      this.#fields.set(measurement, fields);
+    }
+    const before = fields.get(field);
+    if (before !== undefined && type >= before) return;
+    if (before !== undefined) this.revision++;
+    fields.set(field, type);
+  }
 }
 
 function textOf(name: GroupName): string {

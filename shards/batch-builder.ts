@@ -38,6 +38,8 @@ export interface RoutingPolicy extends ShardLayout {
 export interface GroupSchema {
   typeOf(measurement: string, field: string): FieldType | null;
   learn(measurement: string, field: string, type: FieldType): void;
+  /** Grows whenever a field gets another type than it had. */
+  readonly revision: number;
 }
 
 export interface Rejected {

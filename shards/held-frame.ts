@@ -95,7 +95,7 @@ export class HeldFrame {
   }
 }
 
-/** `isWhole`: its bytes have been checked by another CRC. Throws BatchError. */
+/** `isWhole`: its bytes have been checked by another CRC, or have just been made here. Throws BatchError. */
 export function holdFrame(frame: Uint8Array, isWhole = false): HeldFrame {
   const head = isWhole ? peekBatch(frame) : openFrame(frame);
   if (head.kind === 'delete') return new HeldFrame(head, 0, 0, decodeBatch(frame) as DeleteBatch);

@@ -106,6 +106,7 @@ export class IngestStage {
   #kernel: IngestKernel;
   #careful: CarefulLines;
   #fields: FieldName[] = [];
+  #agreed = new WeakMap<GroupSchema, { readonly revision: number; readonly fields: boolean[] }>();
   #policy: RoutingPolicy | null = null;
   #windows: Window[] = [];
   #bodies = 0;
@@ -144,6 +145,7 @@ export class IngestStage {
       this.#careful = new CarefulLines(this.#kernel, this.#limits);
       this.#memory = new Uint8Array(0);
       this.#fields = [];
+      this.#agreed = new WeakMap();
       this.#shards.clear();
       this.#shardsById.clear();
       this.#tokens = 0;
@@ -328,6 +330,7 @@ export class IngestStage {
     if (count === 0) return null;
     const pairs = new Uint32Array(kernel.memory.buffer, kernel.freshFields() >>> 0, count * 2).slice();
     const schemas = this.#windows.map(({ startNs }) => schemaOf(startNs));
+    const agreed = schemas.map((schema) => (schema === null ? [] : this.#agreedWith(schema)));
     const unknown = new Set<number>();
     const lessons: { name: FieldName; schema: GroupSchema }[] = [];
     const types = new Map<string, FieldType>();
@@ -338,11 +341,16 @@ export class IngestStage {
         if (kernel.hasCells(pairs[i * 2]!, window) !== 0) unknown.add(window);
         continue;
       }
-      const name = this.#fieldName(pairs[i * 2]!);
+      const number = pairs[i * 2]!;
+      if (agreed[window]![number] === true) continue;
+      const name = this.#fieldName(number);
       const known = schema.typeOf(name.measurement, name.field);
-      if (known === name.type) continue;
+      if (known === name.type) {
+        agreed[window]![number] = true;
+        continue;
+      }
       // Only lines that were taken back may have had it.
-      if (kernel.hasCells(pairs[i * 2]!, window) === 0) continue;
+      if (kernel.hasCells(number, window) === 0) continue;
       if (known !== null) return { kind: 'general' };
       const cell = `${window} ${name.measurement.length} ${name.measurement}${name.field}`;
       if ((types.get(cell) ?? name.type) !== name.type) return { kind: 'general' };
@@ -354,6 +362,15 @@ export class IngestStage {
     }
     for (const { name, schema } of lessons) schema.learn(name.measurement, name.field, name.type);
     return null;
+  }
+
+  /** By number, the fields that the schema has with the same type: they need not be looked up by name each time. */
+  #agreedWith(schema: GroupSchema): boolean[] {
+    const known = this.#agreed.get(schema);
+    if (known !== undefined && known.revision === schema.revision) return known.fields;
+    const fields: boolean[] = [];
+    this.#agreed.set(schema, { revision: schema.revision, fields });
+    return fields;
   }
 
   #fieldName(number: number): FieldName {

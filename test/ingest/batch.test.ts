@@ -27,6 +27,7 @@ function write(
   const schema = {
     typeOf: (measurement: string, field: string) => types.get(`${measurement} ${field}`) ?? null,
     learn: (measurement: string, field: string, type: FieldType) => void types.set(`${measurement} ${field}`, type),
+    revision: 0,
   };
   const rejected = routePoints(
     parsed,

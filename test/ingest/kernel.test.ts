@@ -53,7 +53,7 @@ function parsed(texts: readonly string[]): string[] {
   const stage = new IngestStage('seed', 1000, 4, LINE_LIMITS);
   stage.begin(POLICY, 0n);
   const lines = texts.map((text, i) => `m v=${text} ${i}`);
-  const schema = { typeOf: () => 0 as const, learn: () => {} };
+  const schema = { typeOf: () => 0 as const, learn: () => {}, revision: 0 };
   const result = stage.add([Buffer.from(lines.join('\n'))], 'n', 0n, () => schema);
   if (result.kind !== 'taken' || result.failed > 0) throw new Error(JSON.stringify(result));
   const [target] = stage.targets();

@@ -29,6 +29,7 @@ class Schemas {
     return {
       typeOf: (measurement, field) => this.types.get(name(measurement, field)) ?? null,
       learn: (measurement, field, type) => void this.types.set(name(measurement, field), type),
+      revision: 0,
     };
   };
   sorted() {
@@ -268,6 +269,44 @@ describe('the stage', () => {
     stage.add([Buffer.from('m v=1 1')], 'n', NOW, schemas.of);
     expect(stage.add([Buffer.from('m v=2 1')], 'n', NOW, schemas.of).kind).toBe('taken');
     expect(stage.hasDuplicates()).toBe(true);
+  });
+
+  it('sees a time twice in a series whose rows alternate between shard groups, and nothing else', () => {
+    const stage = new IngestStage(SEED, 100_000, 4, LINE_LIMITS);
+    const schemas = new Schemas();
+    const hasDuplicates = (times: readonly bigint[]) => {
+      stage.begin(POLICY, NOW);
+      const lines = times.map((time, i) => `m v=${i} ${time}`);
+      expect(stage.add([Buffer.from(lines.join('\n'))], 'n', NOW, schemas.of).kind).toBe('taken');
+      return stage.hasDuplicates();
+    };
+    const [a, b] = [NOW, NOW + WEEK_NS];
+    expect(hasDuplicates([a, a + 1n, b, a])).toBe(true);
+    expect(hasDuplicates([a, b, b + 1n, a + 1n, b])).toBe(true);
+    expect(hasDuplicates([a + 1n, b + 1n, a, b, a + 2n])).toBe(false);
+    expect(hasDuplicates([a, b])).toBe(false);
+  });
+
+  it('takes no time for that of the line before which differs in a digit, is longer, or is not there', () => {
+    const stage = new IngestStage(SEED, 100_000, 4, LINE_LIMITS);
+    const schemas = new Schemas();
+    const times = (text: string, unit: Precision = 'n') => {
+      stage.begin(POLICY, NOW);
+      expect(stage.add([Buffer.from(text)], unit, NOW, schemas.of)).toMatchObject({ kind: 'taken', failed: 0 });
+      const found = stage.targets().flatMap((target) => {
+        const batch = decodeBatch(stage.seal(target, VERSION, 1, false, false).frame) as WriteBatch;
+        return batch.groups.flatMap((group) => [...group.times].map((time) => target.shard.startNs + BigInt(time)));
+      });
+      return found.sort((x, y) => (x < y ? -1 : 1));
+    };
+    const old = NOW - 10n ** 17n;
+    const lines = [NOW, NOW, NOW + 1n, old, NOW].map((time, i) => `m,t=${i} v=1 ${time}`);
+    const more = ['m,t=5 v=1', 'm,t=6 v=1 ', `m,t=7 v=1 ${NOW + 2n} `, `m,t=8 v=1 ${NOW + 2n}`, 'm,t=9 v=1'];
+    const expected = [old, NOW, NOW, NOW, NOW, NOW, NOW, NOW + 1n, NOW + 2n, NOW + 2n];
+    expect(times([...lines, ...more].join('\n'))).toEqual(expected);
+    expect(times(`m v=1 ${NOW}\n`)).toEqual([NOW]);
+    expect(times('m v=1')).toEqual([NOW]);
+    expect(times('m v=1 1700000000\n', 's')).toEqual([1_700_000_000n * 10n ** 9n]);
   });
 
   it('rows beyond retention are counted and dropped', () => {

@@ -19,10 +19,9 @@ export {
 } from './ingest/rows';
 export { fieldAt, namesBytes, startMeasurements } from './ingest/measurements';
 export { powersOfFive } from './ingest/numbers';
-export { seriesBytes, seriesCount, startSeries } from './ingest/series';
+export { batchesNumbered, seriesBytes, seriesCount, startSeries } from './ingest/series';
 export { keySipHash, sipHash } from './ingest/siphash';
 export {
-  addWindow,
   beginBody,
   beginStage,
   endBody,
@@ -38,7 +37,6 @@ export {
 export { outputBlock, outputRoom } from './ingest/output';
 export {
   allKeyBytes,
-  batchesNumbered,
   freshKeyBytes,
   freshKeys,
   hasDuplicates,
@@ -46,3 +44,4 @@ export {
   sealedBodyBytes,
   sealedSeries,
 } from './ingest/seal';
+export { addWindow } from './ingest/windows';

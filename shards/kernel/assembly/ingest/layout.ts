@@ -4,7 +4,8 @@
  * Part:    0 u32 rows  4 u32 capacity  8 u32 series of the rows (entries)  12 u32 times (f64 after the window's start)
  *         16 u32 first column of the last row  20 u32 columns in use  24 u32 their count  28 u32 room there
  *         32 u32 measurement  36 u32 stage  40 u32 body  44 u32 rows before that body  48 u32 columns by field index
- *         52 u32 room there  56 u32 target: window x shards + shard
+ *         52 u32 room there  56 u32 target: window x shards + shard  60 u32 batch that series of its rows are marked with
+ *         64 u32 1: a series' times have not ascended
  * Column:  0 u32 length of the name  4 u32 name  8 u32 type  12 u32 1: values are doubles  16 u32 count  20 u32 capacity
  *         24 u32 values  28 u32 row after the last one written  32 u32 presence bits or 0  36 u32 bytes of their block
  *         40 u32 exponent  44 u32 column that followed last time  48 u32 field  52 u32 stage  56 u32 string bytes
@@ -31,7 +32,9 @@ export const P_BODY_ROWS: usize = 44;
 export const P_BY_FIELD: usize = 48;
 export const P_BY_FIELD_ROOM: usize = 52;
 export const P_TARGET: usize = 56;
-export const P_BYTES: usize = 64;
+export const P_MARK: usize = 60;
+export const P_UNORDERED: usize = 64;
+export const P_BYTES: usize = 72;
 
 export const C_LENGTH: usize = 0;
 export const C_NAME: usize = 4;

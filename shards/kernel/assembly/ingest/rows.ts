@@ -27,11 +27,8 @@ import {
   retract,
   stage,
   useColumn,
-  windowEnd,
-  windowOf,
-  windowStart,
-  windows,
 } from './stage';
+import { windowEnd, windowOf, windowStart, windows } from './windows';
 
 const newHash: usize = memory.data(16, 16);
 /** Below this, value x 10^decimals is off by less than a half, so rounding finds the integer. */

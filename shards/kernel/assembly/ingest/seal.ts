@@ -6,15 +6,24 @@
  * records are the bytes of `encodeKeys` without its head and CRC.
  */
 import { encodeColumn, encodeTimes, tableMask, tableOf } from './encode';
-import { C_COUNT, P_COLUMN_COUNT, P_COLUMNS, P_MEASUREMENT, P_ROWS, P_SERIES, P_TARGET, P_TIMES } from './layout';
+import {
+  C_COUNT,
+  P_COLUMN_COUNT,
+  P_COLUMNS,
+  P_MEASUREMENT,
+  P_ROWS,
+  P_SERIES,
+  P_TARGET,
+  P_TIMES,
+  P_UNORDERED,
+} from './layout';
 import { M_LENGTH, M_NAME } from './measurements';
 import { advance, clearOutput, need, putByte, putBytes, putOffsets32, putU32, widthFor, written } from './output';
-import { canonicalKey, E_BATCH, E_HASH, E_INDEX, E_LENGTH, E_NEWEST, markSent } from './series';
+import { canonicalKey, E_BATCH, E_HASH, E_INDEX, E_LENGTH, E_NEWEST, markSent, nextBatch } from './series';
 import { partAt, partCount } from './stage';
 
 const HASH_BYTES: usize = 16;
 
-let batch: u32 = 0;
 /** Of the batch: its entries by number, and the number of each row's. */
 let series: usize = 0;
 let numbers: usize = 0;
@@ -26,23 +35,23 @@ export let freshKeys: u32 = 0;
 export let freshKeyBytes: usize = 0;
 export let allKeyBytes: usize = 0;
 
-/** Batches numbered so far: before the numbers wrap, the kernel is to be replaced. */
-export function batchesNumbered(): u32 {
-  return batch;
-}
-
-/** True when two rows of the stage have the same series and time. */
+/**
+ * True when two rows of the stage have the same series and time. Where times ascend in each series, which is how agents send
+ * them, `closeRow` has seen it; a body that was taken back may have left times behind, so a part is looked at once more.
+ */
 export function hasDuplicates(): bool {
-  for (let i: u32 = 0; i < partCount(); i++) if (partHasDuplicates(partAt(i))) return true;
+  for (let i: u32 = 0; i < partCount(); i++) {
+    const part = partAt(i);
+    if (load<u32>(part, P_UNORDERED) != 0 && partHasDuplicates(part)) return true;
+  }
   return false;
 }
 
-/** Rows whose times ascend in each series, which is how agents send them, need no table. */
 function partHasDuplicates(part: usize): bool {
   const rows = load<u32>(part, P_ROWS);
   const entries = <usize>load<u32>(part, P_SERIES);
   const times = <usize>load<u32>(part, P_TIMES);
-  batch++;
+  const batch = nextBatch();
   for (let row: u32 = 0; row < rows; row++) {
     const entry = <usize>load<u32>(entries + (<usize>row << 2));
     const time = load<f64>(times + (<usize>row << 3));
@@ -124,7 +133,7 @@ function putKey(entry: usize): void {
 
 /** Numbers the series of the target's rows; returns how many parts have rows. */
 function numberSeries(target: u32): u32 {
-  batch++;
+  const batch = nextBatch();
   let count: u32 = 0;
   let groups: u32 = 0;
   let first: u32 = 0;

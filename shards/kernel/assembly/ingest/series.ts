@@ -65,6 +65,7 @@ const newHash: usize = memory.data(16, 16);
 let chunkAt: usize = 0;
 let chunkEnd: usize = 0;
 let bytesUsed: usize = 0;
+let batches: u32 = 0;
 /** Entry of the last line's key: where to guess from. */
 let last: usize = 0;
 
@@ -73,6 +74,16 @@ export function startSeries(shards: u32): void {
   slots = heap.alloc(<usize>SLOTS_INITIAL * 8);
   memory.fill(slots, 0, <usize>SLOTS_INITIAL * 8);
   mask = SLOTS_INITIAL - 1;
+}
+
+/** A number by which entries note that they are part of something, with an index or a time. */
+export function nextBatch(): u32 {
+  return ++batches;
+}
+
+/** Batches numbered so far: before the numbers wrap, the kernel is to be replaced. */
+export function batchesNumbered(): u32 {
+  return batches;
 }
 
 /** Spellings held. */

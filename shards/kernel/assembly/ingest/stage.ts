@@ -29,12 +29,14 @@ import {
   P_COLUMNS,
   P_COLUMN_COUNT,
   P_COLUMN_ROOM,
+  P_MARK,
   P_MEASUREMENT,
   P_ROWS,
   P_SERIES,
   P_STAGE,
   P_TARGET,
   P_TIMES,
+  P_UNORDERED,
   ROWS_INITIAL,
   SPECIAL,
   UNFOLDED_CELL_BYTES,
@@ -57,6 +59,8 @@ import {
   fieldAt,
   fieldOf,
 } from './measurements';
+import { batchesNumbered, E_BATCH, E_NEWEST, nextBatch } from './series';
+import { clearWindows } from './windows';
 
 let shardsPerGroup: u32 = 4;
 let columnsMax: u32 = 10000;
@@ -65,6 +69,8 @@ export let stage: u32 = 0;
 export let body: u32 = 0;
 let unfolded: i64 = 0;
 let unfoldedBefore: i64 = 0;
+/** The least mark of a part of this stage. */
+let firstMark: u32 = 0;
 /** Parts of the stage that have been used, in that order. */
 let active: usize = 0;
 let activeCount: u32 = 0;
@@ -79,10 +85,6 @@ let touched: u32 = 0;
 /** A row of the open body was taken back: there may be columns in use that have no values. */
 let retracted: bool = false;
 
-export let windows: u32 = 0;
-const windowStarts: usize = memory.data(64, 8);
-const windowEnds: usize = memory.data(64, 8);
-
 export function startStage(shards: u32, columns: u32, bytesMax: i64): void {
   shardsPerGroup = shards;
   columnsMax = columns;
@@ -95,34 +97,12 @@ export function startStage(shards: u32, columns: u32, bytesMax: i64): void {
 
 export function beginStage(): void {
   stage++;
-  windows = 0;
+  clearWindows();
+  firstMark = batchesNumbered() + 1;
   activeCount = 0;
   freshCount = 0;
   unfolded = 0;
   beginBody();
-}
-
-export function addWindow(start: i64, end: i64): void {
-  store<i64>(windowStarts + (<usize>windows << 3), start);
-  store<i64>(windowEnds + (<usize>windows << 3), end);
-  windows++;
-}
-
-@inline
-export function windowStart(window: u32): i64 {
-  return load<i64>(windowStarts + (<usize>window << 3));
-}
-
-@inline
-export function windowEnd(window: u32): i64 {
-  return load<i64>(windowEnds + (<usize>window << 3));
-}
-
-/** The window that holds the time, or `windows`. */
-export function windowOf(time: i64): u32 {
-  let window: u32 = 0;
-  while (window < windows && !(time >= windowStart(window) && time < windowEnd(window))) window++;
-  return window;
 }
 
 export function beginBody(): void {
@@ -201,6 +181,8 @@ function openPart(measurement: usize, target: u32): usize {
     store<u32>(part, stage, P_STAGE);
     store<u32>(part, 0, P_ROWS);
     store<u32>(part, 0, P_COLUMN_COUNT);
+    store<u32>(part, nextBatch(), P_MARK);
+    store<u32>(part, 0, P_UNORDERED);
     unfolded += UNFOLDED_PART_BYTES;
     if (activeCount == activeRoom) {
       activeRoom *= 2;
@@ -317,6 +299,12 @@ export function closeRow(part: usize, series: usize, time: f64): i32 {
   }
   unfolded += cost;
   if (row == load<u32>(part, P_CAPACITY)) growRows(part);
+  // The series is at hand now; `hasDuplicates` would have to fetch each once more. It may be marked by another part.
+  const mark = load<u32>(part, P_MARK);
+  const seen = load<u32>(series, E_BATCH);
+  if (seen >= firstMark && (seen != mark || !(time > load<f64>(series, E_NEWEST)))) store<u32>(part, 1, P_UNORDERED);
+  store<u32>(series, mark, E_BATCH);
+  store<f64>(series, time, E_NEWEST);
   store<u32>(<usize>load<u32>(part, P_SERIES) + (<usize>row << 2), <u32>series);
   store<f64>(<usize>load<u32>(part, P_TIMES) + (<usize>row << 3), time);
   store<u32>(part, row + 1, P_ROWS);

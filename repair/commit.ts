@@ -8,7 +8,8 @@
  * A version is in the queue once; later arrivals wait for the same result. Keys are judged when a group is formed: all
  * earlier groups have been applied by then, so a series whose key came with an earlier batch is known.
  */
-import { type HeldFrame, holdFrame } from '../shards/held-frame.ts';
+import type { FrameHead } from '../shards/batch-codec.ts';
+import { type HeldFrame, holdFrame, holdFrameOf } from '../shards/held-frame.ts';
 import type { GivenKeys } from '../shards/series-keys.ts';
 import type { ShardId, ShardKey } from '../shards/shard-key.ts';
 import type { LogPosition, Storage, StoredShard } from '../shards/storage.ts';
@@ -30,6 +31,8 @@ export interface CommitRequest {
   readonly key: ShardKey;
   readonly version: Version;
   readonly frame: Uint8Array;
+  /** Of the frame, where it has been read; null: not yet. */
+  readonly head: FrameHead | null;
   readonly keys: GivenKeys;
   readonly durability: 'fsync' | 'interval' | 'none';
   /** Content sum that the frame must have; null when nobody has told one. */
@@ -66,6 +69,7 @@ export class CommitQueue {
   private unsynced: Entry[] = [];
   /** The part of them that the running sync covers. */
   private beingSynced: Entry[] = [];
+  private overloaded: boolean | null = null;
   private lastSyncMs = 0;
   private readonly whenSynced: (() => void)[] = [];
   private readonly storage: Storage;
@@ -88,10 +92,7 @@ export class CommitQueue {
       waiting.waiters.push(request.done);
       return;
     }
-    if (
-      this.bytes + request.frame.byteLength > this.around.limits.commitBytesMax ||
-      this.storage.pressure().overloaded
-    ) {
+    if (this.bytes + request.frame.byteLength > this.around.limits.commitBytesMax || this.isOverloaded()) {
       this.around.count('commit_refused_overloaded');
       request.done({
         kind: 'refused',
@@ -153,11 +154,18 @@ export class CommitQueue {
   }
 
   pump(): void {
+    this.overloaded = null;
     if (this.pumping) return;
     this.pumping = true;
     while (!this.syncing && this.queue.length > 0) this.commitGroup();
     this.pumping = false;
     if (this.whenSynced.length > 0 && !this.syncing) this.startSync([], null);
+  }
+
+  /** Asked for each batch, and looked for once until something is appended: it is a sum over all shards. */
+  private isOverloaded(): boolean {
+    this.overloaded ??= this.storage.pressure().overloaded;
+    return this.overloaded;
   }
 
   private commitGroup(): void {
@@ -183,6 +191,7 @@ export class CommitQueue {
       for (const entry of group) this.finish(entry, refusalOf(error));
       return;
     }
+    this.overloaded = null;
     this.around.count('log_groups');
     this.around.count('log_batches', group.length);
     // All that a group has for one shard waits for the sync when some of it does (the durability has just been altered):
@@ -220,7 +229,8 @@ export class CommitQueue {
         });
         return { kind: 'applied' };
       }
-      const held = holdFrame(entry.frame, entry.isOwn);
+      const { frame, head, isOwn } = entry;
+      const held = head === null ? holdFrame(frame, isOwn) : holdFrameOf(head, frame, isOwn);
       entry.held = held;
       if (held.version !== entry.version || held.id !== entry.id) {
         return {

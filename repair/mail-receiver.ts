@@ -58,10 +58,10 @@ export class MailReceiver {
     }
     try {
       const [frame, keyBytes] = attachments;
-      const peeked = peekBatch(frame!);
-      if (peeked.version !== version || peeked.id !== id) throw new BatchError('corrupt-batch', 'envelope differs');
+      const head = peekBatch(frame!);
+      if (head.version !== version || head.id !== id) throw new BatchError('corrupt-batch', 'envelope differs');
       const keys = keyBytes!.byteLength === 0 ? [] : SeriesKeys.read(keyBytes!);
-      this.commit.offer({ id, key, version, frame: frame!, keys, durability, content: null, done: answer });
+      this.commit.offer({ id, key, version, frame: frame!, head, keys, durability, content: null, done: answer });
     } catch (error) {
       if (!(error instanceof BatchError)) throw error;
       this.around.count('mail_refused_corrupt');

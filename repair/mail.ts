@@ -7,6 +7,7 @@
  * when it is applied, closing still waits for the sync. The outbox counts as one for `any`, and for `one` at a
  * coordinator that owns nothing while no owner can be reached.
  */
+import type { FrameHead } from '../shards/batch-codec.ts';
 import { encodedKeys, type GivenKeys } from '../shards/series-keys.ts';
 import { type ShardId, type ShardKey, shardId } from '../shards/shard-key.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';
@@ -26,6 +27,8 @@ export interface SubmittedWrite {
   readonly shard: ShardKey;
   readonly version: Version;
   readonly frame: Uint8Array;
+  /** Of the frame, where it has been read. */
+  readonly head?: FrameHead;
   /** Keys that the local worker and the owners may lack. */
   readonly keys: GivenKeys;
   /** Every key of the batch: sent when an owner asks for keys, and kept with the batch in the outbox. */
@@ -201,7 +204,7 @@ export class Mail {
 
   /** For the log's next group; the caller, or the end of the turn, sees to it that it is written. */
   private commitHere(pending: Pending, keys: GivenKeys): void {
-    const { shard, version, frame, durability, allKeys } = pending.write;
+    const { shard, version, frame, head = null, durability, allKeys } = pending.write;
     const { self } = this.around;
     const done = (result: CommitResult): void => {
       if (result.kind === 'need-keys') {
@@ -216,7 +219,7 @@ export class Mail {
       const [code, reason] = result.kind === 'refused' ? [result.code, result.reason] : [result.kind, result.kind];
       this.result(pending, self, result.kind, code, reason);
     };
-    const entry = { id: pending.id, key: shard, version, frame, keys, durability, content: null, done };
+    const entry = { id: pending.id, key: shard, version, frame, head, keys, durability, content: null, done };
     this.commit.offer({ ...entry, isOwn: true });
   }
 

@@ -239,6 +239,7 @@ export class Pull {
           key: replica.key,
           version,
           frame,
+          head: null,
           keys,
           durability,
           content: identity.content,

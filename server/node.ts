@@ -165,6 +165,8 @@ export class Node implements RunningNode {
         if (this.#pool === null) this.#early.push({ turn });
         else this.#takeTurn(turn);
       },
+      // Nothing was given to the workers before the writer was there.
+      onAcknowledged: (requests) => this.#writer?.coordinator.acknowledge(requests),
       onDeath: (error) => this.#fail(error),
     });
     const pool = this.#pool;

@@ -29,6 +29,7 @@ import type { ShardId, ShardKey, ShardKeyJson } from '../shards/shard-key.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';
 import type { ReplicaProgress } from './bound-watch.ts';
 import { type ClusterNews, ClusterNewsSender } from './cluster-news.ts';
+import { movable, ownCopy } from './movable.ts';
 import type { ThreadMemory } from './thread-memory.ts';
 import { ratesOfWorker } from './worker-settings.ts';
 
@@ -182,9 +183,16 @@ export interface WorkerErrorReport {
   readonly status: number;
 }
 
+/** A turn that has only acknowledged requests, as most do that do anything. */
+export interface WorkerAcknowledgement {
+  readonly kind: 'acknowledged';
+  readonly requests: readonly number[];
+}
+
 export type FromWorker =
   | { readonly kind: 'ready'; readonly held: readonly HeldShard[]; readonly recovery: Recovery }
   | WorkerTurn
+  | WorkerAcknowledgement
   | { readonly kind: 'answer'; readonly id: number; readonly value: unknown }
   | { readonly kind: 'failed'; readonly id: number; readonly error: WorkerErrorReport }
   | { readonly kind: 'fatal'; readonly code: string; readonly message: string };
@@ -211,6 +219,7 @@ export class WorkerDeathError extends Error {
 
 export interface PoolEvents {
   onTurn(worker: number, turn: WorkerTurn): void;
+  onAcknowledged(requests: readonly number[]): void;
   onDeath(error: WorkerDeathError): void;
 }
 
@@ -228,19 +237,6 @@ interface Seat {
 }
 
 const NO_KEYS_BYTES = encodeKeys([]).byteLength;
-
-/** Bytes that may be moved to another thread: a buffer of their own. */
-export function movable(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
-  const whole = bytes.byteLength === bytes.buffer.byteLength && bytes.buffer instanceof ArrayBuffer;
-  return whole ? (bytes as Uint8Array<ArrayBuffer>) : ownCopy(bytes);
-}
-
-/** `slice` of a Buffer would be a Buffer again, and perhaps one of a shared pool. */
-export function ownCopy(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
-  const copy = new Uint8Array(bytes.byteLength);
-  copy.set(bytes);
-  return copy;
-}
 
 export class WorkerPool {
   #seats: Seat[] = [];
@@ -417,6 +413,9 @@ export class WorkerPool {
             this.#heldRevision++;
             seat.recovery = message.recovery;
             resolve();
+            return;
+          case 'acknowledged':
+            this.#events.onAcknowledged(message.requests);
             return;
           case 'turn':
             if (message.held !== null) {

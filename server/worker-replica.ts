@@ -95,7 +95,8 @@ function submitted([request, frame, keys, allKeys, terms]: WriteOnTheWay): Param
   ReplicaHost['submit']
 >[0][number] {
   const { consistency, durability, timeoutMs } = terms;
-  const { shard, version } = peekBatch(frame);
+  const head = peekBatch(frame);
+  const { shard, version } = head;
   const records = keysOf(keys);
   const all = [frame, ...(keys === null ? [] : [keys]), ...(allKeys === null ? [] : [allKeys])];
   return {
@@ -103,6 +104,7 @@ function submitted([request, frame, keys, allKeys, terms]: WriteOnTheWay): Param
     shard,
     version,
     frame,
+    head,
     keys: records,
     allKeys: () => (allKeys === null ? records : SeriesKeys.own(allKeys)),
     consistency,

@@ -20,6 +20,7 @@ import type { QueryableShard } from '../shards/queryable.ts';
 import type { ShardId } from '../shards/shard-key.ts';
 import { type NodeNumber, stampMs, type Version } from '../shards/version.ts';
 import { withKept } from './cluster-news.ts';
+import { movable } from './movable.ts';
 import { nodeFiles } from './node-files.ts';
 import { RepairTraffic } from './repair-traffic.ts';
 import { SaidNothing } from './said-nothing.ts';
@@ -34,7 +35,6 @@ import type {
   WorkerSettings,
   WorkerTurn,
 } from './threads.ts';
-import { movable } from './threads.ts';
 import { openReplica } from './worker-replica.ts';
 
 const STEP_BUDGET_MS = 5;
@@ -65,6 +65,8 @@ let repairs: RepairRecord[] = [];
 let levelled: LevelResult[] = [];
 let heldChanged = false;
 let flushScheduled = false;
+/** The turn has more to tell than requests that it has acknowledged. */
+let hasNews = false;
 let stepping = false;
 let stepNotBeforeMs = 0;
 let restUntilMs = 0;
@@ -87,6 +89,7 @@ const said = new SaidNothing(settings.changes, engine.shards);
 let scratch: ScratchReplica | null = null;
 
 function emit(effect: HostEffect): void {
+  if (effect.kind !== 'written' || !effect.outcome.ok) hasNews = true;
   switch (effect.kind) {
     case 'send': {
       const { to, lane, message } = effect;
@@ -122,6 +125,13 @@ function emit(effect: HostEffect): void {
 function endTurn(): void {
   if (stopped || !flushScheduled) return;
   flushScheduled = false;
+  const requests = acknowledged;
+  acknowledged = [];
+  if (!hasNews) {
+    post({ kind: 'acknowledged', requests });
+    return;
+  }
+  hasNews = false;
   const moved: ArrayBuffer[] = [];
   const outgoing = sends.map(({ to, lane, message }) => {
     const own = movable(message);
@@ -129,9 +139,8 @@ function endTurn(): void {
     return { to, lane, message: own };
   });
   const held = heldChanged ? host.heldShards() : null;
-  post({ kind: 'turn', sends: outgoing, acknowledged, failed, held, passes, repairs, levelled }, moved);
+  post({ kind: 'turn', sends: outgoing, acknowledged: requests, failed, held, passes, repairs, levelled }, moved);
   sends = [];
-  acknowledged = [];
   failed = [];
   passes = [];
   repairs = [];

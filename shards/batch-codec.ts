@@ -26,46 +26,21 @@
  * BatchError and nothing else. What the CRC cannot tell is bounded: DECODED_BYTES_MAX limits what one frame may
  * unfold to.
  */
-import { crc32 } from 'node:zlib';
 import type { Batch, BatchGroup, DeleteBatch, DeletePredicate, WriteBatch } from './batch.ts';
 import { countPresent, readBits, readTimes, readValues, writeBits, writeTimes, writeValues } from './batch-values.ts';
 import { BOOLEAN, type Column, type ColumnValues, type FieldType, makeValues, STRING } from './column.ts';
 import { isDeleteShard } from './delete-shard.ts';
 import { FrameError, FrameReader, FrameWriter, readOffsets, widthFor, writeOffsets } from './frame.ts';
+import { checkWhole, finishFrame, guarded, newFrame, parseJson, readHead } from './frame-head.ts';
 import { SERIES_HASH_BYTES, type SeriesHash } from './series-key.ts';
-import {
-  SHARD_SPAN_MAX_NS,
-  type ShardId,
-  type ShardKey,
-  type ShardKeyJson,
-  shardId,
-  shardKeyFromJson,
-  shardKeyToJson,
-} from './shard-key.ts';
+import type { ShardKey } from './shard-key.ts';
 import type { TagCondition } from './tag-condition.ts';
-import { VERSION_BYTES, type Version } from './version.ts';
+import type { Version } from './version.ts';
 
-export type BatchErrorCode = 'corrupt-batch' | 'future-batch';
-
-export class BatchError extends Error {
-  readonly code: BatchErrorCode;
-  readonly status = 400;
-  readonly retry = false;
-  constructor(code: BatchErrorCode, message: string) {
-    super(message);
-    this.name = 'BatchError';
-    this.code = code;
-  }
-}
+export { BatchError, checkFrame, type FrameHead, openFrame, peekBatch } from './frame-head.ts';
 
 /** A frame may unfold to this much memory: constant columns take no bytes in the frame. */
 export const DECODED_BYTES_MAX = 512 << 20;
-const MAGIC = 0x424c_5453;
-const FORMAT_VERSION = 1;
-const KIND_WRITE = 1;
-const KIND_DELETE = 2;
-const HEAD_BYTES = 36;
-const CRC_OFFSET = 12;
 const COLUMN_BYTES_MIN = 7;
 const GROUP_BYTES_MIN = 31;
 const CONDITION_DEPTH_MAX = 64;
@@ -74,161 +49,33 @@ const UNFOLDED_CELL_BYTES = 9;
 
 export function encodeBatch(batch: Batch): Uint8Array {
   const writer = new FrameWriter();
-  writeHead(writer, batch.kind === 'write' ? KIND_WRITE : KIND_DELETE, batch.shard, batch.version);
   if (batch.kind === 'delete') writer.text(JSON.stringify(predicateToJson(batch.predicate)));
   else writeBody(writer, batch);
-  writer.setU32(8, writer.length);
-  writer.setU32(CRC_OFFSET, frameCrc(writer.bytes, writer.length));
-  return writer.finish();
+  return framed(batch.kind, batch.shard, batch.version, writer.bytes.subarray(0, writer.length));
 }
 
 /** The frame of a write whose body the ingest kernel has written. */
 export function frameOf(shard: ShardKey, version: Version, body: Uint8Array): Uint8Array<ArrayBuffer> {
-  const writer = new FrameWriter();
-  writeHead(writer, KIND_WRITE, shard, version);
-  const frame = new Uint8Array(writer.length + body.length);
-  frame.set(writer.bytes.subarray(0, writer.length));
-  frame.set(body, writer.length);
-  const view = new DataView(frame.buffer);
-  view.setUint32(8, frame.length, true);
-  view.setUint32(CRC_OFFSET, frameCrc(frame, frame.length), true);
+  return framed('write', shard, version, body);
+}
+
+function framed(kind: Batch['kind'], shard: ShardKey, version: Version, bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  const { frame, body } = newFrame(kind, shard, version, bytes.length);
+  frame.set(bytes, body);
+  finishFrame(frame);
   return frame;
 }
 
 /** Throws BatchError. */
 export function decodeBatch(frame: Uint8Array): Batch {
   return guarded(() => {
-    const { reader, kind, version, shard } = readHead(frame);
+    const { kind, version, shard, body } = readHead(frame);
     checkWhole(frame);
+    const reader = new FrameReader(frame, body, frame.length);
     const batch = kind === 'write' ? readBody(reader, shard, version) : readDelete(reader, shard, version);
     if (reader.at !== reader.end) throw new FrameError(`${reader.end - reader.at} bytes too many`);
     return batch;
   });
-}
-
-export interface FrameHead {
-  readonly kind: Batch['kind'];
-  readonly shard: ShardKey;
-  readonly id: ShardId;
-  readonly version: Version;
-  /** Where the body begins. */
-  readonly body: number;
-}
-
-/** Reads the head only; the CRC is not checked. Throws BatchError. */
-export function peekBatch(frame: Uint8Array): FrameHead {
-  return guarded(() => {
-    const { reader, kind, shard, id, version } = readHead(frame);
-    return { kind, shard, id, version, body: reader.at };
-  });
-}
-
-/** Reads the head and checks length and CRC of the whole. Throws BatchError. */
-export function openFrame(frame: Uint8Array): FrameHead {
-  return guarded(() => {
-    const { reader, kind, shard, id, version } = readHead(frame);
-    checkWhole(frame);
-    return { kind, shard, id, version, body: reader.at };
-  });
-}
-
-function checkWhole(frame: Uint8Array): void {
-  const length = new FrameReader(frame, 8, 16);
-  const declared = length.u32();
-  if (declared !== frame.length) throw new FrameError(`frame of ${frame.length} bytes says ${declared}`);
-  const crc = length.u32();
-  const actual = frameCrc(frame, frame.length);
-  if (crc !== actual) throw new FrameError(`CRC is ${actual}, the frame says ${crc}`);
-}
-
-/** Runs `read`; a FrameError becomes a BatchError. */
-export function guarded<T>(read: () => T): T {
-  try {
-    return read();
-  } catch (error) {
-    if (error instanceof FrameError) throw new BatchError('corrupt-batch', `corrupt batch: ${error.message}`);
-    throw error;
-  }
-}
-
-/** Length and CRC are still to be filled in. */
-function writeHead(writer: FrameWriter, kind: number, shard: ShardKey, version: Version): void {
-  writer.u32(MAGIC);
-  writer.u8(FORMAT_VERSION);
-  writer.u8(kind);
-  writer.raw(new Uint8Array(10));
-  writer.hex(version);
-  writer.text(JSON.stringify(shardKeyToJson(shard)));
-}
-
-function frameCrc(bytes: Uint8Array, length: number): number {
-  return crc32(bytes.subarray(CRC_OFFSET + 4, length), crc32(bytes.subarray(0, CRC_OFFSET)));
-}
-
-function readHead(frame: Uint8Array): {
-  reader: FrameReader;
-  kind: Batch['kind'];
-  version: Version;
-  shard: ShardKey;
-  id: ShardId;
-} {
-  if (frame.length < HEAD_BYTES) throw new FrameError(`${frame.length} bytes are no frame`);
-  const reader = new FrameReader(frame, 0, frame.length);
-  const magic = reader.u32();
-  if (magic !== MAGIC) throw new FrameError(`magic ${magic.toString(16)}`);
-  const format = reader.u8();
-  if (format > FORMAT_VERSION) throw new BatchError('future-batch', `batch of format ${format}`);
-  const kind = reader.u8();
-  const flags = reader.u8() | (reader.u8() << 8);
-  if (flags !== 0) throw new BatchError('future-batch', `batch with flags ${flags}`);
-  if (format === 0 || (kind !== KIND_WRITE && kind !== KIND_DELETE)) throw new FrameError(`kind ${kind}`);
-  reader.take(8);
-  const version = reader.hex(VERSION_BYTES);
-  const { key: shard, id } = knownShardKey(reader.text());
-  if (kind === KIND_WRITE && isDeleteShard(shard)) throw new FrameError('rows for a delete shard');
-  return { reader, kind: kind === KIND_WRITE ? 'write' : 'delete', version, shard, id };
-}
-
-/** Keys as frames spell them: thousands of frames name the same few shards. Emptied when it is full. */
-const shardKeys = new Map<string, { readonly key: ShardKey; readonly id: ShardId }>();
-const SHARD_KEYS_MAX = 4096;
-
-function knownShardKey(text: string): { readonly key: ShardKey; readonly id: ShardId } {
-  let known = shardKeys.get(text);
-  if (known === undefined) {
-    const key = readShardKey(text);
-    known = { key, id: shardId(key) };
-    if (shardKeys.size >= SHARD_KEYS_MAX) shardKeys.clear();
-    shardKeys.set(text, known);
-  }
-  return known;
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw new FrameError('JSON that cannot be read');
-  }
-}
-
-function readShardKey(text: string): ShardKey {
-  const json = parseJson(text);
-  if (!Array.isArray(json) || json.length !== 7) throw new FrameError('shard key of another form');
-  const kinds = json.map((item) => (Number.isSafeInteger(item) && (item as number) >= 0 ? 'number' : typeof item));
-  if (kinds.join() !== 'string,number,string,number,string,string,number' || !json.every(isPlainPart)) {
-    throw new FrameError('shard key of another form');
-  }
-  if (!/^-?\d{1,20}$/.test(json[4]) || !/^-?\d{1,20}$/.test(json[5])) throw new FrameError('shard key without times');
-  const key = shardKeyFromJson(json as ShardKeyJson);
-  const span = key.endNs - key.startNs;
-  const isBounded = span > 0n && span <= SHARD_SPAN_MAX_NS;
-  if (!isBounded && !isDeleteShard(key)) throw new FrameError(`shard of ${span} ns`);
-  return key;
-}
-
-function isPlainPart(item: unknown): boolean {
-  return typeof item === 'string' || Number.isSafeInteger(item);
 }
 
 function writeBody(writer: FrameWriter, batch: WriteBatch): void {

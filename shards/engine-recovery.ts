@@ -16,7 +16,7 @@ import type { Database } from 'better-sqlite3';
 import { BatchError, peekBatch } from './batch-codec.ts';
 import { StorageError } from './errors.ts';
 import { type Files, joinPath, syncFile } from './files.ts';
-import { type HeldFrame, holdFrame } from './held-frame.ts';
+import { type HeldFrame, holdFrameOf } from './held-frame.ts';
 import type { Log, Replayed } from './log.ts';
 import { isAfter } from './log-position.ts';
 import { KEYS_RECORD, type LogRecord } from './log-record.ts';
@@ -263,12 +263,13 @@ function keysFor(keys: LoggedKeys, shard: Shard, frame: HeldFrame): GivenKeys {
 
 function applyRecord(shard: Shard, payload: Uint8Array, keys: LoggedKeys, position: LogPosition): boolean {
   shard.load();
-  if (shard.companion.has(peekBatch(payload).version)) {
+  const head = peekBatch(payload);
+  if (shard.companion.has(head.version)) {
     shard.skip(position);
     return false;
   }
   // The record's CRC covers the frame.
-  const frame = holdFrame(payload, true);
+  const frame = holdFrameOf(head, payload, true);
   try {
     const given = keysFor(keys, shard, frame);
     shard.apply(frame, given, position);

@@ -7,6 +7,7 @@
 import type { DeleteBatch } from './batch.ts';
 import {
   BatchError,
+  checkFrame,
   DECODED_BYTES_MAX,
   decodeBatch,
   encodeBatch,
@@ -97,7 +98,16 @@ export class HeldFrame {
 
 /** `isWhole`: its bytes have been checked by another CRC, or have just been made here. Throws BatchError. */
 export function holdFrame(frame: Uint8Array, isWhole = false): HeldFrame {
-  const head = isWhole ? peekBatch(frame) : openFrame(frame);
+  return hold(frame, isWhole ? peekBatch(frame) : openFrame(frame));
+}
+
+/** The same of a frame whose head has been read. */
+export function holdFrameOf(head: FrameHead, frame: Uint8Array, isWhole = false): HeldFrame {
+  if (!isWhole) checkFrame(frame);
+  return hold(frame, head);
+}
+
+function hold(frame: Uint8Array, head: FrameHead): HeldFrame {
   if (head.kind === 'delete') return new HeldFrame(head, 0, 0, decodeBatch(frame) as DeleteBatch);
   const kernel = storageKernel();
   const address = kernel.alloc(frame.byteLength);

@@ -89,16 +89,21 @@ function writeRecordHeader(
   shard: ShardId,
   payload: Uint8Array,
 ): void {
-  MARKER.copy(into, offset);
-  into.writeUInt32LE(payload.byteLength, offset + 4);
-  into.writeUInt32LE(kindAndFlags, offset + 12);
+  into.set(MARKER, offset);
   into.write(shard, offset + 16, 8, 'hex');
-  into.writeUInt32LE(recordCrc(into, offset, payload), offset + 8);
+  const view = new DataView(into.buffer, into.byteOffset + offset, RECORD_HEADER_BYTES);
+  view.setUint32(4, payload.byteLength, true);
+  view.setUint32(12, kindAndFlags, true);
+  view.setUint32(8, recordCrc(into, offset, payload), true);
 }
 
+/** What the CRC covers of a header, side by side. */
+const summed = new Uint8Array(RECORD_HEADER_BYTES - 8);
+
 function recordCrc(header: Buffer, offset: number, payload: Uint8Array): number {
-  const length = crc32(header.subarray(offset + 4, offset + 8));
-  return crc32(payload, crc32(header.subarray(offset + 12, offset + RECORD_HEADER_BYTES), length));
+  for (let i = 0; i < 4; i++) summed[i] = header[offset + 4 + i]!;
+  for (let i = 12; i < RECORD_HEADER_BYTES; i++) summed[i - 8] = header[offset + i]!;
+  return crc32(payload, crc32(summed));
 }
 
 /** The whole record that begins at `offset`, or null. */

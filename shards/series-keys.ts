@@ -7,8 +7,8 @@
  */
 import { crc32 } from 'node:zlib';
 import type { SeriesKeyRecord } from './batch.ts';
-import { BatchError, guarded } from './batch-codec.ts';
 import { FrameError, FrameReader, FrameWriter } from './frame.ts';
+import { BatchError, guarded } from './frame-head.ts';
 import { SERIES_HASH_BYTES } from './series-key.ts';
 
 const KEYS_FORMAT_VERSION = 1;

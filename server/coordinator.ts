@@ -14,7 +14,7 @@ import type { WriteOutcome } from '../repair/replica-host.ts';
 import type { GroupSchema, Rejected, RoutingPolicy } from '../shards/batch-builder.ts';
 import { DESTINATIONS_MAX, IngestStage, type StageTarget } from '../shards/kernel/ingest-stage.ts';
 import { LINE_LIMITS } from '../shards/line-protocol-errors.ts';
-import { encodeKeys } from '../shards/series-keys.ts';
+import { NO_KEYS_ENCODED } from '../shards/series-keys.ts';
 import type { ShardId, ShardKey } from '../shards/shard-key.ts';
 import { SHARDS_PER_GROUP, shardId } from '../shards/shard-key.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';
@@ -159,14 +159,13 @@ export class Coordinator implements WriteCoordinator {
         if (outcome.ok) resolve();
         else reject(new Error(outcome.message));
       });
-      const nothing = encodeKeys([]);
       this.#ports.submit(this.#ports.workerOf(shard.number), [
         {
           request,
           shard,
           version,
           frame: frameOf(version),
-          keys: nothing,
+          keys: NO_KEYS_ENCODED,
           allKeys: null,
           consistency: 'live',
           durability: database.durability,

@@ -24,7 +24,7 @@ import type { RepairRecord } from '../repair/repair-records.ts';
 import type { WriteOutcome } from '../repair/replica-host.ts';
 import type { FieldType } from '../shards/column.ts';
 import type { PartialRequest, PartialResult } from '../shards/query/partial.ts';
-import { encodeKeys } from '../shards/series-keys.ts';
+import { NO_KEYS_ENCODED } from '../shards/series-keys.ts';
 import type { ShardId, ShardKey, ShardKeyJson } from '../shards/shard-key.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';
 import type { ReplicaProgress } from './bound-watch.ts';
@@ -236,7 +236,7 @@ interface Seat {
   recovery: Recovery | null;
 }
 
-const NO_KEYS_BYTES = encodeKeys([]).byteLength;
+const NO_KEYS_BYTES = NO_KEYS_ENCODED.byteLength;
 
 export class WorkerPool {
   #seats: Seat[] = [];

@@ -44,13 +44,18 @@ export class SeriesKeys {
   }
 
   static of(keys: GivenKeys): SeriesKeys {
-    return keys instanceof SeriesKeys ? keys : SeriesKeys.own(encodeKeys(keys));
+    if (keys instanceof SeriesKeys) return keys;
+    return keys.length === 0 ? NONE : SeriesKeys.own(encodeKeys(keys));
   }
 
   records(): SeriesKeyRecord[] {
     return decodeKeys(this.encoded);
   }
 }
+
+/** Most batches bring no keys. */
+export const NO_KEYS_ENCODED: Uint8Array = encodeKeys([]);
+const NONE = SeriesKeys.own(NO_KEYS_ENCODED);
 
 export function keyRecords(keys: GivenKeys): readonly SeriesKeyRecord[] {
   return keys instanceof SeriesKeys ? keys.records() : keys;

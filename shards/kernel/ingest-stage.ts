@@ -18,7 +18,7 @@ import type { FieldType } from '../column.ts';
 import { type Precision, UNIT_NS } from '../line-protocol.ts';
 import { type LineError, LineErrors, type LineLimits } from '../line-protocol-errors.ts';
 import type { SeriesHash } from '../series-key.ts';
-import { keysOf } from '../series-keys.ts';
+import { keysOf, NO_KEYS_ENCODED } from '../series-keys.ts';
 import { type ShardId, type ShardKey, shardId, shardRange } from '../shard-key.ts';
 import type { Version } from '../version.ts';
 import { CarefulLines } from './ingest-careful.ts';
@@ -228,7 +228,10 @@ export class IngestStage {
     const output = new Uint8Array(kernel.memory.buffer, at, bodyBytes + keyBytes + allBytes);
     return {
       frame: frameOf(target.shard, version, output.subarray(0, bodyBytes)),
-      keys: keysOf(kernel.freshKeys.value, output.subarray(bodyBytes, bodyBytes + keyBytes)),
+      keys:
+        keyBytes === 0
+          ? NO_KEYS_ENCODED
+          : keysOf(kernel.freshKeys.value, output.subarray(bodyBytes, bodyBytes + keyBytes)),
       allKeys: allBytes === 0 ? null : keysOf(series, output.subarray(bodyBytes + keyBytes)),
       series,
     };

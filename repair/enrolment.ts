@@ -5,7 +5,7 @@
  * Order when joining or founding: registers and clock are durable first, then `identity` is emitted, whose handler writes
  * node.json. A crash in between leaves a node that is fresh by its identity: it starts again under the same number.
  */
-import type { NodeNumber } from '../shards/version.ts';
+import type { NodeNumber, Stamp } from '../shards/version.ts';
 import type { ClusterState } from './cluster-state.ts';
 import { Joining, normalAddress } from './joining.ts';
 import type { JudgedClock } from './judged-clock.ts';
@@ -17,12 +17,15 @@ import type { Register } from './metadata.ts';
 import type { NodeEffect, NodeIdentity } from './node-effects.ts';
 import { encodeNodeMessage, type NodeMessage } from './node-messages.ts';
 import { admit } from './sponsor.ts';
+import { Twins } from './twins.ts';
 
 export interface EnrolmentOptions {
   readonly identity: NodeIdentity;
   readonly address: string;
   readonly state: ClusterState;
   readonly clock: JudgedClock;
+  /** Of this start; `now`: the hybrid clock, `since`: as it was found. */
+  readonly started: { readonly id: string; readonly since: Stamp; readonly now: () => Stamp };
   readonly liveness: Liveness;
   readonly limits: MembershipLimits;
   readonly random: () => number;
@@ -39,6 +42,7 @@ export class Enrolment {
   readonly #address: string;
   #identity: NodeIdentity;
   #joining: Joining | null = null;
+  #twins: Twins | null = null;
   #refused: string | null = null;
   #left: string | null = null;
 
@@ -55,16 +59,22 @@ export class Enrolment {
   get state(): 'joining' | 'up' | 'left' | 'refused' {
     if (this.#refused !== null) return 'refused';
     if (this.#left !== null) return 'left';
-    return this.#identity.clusterId === null ? 'joining' : 'up';
+    return this.#identity.clusterId === null || this.#twins?.isChecking ? 'joining' : 'up';
   }
 
   get problem(): string | null {
-    const joining = this.#identity.clusterId === null ? (this.#joining?.problem ?? 'not started') : null;
-    return this.#refused ?? this.#left ?? joining;
+    if (this.state !== 'joining') return this.#refused ?? this.#left;
+    return (this.#twins?.isChecking ? this.#twins.problem : this.#joining?.problem) ?? 'not started';
+  }
+
+  /** From the start on. */
+  get twins(): Twins | null {
+    return this.#twins;
   }
 
   start(join: readonly string[], nowMs: number): void {
     const { number, name } = this.#identity;
+    this.#twins = this.#twinsOf(nowMs);
     this.#joining = new Joining(
       {
         number,
@@ -73,7 +83,8 @@ export class Enrolment {
         clusterId: () => this.#identity.clusterId,
         ownRegisters: () => this.#o.state.ownRegisters(number),
         memberAddresses: () => this.#memberAddresses(),
-        call: (address, message) => this.#o.emit({ kind: 'call', address, message: encodeNodeMessage(message) }),
+        incarnation: this.#twins.own,
+        call: (address, message) => this.#call(address, message),
         found: (atMs) => this.#found(atMs),
         refuse: (reason) => this.#refuse(reason),
         wasRemoved: () => this.#comeAnew(),
@@ -83,8 +94,10 @@ export class Enrolment {
       join,
     );
     if (this.#identity.clusterId !== null) {
-      this.#claimOwnMember(nowMs);
-      this.#o.changed();
+      const own = this.#o.state.member(number);
+      const isElsewhere = own !== null && own.state !== 'removed' && normalAddress(own.address) !== this.#address;
+      if (isElsewhere) this.#twins.check(normalAddress(own.address), this.#memberAddresses(), nowMs);
+      else this.#goOn(nowMs);
       return;
     }
     // What an earlier attempt to join left behind may belong to another cluster.
@@ -94,6 +107,8 @@ export class Enrolment {
 
   /** `alone`: no other member was heard lately. */
   tick(alone: boolean, nowMs: number): void {
+    this.#whileChecking(nowMs, (twins) => twins.tick(nowMs));
+    if (this.#twins?.isChecking || this.#refused !== null) return;
     if (this.#identity.clusterId === null || alone) this.#joining?.tick(nowMs);
     else this.#joining?.rest();
     if (this.state === 'up') this.#removeNamesakes(nowMs);
@@ -101,8 +116,16 @@ export class Enrolment {
 
   /** After members' registers changed. */
   confirmOwnMember(nowMs: number): void {
-    const known = this.#o.state.member(this.#identity.number) !== null;
-    if (this.#identity.clusterId !== null && known) this.#claimOwnMember(nowMs);
+    const own = this.#o.state.member(this.#identity.number);
+    if (this.#identity.clusterId === null || own === null || this.#twins?.isChecking) return;
+    // Somebody else says so: the cluster, of before this node moved, or another process with its number.
+    if (own.state !== 'removed') this.#twins?.suspect(normalAddress(own.address), nowMs);
+    this.#claimOwnMember(nowMs);
+  }
+
+  /** No answer to the last call to that address is to be expected any more. */
+  unanswered(address: string, nowMs: number): void {
+    this.#whileChecking(nowMs, (twins) => twins.settled(normalAddress(address)));
   }
 
   /** A call, or the answer to one: `address` is where that call went. */
@@ -118,11 +141,28 @@ export class Enrolment {
         if (same) this.#o.merge(message.registers, nowMs);
         const registers = same ? this.#o.state.metadata.withPrefix('member/') : [];
         const join = [...joining.told];
-        return { kind: 'presence', clusterId, number, name, address: this.#address, join, registers };
+        const heard = this.#twins?.heardOf(message.number, message.incarnation?.id, nowMs);
+        const incarnation = this.#twins?.own;
+        return {
+          kind: 'presence',
+          clusterId,
+          number,
+          name,
+          address: this.#address,
+          join,
+          registers,
+          incarnation,
+          heard,
+        };
       }
       case 'presence':
         if (message.clusterId !== null && message.clusterId === clusterId) this.#o.merge(message.registers, nowMs);
-        joining.presence(address, message, nowMs);
+        this.#whileChecking(nowMs, (twins) => {
+          if (!twins.answered(normalAddress(address), message)) joining.presence(address, message, nowMs);
+        });
+        return null;
+      case 'twin':
+        this.#twins?.told(message);
         return null;
       case 'join':
         return this.#sponsor(message, nowMs);
@@ -135,6 +175,45 @@ export class Enrolment {
       default:
         throw new MembershipError('bad-message', `${message.kind} may not be called`);
     }
+  }
+
+  /** A member that is known to run nowhere else. */
+  #goOn(nowMs: number): void {
+    this.#claimOwnMember(nowMs);
+    this.#o.changed();
+  }
+
+  #whileChecking(nowMs: number, work: (twins: Twins) => void): void {
+    const twins = this.#twins;
+    if (twins === null) return;
+    const before = twins.isChecking;
+    work(twins);
+    if (before && !twins.isChecking && this.#refused === null) this.#goOn(nowMs);
+  }
+
+  #twinsOf(nowMs: number): Twins {
+    const { number, name } = this.#identity;
+    const { started, liveness, limits, emit } = this.#o;
+    const own = { id: started.id, since: started.since, startedMs: Math.max(0, nowMs), address: this.#address };
+    return new Twins(
+      {
+        number,
+        name,
+        own,
+        now: started.now,
+        windowMs: () => liveness.windowMs,
+        isUp: () => this.state === 'up',
+        probe: (address) => this.#joining!.probe(address),
+        call: (address, message) => this.#call(address, message),
+        refuse: (reason) => this.#refuse(reason),
+        warn: (reason) => emit({ kind: 'twin', reason }),
+      },
+      limits,
+    );
+  }
+
+  #call(address: string, message: NodeMessage): void {
+    this.#o.emit({ kind: 'call', address, message: encodeNodeMessage(message) });
   }
 
   #sponsor(message: Extract<NodeMessage, { kind: 'join' }>, nowMs: number): NodeMessage {

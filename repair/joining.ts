@@ -9,7 +9,8 @@
  *     The closure and the whole round matter: with partial answers two nodes could each take themselves for the first. So
  *     does that all would find it: whom nobody names, or only who is not asked by the rest, is not seen by those that look
  *     for the first among themselves.
- * Aliases of one node are known by its number, so only addresses that nodes say of themselves are compared.
+ * Aliases of one node are known by its number, so only addresses that nodes say of themselves are compared. An answer with
+ * that number that comes from another process does not get here (twins.ts).
  *
  * A member probes while it hears nobody: the answer holds the members' registers, so that nodes which all came back on
  * other ports find each other, a removed member learns that it was removed, and a wrong `--join` shows as another cluster.
@@ -17,7 +18,7 @@
 import type { NodeNumber } from '../shards/version.ts';
 import type { MembershipLimits } from './membership-limits.ts';
 import type { Register } from './metadata.ts';
-import type { NodeMessage } from './node-messages.ts';
+import type { Incarnation, NodeMessage } from './node-messages.ts';
 
 type Of<K extends NodeMessage['kind']> = Extract<NodeMessage, { kind: K }>;
 
@@ -26,6 +27,7 @@ export interface JoiningHost {
   readonly number: NodeNumber;
   readonly name: string;
   readonly address: string;
+  readonly incarnation: Incarnation;
   clusterId(): string | null;
   /** The own member register, for the others. */
   ownRegisters(): Register[];
@@ -138,6 +140,10 @@ export class Joining {
       return;
     }
     this.#asked.add(address);
+    this.probe(address);
+  }
+
+  probe(address: string): void {
     const { number, name } = this.#host;
     this.#host.call(address, {
       kind: 'probe',
@@ -146,6 +152,7 @@ export class Joining {
       name,
       address: this.#host.address,
       registers: this.#host.ownRegisters(),
+      incarnation: this.#host.incarnation,
     });
   }
 

@@ -11,6 +11,8 @@ export interface MembershipLimits {
   readonly joinBackoffMaxMs: number;
   /** How long a joiner waits for a member of its own name to be given up, before it stops with an error. */
   readonly nameClaimWaitMs: number;
+  /** Longest time for which a member that starts at another address waits for answers of whom it asks for a twin. */
+  readonly twinWaitMs: number;
   /** Addresses asked while joining, those that others named included. */
   readonly joinAddressesMax: number;
   /** Least time between two comparisons of metadata that this node starts with one peer. */
@@ -43,6 +45,7 @@ export const DEFAULT_MEMBERSHIP_LIMITS: MembershipLimits = {
   joinBackoffMinMs: 200,
   joinBackoffMaxMs: 3_000,
   nameClaimWaitMs: 20_000,
+  twinWaitMs: 4_000,
   joinAddressesMax: 64,
   metadataSyncIntervalMs: 500,
   rumourFirstPeers: 8,

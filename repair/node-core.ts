@@ -85,6 +85,7 @@ export class NodeCore {
       address: options.address,
       state: this.#state,
       clock: this.#clock,
+      started: { id: options.processId, since: options.clock.now(), now: () => options.clock.now() },
       liveness: this.#liveness,
       limits: options.limits,
       random: options.random,
@@ -125,6 +126,11 @@ export class NodeCore {
   /** Why this node is not up; null when it is. */
   get problem(): string | null {
     return this.#enrolment.problem;
+  }
+
+  /** A member that starts at another address waits until it knows whether it runs elsewhere as well. */
+  get isCheckingTwins(): boolean {
+    return this.#enrolment.twins?.isChecking === true;
   }
 
   /** Call once. A node with an identity serves at once; a fresh one founds (nobody to join) or begins to join. */
@@ -175,6 +181,12 @@ export class NodeCore {
     }
   }
 
+  /** No answer to the last call to that address is to be expected any more. */
+  unanswered(address: string, nowMs: number): void {
+    this.#nowMs = nowMs;
+    this.#enrolment.unanswered(address, nowMs);
+  }
+
   /** Nothing at or below it is minted from now on; a stamp too far ahead changes nothing. */
   lift(stamp: Stamp, nowMs: number): void {
     this.#clock.lift(stamp, nowMs);
@@ -221,6 +233,7 @@ export class NodeCore {
       wallMs: nowMs,
       metadataHash: this.#state.metadata.hash(),
       handover: this.departures.progress,
+      incarnation: this.#enrolment.twins?.own,
     });
     for (const member of this.#others()) this.#o.emit({ kind: 'send', to: member.number, message });
     this.#changed();
@@ -281,6 +294,8 @@ export class NodeCore {
     switch (message.kind) {
       case 'heartbeat':
         this.#heartbeatHeard(from, message.statement, message.wallMs, nowMs);
+        if (message.incarnation !== undefined)
+          this.#enrolment.twins?.heard(from, message.incarnation, message.statement.closed, nowMs);
         this.departures.heard(from, message.handover);
         this.#sync.hashHeard(from, message.metadataHash, nowMs);
         break;
@@ -363,6 +378,7 @@ export class NodeCore {
       }
       this.#liveness.forget(member.number);
       this.#said.forget(member.number);
+      this.#enrolment.twins?.forget(member.number);
       this.#sync.forget(member.number);
       this.departures.heard(member.number, null);
     }

@@ -36,5 +36,7 @@ export type NodeEffect =
   | { readonly kind: 'cluster-changed' }
   /** This node has handed everything over: it takes and answers nothing any more, and says why. */
   | { readonly kind: 'left'; readonly reason: string }
+  /** Another process with this node's number runs, which has to stop: for people. */
+  | { readonly kind: 'twin'; readonly reason: string }
   /** This process must stop and say so. */
   | { readonly kind: 'refused'; readonly reason: string };

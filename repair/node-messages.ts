@@ -50,6 +50,15 @@ const statement = z.object({
   shardListSequence: sequence,
 });
 
+/** One process of a node (twins.ts). Absent where the sender knows nothing of it. */
+const incarnation = z.object({
+  id: number,
+  /** End of the clock reservation that the process found: no former process of its directory used time beyond it. */
+  since: stamp,
+  startedMs: z.number().min(0).max(8.64e15),
+  address,
+});
+
 const handover = z.object({
   shards: sequence,
   bytes: sequence,
@@ -69,6 +78,7 @@ const messageSchema = z.discriminatedUnion('kind', [
     metadataHash: hash,
     /** Of a leaving member: what it still has. */
     handover: handover.nullable(),
+    incarnation: incarnation.optional(),
   }),
   z.object({ kind: z.literal('ask-shards'), sequence }),
   /** Who has heard these members, that are silent at the sender? */
@@ -108,6 +118,7 @@ const messageSchema = z.discriminatedUnion('kind', [
     name,
     address,
     registers: z.array(register),
+    incarnation: incarnation.optional(),
   }),
   z.object({
     kind: z.literal('presence'),
@@ -119,7 +130,12 @@ const messageSchema = z.discriminatedUnion('kind', [
     join: z.array(address),
     /** Member registers, for a prober of the same cluster. */
     registers: z.array(register),
+    incarnation: incarnation.optional(),
+    /** Other processes with the prober's number that the sender has heard, what they had closed, and how long ago. */
+    heard: z.array(incarnation.extend({ closed: stamp, agoMs: z.number().min(0) })).optional(),
   }),
+  /** To the process `id` of the member `number`: another process with that number is heard as well. */
+  z.object({ kind: z.literal('twin'), number, id: number, other: incarnation }),
   z.object({ kind: z.literal('join'), number, name, address }),
   z.object({
     kind: z.literal('welcome'),
@@ -135,6 +151,7 @@ const messageSchema = z.discriminatedUnion('kind', [
 ]);
 
 export type NodeMessage = z.infer<typeof messageSchema>;
+export type Incarnation = z.infer<typeof incarnation>;
 
 export function encodeNodeMessage(message: NodeMessage): Uint8Array {
   const text = Buffer.from(JSON.stringify(message));

@@ -8,7 +8,10 @@ export interface NodeCoreOptions {
   readonly identity: NodeIdentity;
   /** http://HOST:PORT that other members use. */
   readonly address: string;
+  /** As it was loaded: nothing has been minted or closed yet. */
   readonly clock: HybridClock;
+  /** Drawn at each start of a process, 16 hexadecimal digits (twins.ts). */
+  readonly processId: string;
   readonly store: RegisterStore;
   readonly random: () => number;
   readonly limits: MembershipLimits;

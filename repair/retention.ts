@@ -6,7 +6,9 @@
  * a shard has been found expired for longer than that, it has expired for every member that is not skewed: nobody mails
  * it, names it in a token or asks for a copy any more, and a replica that was removed is not made anew, nor filled again by
  * one whose clock is behind. A clock that jumps far ahead makes its node skewed as soon as it has heard the others, long
- * before that; a skewed node removes nothing, or one wrong clock would cost a replica of everything.
+ * before that; a skewed node removes nothing, or one wrong clock would cost a replica of everything. Nor does a member of a
+ * cluster of several that hears none of the others: nobody judges its clock. It waits until it hears one, or the others
+ * have been removed.
  *
  * What was dropped is told by metadata, which only rise, and goes with the next look.
  *
@@ -58,13 +60,23 @@ export class Retention {
     const { around } = this.o;
     const why = whyOver(around.snapshot, key, around.wallMs);
     if (why === 'dropped') return true;
-    if (why === null || !around.isLive(around.self)) {
+    if (why === null || !this.isClockJudged()) {
       this.expiredMs.delete(id);
       return false;
     }
     const sinceMs = this.expiredMs.get(id);
     if (sinceMs === undefined) this.expiredMs.set(id, around.wallMs);
     return sinceMs !== undefined && around.wallMs - sinceMs > 2 * around.limits.clockDriftMsMax;
+  }
+
+  /** By another member's clock, where there is one. */
+  private isClockJudged(): boolean {
+    const { self, snapshot, isLive } = this.o.around;
+    if (!isLive(self)) return false;
+    const others = snapshot!.members.filter(({ number, state }) => {
+      return number !== self && (state === 'up' || state === 'leaving');
+    });
+    return others.length === 0 || others.some(({ number }) => isLive(number));
   }
 
   /** Nothing of them is to be sent, or owed, any more. False: `entriesMax` were removed, and more may be left. */

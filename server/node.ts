@@ -8,6 +8,7 @@
  * The main thread never waits for disk on behalf of a write. It stops the process on broken invariants and when a worker
  * dies; bad input, absent members and full disks do not get that far.
  */
+import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import type { Logger } from 'pino';
@@ -34,12 +35,14 @@ import { createHttpPorts } from './node-http.ts';
 import { clockReservation, type NodeDirectory, type NodeFile, StartError, saveNodeFile } from './node-identity.ts';
 import { createNodeQueries } from './node-queries.ts';
 import { createWriter, type Writer } from './node-writer.ts';
+import { OutgoingCalls } from './outgoing-calls.ts';
 import { packageVersion } from './package-version.ts';
 import { Peers } from './peers.ts';
 import { LANE_NODE, type Packet } from './peers-packet.ts';
 import { endWithError, watchProcess } from './process-life.ts';
 import type { QueryService } from './query/result.ts';
 import type { NodeApi } from './query-rpc.ts';
+import { whyNotReady } from './readiness.ts';
 import { RepairJournal } from './repair-journal.ts';
 import { RepairRatesStore } from './repair-rates.ts';
 import { startScrubs } from './scrub.ts';
@@ -65,6 +68,7 @@ export class Node implements RunningNode {
   /** null before the workers have recovered. */
   #nodeApi: NodeApi | null = null;
   #peers!: Peers;
+  #calls!: OutgoingCalls;
   #places!: ShardPlaces;
   #writer: Writer | null = null;
   #queryService!: QueryService;
@@ -148,9 +152,18 @@ export class Node implements RunningNode {
       address: this.#url,
       clock: this.#clock,
       store: new SqliteRegisterStore(this.#meta),
+      processId: randomBytes(8).toString('hex'),
       random: Math.random,
       limits,
       emit: (effect) => this.#takeEffect(effect),
+    });
+    this.#calls = new OutgoingCalls({
+      core: this.#core,
+      peers: this.#peers,
+      address: this.#url,
+      number: () => this.#file.number,
+      isStopping: () => this.#stopping !== null,
+      guard: (work) => this.#guard(work),
     });
     this.#places = new ShardPlaces({
       self: this.#file.number,
@@ -202,6 +215,7 @@ export class Node implements RunningNode {
     if (config.warmUp) this.#warmUp(pool);
     this.#core.start(config.join, Date.now());
     this.#startTimers(pool);
+    await this.#calls.untilChecked();
   }
 
   /** Nobody waits for a node without data; one that has some serves meanwhile. */
@@ -303,7 +317,7 @@ export class Node implements RunningNode {
         this.#peers.send([effect.to], { lane: LANE_NODE, bytes: effect.message });
         return;
       case 'call':
-        void this.#call(effect.address, effect.message);
+        this.#calls.call(effect.address, effect.message);
         return;
       case 'identity':
         this.#file = { ...this.#file, ...effect.identity };
@@ -312,12 +326,12 @@ export class Node implements RunningNode {
           this.#log.info({ clusterId: this.#file.clusterId, number: this.#file.number }, 'member of a cluster');
         return;
       case 'cluster-changed':
-        if (this.#clusterDirty) return;
+        if (!this.#clusterDirty) setImmediate(() => this.#shareCluster());
         this.#clusterDirty = true;
-        setImmediate(() => this.#shareCluster());
         return;
       case 'left':
-        this.#log.warn({ reason: effect.reason }, 'left the cluster');
+      case 'twin':
+        this.#log.warn({ reason: effect.reason }, effect.kind === 'left' ? 'left the cluster' : 'a twin runs');
         return;
       case 'refused':
         this.#fail(new StartError('refused', effect.reason));
@@ -332,12 +346,6 @@ export class Node implements RunningNode {
     const snapshot = this.#core.snapshot();
     this.#pool?.setCluster(snapshot);
     this.#peers.setMembers(snapshot.members);
-  }
-
-  async #call(address: string, message: Uint8Array): Promise<void> {
-    const answer = await this.#peers.call(address, { number: this.#file.number, address: this.#url }, message);
-    if (answer === null || this.#stopping !== null) return;
-    this.#guard(() => this.#core.receive({ number: null, address }, answer, Date.now()));
   }
 
   #receivePacket(packet: Packet<ArrayBuffer>): void {
@@ -388,14 +396,8 @@ export class Node implements RunningNode {
   }
 
   #notReady(): string | null {
-    if (this.#stopping !== null) return 'stopping: this node is shutting down';
-    if (this.#context === undefined) return 'starting: this node is still recovering its shards';
-    const { state } = this.#core;
-    if (state === 'left') return `left: ${this.#core.problem}`;
-    if (state !== 'up') return `joining: this node is not a member of a cluster yet (${this.#core.problem})`;
-    if (this.#core.isListening(Date.now())) return 'starting: this node has not heard the others yet';
-    if (this.#isWarmingUp) return 'starting: this node is warming up';
-    return null;
+    const [isStopping, isRecovering] = [this.#stopping !== null, this.#context === undefined];
+    return whyNotReady({ isStopping, isRecovering, isWarmingUp: this.#isWarmingUp }, () => this.#core, Date.now());
   }
 
   /** Runs work whose expected failures (a full disk under the clock or the metadata) must not end the process. */

@@ -36,12 +36,21 @@ export interface Disk {
   reserved: Stamp;
 }
 
+/** A data directory as it would be copied now. */
+export function copyOf(disk: Disk): Disk {
+  const store = new MemoryRegisterStore();
+  store.save(disk.store.load());
+  return { ...disk, store };
+}
+
 export interface TestNode {
   core: NodeCore;
   readonly disk: Disk;
   readonly address: string;
   refused: string | null;
   left: string | null;
+  /** What it said of twins. */
+  readonly warned: string[];
   up: boolean;
   offsetMs: number;
   changes: number;
@@ -67,6 +76,7 @@ export class Network {
   liftsClocks = true;
   #queue: Packet[] = [];
   #numbers = 0;
+  #processes = 0;
 
   constructor(seed = 1, limits: Partial<MembershipLimits> = {}) {
     this.limits = { ...DEFAULT_MEMBERSHIP_LIMITS, ...limits };
@@ -95,12 +105,22 @@ export class Network {
       this.limits,
     );
     if (!this.liftsClocks) clock.lift = () => 'lifted';
-    const node = { disk, address, refused: null, left: null, up: true, offsetMs, changes: 0 } as unknown as TestNode;
+    const node = {
+      disk,
+      address,
+      refused: null,
+      left: null,
+      warned: [],
+      up: true,
+      offsetMs,
+      changes: 0,
+    } as unknown as TestNode;
     node.core = new NodeCore({
       identity: disk.identity,
       address,
       clock,
       store: disk.store,
+      processId: (++this.#processes).toString(16).padStart(16, '0'),
       random: this.random,
       limits: this.limits,
       emit: (effect) => {
@@ -108,6 +128,8 @@ export class Network {
         else if (effect.kind === 'identity') disk.identity = effect.identity;
         else if (effect.kind === 'refused') {
           node.refused = effect.reason;
+        } else if (effect.kind === 'twin') {
+          node.warned.push(effect.reason);
         } else if (effect.kind === 'left') {
           node.left = effect.reason;
         } else {
@@ -179,6 +201,15 @@ export class Network {
       }
       this.deliver();
     }
+  }
+
+  /** Everything that is on its way. */
+  takePackets(): Packet[] {
+    return this.#queue.splice(0);
+  }
+
+  putPackets(packets: readonly Packet[]): void {
+    this.#queue.push(...packets);
   }
 
   split(left: readonly TestNode[], right: readonly TestNode[]): void {

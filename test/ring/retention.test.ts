@@ -1,6 +1,6 @@
 /** When a worker removes what is over: the clock jumps and is set back, the node is skewed, the disk refuses. */
 import { describe, expect, test } from 'vitest';
-import type { ClusterSnapshot, DatabaseDefinition } from '../../repair/cluster.ts';
+import type { ClusterSnapshot, DatabaseDefinition, Member } from '../../repair/cluster.ts';
 import { Outbox } from '../../repair/outbox.ts';
 import { DEFAULT_REPLICA_LIMITS } from '../../repair/replica-limits.ts';
 import { Retention } from '../../repair/retention.ts';
@@ -44,6 +44,7 @@ const database: DatabaseDefinition = {
     { ...policy, name: 'forever', generation: 2, durationNs: 0n },
   ],
 };
+const member = (number: string, state: Member['state']) => ({ number, name: number, address: '', state });
 const snapshot = { databases: [database], droppedThrough: { d: 0, 'd\0forever': 1 } } as Partial<ClusterSnapshot>;
 
 class Worker {
@@ -53,6 +54,8 @@ class Worker {
   readonly outbox: Outbox;
   wallMs = 0;
   skewed = false;
+  members = [member(SELF, 'up'), member(OTHER, 'up')];
+  hears = true;
   refuses = false;
   private spanMs = 0;
   private readonly retention: Retention;
@@ -66,8 +69,10 @@ class Worker {
     const around = {
       self: SELF,
       limits: DEFAULT_REPLICA_LIMITS,
-      snapshot,
-      isLive: () => !worker.skewed,
+      get snapshot() {
+        return { ...snapshot, members: worker.members };
+      },
+      isLive: (number: string) => (number === SELF ? !worker.skewed : worker.hears),
       count: (name: string) => void worker.counted.push(name),
       heldChanged: () => {},
       get wallMs() {
@@ -143,6 +148,28 @@ describe('a shard that has expired', () => {
     worker.pass(HOUR_MS);
     expect(worker.removed).toEqual([]);
     expect(worker.shards.size).toBe(1);
+  });
+
+  test('stays while none of the others is heard, and the time begins when one is', () => {
+    const worker = new Worker([KEY], EXPIRES_MS);
+    worker.hears = false;
+    worker.pass(2 * APART_MS);
+    worker.hears = true;
+    worker.pass(APART_MS);
+    expect(worker.removed).toEqual([]);
+    worker.pass(2 * LOOK_MS);
+    expect(worker.removed).toEqual([shardId(KEY)]);
+  });
+
+  test.each([
+    ['of one node', []],
+    ['of which all others were removed, or have not come yet', [member(OTHER, 'removed'), member('b', 'joining')]],
+  ])('goes by the own clock alone in a cluster %s', (_, others) => {
+    const worker = new Worker([KEY], EXPIRES_MS);
+    worker.hears = false;
+    worker.members = [member(SELF, 'up'), ...others];
+    worker.pass(APART_MS + 2 * LOOK_MS);
+    expect(worker.removed).toEqual([shardId(KEY)]);
   });
 
   test('goes from the outbox, with what is owed of it, also when this worker does not hold it', () => {

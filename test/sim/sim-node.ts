@@ -84,6 +84,7 @@ export class SimNode {
   readonly address: string;
   disk: SimDisk;
   offsetMs = 0;
+  starts = 0;
   /** The running process; null while it is down. */
   process: Process | null = null;
   readonly world: World;
@@ -169,6 +170,7 @@ export class Process {
       address: node.address,
       clock: this.clock,
       store: disk.registers(),
+      processId: (++node.starts).toString(16).padStart(16, '0'),
       random: chance.next,
       limits: membership,
       emit: (effect) => this.nodeEffect(effect),
@@ -305,11 +307,20 @@ export class Process {
       case 'left':
         node.world.trace(`${node.name} has left`);
         break;
+      case 'twin':
+        this.noTwin(effect.reason);
+        break;
       case 'refused':
+        if (effect.reason.includes('two processes')) this.noTwin(effect.reason);
         node.world.trace(`${node.name} is refused: ${effect.reason}`);
         this.refused = effect.reason;
         break;
     }
+  }
+
+  /** No disk of the simulation is copied: whoever sees a twin takes what a former process said for another one. */
+  private noTwin(reason: string): void {
+    if (this.node.world.mutation === undefined) throw new Error(reason);
   }
 
   private hostEffect(effect: HostEffect): void {

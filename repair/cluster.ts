@@ -91,4 +91,9 @@ export interface HeldShard {
    * deletes of its policy (known-deletes.ts).
    */
   readonly young?: boolean | undefined;
+  /**
+   * Of a replica whose file was lost once: what it acknowledged before is gone, and all members have been told. Statements
+   * closed before this may say of it what they did not know yet. Left out: it never was.
+   */
+  readonly since?: Stamp | undefined;
 }

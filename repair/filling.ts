@@ -21,7 +21,15 @@ import type { OutboxSender } from './outbox-sender.ts';
 import type { FillDescription } from './records.ts';
 import { repairRecord, stepOf } from './repair-records.ts';
 import type { MessageOf, Received } from './replica-messages.ts';
-import { claimOf, flushOutcome, type Replica, type ReplicaTable, rebuildReadable, tryFlush } from './replica-table.ts';
+import {
+  claimOf,
+  FILE_LOST,
+  flushOutcome,
+  type Replica,
+  type ReplicaTable,
+  rebuildReadable,
+  tryFlush,
+} from './replica-table.ts';
 import type { Requests } from './requests.ts';
 import { nameOf, type Surroundings } from './surroundings.ts';
 
@@ -280,16 +288,19 @@ export class Filling {
       if (page !== undefined && page.byteLength > 0) target.accept(page);
       job.bytesDone += page?.byteLength ?? 0;
       if (!message.last) return;
+      const { since, mustDisown } = this.o.replicas.get(job.id)!.ledger;
       target.finish();
       job.target = null;
+      // Of this replica, whatever the copy says of its source.
+      Object.assign(this.o.replicas.get(job.id)!.ledger, { since, mustDisown });
     } catch (error) {
       if (!(error instanceof Error && 'code' in error)) throw error;
       this.restart(job, error.message);
       return;
     }
     const replica = this.o.replicas.get(job.id)!;
-    replica.ledger.replica = 'full';
-    replica.ledger.damage = null;
+    replica.ledger.replica = replica.ledger.mustDisown ? 'damaged' : 'full';
+    replica.ledger.damage = replica.ledger.mustDisown ? FILE_LOST : null;
     tryFlush(replica.stored);
     replica.notes.heldBackBy = null;
     replica.notes.damage = null;

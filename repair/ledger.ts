@@ -65,6 +65,8 @@ interface StateJson {
   /** Not in files of before. */
   scrubbedMs?: number;
   losses?: readonly Loss[];
+  mustDisown?: boolean;
+  since?: Stamp;
 }
 
 const CREATE_TABLES = `
@@ -85,6 +87,10 @@ export class Ledger implements ShardCompanion {
   /** Set by repair only; durable with the next flush. */
   replica: StateJson['replica'] = 'full';
   damage: string | null = null;
+  /** Its file was lost: what it acknowledged before still counts at members that have not been told (mend.ts). */
+  mustDisown = false;
+  /** See `HeldShard.since`. */
+  since: Stamp = STAMP_ZERO;
   /** When all that is stored was read again last; 0: never. */
   scrubbedMs = 0;
   converged: Watermark | null = null;
@@ -268,6 +274,8 @@ export class Ledger implements ShardCompanion {
     this.converged = state.converged;
     this.liveConverged = state.liveConverged;
     this.losses = state.losses ?? [];
+    this.mustDisown = state.mustDisown ?? false;
+    this.since = state.since ?? STAMP_ZERO;
     for (const { identities } of database.prepare<[], { identities: Uint8Array }>(READ_EPOCHS).iterate()) {
       for (const { version, rows, content } of decodeIdentities(identities)) {
         if (stampOf(version) > this.floorStamp) this.insert(version, content, rows);
@@ -317,6 +325,8 @@ export class Ledger implements ShardCompanion {
       damage: this.damage,
       scrubbedMs: this.scrubbedMs,
       losses: this.losses,
+      ...(this.mustDisown && { mustDisown: true }),
+      ...(this.since !== STAMP_ZERO && { since: this.since }),
     };
   }
 

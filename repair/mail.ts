@@ -180,13 +180,13 @@ export class Mail {
     for (const entry of this.outbox.entries.values()) add(entry.id, entry.version, entry.acks);
   }
 
-  /** The replica here turns filling: what it acknowledged counts no longer (rule 31). */
-  disown(id: ShardId): void {
+  /** The member's replica turns filling (rule 31), or is lost: what it acknowledged counts no longer. */
+  disown(id: ShardId, member: NodeNumber, reason: string): void {
     for (const pending of [...this.pending.values()]) {
-      if (pending.id !== id || !pending.owners.includes(this.around.self)) continue;
-      pending.acks.delete(this.around.self);
-      pending.applied.delete(this.around.self);
-      pending.failed.set(this.around.self, { code: 'filling', reason: 'the replica here is being filled' });
+      if (pending.id !== id || !pending.owners.includes(member)) continue;
+      pending.acks.delete(member);
+      pending.applied.delete(member);
+      pending.failed.set(member, { code: 'filling', reason });
       this.judge(pending);
     }
   }

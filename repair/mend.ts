@@ -6,7 +6,7 @@ import type { DamagedPart, ReplacementRequest } from '../shards/care.ts';
 import { holdFrame } from '../shards/held-frame.ts';
 import { SeriesKeys } from '../shards/series-keys.ts';
 import { shardKeyToJson } from '../shards/shard-key.ts';
-import type { NodeNumber, Version } from '../shards/version.ts';
+import { makeStamp, type NodeNumber, type Version } from '../shards/version.ts';
 import { heldIn } from './held-shards.ts';
 import { level } from './level.ts';
 import { type DifferingGroup, differedOf, type RepairStep, stepOf } from './repair-records.ts';
@@ -93,6 +93,7 @@ export class Mend {
 
   *run(): Steps<void> {
     const { ledger } = this.replica;
+    if (ledger.mustDisown) yield* this.disown();
     let isLevel = false;
     for (let round = 0; ; round++) {
       const verdict = yield* this.read();
@@ -108,6 +109,18 @@ export class Mend {
       if (bad.length > 0) yield* this.putBack(verdict);
       this.stop();
       isLevel = yield* this.settled(verdict.damaged);
+    }
+  }
+
+  /** Everybody is told, the own outbox too, that nothing that was acknowledged before the file was lost is here. */
+  private *disown(): Steps<void> {
+    const { around, replica, progress } = this;
+    progress.stage = 'telling all members that what was here is lost';
+    if (around.snapshot === null) throw new MendError('the cluster is not known yet');
+    for (const { number, name, state } of around.snapshot.members) {
+      if (state === 'removed') continue;
+      const answer = yield* ask(number, { t: 'disown', key: shardKeyToJson(replica.key) });
+      if (answer === null) throw new MendError(`${name} still counts on what was lost here, and cannot be reached`);
     }
   }
 
@@ -296,6 +309,11 @@ export class Mend {
     const { ledger, notes, stored } = replica;
     ledger.replica = 'full';
     ledger.damage = null;
+    if (ledger.mustDisown) {
+      // Above the clock of every member that has been told, so above what it closed before.
+      ledger.since = makeStamp(around.wallMs + 2 * around.limits.clockDriftMsMax, 0);
+      ledger.mustDisown = false;
+    }
     notes.damage = null;
     notes.heldBackBy = null;
     tryFlush(stored);

@@ -40,6 +40,7 @@ const heldShard = z.object({
   key: shardKey,
   state: z.enum(['full', 'filling', 'damaged']),
   young: z.boolean().optional(),
+  since: stamp.optional(),
 });
 const statement = z.object({
   member: number,

@@ -73,22 +73,35 @@ export class OutboxSender {
       if (!members.has(number) && peer.queue.size === 0) this.peers.delete(number);
   }
 
-  /** What this node has acknowledged of the shard it no longer has: its entries wait for it again. */
-  disownHere(id: ShardId): void {
-    const { self } = this.around;
+  /**
+   * What the member has acknowledged of the shard it no longer has: its entries wait for it again. `done` runs when that is
+   * durable, and never when the disk refuses.
+   */
+  disown(id: ShardId, member: NodeNumber, done: () => void): void {
+    let open = 1;
+    const isDone = () => {
+      if (--open === 0) done();
+    };
     for (const entry of [...this.outbox.entries.values()]) {
-      if (entry.id !== id || !entry.acks.has(self)) continue;
+      if (entry.id !== id || !entry.acks.has(member)) continue;
+      open++;
       try {
         const parts = this.outbox.read(entry);
         // A damaged record is dropped when it is to be sent.
-        if (parts === null || this.outbox.disown(entry.name, self, parts.frame, parts.keys, () => {}))
-          this.route(entry);
-        else this.toDisown.add(id);
+        if (parts === null) isDone();
+        else if (!this.outbox.disown(entry.name, member, parts.frame, parts.keys, isDone)) continue;
+        this.route(entry);
       } catch (error) {
         if (!(error instanceof StorageError)) throw error;
-        this.toDisown.add(id);
       }
     }
+    isDone();
+  }
+
+  /** Of this node: tried again with each tick for as long as the disk refuses. */
+  disownHere(id: ShardId): void {
+    this.toDisown.add(id);
+    this.disown(id, this.around.self, () => this.toDisown.delete(id));
   }
 
   route(entry: OutboxEntry): void {
@@ -115,10 +128,7 @@ export class OutboxSender {
 
   tick(): void {
     for (const [number, peer] of this.peers) this.serve(number, peer);
-    for (const id of this.toDisown) {
-      this.toDisown.delete(id);
-      this.disownHere(id);
-    }
+    for (const id of this.toDisown) this.disownHere(id);
     this.outbox.retrySync();
     this.outbox.step();
   }

@@ -4,6 +4,7 @@
  */
 import type { NodeNumber } from '../shards/version.ts';
 import type { DebtSettling } from './debt-settling.ts';
+import type { Disowning } from './disowning.ts';
 import type { FillingSource } from './filling-source.ts';
 import type { Repairs } from './repairs.ts';
 import type { Message, Received } from './replica-messages.ts';
@@ -18,6 +19,7 @@ export type RepairMessage = Exclude<Message, { t: 'mail' | 'mail-answers' | 'mai
 export interface RepairParts {
   readonly ring: Ring;
   readonly debts: DebtSettling;
+  readonly disowning: Disowning;
   readonly answers: RingAnswers;
   readonly fillingSource: FillingSource;
   readonly upkeep: Upkeep;
@@ -59,6 +61,12 @@ export function routeRepair(parts: RepairParts, from: NodeNumber, message: Repai
       return;
     case 'fetch':
       parts.answers.fetch(from, message);
+      return;
+    case 'disown':
+      parts.disowning.asked(from, message);
+      return;
+    case 'disowned':
+      parts.requests.answer(from, message.request, received);
       return;
     case 'fill-open':
       parts.fillingSource.open(from, message);

@@ -7,7 +7,7 @@
  */
 import { type ShardId, type ShardKey, type ShardKeyJson, shardKeyToJson } from '../shards/shard-key.ts';
 import type { Storage } from '../shards/storage.ts';
-import type { NodeNumber } from '../shards/version.ts';
+import { type NodeNumber, STAMP_ZERO } from '../shards/version.ts';
 import { BatchesAsked } from './batches-asked.ts';
 import { RepairBudget, type RepairRates } from './budget.ts';
 import type { ClusterSnapshot, HeldShard, Statement } from './cluster.ts';
@@ -15,6 +15,7 @@ import { CommitQueue } from './commit.ts';
 import { DebtSettling } from './debt-settling.ts';
 import type { Handover } from './departures.ts';
 import { describeReplica } from './descriptions.ts';
+import { Disowning } from './disowning.ts';
 import { Filling } from './filling.ts';
 import { FillingSource } from './filling-source.ts';
 import { type FoundWrite, findWrite, type SoughtWrite } from './found-writes.ts';
@@ -103,7 +104,7 @@ export class ReplicaHost {
     });
     const written = (request: number, outcome: WriteOutcome) => emit({ kind: 'written', request, outcome });
     this.mail = new Mail({ commit, outbox, sender, around, written });
-    const disown = (id: ShardId) => this.mail.disown(id);
+    const disown = (id: ShardId) => this.mail.disown(id, around.self, 'the replica here is being filled');
     this.filling = new Filling({ storage, replicas, requests, outbox, sender, around, disown });
     this.fillingSource = new FillingSource(replicas, around);
     const answers = new RingAnswers(replicas, around, (replica, reason) => this.filling.demote(replica, reason));
@@ -138,7 +139,8 @@ export class ReplicaHost {
     this.sender = sender;
     this.receiver = receiver;
     const { fillingSource, debts, upkeep, repairsTable: repairs } = this;
-    this.parts = { ring, debts, answers, fillingSource, upkeep, requests, repairs };
+    const disowning = new Disowning(this.mail, sender, around);
+    this.parts = { ring, debts, disowning, answers, fillingSource, upkeep, requests, repairs };
     if (outbox.damaged > 0) this.counted.set('outbox_damaged', outbox.damaged);
   }
 
@@ -241,7 +243,8 @@ export class ReplicaHost {
     for (const id of this.replicas.ids()) {
       const { key, ledger } = this.replicas.get(id)!;
       const young = isYoung(ledger) || !this.deletes.of(key);
-      held.push({ id, key: shardKeyToJson(key), state: ledger.replica, young });
+      const since = ledger.since === STAMP_ZERO ? undefined : ledger.since;
+      held.push({ id, key: shardKeyToJson(key), state: ledger.replica, young, since });
     }
     return held;
   }
@@ -272,12 +275,18 @@ export class ReplicaHost {
   shardLost(id: ShardId): void {
     this.turn(this.wallMs, () => {
       this.count('shards_set_aside');
+      this.replicas.lost(id);
       this.filling.forget(id);
       this.upkeep.forget(id);
-      this.mail.disown(id);
+      this.mail.disown(id, this.options.self, 'its file was lost');
       this.sender.disownHere(id);
       this.options.emit({ kind: 'held-changed' });
     });
+  }
+
+  /** Before the process began; to be said once of each at its start. */
+  shardWasLost(id: ShardId): void {
+    this.turn(this.wallMs, () => this.replicas.lost(id));
   }
 
   startRepair(request: { id: string; shard: ShardId; mode: RepairMode }, nowMs: number): void {

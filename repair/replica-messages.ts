@@ -177,6 +177,9 @@ export type Message =
       /** Versions given, in the order of the attachments (frame and keys of each). */
       readonly versions: readonly Version[];
     }
+  /** The sender's file was lost: what it has acknowledged of the shard counts no longer. Answered when that is durable. */
+  | { readonly t: 'disown'; readonly request: number; readonly key: ShardKeyJson }
+  | { readonly t: 'disowned'; readonly request: number; readonly shard: string }
   | ({ readonly t: 'fill-open'; readonly request: number; readonly key: ShardKeyJson } & FloorClaim)
   | {
       readonly t: 'fill-page';
@@ -387,6 +390,8 @@ const FIELDS: Record<JsonKind, Record<string, Check>> = {
   'identities-answer': { request: size, shard: text, status: pullStatus, more: flag },
   fetch: { request: size, key, versions: listOf(version) },
   'fetch-answer': { request: size, shard: text, status: pullStatus, versions: listOf(version) },
+  disown: { request: size, key },
+  disowned: { request: size, shard: text },
   'fill-open': { ...claim, request: size, key },
   'fill-page': { request: size, key, snapshot: size, index: size },
   'fill-answer': {

@@ -8,7 +8,7 @@ import { deleteShardOf, isDeleteShard } from '../shards/delete-shard.ts';
 import { StorageError } from '../shards/errors.ts';
 import { type ShardId, type ShardKey, shardId } from '../shards/shard-key.ts';
 import type { Storage, StoredShard } from '../shards/storage.ts';
-import type { Version } from '../shards/version.ts';
+import { STAMP_ZERO, type Version } from '../shards/version.ts';
 import type { ClusterSnapshot } from './cluster.ts';
 import { identitiesEqual, type Ledger, type Root, rootFromJson, rootsEqual, rootToJson } from './ledger.ts';
 import { goneMembers } from './losses.ts';
@@ -42,6 +42,8 @@ export interface ReplicaNotes {
 export class ReplicaTable {
   private readonly notes = new Map<ShardId, ReplicaNotes>();
   private gone: readonly GoneMember[] = [];
+  /** Their files were set aside; what is made in their place has not been marked yet. */
+  private readonly lostOnes = new Set<ShardId>();
   private readonly storage: Storage;
   private readonly ledgerOf: (id: ShardId) => Ledger;
   private readonly around: Surroundings;
@@ -60,7 +62,26 @@ export class ReplicaTable {
     }
     const ledger = this.ledgerOf(id);
     ledger.gone = this.gone;
-    return { id, key: stored.key, stored, ledger, notes: this.notesOf(id) };
+    const replica = { id, key: stored.key, stored, ledger, notes: this.notesOf(id) };
+    if (this.lostOnes.delete(id)) this.markLost(replica);
+    return replica;
+  }
+
+  /**
+   * The shard's file was set aside, now or before the process began: what is, or will be, in its place is damaged until
+   * nobody counts on what it acknowledged (disowning.ts).
+   */
+  lost(id: ShardId): void {
+    this.lostOnes.add(id);
+    this.get(id);
+  }
+
+  private markLost(replica: Replica): void {
+    const { ledger } = replica;
+    // It was told to all already, when it was set aside.
+    if (ledger.since !== STAMP_ZERO || ledger.mustDisown) return;
+    ledger.mustDisown = true;
+    markDamaged(replica, FILE_LOST, this.around);
   }
 
   /** Throws StorageError when the shard cannot be created. */
@@ -109,6 +130,8 @@ export class ReplicaTable {
     return notes;
   }
 }
+
+export const FILE_LOST = 'its file was damaged and set aside';
 
 /** See `HeldShard.young`. */
 export function isYoung({ converged, liveConverged }: Ledger): boolean {

@@ -6,10 +6,11 @@
  * full, and have spoken under this node's view, and every member has, and the shard list that its statement names has
  * been heard; otherwise it is `live`, among those that can.
  * The cutoff is the least closed stamp of the members that count, below every open batch of the shard that no
- * participant has acknowledged.
+ * participant has acknowledged. What one acknowledged before its file was lost counts in no statement that may be older
+ * than the news of that (`HeldShard.since`).
  */
 import type { ShardId } from '../shards/shard-key.ts';
-import { type NodeNumber, type Stamp, stampOf } from '../shards/version.ts';
+import { type NodeNumber, STAMP_ZERO, type Stamp, stampOf } from '../shards/version.ts';
 import type { ClusterSnapshot, Statement } from './cluster.ts';
 import { heldIn } from './held-shards.ts';
 import { stampBefore } from './ledger.ts';
@@ -38,9 +39,11 @@ export function planPass(
   for (const s of snapshot.statements)
     if (s.viewHash === snapshot.viewHash && names.has(s.member)) statements.set(s.member, s);
   const states = new Map<NodeNumber, string>();
+  const sinces = new Map<NodeNumber, Stamp>();
   for (const { number } of members) {
     const held = heldIn(snapshot.heldBy[number], shard);
     if (held !== undefined) states.set(number, held.state);
+    if (held?.since !== undefined) sinces.set(number, held.since);
   }
   // One fixed order for all shards of these members, so that their tokens go the same way and travel together.
   const ring = [...new Set([...owners, ...states.keys()])].sort();
@@ -66,6 +69,7 @@ export function planPass(
       shard,
       members.map((m) => statements.get(m.number)!),
       rotated,
+      sinces,
     );
     const dead = members.find((member) => !live.has(member.number));
     // With a dead member outside the ring its last word is the limit: once proven, only the live ones get further.
@@ -80,6 +84,7 @@ export function planPass(
     shard,
     speaking.map((m) => statements.get(m.number)!),
     rotated,
+    sinces,
   );
   const culprit = skipped[0];
   let heldBackBy = 'a member outside the ring is not live';
@@ -94,12 +99,19 @@ export function planPass(
 }
 
 /** Least closed stamp, below what is open and at no participant. */
-function cutoff(shard: ShardId, statements: readonly Statement[], participants: readonly NodeNumber[]): Stamp {
+function cutoff(
+  shard: ShardId,
+  statements: readonly Statement[],
+  participants: readonly NodeNumber[],
+  sinces: ReadonlyMap<NodeNumber, Stamp>,
+): Stamp {
   let through = 'f'.repeat(16);
   for (const statement of statements) {
     if (statement.closed < through) through = statement.closed;
+    const counts = (member: NodeNumber) =>
+      participants.includes(member) && statement.closed >= (sinces.get(member) ?? STAMP_ZERO);
     for (const open of statement.open) {
-      if (open.shard !== shard || open.acknowledgedBy.some((member) => participants.includes(member))) continue;
+      if (open.shard !== shard || open.acknowledgedBy.some(counts)) continue;
       const below = stampBefore(stampOf(open.oldest));
       if (below < through) through = below;
     }

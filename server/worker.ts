@@ -390,6 +390,7 @@ port.on('message', (message: ToWorker) => {
 
 host.setCluster(snapshot, now());
 host.setRepairRates(settings.repairRates);
+for (const id of engine.recovery.setAside) host.shardWasLost(id);
 for (const { id, code } of engine.recovery.unopened) if (code !== 'future-format') host.shardLost(id);
 const ticker = setInterval(() => {
   host.tick(now());

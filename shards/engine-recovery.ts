@@ -43,6 +43,8 @@ export interface Recovery {
   /** Log bytes that were set aside. */
   readonly damaged: Replayed['damaged'];
   readonly unopened: readonly UnopenedShard[];
+  /** Of which a file was set aside, now or at any time before. */
+  readonly setAside: readonly ShardId[];
   readonly ms: number;
 }
 
@@ -135,14 +137,16 @@ export function setShardFileAside(files: Files, directory: string, path: string)
   files.syncDirectory(directory);
 }
 
-/** Shards whose file was set aside and that have no new one. */
+/** Shards of which a file was set aside, now or at any time before. */
+export function shardsSetAside(files: Files, directory: string): Set<ShardId> {
+  const found = files.list(directory).map((name) => DAMAGED_FILE.exec(name)?.[1]);
+  return new Set(found.filter((id) => id !== undefined));
+}
+
+/** Those that have no new file. */
 export function lostShards(files: Files, directory: string): Set<ShardId> {
-  const lost = new Set<ShardId>();
-  for (const name of files.list(directory)) {
-    const match = DAMAGED_FILE.exec(name);
-    if (match !== null && !files.exists(joinPath(directory, `${match[1]}.sqlite`))) lost.add(match[1]!);
-  }
-  return lost;
+  const isGone = (id: ShardId) => !files.exists(joinPath(directory, `${id}.sqlite`));
+  return new Set([...shardsSetAside(files, directory)].filter(isGone));
 }
 
 export interface Replay {

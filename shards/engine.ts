@@ -20,6 +20,7 @@ import {
   recordsOf,
   replayLog,
   setShardFileAside,
+  shardsSetAside,
   type UnopenedShard,
 } from './engine-recovery.ts';
 import { StorageError } from './errors.ts';
@@ -98,7 +99,9 @@ export class Engine implements Storage {
       applied: () => this.#flushAbove(limits.memtableBytesMax),
     });
     const { records, bytes, applied, truncatedBytes, damaged } = replayed;
-    this.recovery = { records, bytes, applied, truncatedBytes, damaged, unopened, ms: options.nowMs() - startMs };
+    const setAside = [...shardsSetAside(files, options.shardsDirectory)];
+    const ms = options.nowMs() - startMs;
+    this.recovery = { records, bytes, applied, truncatedBytes, damaged, unopened, setAside, ms };
   }
 
   get shards(): ReadonlyMap<ShardId, Shard> {

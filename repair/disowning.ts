@@ -1,0 +1,35 @@
+/**
+ * A member whose file of a shard was lost has acknowledged batches that it no longer has. Others count on that: their
+ * outboxes do not send it these batches again, and a proof may pass over a batch that only such an outbox still has.
+ *
+ * So the replica that is made anew is damaged until every member has said that it counts on nothing of before (mend.ts
+ * asks, this answers), and says from then on since when (`HeldShard.since`): statements of before, which may name it among
+ * those that have a batch, do not count for it. A member that cannot be reached holds this up: it may hold such a batch.
+ * What was lost is durable in the shard's ledger or, until that is, by the file that was set aside.
+ */
+import { shardId, shardKeyFromJson } from '../shards/shard-key.ts';
+import type { NodeNumber } from '../shards/version.ts';
+import type { Mail } from './mail.ts';
+import type { OutboxSender } from './outbox-sender.ts';
+import type { MessageOf } from './replica-messages.ts';
+import type { Surroundings } from './surroundings.ts';
+
+export class Disowning {
+  private readonly mail: Mail;
+  private readonly sender: OutboxSender;
+  private readonly around: Surroundings;
+
+  constructor(mail: Mail, sender: OutboxSender, around: Surroundings) {
+    this.mail = mail;
+    this.sender = sender;
+    this.around = around;
+  }
+
+  /** No answer while the disk refuses: it is asked again. */
+  asked(from: NodeNumber, { request, key }: MessageOf<'disown'>): void {
+    const { number } = shardKeyFromJson(key);
+    const shard = shardId(shardKeyFromJson(key));
+    this.mail.disown(shard, from, 'its file was lost');
+    this.sender.disown(shard, from, () => this.around.send(from, number, { t: 'disowned', request, shard }));
+  }
+}

@@ -1,0 +1,135 @@
+/** A replica whose file was lost: nobody counts on what it acknowledged before (repair/disowning.ts). */
+import { describe, expect, test } from 'vitest';
+import type { ClusterSnapshot, HeldShard } from '../../repair/cluster.ts';
+import { planPass } from '../../repair/ring-cutoff.ts';
+import { shardKeyToJson } from '../../shards/shard-key.ts';
+import { makeStamp, STAMP_ZERO, stampOf, type Version } from '../../shards/version.ts';
+import { ID, KEY, NUMBERS, START, Trio } from './trio.ts';
+
+/** Two owners, and one that is none. */
+function roles(trio: Trio): { owners: [number, number]; other: number } {
+  const owners = [0, 1, 2].filter(
+    (i) => trio.hosts[i]!.owns(ID) || (trio.storages[i]!.shards.has(ID) && trio.counts()[i]! > 0),
+  );
+  const other = [0, 1, 2].find((i) => !owners.includes(i))!;
+  return { owners: owners as [number, number], other };
+}
+
+/**
+ * A batch that the first owner has acknowledged and the second, which cannot be reached, has not: its other copy is in the
+ * outbox of the member that took it. Then the first owner's file is lost.
+ */
+function lost(): { trio: Trio; first: number; second: number; other: number; version: Version } {
+  const trio = new Trio(2);
+  trio.write(0, 'all');
+  trio.pass(100);
+  const { owners, other } = roles(trio);
+  const [first, second] = owners;
+  trio.cut.add(NUMBERS[second]!);
+  trio.hear();
+  trio.write(other);
+  trio.pass(3_000);
+  const [open] = trio.hosts[other]!.openVersions();
+  expect(open).toMatchObject({ shard: ID, acknowledgedBy: [NUMBERS[first]] });
+  return { trio, first, second, other, version: open!.oldest };
+}
+
+function lose(trio: Trio, at: number): void {
+  trio.storages[at]!.drop(ID);
+  trio.hosts[at]!.shardLost(ID);
+}
+
+const has = (trio: Trio, at: number, version: Version) =>
+  trio.storages[at]!.shards.get(ID)?.batches.has(version) ?? false;
+
+describe('a shard whose file was lost', () => {
+  test('is not proven over by the owners while the only copy is in an outbox, and gets it back', () => {
+    const { trio, first, second, other, version } = lost();
+    // Nothing of the outbox comes through for now.
+    trio.onSend = (from, _, { t }) => (from === NUMBERS[other] && t.startsWith('mail') ? 'lost' : undefined);
+    trio.hear(); // what the outbox says is heard before the file is lost
+    lose(trio, first);
+    trio.cut.clear();
+    for (let i = 0; i < 4; i++) {
+      trio.hear();
+      trio.repair(first, 'ring');
+      trio.repair(second, 'ring');
+      trio.pass(2_000);
+    }
+    for (const at of [first, second]) {
+      const floor = trio.storages[at]!.ledgers.get(ID)?.floor ?? STAMP_ZERO;
+      expect(floor < stampOf(version)).toBe(true);
+    }
+    trio.onSend = () => undefined;
+    for (let i = 0; i < 20; i++) {
+      trio.pass(3_000);
+      trio.hear();
+      trio.repair(first, 'ring');
+    }
+    expect([has(trio, first, version), has(trio, second, version)]).toEqual([true, true]);
+    expect(trio.storages[first]!.ledgers.get(ID)).toMatchObject({ replica: 'full', mustDisown: false });
+    expect(trio.storages[first]!.ledgers.get(ID)!.floor > stampOf(version)).toBe(true);
+  });
+
+  test('is damaged for as long as a member that may count on it cannot be reached, also over a restart', () => {
+    const { trio, first, other } = lost();
+    trio.cut.clear();
+    trio.cut.add(NUMBERS[other]!);
+    trio.hear();
+    lose(trio, first);
+    trio.write(first);
+    trio.pass(20_000);
+    trio.hear();
+    const held = () => trio.hosts[first]!.heldShards().find(({ id }) => id === ID);
+    expect(held()).toMatchObject({ state: 'damaged', since: undefined });
+    expect(trio.storages[first]!.ledgers.get(ID)).toMatchObject({ mustDisown: true });
+    trio.boot(NUMBERS[first]!, trio.storages[first]!.disk, trio.files[first]);
+    trio.hear();
+    expect(held()).toMatchObject({ state: 'damaged' });
+    trio.cut.clear();
+    for (let i = 0; i < 10; i++) {
+      trio.hear();
+      trio.pass(3_000);
+    }
+    expect(held()).toMatchObject({ state: 'full' });
+    expect(held()!.since! > makeStamp(START, 0)).toBe(true);
+    // Said of the file before that one: once is enough.
+    trio.hosts[first]!.shardWasLost(ID);
+    expect(held()).toMatchObject({ state: 'full' });
+  });
+});
+
+describe('the cutoff', () => {
+  const [a, b, c] = NUMBERS as [string, string, string];
+  const version = makeStamp(START + 1_000, 0) + c;
+  const snapshot = (since: string | undefined, closed: string): ClusterSnapshot => {
+    const held: HeldShard = { id: ID, key: shardKeyToJson(KEY), state: 'full' };
+    const statement = { viewHash: 'v', sequence: 1, closed, open: [], shardListSequence: 0 };
+    return {
+      viewHash: 'v',
+      self: a,
+      members: NUMBERS.map((number) => ({ number, name: number, address: '', state: 'up' as const })),
+      live: NUMBERS,
+      databases: [],
+      droppedThrough: {},
+      statements: [
+        { ...statement, member: a },
+        { ...statement, member: b },
+        { ...statement, member: c, open: [{ shard: ID, oldest: version, acknowledgedBy: [a] }] },
+      ],
+      heldBy: { [a]: [{ ...held, since }], [b]: [held], [c]: [] },
+      heldSequence: { [a]: 0, [b]: 0, [c]: 0 },
+    };
+  };
+  const closed = makeStamp(START + 2_000, 0);
+  const through = (since: string | undefined) => planPass(snapshot(since, closed), ID, [a, b], STAMP_ZERO)!.through;
+
+  test('passes over a batch that an owner has acknowledged', () => {
+    expect(through(undefined)).toBe(closed);
+  });
+
+  test('but not by a statement of before its file was lost, and the news of that', () => {
+    expect(through(makeStamp(START + 2_001, 0)) < stampOf(version)).toBe(true);
+    expect(through(closed)).toBe(closed);
+  });
+});

@@ -1,6 +1,6 @@
 /** Members that come, leave, and are given up, while writes go on: real processes, real directories. */
 import { execFile } from 'node:child_process';
-import { readdir } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -14,7 +14,7 @@ const run = promisify(execFile);
 const OPTIONS = { 'pass-interval': '1s', workers: '2' };
 
 interface ClusterPage {
-  members: { name: string; state: string; shards: number; why: string; live: boolean }[];
+  members: { number: string; name: string; state: string; shards: number; why: string; live: boolean }[];
   losses: { name: string; shards: string[] }[];
   shards: number;
 }
@@ -135,4 +135,18 @@ describe('four nodes that come and go', () => {
     expect(await n3.runToEnd()).toBe(1);
     expect(n3.stderr).toContain('Removal is final');
   }, 150_000);
+
+  test('one whose number was removed before it had joined joins under another one when it is started again', async () => {
+    const path = join(n3.data, 'node.json');
+    const file = JSON.parse(await readFile(path, 'utf8'));
+    await rm(n3.data, { recursive: true });
+    await mkdir(n3.data);
+    await writeFile(path, JSON.stringify({ ...file, clusterId: null, seed: null }));
+    expect(await n3.runToEnd({ join: n2.url })).toBe(1);
+    expect(n3.stderr).toContain(`node "n3" (${file.number}) was removed from the cluster before it had joined`);
+    await (await n3.start({ join: n2.url })).ready();
+    const members = (await page(n2)).members.filter(({ name, state }) => name === 'n3' && state !== 'removed');
+    expect(members).toHaveLength(1);
+    expect(members[0]!.number).not.toBe(file.number);
+  }, 60_000);
 });

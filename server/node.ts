@@ -39,7 +39,7 @@ import { OutgoingCalls } from './outgoing-calls.ts';
 import { packageVersion } from './package-version.ts';
 import { Peers } from './peers.ts';
 import { LANE_NODE, type Packet } from './peers-packet.ts';
-import { endWithError, watchProcess } from './process-life.ts';
+import { diskTrouble, endWithError, watchProcess } from './process-life.ts';
 import type { QueryService } from './query/result.ts';
 import type { NodeApi } from './query-rpc.ts';
 import { whyNotReady } from './readiness.ts';
@@ -410,12 +410,9 @@ export class Node implements RunningNode {
   }
 
   #diskTrouble(error: unknown): void {
-    const code = String((error as { code?: unknown }).code ?? '');
-    if (!/^(E[A-Z]+|SQLITE_[A-Z_]+)$/.test(code) && typeof (error as { status?: unknown }).status !== 'number') {
-      this.#fail(error as Error);
-      return;
-    }
-    this.#log.error({ problem: (error as Error).message, code }, 'the disk or a limit stands in the way');
+    const trouble = diskTrouble(error);
+    if (trouble === null) this.#fail(error as Error);
+    else this.#log.error(trouble, 'the disk or a limit stands in the way');
   }
 
   #fail(error: Error): void {

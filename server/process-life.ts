@@ -27,6 +27,13 @@ export function watchProcess(log: Logger, stop: () => Promise<void>, onUncaught:
   };
 }
 
+/** Of an error after which the node goes on: the disk, or a limit of the metadata. null: nobody expected it. */
+export function diskTrouble(error: unknown): { problem: string; code: string } | null {
+  const { code: given, message: problem, status } = error as Error & { code?: unknown; status?: unknown };
+  const code = String(given ?? '');
+  return /^(E[A-Z]+|SQLITE_[A-Z_]+)$/.test(code) || typeof status === 'number' ? { problem, code } : null;
+}
+
 /** The process must not go on: says why, and ends it. */
 export function endWithError(error: Error & { code?: unknown }, log: Logger): never {
   const expected = typeof error.code === 'string' && error.code !== 'worker-error';

@@ -39,7 +39,9 @@ export function createQueryBackend(ports: BackendPorts): QueryBackend {
     targets: (database: DatabaseDefinition, policy: RetentionPolicyDefinition, minNs, maxNs) =>
       ports.places.targets(database, policy, minNs, maxNs),
     run: (targets, request, ending, wantsProof = true) =>
-      runEverywhere(ports, targets, request, ending, wantsProof ? null : nothings),
+      targets.length > 0 && targets.every(({ id }) => ports.places.isLocal(id))
+        ? runHere(ports, targets, request, ending, wantsProof ? null : nothings)
+        : runEverywhere(ports, targets, request, ending),
     unheard: (policy) => unheard(ports.snapshot(), policy),
     levelled: (level, ending) => LevelledReads.begin(ports, backend, level, ending),
     deleteRows: (database, policy, predicate, minNs, maxNs) =>
@@ -105,18 +107,25 @@ export async function localSchemas(
   return answers.flat();
 }
 
-async function runEverywhere(
+async function runHere(
   ports: BackendPorts,
   targets: readonly ShardTarget[],
   request: PartialRequest,
   ending: Ending | undefined,
   nothings: Nothings | null,
 ): Promise<PartialAnswers> {
-  if (targets.length > 0 && targets.every(({ id }) => ports.places.isLocal(id))) {
-    const answer = await ask(ports, ports.snapshot().self, targets, request, ending, nothings);
-    // A shard may have begun to be filled meanwhile; then all are asked for once more, where they are now.
-    if (answer !== null && answer.absent.length === 0) return together(targets, [answer], []);
-  }
+  const answer = await runLocal(ports.pool, numbered(targets), request, nothings);
+  if (answer.absent.length === 0) return together(targets, [answer], []);
+  // A shard has begun to be filled meanwhile: all are asked for once more, where they are now.
+  return runEverywhere(ports, targets, request, ending);
+}
+
+async function runEverywhere(
+  ports: BackendPorts,
+  targets: readonly ShardTarget[],
+  request: PartialRequest,
+  ending: Ending | undefined,
+): Promise<PartialAnswers> {
   const answers: PlaceAnswer[] = [];
   const missing: ShardTarget[] = [];
   const tried = new Map<ShardId, Set<NodeNumber>>();
@@ -202,6 +211,10 @@ function nextHolder(ports: BackendPorts, target: ShardTarget, tried: ReadonlySet
   return remote ?? (places.isSecondBest(target.id) && !tried.has(self) ? self : undefined);
 }
 
+function numbered(targets: readonly ShardTarget[]): { id: ShardId; number: number }[] {
+  return targets.map(({ id, key }) => ({ id, number: key.number }));
+}
+
 /** null: this place did not answer. */
 export async function ask(
   ports: BackendPorts,
@@ -209,11 +222,10 @@ export async function ask(
   targets: readonly ShardTarget[],
   request: PartialRequest,
   ending: Ending | undefined,
-  nothings: Nothings | null = null,
 ): Promise<PlaceAnswer | null> {
-  const shards = targets.map(({ id, key }) => ({ id, number: key.number }));
+  const shards = numbered(targets);
   const snapshot = ports.snapshot();
-  if (place === snapshot.self) return runLocal(ports.pool, shards, request, nothings);
+  if (place === snapshot.self) return runLocal(ports.pool, shards, request);
   const member = snapshot.members.find((each) => each.number === place);
   if (member === undefined) return null;
   const target = {

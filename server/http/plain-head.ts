@@ -10,7 +10,7 @@
  */
 import { parametersOf, type WriteLimits, type WriteParameters } from './influx-write.ts';
 import { wantsCsv } from './query-answer.ts';
-import { fieldsOfUrl } from './query-parameters.ts';
+import { fieldsOfQuery } from './query-parameters.ts';
 
 /** Longer heads are not plain; node:http takes up to 16 KiB. */
 export const HEAD_BYTES_MAX = 4096;
@@ -148,7 +148,7 @@ function queryHead(method: string, target: string, headers: Headers, bodyBytesMa
   return {
     kind: 'query',
     method,
-    fields: fieldsOfUrl(new URLSearchParams(target.slice(QUERY_PATH.length))),
+    fields: fieldsOfQuery(target.slice(QUERY_PATH.length)),
     bodyBytes,
     contentType: headers.get('content-type') ?? '',
     csv: wantsCsv(headers.get('accept') ?? ''),

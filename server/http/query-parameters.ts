@@ -34,6 +34,28 @@ export function fieldsOfUrl(parameters: URLSearchParams): Map<string, string> {
   return fields;
 }
 
+/** The same of the text of a query, which mostly needs no general parser. */
+export function fieldsOfQuery(query: string): Map<string, string> {
+  const fields = new Map<string, string>();
+  try {
+    for (const pair of query.split('&')) {
+      if (pair === '') continue;
+      const equals = pair.indexOf('=');
+      const name = unescaped(equals < 0 ? pair : pair.slice(0, equals));
+      if (!fields.has(name)) fields.set(name, equals < 0 ? '' : unescaped(pair.slice(equals + 1)));
+    }
+    return fields;
+  } catch {
+    // Bytes that are no UTF-8, or a % without digits. A question mark in front would be taken off.
+    return fieldsOfUrl(new URLSearchParams(`?${query}`));
+  }
+}
+
+function unescaped(text: string): string {
+  const spaced = text.includes('+') ? text.replaceAll('+', ' ') : text;
+  return spaced.includes('%') ? decodeURIComponent(spaced) : spaced;
+}
+
 /** Fields of the body; none when its type is no form. */
 export function fieldsOfBody(contentType: string, body: Buffer): Map<string, string> {
   const type = (contentType.split(';', 1)[0] as string).trim().toLowerCase();

@@ -127,9 +127,24 @@ export async function runOn(
 ): Promise<readonly PartialResult[]> {
   if (targets.length === 0) return [];
   context.ending.throwIfEnded();
-  const answers = await context.backend.run(targets, request, context.ending, context.wantsProof);
-  context.ending.throwIfEnded();
-  context.tally.add(targets, answers);
+  return resultsIn(context, targets, await run(context, targets, request));
+}
+
+function run(
+  { backend, ending, wantsProof }: StatementContext,
+  targets: readonly ShardTarget[],
+  request: PartialRequest,
+): Promise<PartialAnswers> {
+  return backend.run(targets, request, ending, wantsProof);
+}
+
+function resultsIn(
+  { ending, tally }: StatementContext,
+  targets: readonly ShardTarget[],
+  answers: PartialAnswers,
+): readonly PartialResult[] {
+  ending.throwIfEnded();
+  tally.add(targets, answers);
   for (const result of answers.results) if (result.kind === 'refused') throw new QueryError(result.message);
   return answers.results;
 }
@@ -139,7 +154,8 @@ export async function selectOn(
   targets: readonly ShardTarget[],
   request: Extract<PartialRequest, { kind: 'select' }>,
 ): Promise<ShardSelect[]> {
-  const results = await runOn(context, targets, request);
+  context.ending.throwIfEnded();
+  const results = targets.length === 0 ? [] : resultsIn(context, targets, await run(context, targets, request));
   if (request.planned !== null) {
     if (context.tally.lacksShards || results.some((result) => result.kind === 'stale')) throw new StalePlan();
     context.planning.confirm(request.planned);

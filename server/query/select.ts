@@ -22,7 +22,7 @@ import { typeName } from './schema.ts';
 import { integral, TRANSFORMATIONS, transform } from './transformations.ts';
 
 /** `outer`: dimensions of the query around a subquery; `exact`: integers stay bigint. */
-export async function runPlan(
+export function runPlan(
   plan: SelectPlan,
   outer: readonly string[],
   context: StatementContext,

@@ -4,11 +4,13 @@
  * A statement that fails answers an error; those after it are not executed, as in InfluxDB. A SELECT goes through plan,
  * partial answers, merge and select; see shards/query/partial.ts.
  */
+import type { ReadLevel } from '../../repair/levelling.ts';
 import type { SelectStatement, Statement } from '../influxql/ast.ts';
 import { ParseError, parseQuery } from '../influxql/parser.ts';
 import { printStatement } from '../influxql/printer.ts';
 import { StatementForms } from '../influxql/statement-forms.ts';
 import type { LevelledBackend, QueryBackend } from './backend.ts';
+import { Deadlines } from './deadlines.ts';
 import { runDeletion } from './deletion.ts';
 import { Ending } from './ending.ts';
 import type { QueryLimits } from './limits.ts';
@@ -35,21 +37,30 @@ import {
   showTagValues,
 } from './show.ts';
 
+/** From statement to statement. */
+interface Kept {
+  readonly memory: SchemaMemory;
+  readonly forms: StatementForms;
+  readonly deadlines: Deadlines;
+}
+
 export function createQueryService(backend: QueryBackend, limits: QueryLimits): QueryService {
-  const memory = new SchemaMemory();
-  const forms = new StatementForms();
-  return { execute: (text, options) => execute(backend, limits, memory, forms, text, options) };
+  const kept: Kept = {
+    memory: new SchemaMemory(),
+    forms: new StatementForms(),
+    deadlines: new Deadlines(limits.queryMsMax),
+  };
+  return { execute: (text, options) => execute(backend, limits, kept, text, options) };
 }
 
 async function* execute(
   backend: QueryBackend,
   limits: QueryLimits,
-  memory: SchemaMemory,
-  forms: StatementForms,
+  kept: Kept,
   text: string,
   options: QueryOptions,
 ): AsyncGenerator<StatementResult> {
-  const statements = parse(forms, text, options);
+  const statements = parse(kept.forms, text, options);
   if (statements.length > limits.statementsMax)
     throw new QueryParseError(`error parsing query: more than ${limits.statementsMax} statements`);
   let failed = false;
@@ -58,7 +69,7 @@ async function* execute(
       yield { statementId, error: 'not executed' };
       continue;
     }
-    const result = await executeStatement(backend, limits, memory, statements[statementId]!, statementId, options);
+    const result = await executeStatement(backend, limits, kept, statements[statementId]!, statementId, options);
     if (result.error !== undefined) failed = true;
     const isChunked = options.chunkSize !== null && result.series !== undefined;
     if (isChunked && statements[statementId]!.kind === 'select') yield* chunks(result, options.chunkSize!);
@@ -78,13 +89,13 @@ function parse(forms: StatementForms, text: string, { params }: QueryOptions): S
 async function executeStatement(
   backend: QueryBackend,
   limits: QueryLimits,
-  memory: SchemaMemory,
+  { memory, deadlines }: Kept,
   statement: Statement,
   statementId: number,
   options: QueryOptions,
 ): Promise<StatementResult> {
   const ending = new Ending();
-  const timer = setTimeout(() => ending.end(new QueryError('query timeout reached')), limits.queryMsMax);
+  deadlines.begin(ending);
   const leave = (): void => ending.end(options.ending!.reason!);
   options.ending?.onEnd(leave);
   const context: StatementContext = {
@@ -100,12 +111,13 @@ async function executeStatement(
   };
   try {
     let levelled: LevelledBackend | null = null;
-    const read = async (): Promise<ResultSeries[]> => {
-      if (options.consistency === undefined || changes(statement)) return run(statement, context);
-      levelled = await backend.levelled(options.consistency, ending);
+    const readLevelled = async (level: ReadLevel): Promise<ResultSeries[]> => {
+      levelled = await backend.levelled(level, ending);
       return run(statement, { ...context, backend: levelled });
     };
-    const series = await untilEnd(read(), ending);
+    const { consistency } = options;
+    const isPlain = consistency === undefined || changes(statement);
+    const series = await untilEnd(isPlain ? run(statement, context) : readLevelled(consistency), ending);
     const report = (levelled as LevelledBackend | null)?.report() ?? null;
     const shortfall = options.completeness ? null : context.tally.shortfall();
     if (shortfall !== null) return { statementId, error: shortfall };
@@ -118,7 +130,7 @@ async function executeStatement(
   } catch (error) {
     return { statementId, error: errorText(error, context, options) };
   } finally {
-    clearTimeout(timer);
+    deadlines.done(ending);
     options.ending?.forget(leave);
   }
 }
@@ -139,11 +151,17 @@ function untilEnd<T>(work: Promise<T>, ending: Ending): Promise<T> {
   });
 }
 
-async function run(statement: Statement, context: StatementContext): Promise<ResultSeries[]> {
+/** A SELECT passes through as few promises as can be. */
+function run(statement: Statement, context: StatementContext): Promise<ResultSeries[]> {
+  return statement.kind === 'select' ? select(statement, context) : runOther(statement, context);
+}
+
+async function runOther(
+  statement: Exclude<Statement, SelectStatement>,
+  context: StatementContext,
+): Promise<ResultSeries[]> {
   const { metadata } = context.backend;
   switch (statement.kind) {
-    case 'select':
-      return select(statement, context);
     case 'show-databases':
       return showDatabases(context);
     case 'show-retention-policies':

@@ -22,19 +22,21 @@ export function freeBuffers(buffers: ArrayBuffer[]): void {
  * whole heap.
  */
 export class FreedLater {
-  #buffers: ArrayBuffer[] = [];
+  /** A message brings arrays that share a buffer with one buffer: it must not be freed twice. */
+  #buffers = new Set<ArrayBuffer>();
   #bytes = 0;
 
   /** The arrays are empty some time later. Only buffers that are an array's alone are freed. */
   add(arrays: readonly Uint8Array[]): void {
     for (const { buffer, byteLength } of arrays) {
       if (!(buffer instanceof ArrayBuffer) || buffer.byteLength !== byteLength || byteLength === 0) continue;
-      this.#buffers.push(buffer);
+      if (this.#buffers.has(buffer)) continue;
+      this.#buffers.add(buffer);
       this.#bytes += byteLength;
     }
     if (this.#bytes < GATHERED_BYTES) return;
-    freeBuffers(this.#buffers);
-    this.#buffers = [];
+    freeBuffers([...this.#buffers]);
+    this.#buffers.clear();
     this.#bytes = 0;
   }
 }

@@ -11,6 +11,7 @@
  * it fails (a full disk, say) the node serves cold.
  */
 import type { ClusterSnapshot } from '../repair/cluster.ts';
+import { NO_KEYS_ENCODED } from '../shards/series-keys.ts';
 import { makeStamp, makeVersion, type NodeNumber } from '../shards/version.ts';
 import { Coordinator, type CoordinatorLimits } from './coordinator.ts';
 import type { WriteRequest } from './http/influx-write.ts';
@@ -103,7 +104,8 @@ function bodyOf(round: number): string {
 
 function onTheWay(write: PostedWrite): WriteOnTheWay {
   const { request, frame, keys, allKeys, consistency, durability, timeoutMs } = write;
-  return [request, frame, keys, allKeys, { consistency, durability, timeoutMs }];
+  // As on the way of a client's writes: frames without keys share the bytes that say so.
+  return [request, frame, keys === NO_KEYS_ENCODED ? null : keys, allKeys, { consistency, durability, timeoutMs }];
 }
 
 function snapshotOf(self: NodeNumber): ClusterSnapshot {

@@ -25,6 +25,7 @@ import {
   claimOf,
   FILE_LOST,
   flushOutcome,
+  isNewcomer,
   type Replica,
   type ReplicaTable,
   rebuildReadable,
@@ -288,11 +289,13 @@ export class Filling {
       if (page !== undefined && page.byteLength > 0) target.accept(page);
       job.bytesDone += page?.byteLength ?? 0;
       if (!message.last) return;
-      const { since, mustDisown } = this.o.replicas.get(job.id)!.ledger;
+      const { ledger } = this.o.replicas.get(job.id)!;
+      const { since, mustDisown } = ledger;
+      const newcomer = isNewcomer(ledger);
       target.finish();
       job.target = null;
       // Of this replica, whatever the copy says of its source.
-      Object.assign(this.o.replicas.get(job.id)!.ledger, { since, mustDisown });
+      Object.assign(this.o.replicas.get(job.id)!.ledger, { since, mustDisown, newcomer });
     } catch (error) {
       if (!(error instanceof Error && 'code' in error)) throw error;
       this.restart(job, error.message);

@@ -63,6 +63,7 @@ interface StateJson {
   liveConverged: Watermark | null;
   damage: string | null;
   /** Not in files of before. */
+  newcomer?: boolean;
   scrubbedMs?: number;
   losses?: readonly Loss[];
   mustDisown?: boolean;
@@ -95,6 +96,8 @@ export class Ledger implements ShardCompanion {
   scrubbedMs = 0;
   converged: Watermark | null = null;
   liveConverged: Watermark | null = null;
+  /** Its floor is that of a source which a replica without any has copied; over with the next one. */
+  newcomer = false;
   /** What may be missing below the watermark, although all owners are equal. */
   losses: readonly Loss[] = [];
   /** As the view says. */
@@ -233,6 +236,7 @@ export class Ledger implements ShardCompanion {
   /** Collapses everything at or below `through`. The caller has made sure that the root there is proven (rule 18). */
   adoptFloor(through: Stamp): void {
     if (through <= this.floorStamp) return;
+    this.newcomer = false;
     this.passed.note(this.gone, this.floorStamp, through, () => this.versions());
     this.collapsed = this.root(through);
     this.floorStamp = through;
@@ -273,6 +277,7 @@ export class Ledger implements ShardCompanion {
     this.collapsed = rootFromJson(state.collapsed);
     this.converged = state.converged;
     this.liveConverged = state.liveConverged;
+    this.newcomer = state.newcomer ?? false;
     this.losses = state.losses ?? [];
     this.mustDisown = state.mustDisown ?? false;
     this.since = state.since ?? STAMP_ZERO;
@@ -322,6 +327,7 @@ export class Ledger implements ShardCompanion {
       collapsed: rootToJson(this.collapsed),
       converged: this.converged,
       liveConverged: this.liveConverged,
+      newcomer: this.newcomer,
       damage: this.damage,
       scrubbedMs: this.scrubbedMs,
       losses: this.losses,

@@ -10,7 +10,10 @@
  *
  *   `all`     every member of the ring takes part
  *   `quorum`  more than half of the owners, and every holder that is no owner: it holds what was written under an earlier
- *             view, and lets go only after all owners are proven to have it
+ *             view, and lets go only after all owners are proven to have it. Of those that take part as many must have been
+ *             proven with all owners since their replica was made (`isNewcomer`): an owner that lost its disk lacks what
+ *             was acknowledged under its name. Not where nobody is known to have been, as in a shard that was just made,
+ *             nor where all owners and holders take part
  *
  * States of a job: waiting (for its turn) -> pulling -> ended, with one result. A job ends when its level is reached, when
  * it no longer can be, when the replica has changed under it, or when its time is up. Nothing is kept of it afterwards.
@@ -21,7 +24,7 @@ import type { BatchesAsked } from './batches-asked.ts';
 import type { CommitQueue } from './commit.ts';
 import { heldIn } from './held-shards.ts';
 import { type RepairSample, type RepairStep, repairRecord, sampleOf, stepOf } from './repair-records.ts';
-import type { Replica, ReplicaTable } from './replica-table.ts';
+import { isNewcomer, type Replica, type ReplicaTable } from './replica-table.ts';
 import type { Requests } from './requests.ts';
 import type { Proofs } from './ring-proof.ts';
 import { Pull, type Pulled } from './ring-pull.ts';
@@ -77,6 +80,8 @@ interface Job {
   fetching: { readonly source: NodeNumber; movedMs: number } | null;
   readonly fetches: { readonly source: NodeNumber; readonly go: () => void }[];
   readonly members: NodeNumber[];
+  /** Of the members: not proven with all owners since their replica was made. */
+  readonly newcomers: Set<NodeNumber>;
   readonly missing: AbsentMember[];
   batches: number;
   rows: number;
@@ -88,6 +93,7 @@ interface Job {
 
 /** Beyond every version: whatever the source has at the moment at which it answers. */
 const EVERYTHING: Stamp = 'f'.repeat(16);
+const NEWCOMER = 'not proven with all owners since its replica was made';
 
 export class Levelling {
   private readonly running = new Set<Job>();
@@ -118,6 +124,7 @@ export class Levelling {
       fetching: null,
       fetches: [],
       members: [around.self],
+      newcomers: new Set(),
       missing: [],
       batches: 0,
       rows: 0,
@@ -168,6 +175,7 @@ export class Levelling {
       return;
     }
     job.replica = replica;
+    if (isNewcomer(replica.ledger)) job.newcomers.add(around.self);
     job.owners = around.owners(order.shard);
     const ring = new Set([...job.owners, ...this.holders(job)]);
     ring.delete(around.self);
@@ -222,7 +230,9 @@ export class Levelling {
     job.rows += result.rows;
     job.bytes += result.bytes;
     // An owner that has nothing of the shard holds nothing back.
-    if (result.outcome === 'ok' || result.reason === 'source is absent') job.members.push(source);
+    const isAbsent = result.reason === 'source is absent';
+    if (isAbsent || result.isNewcomer === true) job.newcomers.add(source);
+    if (result.outcome === 'ok' || isAbsent) job.members.push(source);
     else job.missing.push({ member: source, reason: result.reason.replace(/^source is /, '') });
     if (job.fetching?.source === source) job.fetching = null;
     if (this.judge(job)) this.next();
@@ -253,11 +263,23 @@ export class Levelling {
     if (job.order.level === 'quorum') {
       const needed = majority(job.owners.length);
       isLost = job.owners.length - lost < needed || lost < job.missing.length;
-      isReached = job.members.filter(isOwner).length >= needed && open.every(isOwner);
+      const isEnough = job.members.filter(isOwner).length >= needed && open.every(isOwner);
+      isReached = isEnough && (this.areProven(job, needed) || (open.length === 0 && job.missing.length === 0));
+      isLost ||= open.length === 0 && !isReached;
     }
+    if (isLost && open.length === 0 && !this.areProven(job, majority(job.owners.length)))
+      for (const member of job.newcomers) if (isOwner(member)) job.missing.push({ member, reason: NEWCOMER });
     if (isLost) this.end(job, 'short');
     else if (isReached) this.end(job, 'level');
     return isLost || isReached;
+  }
+
+  /** Those who take part, as far as that matters; or nobody of whom it is known could be. */
+  private areProven({ id, members, newcomers, pulls }: Job, needed: number): boolean {
+    const proven = members.length - members.filter((member) => newcomers.has(member)).length;
+    if (proven > 0) return proven >= needed;
+    const heldBy = this.o.around.snapshot?.heldBy;
+    return ![...pulls.keys()].some((member) => heldIn(heldBy?.[member], id)?.young === false);
   }
 
   private note({ beganMs, steps, samples }: Job, source: NodeNumber, result: Pulled): void {

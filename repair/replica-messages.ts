@@ -40,6 +40,7 @@ import {
   node,
   objectOf,
   oneOf,
+  orAbsent,
   orNull,
   shown,
   size,
@@ -150,6 +151,8 @@ export type Message =
       /** Epoch, count, identity sum, content sum. */
       readonly sums: readonly (readonly [number, number, string, string])[];
       readonly next: number | null;
+      /** The source is not proven with all owners since it was made (`isNewcomer`). */
+      readonly newcomer?: boolean | undefined;
     } & FloorClaim)
   | {
       readonly t: 'identities';
@@ -378,6 +381,7 @@ const FIELDS: Record<JsonKind, Record<string, Check>> = {
     root: orNull(root),
     sums: listOf(tupleOf(size, size, sum, sum)),
     next: orNull(size),
+    newcomer: orAbsent(flag),
   },
   identities: {
     request: size,

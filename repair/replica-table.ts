@@ -138,6 +138,15 @@ export function isYoung({ converged, liveConverged }: Ledger): boolean {
   return converged === null && (liveConverged === null || liveConverged.members.length === 1);
 }
 
+/**
+ * Not proven equal with all owners since it was made here: it has adopted no floor but that of a source it was copied from.
+ * What another disk acknowledged under this owner's name, or before it was one, may be at others alone. Not the same as
+ * young, which asks for a proof with anybody.
+ */
+export function isNewcomer({ floor, newcomer }: Ledger): boolean {
+  return floor === STAMP_ZERO || newcomer;
+}
+
 /** Rule 32: it stays in the ring, answers what it can, proves nothing, and says so. */
 export function markDamaged(replica: Replica, reason: string, around: Surroundings): void {
   const { ledger, notes, stored } = replica;

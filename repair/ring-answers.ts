@@ -10,7 +10,15 @@ import { STAMP_ZERO } from '../shards/version.ts';
 import { EMPTY_ROOT, rootToJson } from './ledger.ts';
 import { encodeIdentities, type Identity } from './ledger-codec.ts';
 import type { FloorClaim, MessageOf, PullStatus } from './replica-messages.ts';
-import { claimOf, markDamaged, meetFloor, type Replica, type ReplicaTable, rebuildReadable } from './replica-table.ts';
+import {
+  claimOf,
+  isNewcomer,
+  markDamaged,
+  meetFloor,
+  type Replica,
+  type ReplicaTable,
+  rebuildReadable,
+} from './replica-table.ts';
 import type { Surroundings } from './surroundings.ts';
 
 const NO_CLAIM: FloorClaim = { floor: STAMP_ZERO, floorRoot: rootToJson(EMPTY_ROOT) };
@@ -72,6 +80,7 @@ export class RingAnswers {
     }
     const { sums, next } = ledger.epochSums(m.floor, m.through, m.from, this.around.limits.epochsPerPage);
     answer('ok', {
+      ...(isNewcomer(ledger) && { newcomer: true }),
       root: rootToJson(ledger.root(m.through)),
       sums: sums.map((sum) => [sum.epoch, ...rootToJson(sum)] as const),
       next,

@@ -26,6 +26,8 @@ import type { Surroundings } from './surroundings.ts';
 export interface Pulled {
   readonly outcome: 'ok' | 'failed' | 'damage';
   readonly reason: string;
+  /** The source is not proven with all owners since it was made; null: it gave no comparison. */
+  readonly isNewcomer: boolean | null;
   readonly epochs: number;
   readonly batches: number;
   readonly rows: number;
@@ -59,6 +61,7 @@ export class Pull {
   private bytes = 0;
   private damaged: Unequal | null = null;
   private readonly found = new Explanation();
+  private isNewcomer: boolean | null = null;
   private restarts = 0;
   private ended = false;
   private readonly o: PullOptions;
@@ -100,6 +103,7 @@ export class Pull {
         return this.start();
       }
       if (message.status !== 'ok') return this.fail(`source is ${message.status}`);
+      this.isNewcomer = message.newcomer === true;
       // Equal as a whole: no more pages of sums, however many epochs lie above the floor.
       const isEqual =
         message.root !== null &&
@@ -303,8 +307,8 @@ export class Pull {
   }
 
   private result(outcome: Pulled['outcome'], reason: string): Pulled {
-    const { batches, rows, bytes, damaged: unequal, found } = this;
-    return { outcome, reason, epochs: this.epochs.length, batches, rows, bytes, unequal, found };
+    const { isNewcomer, batches, rows, bytes, damaged: unequal, found } = this;
+    return { outcome, reason, isNewcomer, epochs: this.epochs.length, batches, rows, bytes, unequal, found };
   }
 }
 

@@ -18,6 +18,7 @@ import type { Surroundings } from './surroundings.ts';
 export const NOTHING_PULLED: Pulled = {
   outcome: 'ok',
   reason: '',
+  isNewcomer: null,
   epochs: 0,
   batches: 0,
   rows: 0,

@@ -38,6 +38,7 @@ import { createWriter, type Writer } from './node-writer.ts';
 import { OutgoingCalls } from './outgoing-calls.ts';
 import { packageVersion } from './package-version.ts';
 import { Peers } from './peers.ts';
+import { linkIdentityOf } from './peers-link.ts';
 import { LANE_NODE, type Packet } from './peers-packet.ts';
 import { diskTrouble, endWithError, watchProcess } from './process-life.ts';
 import type { QueryService } from './query/result.ts';
@@ -134,10 +135,7 @@ export class Node implements RunningNode {
     this.#meta = new Database(join(config.dataDirectory, 'meta.sqlite'));
     const limits = membershipLimits(config);
     this.#peers = new Peers({
-      identity: () => {
-        const { number, name, clusterId } = this.#file;
-        return clusterId === null ? null : { number, name, clusterId };
-      },
+      identity: () => linkIdentityOf(this.#file),
       stampNow: () => this.#clock.now(),
       nowMs: Date.now,
       random: Math.random,
@@ -189,8 +187,7 @@ export class Node implements RunningNode {
     const viewHash = () => this.#core.snapshot().viewHash;
     this.#nodeApi = createNodeApi({ pool, rates, levelling, journal: this.#journal, startedMs, viewHash });
     this.#places.setLocal(pool.held());
-    for (const { turn } of this.#early) this.#takeTurn(turn);
-    this.#early = [];
+    for (const { turn } of this.#early.splice(0)) this.#takeTurn(turn);
     const recovery = pool.recovery();
     this.#log.info({ ...recovery, shards: pool.held().length }, 'shards recovered');
 

@@ -36,6 +36,16 @@ export interface LinkIdentity {
   readonly clusterId: string;
 }
 
+/** Null before the node has joined. */
+export function linkIdentityOf(node: {
+  number: NodeNumber;
+  name: string;
+  clusterId: string | null;
+}): LinkIdentity | null {
+  const { number, name, clusterId } = node;
+  return clusterId === null ? null : { number, name, clusterId };
+}
+
 export interface LinkCounters {
   packets: number;
   bytes: number;

@@ -109,6 +109,52 @@ describe('levelling', () => {
     });
   });
 
+  test('an owner that lost its disk, empty or copied anew, makes no quorum with one other until all have been proven', () => {
+    const trio = new Trio();
+    const prove = () => {
+      trio.pass(100);
+      trio.hear();
+      trio.repair(0, 'ring');
+      trio.pass(5_000);
+      trio.hear();
+    };
+    trio.write(0, 'all');
+    prove();
+    expect(trio.hosts.map((host) => host.heldShards()[0]!.young)).toEqual([false, false, false]);
+    // At two of three owners; one of them loses its disk, the other one is away.
+    trio.cut.add(THIRD);
+    trio.hear();
+    trio.write(0, 'one');
+    expect(trio.counts()).toEqual([2, 2, 1]);
+    trio.boot(SECOND);
+    trio.cut = new Set([FIRST]);
+    trio.hear();
+    const missing = [
+      { member: FIRST, reason: 'not live' },
+      { member: SECOND, reason: 'not proven with all owners since its replica was made' },
+    ];
+    expect(trio.level(2, 'quorum')).toMatchObject({ outcome: 'short', missing });
+    // A token meets it, and it is filled from the one that lacks the write.
+    trio.write(2, 'one');
+    trio.hear();
+    trio.repair(2, 'ring');
+    trio.pass(10_000);
+    trio.hear();
+    expect(trio.hosts[1]!.heldShards()).toMatchObject([{ state: 'full' }]);
+    expect(trio.hosts[1]!.counters().replicas_filled).toBe(1);
+    expect(trio.level(2, 'quorum')).toMatchObject({ outcome: 'short', missing });
+    expect(trio.level(1, 'quorum')).toMatchObject({ outcome: 'short', missing });
+
+    // Everybody takes part: nobody else could have it.
+    trio.cut.clear();
+    trio.hear();
+    expect(trio.level(2, 'quorum')).toMatchObject({ outcome: 'level', batches: 1 });
+    prove();
+    trio.cut.add(FIRST);
+    trio.hear();
+    expect(trio.level(2, 'quorum')).toMatchObject({ outcome: 'level', members: [THIRD, SECOND] });
+  });
+
   test('a holder that is no owner takes part in both, and who has writes to hand on takes part in none', () => {
     const trio = new Trio(1);
     const at = [0, 1, 2].find((i) => trio.write(i) && trio.counts()[i]! > 0)!;

@@ -7,6 +7,13 @@
  * It counts from the later of acceptance and the return of the last owner, for live owners that reach each other, within
  * drift, not paused, with room on disk.
  *
+ * W, the longest time that a batch holds cutoffs back (rule 9): until a full owner has it synced, whether it is mail or in an
+ * outbox. What was sent in vain just before the last owner came back is sent again after a whole time-out of mail, or after
+ * the longest one that a silent peer is given (outbox-sender.ts); the one does not add to the other. Then it is offered,
+ * asked for, sent and answered, and what an outbox holds takes its time to be sent:
+ *
+ *   W = max(mail time-out, longest backoff) + 4 delta + sync + bytes ahead of the last such batch / rate of the outbox
+ *
  * A replica that lies below the floor of another cannot be brought level by a pass: it takes part in no proof until it
  * has been replaced by a copy. The bound then counts from the end of the last copy, which comes within `fencedMs + copyMs`:
  *
@@ -18,6 +25,11 @@
  * somebody waits for longer than until it asks again: then what runs when the last copy begins has taken its share of
  * all the pages, and the last one takes at most the pages of the largest.
  */
+import type { ClusterSnapshot } from './cluster.ts';
+import type { MembershipLimits } from './membership-limits.ts';
+import type { OutboxStatus } from './records.ts';
+import type { ReplicaLimits } from './replica-limits.ts';
+
 export interface BoundParameters {
   /** P: interval between passes. */
   readonly passIntervalMs: number;
@@ -29,7 +41,7 @@ export interface BoundParameters {
   readonly heartbeatMs: number;
   /** delta: delay of a message, the sender's tick included. */
   readonly messageDelayMs: number;
-  /** W: longest time a batch is open. */
+  /** W: longest time that a batch holds cutoffs back. */
   readonly openMsMax: number;
   /** tau: how long a silent receiver of a token is waited for. */
   readonly hopTimeoutMs: number;
@@ -57,6 +69,69 @@ export interface CopyParameters {
   readonly pageMs: number;
   /** How long a refused target waits before it asks again. */
   readonly retryMs: number;
+}
+
+/** The cluster as it stands, as far as the bound depends on it. */
+export interface BoundView {
+  /** k */
+  readonly replicas: number;
+  /** f: deaths that are allowed for. */
+  readonly deaths: number;
+  /** Of all databases: whoever acknowledges before the sync is asked for the sync later. */
+  readonly durabilities: Iterable<ClusterSnapshot['databases'][number]['durability']>;
+  /** What waits in the outboxes that are known. */
+  readonly outboxes: Iterable<Pick<OutboxStatus, 'holdingBytes'>>;
+}
+
+/** What this network and these disks take: measured, or assumed. */
+export interface BoundTimes extends Pick<BoundParameters, 'hopMs' | 'messageDelayMs'> {
+  /** What a node may move in a second, all outboxes together; null: no limit besides the outbox's own. */
+  readonly bytesPerSecond: number | null;
+  readonly copies: Pick<CopyParameters, 'shards' | 'bytes' | 'largestBytes' | 'pageMs'>;
+}
+
+/** Those of the published bound, and of the one that the simulation holds clusters against. */
+export function boundParameters(
+  limits: ReplicaLimits,
+  membership: MembershipLimits,
+  view: BoundView,
+  times: BoundTimes,
+): BoundParameters {
+  const { heartbeatIntervalMs: heartbeatMs, liveIntervals } = membership;
+  const { messageDelayMs, hopMs } = times;
+  const syncMs = [...view.durabilities].some((each) => each !== 'fsync') ? limits.syncIntervalMs : 0;
+  const silentMs = Math.max(limits.mailTimeoutMs, limits.backoffMsMax);
+  return {
+    passIntervalMs: limits.passIntervalMs,
+    replicas: view.replicas,
+    hopMs,
+    heartbeatMs,
+    messageDelayMs,
+    openMsMax: silentMs + 4 * messageDelayMs + syncMs + drainMs(limits, view, times),
+    hopTimeoutMs: limits.hopTimeoutMs,
+    deaths: view.deaths,
+    // A node that was held up itself takes longer: then it is not one of those that go on.
+    detectionMs: liveIntervals * heartbeatMs,
+    staggerMs: limits.staggerMs,
+    startersMayBeDead: true,
+    // A pass that a second death ends is one more fault than the bound allows for.
+    predecessorMayDie: false,
+    copies: {
+      ...times.copies,
+      pageBytes: limits.fillPageBytes,
+      atOnce: limits.snapshotsMax,
+      retryMs: limits.requestTimeoutMs,
+    },
+  };
+}
+
+function drainMs(limits: ReplicaLimits, { outboxes }: BoundView, times: BoundTimes): number {
+  const holding = [...outboxes].map(({ holdingBytes }) => holdingBytes);
+  const windowed = (1000 * limits.outboxWindowBytes) / (2 * times.messageDelayMs);
+  const ofOneMs = (1000 * Math.max(0, ...holding)) / Math.min(limits.outboxBytesPerSecond, windowed);
+  const { bytesPerSecond } = times;
+  if (bytesPerSecond === null) return ofOneMs;
+  return Math.max(ofOneMs, (1000 * holding.reduce((sum, bytes) => sum + bytes, 0)) / bytesPerSecond);
 }
 
 export interface ConvergenceBound {

@@ -1,10 +1,10 @@
 /**
- * Sends what the outbox holds to the owners that lack it: in order per peer, within a window and a rate, with
- * exponential backoff while a peer is silent. A peer that is slow and goes on answering is waited for: what was sent would
- * only be sent again, and make it slower. Links keep their order, so what was sent before something that has been
- * answered since is lost. One that has been silent for too long may be held up (it has just been started, its disk is
- * slow): it is given twice the time after each silence, up to the longest backoff, until answers to what was sent once
- * come sooner. What was sent before, by the outbox or as mail, or is owed by a replica that is filled, may have come: it is offered by its version alone, and sent
+ * Sends what the outbox holds to the owners that lack it: in order per peer, within a window and a rate. A peer that is
+ * slow and goes on answering is waited for: what was sent would only be sent again, and make it slower. Links keep their
+ * order, so what was sent before something that has been answered since is lost. One that has been silent for too long may
+ * be held up (it has just been started, its disk is slow): it is asked again, and given twice the time after each silence, up
+ * to the longest backoff, until answers to what was sent once come sooner. There is no pause besides: a peer that can be
+ * reached again has what waits for it within one such time, which the published bound counts on (bound.ts). What was sent before, by the outbox or as mail, or is owed by a replica that is filled, may have come: it is offered by its version alone, and sent
  * again when its receiver lacks it. A frame that is refused for now goes to the end of its peer's queue with a delay of its own, so that it
  * holds up nothing behind it.
  */
@@ -30,8 +30,8 @@ interface Peer {
   flightBytes: number;
   budgetBytes: number;
   filledMs: number;
-  backoffMs: number;
-  retryAtMs: number;
+  /** When it was found silent last; what was sent before says nothing new. */
+  silentMs: number;
   lastError: string | null;
   /** When it answered last, and when what it has answered was sent at the latest. */
   heardMs: number;
@@ -139,9 +139,6 @@ export class OutboxSender {
     const peer = this.peer(from);
     const [, , status, code, retry, reason] = answer;
     peer.heardMs = this.around.nowMs;
-    // It is not silent any more. What it says it lacks is told in this moment: later it may have come in another way.
-    peer.backoffMs = 0;
-    peer.retryAtMs = this.around.nowMs;
     // Not synced there yet: `stored` follows, and sending it again would only repeat this.
     if (status === 'applied') return;
     const flight = peer.inFlight.get(name);
@@ -186,37 +183,43 @@ export class OutboxSender {
     const all: OutboxStatus[] = [];
     for (const [number, peer] of this.peers) {
       let bytes = 0;
-      for (const name of peer.queue) bytes += this.outbox.entries.get(name)?.bytes ?? 0;
+      let holdingBytes = 0;
+      for (const name of peer.queue) {
+        const entry = this.outbox.entries.get(name);
+        bytes += entry?.bytes ?? 0;
+        if (entry?.acks.size === 0) holdingBytes = bytes;
+      }
       let debts = 0;
       for (const debt of this.outbox.debts.values()) if (debt.to.includes(number)) debts += debt.batches;
       if (peer.queue.size + debts === 0) continue;
-      const retryInMs = Math.max(0, peer.retryAtMs - this.around.nowMs);
-      all.push({ peer: number, bytes, entries: peer.queue.size, debts, retryInMs, lastError: peer.lastError });
+      const [oldest] = peer.inFlight.values();
+      const waitsUntilMs = oldest === undefined || peer.heardMs > peer.silentMs ? 0 : oldest.sentMs + peer.patienceMs;
+      const retryInMs = Math.max(0, waitsUntilMs - this.around.nowMs);
+      const { queue, lastError } = peer;
+      all.push({ peer: number, bytes, entries: queue.size, debts, holdingBytes, retryInMs, lastError });
     }
     return all;
   }
 
   private serve(number: NodeNumber, peer: Peer): void {
     const { nowMs, limits } = this.around;
-    let isSilent = false;
+    const { silentMs } = peer;
     for (const [name, { sentMs, bytes }] of peer.inFlight) {
       if (nowMs - sentMs < peer.patienceMs) break;
       if (nowMs - peer.heardMs < peer.patienceMs && peer.answeredSentMs <= sentMs) continue;
       peer.inFlight.delete(name);
       peer.again.add(name);
       peer.flightBytes -= bytes;
-      if (nowMs < peer.retryAtMs) continue;
-      peer.backoffMs = Math.min(limits.backoffMsMax, Math.max(limits.backoffMsMin, peer.backoffMs * 2));
-      peer.retryAtMs = nowMs + peer.backoffMs;
+      if (sentMs < silentMs) continue;
       peer.lastError = 'no answer';
-      isSilent = true;
+      peer.silentMs = nowMs;
     }
-    if (isSilent) peer.patienceMs = Math.min(2 * peer.patienceMs, this.patienceMsMax);
+    if (peer.silentMs !== silentMs) peer.patienceMs = Math.min(2 * peer.patienceMs, this.patienceMsMax);
     if (peer.inFlight.size === 0) peer.flightBytes = 0;
     const rate = limits.outboxBytesPerSecond;
     peer.budgetBytes = Math.min(rate, peer.budgetBytes + ((nowMs - peer.filledMs) * rate) / 1000);
     peer.filledMs = nowMs;
-    if (nowMs < peer.retryAtMs || !this.around.isLive(number)) return;
+    if (!this.around.isLive(number)) return;
     const offers = new Map<number, [ShardId, Version][]>();
     let looked = 0;
     for (const name of peer.queue) {
@@ -300,7 +303,7 @@ export class OutboxSender {
       const budgetBytes = this.around.limits.outboxBytesPerSecond;
       const filledMs = this.around.nowMs;
       const never = Number.NEGATIVE_INFINITY;
-      const silent = { backoffMs: 0, retryAtMs: 0, lastError: null, heardMs: never, answeredSentMs: never };
+      const silent = { silentMs: never, lastError: null, heardMs: never, answeredSentMs: never };
       const patienceMs = this.around.limits.mailTimeoutMs;
       const idle = { flightBytes: 0, budgetBytes, filledMs, patienceMs, again: new Set<string>(), ...silent };
       peer = { queue: new Set(), inFlight: new Map(), delayed: new Map(), ...idle };

@@ -211,6 +211,8 @@ export interface OutboxStatus {
   readonly bytes: number;
   readonly entries: number;
   readonly debts: number;
+  /** Of `bytes`: what is sent until all of it is with a full owner; until then it holds cutoffs back (rule 9). */
+  readonly holdingBytes: number;
   /** 0 when it is being sent now. */
   readonly retryInMs: number;
   readonly lastError: string | null;

@@ -111,6 +111,16 @@ export const DEFAULT_REPLICA_LIMITS: ReplicaLimits = {
   levellingsWaitingMax: 10_000,
 };
 
+/** Those of a node whose passes and mail have these times. */
+export function limitsWith({
+  passIntervalMs,
+  mailTimeoutMs,
+}: Pick<ReplicaLimits, 'passIntervalMs' | 'mailTimeoutMs'>): ReplicaLimits {
+  // Ranks must not stretch a short interval beyond itself.
+  const staggerMs = Math.min(DEFAULT_REPLICA_LIMITS.staggerMs, Math.ceil(passIntervalMs / 4));
+  return { ...DEFAULT_REPLICA_LIMITS, passIntervalMs, mailTimeoutMs, staggerMs };
+}
+
 /** Throws with the values when a relation between limits does not hold: a fault of the configuration. */
 export function checkReplicaLimits(limits: ReplicaLimits): void {
   const rules: [boolean, string][] = [

@@ -3,12 +3,13 @@
  *
  * The bound counts from the later of acceptance and the return of the last owner: here from the start of the process, the
  * last change of who is live, the end of the shard's last copy, and the end of a pause, whichever came last. A shard
- * that is later than the bound is counted and logged once, until it has caught up.
+ * that is later than its bound (delete shards have one of their own) is counted and logged once, until it has caught up.
  */
 import type { Logger } from 'pino';
 import type { RepairRates } from '../repair/budget.ts';
 import type { ClusterSnapshot } from '../repair/cluster.ts';
 import { isOver } from '../repair/mail-receiver.ts';
+import { isDeleteShard } from '../shards/delete-shard.ts';
 import type { ShardId, ShardKeyJson } from '../shards/shard-key.ts';
 import { shardKeyFromJson } from '../shards/shard-key.ts';
 import type { Config } from './config.ts';
@@ -107,10 +108,11 @@ export class BoundWatch {
   }
 
   async #judge({ id, key, state, isOwner, liveThroughMs }: ReplicaProgress, now: number): Promise<void> {
-    const { boundMs } = this.#bound!;
+    const shardKey = shardKeyFromJson(key);
+    const { boundMs } = isDeleteShard(shardKey) ? this.#bound!.deletes : this.#bound!;
     if (state === 'filling') this.#filledMs.set(id, now);
     const fromMs = Math.max(this.#sinceMs, this.#filledMs.get(id) ?? 0, liveThroughMs);
-    const counts = isOwner && state === 'full' && !isOver(this.#ports.snapshot(), shardKeyFromJson(key), now);
+    const counts = isOwner && state === 'full' && !isOver(this.#ports.snapshot(), shardKey, now);
     if (!counts || now - fromMs <= boundMs) {
       this.#late.delete(id);
       return;
@@ -134,8 +136,8 @@ export class BoundWatch {
     const perSecond = first ? null : (1000 * (written - this.#measuredBytes)) / spanMs;
     this.#measuredBytes = written;
     this.#measuredMs = nowMs();
-    const { boundMs, withCopiesMs, parts } = this.#bound;
-    if (first) log.info({ boundMs, withCopiesMs, parts }, 'the convergence bound');
+    const { boundMs, withCopiesMs, parts, deletes } = this.#bound;
+    if (first) log.info({ boundMs, withCopiesMs, parts, deletes }, 'the convergence bound');
     const warnings = boundWarnings(config, this.#bound, rates(), perSecond);
     // What was said before is not said again because a figure in it is another one.
     const kinds = (list: readonly string[]) => list.map((text) => text.replace(/[0-9.]+/g, '')).join();
@@ -159,7 +161,10 @@ export function watchOf({ config, log, pool, places, snapshot, rates, metrics }:
     nowMs: Date.now,
     snapshot,
     rates,
-    bound: async () => measuredBound(config, snapshot(), (await pool.callAll('describeShards')).flat(), rates()),
+    bound: async () => {
+      const [shards, outboxes] = await Promise.all([pool.callAll('describeShards'), pool.callAll('outboxStatus')]);
+      return measuredBound(config, { snapshot: snapshot(), shards: shards.flat(), outboxes: outboxes.flat() }, rates());
+    },
     progress: async () => (await pool.callAll('progress')).flat(),
     heldBackBy: async (id) => {
       const number = places.find(id)?.key.number;

@@ -197,6 +197,7 @@ export class Metrics {
       for (const [event, value] of Object.entries(each)) gauges.event.inc({ event: kebab(event) }, value);
     gauges.bound.set(bound.boundMs / 1000);
     gauges.boundWithCopies.set(bound.withCopiesMs / 1000);
+    gauges.boundOfDeletes.set(bound.deletes.boundMs / 1000);
     gauges.inFlight.set(sources.coordinatorBytes());
     const { paused, bytesPerSecond, cpuShare } = sources.rates();
     gauges.repairPaused.set(paused ? 1 : 0);
@@ -234,6 +235,11 @@ function makeGauges(registry: Registry) {
     bound: gauge(
       'starling_convergence_bound_seconds',
       'every accepted row is on all live owners within this time',
+      plain,
+    ),
+    boundOfDeletes: gauge(
+      'starling_convergence_bound_of_deletes_seconds',
+      'every delete for a whole retention policy is on all live members within this time',
       plain,
     ),
     boundWithCopies: gauge(

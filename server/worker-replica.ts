@@ -5,7 +5,7 @@ import Database from 'better-sqlite3';
 import { Ledger } from '../repair/ledger.ts';
 import type { HostEffect } from '../repair/replica-host.ts';
 import { ReplicaHost } from '../repair/replica-host.ts';
-import { DEFAULT_REPLICA_LIMITS } from '../repair/replica-limits.ts';
+import { DEFAULT_REPLICA_LIMITS, limitsWith } from '../repair/replica-limits.ts';
 import { peekBatch } from '../shards/batch-codec.ts';
 import { Engine } from '../shards/engine.ts';
 import type { Files } from '../shards/files.ts';
@@ -75,11 +75,7 @@ export function openReplica(
     files,
     random: () => randomBytes(6).readUIntBE(0, 6) / 2 ** 48,
     limits: {
-      ...DEFAULT_REPLICA_LIMITS,
-      passIntervalMs: settings.passIntervalMs,
-      // Ranks must not stretch a short interval beyond itself.
-      staggerMs: Math.min(DEFAULT_REPLICA_LIMITS.staggerMs, Math.ceil(settings.passIntervalMs / 4)),
-      mailTimeoutMs: settings.mailTimeoutMs,
+      ...limitsWith(settings),
       outboxBytesMax: settings.outboxBytesMax,
       outboxSegmentBytes: Math.min(DEFAULT_REPLICA_LIMITS.outboxSegmentBytes, settings.outboxBytesMax),
       clockDriftMsMax: settings.clockDriftMaxMs,

@@ -31,7 +31,7 @@ interface ClusterJson {
   }[];
   databases: { name: string; retentionPolicies: { name: string; replication: number }[] }[];
   outbox: { peer: string; bytes: number; entries: number; debts: number }[];
-  bound: { boundMs: number; withCopiesMs: number };
+  bound: { boundMs: number; withCopiesMs: number; deletes: { boundMs: number } };
   convergedThroughMs: number | null;
   liveConvergedThroughMs: number | null;
   shards: number;
@@ -98,7 +98,8 @@ function describeCluster(cluster: ClusterJson): string {
     `All ${cluster.shards} shards, proven equal on all owners:  ${proven(cluster.convergedThroughMs)}`,
     `                      on the live owners:  ${proven(cluster.liveConvergedThroughMs)}`,
     `Bound: what one live owner has, all live owners have within ${spanOf(cluster.bound.boundMs)};`,
-    `       where all that a node holds has to be copied first, within ${spanOf(cluster.bound.withCopiesMs)}.`,
+    `       where all that a node holds has to be copied first, within ${spanOf(cluster.bound.withCopiesMs)};`,
+    `       deletes for whole policies are on all live members within ${spanOf(cluster.bound.deletes.boundMs)}.`,
     ...cluster.losses.map(lossText),
     `Databases: ${cluster.databases.map(({ name }) => name).join(', ') || 'none'}`,
     `(* the node that answered, starling ${cluster.version})`,

@@ -41,10 +41,15 @@ export interface AdminPorts {
   nowMs(): number;
 }
 
-export interface ConvergenceBound {
+export interface BoundOfShards {
   readonly boundMs: number;
   readonly withCopiesMs: number;
   readonly parts: Readonly<Record<string, number>>;
+}
+
+export interface ConvergenceBound extends BoundOfShards {
+  /** The same of delete shards: all members are in their rings. What comes before it is that of shards with rows. */
+  readonly deletes: BoundOfShards;
   /** Why it is as large as it is, or does not hold. */
   readonly warnings: readonly string[];
 }
@@ -232,6 +237,7 @@ async function outboxes(pool: WorkerPool): Promise<OutboxStatus[]> {
       bytes: status.bytes + (before?.bytes ?? 0),
       entries: status.entries + (before?.entries ?? 0),
       debts: status.debts + (before?.debts ?? 0),
+      holdingBytes: status.holdingBytes + (before?.holdingBytes ?? 0),
       lastError: status.lastError ?? before?.lastError ?? null,
     });
   }

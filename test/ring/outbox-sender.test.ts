@@ -165,23 +165,36 @@ describe('what waits for an answer', () => {
     expect(outbox.entries.size).toBe(0);
   });
 
-  test('a peer that answers is served at once, also when it was silent until just before', () => {
-    const waits = () => sender.status()[0]!.retryInMs > 0;
-    const until = (isWaiting: boolean) => {
-      for (let i = 0; waits() !== isWaiting && i < 1_000; i++) after(50);
-      expect(waits()).toBe(isWaiting);
-    };
-    const first = put(1);
-    until(true);
-    until(false);
-    after(50);
-    const second = put(2);
-    until(true);
-    expect(sent).toEqual([first, first, second]);
-    answer(second);
+  test('a peer that has been silent for long has what waits for it within the longest backoff of its return', () => {
+    const version = put(1);
+    const longest = DEFAULT_REPLICA_LIMITS.backoffMsMax;
+    const status = () => sender.status()[0]!;
+    let waited = 0;
+    for (let i = 0; i < 1_200; i++) {
+      after(50);
+      waited = Math.max(waited, status().retryInMs);
+    }
+    expect(status().lastError).toBe('no answer');
+    expect(waited).toBe(longest);
+    const [before, from] = [sent.length, around.nowMs];
+    while (sent.length === before) after(50);
+    expect(around.nowMs - from).toBeLessThanOrEqual(longest);
+    answer(version, 'lacks');
+    expect(status().retryInMs).toBe(0);
     sender.tick();
-    expect(sent).toEqual([first, first, second, first]);
+    expect(frames).toEqual([version, version]);
+  });
+
+  test('a peer that answers is served at once, also when it was silent until just before', () => {
+    const first = put(1);
+    after(2 * T);
+    expect(sent).toEqual([first, first]);
+    const second = put(2);
     expect(frames).toEqual([first, second]);
+    answer(second);
+    answer(first, 'lacks');
+    sender.tick();
+    expect(frames).toEqual([first, second, first]);
   });
 
   test('a replica that is being filled is asked again, and not sent it again', () => {

@@ -3,11 +3,13 @@ import { UNLIMITED } from '../../repair/budget.ts';
 import type { ClusterSnapshot } from '../../repair/cluster.ts';
 import { BoundWatch, type ReplicaProgress } from '../../server/bound-watch.ts';
 import { boundWarnings } from '../../server/published-bound.ts';
+import { deleteShardOf } from '../../shards/delete-shard.ts';
 import { shardKeyToJson } from '../../shards/shard-key.ts';
 import { ID, KEY } from '../ring/trio.ts';
 
 const START = 1_700_000_000_000;
-const BOUND = { boundMs: 40_000, withCopiesMs: 90_000, parts: { passMs: 400 }, warnings: [] };
+const DELETES = { boundMs: 80_000, withCopiesMs: 130_000, parts: { passMs: 4_000 } };
+const BOUND = { boundMs: 40_000, withCopiesMs: 90_000, parts: { passMs: 400 }, deletes: DELETES, warnings: [] };
 
 function watched() {
   const logged: { level: string; text: string; fields: Record<string, unknown> }[] = [];
@@ -80,6 +82,16 @@ test('the bound counts from the last change of members, the end of a pause, the 
   expect(watch.exceeded).toBe(1);
 });
 
+test('a delete shard, which all members own, has a bound of its own', async () => {
+  const { watch, now, replica, pass, late } = watched();
+  replica.key = shardKeyToJson(deleteShardOf(KEY));
+  await watch.look();
+  await pass(80_000);
+  expect(watch.exceeded).toBe(0);
+  await pass(10_000);
+  expect(late()).toMatchObject([{ fields: { boundMs: 80_000, lagMs: now.ms } }]);
+});
+
 test('what stands in the way of the bound is logged when it begins', async () => {
   const { watch, now, pass, logged } = watched();
   const problems = () => logged.filter(({ level }) => level === 'warn').map(({ fields }) => String(fields.problem));
@@ -97,11 +109,19 @@ test('what stands in the way of the bound is logged when it begins', async () =>
 
 test.each([
   ['nothing', {}, {}, {}, 1_000, []],
+  [
+    'passes of deletes longer than the interval',
+    {},
+    { deletes: { parts: { passMs: 31_000 } } },
+    {},
+    null,
+    [/deletes.*31\.0 s/],
+  ],
   ['a pause', {}, {}, { paused: true }, null, [/paused on this node/]],
   [
     'passes longer than the interval',
     {},
-    { passMs: 31_000 },
+    { parts: { passMs: 31_000 } },
     {},
     null,
     [/31\.0 s, longer than the interval of 30\.0 s/],
@@ -109,7 +129,7 @@ test.each([
   ['an outbox that is full before the bound', { outboxBytesMax: 1_000_000 }, {}, {}, 100_000, [/full after 10\.0 s/]],
   ['a rate below that of the writes', {}, {}, { bytesPerSecond: 99_000 }, 100_000, [/does not catch up/]],
 ])('%s', (_, config, parts, rates, written, expected) => {
-  const bound = { boundMs: 40_000, parts: { passMs: 400, ...parts } };
+  const bound = { boundMs: 40_000, parts: { passMs: 400 }, deletes: DELETES, ...parts };
   const texts = boundWarnings(
     { passIntervalMs: 30_000, outboxBytesMax: 1 << 30, ...config },
     bound,

@@ -10,10 +10,11 @@
 import { crc32 } from 'node:zlib';
 import type { OutboxEntry } from '../../repair/outbox.ts';
 import type { PassRecord } from '../../repair/records.ts';
+import { isDeleteShard } from '../../shards/delete-shard.ts';
 import { type ShardKey, shardId } from '../../shards/shard-key.ts';
 import { type NodeNumber, stampOf } from '../../shards/version.ts';
 import { Books, Violation } from './books.ts';
-import { Convergence, simulatedBound } from './convergence.ts';
+import { Convergence } from './convergence.ts';
 import { engineFor } from './engine-choice.ts';
 import { Expiry, RETENTION_NS } from './expiry.ts';
 import { explainReplicas } from './explain.ts';
@@ -352,7 +353,7 @@ class Cluster implements World {
   }
 
   private converge(): void {
-    const { books, limits, scenario, nodes } = this;
+    const { books, scenario, nodes } = this;
     const living = [...books.shards].filter(([id]) => !books.mayBeOver(id));
     const owners = new Map(
       living.map(([id, key]) => {
@@ -360,33 +361,34 @@ class Cluster implements World {
         return [id, numbers.map((number) => nodes.find((node) => node.number === number)!)];
       }),
     );
-    const rings = living.map(([id]) => this.moves.ringOf(id).size);
-    const replicas = Math.max(scenario.replication, scenario.ddl ? 3 : 1, ...rings);
     const fromMs = this.time.now;
     const convergence = new Convergence({
-      fromMs,
+      world: this,
       nodes,
       owners,
+      ringOf: (id) => this.moves.ringOf(id),
+      isOfDeletes: (id) => isDeleteShard(books.shards.get(id)!),
       mayBeOver: (id) => books.mayBeOver(id),
       through: stampOf(books.newest),
       slowCopies: scenario.slowCopies,
-      parameters: simulatedBound(limits, this.rhythm, replicas),
+      replication: Math.max(scenario.replication, scenario.ddl ? 3 : 1),
     });
-    this.boundMs = convergence.bound.boundMs;
+    const { boundMsMax } = convergence;
     try {
       this.explained(() => {
         while (!this.time.runUntil(convergence.limitMs + 1, () => convergence.isReached(this.time.now)));
       });
     } finally {
-      this.convergedMs = convergence.tookMs;
+      this.convergedMs = convergence.slowest.tookMs;
+      this.boundMs = convergence.slowest.boundMs;
       this.trace(`converged after ${this.time.now - fromMs} ms, ${this.convergedMs} ms of them counted`);
     }
     // Only what has come to rest is settled: what is left of it has to be the same.
     if (scenario.policyDeletes > 0) this.time.runUntil(this.time.now + RESTING_MS);
     for (const [id] of living) if (!books.mayBeOver(id)) books.checkEnd(id, owners.get(id)!, this.time.now - fromMs);
     const ids = living.map(([id]) => id);
-    this.explained(() => this.moves.checkLetGo(ids, this.boundMs));
-    books.discarded.check(this.time, this.boundMs);
+    this.explained(() => this.moves.checkLetGo(ids, boundMsMax));
+    books.discarded.check(this.time, boundMsMax);
     this.leftovers.check(nodes, books, ids, this.counters);
     this.lost = books.lostForGood;
     if (scenario.expiriesMs.length > 0) this.checkExpired(fromMs);

@@ -5,34 +5,51 @@
  * the bytes that they have turned out to be. Where copies are slow (`slowCopies`) the bound of a shard counts from the end
  * of its last copy, as published; elsewhere they have to end within it as well.
  */
-import { type BoundParameters, type ConvergenceBound, convergenceBound } from '../../repair/bound.ts';
-import type { ReplicaLimits } from '../../repair/replica-limits.ts';
+import {
+  type BoundParameters,
+  type BoundView,
+  boundParameters,
+  type ConvergenceBound,
+  convergenceBound,
+} from '../../repair/bound.ts';
 import type { ShardId } from '../../shards/shard-key.ts';
-import type { Stamp } from '../../shards/version.ts';
+import type { NodeNumber, Stamp } from '../../shards/version.ts';
 import { Violation } from './books.ts';
 import { DELAY_MS_MAX } from './network.ts';
-import type { Rhythm, SimNode } from './sim-node.ts';
+import { membershipOf, type SimNode, type World } from './sim-node.ts';
 
-export const WRITE_TIMEOUT_MS = 1_500;
+/** Questions and answers of a hop that finds something missing, in these small pages. */
+const HOP_ROUNDS = 8;
+const SYNC_MS_MAX = 16;
 
 export interface ConvergenceOptions {
-  readonly fromMs: number;
+  readonly world: World;
   readonly nodes: readonly SimNode[];
   readonly owners: ReadonlyMap<ShardId, readonly SimNode[]>;
+  readonly ringOf: (id: ShardId) => ReadonlySet<NodeNumber>;
+  readonly isOfDeletes: (id: ShardId) => boolean;
   /** Nothing is promised of it any more. */
   readonly mayBeOver: (id: ShardId) => boolean;
   /** Everything that was written has a stamp at or below it. */
   readonly through: Stamp;
   readonly slowCopies: boolean;
-  /** `copies` is filled in here. */
+  /** Most owners of a shard with rows. */
+  readonly replication: number;
+}
+
+interface Promised {
+  /** Without copies. */
   readonly parameters: BoundParameters;
+  readonly bound: ConvergenceBound;
 }
 
 export class Convergence {
-  /** The longest time that a shard took, of what the bound counts. */
-  tookMs = 0;
-  readonly bound: ConvergenceBound;
+  /** The shard that took the greatest part of its bound, of what the bound counts. */
+  slowest: { readonly tookMs: number; readonly boundMs: number };
   private readonly o: ConvergenceOptions;
+  private readonly fromMs: number;
+  private readonly ofRows: Promised;
+  private readonly ofDeletes: Promised;
   /** When a copy of the shard was last seen to run. */
   private readonly copyingMs = new Map<ShardId, number>();
   private running: ReadonlySet<string> = new Set();
@@ -41,12 +58,26 @@ export class Convergence {
 
   constructor(options: ConvergenceOptions) {
     this.o = options;
-    this.bound = convergenceBound(options.parameters);
+    const { world, nodes, owners, ringOf, isOfDeletes, replication } = options;
+    this.fromMs = world.time.now;
+    const outboxes = nodes.flatMap(({ process }) => process!.host.outboxStatus());
+    const promised = (deletes: boolean, least: number): Promised => {
+      const rings = [...owners.keys()].filter((id) => isOfDeletes(id) === deletes).map((id) => ringOf(id).size);
+      const parameters = simulatedBound(world, outboxes, Math.max(least, ...rings));
+      return { parameters, bound: convergenceBound(parameters) };
+    };
+    this.ofRows = promised(false, replication);
+    this.ofDeletes = promised(true, nodes.length);
+    this.slowest = { tookMs: 0, boundMs: this.ofRows.bound.boundMs };
+  }
+
+  get boundMsMax(): number {
+    return Math.max(this.ofRows.bound.boundMs, this.ofDeletes.bound.boundMs);
   }
 
   /** No shard may take longer, whatever is copied. */
   get limitMs(): number {
-    return this.copiesEndMs() + this.bound.boundMs;
+    return this.copiesEndMs() + this.boundMsMax;
   }
 
   /** To be asked after every event. Throws a violation when something promised has not come in time. */
@@ -56,12 +87,14 @@ export class Convergence {
     for (const [id, owners] of this.o.owners) {
       // Written, and lost with a coordinator that had told nobody.
       if (!held.has(id) || this.o.mayBeOver(id)) continue;
-      const sinceMs = Math.max(this.o.fromMs, (this.o.slowCopies ? this.copyingMs.get(id) : undefined) ?? 0);
+      const sinceMs = Math.max(this.fromMs, (this.o.slowCopies ? this.copyingMs.get(id) : undefined) ?? 0);
       if (owners.every((node) => this.hasConverged(node, id))) continue;
       all = false;
-      this.tookMs = Math.max(this.tookMs, nowMs - sinceMs);
-      if (nowMs - sinceMs > this.bound.boundMs)
-        throw new Violation(`${id} has not converged ${nowMs - sinceMs} ms after the faults, or its last copy, ended`);
+      const tookMs = nowMs - sinceMs;
+      const { boundMs } = this.promised(id).bound;
+      if (tookMs * this.slowest.boundMs > this.slowest.tookMs * boundMs) this.slowest = { tookMs, boundMs };
+      if (tookMs > boundMs)
+        throw new Violation(`${id} has not converged ${tookMs} ms after the faults, or its last copy, ended`);
     }
     return all;
   }
@@ -71,6 +104,10 @@ export class Convergence {
     if (!open.storage.shards.has(id)) return false;
     const ledger = open.ledgerOf(id);
     return ledger.replica === 'full' && (ledger.converged?.through ?? '') >= this.o.through;
+  }
+
+  private promised(id: ShardId): Promised {
+    return this.o.isOfDeletes(id) ? this.ofDeletes : this.ofRows;
   }
 
   /** Returns the shards that anybody holds. */
@@ -86,14 +123,14 @@ export class Convergence {
         const name = `${id} on ${node.name}`;
         running.add(name);
         if (!this.running.has(name)) {
-          if (nowMs > this.o.fromMs + this.bound.parts.fencedMs)
-            throw new Violation(`${name} turns filling ${nowMs - this.o.fromMs} ms after the faults stopped`);
+          if (nowMs > this.fromMs + this.promised(id).bound.parts.fencedMs)
+            throw new Violation(`${name} turns filling ${nowMs - this.fromMs} ms after the faults stopped`);
           this.copies.set(name, 0);
         }
         this.copyingMs.set(id, nowMs);
         if (this.copies.get(name) === 0) this.copies.set(name, host.describeShard(id)!.fill?.bytesTotal ?? 0);
         if (nowMs > this.copiesEndMs())
-          throw new Violation(`${name} is still filling ${nowMs - this.o.fromMs} ms after the faults stopped`);
+          throw new Violation(`${name} is still filling ${nowMs - this.fromMs} ms after the faults stopped`);
       }
     }
     this.running = running;
@@ -101,47 +138,32 @@ export class Convergence {
   }
 
   private copiesEndMs(): number {
-    const { fromMs, parameters } = this.o;
     const bytes = [...this.copies.values()];
     const copies = {
-      ...parameters.copies,
+      ...this.ofRows.parameters.copies,
       shards: bytes.length,
       bytes: bytes.reduce((sum, each) => sum + each, 0),
       largestBytes: Math.max(0, ...bytes),
     };
-    const { fencedMs, copyMs } = convergenceBound({ ...parameters, copies }).parts;
-    return fromMs + fencedMs + copyMs;
+    // Places for copies are for those of deletes as well: that is one sum, whatever the rings.
+    const ends = [this.ofRows, this.ofDeletes].map(({ parameters }) => {
+      const { fencedMs, copyMs } = convergenceBound({ ...parameters, copies }).parts;
+      return fencedMs + copyMs;
+    });
+    return this.fromMs + Math.max(...ends);
   }
 }
 
-/** What the simulated network and nodes take at most. */
-export function simulatedBound(
-  limits: ReplicaLimits,
-  { tickMs, heartbeatMs }: Rhythm,
-  replicas: number,
-): BoundParameters {
-  return {
-    passIntervalMs: limits.passIntervalMs,
-    replicas,
-    hopMs: 2 * tickMs + 8 * (2 * DELAY_MS_MAX) + 16,
-    heartbeatMs,
-    messageDelayMs: DELAY_MS_MAX + tickMs,
-    openMsMax: limits.mailTimeoutMs + limits.backoffMsMax + WRITE_TIMEOUT_MS,
-    hopTimeoutMs: limits.hopTimeoutMs,
-    deaths: 1,
-    // All are live when the bound counts.
-    detectionMs: 0,
-    staggerMs: limits.staggerMs,
-    startersMayBeDead: true,
-    predecessorMayDie: true,
-    copies: {
-      shards: 0,
-      bytes: 0,
-      largestBytes: 0,
-      pageBytes: limits.fillPageBytes,
-      atOnce: limits.snapshotsMax,
-      pageMs: 2 * DELAY_MS_MAX,
-      retryMs: limits.requestTimeoutMs + tickMs,
-    },
-  };
+/**
+ * The published bound, with what the simulated network and nodes take at most. Nobody dies while it is timed: nothing is
+ * allowed for deaths.
+ */
+function simulatedBound(world: World, outboxes: BoundView['outboxes'], replicas: number): BoundParameters {
+  const { limits, rhythm, durability } = world;
+  const { tickMs } = rhythm;
+  const copies = { shards: 0, bytes: 0, largestBytes: 0, pageMs: 2 * DELAY_MS_MAX };
+  const hopMs = 2 * tickMs + HOP_ROUNDS * (2 * DELAY_MS_MAX) + SYNC_MS_MAX;
+  const times = { hopMs, messageDelayMs: DELAY_MS_MAX + tickMs, bytesPerSecond: null, copies };
+  const view = { replicas, deaths: 0, durabilities: [durability], outboxes };
+  return boundParameters(limits, membershipOf(rhythm), view, times);
 }

@@ -49,6 +49,10 @@ export interface Rhythm {
   readonly heartbeatMs: number;
 }
 
+export function membershipOf({ heartbeatMs }: Rhythm): MembershipLimits {
+  return { ...MEMBERSHIP, heartbeatIntervalMs: heartbeatMs };
+}
+
 export const RHYTHM: Rhythm = { tickMs: 40, heartbeatMs: HEARTBEAT_MS };
 
 /** What nodes share and what they tell the simulation. */
@@ -155,7 +159,7 @@ export class Process {
     this.node = node;
     const { world, disk, chance } = node;
     const { limits, mutation } = world;
-    const membership = { ...MEMBERSHIP, heartbeatIntervalMs: world.rhythm.heartbeatMs };
+    const membership = membershipOf(world.rhythm);
     this.clock = new HybridClock(
       {
         load: () => (mutation === 'version-reused' ? STAMP_ZERO : disk.reserved),

@@ -4,7 +4,6 @@ import { deleteShardOf } from '../../shards/delete-shard.ts';
 import { shardId } from '../../shards/shard-key.ts';
 import type { Version } from '../../shards/version.ts';
 import type { Books } from './books.ts';
-import { WRITE_TIMEOUT_MS } from './convergence.ts';
 import { DeletesKnown } from './deletes-known.ts';
 import type { LevelledReads } from './levelled-reads.ts';
 import type { Reduction } from './reduction.ts';
@@ -13,6 +12,8 @@ import type { SimNode, World } from './sim-node.ts';
 import { unlessExpected } from './troubles.ts';
 import type { Chance } from './virtual-time.ts';
 import { makeBatch, makePolicyDelete } from './workload.ts';
+
+const WRITE_TIMEOUT_MS = 1_500;
 
 const LOOK_SHARE = 0.05;
 /** Writes before the first delete of a policy where they begin late: members are away and come back meanwhile. */

@@ -36,6 +36,8 @@ export class MendError extends Error {
   }
 }
 
+const READING = 'reading';
+
 export interface MendProgress {
   state: 'running' | 'done' | 'failed';
   readonly reason: string;
@@ -46,14 +48,33 @@ export interface MendProgress {
   batches: number;
   rows: number;
   bytes: number;
+  /** Of the reading that is under way, or was the last. */
   bytesRead: number;
   bytesTotal: number;
+  /** For how long it will take: since when, what was read in all readings since, and which round this is. */
+  sinceMs: number;
+  bytesReadInAll: number;
+  round: number;
+  /** For a member that cannot be asked, or after a failure. */
+  isWaiting: boolean;
   rowsLost: number;
   batchesLost: number;
   /** Groups that were replaced, as they were before. */
   readonly differing: DifferingGroup[];
   /** What came from whom, in the order in which they were asked. */
   readonly steps: RepairStep[];
+}
+
+/**
+ * Nearly all of a mend is reading the replica, at least twice: at the start, and to see that all is well again. As fast as
+ * it has read so far, with what it did in between; null: not known.
+ */
+export function mendEtaMs(progress: MendProgress, nowMs: number): number | null {
+  const { bytesRead, bytesTotal, bytesReadInAll, sinceMs, round, isWaiting, stage } = progress;
+  if (isWaiting || bytesReadInAll === 0) return null;
+  const isReading = stage === READING;
+  const bytesLeft = (isReading ? bytesTotal - bytesRead : 0) + (isReading && round > 0 ? 0 : bytesTotal);
+  return Math.round((bytesLeft * (nowMs - sinceMs)) / bytesReadInAll);
 }
 
 export interface Holders {
@@ -96,6 +117,7 @@ export class Mend {
     if (ledger.mustDisown) yield* this.disown();
     let isLevel = false;
     for (let round = 0; ; round++) {
+      this.progress.round = round;
       const verdict = yield* this.read();
       const bad = [...verdict.missing, ...verdict.unequal, ...verdict.unknown];
       const isWhole = verdict.damaged.length === 0 && bad.length === 0;
@@ -168,12 +190,15 @@ export class Mend {
 
   private *read(): Steps<Verdict> {
     const { progress } = this;
-    progress.stage = 'reading';
+    progress.stage = READING;
+    progress.isWaiting = false;
+    progress.bytesRead = 0;
     this.reading = new ReplicaReading(this.replica);
     for (;;) {
       const before = this.reading.bytesRead;
       const verdict = this.reading.step(Math.max(1, this.bytesMax));
       progress.bytesRead = this.reading.bytesRead;
+      progress.bytesReadInAll += this.reading.bytesRead - before;
       progress.bytesTotal = this.reading.bytesTotal;
       if (verdict !== null) return verdict;
       yield* turn(Math.max(1, this.reading.bytesRead - before));

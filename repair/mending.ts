@@ -39,6 +39,8 @@ interface Job {
   hopeless: number;
 }
 
+/** What may be saved up of the rate while nothing was read. */
+const SAVED_MS_MAX = 100;
 /** Steps of a tick that read nothing: each writes a block or asks a question. */
 const STEPS_PER_TICK = 4;
 /** Damage is looked for: among many shards not with every tick. */
@@ -59,6 +61,8 @@ export class Mending {
     observer: MendObserver;
   };
   private tickedMs: number | null = null;
+  /** Bytes that may be read now. A block is read whole: what it has more is waited for afterwards. */
+  private credit = 0;
   private lookedMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: Mending['o']) {
@@ -67,16 +71,17 @@ export class Mending {
 
   tick(): void {
     const { around } = this.o;
-    const elapsedMs = Math.min(100, around.nowMs - (this.tickedMs ?? around.nowMs));
+    const elapsedMs = Math.min(SAVED_MS_MAX, around.nowMs - (this.tickedMs ?? around.nowMs));
     this.tickedMs = around.nowMs;
-    const allowed = Math.ceil((around.limits.mendBytesPerSecond * Math.max(1, elapsedMs)) / 1000);
-    let bytes = Math.min(allowed, READ_BYTES_MAX);
+    const allowed = (ms: number) => Math.ceil((around.limits.mendBytesPerSecond * ms) / 1000);
+    const most = Math.min(allowed(SAVED_MS_MAX), READ_BYTES_MAX);
+    this.credit = Math.min(most, this.credit + allowed(Math.max(1, elapsedMs)));
     let steps = STEPS_PER_TICK;
     if (around.nowMs - this.lookedMs >= LOOK_EVERY_MS) this.look();
     // The one that was served first is the last at the next tick.
     for (const [id, job] of [...this.jobs]) {
-      if (bytes <= 0 || steps <= 0) break;
-      while (bytes > 0 && steps-- > 0 && this.isReady(id, job)) bytes -= this.step(id, job, bytes);
+      if (this.credit <= 0 || steps <= 0) break;
+      while (this.credit > 0 && steps-- > 0 && this.isReady(id, job)) this.credit -= this.step(id, job, this.credit);
       if (this.jobs.delete(id) && job.progress.state === 'running') this.jobs.set(id, job);
     }
   }
@@ -114,6 +119,10 @@ export class Mending {
       bytes: 0,
       bytesRead: 0,
       bytesTotal: 0,
+      sinceMs: this.o.around.nowMs,
+      bytesReadInAll: 0,
+      round: 0,
+      isWaiting: false,
       rowsLost: 0,
       batchesLost: 0,
       differing: [],
@@ -194,6 +203,7 @@ export class Mending {
     job.backoffMs = Math.min(backoffMsMax, Math.max(backoffMsMin, 2 * job.backoffMs));
     job.retryAtMs = around.nowMs + job.backoffMs;
     job.progress.stage = `waiting: ${error.message}`;
+    job.progress.isWaiting = true;
     const isFileDamaged = error instanceof StorageError && isDamage(error) && error.code !== 'damaged-block';
     if (error instanceof MendError && error.isHopeless) job.hopeless++;
     // What cannot be written where it stands is replaced as a whole, if there is somebody to take it from. Otherwise what is

@@ -175,7 +175,11 @@ export interface ScrubReport {
 export interface RepairDifference {
   readonly member: NodeNumber;
   readonly name: string;
+  /** `differs`: lacks something, has another content, or is damaged. */
+  readonly result: 'equal' | 'differs' | 'not-compared';
   readonly batchesMissing: number;
+  /** Listed here with another content than elsewhere. */
+  readonly batchesUnequal: number;
   /** Rows of the missing batches; null when nobody who has them could say. */
   readonly rowsMissing: number | null;
   readonly epochsDiffering: number;
@@ -195,9 +199,12 @@ export interface RepairStatus {
   readonly batchesMoved: number;
   readonly rowsMoved: number;
   readonly bytesMoved: number;
+  /** Until it is done, as fast as it has gone so far; null: nothing was measured yet, or it is paused or over. */
   readonly etaMs: number | null;
   readonly startedMs: number;
   readonly finishedMs: number | null;
+  /** How long it has run, without the time for which it was paused or the process was down. */
+  readonly workedMs: number;
   readonly differences: readonly RepairDifference[];
   /** Set when `state` is failed; otherwise a line that says how things stand. */
   readonly message: string;

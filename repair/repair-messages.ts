@@ -92,7 +92,7 @@ export function routeRepair(parts: RepairParts, from: NodeNumber, message: Repai
       parts.requests.answer(from, message.request, received);
       return;
     case 'pass-control':
-      parts.ring.control(message.pass, message.action);
+      parts.ring.callOff(message.pass, message.action);
       return;
     case 'pass-progress':
       parts.repairs.progressed(message.pass, message);

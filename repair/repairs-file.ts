@@ -5,71 +5,73 @@
  * Nothing of a pass is in it: one that ran is begun anew, which moves only what is still missing. A file that does not
  * read as written is as none: repair itself needs none.
  */
-import { StorageError } from '../shards/errors.ts';
 import type { Files } from '../shards/files.ts';
 import type { ShardId } from '../shards/shard-key.ts';
 import type { RepairMode, RepairStatus } from './records.ts';
+import type { RepairOrder, RepairTally } from './repair-order.ts';
+import { readJson, replaceJson } from './replaced-file.ts';
 
-const FORMAT = 1;
+const FORMAT = 2;
+
+export interface KeptOrder {
+  readonly order: RepairOrder;
+  /** Of those of its parts that are not kept any more. */
+  readonly forgotten: RepairTally;
+}
+
+export interface KeptRepairs {
+  readonly repairs: readonly RepairStatus[];
+  readonly orders: readonly KeptOrder[];
+}
+
+const NONE: KeptRepairs = { repairs: [], orders: [] };
+
+const NAME = 'repairs.json';
 
 export class RepairsFile {
   private readonly files: Files;
   private readonly directory: string;
-  private readonly path: string;
 
   constructor(files: Files, directory: string) {
     this.files = files;
     this.directory = directory;
-    this.path = `${directory}/repairs.json`;
   }
 
-  load(): RepairStatus[] {
-    if (!this.files.exists(this.path)) return [];
-    try {
-      const parsed = JSON.parse(Buffer.from(this.files.read(this.path)).toString()) as unknown;
-      const { format, repairs } = parsed as { format: unknown; repairs: unknown };
-      if (format !== FORMAT || !Array.isArray(repairs)) return [];
-      return repairs.filter((each: unknown) => isRepair(each)) as RepairStatus[];
-    } catch (error) {
-      if (error instanceof StorageError || error instanceof SyntaxError || error instanceof TypeError) return [];
-      throw error;
-    }
+  load(): KeptRepairs {
+    const parsed = readJson(this.files, this.directory, NAME);
+    if (typeof parsed !== 'object' || parsed === null) return NONE;
+    const { format, repairs, orders } = parsed as { format: unknown; repairs: unknown; orders: unknown };
+    if (format !== FORMAT || !Array.isArray(repairs) || !Array.isArray(orders)) return NONE;
+    return { repairs: repairs.filter(isRepair) as RepairStatus[], orders: orders.filter(isOrder) as KeptOrder[] };
   }
 
   /** False when the disk refuses: try again later. */
-  save(repairs: readonly RepairStatus[]): boolean {
-    const beside = `${this.path}.new`;
-    try {
-      this.files.makeDirectory(this.directory);
-      const file = this.files.open(beside);
-      try {
-        file.truncate(0);
-        file.append([Buffer.from(JSON.stringify({ format: FORMAT, repairs }))]);
-        file.syncNow();
-      } finally {
-        file.close();
-      }
-      this.files.rename(beside, this.path);
-      this.files.syncDirectory(this.directory);
-      return true;
-    } catch (error) {
-      if (error instanceof StorageError) return false;
-      throw error;
-    }
+  save(kept: KeptRepairs): boolean {
+    return replaceJson(this.files, this.directory, NAME, { format: FORMAT, ...kept });
   }
 }
 
 function isRepair(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false;
-  const { id, shard, mode, state, startedMs, differences } = value as Record<string, unknown>;
+  const { id, shard, mode, state, startedMs, workedMs, differences } = value as Record<string, unknown>;
   return (
     typeof id === 'string' &&
     typeof shard === 'string' &&
     typeof startedMs === 'number' &&
+    typeof workedMs === 'number' &&
     Array.isArray(differences) &&
     ['ring', 'scrub', 'preview', 'mend'].includes(mode as string) &&
     ['queued', 'running', 'paused', 'done', 'failed', 'cancelled'].includes(state as string)
   );
+}
+
+function isOrder(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  const { order, forgotten } = value as Record<string, unknown>;
+  if (typeof order !== 'object' || order === null || typeof forgotten !== 'object' || forgotten === null) return false;
+  const { id, members, unreachable, without } = order as Record<string, unknown>;
+  const hasTally = typeof (forgotten as Record<string, unknown>).shards === 'number';
+  return typeof id === 'string' && [members, unreachable, without].every(Array.isArray) && hasTally;
 }
 
 export function freshRepair(id: string, shard: ShardId, mode: RepairMode, nowMs: number): RepairStatus {
@@ -87,6 +89,7 @@ export function freshRepair(id: string, shard: ShardId, mode: RepairMode, nowMs:
     etaMs: null,
     startedMs: nowMs,
     finishedMs: null,
+    workedMs: 0,
     differences: [],
     message: 'running',
     pass: null,

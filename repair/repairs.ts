@@ -1,18 +1,29 @@
 /**
  * Repairs that an operator has asked for: a pass now (`ring`), a comparison that changes nothing (`preview`), a
- * recomputation of what is stored against the ledger (`scrub`). They outlive restarts (repairs-file.ts): what ran begins
- * anew, what was paused stays paused.
+ * recomputation of what is stored against the ledger (`scrub`); each is a part of an order (repair-order.ts). They outlive
+ * restarts (repairs-file.ts): what ran begins anew, what was paused stays paused.
+ *
+ * What is paused stops: a token that waits at some member, or a reading that keeps a shard's old blocks, would have to be
+ * given up some time. Resumed it begins anew, which moves only what is still missing.
  */
-import { type ShardId, shardKeyToJson } from '../shards/shard-key.ts';
-import { epochOf, type NodeNumber, type Version } from '../shards/version.ts';
-import { rootToJson } from './ledger.ts';
-import { decodeIdentities } from './ledger-codec.ts';
-import type { MendProgress } from './mend.ts';
-import type { PassRecord, RepairDifference, RepairMode, RepairStatus } from './records.ts';
+import type { ShardId } from '../shards/shard-key.ts';
+import { type MendProgress, mendEtaMs } from './mend.ts';
+import { Preview, type PreviewObserver } from './preview.ts';
+import type { PassRecord, RepairMode, RepairStatus } from './records.ts';
+import {
+  addTally,
+  EMPTY_TALLY,
+  isOver,
+  type OrderStatus,
+  orderOf,
+  orderOfMend,
+  type RepairOrder,
+  type RepairTally,
+  tallyOf,
+} from './repair-order.ts';
 import { recordOfOrder } from './repair-records.ts';
 import { freshRepair, type RepairsFile } from './repairs-file.ts';
-import type { MessageOf } from './replica-messages.ts';
-import type { Replica, ReplicaTable } from './replica-table.ts';
+import type { ReplicaTable } from './replica-table.ts';
 import type { Requests } from './requests.ts';
 import type { Ring } from './ring.ts';
 import type { PassProgress } from './ring-token.ts';
@@ -23,15 +34,17 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 interface Running {
   status: Mutable<RepairStatus>;
   pass: string | null;
-  scrub: ScrubObserver | null;
   mend: MendProgress | null;
-  /** Preview: what each replica lists above the floor. */
-  lists: Map<NodeNumber, Map<Version, number>>;
-  todo: NodeNumber[];
-  /** When this process began it, or began it anew. */
-  sinceMs: number;
-  /** It ran, or was paused, when the process before this one ended. */
-  isOfBefore: boolean;
+  /** Stops a scrub or a preview that runs. */
+  stop: (() => void) | null;
+  /** When it was begun, or begun anew; null: not since this process began, or since it was resumed. */
+  sinceMs: number | null;
+  /** How long it had worked by then, and what moved. */
+  before: Pick<RepairStatus, 'workedMs' | 'batchesMoved' | 'rowsMoved' | 'bytesMoved'>;
+  /** To be begun as soon as it can be: it ran when the process before this one ended, or was resumed. */
+  isDue: boolean;
+  /** Since when that has been tried. */
+  dueMs: number | null;
 }
 
 /** What has changed is saved at most this often: a repair of all shards is hundreds of changes. */
@@ -39,6 +52,8 @@ const SAVE_EVERY_MS = 1_000;
 
 export class Repairs {
   private readonly all = new Map<string, Running>();
+  /** With what is left of their parts that were forgotten. */
+  private readonly orders = new Map<string, { order: RepairOrder; forgotten: RepairTally }>();
   private unsaved = false;
   private savedMs = Number.NEGATIVE_INFINITY;
   private readonly o: {
@@ -52,9 +67,11 @@ export class Repairs {
 
   constructor(options: Repairs['o']) {
     this.o = options;
-    for (const status of options.file.load()) {
-      const running = this.track({ ...status, pass: status.pass ?? null });
-      running.isOfBefore = status.finishedMs === null;
+    const { repairs, orders } = options.file.load();
+    for (const { order, forgotten } of orders) this.orders.set(order.id, { order, forgotten });
+    for (const status of repairs) {
+      const running = this.track({ ...status, pass: status.pass ?? null }, null);
+      running.isDue = status.state === 'running' || status.state === 'queued';
     }
     this.unsaved = false;
   }
@@ -62,30 +79,65 @@ export class Repairs {
   tick(): void {
     const { around, file } = this.o;
     // What ran goes on once there is a cluster to run in.
-    if (around.snapshot !== null)
-      for (const running of this.all.values()) if (running.isOfBefore) this.beginAnew(running);
+    if (around.snapshot !== null) for (const running of this.all.values()) if (running.isDue) this.beginAnew(running);
     if (!this.unsaved || around.nowMs - this.savedMs < SAVE_EVERY_MS) return;
     this.savedMs = around.nowMs;
-    this.unsaved = !file.save(this.list());
+    this.unsaved = !file.save({ repairs: this.list(''), orders: [...this.orders.values()] });
   }
 
-  list(): RepairStatus[] {
-    return [...this.all.values()].map(({ status, mend }) => {
-      if (mend !== null && status.finishedMs === null) showMend(status, mend);
-      return { ...status };
-    });
+  /** The parts of one order, or a mend; '': all of all. */
+  list(order: string): RepairStatus[] {
+    const found: RepairStatus[] = [];
+    for (const running of this.all.values())
+      if (order === '' || orderOf(running.status) === order) found.push(this.shown(running));
+    return found;
+  }
+
+  /** Orders that were told to this worker, as far as it runs them; and mends that run, as if they had been ordered. */
+  orderStatus(id: string): OrderStatus[] {
+    const tallies = new Map<string, RepairTally>();
+    const mends: OrderStatus[] = [];
+    for (const running of this.all.values()) {
+      const order = orderOf(running.status);
+      if (id !== '' && order !== id) continue;
+      const tally = tallyOf(this.shown(running));
+      tallies.set(order, addTally(tallies.get(order) ?? EMPTY_TALLY, tally));
+      if (running.mend === null || running.status.finishedMs !== null) continue;
+      mends.push({ order: orderOfMend(running.status, this.o.around.self), tally });
+    }
+    const orders = [...this.orders.values()].filter(({ order }) => id === '' || order.id === id);
+    const told = orders.map(({ order, forgotten }) => ({
+      order,
+      tally: addTally(forgotten, tallies.get(order.id) ?? EMPTY_TALLY),
+    }));
+    return [...told, ...mends];
+  }
+
+  noteOrder(order: RepairOrder): void {
+    const known = this.orders.get(order.id);
+    if (known !== undefined && known.order.revision >= order.revision) return;
+    this.orders.set(order.id, { order, forgotten: known?.forgotten ?? EMPTY_TALLY });
+    this.saveSoon();
+    this.forgetOld();
+  }
+
+  private shown(running: Running): RepairStatus {
+    const { status, mend } = running;
+    const { nowMs } = this.o.around;
+    if (mend !== null && status.finishedMs === null) showMend(status, mend, nowMs);
+    return { ...status, workedMs: workedMs(running, nowMs) };
   }
 
   private add(id: string, shard: ShardId, mode: RepairMode): Running {
-    const running = this.track(freshRepair(id, shard, mode, this.o.around.nowMs));
+    const { nowMs } = this.o.around;
+    const running = this.track(freshRepair(id, shard, mode, nowMs), nowMs);
     this.forgetOld();
     return running;
   }
 
-  private track(status: Mutable<RepairStatus>): Running {
-    const { nowMs: sinceMs } = this.o.around;
-    const none = { pass: null, scrub: null, mend: null, lists: new Map(), todo: [] };
-    const running: Running = { status, ...none, sinceMs, isOfBefore: false };
+  private track(status: Mutable<RepairStatus>, sinceMs: number | null): Running {
+    const none = { pass: null, mend: null, stop: null, isDue: false, dueMs: null };
+    const running: Running = { status, ...none, sinceMs, before: { ...status } };
     this.all.set(status.id, running);
     this.unsaved = true;
     return running;
@@ -110,13 +162,16 @@ export class Repairs {
       return null;
     }
     if (status.mode === 'preview') {
-      this.preview(running, replica);
+      const closedThrough: Preview['o']['closedThrough'] = (each) => ring.plan(each)?.through ?? null;
+      const preview = new Preview({ ...this.o, closedThrough }, replica, this.previewObserver(running));
+      running.stop = () => preview.stop();
+      preview.start();
       return null;
     }
     const result = ring.start(replica, true);
     if ('refused' in result) return result.refused;
     running.pass = result.pass;
-    if (status.state === 'running') status.message = `pass ${result.pass}`;
+    status.message = `pass ${result.pass}`;
     const ended = replica.notes.lastPass;
     if (ended?.id === result.pass) this.passEnded(ended);
     return null;
@@ -125,65 +180,97 @@ export class Repairs {
   private beginAnew(running: Running): void {
     const { around, replicas } = this.o;
     const { status } = running;
-    if (status.finishedMs !== null) running.isOfBefore = false;
-    if (!running.isOfBefore || status.state === 'paused') return;
+    running.dueMs ??= around.nowMs;
+    running.sinceMs = around.nowMs;
     const refused = this.begin(running);
     if (refused !== null) {
+      running.sinceMs = null;
       // Members have not been heard yet, say. What is given up stays visible.
       const isHopeless = status.mode === 'mend' || replicas.get(status.shard) === null;
-      const givenUp = isHopeless || around.nowMs - running.sinceMs > around.limits.passMsMax;
+      const givenUp = isHopeless || around.nowMs - running.dueMs > around.limits.passMsMax;
       if (givenUp) this.finish(running, 'failed', refused);
-      else status.message = `begins anew after a restart: ${refused}`;
+      else status.message = `to be begun anew: ${refused}`;
       return;
     }
-    running.isOfBefore = false;
-    running.sinceMs = around.nowMs;
+    running.isDue = false;
     this.unsaved = true;
   }
 
-  control(id: string, action: 'pause' | 'resume' | 'cancel'): void {
-    const running = this.all.get(id);
-    if (running === undefined || running.status.finishedMs !== null) return;
-    const { around, ring, replicas } = this.o;
-    const { status } = running;
-    if (running.pass !== null) {
-      const replica = replicas.get(status.shard);
-      const message = { t: 'pass-control' as const, shard: status.shard, pass: running.pass, action };
-      for (const { number } of around.snapshot?.members ?? []) {
-        if (number !== around.self && replica !== null) around.send(number, replica.key.number, message);
+  /** All parts of an order. Mends go on: they are no order. */
+  control(order: string, action: 'pause' | 'resume' | 'cancel'): void {
+    for (const running of this.all.values()) {
+      const { status } = running;
+      if (orderOf(status) !== order || isOver(status.state) || running.mend !== null) continue;
+      if (action === 'resume' ? status.state !== 'paused' : status.state === 'paused' && action === 'pause') continue;
+      if (action === 'resume') this.resume(running);
+      else {
+        this.halt(running, action);
+        if (action === 'cancel') this.finish(running, 'cancelled', 'cancelled by the operator');
       }
-      ring.control(running.pass, action);
+      this.saveSoon();
     }
-    if (running.mend !== null) return;
-    if (action === 'cancel' && running.scrub !== null) this.o.scrubs.cancel(running.scrub);
-    if (action === 'cancel') this.finish(running, 'cancelled', 'cancelled by the operator');
-    else status.state = action === 'pause' ? 'paused' : 'running';
+  }
+
+  /** With the next tick: it has been said that it is done. */
+  private saveSoon(): void {
     this.unsaved = true;
-    if (action === 'resume' && status.mode === 'preview' && !running.isOfBefore) this.previewNext(running);
+    this.savedMs = Number.NEGATIVE_INFINITY;
+  }
+
+  /** Whatever runs of it here or elsewhere ends. */
+  private halt(running: Running, action: 'pause' | 'cancel'): void {
+    const { around, ring, replicas } = this.o;
+    const { status, pass } = running;
+    const worked = workedMs(running, around.nowMs);
+    running.isDue = false;
+    running.pass = null;
+    running.stop?.();
+    running.stop = null;
+    if (status.state === 'running') running.before = { ...status, workedMs: worked };
+    status.state = 'paused';
+    status.message = 'paused by the operator';
+    status.etaMs = null;
+    if (pass === null) return;
+    const replica = replicas.get(status.shard);
+    const message = { t: 'pass-control' as const, shard: status.shard, pass, action };
+    for (const { number } of around.snapshot?.members ?? [])
+      if (number !== around.self && replica !== null) around.send(number, replica.key.number, message);
+    ring.callOff(pass, action);
+  }
+
+  private resume(running: Running): void {
+    const { status } = running;
+    status.state = 'running';
+    status.message = 'resumed';
+    status.hop = 0;
+    status.percentage = 0;
+    running.sinceMs = null;
+    running.dueMs = null;
+    running.isDue = true;
+    if (this.o.around.snapshot !== null) this.beginAnew(running);
   }
 
   progressed(pass: string, progress: PassProgress): void {
-    for (const { status, sinceMs, pass: own } of this.all.values()) {
+    for (const { status, before, sinceMs, pass: own } of this.all.values()) {
       if (own !== pass || status.finishedMs !== null) continue;
       status.hop = Math.max(status.hop, progress.hop);
       status.hops = progress.hops;
       status.percentage = Math.min(99, Math.round((100 * status.hop) / status.hops));
-      status.batchesMoved = Math.max(status.batchesMoved, progress.batches);
-      status.rowsMoved = Math.max(status.rowsMoved, progress.rows);
-      status.bytesMoved = Math.max(status.bytesMoved, progress.bytes);
-      const perHop = (this.o.around.nowMs - sinceMs) / Math.max(1, status.hop);
-      status.etaMs = Math.round(perHop * (status.hops - status.hop));
+      status.batchesMoved = Math.max(status.batchesMoved, before.batchesMoved + progress.batches);
+      status.rowsMoved = Math.max(status.rowsMoved, before.rowsMoved + progress.rows);
+      status.bytesMoved = Math.max(status.bytesMoved, before.bytesMoved + progress.bytes);
+      status.etaMs = etaByCount(this.o.around.nowMs - (sinceMs ?? 0), status.hop, status.hops);
     }
   }
 
   passEnded(record: PassRecord): void {
     for (const running of this.all.values()) {
-      const { status } = running;
+      const { status, before } = running;
       if (running.pass !== record.id || status.finishedMs !== null) continue;
       status.pass = record;
-      status.batchesMoved = record.batchesMoved;
-      status.rowsMoved = record.rowsMoved;
-      status.bytesMoved = record.bytesMoved;
+      status.batchesMoved = before.batchesMoved + record.batchesMoved;
+      status.rowsMoved = before.rowsMoved + record.rowsMoved;
+      status.bytesMoved = before.bytesMoved + record.bytesMoved;
       if (record.outcome === 'proven') {
         const names = record.skipped.map(
           ({ member, reason }) => `${nameOf(this.o.around.snapshot, member)} (${reason})`,
@@ -205,25 +292,46 @@ export class Repairs {
 
   private scrub(running: Running, id: ShardId): void {
     const { scrubs, around } = this.o;
-    const { status } = running;
+    const { status, before } = running;
+    // Those before it in the queue come first.
+    let readSinceMs: number | null = null;
     const observer: ScrubObserver = {
       progressed: (bytesRead, bytesTotal) => {
-        status.bytesMoved = bytesRead;
+        readSinceMs ??= around.nowMs;
+        status.bytesMoved = before.bytesMoved + bytesRead;
         status.percentage = bytesTotal === 0 ? 0 : Math.min(99, Math.floor((100 * bytesRead) / bytesTotal));
-        const elapsedMs = around.nowMs - status.startedMs;
-        status.etaMs = bytesRead === 0 ? null : Math.round((elapsedMs * (bytesTotal - bytesRead)) / bytesRead);
+        status.etaMs = etaByCount(around.nowMs - readSinceMs, bytesRead, bytesTotal);
       },
       ended: (problem, batchesMissing) => {
         const note = problem ?? 'what is stored is what the ledger says';
         const name = nameOf(around.snapshot, around.self);
-        const differs = { member: around.self, name, batchesMissing, rowsMissing: null, epochsDiffering: 0, note };
-        status.differences = [differs];
+        const result = problem === null ? 'equal' : 'differs';
+        const counts = { batchesMissing, batchesUnequal: 0, rowsMissing: null, epochsDiffering: 0 };
+        status.differences = [{ member: around.self, name, result, ...counts, note }];
         status.hop = 1;
         this.finish(running, problem === null ? 'done' : 'failed', note);
       },
     };
-    running.scrub = observer;
+    running.stop = () => scrubs.cancel(observer);
     scrubs.startOne(id, observer);
+  }
+
+  private previewObserver(running: Running): PreviewObserver {
+    const { around } = this.o;
+    const { status } = running;
+    return {
+      progressed: (compared, members) => {
+        status.hops = Math.max(1, members);
+        status.hop = compared;
+        status.percentage = Math.min(99, Math.round((100 * compared) / status.hops));
+        status.etaMs = etaByCount(around.nowMs - (running.sinceMs ?? 0), compared, status.hops);
+      },
+      ended: (problem, message, differences) => {
+        status.differences = differences;
+        if (problem === null) status.hop = status.hops;
+        this.finish(running, problem === null ? 'done' : 'failed', message);
+      },
+    };
   }
 
   /** A damaged replica is mended: shown like what an operator has asked for. */
@@ -238,7 +346,7 @@ export class Repairs {
   mendEnded(shard: ShardId, progress: MendProgress, problem: string | null): void {
     for (const running of this.all.values()) {
       if (running.mend !== progress || running.status.shard !== shard) continue;
-      showMend(running.status, progress);
+      showMend(running.status, progress, this.o.around.nowMs);
       const lost = progress.rowsLost + progress.batchesLost;
       const note =
         lost === 0 ? 'mended' : `mended; lost: ${progress.rowsLost} rows, parts of ${progress.batchesLost} batches`;
@@ -246,199 +354,70 @@ export class Repairs {
     }
   }
 
-  private preview(running: Running, replica: Replica): void {
-    const { around } = this.o;
-    const owners = around.owners(replica.key).filter((owner) => owner !== around.self);
-    running.todo = [...owners];
-    running.status.hops = Math.max(1, owners.length);
-    const own = new Map<Version, number>();
-    const { ledger } = replica;
-    const through = this.through(replica);
-    for (const { epoch } of ledger.epochSums(ledger.floor, through, 0, Number.MAX_SAFE_INTEGER).sums) {
-      for (const { version, rows } of ledger.identities(epoch, ledger.floor, through, '', Number.MAX_SAFE_INTEGER)) {
-        own.set(version, rows);
-      }
-    }
-    running.lists.set(around.self, own);
-    this.previewNext(running);
-  }
-
-  /** Up to where a preview looks: what has been closed, so that writes in flight are no differences. */
-  private through(replica: Replica): string {
-    const through = this.o.ring.plan(replica)?.through ?? replica.ledger.floor;
-    return through > replica.ledger.floor ? through : replica.ledger.floor;
-  }
-
-  private previewNext(running: Running): void {
-    const { around, replicas } = this.o;
-    const { status } = running;
-    if (status.state !== 'running') return;
-    const replica = replicas.get(status.shard);
-    if (replica === null) {
-      this.finish(running, 'failed', 'the shard is gone from this node');
-      return;
-    }
-    const member = running.todo.shift();
-    status.hop = status.hops - running.todo.length - (member === undefined ? 0 : 1);
-    status.percentage = Math.round((100 * status.hop) / status.hops);
-    if (member === undefined) {
-      this.previewDone(running);
-      return;
-    }
-    if (!around.isLive(member)) {
-      this.differ(running, member, 0, null, 0, 'not live: not compared');
-      this.previewNext(running);
-      return;
-    }
-    this.previewCompare(running, replica, member, 0, []);
-  }
-
-  private previewCompare(running: Running, replica: Replica, member: NodeNumber, from: number, epochs: number[]): void {
-    const { requests } = this.o;
-    const { ledger, key } = replica;
-    const through = this.through(replica);
-    const after = ledger.floor;
-    const claim = { floor: after, floorRoot: rootToJson(ledger.floorRoot()) };
-    const json = shardKeyToJson(key);
-    requests.ask(member, key.number, { t: 'compare', key: json, through, from, preview: true, ...claim }, (answer) => {
-      const m = answer?.message as MessageOf<'compare-answer'> | undefined;
-      if (m?.status !== 'ok' || m.floor > after) {
-        const note = m === undefined ? 'no answer' : m.status === 'ok' ? 'its floor is above ours' : m.status;
-        this.differ(running, member, 0, null, 0, note);
-        return this.previewNext(running);
-      }
-      // Everything that it lists is asked for, so that what we lack is seen as well as what it lacks.
-      const listed = [...epochs, ...m.sums.map(([epoch]) => epoch)];
-      if (m.next !== null) return this.previewCompare(running, replica, member, m.next, listed);
-      running.lists.set(member, new Map());
-      this.previewList(running, replica, member, listed, '', { after, through });
-    });
-  }
-
-  private previewList(
-    running: Running,
-    replica: Replica,
-    member: NodeNumber,
-    epochs: number[],
-    above: Version | '',
-    range: { after: string; through: string },
-  ): void {
-    if (epochs.length === 0) {
-      this.previewNext(running);
-      return;
-    }
-    const page = epochs.slice(0, this.o.around.limits.epochsPerPage);
-    const key = shardKeyToJson(replica.key);
-    this.o.requests.ask(
-      member,
-      replica.key.number,
-      { t: 'identities', key, ...range, epochs: page, above },
-      (answer) => {
-        const m = answer?.message as MessageOf<'identities-answer'> | undefined;
-        if (m?.status !== 'ok') {
-          running.lists.delete(member);
-          this.differ(running, member, 0, null, 0, m?.status ?? 'no answer');
-          return this.previewNext(running);
-        }
-        const list = running.lists.get(member)!;
-        let last: Version | '' = above;
-        try {
-          for (const { version, rows } of decodeIdentities(answer!.attachments[0] ?? new Uint8Array(0))) {
-            list.set(version, rows);
-            last = version;
-          }
-        } catch (error) {
-          if (!(error instanceof Error && 'code' in error)) throw error;
-          return this.previewNext(running);
-        }
-        if (m.more && last !== above) this.previewList(running, replica, member, page, last, range);
-        else this.previewList(running, replica, member, epochs.slice(page.length), '', range);
-      },
-    );
-  }
-
-  private previewDone(running: Running): void {
-    const union = new Map<Version, number>();
-    for (const list of running.lists.values()) for (const [version, rows] of list) union.set(version, rows);
-    let total = 0;
-    for (const [member, list] of running.lists) {
-      let [batches, rows] = [0, 0];
-      const epochs = new Set<number>();
-      for (const [version, count] of union) {
-        if (list.has(version)) continue;
-        batches++;
-        rows += count;
-        epochs.add(epochOf(version));
-      }
-      total += batches;
-      this.differ(
-        running,
-        member,
-        batches,
-        rows,
-        epochs.size,
-        batches === 0 ? 'lacks nothing' : 'lacks what others have',
-      );
-    }
-    running.status.hop = running.status.hops;
-    running.lists.clear();
-    this.finish(
-      running,
-      'done',
-      total === 0 ? 'no differences among the compared replicas' : `${total} batches are missing`,
-    );
-  }
-
-  private differ(
-    r: Running,
-    member: NodeNumber,
-    batches: number,
-    rows: number | null,
-    epochs: number,
-    note: string,
-  ): void {
-    const name = nameOf(this.o.around.snapshot, member);
-    const difference: RepairDifference = {
-      member,
-      name,
-      batchesMissing: batches,
-      rowsMissing: rows,
-      epochsDiffering: epochs,
-      note,
-    };
-    r.status.differences = [...r.status.differences.filter((d) => d.member !== member), difference];
-  }
-
   private finish(running: Running, state: 'done' | 'failed' | 'cancelled', message: string): void {
     const { status } = running;
     if (status.finishedMs !== null) return;
     this.unsaved = true;
+    status.workedMs = workedMs(running, this.o.around.nowMs);
     status.state = state;
     status.finishedMs = this.o.around.nowMs;
     status.message = message;
     status.etaMs = null;
+    running.isDue = false;
+    running.stop = null;
     if (state === 'done') status.percentage = 100;
     if (status.mode !== 'ring') this.o.around.repaired(recordOfOrder(status, running.mend, this.o.around.self));
   }
 
+  /**
+   * Of too many that have ended the oldest: parts of an order together, and not those of the newest one. The order stays, with their
+   * sums, until there are too many of those.
+   */
   private forgetOld(): void {
-    if (this.all.size <= this.o.around.limits.repairsKeptMax) return;
-    for (const [id, { status }] of this.all) {
+    const max = this.o.around.limits.repairsKeptMax;
+    const newest = [...this.orders.keys()].at(-1);
+    const tried = new Set<string>();
+    for (const { status } of this.all.values()) {
+      if (this.all.size <= max) break;
+      const order = this.orders.get(orderOf(status));
       if (status.finishedMs === null) continue;
-      this.all.delete(id);
-      this.unsaved = true;
-      return;
+      if (order === undefined) this.all.delete(status.id);
+      else if (order.order.id !== newest && !tried.has(order.order.id)) {
+        tried.add(order.order.id);
+        this.forgetParts(order);
+      }
     }
+    for (const id of this.orders.keys()) {
+      if (this.orders.size <= max) break;
+      if (id !== newest && this.list(id).length === 0) this.orders.delete(id);
+    }
+    this.unsaved = true;
+  }
+
+  private forgetParts(kept: { readonly order: RepairOrder; forgotten: RepairTally }): void {
+    const parts = this.list(kept.order.id);
+    if (parts.some(({ finishedMs }) => finishedMs === null)) return;
+    kept.forgotten = parts.map(tallyOf).reduce(addTally, kept.forgotten);
+    for (const { id } of parts) this.all.delete(id);
   }
 }
 
-function showMend(
-  status: Mutable<RepairStatus>,
-  { stage, rows, batches, bytes, bytesRead, bytesTotal }: MendProgress,
-): void {
+function workedMs({ status, before, sinceMs }: Running, nowMs: number): number {
+  if (status.finishedMs !== null) return status.workedMs;
+  return before.workedMs + (status.state === 'running' && sinceMs !== null ? nowMs - sinceMs : 0);
+}
+
+/** As fast as so far; null: there is nothing to go by. */
+function etaByCount(elapsedMs: number, done: number, total: number): number | null {
+  return done === 0 ? null : Math.round((elapsedMs * (total - done)) / done);
+}
+
+function showMend(status: Mutable<RepairStatus>, progress: MendProgress, nowMs: number): void {
+  const { stage, rows, batches, bytes, bytesRead, bytesTotal } = progress;
   status.rowsMoved = rows;
   status.batchesMoved = batches;
   status.bytesMoved = bytes;
   status.percentage = bytesTotal === 0 ? 0 : Math.min(99, Math.floor((100 * bytesRead) / bytesTotal));
   status.message = stage;
+  status.etaMs = mendEtaMs(progress, nowMs);
 }

@@ -34,6 +34,7 @@ import { OutgoingBundles } from './outgoing-bundles.ts';
 import { OwnerTable } from './owners.ts';
 import type { OutboxStatus, RepairMode, RepairStatus, ScrubReport, ShardDescription } from './records.ts';
 import { type RepairParts, routeRepair } from './repair-messages.ts';
+import type { OrderStatus, RepairOrder } from './repair-order.ts';
 import { Repairs } from './repairs.ts';
 import { RepairsFile } from './repairs-file.ts';
 import { checkReplicaLimits } from './replica-limits.ts';
@@ -293,8 +294,13 @@ export class ReplicaHost {
     this.turn(nowMs, () => this.repairsTable.start(request.id, request.shard, request.mode));
   }
 
-  controlRepair(id: string, action: 'pause' | 'resume' | 'cancel'): void {
-    this.turn(this.wallMs, () => this.repairsTable.control(id, action));
+  noteOrder(order: RepairOrder): void {
+    this.repairsTable.noteOrder(order);
+  }
+
+  /** All parts of the order that are here. */
+  controlRepair(order: string, action: 'pause' | 'resume' | 'cancel'): void {
+    this.turn(this.wallMs, () => this.repairsTable.control(order, action));
   }
 
   /** All shards of this worker, one after the other. */
@@ -306,8 +312,13 @@ export class ReplicaHost {
     return this.upkeep.scrubs.lastRun();
   }
 
-  repairs(): RepairStatus[] {
-    return this.repairsTable.list();
+  /** Parts of one order, or a mend; '': all. */
+  repairs(order = ''): RepairStatus[] {
+    return this.repairsTable.list(order);
+  }
+
+  orders(id = ''): OrderStatus[] {
+    return this.repairsTable.orderStatus(id);
   }
 
   setRepairRates(rates: RepairRates): void {

@@ -205,7 +205,7 @@ export type Message =
       readonly t: 'pass-control';
       readonly shard: string;
       readonly pass: string;
-      readonly action: 'pause' | 'resume' | 'cancel';
+      readonly action: 'pause' | 'cancel';
     }
   | {
       readonly t: 'pass-progress';
@@ -407,6 +407,6 @@ const FIELDS: Record<JsonKind, Record<string, Check>> = {
     bytesTotal: size,
     last: flag,
   },
-  'pass-control': { shard: text, pass: text, action: oneOf('pause', 'resume', 'cancel') },
+  'pass-control': { shard: text, pass: text, action: oneOf('pause', 'cancel') },
   'pass-progress': { shard: text, pass: text, hop: size, hops: size, batches: size, rows: size, bytes: size },
 };

@@ -7,7 +7,7 @@ import { encodeKeys } from '../shards/series-keys.ts';
 import { type ShardKeyJson, shardId, shardKeyFromJson } from '../shards/shard-key.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';
 import { STAMP_ZERO } from '../shards/version.ts';
-import { EMPTY_ROOT, rootToJson } from './ledger.ts';
+import { EMPTY_ROOT, type Ledger, rootToJson } from './ledger.ts';
 import { encodeIdentities, type Identity } from './ledger-codec.ts';
 import type { FloorClaim, MessageOf, PullStatus } from './replica-messages.ts';
 import {
@@ -23,6 +23,12 @@ import type { Surroundings } from './surroundings.ts';
 
 const NO_CLAIM: FloorClaim = { floor: STAMP_ZERO, floorRoot: rootToJson(EMPTY_ROOT) };
 
+/** A preview makes no floors meet: it hears of both at the higher one, up to which neither lists batches for certain. */
+function claimFor(ledger: Ledger, { preview, floor }: MessageOf<'compare'>): FloorClaim {
+  if (!preview || floor <= ledger.floor) return claimOf(ledger);
+  return { floor, floorRoot: rootToJson(ledger.root(floor)) };
+}
+
 export class RingAnswers {
   private readonly replicas: ReplicaTable;
   private readonly around: Surroundings;
@@ -37,7 +43,7 @@ export class RingAnswers {
   compare(from: NodeNumber, m: MessageOf<'compare'>): void {
     const { id, number, replica } = this.find(m.key);
     const answer = (status: PullStatus, rest: Partial<MessageOf<'compare-answer'>> = {}) => {
-      const claim = replica === null ? NO_CLAIM : claimOf(replica.ledger);
+      const claim = replica === null ? NO_CLAIM : claimFor(replica.ledger, m);
       const empty = { root: null, sums: [], next: null };
       this.around.send(from, number, {
         t: 'compare-answer',

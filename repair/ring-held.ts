@@ -69,10 +69,9 @@ export class HeldTokens {
     return this.all().some((held) => held.id === id && held.token.pass !== except && isAtWork(held));
   }
 
-  /** Shards of which a token is here, and not paused. */
+  /** Shards of which a token is here. */
   underWay(): Set<ShardId> {
-    const moving = this.all().filter(({ stage, next }) => stage !== 'handing' || next !== null);
-    return new Set(moving.map(({ id }) => id));
+    return new Set(this.all().map(({ id }) => id));
   }
 
   all(): Held[] {

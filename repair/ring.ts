@@ -51,7 +51,8 @@ export class Ring {
   readonly held = new HeldTokens();
   private readonly even: EvenPasses;
   private readonly seen: SeenTokens;
-  private readonly controls = new Map<string, { action: 'pause' | 'resume' | 'cancel'; ms: number }>();
+  /** Passes that were called off, and why: their tokens may still be on their way here. */
+  private readonly calledOff = new Map<string, { reason: string; ms: number }>();
   private readonly slots: PassSlots;
   private readonly pulls: PullSlots;
   private readonly starts: PassStarts;
@@ -211,12 +212,11 @@ export class Ring {
     this.ended(record);
   }
 
-  control(pass: string, action: 'pause' | 'resume' | 'cancel'): void {
-    this.controls.set(pass, { action, ms: this.o.around.nowMs });
-    for (const held of this.held.of(pass)) {
-      if (action === 'cancel') this.end(held, 'cancelled', 'cancelled by the operator');
-      else if (action === 'resume' && held.stage === 'handing' && held.next === null) this.advance(held);
-    }
+  /** By the operator, at whichever member its token is. */
+  callOff(pass: string, action: 'pause' | 'cancel'): void {
+    const reason = `${action === 'pause' ? 'paused' : 'cancelled'} by the operator`;
+    this.calledOff.set(pass, { reason, ms: this.o.around.nowMs });
+    for (const held of this.held.of(pass)) this.end(held, 'cancelled', reason);
   }
 
   tick(): void {
@@ -237,7 +237,7 @@ export class Ring {
         around.send(held.next, shardKeyFromJson(held.token.key).number, held.token);
       }
     }
-    for (const [name, { ms }] of this.controls) if (nowMs - ms > limits.passMsMax) this.controls.delete(name);
+    for (const [name, { ms }] of this.calledOff) if (nowMs - ms > limits.passMsMax) this.calledOff.delete(name);
     this.seen.tick();
     this.even.tick();
     this.slots.tick();
@@ -323,12 +323,11 @@ export class Ring {
     if (held.stage === 'ended') return;
     held.stage = 'handing';
     held.next = null;
-    const control = this.controls.get(held.token.pass)?.action;
-    if (control === 'cancel') {
-      this.end(held, 'cancelled', 'cancelled by the operator');
+    const off = this.calledOff.get(held.token.pass);
+    if (off !== undefined) {
+      this.end(held, 'cancelled', off.reason);
       return;
     }
-    if (control === 'pause') return;
     const { token } = held;
     const replica = this.able(held);
     if (replica === null) return;

@@ -4,12 +4,15 @@
  *
  * Three reasons: an operator asks for a shard, a pass has found equal batches with unequal content (who is it?), or a run
  * over all shards is due. A run is remembered by an empty file with its start as name, and each shard's ledger by when it was
- * last read: a restart goes on with the shards that the run has not come to. One shard is read at a time.
+ * last read: a restart goes on with the shards that the run has not come to. One shard is read at a time. What the last run
+ * came to is kept in `last-run.json`, and told as a repair: that all was read and nothing found is worth knowing.
  */
 import { StorageError } from '../shards/errors.ts';
 import { type Files, joinPath } from '../shards/files.ts';
 import type { ShardId } from '../shards/shard-key.ts';
 import type { ScrubReport } from './records.ts';
+import { repairRecord } from './repair-records.ts';
+import { readJson, replaceJson } from './replaced-file.ts';
 import { READ_BYTES_MAX, ReplicaReading, type Verdict } from './replica-reading.ts';
 import { isDamage, markDamaged, type Replica, type ReplicaTable, tryFlush } from './replica-table.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -29,6 +32,7 @@ interface Task {
   reading: ReplicaReading | null;
 }
 
+const REPORT_FILE = 'last-run.json';
 const RUN_FILE = /^run-([0-9]{1,15})$/;
 /** What may be saved up of the rate while nothing was read. */
 const SAVED_MS_MAX = 100;
@@ -38,14 +42,18 @@ export class Scrubs {
   private readonly tasks: Task[] = [];
   private report: ScrubReport | null = null;
   private tickedMs: number | null = null;
+  /** Bytes that may be read now. A block is read whole: what it has more is waited for afterwards. */
+  private credit: number;
   private readonly o: { replicas: ReplicaTable; around: Surroundings; files: Files; directory: string };
 
   constructor(options: Scrubs['o']) {
     this.o = options;
     const { files, directory } = options;
+    this.credit = this.allowance(SAVED_MS_MAX / 2);
     const begun = files.list(directory).flatMap((name) => RUN_FILE.exec(name)?.[1] ?? []);
     const last = begun.map(Number).sort((a, b) => b - a)[0];
     if (last !== undefined) this.begin(last);
+    else this.report = readReport(files, directory);
   }
 
   /** The run over all shards that is under way or was the last. */
@@ -74,7 +82,7 @@ export class Scrubs {
     if (observer === null && this.tasks.some((task) => task.id === id && !task.isOfRun)) return;
     const at = this.tasks.findIndex((task, i) => i > 0 && task.isOfRun);
     this.tasks.splice(at < 0 ? this.tasks.length : at, 0, { id, observer, isOfRun: false, reading: null });
-    this.work(this.allowance(SAVED_MS_MAX));
+    this.work();
   }
 
   cancel(observer: ScrubObserver): void {
@@ -86,7 +94,8 @@ export class Scrubs {
     const { nowMs } = this.o.around;
     const elapsedMs = Math.min(SAVED_MS_MAX, nowMs - (this.tickedMs ?? nowMs));
     this.tickedMs = nowMs;
-    if (this.tasks.length > 0 && elapsedMs > 0) this.work(this.allowance(elapsedMs));
+    this.credit = Math.min(this.allowance(SAVED_MS_MAX), this.credit + this.allowance(elapsedMs));
+    this.work();
   }
 
   private begin(startedMs: number): void {
@@ -102,14 +111,14 @@ export class Scrubs {
     return Math.min(Math.ceil((this.o.around.limits.scrubBytesPerSecond * ms) / 1000), READ_BYTES_MAX);
   }
 
-  private work(bytesMax: number): void {
-    for (let bytes = bytesMax; bytes > 0; ) {
+  private work(): void {
+    while (this.credit > 0) {
       const task = this.tasks[0];
       if (task === undefined) return;
       const before = task.reading?.bytesRead ?? 0;
-      const isOver = this.step(task, bytes);
+      const isOver = this.step(task, this.credit);
       const read = (task.reading?.bytesRead ?? before) - before;
-      bytes -= Math.max(1, read);
+      this.credit -= Math.max(1, read);
       this.count(task, read);
       if (isOver) this.over(task);
       // A step of a flush: the rest is the next tick's.
@@ -186,12 +195,46 @@ export class Scrubs {
 
   private finish(): void {
     const { files, directory, around } = this.o;
-    if (this.report !== null) this.report = { ...this.report, finishedMs: around.wallMs };
     around.count('scrub_runs');
+    if (this.report !== null) {
+      const report = { ...this.report, finishedMs: Math.max(this.report.startedMs, around.wallMs) };
+      this.report = report;
+      replaceJson(files, directory, REPORT_FILE, report);
+      this.tell(report);
+    }
     try {
       for (const name of files.list(directory)) if (RUN_FILE.test(name)) files.remove(joinPath(directory, name));
     } catch (error) {
       if (!(error instanceof StorageError)) throw error;
     }
   }
+
+  private tell({ startedMs, finishedMs, shards, bytesRead, damaged }: ScrubReport): void {
+    const { around, replicas } = this.o;
+    const [first] = [...replicas.ids()].sort();
+    if (first === undefined) return;
+    const found = damaged.length === 0 ? 'nothing damaged' : `${damaged.length} damaged`;
+    const reason = `all ${shards} shards of a worker: ${bytesRead} bytes read again, ${found}`;
+    // Of no other worker: none has the same shard.
+    const id = `scrub-${around.self}-${first}-${startedMs.toString(36)}`;
+    const outcome = damaged.length === 0 ? 'done' : 'damage';
+    const given = {
+      id,
+      kind: 'scrub',
+      shard: '',
+      outcome,
+      reason,
+      startedMs,
+      finishedMs: finishedMs ?? startedMs,
+    } as const;
+    around.repaired(repairRecord(given, {}, [around.self]));
+  }
+}
+
+function readReport(files: Files, directory: string): ScrubReport | null {
+  const kept = readJson(files, directory, REPORT_FILE);
+  if (typeof kept !== 'object' || kept === null) return null;
+  const { startedMs, finishedMs, shards, shardsDone, bytesRead, damaged } = kept as Record<string, unknown>;
+  const areNumbers = [startedMs, finishedMs, shards, shardsDone, bytesRead].every((each) => typeof each === 'number');
+  return areNumbers && Array.isArray(damaged) ? (kept as ScrubReport) : null;
 }

@@ -12,7 +12,7 @@ import {
   text,
   version as versionCheck,
 } from '../repair/message-checks.ts';
-import { shardKeyFromJson } from '../shards/shard-key.ts';
+import { type ShardId, shardKeyFromJson } from '../shards/shard-key.ts';
 import type { LevellingDesk } from './levelling-desk.ts';
 import { newestVersion } from './policy-deletes.ts';
 import { localSchemas, runLocal } from './query-backend.ts';
@@ -42,6 +42,17 @@ const levelCalls = listOf(
     timeoutMs: size,
   }),
 );
+const repairOrder = objectOf({
+  id: text,
+  mode: oneOf('ring', 'scrub', 'preview'),
+  scope: text,
+  startedMs: size,
+  members: listOf(objectOf({ member: node, shards: size })),
+  unreachable: listOf(text),
+  without: listOf(text),
+  revision: size,
+});
+const repairStart = objectOf({ order: repairOrder, shards: listOf(objectOf({ id: text, key })) });
 const soughtWrites = listOf(objectOf({ shard: key, version: versionCheck, foundWith: orAbsent(node) }));
 
 export function createNodeApi({ pool, rates, levelling, journal, startedMs, viewHash }: NodeApiPorts): NodeApi {
@@ -66,25 +77,18 @@ export function createNodeApi({ pool, rates, levelling, journal, startedMs, view
     schemas: (shards) => localSchemas(pool, shards),
     describeShard: (shard, throughStamp) =>
       pool.call(pool.workerOf(shard.number), 'describeShard', shard.id, throughStamp),
-    async startRepair({ id, mode, shards }) {
+    async startRepair({ order, shards }) {
+      check(repairStart, { order, shards });
       const held = new Set(pool.held().map((each) => each.id));
       const here = shards.filter((shard) => held.has(shard.id));
-      await Promise.all(
-        here.map((shard) =>
-          pool.call(pool.workerOf(shardKeyFromJson(shard.key).number), 'startRepair', {
-            id: `${id}.${shard.id}`,
-            shard: shard.id,
-            mode,
-          }),
-        ),
-      );
+      const byWorker = Array.from({ length: pool.count }, (): ShardId[] => []);
+      for (const { id, key: json } of here) byWorker[pool.workerOf(shardKeyFromJson(json).number)]!.push(id);
+      await Promise.all(byWorker.map((ids, worker) => pool.call(worker, 'startRepair', order, ids)));
       return here.map((shard) => shard.id);
     },
     async controlRepair(id, action) {
-      for (let worker = 0; worker < pool.count; worker++) {
-        const own = (await pool.call(worker, 'repairs')).filter((each) => each.id.startsWith(`${id}.`));
-        await Promise.all(own.map((each) => pool.call(worker, 'controlRepair', each.id, action)));
-      }
+      check(objectOf({ id: text, action: oneOf('pause', 'resume', 'cancel') }), { id, action });
+      await pool.callAll('controlRepair', id, action);
     },
     async pauseRepair(paused) {
       rates.set({ paused: paused === true });
@@ -94,8 +98,12 @@ export function createNodeApi({ pool, rates, levelling, journal, startedMs, view
     },
     repairRecord: async (id) => journal.get(String(id)),
     newestVersion: () => newestVersion(pool),
-    async repairs(id) {
-      return (await pool.callAll('repairs')).flat().filter((each) => id === '' || each.id.startsWith(`${id}.`));
+    async repairs(id, withParts) {
+      const [orders, parts] = await Promise.all([
+        pool.callAll('repairOrders', String(id)),
+        withParts === true ? pool.callAll('repairs', String(id)) : [],
+      ]);
+      return { orders: orders.flat(), parts: parts.flat() };
     },
   };
 }

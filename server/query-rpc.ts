@@ -11,7 +11,8 @@ import { request as undiciRequest } from 'undici';
 import type { HeldShard } from '../repair/cluster.ts';
 import type { FoundWrite } from '../repair/found-writes.ts';
 import type { LevelOrder, LevelResult } from '../repair/levelling.ts';
-import type { RepairMode, RepairStatus, ShardDescription } from '../repair/records.ts';
+import type { RepairStatus, ShardDescription } from '../repair/records.ts';
+import type { OrderStatus, RepairOrder } from '../repair/repair-order.ts';
 import type { PartialRequest } from '../shards/query/partial.ts';
 import type { ShardId, ShardKeyJson } from '../shards/shard-key.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';
@@ -41,6 +42,12 @@ export interface LevelCall extends Omit<LevelOrder, 'request' | 'shard'> {
   readonly shard: ShardKeyJson;
 }
 
+/** Of orders what runs at one member: sums of each of its workers. */
+export interface RepairParts {
+  readonly orders: readonly OrderStatus[];
+  readonly parts: readonly RepairStatus[];
+}
+
 /** What every node answers for its own shards. */
 export interface NodeApi {
   partial(shards: readonly { id: ShardId; number: number }[], request: PartialRequest): Promise<PlaceAnswer>;
@@ -56,14 +63,14 @@ export interface NodeApi {
   findWrites(
     writes: readonly { shard: ShardKeyJson; version: Version; foundWith?: NodeNumber }[],
   ): Promise<FoundWrite[]>;
-  /** Starts those that are here; answers which. */
+  /** Starts those that are here; answers which. Idempotent. */
   startRepair(repair: {
-    id: string;
-    mode: RepairMode;
+    order: RepairOrder;
     shards: readonly { id: ShardId; key: ShardKeyJson }[];
   }): Promise<ShardId[]>;
   controlRepair(id: string, action: 'pause' | 'resume' | 'cancel'): Promise<void>;
-  repairs(id: string): Promise<RepairStatus[]>;
+  /** One order, or a mend that runs; '': all. */
+  repairs(id: string, withParts: boolean): Promise<RepairParts>;
   pauseRepair(paused: boolean): Promise<void>;
   /** A page of the repairs that this node keeps; and what repair may take of it. */
   repairHistory(query: RepairQuery): Promise<{ records: KeptRepair[]; rates: RatesStatus }>;

@@ -12,14 +12,8 @@ import type { ClusterSnapshot, HeldShard, Statement } from '../repair/cluster.ts
 import type { Handover } from '../repair/departures.ts';
 import type { FoundWrite, SoughtWrite } from '../repair/found-writes.ts';
 import type { LevelOrder, LevelResult } from '../repair/levelling.ts';
-import type {
-  OutboxStatus,
-  PassRecord,
-  RepairMode,
-  RepairStatus,
-  ScrubReport,
-  ShardDescription,
-} from '../repair/records.ts';
+import type { OutboxStatus, PassRecord, RepairStatus, ScrubReport, ShardDescription } from '../repair/records.ts';
+import type { OrderStatus, RepairOrder } from '../repair/repair-order.ts';
 import type { RepairRecord } from '../repair/repair-records.ts';
 import type { WriteOutcome } from '../repair/replica-host.ts';
 import type { FieldType } from '../shards/column.ts';
@@ -117,9 +111,10 @@ export interface WorkerApi {
   level(orders: readonly LevelOrder[]): void;
   unplaced(): ShardKeyJson[];
   findWrites(writes: readonly SoughtWrite[]): FoundWrite[];
-  startRepair(request: { id: string; shard: ShardId; mode: RepairMode }): void;
+  startRepair(order: RepairOrder, shards: readonly ShardId[]): void;
   controlRepair(id: string, action: 'pause' | 'resume' | 'cancel'): void;
-  repairs(): RepairStatus[];
+  repairs(order: string): RepairStatus[];
+  repairOrders(id: string): OrderStatus[];
   /** All shards of the worker; nothing while such a run is under way. */
   startScrub(): void;
   scrub(): ScrubReport | null;

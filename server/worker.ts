@@ -10,6 +10,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { type Ledger, rootToJson, type Watermark } from '../repair/ledger.ts';
 import type { LevelResult } from '../repair/levelling.ts';
 import type { PassRecord } from '../repair/records.ts';
+import { partId } from '../repair/repair-order.ts';
 import type { RepairRecord } from '../repair/repair-records.ts';
 import type { HostEffect } from '../repair/replica-host.ts';
 import { errorCodeOf, StorageError } from '../shards/errors.ts';
@@ -195,9 +196,13 @@ const api: WorkerApi = {
   level: (orders) => host.level(orders, now()),
   unplaced: () => host.unplaced(),
   findWrites: (writes) => host.findWrites(writes),
-  startRepair: (request) => host.startRepair(request, now()),
+  startRepair(order, shards) {
+    host.noteOrder(order);
+    for (const shard of shards) host.startRepair({ id: partId(order.id, shard), shard, mode: order.mode }, now());
+  },
   controlRepair: (id, action) => host.controlRepair(id, action),
-  repairs: () => host.repairs(),
+  repairs: (order) => host.repairs(order),
+  repairOrders: (id) => host.orders(id),
   startScrub: () => host.startScrub(now()),
   scrub: () => host.scrub(),
   setRepairRates: (rates) => host.setRepairRates(rates),

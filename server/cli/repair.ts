@@ -5,11 +5,11 @@
 import { SingleBar } from 'cli-progress';
 import { type Command, Option } from 'commander';
 import { parseBytes } from '../config-values.ts';
-import type { RepairSummary } from '../http/admin-repairs.ts';
+import type { RepairDetails, RepairSummary } from '../http/repair-orders.ts';
 import type { RatesStatus } from '../repair-rates.ts';
 import { CliError, callJson, unreachable, urlOf, withUrl } from './client.ts';
 import { addRepairHistoryCommand } from './repair-history.ts';
-import { formatAgo, formatBytes, formatTable } from './table.ts';
+import { formatAgo, formatBytes, formatLeft, formatTable } from './table.ts';
 
 interface RepairFlags {
   url: string;
@@ -44,14 +44,16 @@ function limitsOf({ rate, cpu }: LimitFlags): { bytesPerSecond?: number | null; 
 
 export function addRepairCommand(program: Command): void {
   const repair = withUrl(program.command('repair'))
-    .description('compare and level the replicas of shards now, and watch it')
+    .description(
+      'compare and level the replicas of shards now, and watch it; any node tells of, and steers, any repair',
+    )
     .option('--shard <id>', 'one shard (starling shards lists them)')
     .option('-d, --database <name>', 'all shards of a database')
     .option('--all', 'all shards')
     .addOption(
       new Option(
         '-m, --mode <mode>',
-        'ring: compare and copy what is missing; preview: compare only, change nothing; scrub: recompute checksums from the stored rows',
+        'ring: compare and copy what is missing; preview: compare only, change nothing; scrub: recompute checksums from the stored rows of every replica',
       )
         .choices(['ring', 'preview', 'scrub'])
         .default('ring'),
@@ -66,7 +68,7 @@ export function addRepairCommand(program: Command): void {
       report(await watch(flags.url, started.id));
     });
   withUrl(repair.command('list'))
-    .description('repairs that were started at this node')
+    .description('repairs that were asked for by hand, at any node, and mends that run')
     .action(async ({ url }: { url: string }) => {
       const { repairs } = await callJson<{ repairs: RepairSummary[] }>(url, 'GET', '/api/repairs');
       if (repairs.length === 0) return console.log('no repairs were started by hand');
@@ -76,11 +78,12 @@ export function addRepairCommand(program: Command): void {
         one.scope,
         one.state,
         `${one.percentage} %`,
+        formatLeft(one.etaMs),
         one.rowsMoved,
         formatAgo(one.startedMs, Date.now()),
         one.message,
       ]);
-      console.log(formatTable(['id', 'mode', 'scope', 'state', 'done', 'rows moved', 'started', ''], rows));
+      console.log(formatTable(['id', 'mode', 'scope', 'state', 'done', 'left', 'rows moved', 'started', ''], rows));
     });
   addRepairHistoryCommand(repair);
   withUrl(repair.command('watch <id>'))
@@ -115,26 +118,30 @@ export function addRepairCommand(program: Command): void {
     withUrl(repair.command(`${action} <id>`))
       .description(`${action} a running repair`)
       .action(async (id: string, { url }: { url: string }) => {
-        await callJson(url, 'POST', `/api/repairs/${encodeURIComponent(id)}/${action}`);
+        const path = `/api/repairs/${encodeURIComponent(id)}/${action}`;
+        const { unreachable } = await callJson<{ unreachable: string[] }>(url, 'POST', path);
+        if (unreachable.length > 0)
+          throw new CliError(`no answer from ${unreachable.join(', ')}: what runs there goes on as it was`);
         console.log(`${action}: ${id}`);
       });
   }
 }
 
 /** Follows the server-sent events of a repair until its last one. */
-async function watch(base: string, id: string): Promise<RepairSummary> {
+async function watch(base: string, id: string): Promise<RepairDetails> {
   const display = process.stderr.isTTY ? new BarDisplay() : new LineDisplay();
-  let last: RepairSummary | null = null;
+  let last: RepairSummary | RepairDetails | null = null;
   for await (const summary of events(base, id)) {
     last = summary;
     display.show(summary);
   }
   display.close();
-  if (last === null || last.finishedMs === null) throw new CliError(`the node ended while repair ${id} was running`);
+  if (last === null || !('shards' in last))
+    throw new CliError(`the node ended while repair ${id} was running: watch it through another one`);
   return last;
 }
 
-async function* events(base: string, id: string): AsyncGenerator<RepairSummary> {
+async function* events(base: string, id: string): AsyncGenerator<RepairSummary | RepairDetails> {
   const url = urlOf(base, `/api/repairs/${encodeURIComponent(id)}/events`);
   let response: Response;
   try {
@@ -150,7 +157,7 @@ async function* events(base: string, id: string): AsyncGenerator<RepairSummary> 
     rest = parts.pop()!;
     for (const part of parts) {
       const data = part.split('\n').find((line) => line.startsWith('data: '));
-      if (data !== undefined) yield JSON.parse(data.slice('data: '.length)) as RepairSummary;
+      if (data !== undefined) yield JSON.parse(data.slice('data: '.length)) as RepairSummary | RepairDetails;
     }
   }
 }
@@ -170,7 +177,7 @@ class BarDisplay implements Display {
 
   show(summary: RepairSummary): void {
     const left =
-      summary.etaMs === null || summary.finishedMs !== null ? '' : `${(summary.etaMs / 1000).toFixed(0)} s left`;
+      summary.state === 'paused' ? 'paused' : summary.etaMs === null ? '' : `${formatLeft(summary.etaMs)} left`;
     const payload = {
       hop: summary.hop,
       hops: summary.hops,
@@ -193,14 +200,16 @@ class LineDisplay implements Display {
 
   show(summary: RepairSummary): void {
     const line = `${summary.state} ${summary.percentage} %, hop ${summary.hop}/${summary.hops}, ${summary.rowsMoved} rows moved`;
-    if (line !== this.#last) console.error(line);
+    // The time that is left alone is no news.
+    if (line !== this.#last)
+      console.error(summary.etaMs === null ? line : `${line}, ${formatLeft(summary.etaMs)} left`);
     this.#last = line;
   }
 
   close(): void {}
 }
 
-function report(summary: RepairSummary): void {
+function report(summary: RepairDetails): void {
   const differences = summary.shards.flatMap((shard) =>
     shard.differences.map((one) => ({ shard: shard.shard, ...one })),
   );
@@ -210,15 +219,16 @@ function report(summary: RepairSummary): void {
       one.name,
       one.batchesMissing,
       one.rowsMissing,
+      one.batchesUnequal,
       one.epochsDiffering,
       one.note,
     ]);
-    console.log(formatTable(['shard', 'replica', 'batches missing', 'rows missing', 'epochs', ''], rows));
+    console.log(formatTable(['shard', 'replica', 'batches missing', 'rows missing', 'unequal', 'epochs', ''], rows));
   }
   const seconds = ((summary.finishedMs! - summary.startedMs) / 1000).toFixed(1);
   console.log(
-    `${summary.mode} of ${summary.scope}: ${summary.state} in ${seconds} s, ${summary.shards.length} shards, ${summary.batchesMoved} batches (${summary.rowsMoved} rows, ${formatBytes(summary.bytesMoved)}) moved`,
+    `${summary.mode} of ${summary.scope}: ${summary.state} in ${seconds} s, ${summary.message}; ${summary.batchesMoved} batches (${summary.rowsMoved} rows, ${formatBytes(summary.bytesMoved)}) moved`,
   );
   if (summary.unreachable.length > 0) console.log(`nobody could start: ${summary.unreachable.join(', ')}`);
-  if (summary.state !== 'done') throw new CliError(summary.message);
+  if (summary.state !== 'done') throw new CliError(`${summary.state}: ${summary.message}`);
 }

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import type { NodeScrubs } from '../http/admin-scrubs.ts';
 import { callJson, withUrl } from './client.ts';
-import { formatAgo, formatBytes, formatTable } from './table.ts';
+import { formatAgo, formatBytes, formatLeft, formatTable } from './table.ts';
 
 export function addScrubCommand(program: Command): void {
   const scrub = withUrl(program.command('scrub'))
@@ -23,7 +23,7 @@ export function addScrubCommand(program: Command): void {
 function describe({ schedule, run, mends }: NodeScrubs): string {
   const now = Date.now();
   const lines = [schedule === null ? 'no schedule' : `schedule: ${schedule}`];
-  if (run === null) lines.push('no scrub since the node was started');
+  if (run === null) lines.push('no scrub so far');
   else {
     const end = run.finishedMs === null ? 'running' : `ended ${formatAgo(run.finishedMs, now)}`;
     const done = `${run.shardsDone} of ${run.shards} shards, ${formatBytes(run.bytesRead)} read`;
@@ -38,9 +38,10 @@ function describe({ schedule, run, mends }: NodeScrubs): string {
       one.batchesMoved,
       formatBytes(one.bytesMoved),
       formatAgo(one.startedMs, now),
+      formatLeft(one.etaMs),
       one.message,
     ]);
-    lines.push(formatTable(['mended shard', 'state', 'rows', 'batches', 'bytes', 'began', ''], rows));
+    lines.push(formatTable(['mended shard', 'state', 'rows', 'batches', 'bytes', 'began', 'left', ''], rows));
   }
   return lines.join('\n');
 }

@@ -34,3 +34,12 @@ export function formatAgo(atMs: number | null, nowMs: number): string {
   if (seconds < 7200) return `${Math.round(seconds / 60)} min ago`;
   return `${Math.round(seconds / 3600)} h ago`;
 }
+
+/** How long something will take: `12 s`; `-` when nobody knows. */
+export function formatLeft(ms: number | null): string {
+  if (ms === null) return '-';
+  const seconds = Math.ceil(ms / 1000);
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
+  return `${Math.round(seconds / 3600)} h`;
+}

@@ -9,14 +9,14 @@ import type { WorkerPool } from '../threads.ts';
 export interface NodeScrubs {
   /** A cron expression; null: never. */
   readonly schedule: string | null;
-  /** All workers together; null: none since the process began. */
+  /** All workers together; null: none so far. */
   readonly run: ScrubReport | null;
   readonly mends: readonly RepairStatus[];
 }
 
 export function addScrubRoutes(app: Express, pool: WorkerPool, schedule: string | null): void {
   app.get('/api/scrubs', async (_request, response) => {
-    const [reports, repairs] = await Promise.all([pool.callAll('scrub'), pool.callAll('repairs')]);
+    const [reports, repairs] = await Promise.all([pool.callAll('scrub'), pool.callAll('repairs', '')]);
     const mends = repairs.flat().filter(({ mode }) => mode === 'mend');
     const answer: NodeScrubs = { schedule, run: together(reports.filter((report) => report !== null)), mends };
     response.json(answer);

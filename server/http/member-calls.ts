@@ -16,7 +16,7 @@ export function apiOf(ports: AdminPorts, own: NodeApi, member: string): RepairCa
   return {
     startRepair: (repair) => callNode(target, 'startRepair', repair),
     controlRepair: (id, action) => callNode(target, 'controlRepair', id, action),
-    repairs: (id) => callNode(target, 'repairs', id),
+    repairs: (id, withParts) => callNode(target, 'repairs', id, withParts),
     repairHistory: (query) => callNode(target, 'repairHistory', query),
     repairRecord: (id) => callNode(target, 'repairRecord', id),
   };

@@ -30,6 +30,7 @@ const PAGE = `<!doctype html>
 <table><thead><tr><th>state<th>rule<th>value<th>labels<th>since<th>evaluated by<tbody id="alerts"></table>
 <h2>Repairs <button id="pause" hidden></button></h2>
 <p class="dim" id="repairing"></p>
+<table id="underway" hidden><thead><tr><th>repair<th>of<th>state<th>done<th>left<th>moved<th>why<tbody id="orders"></table>
 <table><thead><tr><th>ended<th>kind<th>database<th>shard<th>outcome<th>moved<th>why<tbody id="repairs"></table>
 <h2>Shards</h2>
 <p class="dim">All equal: up to then all owners are proven equal; live equal: the same for the owners that are up.</p>
@@ -57,7 +58,16 @@ function moved(repair, names) {
   return steps.map((step) => names[step.from] + ' → ' + names[step.to] + ': ' + step.rows + ' rows, ' + sized(step.bytes) + ', ' +
     step.ms.toFixed(0) + ' ms').join('; ');
 }
+function left(ms) {
+  if (ms === null) return '-';
+  const s = Math.ceil(ms / 1000);
+  return s < 120 ? s + ' s' : s < 7200 ? Math.round(s / 60) + ' min' : Math.round(s / 3600) + ' h';
+}
 function showRepairs(page, now) {
+  const orders = page.repairs.filter((r) => r.finishedMs === null);
+  byId('underway').hidden = orders.length === 0;
+  fill(byId('orders'), orders.map((r) => [r.mode, r.scope, r.state, r.percentage + ' %', left(r.etaMs),
+    r.rowsMoved + ' rows, ' + sized(r.bytesMoved), [r.message, 'why']]), '');
   const paused = page.members.filter((m) => m.paused).map((m) => m.name);
   const { equal } = page;
   byId('repairing').textContent = (paused.length > 0 ? 'paused on ' + paused.join(', ') : 'running') + ' · ' + equal.passes +

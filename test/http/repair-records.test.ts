@@ -1,117 +1,16 @@
 /** `GET /api/repairs` on two nodes that each know a part: joined, by pages and filters, with pause and limits of both. */
-import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import express from 'express';
-import pino from 'pino';
+import { rmSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { PassRecord } from '../../repair/records.ts';
 import { repairRecord, stepOf } from '../../repair/repair-records.ts';
-import type { AdminPorts } from '../../server/http/admin.ts';
-import { addRepairRoutes } from '../../server/http/admin-repairs.ts';
-import type { RepairPage } from '../../server/http/repair-records.ts';
-import { createNodeApi, type NodeApiPorts } from '../../server/node-api.ts';
-import { serveNodeCall } from '../../server/query-rpc.ts';
-import { RepairJournal } from '../../server/repair-journal.ts';
-import { RepairRatesStore } from '../../server/repair-rates.ts';
+import { AdminNode, type Answer, START } from './admin-nodes.ts';
 
 const NUMBERS = ['a', 'b'].map((digit) => digit.repeat(16)) as [string, string];
 const [A, B] = NUMBERS;
-const CLUSTER = 'c1';
-const START = 1_700_000_000_000;
-
-interface Answer extends RepairPage {
-  readonly paused: boolean;
-  readonly repairs: readonly unknown[];
-}
-
-class TestNode {
-  readonly directory = mkdtempSync(join(tmpdir(), 'starling-node-'));
-  readonly lines: { level: number; msg: string; repair: Record<string, unknown> }[] = [];
-  readonly journal: RepairJournal;
-  readonly rates = new RepairRatesStore({
-    dataDirectory: this.directory,
-    repairBytesPerSecond: 5 << 20,
-    repairCpuShare: null,
-  });
-  readonly server: Server;
-  readonly nodes: readonly TestNode[];
-  url = '';
-
-  constructor(number: string, nodes: readonly TestNode[]) {
-    this.nodes = nodes;
-    const snapshot = () => ({ self: number, members: this.members() });
-    const stream = { write: (line: string) => this.lines.push(JSON.parse(line)) };
-    this.journal = new RepairJournal({
-      directory: this.directory,
-      keptMs: 30 * 86_400_000,
-      bytesMax: 1 << 20,
-      nowMs: () => START,
-      log: pino({ level: 'debug' }, stream),
-      snapshot: () => snapshot() as unknown as ReturnType<AdminPorts['snapshot']>,
-      databaseOf: () => 'db',
-    });
-    const pool = { callAll: async () => [], held: () => [] };
-    const { journal, rates } = this;
-    const viewHash = () => 'v';
-    const levelling = {} as NodeApiPorts['levelling'];
-    const nodeApi = createNodeApi({
-      pool: pool as unknown as NodeApiPorts['pool'],
-      rates,
-      levelling,
-      journal,
-      startedMs: START,
-      viewHash,
-    });
-    const ports = {
-      pool,
-      nodeApi,
-      journal,
-      snapshot,
-      clusterId: () => CLUSTER,
-      members: () => this.members(),
-      nowMs: () => START,
-    };
-    const app = express();
-    app.post('/internal/query', (request, response) => serveNodeCall(request, response, CLUSTER, nodeApi));
-    addRepairRoutes(app, ports as unknown as AdminPorts, rates);
-    this.server = app.listen(0, '127.0.0.1');
-  }
-
-  async listening(): Promise<void> {
-    await once(this.server, 'listening');
-    this.url = `http://127.0.0.1:${(this.server.address() as AddressInfo).port}`;
-  }
-
-  private members() {
-    return this.nodes.map((node, i) => ({
-      number: NUMBERS[i]!,
-      name: `n${i + 1}`,
-      address: node.url,
-      state: 'up',
-      live: true,
-    }));
-  }
-
-  async get(path: string): Promise<{ status: number; body: Answer & Record<string, unknown> }> {
-    const response = await fetch(`${this.url}${path}`);
-    return { status: response.status, body: (await response.json()) as Answer & Record<string, unknown> };
-  }
-
-  /** A member that is gone. */
-  async close(): Promise<void> {
-    this.server.closeAllConnections();
-    await new Promise((resolve) => this.server.close(resolve));
-  }
-}
-
-let nodes: TestNode[] = [];
+let nodes: AdminNode[] = [];
 beforeEach(async () => {
   nodes = [];
-  for (const number of NUMBERS) nodes.push(new TestNode(number, nodes));
+  for (const number of NUMBERS) nodes.push(new AdminNode(number, nodes));
   await Promise.all(nodes.map((node) => node.listening()));
 });
 afterEach(async () => {
@@ -218,7 +117,7 @@ test('a member that does not answer is named, and what the other knows is told',
 });
 
 test('one line in the log for each pass that changed something or failed, at debug for equal ones, which leave no record', async () => {
-  const [, { journal, lines }] = nodes as [TestNode, TestNode];
+  const [, { journal, lines }] = nodes as [AdminNode, AdminNode];
   for (let n = 0; n < 1_000; n++) journal.take({ repairs: [], passes: [passOf(`equal${n}`, START + n, 's', [])] });
   differs('p1', START + 2_000);
   const failed = { ...passOf('f', START + 3_000, 's', []), outcome: 'failed', reason: 'no answer' } as const;
@@ -247,7 +146,7 @@ test('one line in the log for each pass that changed something or failed, at deb
 });
 
 test('a pass that was overtaken is a record of its own kind, one for many in vain, and no failure in the log', async () => {
-  const [node] = nodes as [TestNode];
+  const [node] = nodes as [AdminNode];
   const { journal, lines } = node;
   const reason = `overtaken by a newer proof: the floor of ${B} is above the cutoff`;
   const overtaken = (id: string, finishedMs: number) =>

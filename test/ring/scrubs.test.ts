@@ -1,6 +1,7 @@
 /** Runs over all shards: one after the other, at a bounded rate, and over a restart. */
-import { expect, test } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
 import { Ledger } from '../../repair/ledger.ts';
+import type { RepairRecord } from '../../repair/repair-records.ts';
 import { DEFAULT_REPLICA_LIMITS } from '../../repair/replica-limits.ts';
 import type { Replica, ReplicaTable } from '../../repair/replica-table.ts';
 import { Scrubs } from '../../repair/scrubs.ts';
@@ -10,12 +11,16 @@ import { SimFiles } from '../sim/sim-files.ts';
 const SHARD_BYTES = 1_000_000;
 const RATE = 100_000;
 const DIRECTORY = '/scrub';
+/** For the history of repairs. */
+const told: RepairRecord[] = [];
+beforeEach(() => void told.splice(0));
 
 /** Shards of which every read is noted. */
 class Shards {
   readonly read: string[] = [];
   readonly ledgers = new Map(['a', 'b', 'c'].map((id) => [id, new Ledger()]));
   bytes = 0;
+  blockBytes = 0;
 
   get table(): ReplicaTable {
     const get = (id: string): Replica => {
@@ -34,7 +39,8 @@ class Shards {
             above: new Map(),
             through: 0n,
             step: (bytesMax: number) => {
-              const bytes = Math.min(bytesMax, SHARD_BYTES - bytesRead);
+              // As blocks are: whole.
+              const bytes = Math.min(Math.max(bytesMax, this.blockBytes), SHARD_BYTES - bytesRead);
               bytesRead += bytes;
               this.bytes += bytes;
               return bytesRead < SHARD_BYTES;
@@ -54,7 +60,9 @@ function open(shards: Shards, files: SimFiles, clock: { nowMs: number }): Scrubs
   const limits = { ...DEFAULT_REPLICA_LIMITS, scrubBytesPerSecond: RATE };
   const around = {
     limits,
+    self: '1'.repeat(16),
     count: () => {},
+    repaired: (record: RepairRecord) => void told.push(record),
     get nowMs() {
       return clock.nowMs;
     },
@@ -88,6 +96,8 @@ test('a run reads every shard at the rate that is allowed, and says how far it i
   expect(shards.read).toEqual(['a', 'b', 'c']);
   expect(scrubs.lastRun()).toMatchObject({ shardsDone: 3, bytesRead: 3 * SHARD_BYTES, damaged: [] });
   expect(scrubs.lastRun()!.finishedMs).not.toBeNull();
+  const reason = 'all 3 shards of a worker: 3000000 bytes read again, nothing damaged';
+  expect(told).toMatchObject([{ kind: 'scrub', shard: '', outcome: 'done', reason, startedMs: 1_000_000 }]);
 });
 
 test('after a restart it goes on with the shards that it has not come to', () => {
@@ -104,7 +114,18 @@ test('after a restart it goes on with the shards that it has not come to', () =>
   pass(again, clock, 25_000);
   expect(shards.read).toEqual(['a', 'b', 'b', 'c']);
   expect(again.lastRun()!.finishedMs).not.toBeNull();
-  expect(open(shards, files, clock).lastRun()).toBeNull();
+  const report = again.lastRun();
+  told.length = 0;
+  expect(open(shards, files, clock).lastRun()).toEqual(report);
+  expect(told).toEqual([]);
+  for (const text of ['', '{', '[]', 'null', '{"startedMs":"x"}']) {
+    const file = files.open(`${DIRECTORY}/last-run.json`);
+    file.truncate(0);
+    file.append([Buffer.from(text)]);
+    file.syncNow();
+    file.close();
+    expect(open(shards, files, clock).lastRun()).toBeNull();
+  }
 });
 
 test('what an operator asks for comes before the rest of a run', () => {
@@ -118,4 +139,14 @@ test('what an operator asks for comes before the rest of a run', () => {
   pass(scrubs, clock, 20_000);
   expect(shards.read.slice(0, 2)).toEqual(['a', 'c']);
   expect(ended).toEqual([null]);
+});
+
+test('blocks that are larger than what may be read in a tick do not make it faster', () => {
+  const [shards, clock] = [new Shards(), { nowMs: 1_000_000 }];
+  shards.blockBytes = RATE;
+  const scrubs = open(shards, new SimFiles(() => {}), clock);
+  scrubs.startAll();
+  pass(scrubs, clock, 8_000);
+  expect(shards.bytes).toBeGreaterThanOrEqual(7 * RATE);
+  expect(shards.bytes).toBeLessThanOrEqual(9 * RATE);
 });

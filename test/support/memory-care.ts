@@ -10,6 +10,8 @@ import type { Kept, MemoryShard } from './memory-storage.ts';
 
 export class MemoryCare implements StoredCare {
   damaged: DamagedPart[] = [];
+  /** As many bytes does a reading take; 0: it is over with its first step. */
+  readingBytes = 0;
   private readonly shard: MemoryShard;
 
   constructor(shard: MemoryShard) {
@@ -17,13 +19,16 @@ export class MemoryCare implements StoredCare {
   }
 
   read(begun: () => void): Reading {
-    const { shard } = this;
+    const { shard, readingBytes: bytesTotal } = this;
+    let bytesRead = 0;
     let above = new Map<Version, Sum128>();
     let through = 0n;
     const damaged: DamagedPart[] = [];
     return {
-      bytesTotal: 0,
-      bytesRead: 0,
+      bytesTotal,
+      get bytesRead() {
+        return bytesRead;
+      },
       damaged,
       get above() {
         return above;
@@ -31,7 +36,9 @@ export class MemoryCare implements StoredCare {
       get through() {
         return through;
       },
-      step() {
+      step(bytesMax) {
+        bytesRead += Math.min(bytesMax, bytesTotal - bytesRead);
+        if (bytesRead < bytesTotal) return true;
         begun();
         try {
           above = shard.recomputeContent(shard.floor);

@@ -1,0 +1,259 @@
+/**
+ * Orders to repair shards: started where the shards are, and told of by asking every member that is up for its parts. Nothing of
+ * an order is kept here: any node answers for any order, also after the one that was asked has been restarted.
+ */
+import { randomBytes } from 'node:crypto';
+import type { RepairMode, RepairState, RepairStatus } from '../../repair/records.ts';
+import { addTally, EMPTY_TALLY, etaOf, isOver, type RepairOrder, type RepairTally } from '../../repair/repair-order.ts';
+import { nameOf } from '../../repair/surroundings.ts';
+import type { ShardId } from '../../shards/shard-key.ts';
+import { shardKeyToJson } from '../../shards/shard-key.ts';
+import type { NodeNumber } from '../../shards/version.ts';
+import type { RepairParts } from '../query-rpc.ts';
+import type { KnownShard } from '../shard-places.ts';
+import type { AdminPorts } from './admin.ts';
+import { apiOf, orNothing } from './member-calls.ts';
+
+/** Sums over the shards of a repair, in the words of one shard's status. */
+export interface RepairSummary extends Omit<RepairStatus, 'shard' | 'differences' | 'pass'> {
+  readonly scope: string;
+  /** Known shards that nobody could start. */
+  readonly unreachable: readonly ShardId[];
+  /** Names of members that run some of the shards and do not answer. */
+  readonly silent: readonly string[];
+}
+
+export interface RepairDetails extends RepairSummary {
+  readonly shards: readonly RepairStatus[];
+}
+
+/** What each member said; undefined: nothing. */
+type Answers = ReadonlyMap<NodeNumber, RepairParts | undefined>;
+
+export async function startOrder(
+  ports: AdminPorts,
+  wanted: readonly KnownShard[],
+  mode: RepairMode,
+  scope: string,
+): Promise<RepairOrder> {
+  const { self } = ports.snapshot();
+  const { places, without } = mode === 'scrub' ? allHolders(ports, wanted) : firstHolders(ports, wanted);
+  const counted = (started: ReadonlyMap<NodeNumber, { readonly size: number }>): RepairOrder['members'] =>
+    [...started]
+      .map(([member, { size: shards }]) => ({ member, shards }))
+      .sort((a, b) => (a.member < b.member ? -1 : 1));
+  const plan = placesToTry(places, () => true);
+  const base = { id: randomBytes(6).toString('hex'), mode, scope, startedMs: ports.nowMs(), without };
+  const first: RepairOrder = { ...base, members: counted(plan), unreachable: [], revision: 0 };
+  // Kept here in any case: of shards that nobody could start as well.
+  await ports.nodeApi.startRepair({ order: first, shards: [] });
+  const started = new Map<NodeNumber, Set<ShardId>>();
+  const isLeft = (place: Place) => !place.candidates.some((member) => started.get(member)?.has(place.shard.id));
+  for (let left = plan; left.size > 0; left = placesToTry(places, isLeft)) {
+    await Promise.all(
+      [...left].map(async ([member, tried]) => {
+        const shards = [...tried].map(({ shard }) => ({ id: shard.id, key: shardKeyToJson(shard.key) }));
+        const taken =
+          (await orNothing(apiOf(ports, ports.nodeApi, member)?.startRepair({ order: first, shards }))) ?? [];
+        for (const place of tried) place.tried++;
+        if (taken.length > 0) started.set(member, new Set([...(started.get(member) ?? []), ...taken]));
+      }),
+    );
+  }
+  const lost = places.filter(isLeft).map(({ shard }) => shard.id);
+  const unreachable = [...new Set(lost)];
+  const order: RepairOrder = { ...base, members: counted(started), unreachable, revision: 1 };
+  if (unreachable.length === 0 && JSON.stringify(order.members) === JSON.stringify(first.members)) return first;
+  await Promise.all(
+    [...new Set([self, ...started.keys()])].map((member) =>
+      orNothing(apiOf(ports, ports.nodeApi, member)?.startRepair({ order, shards: [] })),
+    ),
+  );
+  return order;
+}
+
+/** A shard, and who may run its part, best first: of them one does. */
+interface Place {
+  readonly shard: KnownShard;
+  readonly candidates: readonly NodeNumber[];
+  tried: number;
+}
+
+/** Whose turn it is, of the places that are left. */
+function placesToTry(places: readonly Place[], isLeft: (place: Place) => boolean): Map<NodeNumber, Set<Place>> {
+  const found = new Map<NodeNumber, Set<Place>>();
+  for (const place of places) {
+    const member = place.candidates[place.tried];
+    if (member === undefined || !isLeft(place)) continue;
+    const those = found.get(member);
+    if (those === undefined) found.set(member, new Set([place]));
+    else those.add(place);
+  }
+  return found;
+}
+
+/** Here when this node has the shard in full, else where it is, or at last with what is here. */
+function firstHolders(ports: AdminPorts, wanted: readonly KnownShard[]): { places: Place[]; without: string[] } {
+  const { self } = ports.snapshot();
+  const here = new Map(ports.places.local().map(({ id, state }) => [id, state]));
+  const places = wanted.map((shard) => {
+    const others = ports.places.remoteHolders(shard);
+    const state = here.get(shard.id);
+    const candidates = state === undefined ? others : state === 'full' ? [self, ...others] : [...others, self];
+    return { shard, candidates, tried: 0 };
+  });
+  return { places, without: [] };
+}
+
+/** Every copy is read where it is. */
+function allHolders(ports: AdminPorts, wanted: readonly KnownShard[]): { places: Place[]; without: string[] } {
+  const { self, heldBy } = ports.snapshot();
+  const ids = new Map(wanted.map((shard) => [shard.id, shard]));
+  const places: Place[] = [];
+  const without: string[] = [];
+  for (const { number, name, live, state } of ports.members()) {
+    if (state === 'removed') continue;
+    const held = number === self ? ports.places.local() : (heldBy[number] ?? []);
+    const shards = held.flatMap(({ id }) => ids.get(id) ?? []);
+    if (live || number === self) for (const shard of shards) places.push({ shard, candidates: [number], tried: 0 });
+    else if (shards.length > 0) without.push(name);
+  }
+  const found = new Set(places.map(({ shard }) => shard.id));
+  for (const shard of wanted) if (!found.has(shard.id)) places.push({ shard, candidates: [], tried: 0 });
+  return { places, without };
+}
+
+/** Of one order, or a mend that runs; null: no member that answers knows it. */
+export async function findOrder(ports: AdminPorts, id: string): Promise<RepairDetails | null> {
+  const answers = await askAll(ports, id, true);
+  const [summary] = summarize(ports, answers);
+  if (summary === undefined) return null;
+  return { ...summary, shards: [...answers.values()].flatMap((answer) => answer?.parts ?? []) };
+}
+
+/** Without its parts: for whoever follows it. */
+export async function followOrder(ports: AdminPorts, id: string): Promise<RepairSummary | null> {
+  return summarize(ports, await askAll(ports, id, false))[0] ?? null;
+}
+
+/** All, newest first. */
+export async function listOrders(ports: AdminPorts): Promise<RepairSummary[]> {
+  return summarize(ports, await askAll(ports, '', false)).sort((a, b) => b.startedMs - a.startedMs);
+}
+
+/** Names of members that did not answer: their parts go on as they were. */
+export async function controlOrder(
+  ports: AdminPorts,
+  id: string,
+  action: 'pause' | 'resume' | 'cancel',
+): Promise<string[]> {
+  const told = await Promise.all(
+    ports
+      .members()
+      .filter(({ state }) => state !== 'removed')
+      .map(async ({ number, name }) => {
+        const done = apiOf(ports, ports.nodeApi, number)
+          ?.controlRepair(id, action)
+          .then(() => true);
+        return (await orNothing(done)) === true ? null : name;
+      }),
+  );
+  return told.filter((name) => name !== null);
+}
+
+async function askAll(ports: AdminPorts, id: string, withParts: boolean): Promise<Answers> {
+  const { self } = ports.snapshot();
+  const asked = ports.members().filter(({ number, live, state }) => state !== 'removed' && (live || number === self));
+  return new Map(
+    await Promise.all(
+      asked.map(async ({ number }) => {
+        const answer = await orNothing(apiOf(ports, ports.nodeApi, number)?.repairs(id, withParts));
+        return [number, answer] as const;
+      }),
+    ),
+  );
+}
+
+function summarize(ports: AdminPorts, answers: Answers): RepairSummary[] {
+  const orders = new Map<string, { order: RepairOrder; tallies: Map<NodeNumber, RepairTally[]> }>();
+  for (const [member, answer] of answers) {
+    for (const { order, tally } of answer?.orders ?? []) {
+      const known = orders.get(order.id) ?? { order, tallies: new Map<NodeNumber, RepairTally[]>() };
+      if (order.revision > known.order.revision) known.order = order;
+      known.tallies.set(member, [...(known.tallies.get(member) ?? []), tally]);
+      orders.set(order.id, known);
+    }
+  }
+  return [...orders.values()].map(({ order, tallies }) => summaryOf(ports, order, tallies, answers));
+}
+
+function summaryOf(
+  ports: AdminPorts,
+  order: RepairOrder,
+  tallies: ReadonlyMap<NodeNumber, readonly RepairTally[]>,
+  answers: Answers,
+): RepairSummary {
+  const snapshot = ports.snapshot();
+  const present = new Set(ports.members().flatMap(({ number, state }) => (state === 'removed' ? [] : [number])));
+  const silent: string[] = [];
+  let [waiting, gone] = [0, 0];
+  for (const { member, shards } of order.members) {
+    const known = (tallies.get(member) ?? []).reduce((sum, each) => sum + each.shards, 0);
+    if (answers.get(member) !== undefined || !present.has(member)) gone += Math.max(0, shards - known);
+    else {
+      silent.push(nameOf(snapshot, member));
+      waiting += shards;
+    }
+  }
+  const each = [...tallies.values()].flat();
+  const all = each.reduce(addTally, EMPTY_TALLY);
+  const total = all.shards + waiting + gone;
+  const state = stateOf(all.states, waiting, gone + order.unreachable.length);
+  const percentage = total === 0 ? 100 : Math.floor((all.percentages + 100 * gone) / total);
+  const { id, mode, scope, startedMs, unreachable } = order;
+  const { hop, hops, batchesMoved, rowsMoved, bytesMoved, workedMs } = all;
+  return {
+    id,
+    mode,
+    scope,
+    state,
+    hop,
+    hops,
+    percentage: isOver(state) ? percentage : Math.min(99, percentage),
+    batchesMoved,
+    rowsMoved,
+    bytesMoved,
+    etaMs: state === 'running' && waiting === 0 ? etaOf(each) : null,
+    startedMs,
+    finishedMs: isOver(state) ? Math.max(startedMs, all.finishedMs) : null,
+    workedMs,
+    message: messageOf(order, all, { total, waiting, gone, silent }),
+    unreachable,
+    silent,
+  };
+}
+
+function stateOf(states: RepairTally['states'], waiting: number, lost: number): RepairState {
+  if (states.running + states.queued > 0) return 'running';
+  if (states.paused > 0) return 'paused';
+  // Whoever does not answer goes on when it is back.
+  if (waiting > 0) return 'running';
+  if (states.failed + lost > 0) return 'failed';
+  return states.cancelled > 0 ? 'cancelled' : 'done';
+}
+
+function messageOf(
+  { mode, without, unreachable }: RepairOrder,
+  { failure, states, differing, notCompared }: RepairTally,
+  { total, waiting, gone, silent }: { total: number; waiting: number; gone: number; silent: readonly string[] },
+): string {
+  const parts: string[] = [];
+  if (failure !== null) parts.push(states.failed === 1 ? failure : `${states.failed} failed, one of them: ${failure}`);
+  if (waiting > 0) parts.push(`${waiting} of ${total} run at ${silent.join(', ')}, which does not answer`);
+  if (gone > 0) parts.push(`${gone} of ${total} are not known any more where they were started`);
+  if (unreachable.length > 0) parts.push(`nobody could start ${unreachable.length}`);
+  if (mode === 'preview' && differing > 0) parts.push(`replicas of ${differing} differ`);
+  if (mode === 'preview' && notCompared > 0) parts.push(`${notCompared} were not compared with all replicas`);
+  if (without.length > 0) parts.push(`without ${without.join(', ')}, not up`);
+  return [`${total} ${mode === 'scrub' ? 'replicas' : 'shards'}`, ...parts].join('; ');
+}

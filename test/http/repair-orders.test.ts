@@ -1,0 +1,222 @@
+/**
+ * Repairs that are ordered: started where the shards are, told of and steered by any node, also when the one that was asked has
+ * been restarted, and when one does not answer. Three nodes with one worker each, the hosts of a `Trio`.
+ */
+import { rmSync } from 'node:fs';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { partId, type RepairOrder } from '../../repair/repair-order.ts';
+import type { ReplicaHost } from '../../repair/replica-host.ts';
+import type { RepairDetails } from '../../server/http/repair-orders.ts';
+import { ID, KEY, NUMBERS, Trio } from '../ring/trio.ts';
+import { AdminNode } from './admin-nodes.ts';
+
+let trio: Trio;
+let nodes: [AdminNode, AdminNode, AdminNode];
+/** Who holds the shard, as far as the nodes have heard. */
+let holders: string[];
+
+/** One worker: the host of the trio. */
+function workersOf(at: number): object {
+  const host = (): ReplicaHost => trio.hosts[at]!;
+  const methods: Record<string, (...args: never[]) => unknown> = {
+    startRepair(order: RepairOrder, shards: readonly string[]) {
+      host().noteOrder(order);
+      for (const shard of shards)
+        host().startRepair({ id: partId(order.id, shard), shard, mode: order.mode }, trio.now);
+    },
+    controlRepair: (id: string, action: 'pause') => host().controlRepair(id, action),
+    repairs: (id: string) => host().repairs(id),
+    repairOrders: (id: string) => host().orders(id),
+  };
+  const call = async (_: number, method: string, ...args: never[]) => methods[method]!(...args);
+  const callAll = async (method: string, ...args: never[]) => [await call(0, method, ...args)];
+  return { count: 1, workerOf: () => 0, held: () => host().heldShards(), call, callAll };
+}
+
+beforeEach(async () => {
+  trio = new Trio(3, { scrubBytesPerSecond: 1_000, mendBytesPerSecond: 1_000 });
+  for (let i = 0; i < 3; i++) trio.write(0, 'all');
+  trio.pass(100);
+  trio.hear();
+  holders = [...NUMBERS];
+  const made: AdminNode[] = [];
+  for (const [at, number] of NUMBERS.entries()) {
+    const shard = { id: ID, key: KEY };
+    const places = {
+      all: () => [shard],
+      local: () => (holders.includes(number) ? [{ id: ID, state: 'full' }] : []),
+      remoteHolders: () => holders.filter((each) => each !== number),
+    };
+    const heldBy = () => Object.fromEntries(holders.map((each) => [each, [{ id: ID, state: 'full' }]]));
+    made.push(new AdminNode(number, made, workersOf(at), { places, heldBy }));
+  }
+  nodes = made as [AdminNode, AdminNode, AdminNode];
+  await Promise.all(nodes.map((node) => node.listening()));
+});
+afterEach(async () => {
+  for (const node of nodes) {
+    await node.close();
+    node.journal.close();
+    rmSync(node.directory, { recursive: true });
+  }
+});
+
+const order = async (node: AdminNode, mode: string): Promise<string> => {
+  const { status, body } = await node.post('/api/repairs', { all: true, mode });
+  expect(status).toBe(202);
+  return body.id as string;
+};
+const told = async (node: AdminNode, id: string): Promise<RepairDetails> =>
+  (await node.get(`/api/repairs/${id}`)).body as unknown as RepairDetails;
+function slowToRead(): void {
+  for (const { shards } of trio.storages) shards.get(ID)!.care.readingBytes = 10_000;
+}
+function restart(at: number): void {
+  const files = trio.files[at]!;
+  files.crash();
+  trio.boot(NUMBERS[at]!, trio.storages[at]!.disk, files);
+  trio.hear();
+}
+
+test('any node tells of it and steers it, and of the restart of the asked one nothing is lost', async () => {
+  slowToRead();
+  const id = await order(nodes[0], 'scrub');
+  trio.pass(2_000);
+  for (const node of nodes) {
+    expect(await told(node, id)).toMatchObject({
+      state: 'running',
+      scope: 'all',
+      percentage: 21,
+      message: '3 replicas',
+    });
+    const { etaMs } = await told(node, id);
+    expect(etaMs).toBeGreaterThan(7_000);
+    expect(etaMs).toBeLessThan(9_500);
+    expect((await node.get('/api/repairs')).body.repairs).toMatchObject([{ id, state: 'running' }]);
+  }
+  expect(await nodes[1].post(`/api/repairs/${id}/pause`)).toMatchObject({ status: 202, body: { unreachable: [] } });
+  trio.pass(50);
+  restart(0);
+  slowToRead();
+  trio.pass(20_000);
+  for (const node of nodes) {
+    const { shards, ...now } = await told(node, id);
+    expect(now).toMatchObject({ state: 'paused', etaMs: null, finishedMs: null });
+    expect(shards.map(({ state }) => state)).toEqual(['paused', 'paused', 'paused']);
+  }
+  expect((await nodes[2].post(`/api/repairs/${id}/resume`)).status).toBe(202);
+  trio.pass(1_000);
+  expect((await told(nodes[0], id)).state).toBe('running');
+  trio.pass(15_000);
+  for (const node of nodes) expect(await told(node, id)).toMatchObject({ state: 'done', percentage: 100 });
+  const over = await nodes[1].post(`/api/repairs/${id}/cancel`);
+  expect(over).toMatchObject({ status: 409, body: { message: `repair ${id} is over: done` } });
+  expect((await nodes[1].post('/api/repairs/none/cancel')).status).toBe(404);
+});
+
+test('cancelled at another node it ends everywhere', async () => {
+  slowToRead();
+  const id = await order(nodes[0], 'scrub');
+  trio.pass(1_000);
+  expect((await nodes[2].post(`/api/repairs/${id}/cancel`)).status).toBe(202);
+  const { shards, ...now } = await told(nodes[1], id);
+  expect(now.state).toBe('cancelled');
+  expect(shards.map(({ state }) => state)).toEqual(['cancelled', 'cancelled', 'cancelled']);
+});
+
+test('runs at another member when the node has no replica, and goes to the next when one does not answer', async () => {
+  holders = [NUMBERS[1]!, NUMBERS[2]!];
+  const address = nodes[1].url;
+  nodes[1].url = 'http://127.0.0.1:1';
+  const id = await order(nodes[0], 'ring');
+  trio.settle();
+  nodes[1].url = address;
+  for (const node of nodes) {
+    const { shards, ...now } = await told(node, id);
+    expect(now).toMatchObject({ state: 'done', message: '1 shards', unreachable: [], silent: [] });
+    expect(shards).toHaveLength(1);
+  }
+  expect(trio.hosts.map((host) => host.repairs(id).length)).toEqual([0, 0, 1]);
+});
+
+test('a member that does not answer: it is named, the repair is not over, and steering says who goes on', async () => {
+  slowToRead();
+  const id = await order(nodes[0], 'scrub');
+  trio.pass(1_000);
+  const address = nodes[1].url;
+  nodes[1].url = 'http://127.0.0.1:1';
+  for (const live of [true, false]) {
+    nodes[1].live = live;
+    expect(await told(nodes[2], id)).toMatchObject({ state: 'running', silent: ['n2'], etaMs: null });
+    expect((await told(nodes[2], id)).message).toBe('3 replicas; 1 of 3 run at n2, which does not answer');
+  }
+  expect((await nodes[0].post(`/api/repairs/${id}/cancel`)).body).toMatchObject({ unreachable: ['n2'] });
+  expect((await told(nodes[2], id)).state).toBe('running');
+  nodes[1].state = 'removed';
+  expect(await told(nodes[2], id)).toMatchObject({
+    state: 'failed',
+    message: expect.stringContaining('1 of 3 are not known'),
+  });
+  Object.assign(nodes[1], { url: address, live: true, state: 'up' });
+  expect((await nodes[0].post(`/api/repairs/${id}/cancel`)).body).toMatchObject({ unreachable: [] });
+  expect((await told(nodes[2], id)).state).toBe('cancelled');
+});
+
+test('a shard that nobody can start has failed, and every node that was told knows', async () => {
+  holders = [NUMBERS[1]!];
+  nodes[1].url = 'http://127.0.0.1:1';
+  const { body } = await nodes[0].post('/api/repairs', { all: true });
+  expect(body).toMatchObject({ shards: 0, unreachable: [ID] });
+  const now = await told(nodes[2], body.id as string);
+  expect(now).toMatchObject({ state: 'failed', message: '0 shards; nobody could start 1', unreachable: [ID] });
+});
+
+test('a scrub says which holder was not up', async () => {
+  nodes[2].live = false;
+  const id = await order(nodes[0], 'scrub');
+  trio.pass(500);
+  expect(await told(nodes[1], id)).toMatchObject({ state: 'done', message: '2 replicas; without n3, not up' });
+});
+
+test('a preview counts the shards that differ', async () => {
+  trio.cut.add(NUMBERS[2]!);
+  trio.hear();
+  trio.write(0);
+  trio.pass(100);
+  trio.cut.clear();
+  trio.onSend = (_, to, message) => (message.t === 'mail' && to === NUMBERS[2] ? 'lost' : null);
+  trio.hear();
+  const id = await order(nodes[1], 'preview');
+  trio.settle();
+  expect(await told(nodes[0], id)).toMatchObject({ state: 'done', message: '1 shards; replicas of 1 differ' });
+});
+
+test('a mend is shown while it runs, and cannot be steered', async () => {
+  trio.storages[1]!.shards.get(ID)!.batches.clear();
+  trio.repair(1, 'scrub');
+  slowToRead();
+  trio.hear();
+  trio.pass(300);
+  const [mend] = (await nodes[0].get('/api/repairs')).body.repairs;
+  expect(mend).toMatchObject({ mode: 'mend', state: 'running', scope: `shard ${ID}` });
+  for (const action of ['pause', 'cancel']) {
+    const answer = await nodes[2].post(`/api/repairs/${mend!.id}/${action}`);
+    expect(answer).toMatchObject({ status: 409, body: { message: expect.stringContaining('mended by itself') } });
+  }
+});
+
+test('its events end with all of its parts', async () => {
+  slowToRead();
+  const id = await order(nodes[0], 'scrub');
+  trio.pass(1_000);
+  const response = await fetch(`${nodes[2].url}/api/repairs/${id}/events`);
+  const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+  const first = (await reader.read()).value!;
+  expect(first).toMatch(/^event: progress\ndata: /);
+  expect(JSON.parse(first.split('data: ')[1]!)).not.toHaveProperty('shards');
+  trio.pass(20_000);
+  let rest = '';
+  for (let part = await reader.read(); !part.done; part = await reader.read()) rest += part.value;
+  const end = rest.split('event: end\ndata: ')[1]!;
+  expect((JSON.parse(end) as RepairDetails).shards).toHaveLength(3);
+});

@@ -1,11 +1,12 @@
 /** The table of states and events of a replica (state-table.ts), cell by cell, against the code. */
 import { describe, expect, test } from 'vitest';
 import { type RootJson, rootToJson } from '../../repair/ledger.ts';
+import { DEFAULT_REPLICA_LIMITS } from '../../repair/replica-limits.ts';
 import type { Message } from '../../repair/replica-messages.ts';
 import { encodeKeys, keyRecords } from '../../shards/series-keys.ts';
 import { shardKeyToJson } from '../../shards/shard-key.ts';
 import { makeStamp, STAMP_ZERO, type Stamp } from '../../shards/version.ts';
-import { type Condition, REPLICA_EVENTS, type Reaction, type ReplicaEvent, STATE_TABLE } from './state-table.ts';
+import { type Condition, EVENTS_OF, OWN_EVENTS, type Reaction, type ReplicaEvent, STATE_TABLE } from './state-table.ts';
 import { ID, KEY, NUMBERS, Trio } from './trio.ts';
 
 const [FIRST, SECOND] = NUMBERS as [string, string, string];
@@ -41,7 +42,8 @@ function situation(condition: Condition): Situation {
   const replies: string[] = [];
   trio.onSend = (from, to, message) => {
     if (from !== SECOND || to !== FIRST) return;
-    if (message.t === 'mail-answers') replies.push(message.answers[0]![2]);
+    if (message.t === 'converged' || message.t === 'disowned') replies.push(message.t);
+    else if (message.t === 'mail-answers') replies.push(message.answers[0]![2]);
     else if (message.t === 'token-answer' || message.t.endsWith('-answer'))
       replies.push((message as { status: string }).status);
   };
@@ -64,7 +66,7 @@ function say(event: ReplicaEvent, { trio, floor, proven }: Situation): void {
     pass: `${FIRST}-x`,
     key,
     through,
-    view: 'v',
+    view: trio.view,
     kind: 'full',
     order: [FIRST, SECOND],
     gathered: 1,
@@ -91,17 +93,37 @@ function say(event: ReplicaEvent, { trio, floor, proven }: Situation): void {
   const nothing = { floor: STAMP_ZERO, floorRoot: rootToJson({ count: 0, identity: 0n, content: 0n }) };
   const mail = (version: string, frame: Uint8Array, keys: Uint8Array) =>
     trio.say(0, 1, { t: 'mail', key: KEY, version }, [frame, keys]);
+  const question = { request: 1, key, ...equal };
+  const kept = () => [...trio.storages[0]!.shards.get(ID)!.batches].find(([version]) => version.slice(0, 16) <= floor)!;
+  // Whoever leaves owns nothing.
+  const disown = () => {
+    trio.changed.set(SECOND, { state: 'leaving' });
+    trio.view = 'w';
+    trio.hear();
+  };
   switch (event) {
+    case 'mail, and not an owner':
     case 'mail': {
+      if (event !== 'mail') disown();
       const { version, frame, keys } = trio.prepare(0);
       mail(version, frame, encodeKeys(keyRecords(keys)));
       break;
     }
     case 'mail at or below the floor': {
-      const kept = [...trio.storages[0]!.shards.get(ID)!.batches].find(([version]) => version.slice(0, 16) <= floor)!;
-      mail(kept[0], kept[1].frame, encodeKeys(kept[1].keys));
+      const [version, { frame, keys }] = kept();
+      mail(version, frame, encodeKeys(keys));
       break;
     }
+    case 'an offer of mail that it has':
+      trio.say(0, 1, { t: 'mail-offers', number: KEY.number, offers: [[ID, kept()[0]]] });
+      break;
+    case 'an offer of mail that it lacks':
+      trio.say(0, 1, { t: 'mail-offers', number: KEY.number, offers: [[ID, trio.prepare(0).version]] });
+      break;
+    case 'token, and not an owner':
+      disown();
+      trio.say(0, 1, token(above, equal));
+      break;
     case 'token with an equal root':
       trio.say(0, 1, token(above, equal));
       break;
@@ -138,6 +160,42 @@ function say(event: ReplicaEvent, { trio, floor, proven }: Situation): void {
     case 'proof with other batches':
       trio.say(0, 1, { ...proven, through: above, root: others.floorRoot });
       break;
+    case 'live proof with an equal root':
+      trio.say(0, 1, { ...proven, kind: 'live', through: above, root: [batches, identity, content] });
+      break;
+    case 'live proof with other batches':
+      trio.say(0, 1, { ...proven, kind: 'live', through: above, root: others.floorRoot });
+      break;
+    case 'a question up to where it is proven':
+      trio.say(0, 1, { t: 'converged-ask', key });
+      break;
+    case 'content-windows':
+      trio.say(0, 1, { t: 'content-windows', from: null, ...question });
+      break;
+    case 'content-windows with a higher floor and other batches':
+      trio.say(0, 1, { t: 'content-windows', from: null, ...question, ...others });
+      break;
+    case 'content-groups':
+      trio.say(0, 1, { t: 'content-groups', window: 0, from: null, ...question });
+      break;
+    case 'content-copy':
+      trio.say(0, 1, { t: 'content-copy', window: 0, measurement: 'cpu', groups: [0], fromTime: 0, ...question });
+      break;
+    case 'suspect':
+      trio.say(0, 1, { t: 'suspect', key, version: null, content: null });
+      break;
+    case 'disown':
+      trio.say(0, 1, { t: 'disown', request: 1, key });
+      break;
+    case 'dropped':
+      trio.dropped = { d: 0 };
+      trio.hear();
+      trio.pass(2 * DEFAULT_REPLICA_LIMITS.retentionEveryMs);
+      break;
+    case 'time, with full owners that are live':
+      trio.hear();
+      trio.pass(20_000);
+      break;
     case 'identities':
       trio.say(0, 1, { t: 'identities', request: 1, key, after: floor, through: above, epochs: [], above: '' });
       break;
@@ -155,7 +213,8 @@ function say(event: ReplicaEvent, { trio, floor, proven }: Situation): void {
 }
 
 describe('a replica, by its state', () => {
-  test.each(REPLICA_EVENTS)('%s', (event) => {
+  const told = Object.values(EVENTS_OF).flatMap((events) => ('stateless' in events ? [] : [...events]));
+  test.each<ReplicaEvent>([...told, ...OWN_EVENTS])('%s', (event) => {
     const reactions = CONDITIONS.map((condition): [Condition, Reaction] => {
       const before = situation(condition);
       say(event, before);

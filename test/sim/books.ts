@@ -22,9 +22,8 @@ import { Discarded } from './discarded.ts';
 import type { Expiry } from './expiry.ts';
 import { CLOCK_STEP_MS_MAX } from './scenario.ts';
 import type { SimNode } from './sim-node.ts';
+import { Violation } from './violation.ts';
 import { expectedCells, firstDifference, scannedCells, type Written } from './workload.ts';
-
-export class Violation extends Error {}
 
 interface Proof {
   readonly shard: ShardId;
@@ -81,7 +80,11 @@ export class Books {
   ) {
     this.nodes = nodes;
     this.expiry = expiry;
-    const shardOf = (version: Version) => this.written.get(version)!.shard;
+    const shardOf = (version: Version) => {
+      const written = this.written.get(version);
+      if (written === undefined) throw new Violation('content-equal', `${version} is on a disk, and nobody wrote it`);
+      return written.shard;
+    };
     this.copies = new Copies({ nodes, durability, isOver: (version) => this.isOver(shardOf(version)), shardOf });
     this.discarded = new Discarded(nodes, this.copies);
     this.time = time;
@@ -94,7 +97,7 @@ export class Books {
 
   write(request: number, coordinator: SimNode, key: ShardKey, written: Written): void {
     const { version } = written.batch;
-    if (this.written.has(version)) throw new Violation(`version ${version} used twice`);
+    if (this.written.has(version)) throw new Violation('versions-unique', `version ${version} used twice`);
     this.written.set(version, written);
     this.requests.set(request, version);
     this.waiting.set(request, { version, coordinator, process: coordinator.process });
@@ -136,6 +139,7 @@ export class Books {
     for (const proof of this.proofsOf.get(shard) ?? []) {
       if (stampOf(version) <= proof.through && !proof.versions.has(version)) {
         throw new Violation(
+          'proof-true',
           `${version} acknowledged after converged_through ${proof.through} was published without it`,
         );
       }
@@ -156,6 +160,7 @@ export class Books {
       const without = stored.findIndex((versions) => versions !== undefined && !versions.has(version));
       if (without < 0 || this.copies.isLost(version)) continue;
       throw new Violation(
+        'proof-true',
         `converged_through ${record.cutoff} of pass ${record.id} published, but ${version} is not on ${members[without]!.name}`,
       );
     }
@@ -191,7 +196,7 @@ export class Books {
       const stored = owner.stored(id);
       const only = [...node.stored(id).keys()].find((version) => !stored.has(version));
       if (only !== undefined)
-        throw new Violation(`${node.name} lets go of ${only} of ${id}, which ${owner.name} lacks`);
+        throw new Violation('let-go-rightly', `${node.name} lets go of ${only} of ${id}, which ${owner.name} lacks`);
     }
   }
 
@@ -205,7 +210,8 @@ export class Books {
       // What was destroyed there it has to find out by itself, and gets it from the others.
       const isKept = (version: Version) => stored.has(version) || this.copies.wasDestroyedOn(node.number, version);
       const lost = [...versions].find((version) => !isKept(version));
-      if (lost !== undefined) throw new Violation(`${node.name} lost ${lost} of a published proof in a crash`);
+      if (lost !== undefined)
+        throw new Violation('proof-true', `${node.name} lost ${lost} of a published proof in a crash`);
     }
   }
 
@@ -261,14 +267,18 @@ export class Books {
       const differing = lacks(stored, other.stored) ?? lacks(other.stored, stored);
       if (differing !== undefined) {
         const names = `${node.name} and ${other.node.name}`;
-        throw new Violation(`${names} say live_converged_through ${both} of ${pass} and differ in ${differing}`);
+        throw new Violation(
+          'live-proof-true',
+          `${names} say live_converged_through ${both} of ${pass} and differ in ${differing}`,
+        );
       }
     }
   }
 
   checkOutbox(node: SimNode, bytesMax: number): void {
     const bytes = node.process?.host.counters().outbox_bytes ?? 0;
-    if (bytes > bytesMax) throw new Violation(`the outbox of ${node.name} holds ${bytes} of ${bytesMax} bytes`);
+    if (bytes > bytesMax)
+      throw new Violation('outbox-bounded', `the outbox of ${node.name} holds ${bytes} of ${bytesMax} bytes`);
   }
 
   /** What a scan of a full replica gives is what the rules say of its batches. */
@@ -280,7 +290,8 @@ export class Books {
     const versions = [...node.stored(id).keys(), ...node.stored(shardId(deleteShardOf(key))).keys()];
     const batches = versions.map((version) => this.written.get(version)!);
     const difference = firstDifference(cells, expectedCells(batches, this.conflictOf(id)));
-    if (difference !== null) throw new Violation(`a scan of ${id} on ${node.name} gives ${difference} by the rules`);
+    if (difference !== null)
+      throw new Violation('scans-right', `a scan of ${id} on ${node.name} gives ${difference} by the rules`);
   }
 
   /** That of databases made along the way is the default. */
@@ -299,7 +310,10 @@ export class Books {
       if (isKept && !isAcknowledged && this.discarded.has(version, id, owners)) continue;
       if (isKept || (isAcknowledged && !this.copies.lost.has(version))) {
         const what = `${isAcknowledged ? 'acknowledged ' : ''}${version}${isKept ? ', which is somewhere,' : ''}`;
-        throw new Violation(`${what} is not on owner ${owners[without]!.name} ${afterMs} ms after the faults`);
+        throw new Violation(
+          'owners-have-all',
+          `${what} is not on owner ${owners[without]!.name} ${afterMs} ms after the faults`,
+        );
       }
     }
     for (const [i, node] of owners.entries()) {
@@ -308,9 +322,9 @@ export class Books {
       const [first, own] = [this.cells(owners[0]!, id), this.cells(node, id)];
       const difference = first === null || own === null ? null : firstDifference(own, first);
       if (difference !== null)
-        throw new Violation(`queries differ on ${node.name} and ${owners[0]!.name}: ${difference}`);
+        throw new Violation('scans-right', `queries differ on ${node.name} and ${owners[0]!.name}: ${difference}`);
       if (first !== null && own !== null && [...first.keys()].join() !== [...own.keys()].join())
-        throw new Violation(`queries give another order of rows on ${node.name} and ${owners[0]!.name}`);
+        throw new Violation('scans-right', `queries give another order of rows on ${node.name} and ${owners[0]!.name}`);
     }
   }
 
@@ -325,20 +339,26 @@ export class Books {
     const missing = [...first.keys()].find((version) => !content.has(version));
     const more = [...content.keys()].find((version) => !first.has(version));
     if (missing !== undefined || more !== undefined)
-      throw new Violation(`owners ${names} differ in ${missing ?? more} (${content.size} and ${first.size} batches)`);
+      throw new Violation(
+        'content-equal',
+        `owners ${names} differ in ${missing ?? more} (${content.size} and ${first.size} batches)`,
+      );
     let received = 0n;
     for (const [version, sum] of content) {
       const written = contentSum(this.written.get(version)!.batch);
       received = addSums(received, written);
       if (sum !== null && sum !== written)
-        throw new Violation(`rows of ${version} on ${node.name} are not what was written`);
+        throw new Violation('content-equal', `rows of ${version} on ${node.name} are not what was written`);
     }
     const stored = node.process!.open.storage.shards.get(id);
     if (stored === undefined) return;
     const sum = sumToHex(stored.recomputeContentThrough(LAST_STAMP));
     const ledger = rootToJson(node.process!.open.ledgerOf(id).root(LAST_STAMP));
     if (ledger[0] !== content.size || ledger[2] !== sum || sum !== sumToHex(received))
-      throw new Violation(`the ledger of ${node.name} says ${ledger.join()}, its rows ${content.size},${sum}`);
+      throw new Violation(
+        'content-equal',
+        `the ledger of ${node.name} says ${ledger.join()}, its rows ${content.size},${sum}`,
+      );
   }
 
   private cells(node: SimNode, id: ShardId): Map<string, string> | null {

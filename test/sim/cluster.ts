@@ -13,7 +13,7 @@ import type { PassRecord } from '../../repair/records.ts';
 import { isDeleteShard } from '../../shards/delete-shard.ts';
 import { type ShardKey, shardId } from '../../shards/shard-key.ts';
 import { type NodeNumber, stampOf } from '../../shards/version.ts';
-import { Books, Violation } from './books.ts';
+import { Books } from './books.ts';
 import { Convergence } from './convergence.ts';
 import { engineFor } from './engine-choice.ts';
 import { Expiry, RETENTION_NS } from './expiry.ts';
@@ -32,6 +32,7 @@ import { SettledBatches } from './settled.ts';
 import type { EngineKind } from './sim-disk.ts';
 import { type Rhythm, SimNode, type World } from './sim-node.ts';
 import { Troubles } from './troubles.ts';
+import { type Check, Violation } from './violation.ts';
 import { Chance, VirtualTime } from './virtual-time.ts';
 import { Writers } from './writers.ts';
 
@@ -59,6 +60,8 @@ export interface PassCosts {
 
 export interface SimResult {
   readonly failure: string | null;
+  /** Which check failed; null: none, or an assertion of the code itself. */
+  readonly check: Check | null;
   readonly hash: string;
   readonly acknowledged: number;
   readonly proofs: number;
@@ -97,17 +100,18 @@ const RESTING_MS = 8_000;
 
 export function simulate(options: SimOptions): SimResult {
   const cluster = new Cluster(options);
-  let failure: string | null = null;
+  let failed: Pick<SimResult, 'failure' | 'check'> = { failure: null, check: null };
   try {
     cluster.run();
   } catch (error) {
     // An assertion of the code itself is a failure like one of the checkers.
     const { message, stack } = error as Error;
-    failure = `at ${cluster.time.now - START_MS} ms: ${error instanceof Violation ? message : stack}`;
+    const [what, check] = error instanceof Violation ? [message, error.check] : [stack, null];
+    failed = { failure: `at ${cluster.time.now - START_MS} ms: ${what}`, check };
   } finally {
     for (const node of [...cluster.nodes, ...cluster.moves.gone]) node.disk.remove();
   }
-  return cluster.result(failure);
+  return cluster.result(failed);
 }
 
 class Cluster implements World {
@@ -193,13 +197,13 @@ class Cluster implements World {
     if (this.isLarge) this.measureIdle();
   }
 
-  result(failure: string | null): SimResult {
+  result(failed: Pick<SimResult, 'failure' | 'check'>): SimResult {
     for (const node of this.nodes) this.count(node);
     const { books, settledMs, convergedMs, boundMs, idle } = this;
     const [proofs_overtaken, writes_discarded] = [books.overtaken, books.discarded.count];
     const counters = { ...this.counters, proofs_overtaken, writes_discarded, shards_expired: this.expiry.shards };
     return {
-      failure,
+      ...failed,
       hash: this.hash.toString(16),
       acknowledged: books.acknowledged.size,
       proofs: books.proofs,
@@ -244,7 +248,10 @@ class Cluster implements World {
 
   private passEnded(node: SimNode, record: PassRecord): void {
     if (record.outcome === 'damage' && this.scenario.flips === 0)
-      throw new Violation(`a pass of ${record.shard} on ${node.name} reports damage: ${record.reason}`);
+      throw new Violation(
+        'no-false-damage',
+        `a pass of ${record.shard} on ${node.name} reports damage: ${record.reason}`,
+      );
     if (record.starter === node.number) {
       this.passes++;
       this.hops += record.hops.length;
@@ -284,7 +291,8 @@ class Cluster implements World {
     for (let i = 0; i < scenario.nodes; i++) this.add();
     for (const node of this.nodes) node.start();
     const formed = () => this.nodes.every(({ process }) => process!.core.snapshot().live.length === scenario.nodes);
-    if (!this.time.runUntil(START_MS + FORMING_MS_MAX, formed)) throw new Violation('the cluster does not form');
+    if (!this.time.runUntil(START_MS + FORMING_MS_MAX, formed))
+      throw new Violation('members-agree', 'the cluster does not form');
     const { core } = this.chance.fork('database').pick(this.nodes).process!;
     const durationNs = scenario.expiriesMs.length > 0 ? RETENTION_NS : 0n;
     core.definitions.createDatabase(
@@ -294,7 +302,8 @@ class Cluster implements World {
       scenario.conflict,
     );
     const known = () => this.nodes.every(({ process }) => process!.core.snapshot().databases.length === 1);
-    if (!this.time.runUntil(this.time.now + FORMING_MS_MAX, known)) throw new Violation('the database is not known');
+    if (!this.time.runUntil(this.time.now + FORMING_MS_MAX, known))
+      throw new Violation('members-agree', 'the database is not known');
     this.trace(`${scenario.nodes} members, ${scenario.replication} replicas, ${scenario.durability}`);
   }
 
@@ -349,7 +358,10 @@ class Cluster implements World {
       return `${name} ${state} ${problem} ${process!.core.metadataHash()} live ${process!.core.snapshot().live.join()}`;
     });
     lines.push(this.explain());
-    throw new Violation(`members do not find each other within ${SETTLING_MS_MAX} ms:\n${lines.join('\n')}`);
+    throw new Violation(
+      'members-agree',
+      `members do not find each other within ${SETTLING_MS_MAX} ms:\n${lines.join('\n')}`,
+    );
   }
 
   private converge(): void {
@@ -396,14 +408,14 @@ class Cluster implements World {
     this.traffic.check();
     this.mail.check();
     const hashes = nodes.map(({ process }) => process!.core.metadataHash());
-    if (new Set(hashes).size > 1) throw new Violation(`metadata differs at the end: ${hashes.join()}`);
+    if (new Set(hashes).size > 1) throw new Violation('members-agree', `metadata differs at the end: ${hashes.join()}`);
   }
 
   private checkExpired(calmMs: number): void {
     const goneMs = this.expiry.goneMs(calmMs, this.limits, this.rhythm.heartbeatMs);
     this.time.runUntil(Math.max(this.time.now, goneMs));
     const what = this.expiry.left(this.nodes, this.books.shards);
-    if (what !== null) throw new Violation(`${what} after it has expired for all`);
+    if (what !== null) throw new Violation('expires-together', `${what} after it has expired for all`);
   }
 
   /** One interval of passes without writes or faults: all messages between replicas are the ring's. */
@@ -426,7 +438,7 @@ class Cluster implements World {
       check();
     } catch (error) {
       if (!(error instanceof Violation)) throw error;
-      throw new Violation(`${error.message}\n${this.explain()}`);
+      throw new Violation(error.check, `${error.message}\n${this.explain()}`);
     }
   }
 

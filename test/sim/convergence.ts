@@ -14,9 +14,9 @@ import {
 } from '../../repair/bound.ts';
 import type { ShardId } from '../../shards/shard-key.ts';
 import type { NodeNumber, Stamp } from '../../shards/version.ts';
-import { Violation } from './books.ts';
 import { DELAY_MS_MAX } from './network.ts';
 import { membershipOf, type SimNode, type World } from './sim-node.ts';
+import { Violation } from './violation.ts';
 
 /** Questions and answers of a hop that finds something missing, in these small pages. */
 const HOP_ROUNDS = 8;
@@ -94,7 +94,10 @@ export class Convergence {
       const { boundMs } = this.promised(id).bound;
       if (tookMs * this.slowest.boundMs > this.slowest.tookMs * boundMs) this.slowest = { tookMs, boundMs };
       if (tookMs > boundMs)
-        throw new Violation(`${id} has not converged ${tookMs} ms after the faults, or its last copy, ended`);
+        throw new Violation(
+          'converges-in-time',
+          `${id} has not converged ${tookMs} ms after the faults, or its last copy, ended`,
+        );
     }
     return all;
   }
@@ -124,13 +127,19 @@ export class Convergence {
         running.add(name);
         if (!this.running.has(name)) {
           if (nowMs > this.fromMs + this.promised(id).bound.parts.fencedMs)
-            throw new Violation(`${name} turns filling ${nowMs - this.fromMs} ms after the faults stopped`);
+            throw new Violation(
+              'converges-in-time',
+              `${name} turns filling ${nowMs - this.fromMs} ms after the faults stopped`,
+            );
           this.copies.set(name, 0);
         }
         this.copyingMs.set(id, nowMs);
         if (this.copies.get(name) === 0) this.copies.set(name, host.describeShard(id)!.fill?.bytesTotal ?? 0);
         if (nowMs > this.copiesEndMs())
-          throw new Violation(`${name} is still filling ${nowMs - this.fromMs} ms after the faults stopped`);
+          throw new Violation(
+            'converges-in-time',
+            `${name} is still filling ${nowMs - this.fromMs} ms after the faults stopped`,
+          );
       }
     }
     this.running = running;

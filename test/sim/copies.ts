@@ -16,8 +16,8 @@ import type { StoredEntry } from '../../repair/outbox-entry.ts';
 import { RECORD_HEAD } from '../../repair/outbox-record.ts';
 import type { ShardId, ShardKey } from '../../shards/shard-key.ts';
 import { type NodeNumber, STAMP_ZERO, type Version } from '../../shards/version.ts';
-import { Violation } from './books.ts';
 import type { SimNode } from './sim-node.ts';
+import { Violation } from './violation.ts';
 
 export type Destruction = 'wiped' | 'given up' | 'bits' | 'unsynced';
 
@@ -79,7 +79,7 @@ export class Copies {
       if (this.has(node, version)) this.destroyed.get(version)?.delete(node.number);
       else if (node.disk.logWasDamaged) this.destroy(node, version, 'bits');
       else if (this.o.durability === 'interval') this.destroy(node, version, 'unsynced');
-      else if (!this.o.isOver(version)) throw new Violation(`${node.name} lost ${version} in a crash`);
+      else if (!this.o.isOver(version)) throw new Violation('nothing-lost', `${node.name} lost ${version} in a crash`);
     }
   }
 
@@ -94,7 +94,7 @@ export class Copies {
   hasLeft(node: SimNode): void {
     for (const version of this.atRest.get(node.number) ?? []) {
       if (!this.o.isOver(version) && !this.isSomewhere(version, node))
-        throw new Violation(`${node.name} has left with the only copy of ${version}`);
+        throw new Violation('nothing-lost', `${node.name} has left with the only copy of ${version}`);
     }
   }
 
@@ -123,7 +123,7 @@ export class Copies {
     if (this.lost.has(version) || this.o.isOver(version) || this.isSomewhere(version)) return;
     const [why] = this.destroyed.get(version)?.values() ?? [];
     if (why !== undefined) this.lost.set(version, why);
-    else throw new Violation(`${version} is acknowledged and on no disk`);
+    else throw new Violation('nothing-lost', `${version} is acknowledged and on no disk`);
   }
 
   private goes(node: SimNode, versions: readonly Version[], word: readonly NodeNumber[]): void {

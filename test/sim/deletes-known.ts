@@ -7,9 +7,10 @@
 import { deleteShardOf, isDeleteShard } from '../../shards/delete-shard.ts';
 import { shardId, shardKeyFromJson } from '../../shards/shard-key.ts';
 import type { NodeNumber, Version } from '../../shards/version.ts';
-import { type Books, Violation } from './books.ts';
+import type { Books } from './books.ts';
 import { LATE_MS_MAX } from './network.ts';
 import type { Process, SimNode } from './sim-node.ts';
+import { Violation } from './violation.ts';
 
 export class DeletesKnown {
   /** When a delete was first seen on more than half of the nodes. */
@@ -58,7 +59,8 @@ export class DeletesKnown {
       const deletes = shardId(deleteShardOf(shard));
       const known = process.open.contents(deletes);
       const unknown = owed.find((version) => this.books.written.get(version)!.shard === deletes && !known.has(version));
-      if (unknown !== undefined) throw new Violation(`${name} answers for ${id} and has not heard of ${unknown}`);
+      if (unknown !== undefined)
+        throw new Violation('deletes-known', `${name} answers for ${id} and has not heard of ${unknown}`);
     }
   }
 

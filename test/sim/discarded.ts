@@ -6,9 +6,9 @@
  */
 import type { ShardId } from '../../shards/shard-key.ts';
 import { isThrough, type Version } from '../../shards/version.ts';
-import { Violation } from './books.ts';
 import type { Copies } from './copies.ts';
 import type { SimNode } from './sim-node.ts';
+import { Violation } from './violation.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
 export class Discarded {
@@ -39,6 +39,9 @@ export class Discarded {
   check(time: VirtualTime, boundMs: number): void {
     const left = () => [...this.versions].find((version) => this.copies.isSomewhere(version));
     if (this.versions.size === 0 || time.runUntil(time.now + boundMs, () => left() === undefined)) return;
-    throw new Violation(`${left()}, which the owners have discarded, is still in an outbox ${boundMs} ms later`);
+    throw new Violation(
+      'owners-have-all',
+      `${left()}, which the owners have discarded, is still in an outbox ${boundMs} ms later`,
+    );
   }
 }

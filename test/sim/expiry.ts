@@ -9,9 +9,10 @@
 import type { Outbox } from '../../repair/outbox.ts';
 import type { ReplicaLimits } from '../../repair/replica-limits.ts';
 import { type ShardId, type ShardKey, shardId } from '../../shards/shard-key.ts';
-import { shardOf, Violation } from './books.ts';
+import { shardOf } from './books.ts';
 import type { Scenario } from './scenario.ts';
 import type { SimNode } from './sim-node.ts';
+import { Violation } from './violation.ts';
 
 /** What the policy of the first database keeps, where anything expires. */
 export const RETENTION_NS = 1_209_600_000_000_000n;
@@ -65,7 +66,7 @@ export class Expiry {
     if (!this.isOver(key)) {
       const isOwner = node.process!.ownersOf(key).includes(node.number);
       if (!isOwner) return false;
-      throw new Violation(`${node.name} removes ${id}, which has not expired yet for others`);
+      throw new Violation('expires-together', `${node.name} removes ${id}, which has not expired yet for others`);
     }
     this.removed.add(id);
     this.removedBy.add(`${node.number} ${id}`);
@@ -74,13 +75,16 @@ export class Expiry {
 
   makes(node: SimNode, key: ShardKey): void {
     if (this.removed.has(shardId(key)))
-      throw new Violation(`${node.name} makes ${shardId(key)} anew, which another member has removed for its age`);
+      throw new Violation(
+        'expires-together',
+        `${node.name} makes ${shardId(key)} anew, which another member has removed for its age`,
+      );
   }
 
   restarted(node: SimNode): void {
     for (const id of node.process!.open.storage.shards.keys()) {
       if (this.removedBy.has(`${node.number} ${id}`))
-        throw new Violation(`${node.name} has ${id} again, which it had removed for its age`);
+        throw new Violation('expires-together', `${node.name} has ${id} again, which it had removed for its age`);
     }
   }
 

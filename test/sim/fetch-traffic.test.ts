@@ -4,9 +4,10 @@ import { encodeMessage } from '../../repair/replica-messages.ts';
 import { shardId, shardKeyToJson } from '../../shards/shard-key.ts';
 import { makeStamp, makeVersion } from '../../shards/version.ts';
 
-import { shardOf, Violation } from './books.ts';
+import { shardOf } from './books.ts';
 import { FetchTraffic } from './fetch-traffic.ts';
 import type { SimNode } from './sim-node.ts';
+import { Violation } from './violation.ts';
 
 const KEY = shardOf('d', 0, 0);
 const SHARD = shardId(KEY);

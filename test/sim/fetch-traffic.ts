@@ -15,9 +15,9 @@
 import { decodeMessage, type MessageOf, type Received } from '../../repair/replica-messages.ts';
 import { type ShardId, shardId, shardKeyFromJson } from '../../shards/shard-key.ts';
 import type { NodeNumber, Version } from '../../shards/version.ts';
-import { Violation } from './books.ts';
 import { isOfKind, type MessageWatcher } from './network.ts';
 import type { Process, SimNode } from './sim-node.ts';
+import { Violation } from './violation.ts';
 
 const OVER = 1.2;
 
@@ -108,7 +108,8 @@ export class FetchTraffic implements MessageWatcher {
 
   check(): void {
     for (const { name, fetched, missing } of this.tallies.values()) {
-      if (fetched > OVER * missing) throw new Violation(`${name} fetched ${fetched} bytes and lacked ${missing}`);
+      if (fetched > OVER * missing)
+        throw new Violation('fetched-once', `${name} fetched ${fetched} bytes and lacked ${missing}`);
     }
   }
 

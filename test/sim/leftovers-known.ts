@@ -7,8 +7,9 @@ import { goneMembers } from '../../repair/losses.ts';
 import { verdictOf } from '../../server/leftover-owners.ts';
 import type { ShardId } from '../../shards/shard-key.ts';
 import type { NodeNumber, Version } from '../../shards/version.ts';
-import { type Books, Violation } from './books.ts';
+import type { Books } from './books.ts';
 import type { SimNode } from './sim-node.ts';
+import { Violation } from './violation.ts';
 
 export class Leftovers {
   /** What each number had when its process died last; of what was not synced perhaps more. */
@@ -35,9 +36,15 @@ export class Leftovers {
           const name = `leftovers_${wasThere ? '' : 'elsewhere_'}${verdict}`;
           counters[name] = (counters[name] ?? 0) + 1;
           if (verdict === 'lost' && isThere)
-            throw new Violation(`${version} of ${id}, found with ${number}, is taken for lost, and it is there`);
+            throw new Violation(
+              'leftovers-judged',
+              `${version} of ${id}, found with ${number}, is taken for lost, and it is there`,
+            );
           if (verdict === 'known' && wasThere && !isThere)
-            throw new Violation(`${version} of ${id}, found with ${number}, is taken for known, and nobody has it`);
+            throw new Violation(
+              'leftovers-judged',
+              `${version} of ${id}, found with ${number}, is taken for known, and nobody has it`,
+            );
         }
       }
   }

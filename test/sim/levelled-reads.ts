@@ -8,10 +8,11 @@
 import type { AbsentMember, LevelResult, ReadLevel } from '../../repair/levelling.ts';
 import { type ShardId, type ShardKey, shardId, shardKeyFromJson } from '../../shards/shard-key.ts';
 import type { NodeNumber, Version } from '../../shards/version.ts';
-import { type Books, Violation } from './books.ts';
+import type { Books } from './books.ts';
 import { DELAY_MS_MAX, type Network } from './network.ts';
 import type { Scenario } from './scenario.ts';
 import type { SimNode, World } from './sim-node.ts';
+import { Violation } from './violation.ts';
 import type { Chance } from './virtual-time.ts';
 
 const TIMEOUT_MS = 1_500;
@@ -96,7 +97,10 @@ export class LevelledReads {
     const stored = node.stored(result.shard);
     const missing = [...read.expected].find((version) => !stored.has(version) && !books.copies.isLost(version));
     if (missing !== undefined)
-      throw new Violation(`a read of ${result.shard} on ${node.name}, levelled for ${read.level}, lacks ${missing}`);
+      throw new Violation(
+        'levelled-read-complete',
+        `a read of ${result.shard} on ${node.name}, levelled for ${read.level}, lacks ${missing}`,
+      );
   }
 
   /** A member says what it holds, at the moment at which the question is there. */

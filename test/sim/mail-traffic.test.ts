@@ -3,9 +3,10 @@ import { describe, expect, test } from 'vitest';
 import { encodeMessage } from '../../repair/replica-messages.ts';
 import { shardId } from '../../shards/shard-key.ts';
 import { makeStamp, makeVersion } from '../../shards/version.ts';
-import { shardOf, Violation } from './books.ts';
+import { shardOf } from './books.ts';
 import { MailTraffic } from './mail-traffic.ts';
 import type { SimNode } from './sim-node.ts';
+import { Violation } from './violation.ts';
 
 const KEY = shardOf('d', 0, 0);
 const START_MS = 1_700_000_000_000;

@@ -7,9 +7,9 @@ import { MAIL_FORMAT } from '../../repair/mail-messages.ts';
 import { decodeMessage, type MessageOf } from '../../repair/replica-messages.ts';
 import { shardId } from '../../shards/shard-key.ts';
 import type { NodeNumber } from '../../shards/version.ts';
-import { Violation } from './books.ts';
 import type { MessageWatcher } from './network.ts';
 import type { SimNode } from './sim-node.ts';
+import { Violation } from './violation.ts';
 
 /** All that is sent is at most this many times what was lacked. */
 const OVER = 1.1;
@@ -43,7 +43,7 @@ export class MailTraffic implements MessageWatcher {
   check(): void {
     const lacked = this.sent - this.sentTwice;
     if (this.sent > BYTES_MIN && this.sent > OVER * lacked)
-      throw new Violation(`${this.sent} bytes were mailed, ${this.sentTwice} of them to who had them`);
+      throw new Violation('mailed-once', `${this.sent} bytes were mailed, ${this.sentTwice} of them to who had them`);
   }
 
   private has(to: NodeNumber, id: string, version: string): boolean {

@@ -2,10 +2,10 @@
 import { decodeMessage, type MessageOf } from '../../repair/replica-messages.ts';
 import { shardId, shardKeyFromJson } from '../../shards/shard-key.ts';
 import type { NodeNumber } from '../../shards/version.ts';
-import { Violation } from './books.ts';
 import { isOfKind, type MessageWatcher } from './network.ts';
 import type { StoredWindow } from './sim-disk.ts';
 import type { SimNode } from './sim-node.ts';
+import { Violation } from './violation.ts';
 
 const OVER = 1.2;
 
@@ -48,9 +48,9 @@ export class Mends implements MessageWatcher {
     };
     const damaged = this.flips.reduce((total, window) => total + this.rows.get(nameOf(window))!, 0);
     if (sum('mend_rows') > OVER * damaged)
-      throw new Violation(`${sum('mend_rows')} rows were copied for windows of ${damaged}`);
+      throw new Violation('mended-sparingly', `${sum('mend_rows')} rows were copied for windows of ${damaged}`);
     const lost = sum('rows_lost') + sum('batches_lost');
-    if (lost > 0) throw new Violation(`${lost} rows or batches are given up, and others have them`);
+    if (lost > 0) throw new Violation('nothing-lost', `${lost} rows or batches are given up, and others have them`);
   }
 
   private look({ disk }: SimNode, window: StoredWindow): void {

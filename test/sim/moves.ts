@@ -2,8 +2,9 @@
 import { MembershipError } from '../../repair/membership-error.ts';
 import type { ShardId, ShardKey } from '../../shards/shard-key.ts';
 import type { NodeNumber } from '../../shards/version.ts';
-import { type Books, Violation } from './books.ts';
+import type { Books } from './books.ts';
 import type { SimNode, World } from './sim-node.ts';
+import { Violation } from './violation.ts';
 import type { Chance } from './virtual-time.ts';
 
 /** Nobody leaves when no more than these are up. */
@@ -120,7 +121,7 @@ export class Moves {
     const isStray = (id: ShardId) => !this.books.mayBeOver(id) && this.ringOf(id).size > this.ownersOf(id).length;
     const stray = () => ids.find(isStray);
     if (time.runUntil(time.now + boundMs, () => stray() === undefined)) return;
-    throw new Violation(`${stray()} is still held by others than its owners ${boundMs} ms later`);
+    throw new Violation('let-go-rightly', `${stray()} is still held by others than its owners ${boundMs} ms later`);
   }
 
   private ownersOf(id: ShardId): readonly NodeNumber[] {

@@ -3,12 +3,15 @@ import type { BatchesAsked } from '../../repair/batches-asked.ts';
 import type { ClusterSnapshot, HeldShard, Statement } from '../../repair/cluster.ts';
 import type { CommitQueue } from '../../repair/commit.ts';
 import type { KnownDeletes } from '../../repair/known-deletes.ts';
-import { Ledger } from '../../repair/ledger.ts';
+import { Ledger, rootToJson } from '../../repair/ledger.ts';
 import { isOver } from '../../repair/mail-receiver.ts';
 import type { Outbox } from '../../repair/outbox.ts';
 import { ownersOf } from '../../repair/owners.ts';
 import type { ReplicaHost } from '../../repair/replica-host.ts';
 import { decodeMessage, encodeMessage } from '../../repair/replica-messages.ts';
+import type { ReplicaTable } from '../../repair/replica-table.ts';
+import type { Ring } from '../../repair/ring.ts';
+import type { Proofs } from '../../repair/ring-proof.ts';
 import type { Surroundings } from '../../repair/surroundings.ts';
 import { decodeBatch } from '../../shards/batch-codec.ts';
 import type { RowSet } from '../../shards/row-set.ts';
@@ -52,7 +55,7 @@ export function mutatedMessage(bytes: Uint8Array, mutation: Mutation | undefined
   if (mutation !== 'filling-counted' && mutation !== 'stray-acknowledged') return bytes;
   const { message, attachments } = decodeMessage(bytes);
   if (message.t !== 'mail-answers') return bytes;
-  const lie = mutation === 'filling-counted' ? 'filling' : 'need-keys';
+  const lie = mutation === 'filling-counted' ? 'filling' : 'not-mine';
   const answers = message.answers.map((a) => (a[2] === lie ? ([a[0], a[1], 'stored', '', true, ''] as const) : a));
   return encodeMessage({ ...message, answers }, attachments);
 }
@@ -139,6 +142,7 @@ export function mutateHost(host: ReplicaHost, mutation: Mutation | undefined): v
     retention: { mayGo(id: ShardId, key: ShardKey): boolean; forget(): boolean };
     around: Surroundings;
     deletes: KnownDeletes;
+    ring: Ring;
   };
   // All that is offered is said to be lacked.
   if (mutation === 'offers-not-looked-up') parts.commit.ask = (_id, _version, done) => done({ kind: 'lacks' });
@@ -150,6 +154,22 @@ export function mutateHost(host: ReplicaHost, mutation: Mutation | undefined): v
   if (mutation === 'expired-at-once')
     parts.retention.mayGo = (_, key) => isOver(parts.around.snapshot, key, parts.around.wallMs);
   if (mutation === 'expired-still-owed') parts.retention.forget = () => true;
+  if (mutation === 'floor-without-root') adoptAnyFloor(parts.ring.proofs, host);
+}
+
+/** Whatever is held here: a token's floor, and what a full proof says, is taken for one's own. */
+function adoptAnyFloor(proofs: Proofs, host: ReplicaHost): void {
+  const { replicas } = host as unknown as { replicas: ReplicaTable };
+  proofs.meet = ({ ledger }, claim) => {
+    if (claim.floor > ledger.floor) ledger.adoptFloor(claim.floor);
+    return true;
+  };
+  const proven = proofs.proven.bind(proofs);
+  proofs.proven = (from, m) => {
+    const ledger = replicas.get(shardId(shardKeyFromJson(m.key)))?.ledger;
+    const isAbove = ledger !== undefined && m.through >= ledger.floor;
+    proven(from, isAbove && m.kind === 'full' ? { ...m, root: rootToJson(ledger.root(m.through)) } : m);
+  };
 }
 
 export function mutatedHeld(held: readonly HeldShard[], mutation: Mutation | undefined): readonly HeldShard[] {
@@ -212,10 +232,6 @@ export function mutatedLedger(mutation: Mutation | undefined): Ledger {
       const twin = known ? version.slice(0, 31) + ((Number.parseInt(version[31]!, 16) + 1) % 16).toString(16) : version;
       return add(twin, content, rows);
     };
-  }
-  if (mutation === 'floor-without-root') {
-    const root = ledger.root.bind(ledger);
-    ledger.root = (through) => ({ ...root(through), count: 0, identity: 0n, content: 0n });
   }
   // Whatever it holds: the proof that just came is enough.
   if (mutation === 'hop-skipped') {

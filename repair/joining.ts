@@ -105,7 +105,8 @@ export class Joining {
     this.#answers.set(at, message);
     const clusterId = this.#host.clusterId();
     if (clusterId !== null) {
-      if (message.clusterId !== null && message.clusterId !== clusterId) {
+      // Of a former member's address, or a former one of this node, nobody said that its cluster is there.
+      if (message.clusterId !== null && message.clusterId !== clusterId && this.#told.includes(at)) {
         this.#host.refuse(
           `node "${message.name}" at ${at} belongs to cluster ${message.clusterId}, but the data directory of this node "${this.#host.name}" belongs to cluster ${clusterId}: correct --join, or start with an empty data directory to join that cluster`,
         );

@@ -78,7 +78,7 @@ export function viewHashOf(
         policy.generation,
         policy.durationNs.toString(),
         policy.shardDurationNs.toString(),
-        (policy.earlierShards ?? []).map((each) => [each.untilNs.toString(), each.shardDurationNs.toString()]),
+        ...(policy.earlierShards ?? []).map((each) => [each.untilNs.toString(), each.shardDurationNs.toString()]),
         policy.replication,
         policy.hasDeletes,
       ]),

@@ -198,7 +198,8 @@ export class Mending {
     const replica = replicas.get(id);
     if (replica === null) return;
     around.count('mend_retries');
-    job.tries++;
+    // Who waits for a member that has to be told has asked nobody for rows.
+    if (!replica.ledger.mustDisown) job.tries++;
     const { backoffMsMin, backoffMsMax } = around.limits;
     job.backoffMs = Math.min(backoffMsMax, Math.max(backoffMsMin, 2 * job.backoffMs));
     job.retryAtMs = around.nowMs + job.backoffMs;

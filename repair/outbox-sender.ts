@@ -49,6 +49,8 @@ export class OutboxSender {
   private readonly peers = new Map<NodeNumber, Peer>();
   /** Shards of which something is still to be disowned: the disk refused. */
   private readonly toDisown = new Set<ShardId>();
+  /** Shard and member: entries that are disowned and not durable yet, and who waits for that. */
+  private readonly disowning = new Map<string, { entries: number; done: (() => void)[] }>();
   private readonly outbox: Outbox;
   private readonly around: Surroundings;
   private readonly deliverHere: (entry: OutboxEntry, frame: Uint8Array, keys: Uint8Array) => void;
@@ -75,27 +77,43 @@ export class OutboxSender {
 
   /**
    * What the member has acknowledged of the shard it no longer has: its entries wait for it again. `done` runs when that is
-   * durable, and never when the disk refuses.
+   * durable, also what was asked for before; never when the disk refuses, and then it has to be asked again.
    */
   disown(id: ShardId, member: NodeNumber, done: () => void): void {
-    let open = 1;
-    const isDone = () => {
-      if (--open === 0) done();
+    const of = `${id} ${member}`;
+    const disowning = this.disowning.get(of) ?? { entries: 0, done: [] };
+    this.disowning.set(of, disowning);
+    let refused = false;
+    const settle = () => {
+      if (disowning.entries > 0) return;
+      if (this.disowning.get(of) === disowning) this.disowning.delete(of);
+      if (!refused) for (const each of disowning.done.splice(0)) each();
     };
     for (const entry of [...this.outbox.entries.values()]) {
       if (entry.id !== id || !entry.acks.has(member)) continue;
-      open++;
       try {
         const parts = this.outbox.read(entry);
         // A damaged record is dropped when it is to be sent.
-        if (parts === null) isDone();
-        else if (!this.outbox.disown(entry.name, member, parts.frame, parts.keys, isDone)) continue;
+        if (parts !== null) {
+          disowning.entries++;
+          const isDurable = () => {
+            disowning.entries--;
+            settle();
+          };
+          if (!this.outbox.disown(entry.name, member, parts.frame, parts.keys, isDurable)) {
+            disowning.entries--;
+            refused = true;
+            continue;
+          }
+        }
         this.route(entry);
       } catch (error) {
         if (!(error instanceof StorageError)) throw error;
+        refused = true;
       }
     }
-    isDone();
+    if (!refused) disowning.done.push(done);
+    settle();
   }
 
   /** Of this node: tried again with each tick for as long as the disk refuses. */

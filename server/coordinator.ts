@@ -243,7 +243,7 @@ export class Coordinator implements WriteCoordinator {
         else {
           const { rows, aged } = result;
           waiting.read = result;
-          if (aged > 0) waiting.rejected = { dropped: aged, reason: 'points beyond retention policy' };
+          waiting.rejected = aged > 0 ? { dropped: aged, reason: 'points beyond retention policy' } : NOTHING_REJECTED;
           waiting.touched = result.touched;
           if (aged === rows) this.#finish(waiting, resultOf(waiting));
           else staged.push(waiting);

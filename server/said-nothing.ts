@@ -16,8 +16,9 @@ import type { PartialAnswer } from './threads.ts';
 const SHARDS_MAX = 16;
 /** Looking at a shard keeps its series in memory: what nobody asks for any more must be let go of. */
 const SAID_MS_MAX = 30_000;
-/** Some hundred bytes each. */
-const QUESTIONS_MAX = 20_000;
+/** Characters of one: a condition may name thousands of hosts. */
+const QUESTION_MAX = 4_000;
+const QUESTIONS_MAX = 10_000;
 
 /** A shard (shards/shard.ts). */
 export interface SaidOf {
@@ -102,5 +103,5 @@ export function questionOf(ids: readonly ShardId[], request: PartialRequest): st
   let text = JSON.stringify(request.condition);
   for (const measurement of request.measurements) text += `\0${measurement}`;
   for (const id of ids) text += `\n${id}${request.planned.fingerprints[id] ?? ''}`;
-  return text;
+  return text.length > QUESTION_MAX ? null : text;
 }

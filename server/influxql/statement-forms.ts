@@ -18,7 +18,7 @@ const FORMS_MAX = 1000;
 /** More are no int64 for sure, or an error to be told. */
 const DIGITS_MAX = 18;
 
-const [QUOTE, DOUBLE_QUOTE, BACKSLASH, SLASH, MINUS] = [0x27, 0x22, 0x5c, 0x2f, 0x2d];
+const [QUOTE, DOUBLE_QUOTE, BACKSLASH, SLASH, MINUS, PLUS] = [0x27, 0x22, 0x5c, 0x2f, 0x2d, 0x2b];
 const [SEMICOLON, DOLLAR, CLOSE, SPACE] = [0x3b, 0x24, 0x29, 0x20];
 const [DOT, LESS, EQUAL, GREATER] = [0x2e, 0x3c, 0x3d, 0x3e];
 
@@ -26,6 +26,8 @@ const isDigit = (code: number): boolean => code >= 48 && code <= 57;
 const isLetter = (code: number): boolean => (code >= 97 && code <= 122) || (code >= 65 && code <= 90);
 const isNamePart = (code: number): boolean => isLetter(code) || isDigit(code) || code === 95;
 const isComparison = (code: number): boolean => code === EQUAL || code === LESS || code === GREATER;
+
+const COMPARISONS: ReadonlySet<string> = new Set(['=', '!=', '<', '<=', '>', '>=']);
 
 type Literal = Extract<Expression, { kind: 'string' | 'integer' | 'duration' }>;
 
@@ -50,6 +52,8 @@ export function formOf(text: string): { readonly form: string; readonly literals
       continue;
     }
     const isHeld = isComparison(last);
+    // The parser may make one literal of a sign and a number.
+    if (isHeld && (code === MINUS || code === PLUS)) return null;
     let end = at + 1;
     if (isLetter(code) || code === 95) while (isNamePart(text.charCodeAt(end))) end++;
     else if (code === QUOTE || code === DOUBLE_QUOTE) {
@@ -107,7 +111,7 @@ function isEndBehind(text: string, end: number): boolean {
   return code === CLOSE || isLetter(code);
 }
 
-/** null: not a single SELECT, or literals stand where they are not looked for. */
+/** null: not a single SELECT from measurements, or literals stand where they are not looked for. */
 function readForm(text: string, literals: number): Form | null {
   let statements: Statement[];
   try {
@@ -118,6 +122,7 @@ function readForm(text: string, literals: number): Form | null {
   }
   const [statement] = statements;
   if (statements.length !== 1 || statement?.kind !== 'select') return null;
+  if (statement.sources.some(({ kind }) => kind !== 'measurement')) return null;
   const places: Expression[] = [];
   if (statement.condition !== undefined) collectPlaces(statement.condition, places);
   return places.length === literals ? { statement, places } : null;
@@ -127,7 +132,7 @@ function collectPlaces(expression: Expression, into: Expression[]): void {
   if (expression.kind === 'paren') collectPlaces(expression.inner, into);
   else if (expression.kind === 'binary') {
     collectPlaces(expression.left, into);
-    if (isPlace(expression.right)) into.push(expression.right);
+    if (COMPARISONS.has(expression.op) && isPlace(expression.right)) into.push(expression.right);
     else collectPlaces(expression.right, into);
   }
 }

@@ -34,12 +34,17 @@ export class Deadlines {
 
   readonly #look = (): void => {
     this.#isWaiting = false;
+    const now = performance.now();
+    const over: Ending[] = [];
     for (const [ending, beganMs] of this.#open) {
-      const left = beganMs + this.#msMax - performance.now();
+      const left = beganMs + this.#msMax - now;
       if (left > 0) {
         this.#wait(Math.ceil(left));
-        return;
+        break;
       }
+      over.push(ending);
+    }
+    for (const ending of over) {
       this.#open.delete(ending);
       ending.end(new QueryError('query timeout reached'));
     }

@@ -24,7 +24,7 @@ const LITERALS = [
   `'' 'a' 'host_17' 'x y' 'a"b' 'é😀' 'it''s' 'a\\'b' 'x -- y' '/' '2020-01-01T00:00:00Z' 'open`,
   '0 00 5 007 1700000000 999999999999999999 9999999999999999999 99999999999999999999999',
   '0s 5s 1700000000s 1700000000000ms 1h30m 5x 9999999999999s 5µ 5us 0h',
-  '1.5 0.5 5. .5 -5 -0 +5 - -- 1e9 5_a 5"a"',
+  '1.5 0.5 5. .5 -5 -0 -0s +5 +0 - -- 1e9 5_a 5"a"',
   'now() true FALSE host "a" $p /re/ (5) (1h) 5*3 0*5 5+0 5/2',
 ]
   .join(' ')
@@ -40,7 +40,25 @@ const comparison = fc
     pick('=', '!=', '<>', '<', '<=', '>', '>=', '=~', '!~', '= ='),
     space,
     literal,
-    pick('', '', '', '', ' + 1s', ' - 5', ' * 2', '%3', ')', ' = 5', '.5', ' x', " -- 'c' = 5", ' /* = 5 */'),
+    pick(
+      '',
+      '',
+      '',
+      '',
+      ' + 1s',
+      ' - 5',
+      ' - 0',
+      '%0',
+      ' - 0s',
+      ' * 2',
+      '%3',
+      ')',
+      ' = 5',
+      '.5',
+      ' x',
+      " -- 'c' = 5",
+      ' /* = 5 */',
+    ),
   )
   .map((parts) => parts.join(''));
 const condition = fc
@@ -49,7 +67,14 @@ const condition = fc
 const statement = fc
   .tuple(
     pick('SELECT mean(usage)', 'select *', 'SELECT percentile(a, 50), max("b")', 'SELECT a = 5 ', 'SELECT a % 2'),
-    pick(' FROM cpu', ' FROM "rp"."cpu"', " FROM (SELECT a FROM b WHERE c = 'x')", ' FROM /c/', ' INTO x FROM cpu'),
+    pick(
+      ' FROM cpu',
+      ' FROM "rp"."cpu"',
+      " FROM (SELECT a FROM b WHERE c = 'x')",
+      ' FROM (SELECT a FROM b WHERE time > 5s)',
+      ' FROM /c/',
+      ' INTO x FROM cpu',
+    ),
     pick(' WHERE ', ' WHERE (', ' WHERE', ' '),
     condition,
     pick(
@@ -62,6 +87,20 @@ const statement = fc
     ),
   )
   .map((parts) => parts.join(''));
+
+test('of statements in which a zero of their own could be taken for the place of a literal', () => {
+  const texts = [
+    'SELECT v FROM (SELECT v FROM cpu WHERE n = 7) WHERE v % 0 > w',
+    'SELECT v FROM (SELECT v FROM cpu WHERE time > 5s) WHERE v > 0.5 AND time < now() - 0s',
+    "SELECT mean(v) FROM (SELECT v FROM cpu WHERE host = 'a') WHERE time > now() - 0s",
+    "SELECT v FROM (SELECT v FROM cpu WHERE host = 'a') WHERE v > -0",
+    'SELECT v = 5 FROM cpu WHERE v > -0',
+    'SELECT v = 5 FROM cpu WHERE v > +0 AND time > now() - 0s',
+    'SELECT v FROM cpu WHERE abs(x = 5) > 0',
+    "SELECT v FROM cpu WHERE v % 0 = 3 AND host = ''",
+  ];
+  for (const text of [...texts, ...texts]) expectSame(text);
+});
 
 test('of generated statements', () => {
   fc.assert(fc.property(statement, expectSame), { numRuns: 6_000, seed: 7 });

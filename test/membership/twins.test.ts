@@ -61,6 +61,22 @@ describe('a copied data directory', () => {
     }
   });
 
+  test('is none when the former address of a member that moved is now that of another cluster, at once or later', () => {
+    for (const later of [false, true]) {
+      const network = new Network();
+      const [a, b] = threeNodes(network);
+      network.stop(b);
+      const other = () => network.start(network.disk('n1'), B);
+      if (!later) other();
+      const moved = network.start(b.disk, D, [A]);
+      network.run(10_000);
+      if (later) other();
+      network.run(400_000);
+      expect([moved.refused, moved.core.state]).toEqual([null, 'up']);
+      expect(a.core.snapshot().members.find(({ name }) => name === 'n2')?.address).toBe(D);
+    }
+  });
+
   test('of a cluster of one node stops when the two find each other', () => {
     const network = new Network();
     const a = network.start(network.disk('n1'), A);

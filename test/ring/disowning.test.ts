@@ -99,6 +99,18 @@ describe('a shard whose file was lost', () => {
   });
 });
 
+test('who is asked twice answers neither question before what it no longer counts on is durable', () => {
+  const { trio, first, other } = lost();
+  trio.settle();
+  trio.sent.length = 0;
+  const ask = (request: number) => trio.say(first, other, { t: 'disown', request, key: shardKeyToJson(KEY) });
+  ask(1);
+  ask(2);
+  expect(trio.sent).not.toContain('disowned');
+  trio.settle();
+  expect(trio.sent.filter((t) => t === 'disowned')).toHaveLength(2);
+});
+
 describe('the cutoff', () => {
   const [a, b, c] = NUMBERS as [string, string, string];
   const version = makeStamp(START + 1_000, 0) + c;

@@ -2,8 +2,8 @@ import { defineConfig } from 'vitest/config';
 
 const timeouts = { testTimeout: 60_000, hookTimeout: 60_000 };
 const PROCESS_TESTS = 'test/process/**/*.test.ts';
-/** These hold real processes under load against a bound. */
-const TIMED_TESTS = ['test/process/cluster.test.ts', 'test/process/crash.test.ts'];
+/** Holds real processes under load against a bound. */
+const TIMED_TESTS = ['test/process/cluster.test.ts'];
 
 /**
  * One group after the other: two test files at a time, three where they wait for processes most of the time, but those that

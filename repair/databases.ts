@@ -14,7 +14,7 @@
  */
 import { z } from 'zod';
 import type { ConflictRule } from '../shards/row-settle.ts';
-import { type EarlierShards, relaidFrom, type ShardLayout, shardRange } from '../shards/shard-key.ts';
+import { type EarlierShards, relaidFrom } from '../shards/shard-key.ts';
 import type { DatabaseDefinition, RetentionPolicyDefinition } from './cluster.ts';
 import { MembershipError } from './membership-error.ts';
 import { jsonOf, type Metadata, type Register } from './metadata.ts';
@@ -213,7 +213,7 @@ export function alterPolicyChanges(
   const { earlierShards = [] } =
     value.shardDurationNs === before.shardDurationNs
       ? policy
-      : relaidFrom(soonNs(policy, nowMs), policy, BigInt(value.shardDurationNs));
+      : relaidFrom(soonNs(nowMs), policy, BigInt(value.shardDurationNs));
   if (earlierShards.length > 0) value.earlierShards = earlierShards.map(earlierToJson);
   const changes: Change[] = [];
   if (JSON.stringify(value) !== JSON.stringify(before)) changes.push({ key, rank: 0, value });
@@ -222,10 +222,8 @@ export function alterPolicyChanges(
 }
 
 /** No point that was written, or is on its way from a member that has not heard of a change, is expected after this. */
-function soonNs(layout: ShardLayout, nowMs: number): bigint {
-  const nowNs = BigInt(Math.round(nowMs)) * 1_000_000n;
-  const { startNs, endNs } = shardRange(nowNs, layout);
-  return nowNs + (endNs - startNs < DAY_NS ? endNs - startNs : DAY_NS);
+function soonNs(nowMs: number): bigint {
+  return BigInt(Math.round(nowMs)) * 1_000_000n + DAY_NS;
 }
 
 function earlierFromJson(each: { untilNs: string; shardDurationNs: string }): EarlierShards {

@@ -202,7 +202,7 @@ describe('databases and retention policies, as in InfluxDB', () => {
     });
   });
 
-  test('ALTER of the shard duration cuts anew what lies ahead: after the group that is written to in a day or a group', () => {
+  test('ALTER of the shard duration cuts anew what lies ahead: after the group that is written to in a day', () => {
     const t = single();
     t.create('db0');
     const find = () => t.find('db0')!.retentionPolicies[0]!;

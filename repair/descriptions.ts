@@ -4,7 +4,7 @@ import { heldIn } from './held-shards.ts';
 import { rootFromJson, type Watermark } from './ledger.ts';
 import type { Outbox } from './outbox.ts';
 import type { FillDescription, ReplicaDescription, ShardDescription, WatermarkDescription } from './records.ts';
-import type { Replica } from './replica-table.ts';
+import { isYoung, type Replica } from './replica-table.ts';
 import { summaryOf } from './ring-token.ts';
 import { memberOf, nameOf, type Surroundings } from './surroundings.ts';
 
@@ -55,6 +55,8 @@ function describeReplicas(replica: Replica, around: Surroundings): ReplicaDescri
   const owners = around.owners(replica.key);
   const heldBy = snapshot?.heldBy ?? {};
   const stateOf = (member: NodeNumber) => heldIn(heldBy[member], replica.id)?.state;
+  const isYoungAt = (member: NodeNumber) =>
+    member === self ? isYoung(replica.ledger) : heldIn(heldBy[member], replica.id)?.young === true;
   const holders = Object.keys(heldBy).filter((member) => !owners.includes(member) && stateOf(member) !== undefined);
   if (!owners.includes(self) && !holders.includes(self)) holders.push(self);
   return [...owners, ...holders.filter((member) => memberOf(snapshot, member)?.state !== 'removed')].map((member) => ({
@@ -66,6 +68,7 @@ function describeReplicas(replica: Replica, around: Surroundings): ReplicaDescri
       member === self
         ? replica.ledger.replica
         : (stateOf(member) ?? (heldBy[member] === undefined ? 'unknown' : 'absent')),
+    young: isYoungAt(member),
   }));
 }
 

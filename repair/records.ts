@@ -25,6 +25,8 @@ export interface ReplicaDescription {
   /** False for a member that still holds the shard but does not own it under the current view. */
   readonly owner: boolean;
   readonly state: ReplicaState;
+  /** See `HeldShard.young`. */
+  readonly young: boolean;
 }
 
 /** A watermark: everything accepted with a version up to `through` is proven equal on `members`. */

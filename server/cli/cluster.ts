@@ -26,6 +26,7 @@ interface ClusterJson {
     skewed?: boolean;
     self: boolean;
     shards: number;
+    shardsToCome?: number;
     why?: string;
     clockOffsetMs?: number | null;
   }[];
@@ -83,7 +84,7 @@ function describeCluster(cluster: ClusterJson): string {
         member.self ? `${member.name} *` : member.name,
         member.address,
         member.skewed ? 'skewed' : member.live ? member.state : 'not live',
-        member.shards,
+        member.shardsToCome ? `${member.shards} (${member.shardsToCome} to come)` : member.shards,
         offset === null ? null : `${offset} ms`,
         mail === undefined ? '-' : `${mail.entries} (${formatBytes(mail.bytes)})`,
         member.why ?? '',

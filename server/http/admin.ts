@@ -8,7 +8,7 @@
 import type { Express } from 'express';
 import type { ClusterSnapshot } from '../../repair/cluster.ts';
 import type { OutboxStatus, ShardDescription } from '../../repair/records.ts';
-import type { Stamp } from '../../shards/version.ts';
+import type { NodeNumber, Stamp } from '../../shards/version.ts';
 import type { PeerStatus } from '../peers.ts';
 import { nameOf } from '../query-backend.ts';
 import { callNode, type NodeApi } from '../query-rpc.ts';
@@ -89,11 +89,28 @@ export function addAdminRoutes(app: Express, ports: AdminPorts): void {
   });
 }
 
+/**
+ * Of each member that was added, or is being filled: shards that it owns and others have in full, and it has not. Owners of a
+ * shard that was just made are all as young.
+ */
+export function shardsToCome(shards: readonly Pick<ShardDescription, 'replicas'>[]): Map<NodeNumber, number> {
+  const found = new Map<NodeNumber, number>();
+  for (const { replicas } of shards) {
+    const isWhole = ({ state, young }: ShardDescription['replicas'][number]) => state === 'full' && !young;
+    if (!replicas.some(isWhole)) continue;
+    for (const each of replicas)
+      if (each.owner && each.state !== 'unknown' && !isWhole(each))
+        found.set(each.member, (found.get(each.member) ?? 0) + 1);
+  }
+  return found;
+}
+
 async function describeCluster(ports: AdminPorts): Promise<object> {
   const snapshot = ports.snapshot();
   const [shards, outbox, bound] = await Promise.all([describeShards(ports), outboxes(ports.pool), ports.bound()]);
   const nowMs = ports.nowMs();
   const links = new Map(ports.peers().map((peer) => [peer.peer, peer]));
+  const toCome = shardsToCome(shards);
   return {
     node: snapshot.self,
     name: snapshot.members.find((member) => member.number === snapshot.self)?.name ?? null,
@@ -107,6 +124,7 @@ async function describeCluster(ports: AdminPorts): Promise<object> {
       ...member,
       self: member.number === snapshot.self,
       shards: snapshot.heldBy[member.number]?.length ?? 0,
+      shardsToCome: toCome.get(member.number) ?? 0,
       link: links.get(member.number) ?? null,
     })),
     databases: snapshot.databases.map((database) => ({

@@ -99,7 +99,7 @@ async function refresh() {
       members.length + ' members · ' + shards.length + ' shards · convergence bound ' + (cluster.bound.boundMs / 1000).toFixed(1) + ' s';
     fill(byId('members'), members.map((m) => [m.name, m.address, m.state, m.live ? ['yes', 'good'] : ['no', 'bad'],
       m.self ? 'self' : m.lastHeardMsAgo === null ? '-' : (m.lastHeardMsAgo / 1000).toFixed(1) + ' s ago',
-      m.skewed ? ['skewed', 'bad'] : m.clockOffsetMs === null ? '-' : m.clockOffsetMs + ' ms', m.shards,
+      m.skewed ? ['skewed', 'bad'] : m.clockOffsetMs === null ? '-' : m.clockOffsetMs + ' ms', m.shardsToCome ? m.shards + ' (' + m.shardsToCome + ' to come)' : m.shards,
       m.self ? '-' : m.link === null ? '-' : m.link.connected ? 'open' : [m.link.problem, 'bad']]), 'none');
     fill(byId('alerts'), (Array.isArray(alerts) ? alerts : []).map((a) => [[a.state, a.state === 'firing' ? 'bad' : a.state === 'resolved' ? 'good' : ''], a.rule, a.value,
       Object.entries(a.labels).filter(([key]) => key !== 'alertname').map((pair) => pair.join('=')).join(', '), a.activeAt, a.evaluator]), 'no alerts');

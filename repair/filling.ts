@@ -270,7 +270,7 @@ export class Filling {
       if (this.jobs.get(job.id) !== job || job.target !== target) return budget.settle(estimate, 0);
       requests.ask(job.source!, job.key.number, question, (answer) => {
         budget.settle(estimate, answer?.attachments[0]?.byteLength ?? 0);
-        if (job.target !== target) return;
+        if (this.jobs.get(job.id) !== job || job.target !== target) return;
         job.waiting = false;
         const message = answer?.message as MessageOf<'fill-answer'> | undefined;
         if (message?.status !== 'ok' || message.index !== index)
@@ -289,7 +289,14 @@ export class Filling {
       if (page !== undefined && page.byteLength > 0) target.accept(page);
       job.bytesDone += page?.byteLength ?? 0;
       if (!message.last) return;
-      const { ledger } = this.o.replicas.get(job.id)!;
+      const replaced = this.o.replicas.get(job.id);
+      if (replaced === null) {
+        // Removed since the last tick.
+        target.abort();
+        this.jobs.delete(job.id);
+        return;
+      }
+      const { ledger } = replaced;
       const { since, mustDisown } = ledger;
       const newcomer = isNewcomer(ledger);
       target.finish();

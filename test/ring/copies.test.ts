@@ -121,4 +121,24 @@ describe('a replica below a floor', () => {
     expect(counts).toEqual([1, 1, 1]);
     expect(new Set(roots).size).toBe(1);
   });
+
+  test('a shard that is removed while its last page is on its way is not made anew by it', () => {
+    const trio = new Trio(3, { fillPageBytes: 256 });
+    trio.write(0, 'all');
+    trio.pass(100);
+    const [, , storage] = trio.storages;
+    let removed = 0;
+    trio.onSend = (_, to, message) => {
+      if (message.t !== 'fill-answer' || !message.last || to !== NUMBERS[2] || removed > 0) return;
+      removed++;
+      storage!.drop(ID);
+    };
+    trio.storages[1]!.ledgers.get(ID)!.adoptFloor(makeStamp(trio.now, 0));
+    trio.hear();
+    trio.say(0, 2, FENCE);
+    trio.pass(2_000);
+    expect(removed).toBeGreaterThan(0);
+    // Mail may have made it anew, the copy has not.
+    expect(trio.hosts[2]!.counters().replicas_filled).toBeUndefined();
+  });
 });

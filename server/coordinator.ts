@@ -56,6 +56,8 @@ export interface CoordinatorPorts {
   later(work: () => void): void;
   /** Runs `work` after so many milliseconds. */
   after(ms: number, work: () => void): void;
+  /** An answer could not be given: a fault of ours, at one client only. */
+  faulty(error: Error): void;
   observe(event: {
     readonly rows: number;
     readonly failedRows: number;
@@ -411,7 +413,12 @@ export class Coordinator implements WriteCoordinator {
       ms: this.#ports.nowMs() - waiting.startedMs,
       status: result.status,
     });
-    waiting.answered(result);
+    // Others of its batch are still to be answered.
+    try {
+      waiting.answered(result);
+    } catch (error) {
+      this.#ports.faulty(error as Error);
+    }
   }
 }
 

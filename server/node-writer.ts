@@ -21,6 +21,8 @@ export interface WriterParts {
   shareCluster(): void;
   /** Runs work whose expected failures must not end the process. */
   guard(work: () => void): void;
+  /** A request failed by a fault of ours. */
+  faulty(error: Error): void;
 }
 
 export interface Writer {
@@ -52,6 +54,7 @@ export function createWriter(parts: WriterParts): Writer {
     after: (ms: number, work: () => void) => {
       setTimeout(() => parts.guard(work), ms);
     },
+    faulty: parts.faulty,
     observe: (event: Parameters<Metrics['observeWrite']>[0]) => parts.metrics.observeWrite(event),
   };
   return { schemas, coordinator: new Coordinator(ports, parts.config, schemas, places) };

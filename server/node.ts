@@ -304,6 +304,7 @@ export class Node implements RunningNode {
       isReady: () => this.#notReady() === null,
       shareCluster: () => this.#shareCluster(),
       guard: (work) => this.#guard(work),
+      faulty: (error) => this.#log.error({ problem: error.stack }, 'request failed'),
     });
     return this.#writer;
   }

@@ -57,6 +57,9 @@ export async function warmUp(self: NodeNumber, pool: WarmUpPool, limits: Coordin
       },
       later: setImmediate,
       after: (ms, work) => setTimeout(work, ms),
+      faulty: (error) => {
+        problem = error;
+      },
       observe: () => {},
     },
     limits,

@@ -191,10 +191,20 @@ export class PlainConnection {
     this.#answer({ status: 500, error: 'internal error; safe to retry' });
   }
 
+  /** An answer that fails half way is none: the client is let go, not left to wait. */
   readonly #answer = (result: WriteResult): void => {
     const served = this.#served;
     if (served === null) return;
     this.#served = null;
+    try {
+      this.#giveAnswer(result, served);
+    } catch (error) {
+      this.socket.destroy();
+      throw error;
+    }
+  };
+
+  #giveAnswer(result: WriteResult, served: readonly Buffer[]): void {
     freePieces(served);
     const { answers, isClosing } = this.#door;
     this.#observe('write', result.status);
@@ -204,7 +214,7 @@ export class PlainConnection {
     if ('error' in result) socket.write(answers.error(isLast, result.status, result.error, result));
     else socket.write(answers.noContent(isLast), 'latin1');
     this.#answered(isLast);
-  };
+  }
 
   #observe(route: 'write' | 'query', status: number): void {
     const nowMs = performance.now();

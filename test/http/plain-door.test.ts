@@ -244,4 +244,30 @@ describe('the door of plain requests', () => {
     }
     expect(door.observed).toEqual(Array(3).fill(500));
   });
+
+  test('an answer that cannot be given closes its connection: the client is not left to wait', async () => {
+    const { answer } = door;
+    let thrown: unknown = null;
+    const unsayable = {
+      error: '',
+      get status(): number {
+        throw new Error('a mistake');
+      },
+    };
+    door.answer = async () => unsayable;
+    const told = door.answered;
+    door.answered = (result, answered) => {
+      try {
+        answered(result);
+      } catch (error) {
+        thrown = error;
+      }
+    };
+    try {
+      expect(await exchange(door, [{ pieces: [write(POINT)], answers: UNTIL_CLOSED }])).toBe('');
+    } finally {
+      Object.assign(door, { answer, answered: told });
+    }
+    expect(thrown).toEqual(new Error('a mistake'));
+  });
 });

@@ -41,6 +41,8 @@ export class Side {
   answer: (body: string) => Promise<WriteResult> = async (body) =>
     body.startsWith('bad') ? { status: 400, error: `unable to parse '${body}': ä` } : { status: 204 };
 
+  answered = (result: WriteResult, answered: (result: WriteResult) => void): void => answered(result);
+
   /** What statements answer. */
   results: (text: string, options: QueryOptions) => AsyncGenerator<StatementResult> = scripted;
   readonly #service: QueryService = {
@@ -57,7 +59,7 @@ export class Side {
       write: ({ database, precision, body }: WriteRequest, answered: (result: WriteResult) => void) => {
         const text = Buffer.concat(body).toString('latin1');
         this.arrived.push(`${database} ${precision} ${text}`);
-        void this.answer(text).then(answered);
+        void this.answer(text).then((result) => this.answered(result, answered));
       },
     };
     this.server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, (request, response) => {

@@ -49,6 +49,7 @@ const snapshot: ClusterSnapshot = {
 class Bench {
   posted: PostedWrite[] = [];
   posts = 0;
+  faults: Error[] = [];
   ready = true;
   mintError: Error | null = null;
   fields: Awaited<ReturnType<SchemaSource>>[number]['fields'] = [];
@@ -78,6 +79,7 @@ class Bench {
         },
         later: (work) => this.#later.push(work),
         after: (_ms, work) => this.#after.push(work),
+        faulty: (error) => this.faults.push(error),
         observe: () => {},
       },
       { writeInFlightBytesMax: 10_000, writeTimeoutMs: 1_000, seriesCacheMax: 1_000 },
@@ -283,6 +285,29 @@ describe('the coordinator', () => {
       error: 'write not acknowledged: 1 of 2 replicas; safe to retry',
       retryAfterSeconds: 1,
     });
+  });
+
+  test('an answer that cannot be given does not keep the others of its batch from theirs', async () => {
+    const request = (lines: string): WriteRequest => ({
+      database: 't',
+      retentionPolicy: '',
+      precision: 'ms',
+      consistency: 'one',
+      body: [Buffer.from(lines)],
+      nowNs: BigInt(NOW_MS) * 1_000_000n,
+    });
+    const fault = new Error('buffers that were freed already');
+    bench.coordinator.write(request(`cpu,host=a v=1 ${NOW_MS}`), () => {
+      throw fault;
+    });
+    const sharing = bench.write(`cpu,host=b v=1 ${NOW_MS}`);
+    const behind = bench.write(`cpu,host=c v=1 ${NOW_MS}`, { consistency: 'all' });
+    await bench.turn();
+    expect(bench.posted).toHaveLength(2);
+    bench.settle({ ok: true });
+    expect(await Promise.all([sharing, behind])).toEqual([{ status: 204 }, { status: 204 }]);
+    expect(bench.faults).toEqual([fault]);
+    expect(bench.coordinator.inFlightBytes).toBe(0);
   });
 
   test('a node that may not mint, has not joined, or has too much in flight says 503', async () => {

@@ -1,6 +1,7 @@
 /**
  * Scrubs: every stored byte of a replica is read again, a bounded number of them a second, and held against the ledger.
- * What is found damaged is mended from another owner (mending.ts).
+ * What is found damaged is mended from another owner (mending.ts). A damaged replica that reads well stays damaged: that it
+ * is what its ledger says is not all that its mend has to see to before it is full again (disowning.ts).
  *
  * Three reasons: an operator asks for a shard, a pass has found equal batches with unequal content (who is it?), or a run
  * over all shards is due. A run is remembered by an empty file with its start as name, and each shard's ledger by when it was
@@ -14,7 +15,7 @@ import type { ScrubReport } from './records.ts';
 import { repairRecord } from './repair-records.ts';
 import { readJson, replaceJson } from './replaced-file.ts';
 import { READ_BYTES_MAX, ReplicaReading, type Verdict } from './replica-reading.ts';
-import { isDamage, markDamaged, type Replica, type ReplicaTable, tryFlush } from './replica-table.ts';
+import { isDamage, markDamaged, type Replica, type ReplicaTable } from './replica-table.ts';
 import type { Surroundings } from './surroundings.ts';
 
 /** Told of a scrub that somebody waits for. */
@@ -161,19 +162,11 @@ export class Scrubs {
 
   private judged(task: Task, replica: Replica, verdict: Verdict): void {
     const { around } = this.o;
-    const { ledger, notes, stored } = replica;
+    const { ledger, notes } = replica;
     ledger.scrubbedMs = around.wallMs;
     around.count('shards_scrubbed');
     if (verdict.note !== null) this.found(task, replica, verdict.note);
-    else {
-      notes.damage = null;
-      if (ledger.replica === 'damaged') {
-        ledger.replica = 'full';
-        ledger.damage = null;
-        tryFlush(stored);
-        around.heldChanged();
-      }
-    }
+    else if (ledger.replica === 'full') notes.damage = null;
     task.observer?.ended(verdict.note, verdict.missing.length + verdict.unequal.length);
   }
 

@@ -99,6 +99,33 @@ describe('a shard whose file was lost', () => {
   });
 });
 
+test('a scrub that finds all as the ledger says does not make it full before all are told', () => {
+  const { trio, first, second, other, version } = lost();
+  trio.hear(); // what the outbox says is heard, and then nothing more of who says it
+  trio.cut.clear();
+  trio.cut.add(NUMBERS[other]!);
+  lose(trio, first);
+  trio.write(first);
+  trio.pass(2_000);
+  expect(trio.repair(first, 'scrub').state).toBe('done');
+  trio.hosts[first]!.startScrub(trio.now);
+  trio.pass(2_000);
+  expect(trio.storages[first]!.ledgers.get(ID)).toMatchObject({ replica: 'damaged', mustDisown: true });
+  for (let i = 0; i < 6; i++) {
+    trio.hear();
+    for (const at of [first, second]) trio.repair(at, 'ring');
+    trio.pass(1_500);
+  }
+  trio.cut.clear();
+  for (let i = 0; i < 12; i++) {
+    trio.hear();
+    trio.pass(3_000);
+    trio.repair(first, 'ring');
+  }
+  expect([has(trio, first, version), has(trio, second, version)]).toEqual([true, true]);
+  expect(trio.storages[first]!.ledgers.get(ID)).toMatchObject({ replica: 'full', mustDisown: false });
+});
+
 test('who is asked twice answers neither question before what it no longer counts on is durable', () => {
   const { trio, first, other } = lost();
   trio.settle();

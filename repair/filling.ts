@@ -16,6 +16,7 @@ import { type ShardId, type ShardKey, shardKeyToJson } from '../shards/shard-key
 import type { FillTarget, Storage } from '../shards/storage.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';
 import { liveFullHolders } from './held-shards.ts';
+import type { AddOpen } from './open-versions.ts';
 import type { Outbox } from './outbox.ts';
 import type { OutboxSender } from './outbox-sender.ts';
 import type { FillDescription } from './records.ts';
@@ -106,7 +107,7 @@ export class Filling {
     return { source, bytesDone, bytesTotal, startedMs, restarts };
   }
 
-  addOpen(add: (id: ShardId, version: Version, acknowledgedBy: readonly NodeNumber[]) => void): void {
+  addOpen(add: AddOpen): void {
     this.resume();
     for (const job of this.jobs.values()) {
       const [oldest] = job.owed;

@@ -11,9 +11,9 @@ import type { FrameHead } from '../shards/batch-codec.ts';
 import { encodedKeys, type GivenKeys } from '../shards/series-keys.ts';
 import { type ShardId, type ShardKey, shardId } from '../shards/shard-key.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';
-import type { Statement } from './cluster.ts';
 import type { CommitQueue, CommitResult } from './commit.ts';
 import type { MailAnswer } from './mail-messages.ts';
+import type { AddOpen } from './open-versions.ts';
 import type { Outbox } from './outbox.ts';
 import type { OutboxSender } from './outbox-sender.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -175,9 +175,9 @@ export class Mail {
   }
 
   /** Of this worker: batches that wait for owners, and everything in the outbox. */
-  addOpen(add: (id: ShardId, version: Version, acknowledgedBy: Iterable<NodeNumber>) => void): void {
+  addOpen(add: AddOpen): void {
     for (const pending of this.pending.values()) add(pending.id, pending.write.version, pending.acks);
-    for (const entry of this.outbox.entries.values()) add(entry.id, entry.version, entry.acks);
+    this.outbox.open.addOldest(add);
   }
 
   /** The member's replica turns filling (rule 31), or is lost: what it acknowledged counts no longer. */
@@ -330,23 +330,6 @@ export class Mail {
     const { owners, acks, outbox, write } = pending;
     const isHereAlone = owners.length === 1 && acks.has(this.around.self);
     if (isHereAlone && outbox === 'no') write.released?.();
-  }
-}
-
-/** The oldest version for each shard and set of full owners that acknowledged it. */
-export class OpenList {
-  private readonly oldest = new Map<string, { shard: ShardId; oldest: Version; acknowledgedBy: NodeNumber[] }>();
-
-  add(shard: ShardId, version: Version, acknowledgedBy: Iterable<NodeNumber>): void {
-    const members = [...acknowledgedBy].sort();
-    const name = `${shard}:${members.join(',')}`;
-    const known = this.oldest.get(name);
-    if (known === undefined || version < known.oldest)
-      this.oldest.set(name, { shard, oldest: version, acknowledgedBy: members });
-  }
-
-  list(): Statement['open'] {
-    return [...this.oldest.values()];
   }
 }
 

@@ -24,6 +24,7 @@ import {
   shardKeyToJson,
 } from '../shards/shard-key.ts';
 import type { NodeNumber, Stamp, Version } from '../shards/version.ts';
+import { OpenVersions } from './open-versions.ts';
 import { headerOf, noteDebt, type OutboxDebt, type OutboxTally, replayDebt, tally } from './outbox-debts.ts';
 import type { OutboxEntry, Segment, StoredEntry as Stored } from './outbox-entry.ts';
 import {
@@ -49,6 +50,8 @@ export class Outbox {
   readonly tallies = new Map<ShardId, OutboxTally>();
   /** Entries that no full owner is known to have: for some clients they are acknowledged all the same. */
   readonly unplaced = new Set<OutboxEntry>();
+  /** Of all entries. */
+  readonly open = new OpenVersions();
   /** Damaged records met on opening. */
   damaged = 0;
   private readonly stored = this.entries as Map<string, Stored>;
@@ -376,6 +379,7 @@ export class Outbox {
   private forget(entry: Stored): void {
     this.stored.delete(entry.name);
     this.unplaced.delete(entry);
+    this.open.remove(entry.name);
     this.liveBytes -= entry.bytes;
     tally(this.tallies, entry.id, -1, -entry.bytes);
   }
@@ -384,6 +388,7 @@ export class Outbox {
   private place(entry: Stored): void {
     if (entry.acks.size === 0) this.unplaced.add(entry);
     else this.unplaced.delete(entry);
+    this.open.place(entry);
   }
 
   private openSegment(number: number): void {

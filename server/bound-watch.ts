@@ -2,7 +2,8 @@
  * Holds this node's replicas against the published bound, and says what stands in its way.
  *
  * The bound counts from the later of acceptance and the return of the last owner: here from the start of the process, the
- * last change of who is live, the end of the shard's last copy, and the end of a pause, whichever came last. A shard
+ * last change of the view, the last time that one of the shard's owners came or went (another member may do so as often as it likes), the
+ * end of the shard's last copy, and the end of a pause, whichever came last. A shard
  * that is later than its bound (delete shards have one of their own) is counted and logged once, until it has caught up.
  */
 import type { Logger } from 'pino';
@@ -10,8 +11,9 @@ import type { RepairRates } from '../repair/budget.ts';
 import type { ClusterSnapshot } from '../repair/cluster.ts';
 import { isOver } from '../repair/mail-receiver.ts';
 import { isDeleteShard } from '../shards/delete-shard.ts';
-import type { ShardId, ShardKeyJson } from '../shards/shard-key.ts';
+import type { ShardId, ShardKey, ShardKeyJson } from '../shards/shard-key.ts';
 import { shardKeyFromJson } from '../shards/shard-key.ts';
+import type { NodeNumber } from '../shards/version.ts';
 import type { Config } from './config.ts';
 import type { ConvergenceBound } from './http/admin.ts';
 import { boundWarnings, measuredBound } from './published-bound.ts';
@@ -34,6 +36,7 @@ export interface BoundWatchPorts {
   readonly log: Pick<Logger, 'warn' | 'info'>;
   nowMs(): number;
   snapshot(): ClusterSnapshot;
+  owners(key: ShardKey): readonly NodeNumber[];
   rates(): RepairRates;
   /** Measured anew: asks the workers for everything. */
   bound(): Promise<ConvergenceBound>;
@@ -58,7 +61,10 @@ export class BoundWatch {
   #measuredMs = Number.NEGATIVE_INFINITY;
   #measuredBytes = 0;
   #sinceMs: number;
-  #members = '';
+  #viewHash = '';
+  #live: ReadonlySet<NodeNumber> = new Set();
+  /** When each member was last found to be live, or no longer. */
+  readonly #turnedMs = new Map<NodeNumber, number>();
 
   constructor(ports: BoundWatchPorts) {
     this.#ports = ports;
@@ -95,9 +101,9 @@ export class BoundWatch {
     const progress = await this.#ports.progress();
     const now = nowMs();
     const { live, viewHash } = snapshot();
-    const members = `${viewHash} ${[...live].sort().join()}`;
-    if (members !== this.#members || rates().paused) this.#sinceMs = now;
-    this.#members = members;
+    if (viewHash !== this.#viewHash || rates().paused) this.#sinceMs = now;
+    this.#viewHash = viewHash;
+    this.#noteTurns(new Set(live), now);
     const here = new Set(progress.map(({ id }) => id));
     for (const id of [...this.#filledMs.keys(), ...this.#late]) {
       if (here.has(id)) continue;
@@ -107,11 +113,18 @@ export class BoundWatch {
     for (const each of progress) await this.#judge(each, now);
   }
 
+  #noteTurns(live: ReadonlySet<NodeNumber>, now: number): void {
+    for (const member of new Set([...live, ...this.#live]))
+      if (live.has(member) !== this.#live.has(member)) this.#turnedMs.set(member, now);
+    this.#live = live;
+  }
+
   async #judge({ id, key, state, isOwner, liveThroughMs }: ReplicaProgress, now: number): Promise<void> {
     const shardKey = shardKeyFromJson(key);
     const { boundMs } = isDeleteShard(shardKey) ? this.#bound!.deletes : this.#bound!;
     if (state === 'filling') this.#filledMs.set(id, now);
-    const fromMs = Math.max(this.#sinceMs, this.#filledMs.get(id) ?? 0, liveThroughMs);
+    const turnedMs = this.#ports.owners(shardKey).map((owner) => this.#turnedMs.get(owner) ?? 0);
+    const fromMs = Math.max(this.#sinceMs, ...turnedMs, this.#filledMs.get(id) ?? 0, liveThroughMs);
     const counts = isOwner && state === 'full' && !isOver(this.#ports.snapshot(), shardKey, now);
     if (!counts || now - fromMs <= boundMs) {
       this.#late.delete(id);
@@ -147,19 +160,20 @@ export class BoundWatch {
   }
 }
 
-export interface WatchParts extends Pick<BoundWatchPorts, 'log' | 'snapshot' | 'rates'> {
+export interface WatchParts extends Pick<BoundWatchPorts, 'log' | 'snapshot' | 'owners' | 'rates'> {
   readonly config: Config;
   readonly pool: WorkerPool;
   readonly places: ShardPlaces;
   readonly metrics: { readonly writtenBytes: number };
 }
 
-export function watchOf({ config, log, pool, places, snapshot, rates, metrics }: WatchParts): BoundWatch {
+export function watchOf({ config, log, pool, places, snapshot, owners, rates, metrics }: WatchParts): BoundWatch {
   return new BoundWatch({
     config,
     log,
     nowMs: Date.now,
     snapshot,
+    owners,
     rates,
     bound: async () => {
       const [shards, outboxes] = await Promise.all([pool.callAll('describeShards'), pool.callAll('outboxStatus')]);

@@ -188,13 +188,13 @@ export class Metrics {
       if (member.clockOffsetMs !== null) gauges.clockOffset.set({ peer: member.name }, member.clockOffsetMs / 1000);
     }
     const transport = sources.peers().counters;
-    gauges.event.set({ event: 'corrupt-packets' }, transport.corruptPackets);
-    gauges.event.set({ event: 'refused-connections' }, transport.refusedConnections);
-    gauges.event.set({ event: 'skewed-packets' }, transport.skewedPackets);
+    gauges.event.set({ event: 'corrupt_packets' }, transport.corruptPackets);
+    gauges.event.set({ event: 'refused_connections' }, transport.refusedConnections);
+    gauges.event.set({ event: 'skewed_packets' }, transport.skewedPackets);
     for (const [event, value] of Object.entries(sources.core.counters))
-      gauges.event.set({ event: kebab(event) }, value);
+      gauges.event.set({ event: snakeCase(event) }, value);
     for (const each of counters)
-      for (const [event, value] of Object.entries(each)) gauges.event.inc({ event: kebab(event) }, value);
+      for (const [event, value] of Object.entries(each)) gauges.event.inc({ event: snakeCase(event) }, value);
     gauges.bound.set(bound.boundMs / 1000);
     gauges.boundWithCopies.set(bound.withCopiesMs / 1000);
     gauges.boundOfDeletes.set(bound.deletes.boundMs / 1000);
@@ -288,6 +288,6 @@ function makeGauges(registry: Registry) {
 
 type Gauges = ReturnType<typeof makeGauges>;
 
-function kebab(name: string): string {
-  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+function snakeCase(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }

@@ -228,8 +228,9 @@ export class Node implements RunningNode {
   #addRoutes(pool: WorkerPool, startedMs: number, extensions: readonly Extension[]): void {
     const { app } = this.#http;
     const snapshot = (): ClusterSnapshot => this.#core.snapshot();
+    const owners = this.#core.owners.bind(this.#core);
     const [config, log, places, metrics] = [this.#config, this.#log, this.#places, this.#metrics];
-    this.#boundWatch = watchOf({ config, log, pool, places, snapshot, metrics, rates: this.#rates.current });
+    this.#boundWatch = watchOf({ config, log, pool, places, snapshot, owners, metrics, rates: this.#rates.current });
     const shared = {
       version: packageVersion(),
       startedMs,
@@ -243,7 +244,7 @@ export class Node implements RunningNode {
       peers: () => this.#peers.status(),
       notReady: () => this.#notReady(),
       bound: () => this.#boundWatch.measured(),
-      owners: this.#core.owners.bind(this.#core),
+      owners,
       nowMs: Date.now,
     };
     addAdminRoutes(app, shared);

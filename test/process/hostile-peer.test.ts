@@ -189,7 +189,7 @@ describe('nodes with a broken member', () => {
   });
 
   test('damaged packets close their connection and are counted', async () => {
-    const before = await count('corrupt-packets');
+    const before = await count('corrupt_packets');
     const sound = packetOf([{ lane: 0, bytes: randomBytes(100) }]);
     const flipped = Buffer.from(sound);
     flipped[40]! ^= 1;
@@ -207,7 +207,7 @@ describe('nodes with a broken member', () => {
     for (const bytes of bad) await closedAfter(bytes);
     // Good packets ahead of a bad one count.
     await closedAfter(Buffer.concat([sound, sound, flipped]));
-    expect(await count('corrupt-packets')).toBe(before + bad.length + 1);
+    expect(await count('corrupt_packets')).toBe(before + bad.length + 1);
   });
 
   test('batches with a broken CRC inside good packets are refused, each one', async () => {
@@ -343,7 +343,7 @@ describe('nodes with a broken member', () => {
   });
 
   test('stamps and versions an hour ahead neither move the clock nor are stored', async () => {
-    const before = await count('skewed-packets');
+    const before = await count('skewed_packets');
     const [shard] = shards;
     const ahead = makeVersion(stampNow(HOUR_MS), numberOf('n2'));
     const { frame, keys, message } = frameFor(shard!, ahead);
@@ -351,7 +351,7 @@ describe('nodes with a broken member', () => {
       packetOf([{ lane: shard!.number, bytes: encodeMessage(message, [frame, keys]) }], stampNow(HOUR_MS)),
       packetOf([], 'ffff'.repeat(4)),
     ]);
-    expect(await count('skewed-packets')).toBeGreaterThanOrEqual(before + 2);
+    expect(await count('skewed_packets')).toBeGreaterThanOrEqual(before + 2);
     const refused = await count('mail_refused_drift');
     await send([packetOf([{ lane: shard!.number, bytes: encodeMessage(message, [frame, keys]) }])]);
     await eventually('the version is refused', 5_000, async () => (await count('mail_refused_drift')) > refused);

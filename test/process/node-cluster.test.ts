@@ -87,7 +87,7 @@ describe('three nodes', () => {
       socket.on('error', reject);
       socket.resume();
     });
-    expect((await n1.get('/metrics')).text).toMatch(/starling_events\{event="corrupt-packets"\} [1-9]/);
+    expect((await n1.get('/metrics')).text).toMatch(/starling_events\{event="corrupt_packets"\} [1-9]/);
     expect((await n1.get('/health')).status).toBe(200);
   });
 

@@ -31,6 +31,7 @@ function watched() {
     nowMs: () => now.ms,
     snapshot: () =>
       ({ viewHash: 'v', live: now.live, databases: [database], droppedThrough: {} }) as unknown as ClusterSnapshot,
+    owners: () => ['a', 'b'],
     rates: () => now.rates,
     bound: async () => BOUND,
     progress: async () => [replica],
@@ -59,7 +60,17 @@ test('a shard that is not proven within the bound is counted and logged once, an
   expect(watch.exceeded).toBe(2);
 });
 
-test('the bound counts from the last change of members, the end of a pause, the end of a copy; not for others’ shards', async () => {
+test('a member that owns nothing of the shard may come and go: the bound counts on', async () => {
+  const { watch, now, pass } = watched();
+  await watch.look();
+  for (let turn = 0; turn < 6; turn++) {
+    now.live = turn % 2 === 0 ? ['a', 'b', 'c'] : ['a', 'b'];
+    await pass(10_000);
+  }
+  expect(watch.exceeded).toBe(1);
+});
+
+test('the bound counts from the last change of owners, the end of a pause, the end of a copy; not for others’ shards', async () => {
   const { watch, now, replica, pass } = watched();
   await watch.look();
   await pass(30_000);
@@ -93,14 +104,14 @@ test('a delete shard, which all members own, has a bound of its own', async () =
 });
 
 test('what stands in the way of the bound is logged when it begins', async () => {
-  const { watch, now, pass, logged } = watched();
+  const { watch, now, replica, pass, logged } = watched();
   const problems = () => logged.filter(({ level }) => level === 'warn').map(({ fields }) => String(fields.problem));
   now.rates = { ...UNLIMITED, bytesPerSecond: 3 << 20 };
   await watch.look();
   expect(logged[0]).toMatchObject({ level: 'info', fields: { boundMs: 40_000 } });
   for (let i = 0; i < 18; i++) {
     now.written += 10 * (5 << 20);
-    Object.assign(now, { live: ['a', String(i)] });
+    replica.liveThroughMs = now.ms;
     await pass(10_000);
   }
   expect(problems()).toEqual([expect.stringContaining('repair may move 3072 KiB/s, and writes come at 5120 KiB/s')]);

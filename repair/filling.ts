@@ -16,6 +16,8 @@ import { type ShardId, type ShardKey, shardKeyToJson } from '../shards/shard-key
 import type { FillTarget, Storage } from '../shards/storage.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';
 import { liveFullHolders } from './held-shards.ts';
+import type { Ledger } from './ledger.ts';
+import { type OwnState, stateOwn } from './ledger-state.ts';
 import type { AddOpen } from './open-versions.ts';
 import type { Outbox } from './outbox.ts';
 import type { OutboxSender } from './outbox-sender.ts';
@@ -30,7 +32,6 @@ import {
   type Replica,
   type ReplicaTable,
   rebuildReadable,
-  tryFlush,
 } from './replica-table.ts';
 import type { Requests } from './requests.ts';
 import { nameOf, type Surroundings } from './surroundings.ts';
@@ -297,22 +298,15 @@ export class Filling {
         this.jobs.delete(job.id);
         return;
       }
-      const { ledger } = replaced;
-      const { since, mustDisown } = ledger;
-      const newcomer = isNewcomer(ledger);
-      target.finish();
+      const own = ownState(replaced.ledger);
+      target.finish((database) => stateOwn(database, own));
       job.target = null;
-      // Of this replica, whatever the copy says of its source.
-      Object.assign(this.o.replicas.get(job.id)!.ledger, { since, mustDisown, newcomer });
     } catch (error) {
       if (!(error instanceof Error && 'code' in error)) throw error;
       this.restart(job, error.message);
       return;
     }
     const replica = this.o.replicas.get(job.id)!;
-    replica.ledger.replica = replica.ledger.mustDisown ? 'damaged' : 'full';
-    replica.ledger.damage = replica.ledger.mustDisown ? FILE_LOST : null;
-    tryFlush(replica.stored);
     replica.notes.heldBackBy = null;
     replica.notes.damage = null;
     replica.notes.fillPageMs = (this.o.around.nowMs - job.grantedMs) / Math.max(1, message.index);
@@ -357,4 +351,16 @@ export class Filling {
     job.retryAtMs = around.nowMs + (reason === 'busy' ? around.limits.requestTimeoutMs : around.limits.backoffMsMin);
     around.count('fill_restarts');
   }
+}
+
+/** Of a replica that a copy takes the place of. */
+function ownState(ledger: Ledger): OwnState {
+  const { since, mustDisown } = ledger;
+  return {
+    replica: mustDisown ? 'damaged' : 'full',
+    damage: mustDisown ? FILE_LOST : null,
+    newcomer: isNewcomer(ledger),
+    mustDisown,
+    since,
+  };
 }

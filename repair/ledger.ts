@@ -26,8 +26,9 @@ import {
   stampOf,
   type Version,
 } from '../shards/version.ts';
-import { decodeIdentities, type Identity, LedgerError } from './ledger-codec.ts';
+import { decodeIdentities, type Identity } from './ledger-codec.ts';
 import { Epoch } from './ledger-epoch.ts';
+import { CREATE_STATE, readState, type StateJson, writeState } from './ledger-state.ts';
 import type { Loss } from './losses.ts';
 import { type GoneMember, PassedLists } from './passed-lists.ts';
 
@@ -53,31 +54,11 @@ export interface Watermark {
 /** Count, identity sum and content sum in hexadecimal. */
 export type RootJson = readonly [number, string, string];
 
-/** What `ledger_state` holds, as JSON. */
-interface StateJson {
-  sequence: number;
-  replica: 'full' | 'filling' | 'damaged';
-  floor: Stamp;
-  collapsed: RootJson;
-  converged: Watermark | null;
-  liveConverged: Watermark | null;
-  damage: string | null;
-  /** Not in files of before. */
-  newcomer?: boolean;
-  scrubbedMs?: number;
-  losses?: readonly Loss[];
-  mustDisown?: boolean;
-  since?: Stamp;
-}
-
-const CREATE_TABLES = `
-  CREATE TABLE IF NOT EXISTS ledger_state (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL);
+const CREATE_TABLES = `${CREATE_STATE}
   CREATE TABLE IF NOT EXISTS ledger_epochs (epoch INTEGER PRIMARY KEY, identities BLOB NOT NULL);`;
 /** Lists that are open at a time: batches come for the newest epochs, and, from repair, for one after the other. */
 const OPEN_MAX = 8;
 
-const READ_STATE = 'SELECT state FROM ledger_state WHERE id = 1';
-const WRITE_STATE = 'INSERT OR REPLACE INTO ledger_state (id, state) VALUES (1, ?)';
 const READ_EPOCHS = 'SELECT epoch, identities FROM ledger_epochs ORDER BY epoch';
 const WRITE_EPOCH = 'INSERT OR REPLACE INTO ledger_epochs (epoch, identities) VALUES (?, ?)';
 const DELETE_EPOCHS_THROUGH = 'DELETE FROM ledger_epochs WHERE epoch <= ?';
@@ -266,9 +247,8 @@ export class Ledger implements ShardCompanion {
     this.opened.clear();
     this.changed.clear();
     this.newestVersion = null;
-    const row = database.prepare<[], { state: string }>(READ_STATE).get();
-    if (row === undefined) return;
-    const state = parseState(row.state);
+    const state = readState(database);
+    if (state === null) return;
     this.sequence = state.sequence;
     this.replica = state.replica;
     this.damage = state.damage;
@@ -299,12 +279,11 @@ export class Ledger implements ShardCompanion {
     const expected = this.sequence++;
     const firstEpoch = epochOf(this.floorStamp);
     const passed = this.passed.freeze();
-    const state = JSON.stringify(this.toState());
+    const state = this.toState();
     this.changed.clear();
     return (database) => {
       database.exec(CREATE_TABLES);
-      const row = database.prepare<[], { state: string }>(READ_STATE).get();
-      const whole = (row === undefined ? 0 : parseState(row.state).sequence) !== expected;
+      const whole = (readState(database)?.sequence ?? 0) !== expected;
       if (whole) database.prepare(DELETE_EPOCHS).run();
       else database.prepare(DELETE_EPOCHS_THROUGH).run(firstEpoch - 1);
       const write = database.prepare(WRITE_EPOCH);
@@ -315,7 +294,7 @@ export class Ledger implements ShardCompanion {
         else write.run(number, encode());
       }
       passed(database, whole);
-      database.prepare(WRITE_STATE).run(state);
+      writeState(database, state);
     };
   }
 
@@ -411,14 +390,6 @@ export function stampBefore(stamp: Stamp): Stamp {
 /** First and last millisecond of an epoch, for people. */
 export function epochRangeMs(epoch: number): [number, number] {
   return [epoch * EPOCH_MS, (epoch + 1) * EPOCH_MS - 1];
-}
-
-function parseState(text: string): StateJson {
-  try {
-    return JSON.parse(text) as StateJson;
-  } catch {
-    throw new LedgerError(`ledger state is not JSON: ${text.slice(0, 80)}`);
-  }
 }
 
 function ascending(a: number, b: number): number {

@@ -99,11 +99,13 @@ export class FillWriter implements FillTarget {
     this.#openBytes = 0;
   }
 
-  finish(): StoredShard {
+  finish(amend: (database: Database) => void = () => {}): StoredShard {
     const database = this.#database;
     if (!this.#ended || database === null) this.#refuse(`the copy ended before its last page (${this.#nextPage} came)`);
     guarded(this.#place.path, () => {
+      if (!database.inTransaction) database.exec('BEGIN');
       database.prepare(WRITE_META).run('flushed', JSON.stringify(this.#place.logEnd()));
+      amend(database);
       this.#commit(database);
       database.close();
     });

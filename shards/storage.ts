@@ -5,6 +5,7 @@
  * The caller (replica-host.ts) keeps one sync in flight, applies the batches of a group to their shards only after it,
  * and acknowledges after that: what is readable is durable (with `durability: fsync`).
  */
+import type { Database } from 'better-sqlite3';
 import type { SeriesKeyRecord } from './batch.ts';
 import type { StoredCare } from './care.ts';
 import type { Sum128 } from './checksum.ts';
@@ -97,7 +98,10 @@ export interface FillSource {
 export interface FillTarget {
   /** Pages in order; throws on damage. */
   accept(page: Uint8Array): void;
-  /** Puts the new file in place of the old one, durably, and opens it (companion loaded from it). */
-  finish(): StoredShard;
+  /**
+   * Puts the new file in place of the old one, durably, and opens it (companion loaded from it). `amend` changes it within
+   * the last transaction.
+   */
+  finish(amend?: (database: Database) => void): StoredShard;
   abort(): void;
 }

@@ -2,10 +2,11 @@
 import { describe, expect, test } from 'vitest';
 import { type Ledger, rootToJson } from '../../repair/ledger.ts';
 import type { Message } from '../../repair/replica-messages.ts';
+import { isNewcomer } from '../../repair/replica-table.ts';
 import { StorageError } from '../../shards/errors.ts';
 import { shardKeyToJson } from '../../shards/shard-key.ts';
 import { makeStamp, type Stamp } from '../../shards/version.ts';
-import type { MemoryShard, MemoryStorage } from '../support/memory-storage.ts';
+import { MemoryDisk, type MemoryShard, type MemoryStorage } from '../support/memory-storage.ts';
 import { ID, KEY, NUMBERS, START, Trio } from './trio.ts';
 
 const THROUGH = makeStamp(START + 60_000, 0);
@@ -28,9 +29,9 @@ function mergeCopies(storage: MemoryStorage): void {
   storage.beginFill = (key) => {
     const target = begin(key);
     const finish = target.finish.bind(target);
-    target.finish = () => {
+    target.finish = (amend) => {
       const before = new Map(storage.shards.get(ID)!.batches);
-      const after = finish() as MemoryShard;
+      const after = finish(amend) as MemoryShard;
       for (const [version, kept] of before) after.batches.set(version, kept);
       return after;
     };
@@ -120,6 +121,37 @@ describe('a replica below a floor', () => {
     expect(failures).toBe(2);
     expect(counts).toEqual([1, 1, 1]);
     expect(new Set(roots).size).toBe(1);
+  });
+
+  test('what a replica is itself it also is when its process ends right after the copy, before anything is flushed', () => {
+    const since = makeStamp(START + 77, 0);
+    for (const mustDisown of [false, true]) {
+      const trio = new Trio();
+      const left = new MemoryDisk();
+      replaced((storage) => {
+        Object.assign(storage.ledgers.get(ID)!, { since, mustDisown });
+        const begin = storage.beginFill.bind(storage);
+        storage.beginFill = (key) => {
+          const target = begin(key);
+          const finish = target.finish.bind(target);
+          target.finish = (amend) => {
+            const shard = finish(amend);
+            for (const entry of storage.disk.shards) left.shards.set(...entry);
+            return shard;
+          };
+          return target;
+        };
+      }, trio);
+      expect(left.shards.size).toBe(1);
+      trio.boot(NUMBERS[2]!, left);
+      const [held] = trio.hosts[2]!.heldShards();
+      expect(held).toMatchObject({ state: mustDisown ? 'damaged' : 'full', since });
+      const ledger = trio.storages[2]!.ledgers.get(ID)!;
+      expect({ mustDisown: ledger.mustDisown, isNewcomer: isNewcomer(ledger) }).toEqual({
+        mustDisown,
+        isNewcomer: true,
+      });
+    }
   });
 
   test('a shard that is removed while its last page is on its way is not made anew by it', () => {

@@ -215,7 +215,7 @@ export class MemoryStorage implements Storage {
     return {
       accept: (page) => void pages.push(Buffer.from(page)),
       abort: () => {},
-      finish: () => {
+      finish: (amend = () => {}) => {
         const image = JSON.parse(Buffer.concat(pages).toString());
         const shard = this.open(key);
         shard.keys = new Map(image.keys);
@@ -225,10 +225,13 @@ export class MemoryStorage implements Storage {
             { frame: Buffer.from(frame, 'base64'), keys },
           ]),
         );
-        this.loadLedger(shard.id, Buffer.from(image.file, 'base64'));
-        // A file of its own: the ledger of the one before may have had as many saves, and its epochs would stay.
-        this.disk.shards.delete(shard.id);
-        this.save(shard);
+        const database = new Database(Buffer.from(image.file, 'base64'));
+        amend(database);
+        const file = database.serialize();
+        database.close();
+        this.loadLedger(shard.id, file);
+        const { batches, keys } = shard;
+        this.disk.shards.set(shard.id, { key, file, batches: new Map(batches), keys: new Map(keys) });
         return shard;
       },
     };

@@ -15,8 +15,8 @@
 
 const GATHER_MS_MAX = 4;
 const LINGER_MS_MAX = 1;
-/** Parsing this much takes under half a millisecond. */
-const GATHERED_BYTES_MAX = 256 * 1024;
+/** Parsing this much takes one or two milliseconds. */
+const GATHERED_BYTES_MAX = 1024 * 1024;
 
 export interface GatheringPorts {
   nowMs(): number;

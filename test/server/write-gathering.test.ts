@@ -137,7 +137,15 @@ describe('waiting writes', () => {
 
   test('much to parse waits for nothing', () => {
     loop.come(1);
-    loop.come(1, 300_000);
+    loop.come(1, 1_200_000);
     expect(loop.departures).toEqual([1, 1]);
+  });
+
+  test('bodies of some thousand short lines gather like small ones, until they are much together', () => {
+    loop.come(1, 750_000);
+    loop.come(1, 750_000);
+    expect(loop.departures).toEqual([1]);
+    loop.come(1, 750_000);
+    expect(loop.departures).toEqual([1, 2]);
   });
 });

@@ -4,6 +4,8 @@
  *   bound = L + max(P, D) + D + delta + (k - 1) x stagger, and another max(P, D) + D when the predecessor dies too
  *   D = hops x h + f x tau,  hops = 2 (k - 1),  L = W + H + delta, and the time that a death takes to be seen if f > 0
  *
+ * A member whose disk hangs during the pass takes what a dead one does (ring-fitness.ts): it is one of the f.
+ *
  * It counts from the later of acceptance and the return of the last owner, for live owners that reach each other, within
  * drift, not paused, with room on disk.
  *
@@ -45,7 +47,7 @@ export interface BoundParameters {
   readonly openMsMax: number;
   /** tau: how long a silent receiver of a token is waited for. */
   readonly hopTimeoutMs: number;
-  /** f: deaths during the pass that the bound allows for. */
+  /** f: deaths during the pass, or disks that hang, that the bound allows for. */
   readonly deaths: number;
   /** How long a death takes to be seen: until then the cutoff stays at the dead member's last word. */
   readonly detectionMs: number;

@@ -71,6 +71,9 @@ export class CommitQueue {
   private beingSynced: Entry[] = [];
   private overloaded: boolean | null = null;
   private lastSyncMs = 0;
+  /** Since when the disk owes a sync; null: it owes none. */
+  private owedSyncMs: number | null = null;
+  private refuses = false;
   private readonly whenSynced: (() => void)[] = [];
   private readonly storage: Storage;
   private readonly sync: Storage['sync'];
@@ -94,6 +97,7 @@ export class CommitQueue {
     }
     if (this.bytes + request.frame.byteLength > this.around.limits.commitBytesMax || this.isOverloaded()) {
       this.around.count('commit_refused_overloaded');
+      this.refuses = true;
       request.done({
         kind: 'refused',
         code: 'overloaded',
@@ -130,6 +134,16 @@ export class CommitQueue {
     let count = 0;
     for (const entry of this.byVersion.values()) if (entry.id === id) count++;
     return count;
+  }
+
+  /** The store took nothing of what it was given last: no room, a disk that fails, or too much that is not flushed. */
+  get isRefusing(): boolean {
+    return this.refuses;
+  }
+
+  /** For how long syncs that were asked for have not come. */
+  get stalledMs(): number {
+    return this.owedSyncMs === null ? 0 : this.around.nowMs - this.owedSyncMs;
   }
 
   /** The replica is still the one of its shard. */
@@ -188,10 +202,12 @@ export class CommitQueue {
     try {
       position = this.storage.append(group.map(({ id, keys, frame }) => ({ shard: id, keys, frame })));
     } catch (error) {
+      this.refuses = true;
       for (const entry of group) this.finish(entry, refusalOf(error));
       return;
     }
     this.overloaded = null;
+    this.refuses = false;
     this.around.count('log_groups');
     this.around.count('log_batches', group.length);
     // All that a group has for one shard waits for the sync when some of it does (the durability has just been altered):
@@ -263,17 +279,21 @@ export class CommitQueue {
     this.beingSynced = this.unsynced;
     this.unsynced = [];
     const waiting = this.whenSynced.splice(0);
+    this.owedSyncMs ??= this.around.nowMs;
     this.sync((error) => {
       this.syncing = false;
       this.lastSyncMs = this.around.nowMs;
       if (error !== null) {
         this.around.count('log_sync_failures');
+        this.refuses = true;
         this.unsynced = [...this.beingSynced, ...this.unsynced];
         this.beingSynced = [];
         for (const entry of entries) this.finish(entry, refusalOf(error));
         this.whenSynced.unshift(...waiting);
+        if (this.unsynced.length === 0 && this.whenSynced.length === 0) this.owedSyncMs = null;
         return;
       }
+      this.owedSyncMs = null;
       this.around.count('log_syncs');
       const applied = this.beingSynced;
       this.beingSynced = [];

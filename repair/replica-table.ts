@@ -37,6 +37,8 @@ export interface ReplicaNotes {
   fillPageMs: number | null;
   heldBackBy: string | null;
   damage: DamageDescription | null;
+  /** Batches that could not be read when they were asked for, though nothing is damaged (ring-fitness.ts). */
+  unreadable: ReadonlySet<Version> | null;
 }
 
 export class ReplicaTable {
@@ -124,7 +126,8 @@ export class ReplicaTable {
     if (notes === undefined) {
       // As if a pass had begun up to one interval ago: after a start not all shards are passed at the same moment.
       const begunMs = this.around.nowMs - Math.floor(this.around.random() * this.around.limits.passIntervalMs);
-      notes = { begunMs, lastPass: null, passMs: null, fillPageMs: null, heldBackBy: null, damage: null };
+      const unknown = { lastPass: null, passMs: null, fillPageMs: null };
+      notes = { begunMs, ...unknown, heldBackBy: null, damage: null, unreadable: null };
       this.notes.set(id, notes);
     }
     return notes;

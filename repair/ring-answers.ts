@@ -123,14 +123,15 @@ export class RingAnswers {
     if (status === 'ok') {
       const { limits } = this.around;
       let batches: ReturnType<typeof rebuildReadable>['batches'] = [];
+      const asked = this.asked(replica!, m.versions);
       try {
-        const asked = this.asked(replica!, m.versions);
         const rebuilt = asked.size === 0 ? { batches, unreadable: null } : rebuildReadable(replica!.stored, asked);
         batches = rebuilt.batches;
         if (rebuilt.unreadable !== null) markDamaged(replica!, rebuilt.unreadable, this.around);
       } catch (error) {
         if (!(error instanceof StorageError)) throw error;
         this.around.count('fetches_refused_by_disk');
+        replica!.notes.unreadable = asked;
         status = 'busy';
       }
       let bytes = 0;

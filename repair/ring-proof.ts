@@ -9,9 +9,19 @@ import type { KnownDeletes } from './known-deletes.ts';
 import { identitiesEqual, rootFromJson } from './ledger.ts';
 import type { LettingGo } from './letting-go.ts';
 import type { Outbox } from './outbox.ts';
+import type { PassRecord } from './records.ts';
 import type { FloorClaim, MessageOf } from './replica-messages.ts';
 import { isYoung, meetFloor, type Replica, type ReplicaTable } from './replica-table.ts';
+import { heldBackAfter } from './ring-token.ts';
 import type { Surroundings } from './surroundings.ts';
+
+/** For people: what the end of a pass shows of the replica. */
+export function noteEnd({ ledger, notes }: Replica, record: PassRecord, around: Surroundings): void {
+  notes.lastPass = record;
+  const heldBackBy = heldBackAfter(record, around);
+  // Another state than full says itself why.
+  if (heldBackBy !== undefined && ledger.replica === 'full') notes.heldBackBy = heldBackBy;
+}
 
 export class Proofs {
   /** Somebody has to find out who is right; set before the first turn. */
@@ -36,7 +46,7 @@ export class Proofs {
     const replica = replicas.get(id);
     if (replica === null || replica.ledger.replica !== 'full') return;
     const { ledger, notes } = replica;
-    notes.lastPass = m.record;
+    noteEnd(replica, m.record, around);
     notes.passMs = m.record.finishedMs - m.record.startedMs;
     if (m.through < ledger.floor) return;
     const wasYoung = isYoung(ledger);

@@ -24,7 +24,8 @@ import type { Requests } from './requests.ts';
 import type { Surroundings } from './surroundings.ts';
 
 export interface Pulled {
-  readonly outcome: 'ok' | 'failed' | 'damage';
+  /** `refused`: this node's own store did not take what came; the source is well. */
+  readonly outcome: 'ok' | 'failed' | 'refused' | 'damage';
   readonly reason: string;
   /** The source is not proven with all owners since it was made; null: it gave no comparison. */
   readonly isNewcomer: boolean | null;
@@ -53,6 +54,9 @@ export interface PullOptions {
   readonly differs?: (go: () => void) => void;
   readonly done: (result: Pulled) => void;
 }
+
+/** What is refused here whatever this node's store is like; all other refusals are the store's. */
+const OF_THE_SOURCE: ReadonlySet<string> = new Set(['corrupt-batch', 'unequal-content']);
 
 export class Pull {
   private epochs: number[] = [];
@@ -186,7 +190,9 @@ export class Pull {
     const { budget, limits } = around;
     budget.whenOpen('pulls', limits.fetchBytesMax, () => {
       const lacking = wanted.filter((identity) => !replica.ledger.has(identity.version));
-      const page = this.ended ? null : asked.take(replica.id, lacking, limits.fetchBatchesMax);
+      // While the store here takes nothing, one is asked for to see whether it does again.
+      const most = this.o.commit.isRefusing ? 1 : limits.fetchBatchesMax;
+      const page = this.ended ? null : asked.take(replica.id, lacking, most);
       if (page === null) {
         budget.settle(limits.fetchBytesMax, 0);
         this.fetch(wanted, then);
@@ -219,13 +225,14 @@ export class Pull {
     const came: Identity[] = [];
     let open = versions.length;
     let failure: string | null = null;
-    const ready = (why: string | null) => {
-      failure ??= why;
+    let outcome: 'failed' | 'refused' = 'failed';
+    const ready = (why: string | null, ofWhat: typeof outcome = 'failed') => {
+      if (why !== null && failure === null) [failure, outcome] = [why, ofWhat];
       if (--open > 0) return;
       if (!this.ended) this.examine(came);
       asked.end(page);
       if (failure === null) then();
-      else this.fail(failure);
+      else this.fail(failure, outcome);
     };
     for (let i = 0; i < versions.length; i++) {
       const version = versions[i]!;
@@ -254,7 +261,9 @@ export class Pull {
             if (result.kind !== 'stored' && result.kind !== 'applied') {
               if (result.kind === 'refused' && result.code === 'unequal-content')
                 this.damaged ??= { version, theirs: identity.content };
-              return ready(result.kind === 'refused' ? `${result.code}: ${result.reason}` : result.kind);
+              return result.kind === 'refused'
+                ? ready(`${result.code}: ${result.reason}`, OF_THE_SOURCE.has(result.code) ? 'failed' : 'refused')
+                : ready(result.kind, result.kind === 'filling' ? 'refused' : 'failed');
             }
             this.batches++;
             this.rows += identity.rows;
@@ -286,8 +295,8 @@ export class Pull {
     }
   }
 
-  private fail(reason: string): void {
-    this.end(this.damaged === null ? 'failed' : 'damage', reason);
+  private fail(reason: string, outcome: 'failed' | 'refused' = 'failed'): void {
+    this.end(this.damaged === null ? outcome : 'damage', reason);
   }
 
   private finish(): void {

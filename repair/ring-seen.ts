@@ -1,32 +1,71 @@
-/** Hops that came here and how they were answered last, so that a token that is repeated is not walked twice. */
+/**
+ * Hops that came here and how they were answered last, so that a token that is repeated is not walked twice: its
+ * predecessor hears of each what became of it, and hears it again when it asks again.
+ */
+
+import type { NodeNumber } from '../shards/version.ts';
 import type { Token } from './replica-messages.ts';
+import type { Replica } from './replica-table.ts';
 import type { Held } from './ring-held.ts';
+import { answerToken } from './ring-token.ts';
 import type { Surroundings } from './surroundings.ts';
 
 /** They are remembered for this many hop time-outs: longer than a predecessor repeats one. */
 const SEEN_HOPS = 4;
 
-type Status = 'working' | 'handed';
+interface Answer {
+  readonly status: 'working' | 'handed' | 'refused';
+  readonly reason: string;
+}
 
 export class SeenTokens {
-  private readonly seen = new Map<string, { status: Status; readonly ms: number }>();
+  private readonly seen = new Map<string, { answer: Answer; readonly ms: number }>();
   private readonly around: Surroundings;
 
   constructor(around: Surroundings) {
     this.around = around;
   }
 
-  statusOf({ pass, hop }: Token): Status | undefined {
-    return this.seen.get(`${pass}:${hop}`)?.status;
+  /** True when it came before: it has been answered as then. */
+  cameBefore(from: NodeNumber, token: Token): boolean {
+    const answer = this.seen.get(`${token.pass}:${token.hop}`)?.answer;
+    if (answer !== undefined) answerToken(this.around, null, from, token, answer.status, answer.reason);
+    return answer !== undefined;
   }
 
   taken({ pass, hop }: Token): void {
-    this.seen.set(`${pass}:${hop}`, { status: 'working', ms: this.around.nowMs });
+    this.seen.set(`${pass}:${hop}`, { answer: { status: 'working', reason: '' }, ms: this.around.nowMs });
   }
 
-  become({ token, cameAs }: Held, status: Status): void {
+  /** To be said now and then while it is worked on, and when it has been handed on. */
+  say(held: Held, status: 'working' | 'handed'): void {
+    held.saidMs = this.around.nowMs;
+    held.hasSaid = true;
+    this.answer(held, { status, reason: '' }, null);
+  }
+
+  /** Its successor works on it. The predecessor hears of that in the same way, unless it has been told to wait. */
+  passOn(held: Held): void {
+    if (held.from === null || held.handed) return;
+    held.handed = true;
+    if (held.hasSaid) this.say(held, 'handed');
+    else this.become(held, { status: 'handed', reason: '' });
+  }
+
+  /** It was taken on, and this node cannot go on with it: its predecessor does, without this node. */
+  refuse(held: Held, replica: Replica | null, reason: string): void {
+    this.answer(held, { status: 'refused', reason }, replica);
+  }
+
+  private answer(held: Held, answer: Answer, replica: Replica | null): void {
+    this.become(held, answer);
+    const token = { ...held.token, hop: held.cameAs };
+    answerToken(this.around, replica, held.from!, token, answer.status, answer.reason);
+  }
+
+  private become({ token, cameAs }: Held, answer: Answer): void {
     const entry = this.seen.get(`${token.pass}:${cameAs}`);
-    if (entry !== undefined) entry.status = status;
+    if (entry !== undefined) entry.answer = answer;
   }
 
   tick(): void {

@@ -13,7 +13,7 @@ import { claimOf, type Replica } from './replica-table.ts';
 import type { PassPlan } from './ring-cutoff.ts';
 import type { Held } from './ring-held.ts';
 import type { Pulled } from './ring-pull.ts';
-import type { Surroundings } from './surroundings.ts';
+import { nameOf, type Surroundings } from './surroundings.ts';
 
 export const NOTHING_PULLED: Pulled = {
   outcome: 'ok',
@@ -160,6 +160,16 @@ export function withHop(held: Held, pulled: Pulled, around: Surroundings): Token
   const gathered = token.final === null ? token.gathered + 1 : token.gathered;
   const even = token.even && hop.epochsDiffering === 0 && hop.batches === 0;
   return { ...token, gathered, hops: [...token.hops, hop], even };
+}
+
+/** What keeps the others from being proven with, as a pass that ended says: null for nothing, undefined where it says nothing. */
+export function heldBackAfter(record: PassRecord, { snapshot }: Surroundings): string | null | undefined {
+  const { outcome, kind, skipped, reason } = record;
+  if (outcome === 'failed') return reason;
+  if (outcome !== 'proven') return undefined;
+  const [first] = skipped;
+  if (first !== undefined) return `${nameOf(snapshot, first.member)}: ${first.reason}`;
+  return kind === 'full' ? null : undefined;
 }
 
 /** The pass goes on as a live one. */

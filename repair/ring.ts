@@ -12,18 +12,18 @@
  * idempotent and a floor is adopted only where the root is equal (rules 18, 19).
  */
 import { StorageError } from '../shards/errors.ts';
-import { shardId, shardKeyFromJson } from '../shards/shard-key.ts';
+import { type ShardKey, shardId, shardKeyFromJson } from '../shards/shard-key.ts';
 import { type NodeNumber, STAMP_ZERO } from '../shards/version.ts';
 import { identitiesEqual, type Root, rootFromJson, rootsEqual, rootToJson } from './ledger.ts';
-import { isOver } from './mail-receiver.ts';
 import type { PassOutcome, PassRecord } from './records.ts';
 import type { MessageOf, Token } from './replica-messages.ts';
 import { claimOf, type Replica } from './replica-table.ts';
 import { type PassPlan, planPass } from './ring-cutoff.ts';
 import { EvenPasses, evenMessage, staysEven } from './ring-even.ts';
+import { diskProblem, noteHeldBackHere, PAUSED, startProblem, syncProblem } from './ring-fitness.ts';
 import { type Held, HeldTokens, heldToken } from './ring-held.ts';
 import type { RingOptions } from './ring-options.ts';
-import { Proofs } from './ring-proof.ts';
+import { noteEnd, Proofs } from './ring-proof.ts';
 import { Pull, type Pulled } from './ring-pull.ts';
 import { SeenTokens } from './ring-seen.ts';
 import { PassSlots, PullSlots } from './ring-slots.ts';
@@ -42,8 +42,6 @@ import {
   without,
 } from './ring-token.ts';
 
-/** What an operator has ordered is no fault: passes go on without this node, as live ones. */
-const PAUSED = 'repair is paused there';
 const FLOOR_ABOVE = 'its floor is above the cutoff';
 const OVERTAKEN = 'overtaken by a newer proof';
 
@@ -84,15 +82,15 @@ export class Ring {
 
   /** Id of the pass, or why there is none. */
   start(replica: Replica, watched: boolean): { pass: string } | { refused: string } {
-    const { around } = this.o;
+    const { around, commit } = this.o;
     const { ledger } = replica;
-    if (around.budget.rates.paused) return { refused: PAUSED };
-    if (ledger.replica !== 'full') return { refused: `the replica here is ${ledger.replica}` };
-    if (isOver(around.snapshot, replica.key, around.wallMs)) return { refused: 'the shard is expired or dropped' };
+    const problem = startProblem(replica, commit, around);
+    if (problem !== null) return { refused: problem };
     const plan = this.plan(replica);
     if (plan === null)
       return { refused: 'this node takes no part in the ring of the shard, or has not heard of it yet' };
-    replica.notes.heldBackBy = plan.heldBackBy;
+    // Otherwise what the last pass has shown stands until this one ends.
+    if (plan.heldBackBy !== null) replica.notes.heldBackBy = plan.heldBackBy;
     if (plan.through < ledger.floor)
       return { refused: `the cutoff ${plan.through} lies below the floor ${ledger.floor}` };
     replica.notes.begunMs = around.nowMs;
@@ -114,40 +112,15 @@ export class Ring {
   receiveToken(from: NodeNumber, token: Token): void {
     const { around, replicas } = this.o;
     this.takenOn(token.pass, token.hop);
+    if (this.seen.cameBefore(from, token)) return;
     const key = shardKeyFromJson(token.key);
-    const id = shardId(key);
-    const status = this.seen.statusOf(token);
-    if (status !== undefined) {
-      answerToken(around, null, from, token, status, 'came before');
-      return;
-    }
-    const refuse = (reason: string) => {
+    const replica = this.take(from, token, key);
+    if (typeof replica === 'string') {
       around.count('tokens_refused');
-      answerToken(around, replicas.get(id), from, token, 'refused', reason);
-    };
-    const reason = around.budget.rates.paused ? PAUSED : refusalOf(token, key, around, replicas.get(id) !== null);
-    if (reason !== null) {
-      refuse(reason);
+      answerToken(around, replicas.get(shardId(key)), from, token, 'refused', replica);
       return;
     }
-    let replica: Replica;
-    try {
-      replica = replicas.ensure(key);
-    } catch (error) {
-      if (!(error instanceof StorageError)) throw error;
-      refuse(error.code);
-      return;
-    }
-    const { ledger, notes } = replica;
-    notes.begunMs = around.nowMs;
-    if (ledger.replica !== 'full' || token.through < ledger.floor) {
-      refuse(ledger.replica === 'full' ? FLOOR_ABOVE : ledger.replica);
-      return;
-    }
-    if (!this.proofs.meet(replica, token, from)) {
-      refuse(ledger.replica === 'full' ? 'damaged' : 'filling');
-      return;
-    }
+    const { ledger } = replica;
     this.seen.taken(token);
     const held = this.hold(token, from, replica);
     if (rootsEqual(ledger.root(token.through), rootFromJson(token.root))) {
@@ -155,13 +128,10 @@ export class Ring {
       return;
     }
     held.pull = new Pull({
+      ...this.o,
       replica,
       source: from,
       through: token.through,
-      commit: this.o.commit,
-      requests: this.o.requests,
-      asked: this.o.asked,
-      around,
       meet: (claim) => this.proofs.meet(replica, claim, from),
       moved: (batches, rows) => {
         around.count('repair_batches_taken', batches);
@@ -170,6 +140,29 @@ export class Ring {
       done: (result) => this.pulled(held, result),
     });
     this.pulls.enter(held, ledger.converged?.through ?? STAMP_ZERO);
+  }
+
+  /** The replica with which a token is taken on, or why it is not. */
+  private take(from: NodeNumber, token: Token, key: ShardKey): Replica | string {
+    const { around, replicas, commit } = this.o;
+    if (around.budget.rates.paused) return PAUSED;
+    const reason = refusalOf(token, key, around, replicas.get(shardId(key)) !== null);
+    if (reason !== null) return reason;
+    let replica: Replica;
+    try {
+      replica = replicas.ensure(key);
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+      return error.code;
+    }
+    const { ledger, notes } = replica;
+    notes.begunMs = around.nowMs;
+    const problem = diskProblem(replica, commit, around);
+    if (problem !== null) return problem;
+    if (ledger.replica !== 'full') return ledger.replica;
+    if (token.through < ledger.floor) return FLOOR_ABOVE;
+    if (this.proofs.meet(replica, token, from)) return replica;
+    return ledger.replica === 'full' ? 'damaged' : 'filling';
   }
 
   tokenAnswered(from: NodeNumber, m: MessageOf<'token-answer'>): void {
@@ -194,7 +187,7 @@ export class Ring {
       held.nextWorks = true;
       if (held.from !== null && !held.handed) {
         held.handed = true;
-        this.say(held, 'handed');
+        this.seen.say(held, 'handed');
       }
     }
     if (m.status === 'handed') this.drop(held);
@@ -208,7 +201,7 @@ export class Ring {
 
   passEnded(record: PassRecord): void {
     const replica = this.o.replicas.get(record.shard);
-    if (replica !== null) replica.notes.lastPass = record;
+    if (replica !== null) noteEnd(replica, record, this.o.around);
     this.ended(record);
   }
 
@@ -222,14 +215,20 @@ export class Ring {
   tick(): void {
     const { around } = this.o;
     const { nowMs, limits } = around;
+    const problem = syncProblem(this.o.commit, around) ?? (around.budget.rates.paused ? PAUSED : null);
     for (const held of this.held.all()) {
       if (nowMs - held.sinceMs > limits.passMsMax) {
         this.end(held, 'failed', `not done after ${limits.passMsMax} ms`);
         continue;
       }
+      // Whatever it waits for has to be fetched and synced here.
+      if (problem !== null && (held.stage === 'pulling' || held.stage === 'syncing')) {
+        this.refuse(held, problem);
+        continue;
+      }
       // Before its predecessor repeats it.
       if (held.from !== null && !held.handed && nowMs - held.saidMs >= limits.requestTimeoutMs / 2)
-        this.say(held, 'working');
+        this.seen.say(held, 'working');
       if (held.stage !== 'handing' || held.next === null) continue;
       if (nowMs - held.nextHeardMs > limits.hopTimeoutMs) this.skip(held, 'no answer');
       else if (!held.nextWorks && nowMs - held.nextSentMs >= limits.requestTimeoutMs) {
@@ -278,8 +277,9 @@ export class Ring {
       this.end(held, 'damage', result.reason);
       return;
     }
-    if (result.outcome === 'failed' || replica?.ledger.replica !== 'full') {
-      if (this.able(held) !== null) this.end(held, 'failed', result.reason);
+    if (result.outcome !== 'ok' || replica?.ledger.replica !== 'full') {
+      if (result.outcome === 'refused') this.refuse(held, result.reason);
+      else if (this.able(held) !== null) this.end(held, 'failed', result.reason);
       return;
     }
     const { token } = held;
@@ -361,8 +361,22 @@ export class Ring {
     const state = replica?.ledger.replica ?? 'gone';
     if (replica !== null && state === 'full' && replica.ledger.floor <= held.token.through) return replica;
     if (state === 'full') this.end(held, 'overtaken', OVERTAKEN);
-    else this.end(held, 'failed', `the replica of ${this.o.around.self} is ${state}`);
+    else this.refuse(held, state);
     return null;
+  }
+
+  /** The fault is this node's: its predecessor goes on without it, as long as it still waits for this node. */
+  private refuse(held: Held, reason: string): void {
+    const { around, replicas } = this.o;
+    if (held.from === null || held.handed || held.stage === 'handing') {
+      this.end(held, 'failed', `${around.self} cannot go on: ${reason}`);
+      return;
+    }
+    around.count('tokens_refused');
+    const replica = replicas.get(held.id);
+    this.seen.refuse(held, replica, reason);
+    if (replica !== null) noteHeldBackHere(replica, reason, around);
+    this.drop(held);
   }
 
   private closeGathering(held: Held, mine: Root): void {
@@ -374,10 +388,8 @@ export class Ring {
 
   /** The successor is left out; the pass goes on as a live one. */
   private skip(held: Held, reason: string): void {
-    const { token } = held;
-    const member = held.next!;
     this.o.around.count('hops_skipped');
-    held.token = without(token, member, reason);
+    held.token = without(held.token, held.next!, reason);
     this.advance(held);
   }
 
@@ -387,7 +399,9 @@ export class Ring {
     const message = provenMessage(token, held.id, around.wallMs);
     const said = this.even.isRemembered(token) ? evenMessage(token, message.record.finishedMs) : message;
     for (const member of token.verified) if (member !== around.self) around.send(member, replica.key.number, said);
-    this.passOn(held);
+    // It may have been left out of its own pass.
+    if (!token.verified.includes(message.record.starter)) this.tellStarter(held, message.record);
+    this.seen.passOn(held);
     this.drop(held);
     around.count(token.kind === 'full' ? 'passes_proven_full' : 'passes_proven_live');
     this.proven(null, message);
@@ -396,14 +410,17 @@ export class Ring {
   private end(held: Held, outcome: Exclude<PassOutcome, 'proven'>, reason: string): void {
     if (held.stage === 'ended') return;
     const { around } = this.o;
-    const record = recordOf(held, this.o.around.wallMs, outcome, reason, null);
+    const record = recordOf(held, around.wallMs, outcome, reason, null);
     around.count(`passes_${outcome}`);
-    if (held.from !== null && !held.handed) this.say(held, 'handed');
+    if (held.from !== null && !held.handed) this.seen.say(held, 'handed');
     this.drop(held);
     this.passEnded(record);
-    if (record.starter !== around.self) {
-      around.send(record.starter, shardKeyFromJson(held.token.key).number, { t: 'pass-ended', shard: held.id, record });
-    }
+    if (record.starter !== around.self) this.tellStarter(held, record);
+  }
+
+  private tellStarter({ id, token }: Held, record: PassRecord): void {
+    const { number } = shardKeyFromJson(token.key);
+    this.o.around.send(record.starter, number, { t: 'pass-ended', shard: id, record });
   }
 
   private drop(held: Held): void {
@@ -424,23 +441,8 @@ export class Ring {
   private takenOn(pass: string, hop: number): void {
     for (const held of this.held.of(pass)) {
       if (held.stage !== 'handing' || held.next === null || held.token.hop >= hop) continue;
-      this.passOn(held);
+      this.seen.passOn(held);
       this.drop(held);
     }
-  }
-
-  /** Its predecessor hears of that in the same way, unless it has been told to wait. */
-  private passOn(held: Held): void {
-    if (held.from === null || held.handed) return;
-    held.handed = true;
-    if (held.hasSaid) this.say(held, 'handed');
-    else this.seen.become(held, 'handed');
-  }
-
-  private say(held: Held, status: 'working' | 'handed'): void {
-    held.saidMs = this.o.around.nowMs;
-    held.hasSaid = true;
-    this.seen.become(held, status);
-    answerToken(this.o.around, null, held.from!, { ...held.token, hop: held.cameAs }, status, '');
   }
 }

@@ -132,9 +132,9 @@ export const STATE_TABLE = {
     to('refused', 'filling'),
     to('refused', 'damaged'),
   ),
-  // A new one finds the floor of its predecessor with its first question.
+  // A new one is taken on, and finds the floor of its predecessor with its first question.
   'token with a cutoff below the floor': row(
-    to('handed', 'filling'),
+    to('refused', 'filling'),
     to('refused', 'full'),
     to('refused', 'filling'),
     to('refused', 'damaged'),

@@ -1,0 +1,55 @@
+/**
+ * Whether this node's own disk lets it take part in passes. One that cannot sync, or cannot read what others would pull
+ * from it, is left out and named; the others go on without it in live passes, and with it as soon as the disk does again.
+ * What a disk refuses to store shows when something is to be stored (ring-pull.ts): equal replicas need no room.
+ */
+import { StorageError } from '../shards/errors.ts';
+import type { CommitQueue } from './commit.ts';
+import { isOver } from './mail-receiver.ts';
+import { markDamaged, type Replica, rebuildReadable } from './replica-table.ts';
+import { nameOf, type Surroundings } from './surroundings.ts';
+
+/** What an operator has ordered is no fault: passes go on without this node, as live ones. */
+export const PAUSED = 'repair is paused there';
+
+/** null: it is not waited for longer than a hop may take. */
+export function syncProblem(commit: CommitQueue, { limits }: Surroundings): string | null {
+  const { stalledMs } = commit;
+  return stalledMs > limits.hopTimeoutMs ? `its disk has not synced for ${Math.floor(stalledMs / 1000)} s` : null;
+}
+
+/** null: it can take part in a pass of the replica, as far as is known. What could not be read is tried again. */
+export function diskProblem(replica: Replica, commit: CommitQueue, around: Surroundings): string | null {
+  const { notes, ledger, stored } = replica;
+  if (notes.unreadable !== null) {
+    try {
+      const asked = new Set([...notes.unreadable].filter((version) => ledger.lists(version)));
+      const { unreadable } = rebuildReadable(stored, asked);
+      notes.unreadable = null;
+      if (unreadable !== null) markDamaged(replica, unreadable, around);
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+      return `it cannot read what it has: ${error.code}`;
+    }
+  }
+  return syncProblem(commit, around);
+}
+
+/** Why no pass of the replica can begin here now, whoever else takes part; null: one can. Others start it then. */
+export function startProblem(replica: Replica, commit: CommitQueue, around: Surroundings): string | null {
+  const { budget, snapshot, wallMs } = around;
+  if (budget.rates.paused) return PAUSED;
+  const problem = diskProblem(replica, commit, around);
+  if (problem !== null) {
+    noteHeldBackHere(replica, problem, around);
+    return problem;
+  }
+  const { replica: state } = replica.ledger;
+  if (state !== 'full') return `the replica here is ${state}`;
+  return isOver(snapshot, replica.key, wallMs) ? 'the shard is expired or dropped' : null;
+}
+
+/** For people. Another state than full says itself why. */
+export function noteHeldBackHere({ ledger, notes }: Replica, reason: string, { snapshot, self }: Surroundings): void {
+  if (ledger.replica === 'full') notes.heldBackBy = `${nameOf(snapshot, self)}: ${reason}`;
+}

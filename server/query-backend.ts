@@ -39,9 +39,16 @@ export function createQueryBackend(ports: BackendPorts): QueryBackend {
     targets: (database: DatabaseDefinition, policy: RetentionPolicyDefinition, minNs, maxNs) =>
       ports.places.targets(database, policy, minNs, maxNs),
     run: (targets, request, ending, wantsProof = true) =>
-      targets.length > 0 && targets.every(({ id }) => ports.places.isLocal(id))
+      areHere(ports, targets)
         ? runHere(ports, targets, request, ending, wantsProof ? null : nothings)
         : runEverywhere(ports, targets, request, ending),
+    runHere: (targets, request, answered, failed) => {
+      if (!areHere(ports, targets)) return false;
+      const all = (answer: PlaceAnswer): void =>
+        answered(answer.absent.length === 0 ? together(targets, [answer], []) : null);
+      askWorkers(ports.pool, numbered(targets), request, nothings, all, failed);
+      return true;
+    },
     unheard: (policy) => unheard(ports.snapshot(), policy),
     levelled: (level, ending) => LevelledReads.begin(ports, backend, level, ending),
     deleteRows: (database, policy, predicate, minNs, maxNs) =>
@@ -51,12 +58,29 @@ export function createQueryBackend(ports: BackendPorts): QueryBackend {
 }
 
 /** This node's own shards, for its own queries and for other nodes'. */
-export async function runLocal(
+export function runLocal(
   pool: WorkerPool,
-  shards: readonly { readonly id: ShardId; readonly number: number }[],
+  shards: readonly NumberedShard[],
   request: PartialRequest,
   nothings: Nothings | null = null,
 ): Promise<PlaceAnswer> {
+  return new Promise((resolve, reject) => askWorkers(pool, shards, request, nothings, resolve, reject));
+}
+
+interface NumberedShard {
+  readonly id: ShardId;
+  readonly number: number;
+}
+
+/** Calls one of both, once; `answered` in the order of the workers, whichever answers first. */
+function askWorkers(
+  pool: WorkerPool,
+  shards: readonly NumberedShard[],
+  request: PartialRequest,
+  nothings: Nothings | null,
+  answered: (answer: PlaceAnswer) => void,
+  failed: (error: Error) => void,
+): void {
   const byWorker = new Map<number, ShardId[]>();
   for (const { id, number } of shards) {
     const worker = pool.workerOf(number);
@@ -65,21 +89,37 @@ export async function runLocal(
     else list.push(id);
   }
   const answers: PartialAnswer[] = [];
-  const asked: { readonly question: string | null; readonly answer: Promise<PartialAnswer> }[] = [];
+  let open = byWorker.size;
+  if (open === 0) answered(joined(answers));
+  let hasFailed = false;
+  const fail = (error: Error): void => {
+    if (!hasFailed) failed(error);
+    hasFailed = true;
+  };
+  let place = 0;
   for (const [worker, ids] of byWorker) {
+    const at = place++;
     const question = nothings === null ? null : questionOf(ids, request);
     const known = question === null ? null : nothings!.recall(question, pool.changesOf(worker));
+    const take = (answer: PartialAnswer): void => {
+      answers[at] = answer;
+      open--;
+      if (open === 0 && !hasFailed) answered(joined(answers));
+    };
     // A worker that has said of the same question that it has no series for it is left out.
-    if (known !== null) answers.push(known);
-    else asked.push({ question, answer: pool.call(worker, 'partial', ids, request) });
+    if (known !== null) {
+      take(known);
+      continue;
+    }
+    const note = (answer: PartialAnswer): void => {
+      if (question !== null) nothings!.note(question, answer);
+      take(answer);
+    };
+    pool.ask(worker, 'partial', [ids, request], note, fail);
   }
-  const one = asked.length === 1;
-  const arrived = one ? [await asked[0]!.answer] : await Promise.all(asked.map(({ answer }) => answer));
-  for (let i = 0; i < asked.length; i++) {
-    const { question } = asked[i]!;
-    if (question !== null) nothings!.note(question, arrived[i]!);
-    answers.push(arrived[i]!);
-  }
+}
+
+function joined(answers: readonly PartialAnswer[]): PlaceAnswer {
   if (answers.length === 1) return answers[0]!;
   const covering = answers.filter((answer) => answer.results.length > 0);
   return {
@@ -105,6 +145,10 @@ export async function localSchemas(
   }
   const answers = await Promise.all([...byWorker].map(([worker, each]) => pool.call(worker, 'schemas', each)));
   return answers.flat();
+}
+
+function areHere({ places }: BackendPorts, targets: readonly ShardTarget[]): boolean {
+  return targets.length > 0 && targets.every(({ id }) => places.isLocal(id));
 }
 
 async function runHere(

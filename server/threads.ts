@@ -25,6 +25,7 @@ import type { ReplicaProgress } from './bound-watch.ts';
 import { type ClusterNews, ClusterNewsSender } from './cluster-news.ts';
 import { movable, ownCopy } from './movable.ts';
 import type { ThreadMemory } from './thread-memory.ts';
+import { WorkerCallError, WorkerDeathError, type WorkerErrorReport } from './worker-errors.ts';
 import { ratesOfWorker } from './worker-settings.ts';
 
 export interface WorkerSettings {
@@ -172,12 +173,6 @@ export interface WorkerTurn {
   readonly levelled: readonly LevelResult[];
 }
 
-export interface WorkerErrorReport {
-  readonly code: string;
-  readonly message: string;
-  readonly status: number;
-}
-
 /** A turn that has only acknowledged requests, as most do that do anything. */
 export interface WorkerAcknowledgement {
   readonly kind: 'acknowledged';
@@ -191,26 +186,6 @@ export type FromWorker =
   | { readonly kind: 'answer'; readonly id: number; readonly value: unknown }
   | { readonly kind: 'failed'; readonly id: number; readonly error: WorkerErrorReport }
   | { readonly kind: 'fatal'; readonly code: string; readonly message: string };
-
-/** A call that a worker answered with an error. */
-export class WorkerCallError extends Error {
-  readonly code: string;
-  readonly status: number;
-  constructor(report: WorkerErrorReport) {
-    super(report.message);
-    this.code = report.code;
-    this.status = report.status;
-  }
-}
-
-/** A worker ended by itself; `expected` when the reason is outside the program (a full disk, say). */
-export class WorkerDeathError extends Error {
-  readonly code: string;
-  constructor(code: string, message: string) {
-    super(message);
-    this.code = code;
-  }
-}
 
 export interface PoolEvents {
   onTurn(worker: number, turn: WorkerTurn): void;
@@ -229,6 +204,12 @@ interface Seat {
   readonly calls: Map<number, PendingCall>;
   held: readonly HeldShard[];
   recovery: Recovery | null;
+}
+
+function takeCall({ calls }: Seat, id: number): PendingCall | undefined {
+  const call = calls.get(id);
+  calls.delete(id);
+  return call;
 }
 
 const NO_KEYS_BYTES = NO_KEYS_ENCODED.byteLength;
@@ -357,14 +338,26 @@ export class WorkerPool {
     method: K,
     ...args: Parameters<WorkerApi[K]>
   ): Promise<ReturnType<WorkerApi[K]>> {
+    return new Promise((resolve, reject) => this.ask(worker, method, args, resolve, reject));
+  }
+
+  /** The same without a promise: what is called may not throw. */
+  ask<K extends keyof WorkerApi>(
+    worker: number,
+    method: K,
+    args: Parameters<WorkerApi[K]>,
+    resolve: (value: ReturnType<WorkerApi[K]>) => void,
+    reject: (error: Error) => void,
+  ): void {
     const seat = this.#seats[worker];
     if (seat === undefined) throw new Error(`no worker ${worker} of ${this.#seats.length}`);
-    if (this.#dead) return Promise.reject(new WorkerDeathError('worker-gone', 'the node is stopping'));
+    if (this.#dead) {
+      reject(new WorkerDeathError('worker-gone', 'the node is stopping'));
+      return;
+    }
     const id = this.#nextCall++;
-    return new Promise<unknown>((resolve, reject) => {
-      seat.calls.set(id, { resolve, reject });
-      this.#post(seat, { kind: 'call', id, method, args }, []);
-    }) as Promise<ReturnType<WorkerApi[K]>>;
+    seat.calls.set(id, { resolve: resolve as PendingCall['resolve'], reject });
+    this.#post(seat, { kind: 'call', id, method, args }, []);
   }
 
   callAll<K extends keyof WorkerApi>(
@@ -420,12 +413,10 @@ export class WorkerPool {
             this.#events.onTurn(settings.index, message);
             return;
           case 'answer':
-            seat.calls.get(message.id)?.resolve(message.value);
-            seat.calls.delete(message.id);
+            takeCall(seat, message.id)?.resolve(message.value);
             return;
           case 'failed':
-            seat.calls.get(message.id)?.reject(new WorkerCallError(message.error));
-            seat.calls.delete(message.id);
+            takeCall(seat, message.id)?.reject(new WorkerCallError(message.error));
             return;
           case 'fatal':
             die(new WorkerDeathError(message.code, message.message));

@@ -21,7 +21,7 @@ import { type WriteParameters, type WriteResult, writeBody } from './influx-writ
 import type { PlainDoor, PlainDoorTimeouts } from './plain-door.ts';
 import type { PlainHead, QueryHead, WriteHead } from './plain-head.ts';
 import { PlainSink } from './plain-sink.ts';
-import { answerQuery } from './query-answer.ts';
+import { beginAnswer } from './query-answer.ts';
 import { fieldsOfBody } from './query-parameters.ts';
 
 /** Pieces of a body are joined above this: a body that comes byte by byte must not cost an object for each. */
@@ -141,22 +141,19 @@ export class PlainConnection {
     const leaving = new Ending();
     this.#leaving = leaving;
     const sink = new PlainSink(this.socket, answers, csv, () => this.#door.isClosing);
-    const answered = (): void => {
+    const answered = (fault: Error | null): void => {
+      if (fault !== null) {
+        ports.log.error({ problem: fault.stack }, 'request failed');
+        // Without an answer, or with half of one, the next one would be taken for it.
+        if (!sink.hasBegun) sink.refuse(500, 'internal error', { csv });
+        else if (!sink.hasEnded) sink.breakOff();
+      }
       if (this.#leaving !== leaving) return;
       this.#leaving = null;
       this.#observe('query', sink.status);
       this.#answered(sink.isLast);
     };
-    answerQuery({ method, fields, csv }, sink, leaving, ports.queryService(), ports.queryLimits).then(
-      answered,
-      (error: Error) => {
-        ports.log.error({ problem: error.stack }, 'request failed');
-        // Without an answer, or with half of one, the next one would be taken for it.
-        if (!sink.hasBegun) sink.refuse(500, 'internal error', { csv });
-        else if (!sink.hasEnded) sink.breakOff();
-        answered();
-      },
-    );
+    beginAnswer({ method, fields, csv }, sink, leaving, ports.queryService(), ports.queryLimits, answered);
   }
 
   #write({ parameters, isPacked }: WriteHead, pieces: readonly Buffer[]): void {

@@ -61,33 +61,100 @@ export function wantsCsv(accept: string): boolean {
 }
 
 /** Answers every expected failure itself; rejects only for our own mistakes, after answering 500. */
-export async function answerQuery(
-  { method, fields, csv }: QueryRequest,
+export function answerQuery(
+  request: QueryRequest,
   sink: AnswerSink,
   leaving: Ending,
   service: QueryService,
   limits: QueryDoorLimits,
 ): Promise<void> {
+  return new Promise((resolve, reject) => {
+    beginAnswer(request, sink, leaving, service, limits, (fault) => {
+      if (fault === null) resolve();
+      else reject(fault);
+    });
+  });
+}
+
+/** The same without a promise, if it can be; `answered` is called once, with our own mistake or null. */
+export function beginAnswer(
+  { method, fields, csv }: QueryRequest,
+  sink: AnswerSink,
+  leaving: Ending,
+  service: QueryService,
+  limits: QueryDoorLimits,
+  answered: (fault: Error | null) => void,
+): void {
   const parameters = queryParameters(fields);
   if (typeof parameters === 'string') {
     sink.refuse(400, parameters, { csv, pretty: fields.get('pretty') === 'true' });
+    answered(null);
     return;
   }
-  const results = service.execute(parameters.text, optionsOf(parameters, method, leaving, limits));
+  const { text, chunkSize, pretty } = parameters;
+  const options = optionsOf(parameters, method, leaving, limits);
   const print = printerOf(parameters, csv);
-  try {
-    if (parameters.chunkSize === null) {
-      const gathered = await gather(results, limits.rowsMax);
-      await send(sink, print(gathered), leaving, true);
-    } else {
-      for await (const result of results) await send(sink, print([result]), leaving, false);
-      // Nothing came: the text held no statement.
-      await send(sink, sink.hasBegun ? [] : print([]), leaving, true);
+  const settled = (): void => answered(null);
+  const failed = (error: unknown): void => {
+    let fault: Error | null = null;
+    try {
+      if (leaving.reason === null) fail(sink, error, csv, pretty);
+    } catch (mistake) {
+      fault = mistake as Error;
     }
-  } catch (error) {
-    if (leaving.reason !== null) return;
-    fail(sink, error, csv, parameters.pretty);
-  }
+    answered(fault);
+  };
+  const execute = (): void => {
+    let results: AsyncGenerator<StatementResult>;
+    try {
+      results = service.execute(text, options);
+    } catch (mistake) {
+      answered(mistake as Error);
+      return;
+    }
+    const gathers = chunkSize === null;
+    const sent = gathers
+      ? sendGathered(results, sink, print, leaving, limits)
+      : sendEach(results, sink, print, leaving);
+    sent.then(settled, failed);
+  };
+  const done = (result: StatementResult | null): void => {
+    if (result === null) {
+      execute();
+      return;
+    }
+    let rest: Promise<void> | null;
+    try {
+      rest = sendWhole(sink, print([limits.rowsMax > 0 ? cut(result, limits.rowsMax) : result]), leaving);
+    } catch (error) {
+      failed(error);
+      return;
+    }
+    if (rest === null) settled();
+    else rest.then(settled, failed);
+  };
+  if (service.straight?.(text, options, done) !== true) execute();
+}
+
+async function sendGathered(
+  results: AsyncGenerator<StatementResult>,
+  sink: AnswerSink,
+  print: Print,
+  leaving: Ending,
+  { rowsMax }: QueryDoorLimits,
+): Promise<void> {
+  await send(sink, print(await gather(results, rowsMax)), leaving, true);
+}
+
+async function sendEach(
+  results: AsyncGenerator<StatementResult>,
+  sink: AnswerSink,
+  print: Print,
+  leaving: Ending,
+): Promise<void> {
+  for await (const result of results) await send(sink, print([result]), leaving, false);
+  // Nothing came: the text held no statement.
+  await send(sink, sink.hasBegun ? [] : print([]), leaving, true);
 }
 
 function optionsOf(
@@ -109,16 +176,34 @@ function optionsOf(
   };
 }
 
-function printerOf(
-  { epoch, pretty }: QueryParameters,
-  csv: boolean,
-): (some: readonly StatementResult[]) => Iterable<string | Buffer> {
+type Print = (some: readonly StatementResult[]) => Iterable<string | Buffer>;
+
+function printerOf({ epoch, pretty }: QueryParameters, csv: boolean): Print {
   if (csv) {
     const printer = new CsvPrinter(epoch);
     return (some) => printer.pieces(some);
   }
   if (pretty) return (some) => [indentJson(Buffer.concat([...jsonPieces(some, epoch)]).toString())];
   return (some) => jsonPieces(some, epoch);
+}
+
+/** A whole answer: what is one piece, as most are, leaves at once, and null says so. */
+function sendWhole(sink: AnswerSink, pieces: Iterable<string | Buffer>, leaving: Ending): Promise<void> | null {
+  leaving.throwIfEnded();
+  const left = pieces[Symbol.iterator]();
+  const first = left.next();
+  if (first.done === true) return send(sink, [], leaving, true);
+  const second = left.next();
+  if (second.done === true) {
+    sink.end(first.value);
+    return null;
+  }
+  return send(sink, behind([first.value, second.value], left), leaving, true);
+}
+
+function* behind<T>(first: readonly T[], rest: Iterator<T>): Generator<T> {
+  yield* first;
+  yield* { [Symbol.iterator]: () => rest };
 }
 
 /** `ends`: nothing follows. What is one piece then leaves in one write, with its length. */

@@ -169,17 +169,23 @@ export class StatementForms {
 
   /** What parseQuery makes of the text. Throws ParseError. */
   parse(text: string): Statement[] {
+    const found = this.find(text);
+    return found === null ? parseQuery(text) : [found];
+  }
+
+  /** The SELECT that is all of the text; null: it has to be parsed. */
+  find(text: string): SelectStatement | null {
     const found = formOf(text);
-    if (found === null) return parseQuery(text);
+    if (found === null) return null;
     let form = this.#forms.get(found.form);
     if (form === undefined) {
       form = readForm(found.form, found.literals.length);
       if (this.#forms.size >= FORMS_MAX) this.#forms.clear();
       this.#forms.set(found.form, form);
     }
-    if (form === null) return parseQuery(text);
+    if (form === null) return null;
     const { statement } = form;
-    if (statement.condition === undefined) return [statement];
-    return [{ ...statement, condition: new Filling(form, found.literals).fill(statement.condition) }];
+    if (statement.condition === undefined) return statement;
+    return { ...statement, condition: new Filling(form, found.literals).fill(statement.condition) };
   }
 }

@@ -76,14 +76,26 @@ export interface QueryBackend {
   unheard(policy: RetentionPolicyDefinition): readonly string[];
   /** Throws QueryError when too few members can take part. */
   levelled(level: ReadLevel, ending: Ending): Promise<LevelledBackend>;
-  /** Runs where the shards are: own workers first, else a live full owner. */
-  /** `wantsProof`: what is proven has to be as of now; else it may be of an earlier answer. */
+  /**
+   * Runs where the shards are: own workers first, else a live full owner. `wantsProof`: what is proven has to be as of now;
+   * else it may be of an earlier answer.
+   */
   run(
     targets: readonly ShardTarget[],
     request: PartialRequest,
     ending?: Ending,
     wantsProof?: boolean,
   ): Promise<PartialAnswers>;
+  /**
+   * The same for shards that are all in this node's workers, without a proof and without a promise; false: they are not, and
+   * nothing was asked. `answered` is told null when some have to be asked for elsewhere meanwhile; neither may throw.
+   */
+  runHere?(
+    targets: readonly ShardTarget[],
+    request: PartialRequest,
+    answered: (answers: PartialAnswers | null) => void,
+    failed: (error: Error) => void,
+  ): boolean;
   /** In all shards of the policy, also in those that come later. Both bounds inclusive. */
   deleteRows(
     database: DatabaseDefinition,

@@ -10,6 +10,7 @@ import { type RegexCache, rowPasses } from '../../shards/query/filter.ts';
 import {
   type RowColumn,
   type SelectRequest,
+  type ShardSelect,
   STATE_FUNCTIONS,
   type StateCall,
   type StateFunction,
@@ -71,7 +72,7 @@ export function lookbackOf(call: Call): number {
   return TRANSFORMATIONS.has(call.name) ? inner + lookbackWindows(call.name) : inner;
 }
 
-function spanOf(plan: SelectPlan, lookback: number, context: StatementContext): Span {
+export function spanOf(plan: SelectPlan, lookback: number, context: StatementContext): Span {
   const { interval, range, windows } = plan;
   if (interval === null || windows === null || lookback === 0) return { ...range, windows };
   const before = BigInt(lookback) * interval.durationNs;
@@ -104,13 +105,15 @@ export async function readCalls(
   return data;
 }
 
-async function readSpan(
-  plan: SelectPlan,
-  span: Span,
-  calls: readonly Call[],
-  dimensions: readonly string[],
-  context: StatementContext,
-): Promise<SpanData> {
+/** What calls need of the shards. */
+export interface CallNeeds {
+  readonly wanted: Wanted;
+  readonly stateIndex: ReadonlyMap<string, number>;
+  /** Columns of the rows that are needed as they are. */
+  readonly references: readonly Reference[];
+}
+
+export function needsOf(plan: SelectPlan, calls: readonly Call[]): CallNeeds {
   const states: StateCall[] = [];
   const stateIndex = new Map<string, number>();
   const references: Reference[] = [];
@@ -133,18 +136,31 @@ async function readSpan(
   const further = plan.selector ? plan.references : [];
   const aux = states.length > 0 ? columnsOf(plan, further) : [];
   if (references.length > 0) references.push(...further);
-  const columns = columnsOf(plan, references);
-  const wanted = { states, aux, columns, perGroup: null };
+  const wanted = { states, aux, columns: columnsOf(plan, references), perGroup: null };
+  return { wanted, stateIndex, references };
+}
+
+async function readSpan(
+  plan: SelectPlan,
+  span: Span,
+  calls: readonly Call[],
+  dimensions: readonly string[],
+  context: StatementContext,
+): Promise<SpanData> {
+  const { wanted, stateIndex, references } = needsOf(plan, calls);
   if (references.length === 0 && calls.every((call) => call.input.kind === 'column')) {
     const part = limitedSpan(plan, span);
     if (part !== null) {
       const { states: grid } = await readRows(plan, part, wanted, dimensions, context);
-      if (grid !== null && hasEnough(grid, plan))
-        return { span, states: grid, stateIndex, rows: [], table: NO_ROWS, columnIndex: new Map() };
+      if (grid !== null && hasEnough(grid, plan)) return statesOnly(span, grid, stateIndex);
     }
   }
   const rows = await readRows(plan, span, wanted, dimensions, context);
   return { span, stateIndex, ...rows, columnIndex: indexOf(references) };
+}
+
+export function statesOnly(span: Span, states: CellGrid, stateIndex: CallNeeds['stateIndex']): SpanData {
+  return { span, states, stateIndex, rows: [], table: NO_ROWS, columnIndex: new Map() };
 }
 
 /**
@@ -156,7 +172,7 @@ async function readSpan(
  * which `hasEnough` finds the rows there. Not so when a window's value depends on windows behind it (linear), and when
  * the range has no beginning: windows are then filled from the group's first row on.
  */
-function limitedSpan(plan: SelectPlan, span: Span): Span | null {
+export function limitedSpan(plan: SelectPlan, span: Span): Span | null {
   const { windows } = span;
   const wanted = plan.limit + plan.offset;
   if (plan.limit === 0 || windows === null || span.minNs === null || plan.fill.kind === 'linear') return null;
@@ -174,7 +190,7 @@ function limitedSpan(plan: SelectPlan, span: Span): Span | null {
  * rows is what fills its windows). All shards were asked, those outside of the part as well: they name the groups that
  * exist by other rows only, which then are found to lack points, and the whole range is read.
  */
-function hasEnough(grid: CellGrid, plan: SelectPlan): boolean {
+export function hasEnough(grid: CellGrid, plan: SelectPlan): boolean {
   const width = grid.windows.length;
   const wanted = plan.fill.kind === 'none' ? plan.limit + plan.offset : 1;
   return grid.calls.every(({ count }) =>
@@ -187,16 +203,24 @@ function hasEnough(grid: CellGrid, plan: SelectPlan): boolean {
 }
 
 /** Rows of a raw query. */
+export interface RawRows {
+  readonly table: RowTable;
+  readonly rows: readonly RowGroup[];
+}
+
 export async function readRaw(
   plan: SelectPlan,
   dimensions: readonly string[],
   context: StatementContext,
-): Promise<{ table: RowTable; rows: readonly RowGroup[]; columnIndex: ReadonlyMap<string, number> }> {
+): Promise<RawRows> {
+  const { wanted, span } = rawNeeds(plan);
+  return readRows(plan, span, wanted, dimensions, context);
+}
+
+export function rawNeeds(plan: SelectPlan): { wanted: Wanted; span: Span } {
   const perGroup = plan.limit > 0 ? plan.limit + plan.offset : null;
   const columns = columnsOf(plan, plan.references);
-  const span = { ...plan.range, windows: null };
-  const { rows, table } = await readRows(plan, span, { states: [], aux: [], columns, perGroup }, dimensions, context);
-  return { rows, table, columnIndex: indexOf(plan.references) };
+  return { wanted: { states: [], aux: [], columns, perGroup }, span: { ...plan.range, windows: null } };
 }
 
 function sorted(references: readonly Reference[]): Reference[] {
@@ -204,7 +228,8 @@ function sorted(references: readonly Reference[]): Reference[] {
   return [...unique.values()].sort((a, b) => (columnKey(a) < columnKey(b) ? -1 : 1));
 }
 
-function indexOf(references: readonly Reference[]): Map<string, number> {
+/** Places of columns in the rows, by `columnKey`. */
+export function indexOf(references: readonly Reference[]): Map<string, number> {
   return new Map(sorted(references).map((reference, i) => [columnKey(reference), i]));
 }
 
@@ -218,7 +243,7 @@ function columnsOf(plan: SelectPlan, references: readonly Reference[]): RowColum
   });
 }
 
-interface Wanted {
+export interface Wanted {
   readonly states: readonly StateCall[];
   readonly aux: readonly RowColumn[];
   readonly columns: readonly RowColumn[];
@@ -248,6 +273,19 @@ async function readRows(
   for (const source of plan.sources)
     if (source.kind === 'subquery')
       subqueries.push(...(await subqueryRows(plan, source.plan, wanted.columns, dimensions, context)));
+  const { rows, table } = rowsOf(plan, shards, subqueries, wanted, dimensions, context);
+  return { states, rows, table };
+}
+
+/** Rows of all sources, group by group. */
+export function rowsOf(
+  plan: SelectPlan,
+  shards: readonly ShardSelect[],
+  subqueries: readonly SubqueryRows[],
+  { columns }: Wanted,
+  dimensions: readonly string[],
+  context: StatementContext,
+): { rows: RowGroup[]; table: RowTable } {
   let held = 0;
   for (const { rows } of shards) held += rows?.times.length ?? 0;
   for (const { times } of subqueries) held += times.length;
@@ -255,12 +293,12 @@ async function readRows(
     throw new QueryError(`query holds more than ${context.limits.rowsMax} rows; narrow the time range or use LIMIT`);
   const { descending } = plan;
   const emptyGroups = plan.seriesLimit > 0 || plan.seriesOffset > 0;
-  const merge = new RowMerge(shards, subqueries, wanted.columns.length, { dimensions, descending, emptyGroups });
+  const merge = new RowMerge(shards, subqueries, columns.length, { dimensions, descending, emptyGroups });
   const { table, groups } = merge.finish();
-  return { states, rows: limitSeries(groups, plan), table };
+  return { rows: limitSeries(groups, plan), table };
 }
 
-function selectRequest(
+export function selectRequest(
   plan: SelectPlan,
   span: Span,
   wanted: Wanted,

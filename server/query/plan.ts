@@ -64,11 +64,32 @@ export const OUTERMOST: Scope = {
   depth: 0,
 };
 
-export async function planSelect(
-  statement: SelectStatement,
-  scope: Scope,
-  context: StatementContext,
-): Promise<SelectPlan> {
+/** A plan needs schemas that nobody remembers. */
+class SchemaUnknown extends Error {
+  readonly targets: readonly ShardTarget[];
+  readonly pick: MeasurementPick;
+
+  constructor(targets: readonly ShardTarget[], pick: MeasurementPick) {
+    super('a schema has to be asked for');
+    this.targets = targets;
+    this.pick = pick;
+  }
+}
+
+/** The plan of a statement; what is not remembered is asked for. */
+export async function planSelect(statement: SelectStatement, context: StatementContext): Promise<SelectPlan> {
+  for (;;) {
+    try {
+      return planNow(statement, OUTERMOST, context);
+    } catch (error) {
+      if (!(error instanceof SchemaUnknown)) throw error;
+      await context.planning.ask(context, error.targets, error.pick);
+    }
+  }
+}
+
+/** Throws SchemaUnknown as well as QueryError. */
+export function planNow(statement: SelectStatement, scope: Scope, context: StatementContext): SelectPlan {
   if (scope.depth > context.limits.nestingMax)
     throw new QueryError(`subqueries nest deeper than ${context.limits.nestingMax}`);
   if (statement.into !== undefined) throw new QueryError('SELECT INTO is not supported');
@@ -104,7 +125,7 @@ export async function planSelect(
   const sources: PlannedSource[] = [];
   for (const source of statement.sources) {
     if (source.kind === 'subquery') {
-      const plan = await planSelect(source.select, inner, context);
+      const plan = planNow(source.select, inner, context);
       addSubquerySchema(schema, plan);
       sources.push({ kind: 'subquery', plan });
     } else {
@@ -115,8 +136,8 @@ export async function planSelect(
       const policy = findPolicy(database, policyName);
       const targets = targetsOf(context, database, policy, range);
       const pick: MeasurementPick = source.regex !== undefined ? { regex: source.regex } : { names: [source.name!] };
-      const { planning } = context;
-      const schemas = planning.recall(targets, pick) ?? (await planning.ask(context, targets, pick));
+      const schemas = context.planning.recall(targets, pick);
+      if (schemas === null) throw new SchemaUnknown(targets, pick);
       const { source: measured, planned } = schemas;
       if (statement.sources.length === 1) schema = measured.schema;
       else schema.addAll(measured.schema);

@@ -129,4 +129,9 @@ export class QueryUnavailableError extends Error {
 
 export interface QueryService {
   execute(text: string, options: QueryOptions): AsyncGenerator<StatementResult>;
+  /**
+   * Begins what can be answered straight (straight.ts) and says so. `done` is then called once, with the only result or with
+   * null: it has to be executed after all. It may not throw.
+   */
+  straight?(text: string, options: QueryOptions, done: (result: StatementResult | null) => void): boolean;
 }

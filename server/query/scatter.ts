@@ -126,8 +126,13 @@ export async function runOn(
   request: PartialRequest,
 ): Promise<readonly PartialResult[]> {
   if (targets.length === 0) return [];
-  context.ending.throwIfEnded();
-  return resultsIn(context, targets, await run(context, targets, request));
+  const { ending, tally } = context;
+  ending.throwIfEnded();
+  const answers = await run(context, targets, request);
+  ending.throwIfEnded();
+  tally.add(targets, answers);
+  refuse(answers.results);
+  return answers.results;
 }
 
 function run(
@@ -138,15 +143,8 @@ function run(
   return backend.run(targets, request, ending, wantsProof);
 }
 
-function resultsIn(
-  { ending, tally }: StatementContext,
-  targets: readonly ShardTarget[],
-  answers: PartialAnswers,
-): readonly PartialResult[] {
-  ending.throwIfEnded();
-  tally.add(targets, answers);
-  for (const result of answers.results) if (result.kind === 'refused') throw new QueryError(result.message);
-  return answers.results;
+function refuse(results: readonly PartialResult[]): void {
+  for (const result of results) if (result.kind === 'refused') throw new QueryError(result.message);
 }
 
 export async function selectOn(
@@ -155,11 +153,26 @@ export async function selectOn(
   request: Extract<PartialRequest, { kind: 'select' }>,
 ): Promise<ShardSelect[]> {
   context.ending.throwIfEnded();
-  const results = targets.length === 0 ? [] : resultsIn(context, targets, await run(context, targets, request));
+  return targets.length === 0 ? [] : selectsIn(context, targets, request, await run(context, targets, request));
+}
+
+/** The shards that have part in the answers, in order. Throws StalePlan, and QueryError for what was refused. */
+export function selectsIn(
+  context: StatementContext,
+  targets: readonly ShardTarget[],
+  request: Extract<PartialRequest, { kind: 'select' }>,
+  answers: PartialAnswers,
+): ShardSelect[] {
+  const { ending, tally } = context;
+  const { results } = answers;
+  ending.throwIfEnded();
+  tally.add(targets, answers);
   if (request.planned !== null) {
-    if (context.tally.lacksShards || results.some((result) => result.kind === 'stale')) throw new StalePlan();
+    // A place that refuses has found its schema to be the planned one before.
+    if (tally.lacksShards || results.some((result) => result.kind === 'stale')) throw new StalePlan();
     context.planning.confirm(request.planned);
   }
+  refuse(results);
   const shards: ShardSelect[] = [];
   for (const result of results)
     if (result.kind === 'select')

@@ -57,6 +57,14 @@ export class SchemaMemory {
     this.#size++;
   }
 
+  forget(shards: readonly ShardId[], pick: string): void {
+    const picked = this.#picks.get(pick);
+    if (picked === undefined) return;
+    picked.last = null;
+    for (const shard of shards) if (picked.schemas.delete(shard)) this.#size--;
+    if (picked.schemas.size === 0) this.#picks.delete(pick);
+  }
+
   /** The oldest of the pick that is the oldest. */
   #forgetOne(): void {
     const [pick, picked] = this.#picks.entries().next().value!;
@@ -98,6 +106,8 @@ export class Planning {
   readonly #memory: SchemaMemory;
   readonly #asks: boolean;
   readonly #open = new Set<PlannedSchemas>();
+  /** By pick and shards: what was asked for. */
+  readonly #asked = new Map<string, SourceSchemas>();
 
   /** `asks`: nothing is taken from memory. */
   constructor(memory: SchemaMemory, asks: boolean) {
@@ -118,10 +128,15 @@ export class Planning {
     this.#open.delete(planned);
   }
 
-  /** From memory; null: they have to be asked for. */
+  /** From memory, or as they were asked for; null: they have to be. */
   recall(targets: readonly ShardTarget[], measurements: MeasurementPick): SourceSchemas | null {
+    const pick = JSON.stringify(measurements);
+    if (this.#asked.size > 0) {
+      const asked = this.#asked.get(placeOf(targets, pick));
+      if (asked !== undefined) return asked;
+    }
     if (this.#asks || targets.length === 0) return null;
-    const known = this.#memory.recall(targets, JSON.stringify(measurements));
+    const known = this.#memory.recall(targets, pick);
     if (known === null) return null;
     const { source, fingerprints } = known;
     const planned = { measurements, fingerprints };
@@ -129,16 +144,24 @@ export class Planning {
     return { source, planned };
   }
 
-  async ask(
-    context: StatementContext,
-    targets: readonly ShardTarget[],
-    measurements: MeasurementPick,
-  ): Promise<SourceSchemas> {
+  /** A shard has another schema than this: no statement is planned with it any more. */
+  distrust({ measurements, fingerprints }: PlannedSchemas): void {
+    this.#memory.forget(Object.keys(fingerprints), JSON.stringify(measurements));
+  }
+
+  /** For a plan that is made anew afterwards. */
+  async ask(context: StatementContext, targets: readonly ShardTarget[], measurements: MeasurementPick): Promise<void> {
+    this.#open.clear();
     const pick = JSON.stringify(measurements);
     const asked: ShardSchema[] = [];
     for (const result of await runOn(context, targets, { kind: 'schema', measurements }))
       if (result.kind === 'schema') asked.push(...result.shards);
     for (const schema of asked) this.#memory.set(schema, pick);
-    return { source: measuredSource(asked.flatMap(({ schemas }) => schemas)), planned: null };
+    const source = measuredSource(asked.flatMap(({ schemas }) => schemas));
+    this.#asked.set(placeOf(targets, pick), { source, planned: null });
   }
+}
+
+function placeOf(targets: readonly ShardTarget[], pick: string): string {
+  return `${pick}\n${targets.map(({ id }) => id).join('\n')}`;
 }

@@ -4,10 +4,20 @@
  */
 import type { Scalar } from '../../shards/query/arithmetic.ts';
 import { windowIndex, windowStart } from '../../shards/query/windows.ts';
-import type { Expression } from '../influxql/ast.ts';
+import type { Expression, SelectStatement } from '../influxql/ast.ts';
 import { type Call, callKey, typeOf } from './calls.ts';
 import { cellResult, pickAux, pickTime, tooManyWindows } from './cells.ts';
-import { baseCall, columnKey, limitSeries, lookbackOf, readCalls, readRaw, type SpanData } from './data.ts';
+import {
+  baseCall,
+  columnKey,
+  indexOf,
+  limitSeries,
+  lookbackOf,
+  type RawRows,
+  readCalls,
+  readRaw,
+  type SpanData,
+} from './data.ts';
 import { evaluate } from './evaluate.ts';
 import { castFill, fillWindows } from './fill.ts';
 import { type Reduced, reduceWindow, type Sample } from './functions.ts';
@@ -16,6 +26,8 @@ import { auxOrder, gridTable } from './grid-table.ts';
 import { type Group, type Point, type Stream, sortGroups } from './groups.ts';
 import { type OutputColumn, type OutputRow, type OutputTable, tableOf } from './output.ts';
 import type { SelectPlan } from './plan.ts';
+import { QueryError } from './query-error.ts';
+import { type ResultSeries, TableRows } from './result.ts';
 import { type RowGroup, type RowTable, rowValue } from './row-table.ts';
 import type { StatementContext } from './scatter.ts';
 import { typeName } from './schema.ts';
@@ -28,13 +40,25 @@ export function runPlan(
   context: StatementContext,
   exact: boolean,
 ): Promise<OutputTable> {
-  const dimensions = [...new Set([...plan.dimensions, ...outer])].sort();
+  const dimensions = dimensionsOf(plan, outer);
   return plan.calls.length === 0 ? raw(plan, dimensions, context) : aggregated(plan, dimensions, context, exact);
 }
 
+export function dimensionsOf(plan: SelectPlan, outer: readonly string[]): string[] {
+  return [...new Set([...plan.dimensions, ...outer])].sort();
+}
+
 async function raw(plan: SelectPlan, dimensions: readonly string[], context: StatementContext): Promise<OutputTable> {
-  if (plan.references.every((reference) => typeOf(reference, plan.schema) === null)) return tableOf([], 0);
-  const { rows, table, columnIndex } = await readRaw(plan, dimensions, context);
+  return hasNoColumn(plan) ? tableOf([], 0) : rawTable(plan, await readRaw(plan, dimensions, context));
+}
+
+/** Nothing that a raw query names is there. */
+export function hasNoColumn({ references, schema }: SelectPlan): boolean {
+  return references.every((reference) => typeOf(reference, schema) === null);
+}
+
+export function rawTable(plan: SelectPlan, { rows, table }: RawRows): OutputTable {
+  const columnIndex = indexOf(plan.references);
   const groups: Group[] = [];
   const starts = [0];
   const parts: Uint32Array[] = [];
@@ -86,11 +110,7 @@ async function aggregated(
   context: StatementContext,
   exact: boolean,
 ): Promise<OutputTable> {
-  const known = plan.calls.filter((call) => {
-    const { reference } = baseCall(call).input as { reference: Extract<Expression, { kind: 'reference' }> };
-    // Functions see fields; a subquery's columns are fields as well.
-    return plan.schema.fields.has(reference.name) && reference.cast !== 'tag';
-  });
+  const known = knownCalls(plan);
   if (known.length === 0 || (plan.interval !== null && plan.windows === null)) return tableOf([], 0);
   const data = await readCalls(plan, known, dimensions, context);
   const direct = data.get(0);
@@ -104,6 +124,35 @@ async function aggregated(
     }));
   });
   return tableOf(join(plan, known, streams), plan.fields.length);
+}
+
+/** Functions see fields; a subquery's columns are fields as well. */
+export function knownCalls({ calls, schema }: SelectPlan): Call[] {
+  return calls.filter((call) => {
+    const { reference } = baseCall(call).input as { reference: Extract<Expression, { kind: 'reference' }> };
+    return schema.fields.has(reference.name) && reference.cast !== 'tag';
+  });
+}
+
+/** Throws QueryError when they are too many rows. */
+export function seriesOf(
+  statement: SelectStatement,
+  plan: SelectPlan,
+  table: OutputTable,
+  context: StatementContext,
+): ResultSeries[] {
+  if (table.times.length > context.limits.responseRowsMax)
+    throw new QueryError(`answer has more than ${context.limits.responseRowsMax} rows; use LIMIT or a longer interval`);
+  const columns = [plan.timeName, ...plan.columns];
+  const grouped = plan.dimensions.length > 0;
+  const zone = statement.timeZone === undefined ? {} : { timeZone: statement.timeZone };
+  return table.groups.map((group, g): ResultSeries => {
+    const { name } = group;
+    const values = new TableRows(table, table.starts[g]!, table.starts[g + 1]!);
+    return grouped
+      ? { name, tags: group.tags, columns, timeColumn: 0, values, ...zone }
+      : { name, columns, timeColumn: 0, values, ...zone };
+  });
 }
 
 /** Streams of a call, one per group that has points. */

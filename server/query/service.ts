@@ -14,7 +14,7 @@ import { Deadlines } from './deadlines.ts';
 import { runDeletion } from './deletion.ts';
 import { Ending } from './ending.ts';
 import type { QueryLimits } from './limits.ts';
-import { OUTERMOST, planSelect } from './plan.ts';
+import { planSelect } from './plan.ts';
 import { QueryError } from './query-error.ts';
 import {
   type QueryOptions,
@@ -22,11 +22,10 @@ import {
   type QueryService,
   type ResultSeries,
   type StatementResult,
-  TableRows,
 } from './result.ts';
 import { findDatabase, type StatementContext, Tally } from './scatter.ts';
 import { Planning, SchemaMemory } from './schema-memory.ts';
-import { runPlan } from './select.ts';
+import { runPlan, seriesOf } from './select.ts';
 import {
   showDatabases,
   showFieldKeys,
@@ -36,13 +35,7 @@ import {
   showTagKeys,
   showTagValues,
 } from './show.ts';
-
-/** From statement to statement. */
-interface Kept {
-  readonly memory: SchemaMemory;
-  readonly forms: StatementForms;
-  readonly deadlines: Deadlines;
-}
+import { beginStraight, type Kept } from './straight.ts';
 
 export function createQueryService(backend: QueryBackend, limits: QueryLimits): QueryService {
   const kept: Kept = {
@@ -50,7 +43,10 @@ export function createQueryService(backend: QueryBackend, limits: QueryLimits): 
     forms: new StatementForms(),
     deadlines: new Deadlines(limits.queryMsMax),
   };
-  return { execute: (text, options) => execute(backend, limits, kept, text, options) };
+  return {
+    execute: (text, options) => execute(backend, limits, kept, text, options),
+    straight: (text, options, done) => beginStraight(backend, limits, kept, text, options, done),
+  };
 }
 
 async function* execute(
@@ -228,20 +224,8 @@ async function select(statement: SelectStatement, context: StatementContext): Pr
 }
 
 async function selectOnce(statement: SelectStatement, context: StatementContext): Promise<ResultSeries[]> {
-  const plan = await planSelect(statement, OUTERMOST, context);
-  const table = await runPlan(plan, [], context, false);
-  if (table.times.length > context.limits.responseRowsMax)
-    throw new QueryError(`answer has more than ${context.limits.responseRowsMax} rows; use LIMIT or a longer interval`);
-  const columns = [plan.timeName, ...plan.columns];
-  const grouped = plan.dimensions.length > 0;
-  const zone = statement.timeZone === undefined ? {} : { timeZone: statement.timeZone };
-  return table.groups.map((group, g): ResultSeries => {
-    const { name } = group;
-    const values = new TableRows(table, table.starts[g]!, table.starts[g + 1]!);
-    return grouped
-      ? { name, tags: group.tags, columns, timeColumn: 0, values, ...zone }
-      : { name, columns, timeColumn: 0, values, ...zone };
-  });
+  const plan = await planSelect(statement, context);
+  return seriesOf(statement, plan, await runPlan(plan, [], context, false), context);
 }
 
 /** Chunked answers have one series a result, at most `size` rows each; more of the same series: partial. */

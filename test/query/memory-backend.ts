@@ -49,6 +49,7 @@ export class MemoryBackend {
         this.#metadata.merge([{ key, rank, version: stamp().padStart(32, '0'), value: JSON.stringify(value) ?? null }]);
     };
     const meta = this.#metadata;
+    const memory = this;
     this.backend = {
       snapshot: () => this.snapshot(),
       targets: (database, policy, minNs, maxNs) =>
@@ -85,6 +86,11 @@ export class MemoryBackend {
           convergedThroughMs: 1000,
           liveConvergedThroughMs: 2000,
         };
+      },
+      runHere(targets, request, answered, failed) {
+        if (targets.length === 0 || targets.some(({ id }) => memory.down.has(id))) return false;
+        void this.run(targets, request).then(answered, failed);
+        return true;
       },
       unheard: () => [],
       levelled: () => Promise.reject(new Error('not in memory')),

@@ -65,7 +65,8 @@ async function begin({ hasDeletes, held, short = [] }: Asked): Promise<{ reads: 
     pool: {
       callAll: async () => [],
       workerOf: () => 0,
-      call: async (_: number, __: string, ids: string[]) => ({ results: ids, absent: [], damaged: [] }),
+      ask: (_: number, __: string, [ids]: [string[]], answered: (answer: object) => void) =>
+        answered({ results: ids, absent: [], damaged: [] }),
     },
   } as unknown as BackendPorts;
   const ending = new Ending();

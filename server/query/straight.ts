@@ -1,0 +1,173 @@
+/**
+ * SELECTs that this node's own workers answer in one round, without a promise between the request and its answer.
+ *
+ * Most of what dashboards ask is one statement over one measurement whose schema is remembered and whose shards are all
+ * here. The general way (service.ts) passes some seventeen promises on its way to the workers and as many on its way back,
+ * each of which costs more than a step of the work while its code is not optimized yet. Here the plan is made and the
+ * workers are asked in the call that brings the request, and rows are made in the one that brings the last answer.
+ *
+ * What is not so plain, or fails before anything was asked, is left to the general way, and so is an answer that asks for
+ * more: another plan, another place, the rest of the range. Both share every step of the work, so which way was taken
+ * cannot be seen.
+ */
+import type { SelectRequest, ShardSelect } from '../../shards/query/partial.ts';
+import type { SelectStatement } from '../influxql/ast.ts';
+import type { StatementForms } from '../influxql/statement-forms.ts';
+import type { PartialAnswers, QueryBackend, ShardTarget } from './backend.ts';
+import { mergeStates } from './cells.ts';
+import {
+  hasEnough,
+  limitedSpan,
+  lookbackOf,
+  needsOf,
+  rawNeeds,
+  rowsOf,
+  selectRequest,
+  spanOf,
+  statesOnly,
+} from './data.ts';
+import type { Deadlines } from './deadlines.ts';
+import { Ending } from './ending.ts';
+import { gridTable } from './grid-table.ts';
+import type { QueryLimits } from './limits.ts';
+import type { OutputTable } from './output.ts';
+import { OUTERMOST, type PlannedSource, planNow, type SelectPlan } from './plan.ts';
+import type { QueryOptions, StatementResult } from './result.ts';
+import { StalePlan, type StatementContext, selectsIn, Tally } from './scatter.ts';
+import { Planning, type SchemaMemory } from './schema-memory.ts';
+import { dimensionsOf, hasNoColumn, knownCalls, rawTable, seriesOf } from './select.ts';
+
+/** From statement to statement. */
+export interface Kept {
+  readonly memory: SchemaMemory;
+  readonly forms: StatementForms;
+  readonly deadlines: Deadlines;
+}
+
+/** As QueryService.straight. */
+export function beginStraight(
+  backend: QueryBackend,
+  limits: QueryLimits,
+  { memory, forms, deadlines }: Kept,
+  text: string,
+  options: QueryOptions,
+  done: (result: StatementResult | null) => void,
+): boolean {
+  const { params, chunkSize, completeness, consistency } = options;
+  if (params !== undefined || chunkSize !== null || completeness || consistency !== undefined) return false;
+  const statement = forms.find(text);
+  if (statement === null) return false;
+  const ending = new Ending();
+  const context: StatementContext = {
+    backend,
+    limits,
+    nowNs: options.nowNs,
+    database: options.database,
+    retentionPolicy: options.retentionPolicy,
+    ending,
+    tally: new Tally(),
+    planning: new Planning(memory, false),
+    wantsProof: false,
+  };
+  const round = roundOf(statement, context);
+  // Where shards may be unknown the general way says so.
+  if (round === null || context.tally.shortfall() !== null) return false;
+  const { targets, request } = round;
+  let isDone = false;
+  const leave = (): void => ending.end(options.ending!.reason!);
+  const finish = (result: StatementResult | null): void => {
+    if (isDone) return;
+    isDone = true;
+    deadlines.done(ending);
+    options.ending?.forget(leave);
+    done(result);
+  };
+  deadlines.begin(ending);
+  options.ending?.onEnd(leave);
+  ending.onEnd(() => finish({ statementId: 0, error: ending.reason!.message }));
+  const answered = (answers: PartialAnswers | null): void => {
+    if (!isDone) finish(answers === null ? null : resultOf(statement, round, answers, context));
+  };
+  if (backend.runHere?.(targets, request, answered, () => finish(null)) === true) return true;
+  isDone = true;
+  deadlines.done(ending);
+  options.ending?.forget(leave);
+  return false;
+}
+
+/** null: an answer of another kind than what is plain. */
+function resultOf(
+  statement: SelectStatement,
+  { plan, targets, request, tableOf }: Round,
+  answers: PartialAnswers,
+  context: StatementContext,
+): StatementResult | null {
+  try {
+    const table = tableOf(selectsIn(context, targets, request, answers));
+    if (table === null) return null;
+    const series = seriesOf(statement, plan, table, context);
+    return series.length === 0 ? { statementId: 0 } : { statementId: 0, series };
+  } catch (error) {
+    // The general way need not try again what is known to be old.
+    if (error instanceof StalePlan) context.planning.distrust(request.planned!);
+    const isTold = error instanceof Error && 'code' in error && context.planning.isConfirmed;
+    return isTold ? { statementId: 0, error: error.message } : null;
+  }
+}
+
+/** What is asked of the shards, and what their answers become. */
+interface Round {
+  readonly plan: SelectPlan;
+  readonly targets: readonly ShardTarget[];
+  readonly request: SelectRequest;
+  /** null: they do not suffice. */
+  tableOf(shards: readonly ShardSelect[]): OutputTable | null;
+}
+
+/** null: not in one round, or not at all. */
+function roundOf(statement: SelectStatement, context: StatementContext): Round | null {
+  try {
+    const plan = planNow(statement, OUTERMOST, context);
+    const [source] = plan.sources;
+    if (plan.sources.length !== 1 || source?.kind !== 'shards' || source.planned === null) return null;
+    return plan.calls.length === 0 ? rawRound(plan, source, context) : callsRound(plan, source, context);
+  } catch {
+    // The general way says what is wrong with it.
+    return null;
+  }
+}
+
+type ShardSource = Extract<PlannedSource, { kind: 'shards' }>;
+
+function rawRound(plan: SelectPlan, source: ShardSource, context: StatementContext): Round | null {
+  if (hasNoColumn(plan)) return null;
+  const dimensions = dimensionsOf(plan, []);
+  const { wanted, span } = rawNeeds(plan);
+  return {
+    plan,
+    targets: source.targets,
+    request: selectRequest(plan, span, wanted, dimensions, source, context),
+    tableOf: (shards) => rawTable(plan, rowsOf(plan, shards, [], wanted, dimensions, context)),
+  };
+}
+
+function callsRound(plan: SelectPlan, source: ShardSource, context: StatementContext): Round | null {
+  const calls = knownCalls(plan);
+  if (calls.length === 0 || (plan.interval !== null && (plan.windows === null || calls.some(lookbackOf)))) return null;
+  const { wanted, stateIndex, references } = needsOf(plan, calls);
+  if (references.length > 0 || !calls.every(({ key }) => stateIndex.has(key))) return null;
+  const span = spanOf(plan, 0, context);
+  const part = limitedSpan(plan, span);
+  const request = selectRequest(plan, part ?? span, wanted, dimensionsOf(plan, []), source, context);
+  const { cellsMax } = context.limits;
+  return {
+    plan,
+    targets: source.targets,
+    request,
+    tableOf: (shards) => {
+      const grid = mergeStates(shards, request, cellsMax);
+      if (part !== null && !hasEnough(grid, plan)) return null;
+      return gridTable(plan, calls, statesOnly(span, grid, stateIndex), cellsMax, false);
+    },
+  };
+}

@@ -1,0 +1,150 @@
+/** Statements that are answered straight: the same answers as the general way, and what is left to that. */
+import { expect, it } from 'vitest';
+import { Ending } from '../../server/query/ending.ts';
+import { DEFAULT_QUERY_LIMITS } from '../../server/query/limits.ts';
+import { QueryError } from '../../server/query/query-error.ts';
+import type { QueryOptions, QueryService, StatementResult } from '../../server/query/result.ts';
+import { createQueryService } from '../../server/query/service.ts';
+import { ask } from './ask.ts';
+import { MemoryBackend } from './memory-backend.ts';
+
+const OPTIONS: QueryOptions = {
+  database: 't',
+  nowNs: 1_000n,
+  readOnly: true,
+  chunkSize: null,
+  completeness: false,
+};
+
+async function prepared(): Promise<{ memory: MemoryBackend; service: QueryService }> {
+  const memory = new MemoryBackend({ shardsPerGroup: 4, placeOf: (index) => index % 2 });
+  await ask(memory, 'CREATE DATABASE t');
+  const hosts = ['a', 'b', 'c', 'd', 'e', 'f'];
+  memory.write(
+    't',
+    hosts
+      .flatMap((host, i) => [1, 2, 3, 4].map((at) => `m,host=${host} f=${i + at / 10},n=${at}i ${at * 10}`))
+      .join('\n'),
+  );
+  const service = createQueryService(memory.backend, { ...DEFAULT_QUERY_LIMITS, seriesMax: 5 });
+  // Until its schema is remembered nothing of a measurement goes straight.
+  expect(begun(service, "SELECT f FROM m WHERE host = 'a'")).toBeNull();
+  await generally(service, "SELECT f FROM m WHERE host = 'a'");
+  return { memory, service };
+}
+
+/** null: it was not begun. */
+function begun(
+  service: QueryService,
+  text: string,
+  options: QueryOptions = OPTIONS,
+): Promise<StatementResult | null> | null {
+  let isBegun = false;
+  const result = new Promise<StatementResult | null>((resolve) => {
+    isBegun = service.straight!(text, options, resolve);
+  });
+  return isBegun ? result : null;
+}
+
+async function generally(service: QueryService, text: string, options = OPTIONS): Promise<StatementResult> {
+  for await (const result of service.execute(text, options)) return result;
+  throw new Error('no result');
+}
+
+const shown = (result: StatementResult | null) =>
+  result?.series === undefined
+    ? result
+    : { ...result, series: result.series.map((one) => ({ ...one, values: [...one.values] })) };
+
+it.each([
+  "SELECT max(f), min(n) FROM m WHERE (host = 'a' OR host = 'b') AND time >= 10 AND time < 35 GROUP BY time(10ns)",
+  "SELECT mean(f) FROM m WHERE host != 'f' GROUP BY host",
+  "SELECT last(f), n FROM m WHERE host != 'f'",
+  "SELECT * FROM m WHERE host = 'c' AND f > 2.15",
+  "SELECT f + n FROM m WHERE host = 'c' ORDER BY time DESC LIMIT 2",
+  "SELECT max(f) FROM m WHERE host != 'f' AND time >= 0 AND time < 50 GROUP BY time(10ns) ORDER BY time DESC LIMIT 2",
+  "SELECT f FROM m WHERE host = 'nobody'",
+  "SELECT sum(f) + 1 FROM m WHERE host = 'a' AND time > 0 GROUP BY time(20ns) fill(previous)",
+  'SELECT sum(f) FROM m',
+])('%s', async (text) => {
+  const { service } = await prepared();
+  const straight = begun(service, text);
+  expect(straight).not.toBeNull();
+  expect(shown(await straight!)).toEqual(shown(await generally(service, text)));
+});
+
+it.each([
+  'SELECT derivative(mean(f)) FROM m WHERE time > 0 AND time < 50 GROUP BY time(10ns)',
+  'SELECT median(f) FROM m',
+  'SELECT max(f) FROM (SELECT f FROM m)',
+  'SELECT f FROM late',
+  'SELECT f FROM',
+  'SELECT f FROM m; SELECT n FROM m',
+  'SHOW MEASUREMENTS',
+])('is left to the general way: %s', async (text) => {
+  const { service } = await prepared();
+  expect(begun(service, text)).toBeNull();
+});
+
+it('leaves shards that are not all here, proofs, levels, chunks and parameters to the general way', async () => {
+  const { memory, service } = await prepared();
+  for (const more of [
+    { completeness: true },
+    { consistency: 'quorum' as const },
+    { chunkSize: 10 },
+    { params: {} },
+    { database: 'unknown' },
+  ])
+    expect(begun(service, 'SELECT f FROM m', { ...OPTIONS, ...more })).toBeNull();
+  memory.down.add([...memory.shards.keys()][0]!);
+  expect(begun(service, 'SELECT f FROM m')).toBeNull();
+});
+
+it('a schema that has changed since, and a place that has lost a shard, ask for the general way afterwards', async () => {
+  const { memory, service } = await prepared();
+  memory.write('t', 'm,host=a other=5 50');
+  expect(await begun(service, "SELECT * FROM m WHERE host = 'a'")).toBeNull();
+  await generally(service, "SELECT * FROM m WHERE host = 'a'");
+  const result = await begun(service, "SELECT * FROM m WHERE host = 'a'");
+  expect(result!.series![0]!.columns).toEqual(['time', 'f', 'host', 'n', 'other']);
+  memory.backend.runHere = (_targets, _request, answered) => {
+    answered(null);
+    return true;
+  };
+  expect(await begun(service, 'SELECT f FROM m')).toBeNull();
+  memory.backend.runHere = (_targets, _request, _answered, failed) => {
+    failed(new Error('gone'));
+    return true;
+  };
+  expect(await begun(service, 'SELECT f FROM m')).toBeNull();
+});
+
+it('the first windows of a LIMIT that do not hold enough ask for the general way afterwards', async () => {
+  const { memory, service } = await prepared();
+  memory.write('t', 'm,host=z f=1 1000');
+  const text =
+    'SELECT max(f) FROM m WHERE time >= 0 AND time < 100 GROUP BY time(10ns) fill(none) ORDER BY time DESC LIMIT 2';
+  await generally(service, text);
+  expect(await begun(service, text)).toBeNull();
+});
+
+it('a limit that was hit is the answer', async () => {
+  const { memory, service } = await prepared();
+  memory.write('t', Array.from({ length: 40 }, (_, i) => `m,host=more${i} f=1 1`).join('\n'));
+  await generally(service, 'SELECT f FROM m');
+  const result = await begun(service, 'SELECT f FROM m');
+  expect(result!.error).toMatch(/^max-select-series limit exceeded/);
+  expect(result).toEqual(await generally(service, 'SELECT f FROM m'));
+});
+
+it('who leaves, or whose time is up, does not wait for the workers', async () => {
+  const { memory, service } = await prepared();
+  memory.backend.runHere = () => true;
+  const ending = new Ending();
+  const result = begun(service, 'SELECT f FROM m', { ...OPTIONS, ending });
+  ending.end(new QueryError('query interrupted'));
+  expect(await result).toEqual({ statementId: 0, error: 'query interrupted' });
+  const hurried = createQueryService(memory.backend, { ...DEFAULT_QUERY_LIMITS, queryMsMax: 1 });
+  await generally(hurried, 'SELECT f FROM m').catch(() => {});
+  expect(await begun(hurried, 'SELECT f FROM m')).toEqual({ statementId: 0, error: 'query timeout reached' });
+});

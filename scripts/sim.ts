@@ -3,8 +3,9 @@
  * fails, after it has said which, shrunk the first of them, and printed the run that is left.
  */
 import { availableParallelism } from 'node:os';
-import { type PassCosts, type SimResult, simulate } from '../test/sim/cluster.ts';
+import { type SimResult, simulate } from '../test/sim/cluster.ts';
 import { engineFor } from '../test/sim/engine-choice.ts';
+import type { PassCosts } from '../test/sim/pass-costs.ts';
 import { reductionOptions } from '../test/sim/reduction.ts';
 import { shrink } from '../test/sim/shrink.ts';
 import { type Campaign, parseOptions, USAGE, UsageError } from './sim/options.ts';

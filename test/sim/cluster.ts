@@ -26,6 +26,7 @@ import { areMended, Mends } from './mends.ts';
 import { Moves } from './moves.ts';
 import type { Mutation } from './mutations.ts';
 import { Network } from './network.ts';
+import { type PassCosts, PassMeter } from './pass-costs.ts';
 import { NOTHING_LEFT_OUT, type Reduction } from './reduction.ts';
 import { type LargeCluster, largeScenario, reduced, type ScenarioName, scenarioOf } from './scenario.ts';
 import { SettledBatches } from './settled.ts';
@@ -46,16 +47,6 @@ export interface SimOptions {
   readonly large?: LargeCluster | undefined;
   readonly reduction?: Reduction | undefined;
   readonly trace?: ((line: string) => void) | undefined;
-}
-
-/** What comparing equal replicas costs, in one interval of passes with nothing to repair. */
-export interface PassCosts {
-  readonly shards: number;
-  readonly spanMs: number;
-  readonly passes: number;
-  readonly hops: number;
-  readonly messages: number;
-  readonly bytes: number;
 }
 
 export interface SimResult {
@@ -145,8 +136,7 @@ class Cluster implements World {
   private convergedMs = -1;
   private boundMs = 0;
   private idle: PassCosts | null = null;
-  private passes = 0;
-  private hops = 0;
+  private readonly passMeter: PassMeter;
   private readonly isLarge: boolean;
 
   constructor(options: SimOptions) {
@@ -171,6 +161,7 @@ class Cluster implements World {
     this.network = new Network(this, this.nodes, this.scenario, [this.traffic, this.mail, this.mends], (bytes) =>
       this.note(bytes),
     );
+    this.passMeter = new PassMeter(this.network, this.time);
     const { nodes, scenario, reduction, network, books, mends } = this;
     this.reads = new LevelledReads({ world: this, nodes, scenario, network, books });
     this.writers = new Writers({ world: this, nodes, scenario, reduction, books, reads: this.reads });
@@ -194,7 +185,7 @@ class Cluster implements World {
     this.troubles.end();
     this.settle();
     this.converge();
-    if (this.isLarge) this.measureIdle();
+    if (this.isLarge) this.idle = this.passMeter.measure(this.books.shards.size, this.limits.passIntervalMs);
   }
 
   result(failed: Pick<SimResult, 'failure' | 'check'>): SimResult {
@@ -252,10 +243,7 @@ class Cluster implements World {
         'no-false-damage',
         `a pass of ${record.shard} on ${node.name} reports damage: ${record.reason}`,
       );
-    if (record.starter === node.number) {
-      this.passes++;
-      this.hops += record.hops.length;
-    }
+    this.passMeter.passEnded(node, record);
     if (this.books.passEnded(node, record)) {
       const { shard, cutoff, order, root } = record;
       this.trace(`${node.name} publishes ${shard} through ${cutoff} on ${order.join()}: ${root!.batches} batches`);
@@ -416,21 +404,6 @@ class Cluster implements World {
     this.time.runUntil(Math.max(this.time.now, goneMs));
     const what = this.expiry.left(this.nodes, this.books.shards);
     if (what !== null) throw new Violation('expires-together', `${what} after it has expired for all`);
-  }
-
-  /** One interval of passes without writes or faults: all messages between replicas are the ring's. */
-  private measureIdle(): void {
-    const { network, limits, passes, hops } = this;
-    const { messages, bytes } = network.replicaTraffic;
-    this.time.runUntil(this.time.now + limits.passIntervalMs);
-    this.idle = {
-      shards: this.books.shards.size,
-      spanMs: limits.passIntervalMs,
-      passes: this.passes - passes,
-      hops: this.hops - hops,
-      messages: network.replicaTraffic.messages - messages,
-      bytes: network.replicaTraffic.bytes - bytes,
-    };
   }
 
   private explained(check: () => void): void {

@@ -3,9 +3,7 @@
  * defined here.
  */
 import { type Command, Option } from 'commander';
-import { addAlerts } from '../alerts/extension.ts';
 import { ConfigError, loadConfig, SERVE_OPTIONS } from '../config.ts';
-import { startNode } from '../main.ts';
 import { StartError } from '../node-identity.ts';
 import { CliError } from './client.ts';
 
@@ -35,6 +33,8 @@ Examples:
     const flags: Record<string, string | undefined> = {};
     for (const option of command.options)
       flags[option.long!.slice(2)] = command.getOptionValue(option.attributeName()) as string | undefined;
+    // The other commands start sooner without a node's code.
+    const [{ startNode }, { addAlerts }] = await Promise.all([import('../main.ts'), import('../alerts/extension.ts')]);
     try {
       await startNode(loadConfig({ flags, environment: process.env }), [addAlerts]);
     } catch (error) {

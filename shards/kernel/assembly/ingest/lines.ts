@@ -6,6 +6,7 @@
  * compared and not looked up. It may be incomplete but must never take what the careful parser
  * (shards/line-protocol-careful.ts) would read differently.
  */
+import { forgetAhead } from './ahead';
 import { PAD_BYTES, endOfString, isUtf8, same } from './bytes';
 import { putBoolean, putDecimal, putDouble, putString, putWord } from './columns';
 import {
@@ -102,6 +103,7 @@ export function beginParse(unitNs: i64, defaultTimeNs: i64, oldestNs: i64, lineB
   unit = <u64>unitNs;
   timeMax = TIME_MAX / unit;
   hasLastTime = false;
+  forgetAhead();
   lineBytesMax = <usize>lineBytes;
   beginRows(defaultTimeNs, oldestNs);
 }

@@ -16,7 +16,8 @@
  * canonical key, and a new one costs the table one cache miss. Nothing is ever forgotten here: when the table is too
  * large, the whole kernel is replaced.
  */
-import { endOfKey, hashBytes, isUtf8, same } from './bytes';
+import { endAhead, hashAhead, LINES_AHEAD, lookAhead } from './ahead';
+import { hashBytes, isUtf8, same } from './bytes';
 import { M_LENGTH, M_NAME, measurementOf } from './measurements';
 import { sipHash } from './siphash';
 import { nameLength, readTags, sortedKey, tagsAscii, tagsSorted, timeTag } from './tags';
@@ -50,6 +51,8 @@ const FLAG_DOUBT: u32 = 4;
 const KEY_BYTES_FAST_MAX: usize = 60000;
 const CHUNK_BYTES: usize = 1 << 20;
 const SLOTS_INITIAL: u32 = 4096;
+/** After so many lines that did not follow as before, the next ones are looked at ahead; late rows come fewer in a row. */
+const STRAYS_MIN: u32 = 4;
 
 const COMMA: u32 = 44;
 const BACKSLASH: u32 = 92;
@@ -68,6 +71,8 @@ let bytesUsed: usize = 0;
 let batches: u32 = 0;
 /** Entry of the last line's key: where to guess from. */
 let last: usize = 0;
+/** Lines since a guess was right. */
+let strays: u32 = 0;
 
 export function startSeries(shards: u32): void {
   shardsPerGroup = shards;
@@ -126,11 +131,13 @@ export function guessEntry(at: usize, end: usize): usize {
   const guess = <usize>load<u32>(last, E_NEXT);
   if (guess == 0) return 0;
   if (isSpelled(guess, at, end)) {
+    strays = 0;
     last = guess;
     return guess;
   }
   const next = <usize>load<u32>(guess, E_NEXT);
   if (next == 0 || !isSpelled(next, at, end)) return 0;
+  strays = 0;
   last = next;
   return next;
 }
@@ -145,11 +152,12 @@ function isSpelled(entry: usize, at: usize, end: usize): bool {
 
 /** The entry of the key at `at`, entered if it is a canonical spelling; 0: for the careful parser. */
 export function lookUpEntry(at: usize, end: usize): usize {
-  const stop = endOfKey(at, end);
+  lookAhead(at, end, slots, mask, strays++ < STRAYS_MIN ? 1 : LINES_AHEAD);
+  const stop = endAhead;
   if (stop >= end || load<u8>(stop) != 32) return 0;
   const length = stop - at;
   if (length == 0 || length > KEY_BYTES_FAST_MAX) return 0;
-  const hash = hashBytes(at, length);
+  const hash = hashAhead;
   let entry = findEntry(at, length, hash);
   if (entry == 0) {
     entry = enterPlain(at, length, hash);

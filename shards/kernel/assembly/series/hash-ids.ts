@@ -89,15 +89,42 @@ export function hashIdsFindMany(table: usize, hashes: usize, n: u32, ids: usize)
   const idBits = load<u32>(table, 12);
   let unknown: u32 = 0;
   let next: u32 = 0;
+  let fetched: u32 = 0;
+  /** The one before was not the next id either: more such ones will come. */
+  let strayed = false;
   for (let i: u32 = 0; i < n; i++) {
     const hash = hashes + i * HASH_BYTES;
     let id = next;
-    if (id >= total || !equal(hashAddress(table, id), hash)) id = find(table, slots, mask, idBits, hash);
+    const isNext = id < total && equal(hashAddress(table, id), hash);
+    if (!isNext) {
+      if (strayed && i >= fetched) fetched = hashIdsFetch(table, hashes, i, n);
+      id = find(table, slots, mask, idBits, hash);
+    }
+    strayed = !isNext;
     store<u32>(ids + (i << 2), id);
     if (id == UNKNOWN_ID) unknown++;
     else next = id + 1;
   }
   return unknown;
+}
+
+/** How many slots are fetched at once: about as many cache misses as a core has on their way. */
+const FETCHED_MAX: u32 = 16;
+/** What was read ahead; kept, or the compiler would leave the reading out. */
+let fetchedWords: u32 = 0;
+
+/**
+ * Brings the slots of the next few of `n` hashes, from the one at `from` on, into the cache, so that their misses overlap:
+ * searches wait for theirs one after the other. Returns behind which one to call it again.
+ */
+export function hashIdsFetch(table: usize, hashes: usize, from: u32, n: u32): u32 {
+  const slots: usize = load<u32>(table, 4);
+  const mask = load<u32>(table, 8) - 1;
+  const to = min<u32>(n, from + FETCHED_MAX);
+  let words: u32 = 0;
+  for (let i = from; i < to; i++) words += load<u32>(slots + ((slotOf(hashes + i * HASH_BYTES) & mask) << 2));
+  fetchedWords = words;
+  return to;
 }
 
 /** The id of a hash, which is added when it is new: then the id is what the count was. */

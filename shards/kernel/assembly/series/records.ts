@@ -3,7 +3,7 @@
  * not have, mostly in the order of the batch.
  */
 import { GROUPS, MISSING, scratch, scratchAt, USERS } from '../memtable/scratch';
-import { hashIdsCount, hashIdsFind, hashIdsFree, hashIdsIntern, hashIdsNew, UNKNOWN_ID } from './hash-ids';
+import { hashIdsCount, hashIdsFetch, hashIdsFind, hashIdsFree, hashIdsIntern, hashIdsNew, UNKNOWN_ID } from './hash-ids';
 import { isKeyOf, seriesAdd } from './keys';
 import { equalText } from './text';
 
@@ -22,8 +22,10 @@ export function seriesResolve(table: usize, hashes: usize, n: u32, ids: usize, r
   const wanted = heap.alloc(max<u32>(n, 1) * 4);
   const missing = matchRecords(table, hashes, n, ids, records, bytes, wanted);
   if (missing == 0) {
+    let fetched: u32 = 0;
     for (let i: u32 = 0; i < n; i++) {
       if (load<u32>(ids + (i << 2)) != UNKNOWN_ID) continue;
+      if (i >= fetched) fetched = hashIdsFetch(load<u32>(table), hashes, i, n);
       const hash = hashes + i * HASH_BYTES;
       // The same series may be named twice, or have come since it was looked up.
       const record = records + load<u32>(wanted + (i << 2));

@@ -153,8 +153,8 @@ export interface ConvergenceBound {
   };
 }
 
-/** Of one copy, besides what its bytes fill: the manifest, the end, and a last page that is not full for each table. */
-const PAGES_BESIDES = 12;
+/** Of one copy, besides what its bytes fill: manifest, end, and a last page that is not full for each table and group of windows. */
+const PAGES_BESIDES = 25;
 
 export function convergenceBound(p: BoundParameters): ConvergenceBound {
   const hops = p.replicas <= 1 ? 0 : 2 * (p.replicas - 1);

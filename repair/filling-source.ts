@@ -7,6 +7,7 @@
  * waits for that place.
  */
 import { StorageError } from '../shards/errors.ts';
+import { pageHash } from '../shards/fill-page.ts';
 import { type ShardId, shardId, shardKeyFromJson } from '../shards/shard-key.ts';
 import type { FillSource } from '../shards/storage.ts';
 import type { NodeNumber } from '../shards/version.ts';
@@ -85,10 +86,10 @@ export class FillingSource {
       // Found damaged since it was opened: nobody is filled with that.
       this.drop(m.snapshot, given);
       this.answer(from, m.request, given.id, key.number, 'gone', m.snapshot, m.index, null);
-    } else this.give(given, m.request, key.number, m.snapshot, m.index);
+    } else this.give(given, m.request, key.number, m.snapshot, m.index, m.kept);
   }
 
-  private give(given: Given, request: number, lane: number, snapshot: number, index: number): void {
+  private give(given: Given, request: number, lane: number, snapshot: number, index: number, kept?: string): void {
     const { around } = this;
     const { id, to, source } = given;
     let page: Uint8Array | null = null;
@@ -108,7 +109,8 @@ export class FillingSource {
       given.end = index;
       source.close();
     }
-    this.answer(to, request, id, lane, 'ok', snapshot, index, page, source.bytesTotal);
+    const same = page !== null && kept !== undefined && pageHash(page) === kept;
+    this.answer(to, request, id, lane, 'ok', snapshot, index, page, source.bytesTotal, same);
   }
 
   private answer(
@@ -121,10 +123,11 @@ export class FillingSource {
     index: number,
     page: Uint8Array | null,
     bytesTotal = 0,
+    same = false,
   ): void {
     const last = page === null;
     const answer = { t: 'fill-answer' as const, request, shard, status, snapshot, index, bytesTotal, last };
-    this.around.send(to, lane, answer, page === null ? [] : [page]);
+    this.around.send(to, lane, same ? { ...answer, same } : answer, page === null || same ? [] : [page]);
   }
 
   private running(): number {

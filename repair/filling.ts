@@ -5,8 +5,10 @@
  * as open until it is durable there) -> `saving` (the state `filling` is made durable) -> `asking` -> `copying` -> full.
  * A crash while owing leaves a full replica with its old floor, which is fenced again at the next comparison, or, when a
  * flush has saved the state meanwhile, a filling one. That one owes everything anew before it asks: putting a batch into
- * the outbox twice is harmless, and nothing durable says how far it had come. The local content is replaced only when the copy is whole. A source that dies,
- * restarts or says no costs a new start from another one.
+ * the outbox twice is harmless, and nothing durable says how far it had come. The local content is replaced only when the
+ * copy is whole. When a source dies, restarts or says no, pages that have come are kept, also over a restart here, and those
+ * that are still the same are not given again (shards/fill-target.ts). Who gave something is asked again first, since only its own
+ * pages are likely to be the same; who gave nothing new is avoided.
  * The other side is filling-source.ts.
  */
 
@@ -48,7 +50,13 @@ interface Job {
   waiting: boolean;
   retryAtMs: number;
   bytesDone: number;
+  /** Of pages that an earlier try had brought. */
+  bytesKept: number;
   bytesTotal: number | null;
+  /** Of whose copy pages are kept; undefined: not looked up. */
+  origin: NodeNumber | null | undefined;
+  /** How far a try with that one has come at most, in bytes. */
+  reached: number;
   readonly startedMs: number;
   /** Why it is filled. */
   readonly reason: string;
@@ -104,8 +112,8 @@ export class Filling {
   describe(id: ShardId): FillDescription | null {
     const job = this.jobs.get(id);
     if (job === undefined) return null;
-    const { source, bytesDone, bytesTotal, startedMs, restarts } = job;
-    return { source, bytesDone, bytesTotal, startedMs, restarts };
+    const { source, bytesDone, bytesKept, bytesTotal, startedMs, restarts } = job;
+    return { source, bytesDone: bytesDone + bytesKept, bytesTotal, startedMs, restarts };
   }
 
   addOpen(add: AddOpen): void {
@@ -147,7 +155,10 @@ export class Filling {
       waiting: false,
       retryAtMs: 0,
       bytesDone: 0,
+      bytesKept: 0,
       bytesTotal: null,
+      origin: undefined,
+      reached: 0,
       startedMs: this.o.around.nowMs,
       reason,
       handed: 0,
@@ -231,12 +242,8 @@ export class Filling {
 
   private askSource(job: Job, replica: Replica): void {
     const { around, requests, storage } = this.o;
-    const sources = liveFullHolders(around, job.id);
-    const fresh = sources.filter((member) => !job.avoid.has(member));
-    if (fresh.length === 0) job.avoid.clear();
-    const choice = fresh.length > 0 ? fresh : sources;
-    if (choice.length === 0) return;
-    const source = choice[Math.floor(around.random() * choice.length)]!;
+    const source = this.chooseSource(job);
+    if (source === null) return;
     job.source = source;
     job.waiting = true;
     const question = { t: 'fill-open' as const, key: shardKeyToJson(job.key), ...claimOf(replica.ledger) };
@@ -248,10 +255,13 @@ export class Filling {
       job.grantedMs = around.nowMs;
       job.bytesTotal = message.bytesTotal;
       job.bytesDone = 0;
+      job.bytesKept = 0;
+      if (job.origin !== source) job.reached = 0;
+      job.origin = source;
       around.budget.charge(answer!.attachments[0]?.byteLength ?? 0);
       let target: FillTarget;
       try {
-        target = storage.beginFill(job.key);
+        target = storage.beginFill(job.key, source);
       } catch (error) {
         if (!(error instanceof StorageError)) throw error;
         return this.restart(job, error.message);
@@ -261,11 +271,26 @@ export class Filling {
     });
   }
 
+  /** Whose pages are kept comes first: others cut theirs otherwise. */
+  private chooseSource(job: Job): NodeNumber | null {
+    const { around, storage } = this.o;
+    const sources = liveFullHolders(around, job.id);
+    const fresh = sources.filter((member) => !job.avoid.has(member));
+    if (fresh.length === 0) job.avoid.clear();
+    const choice = fresh.length > 0 ? fresh : sources;
+    if (choice.length === 0) return null;
+    if (job.origin === undefined) job.origin = storage.copyOrigin(job.id);
+    if (job.origin !== null && choice.includes(job.origin)) return job.origin;
+    return choice[Math.floor(around.random() * choice.length)]!;
+  }
+
   private askPage(job: Job, target: FillTarget, snapshot: number, index: number): void {
     const { requests, around } = this.o;
     const { budget } = around;
     const estimate = around.limits.fillPageBytes;
-    const question = { t: 'fill-page' as const, key: shardKeyToJson(job.key), snapshot, index };
+    const page = { t: 'fill-page' as const, key: shardKeyToJson(job.key), snapshot, index };
+    const kept = target.kept(index);
+    const question = kept === null ? page : { ...page, kept };
     job.waiting = true;
     budget.whenOpen('copies', estimate, () => {
       // Forgotten, or begun anew, while it waited.
@@ -285,12 +310,19 @@ export class Filling {
   private accept(job: Job, target: FillTarget, answer: Received): void {
     const message = answer.message as MessageOf<'fill-answer'>;
     const page = answer.attachments[0];
-    // The source reads the next page while this one is written.
-    if (!message.last) this.askPage(job, target, message.snapshot, message.index + 1);
+    const { index, last } = message;
+    // The source reads the next page while this one is written. The first one names those that may be kept.
+    if (!last && index > 0) this.askPage(job, target, message.snapshot, index + 1);
     try {
-      if (page !== undefined && page.byteLength > 0) target.accept(page);
-      job.bytesDone += page?.byteLength ?? 0;
-      if (!message.last) return;
+      if (message.same === true) job.bytesKept += target.keep(index);
+      else if (page !== undefined && page.byteLength > 0) {
+        target.accept(page);
+        job.bytesDone += page.byteLength;
+      }
+      if (!last) {
+        if (index === 0) this.askPage(job, target, message.snapshot, 1);
+        return;
+      }
       const replaced = this.o.replicas.get(job.id);
       if (replaced === null) {
         // Removed since the last tick.
@@ -303,13 +335,16 @@ export class Filling {
       job.target = null;
     } catch (error) {
       if (!(error instanceof Error && 'code' in error)) throw error;
+      // What cannot be written, or makes no sense, is not gone on with.
+      target.abort();
+      Object.assign(job, { target: null, origin: null, bytesDone: 0, bytesKept: 0 });
       this.restart(job, error.message);
       return;
     }
     const replica = this.o.replicas.get(job.id)!;
     replica.notes.heldBackBy = null;
     replica.notes.damage = null;
-    replica.notes.fillPageMs = (this.o.around.nowMs - job.grantedMs) / Math.max(1, message.index);
+    if (job.bytesKept === 0) replica.notes.fillPageMs = (this.o.around.nowMs - job.grantedMs) / Math.max(1, index);
     this.jobs.delete(job.id);
     this.o.around.count('replicas_filled');
     this.o.around.count('fill_bytes', job.bytesDone);
@@ -317,7 +352,7 @@ export class Filling {
     this.tell(job);
   }
 
-  private tell({ id, source, handed, bytesDone, startedMs, grantedMs, restarts, reason }: Job): void {
+  private tell({ id, source, handed, bytesDone, bytesKept, startedMs, grantedMs, restarts, reason }: Job): void {
     const { around, replicas } = this.o;
     const finishedMs = around.wallMs;
     const rows = replicas.get(id)?.stored.sizes().rows ?? 0;
@@ -330,7 +365,8 @@ export class Filling {
       reason:
         `${reason}. A copy of what ${nameOf(around.snapshot, source!)} has took its place; ` +
         `${handed} batches that it held above its floor had been handed on to the owners` +
-        (restarts === 0 ? '' : `; begun anew ${restarts} times`),
+        (restarts === 0 ? '' : `; broken off ${restarts} times`) +
+        (bytesKept === 0 ? '' : `; ${bytesKept} bytes of an earlier try were kept`),
       startedMs: finishedMs - (around.nowMs - startedMs),
       finishedMs,
     } as const;
@@ -339,11 +375,14 @@ export class Filling {
 
   private restart(job: Job, reason: string): void {
     const { around } = this.o;
-    job.target?.abort();
+    job.target?.suspend();
     job.target = null;
     // What is still asked of the former source is not waited for.
     job.waiting = false;
-    if (job.source !== null) job.avoid.add(job.source);
+    const reached = job.bytesDone + job.bytesKept;
+    // Who has brought the copy further is asked for the rest.
+    if (job.source !== null && reached <= job.reached) job.avoid.add(job.source);
+    job.reached = Math.max(reached, job.reached);
     job.source = null;
     job.stage = 'asking';
     job.restarts++;

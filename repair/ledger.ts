@@ -102,6 +102,10 @@ export class Ledger implements ShardCompanion {
     return this.newestVersion;
   }
 
+  get awaitsCopy(): boolean {
+    return this.replica === 'filling';
+  }
+
   /** Batches above the floor. */
   get listed(): number {
     let count = 0;

@@ -190,6 +190,8 @@ export type Message =
       readonly key: ShardKeyJson;
       readonly snapshot: number;
       readonly index: number;
+      /** The page is kept from before, and was this then. */
+      readonly kept?: string;
     }
   | {
       readonly t: 'fill-answer';
@@ -200,6 +202,8 @@ export type Message =
       readonly index: number;
       readonly bytesTotal: number;
       readonly last: boolean;
+      /** The page is what was kept of it. */
+      readonly same?: boolean;
     }
   | {
       readonly t: 'pass-control';
@@ -397,7 +401,7 @@ const FIELDS: Record<JsonKind, Record<string, Check>> = {
   disown: { request: size, key },
   disowned: { request: size, shard: text },
   'fill-open': { ...claim, request: size, key },
-  'fill-page': { request: size, key, snapshot: size, index: size },
+  'fill-page': { request: size, key, snapshot: size, index: size, kept: orAbsent(sum) },
   'fill-answer': {
     request: size,
     shard: text,
@@ -406,6 +410,7 @@ const FIELDS: Record<JsonKind, Record<string, Check>> = {
     index: size,
     bytesTotal: size,
     last: flag,
+    same: orAbsent(flag),
   },
   'pass-control': { shard: text, pass: text, action: oneOf('pause', 'cancel') },
   'pass-progress': { shard: text, pass: text, hop: size, hops: size, batches: size, rows: size, bytes: size },

@@ -17,6 +17,8 @@ export interface ShardCompanion {
    * Never falls while the process runs. Storage drops only what lies at or below the floor that its file holds.
    */
   readonly floor: Stamp;
+  /** The shard is to be replaced by a copy: what has come of one is kept over a restart. */
+  readonly awaitsCopy?: boolean;
   /** True when a batch of this version is already in the shard: recovery then skips its log record. */
   has(version: Version): boolean;
   load(database: Database): void;

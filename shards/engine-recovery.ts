@@ -4,7 +4,7 @@
  * Of a file only what is small is read (shard.ts). What else is in it is read when the log has records for it, or later;
  * should it turn out to be damaged then, it is set aside as if it had been found here.
  *
- * - `<id>.sqlite.fill` files are copies that did not end: removed.
+ * - `<id>.sqlite.fill` files are copies that did not end: removed, unless the shard still awaits one.
  * - A file of a later format is left alone; the engine goes on without that shard and reports it.
  * - A file that cannot be read is renamed to `<id>.sqlite.damaged-<n>`, kept for good and reported. What the log still
  *   holds of that shard goes into a new, empty file, and the ring brings the rest.
@@ -82,7 +82,7 @@ export function openShards(opening: ShardOpening): { shards: Shard[]; unopened: 
       if (shard === null) continue;
       shards.push(shard);
       for (const left of [`${name}.fill`, `${name}.fill-journal`]) {
-        if (names.has(left)) files.remove(joinPath(directory, left));
+        if (names.has(left) && shard.companion.awaitsCopy !== true) files.remove(joinPath(directory, left));
       }
     } catch (error) {
       if (!(error instanceof StorageError) || error.code === 'disk-full' || error.code === 'disk-failed') throw error;

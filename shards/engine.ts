@@ -25,7 +25,7 @@ import {
 } from './engine-recovery.ts';
 import { StorageError } from './errors.ts';
 import { joinPath } from './files.ts';
-import { FillWriter } from './fill-target.ts';
+import { FillWriter, originOf, removeFillFile } from './fill-target.ts';
 import { Log } from './log.ts';
 import { isAfter, LOG_START } from './log-position.ts';
 import { BATCH_RECORD, KEYS_RECORD, type RecordToAppend } from './log-record.ts';
@@ -109,7 +109,7 @@ export class Engine implements Storage {
   }
 
   close(): void {
-    for (const fill of this.#fills.values()) fill.abort();
+    for (const fill of this.#fills.values()) fill.suspend();
     for (const shard of this.#shards.values()) shard.close();
     this.#newFiles.close();
     this.#log.close();
@@ -162,6 +162,7 @@ export class Engine implements Storage {
     const path = this.#path(id);
     this.#newFiles.drop(path);
     for (const name of [path, `${path}-journal`]) files.remove(name);
+    removeFillFile(files, `${path}.fill`);
     for (const name of files.list(shardsDirectory)) {
       // What was set aside of a shard goes with it, or the next start would take the shard for a lost one.
       if (name.startsWith(`${id}.sqlite.damaged-`)) files.remove(joinPath(shardsDirectory, name));
@@ -366,13 +367,19 @@ export class Engine implements Storage {
     return shard.isDirty ? shard.flushedThrough : this.#log.synced;
   };
 
-  beginFill(key: ShardKey): FillTarget {
+  copyOrigin(id: ShardId): string | null {
+    const { files, openDatabase } = this.#options;
+    return originOf(files, openDatabase, `${this.#path(id)}.fill`);
+  }
+
+  beginFill(key: ShardKey, origin: string): FillTarget {
     const id = shardId(key);
     const { files, openDatabase, limits, shardsDirectory } = this.#options;
     const path = this.#path(id);
-    this.#fills.get(id)?.abort();
+    this.#fills.get(id)?.suspend();
     const fill = new FillWriter({
       key,
+      origin,
       path: `${path}.fill`,
       files,
       open: openDatabase,

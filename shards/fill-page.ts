@@ -7,6 +7,7 @@
  * tag (0 null, 1 int64, 2 float64, 3 text, 4 blob) and its bytes. So a page says nothing about how a file is laid out,
  * and tables of the companion travel like those of the shard.
  */
+import { hash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { StorageError } from './errors.ts';
 
@@ -41,6 +42,11 @@ export function encodePage(index: number, content: PageContent): Uint8Array {
 
 function pageCrc(page: Buffer): number {
   return crc32(page.subarray(HEADER_BYTES), crc32(page.subarray(0, 16)));
+}
+
+/** By which a page that has been kept is told from what its source would send now: 128 bits of SHA-256 of what it holds. */
+export function pageHash(page: Uint8Array): string {
+  return hash('sha256', page.subarray(HEADER_BYTES), 'hex').slice(0, 32);
 }
 
 /** Throws StorageError `damaged-page`. */

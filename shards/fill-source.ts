@@ -5,6 +5,8 @@
  * snapshot is taken; series and blocks are only named then, and read when their page is asked for: chunks are never
  * changed, and compaction waits until the snapshot is closed. So page n stays the same. When mending replaces blocks the
  * snapshot is gone.
+ * Pages of series and blocks have names, which a later copy of the same source gives to the same series, and to blocks of
+ * the same windows: so a copy that broke off need not ask again for a page that has stayed as it is (fill-target.ts).
  * A block that fails its CRC makes its page throw `damaged-block`: damage is not copied.
  */
 import type { Database } from 'better-sqlite3';
@@ -48,13 +50,18 @@ export interface FillManifest {
   readonly bytesTotal: number;
   /** Statements that make the companion's tables and indexes. */
   readonly companionSql: readonly string[];
+  /** Of the pages from 1 on that can be kept. A copy that cannot be resumed has none. */
+  readonly names?: readonly string[];
 }
+
+/** Pages of blocks begin anew at each group of so many windows, so that what comes into a window changes pages of its group only. */
+const WINDOWS_PER_GROUP = 7;
 
 /** What a page holds, decided when the snapshot is taken. */
 type PagePlan =
   | { readonly kind: 'rows'; readonly rows: RowsPage }
-  | { readonly kind: 'chunks'; readonly firsts: readonly number[] }
-  | { readonly kind: 'blocks'; readonly entries: readonly BlockEntry[] };
+  | { readonly kind: 'chunks'; readonly name: string; readonly firsts: readonly number[] }
+  | { readonly kind: 'blocks'; readonly name: string; readonly entries: readonly BlockEntry[] };
 
 export function openFillSource(
   key: ShardKey,
@@ -72,8 +79,10 @@ export function openFillSource(
   const companionSql: string[] = [];
   file.transaction((database) => {
     planChunks(database, pageBytes, plan);
-    for (const [entries, bytes] of cut(store.directory.all(), pageBytes, (entry) => entry.bytes)) {
-      plan({ kind: 'blocks', entries }, bytes);
+    for (const [group, blocks] of groupsOf(store.directory.all())) {
+      let part = 0;
+      for (const [entries, bytes] of cut(blocks, pageBytes, (entry) => entry.bytes))
+        plan({ kind: 'blocks', name: `b${group}.${part++}`, entries }, bytes);
     }
     const own = new Set<string>(OWN_TABLES);
     const tables: string[] = [];
@@ -85,7 +94,8 @@ export function openFillSource(
     }
     for (const table of tables) planTable(database, table, pageBytes, plan);
   });
-  const manifest: FillManifest = { format: FILL_FORMAT, key: shardKeyToJson(key), bytesTotal, companionSql };
+  const names = plans.flatMap((each) => (each.kind === 'rows' ? [] : [each.name]));
+  const manifest: FillManifest = { format: FILL_FORMAT, key: shardKeyToJson(key), bytesTotal, companionSql, names };
   let closed = false;
   return {
     bytesTotal,
@@ -105,8 +115,20 @@ export function openFillSource(
 function planChunks(database: Database, pageBytes: number, plan: (next: PagePlan, bytes: number) => void): void {
   const chunks = database.prepare(LIST_CHUNKS).all() as { first: number; bytes: number }[];
   for (const [some, bytes] of cut(chunks, pageBytes, (chunk) => chunk.bytes)) {
-    plan({ kind: 'chunks', firsts: some.map(({ first }) => first) }, bytes);
+    plan({ kind: 'chunks', name: `c${some[0]!.first}`, firsts: some.map(({ first }) => first) }, bytes);
   }
+}
+
+/** Blocks of neighbouring windows, which come in the order of their windows. */
+function groupsOf(entries: Iterable<BlockEntry>): Map<number, BlockEntry[]> {
+  const groups = new Map<number, BlockEntry[]>();
+  for (const entry of entries) {
+    const group = Math.floor(entry.window / WINDOWS_PER_GROUP);
+    const blocks = groups.get(group);
+    if (blocks === undefined) groups.set(group, [entry]);
+    else blocks.push(entry);
+  }
+  return groups;
 }
 
 function planTable(

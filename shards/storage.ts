@@ -45,8 +45,13 @@ export interface Storage {
   step(budgetMs: number, nowMs: () => number): boolean;
   /** What the cluster's metadata say from now on. */
   setRules(rulesOf: RulesOf): void;
-  /** Starts a shard that is being given by another owner; replaces the local content only when finished. */
-  beginFill(key: ShardKey): FillTarget;
+  /**
+   * Starts a shard that is being given by another owner, `origin`, or goes on where the last try was suspended; replaces the
+   * local content only when finished.
+   */
+  beginFill(key: ShardKey, origin: string): FillTarget;
+  /** Of whose copy pages are kept; null: of nobody's. */
+  copyOrigin(id: ShardId): string | null;
 }
 
 export interface StoredShard {
@@ -103,5 +108,11 @@ export interface FillTarget {
    * the last transaction.
    */
   finish(amend?: (database: Database) => void): StoredShard;
+  /** What a page that is kept was (pageHash), to be asked once the first page has been accepted; null: it is not. */
+  kept(index: number): string | null;
+  /** In place of `accept`: the page is still what it was. Returns its bytes. */
+  keep(index: number): number;
+  /** Keeps the pages that have come. */
+  suspend(): void;
   abort(): void;
 }

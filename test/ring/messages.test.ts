@@ -154,7 +154,7 @@ describe('bound', () => {
     const copies = { ...base.copies, shards: 9, bytes: 40_000, largestBytes: 20_000 };
     const { boundMs, withCopiesMs, parts } = convergenceBound({ ...base, ...none, replicas: 3, copies });
     expect(parts.fencedMs).toBe(1_520 + 2 * (30_000 + 200));
-    expect(parts.copyMs).toBe(((80 + 9 * 12) / 4 + 40 + 12) * 10 + 3 * 100);
+    expect(parts.copyMs).toBe(((80 + 9 * 25) / 4 + 40 + 25) * 10 + 3 * 100);
     expect(withCopiesMs).toBe(parts.fencedMs + parts.copyMs + boundMs);
     expect(convergenceBound({ ...base, ...none, replicas: 1, copies }).parts.copyMs).toBe(0);
   });

@@ -76,6 +76,7 @@ export function deleteBatch(version: Version, predicate: Partial<DeletePredicate
 /** The versions of a shard, in a table of its file. */
 export class VersionSet implements ShardCompanion {
   readonly versions = new Set<Version>();
+  awaitsCopy = false;
   /** Raised by tests. */
   floor: Stamp = STAMP_ZERO;
 
@@ -115,6 +116,8 @@ export class Bench {
   nowMs = 1_000_000;
   /** Shards that were set aside while an engine ran. */
   readonly setAside: string[] = [];
+  /** Of shards that are opened from now on. */
+  awaitsCopy = false;
 
   readonly #free: FreeBuffers;
 
@@ -132,7 +135,7 @@ export class Bench {
       directory: '/memory',
       owns: () => true,
       files,
-      companion: () => new VersionSet(),
+      companion: () => Object.assign(new VersionSet(), { awaitsCopy: this.awaitsCopy }),
       limits: this.limits,
       openDatabase: (path) => new Database(path),
       nowMs: () => 0,

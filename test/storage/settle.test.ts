@@ -195,7 +195,7 @@ test('a copy has what its source has dropped and what it has not', () => {
   merge();
   write(4);
   const source = bench.shard().snapshot(2000);
-  const target = bench.engine.beginFill(KEY);
+  const target = bench.engine.beginFill(KEY, 'source');
   for (let index = 0, page = source.page(0); page !== null; page = source.page(++index)) target.accept(page);
   source.close();
   target.finish();

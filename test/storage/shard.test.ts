@@ -303,7 +303,7 @@ describe('a copy of a shard', () => {
     const source = bench.shard().snapshot(4000);
     const pages = readPages(source);
     expect(pages.length).toBeGreaterThan(5);
-    const target = other.engine.beginFill(KEY);
+    const target = other.engine.beginFill(KEY, 'source');
     for (const page of pages) target.accept(page);
     expect(cellsOf(other).has('m,host=old 1 f')).toBe(true);
     const own = versionAt(99);
@@ -343,7 +343,7 @@ describe('a copy of a shard', () => {
 
   test('damaged, missing and foreign pages are refused, and the old content stays', () => {
     const pages = readPages(bench.shard().snapshot(4000));
-    const target = other.engine.beginFill(KEY);
+    const target = other.engine.beginFill(KEY, 'source');
     target.accept(pages[0]!);
     const spoilt = Buffer.from(pages[1]!);
     spoilt[spoilt.length >> 1]! ^= 1;
@@ -353,13 +353,13 @@ describe('a copy of a shard', () => {
     target.accept(pages[1]!);
     expect(() => target.finish()).toThrow(expect.objectContaining({ code: 'damaged-page' }));
     target.abort();
-    const foreign = other.engine.beginFill({ ...KEY, number: 3 });
+    const foreign = other.engine.beginFill({ ...KEY, number: 3 }, 'source');
     expect(() => foreign.accept(pages[0]!)).toThrow(expect.objectContaining({ code: 'damaged-page' }));
     expect(cellsOf(other).size).toBe(1);
   });
 
   test('a copy that was not finished leaves nothing behind after a crash', () => {
-    const target = other.engine.beginFill(KEY);
+    const target = other.engine.beginFill(KEY, 'source');
     target.accept(readPages(bench.shard().snapshot(4000))[0]!);
     other.crash();
     expect(readdirSync(join(other.directory, 'shards')).filter((name) => name.includes('.fill'))).toEqual([]);

@@ -167,7 +167,7 @@ function emptyRows(batches: readonly Batch[]): number {
 /** The shard is replaced by a copy of itself. */
 function copyOver(): void {
   const source = bench.shard().snapshot(3000);
-  const target = bench.engine.beginFill(KEY);
+  const target = bench.engine.beginFill(KEY, 'source');
   for (let index = 0, page = source.page(0); page !== null; page = source.page(++index)) target.accept(page);
   source.close();
   target.finish();

@@ -210,10 +210,20 @@ export class MemoryStorage implements Storage {
     return false;
   }
 
+  copyOrigin(): null {
+    return null;
+  }
+
+  /** Keeps nothing of a copy that broke off. */
   beginFill(key: ShardKey): FillTarget {
     const pages: Buffer[] = [];
     return {
       accept: (page) => void pages.push(Buffer.from(page)),
+      kept: () => null,
+      keep: (index) => {
+        throw new Error(`page ${index} was not kept`);
+      },
+      suspend: () => {},
       abort: () => {},
       finish: (amend = () => {}) => {
         const image = JSON.parse(Buffer.concat(pages).toString());

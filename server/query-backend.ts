@@ -16,7 +16,7 @@ import type { PartialAnswers, QueryBackend, QueryMetadata, ShardTarget } from '.
 import type { Ending } from './query/ending.ts';
 import type { PlaceAnswer } from './query-rpc.ts';
 import { callNode } from './query-rpc.ts';
-import { Nothings, questionOf } from './said-nothing.ts';
+import { Nothings, questionOf, wantedOf } from './said-nothing.ts';
 import type { ShardPlaces } from './shard-places.ts';
 import type { FieldRecord, PartialAnswer, WorkerPool } from './threads.ts';
 
@@ -96,10 +96,11 @@ function askWorkers(
     if (!hasFailed) failed(error);
     hasFailed = true;
   };
+  const wanted = nothings === null ? null : wantedOf(request);
   let place = 0;
   for (const [worker, ids] of byWorker) {
     const at = place++;
-    const question = nothings === null ? null : questionOf(ids, request);
+    const question = questionOf(wanted, ids, request);
     const known = question === null ? null : nothings!.recall(question, pool.changesOf(worker));
     const take = (answer: PartialAnswer): void => {
       answers[at] = answer;

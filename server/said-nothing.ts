@@ -95,13 +95,20 @@ export class Nothings {
 }
 
 /**
- * All that the answer depends on when there are no series; null: such an answer is not remembered. The schemas are part of
- * it, since a worker that is left out cannot confirm them.
+ * All that the answer of a worker depends on when there are no series; null: such an answer is not remembered. The schemas
+ * are part of it, since a worker that is left out cannot confirm them. `wanted`: of `wantedOf` for that request.
  */
-export function questionOf(ids: readonly ShardId[], request: PartialRequest): string | null {
+export function questionOf(wanted: string | null, ids: readonly ShardId[], request: PartialRequest): string | null {
+  if (wanted === null || request.kind !== 'select' || request.planned === null) return null;
+  let text = wanted;
+  for (const id of ids) text += `\n${id}${request.planned.fingerprints[id] ?? ''}`;
+  return text.length > QUESTION_MAX ? null : text;
+}
+
+/** Of a question what it is for all workers; null: there is none that is remembered. */
+export function wantedOf(request: PartialRequest): string | null {
   if (request.kind !== 'select' || request.planned === null || request.condition === null) return null;
   let text = JSON.stringify(request.condition);
   for (const measurement of request.measurements) text += `\0${measurement}`;
-  for (const id of ids) text += `\n${id}${request.planned.fingerprints[id] ?? ''}`;
-  return text.length > QUESTION_MAX ? null : text;
+  return text;
 }

@@ -11,6 +11,9 @@ import { type StorageKernel, storageBytes, storageKernel } from './kernel/storag
 import type { SeriesIds } from './series-ids.ts';
 import type { TagCondition } from './tag-condition.ts';
 
+/** Series of a measurement at most. */
+const MEMBERS_LOOKED_AT = 1 << 16;
+
 /** Ids that match, in the order of hash. Throws RegexError. */
 export function matchSeries(ids: SeriesIds, number: number, name: string, condition: TagCondition): Uint32Array {
   const kernel = storageKernel();
@@ -59,8 +62,9 @@ class Matching {
       case 'false':
         return this.#all(condition.op === 'true');
       case 'and':
+        return this.#combine('and', condition.terms);
       case 'or':
-        return this.#combine(condition.op, condition.terms);
+        return this.#anyOf(condition.terms) ?? this.#combine('or', condition.terms);
       case '=':
         return this.#equal(condition.key, condition.value);
       case '!=':
@@ -95,6 +99,34 @@ class Matching {
     return set;
   }
 
+  /**
+   * Several values of one tag are one look at each of its codes instead of a search for each value; null: they are no
+   * such terms, or the column is so long that searches, which pass over most of it, are faster.
+   */
+  #anyOf(terms: readonly TagCondition[]): number | null {
+    const [first] = terms;
+    if (first?.op !== '=' || first.key === '_name' || terms.length < 2) return null;
+    const { key } = first;
+    if (!terms.every((term) => term.op === '=' && term.key === key)) return null;
+    const number = this.#ids.codeOf(TAG_KEYS, key);
+    if (number < 0 || this.#kernel.measurementMembers(this.#ids.address, this.#number) > MEMBERS_LOOKED_AT) return null;
+    const verdicts = new Uint8Array(this.#kernel.seriesTextCount(this.#ids.address, number) + 1);
+    for (const { value } of terms as readonly Extract<TagCondition, { op: '=' | '!=' }>[])
+      verdicts[value === '' ? 0 : this.#ids.codeOf(number, value) + 1] = 1;
+    // That of a value which no series has is at the place of the empty one.
+    if (!terms.some((term) => term.op === '=' && term.value === '')) verdicts[0] = 0;
+    return this.#judged(number, verdicts);
+  }
+
+  #judged(key: number, verdicts: Uint8Array): number {
+    const set = this.take(this.bytes);
+    const at = this.#kernel.alloc(verdicts.length);
+    storageBytes().set(verdicts, at);
+    this.#kernel.setVerdict(this.#ids.address, this.#number, key, at, verdicts.length, set);
+    this.#kernel.free(at);
+    return set;
+  }
+
   #equal(key: string, value: string): number {
     if (key === '_name') return this.#all(this.#name === value);
     const number = this.#ids.codeOf(TAG_KEYS, key);
@@ -111,13 +143,7 @@ class Matching {
     if (key === '_name') return this.#all(regex.test(this.#name));
     const number = this.#ids.codeOf(TAG_KEYS, key);
     if (number < 0) return this.#all(regex.test(''));
-    const set = this.take(this.bytes);
-    const verdicts = this.#verdicts(number, regex);
-    const at = this.#kernel.alloc(verdicts.length);
-    storageBytes().set(verdicts, at);
-    this.#kernel.setVerdict(this.#ids.address, this.#number, number, at, verdicts.length, set);
-    this.#kernel.free(at);
-    return set;
+    return this.#judged(number, this.#verdicts(number, regex));
   }
 
   /** By code plus one: whether the value matches; at 0 whether the empty string, that of a series without the tag, does. */

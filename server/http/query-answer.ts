@@ -164,14 +164,14 @@ function optionsOf(
   limits: QueryDoorLimits,
 ): QueryOptions {
   return {
-    ...(parameters.database !== undefined && { database: parameters.database }),
-    ...(parameters.retentionPolicy !== undefined && { retentionPolicy: parameters.retentionPolicy }),
-    ...(parameters.params !== undefined && { params: parameters.params }),
+    database: parameters.database,
+    retentionPolicy: parameters.retentionPolicy,
+    params: parameters.params,
     nowNs: limits.nowNs(),
     readOnly: method !== 'POST',
     chunkSize: parameters.chunkSize,
     completeness: parameters.completeness,
-    ...(parameters.consistency !== undefined && { consistency: parameters.consistency }),
+    consistency: parameters.consistency,
     ending: leaving,
   };
 }

@@ -16,14 +16,14 @@ const CONSISTENCIES: readonly string[] = ['', 'any', 'one', 'quorum', 'all'];
 
 export interface QueryParameters {
   readonly text: string;
-  readonly database?: string;
-  readonly retentionPolicy?: string;
+  readonly database: string | undefined;
+  readonly retentionPolicy: string | undefined;
   readonly epoch: Epoch | null;
-  readonly params?: Readonly<Record<string, unknown>>;
+  readonly params: Readonly<Record<string, unknown>> | undefined;
   readonly chunkSize: number | null;
   readonly pretty: boolean;
   readonly completeness: boolean;
-  readonly consistency?: ReadLevel;
+  readonly consistency: ReadLevel | undefined;
 }
 
 export type Fields = ReadonlyMap<string, string>;
@@ -99,14 +99,14 @@ export function queryParameters(fields: Fields): QueryParameters | string {
   if (!CONSISTENCIES.includes(consistency)) return 'invalid consistency level';
   return {
     text,
-    ...(get('db') !== '' && { database: get('db') }),
-    ...(get('rp') !== '' && { retentionPolicy: get('rp') }),
+    database: get('db') || undefined,
+    retentionPolicy: get('rp') || undefined,
     epoch: epochOf(get('epoch')),
-    ...(params !== undefined && { params }),
+    params,
     chunkSize: get('chunked') === 'true' ? chunkRows(get('chunk_size')) : null,
     pretty: get('pretty') === 'true',
     completeness: get('completeness') === '1' || get('completeness') === 'true',
-    ...((consistency === 'quorum' || consistency === 'all') && { consistency }),
+    consistency: consistency === 'quorum' || consistency === 'all' ? consistency : undefined,
   };
 }
 

@@ -92,22 +92,35 @@ function positionOf(windows: readonly number[], window: number): number {
   return low;
 }
 
-const integersLike = (like: BigInt64Array | BigUint64Array | null, cells: number) =>
-  like === null ? null : like instanceof BigInt64Array ? new BigInt64Array(cells) : new BigUint64Array(cells);
-
 function makeCells(call: StateCall, like: StateArrays | null, cells: number): CallCells {
-  const floatsLike = (column: Float64Array | null) => (column === null ? null : new Float64Array(cells));
   const picks = like !== null && like.times !== null;
+  const wide = [like?.numbers, like?.integers, like?.numbers2, like?.integers2].filter((column) => column != null);
+  // One buffer: each is an allocation outside of the heap and something for the collector to free.
+  const buffer = new ArrayBuffer((1 + wide.length + (picks ? 1 : 0)) * cells * 8);
+  let at = 0;
+  const next = (bytes: number): number => {
+    at += bytes * cells;
+    return at - bytes * cells;
+  };
+  const floats = () => new Float64Array(buffer, next(8), cells);
+  const floatsLike = (column: Float64Array | null | undefined) => (column == null ? null : floats());
+  const integersLike = (column: BigInt64Array | BigUint64Array | null | undefined) => {
+    if (column == null) return null;
+    return column instanceof BigInt64Array
+      ? new BigInt64Array(buffer, next(8), cells)
+      : new BigUint64Array(buffer, next(8), cells);
+  };
+  const places = () => (picks ? new Uint32Array(buffer, next(4), cells) : null);
   return {
     call,
-    count: new Float64Array(cells),
-    numbers: floatsLike(like?.numbers ?? null),
-    integers: integersLike(like?.integers ?? null, cells),
+    count: floats(),
+    numbers: floatsLike(like?.numbers),
+    integers: integersLike(like?.integers),
     strings: like?.strings == null ? null : new Array<string>(cells).fill(''),
-    numbers2: floatsLike(like?.numbers2 ?? null),
-    integers2: integersLike(like?.integers2 ?? null, cells),
-    shard: picks ? new Uint32Array(cells) : null,
-    shardCell: picks ? new Uint32Array(cells) : null,
+    numbers2: floatsLike(like?.numbers2),
+    integers2: integersLike(like?.integers2),
+    shard: places(),
+    shardCell: places(),
   };
 }
 
@@ -187,7 +200,11 @@ function mergeCell(into: CallCells, cell: number, held: number, of: StateOf, sou
     }
     default: {
       if (isWorseNumber(into, cell, from, source)) return;
-      const heldOf = { ...of, s: into.shard![cell]! };
+      if (isBetterNumber(into, cell, from, source)) {
+        setCell(into, cell, from, source, of.s);
+        return;
+      }
+      const heldOf = { shards: of.shards, s: into.shard![cell]!, c: of.c };
       const heldCell = into.shardCell![cell]!;
       const sameStart = of.shards[of.s]!.startNs === of.shards[heldOf.s]!.startNs;
       const verdict = comparePicks(
@@ -210,6 +227,12 @@ function isWorseNumber({ call, numbers }: CallCells, cell: number, from: StateAr
   return call.fn === 'min' && from.numbers![source]! > numbers[cell]!;
 }
 
+function isBetterNumber({ call, numbers }: CallCells, cell: number, from: StateArrays, source: number): boolean {
+  if (numbers === null) return false;
+  if (call.fn === 'max') return from.numbers![source]! > numbers[cell]!;
+  return call.fn === 'min' && from.numbers![source]! < numbers[cell]!;
+}
+
 function timeOf({ shards, s, c }: StateOf, cell: number): bigint {
   return shards[s]!.startNs + BigInt(shards[s]!.states[c]!.times![cell]!);
 }
@@ -223,6 +246,23 @@ function keyOf({ shards, s, c }: StateOf, cell: number): string {
 export function pickTime(grid: CellGrid, call: number, cell: number): bigint {
   const { shard, shardCell } = grid.calls[call]!;
   return timeOf({ shards: grid.shards, s: shard?.[cell] ?? 0, c: call }, shardCell?.[cell] ?? cell);
+}
+
+/** pickTime of many cells: `cellOf` gives the cell of a place in `times`. No bigint is made of them. */
+export function pickTimes(grid: CellGrid, call: number, cellOf: (place: number) => number, times: BigInt64Array): void {
+  const { shard, shardCell } = grid.calls[call]!;
+  const halves = halvesOf(times);
+  const starts = grid.shards.map(({ startNs }) => halvesOf(BigInt64Array.of(startNs)));
+  for (let place = 0; place < times.length; place++) {
+    const cell = cellOf(place);
+    const s = shard?.[cell] ?? 0;
+    const offset = grid.shards[s]!.states[call]!.times![shardCell?.[cell] ?? cell]!;
+    const high = Math.floor(offset / 4_294_967_296);
+    const low = starts[s]![0]! + (offset - high * 4_294_967_296);
+    // Storing into 32 bits keeps the low ones.
+    halves[place * 2] = low;
+    halves[place * 2 + 1] = starts[s]![1]! + high + (low > 0xffffffff ? 1 : 0);
+  }
 }
 
 /** Values of further columns of the row that a selector picked. */

@@ -74,7 +74,8 @@ export function lookbackOf(call: Call): number {
 
 export function spanOf(plan: SelectPlan, lookback: number, context: StatementContext): Span {
   const { interval, range, windows } = plan;
-  if (interval === null || windows === null || lookback === 0) return { ...range, windows };
+  if (interval === null || windows === null || lookback === 0)
+    return { minNs: range.minNs, maxNs: range.maxNs, windows };
   const before = BigInt(lookback) * interval.durationNs;
   const shifted = plan.descending
     ? { minNs: range.minNs, maxNs: range.maxNs === null ? null : range.maxNs + before }
@@ -220,7 +221,10 @@ export async function readRaw(
 export function rawNeeds(plan: SelectPlan): { wanted: Wanted; span: Span } {
   const perGroup = plan.limit > 0 ? plan.limit + plan.offset : null;
   const columns = columnsOf(plan, plan.references);
-  return { wanted: { states: [], aux: [], columns, perGroup }, span: { ...plan.range, windows: null } };
+  return {
+    wanted: { states: [], aux: [], columns, perGroup },
+    span: { minNs: plan.range.minNs, maxNs: plan.range.maxNs, windows: null },
+  };
 }
 
 function sorted(references: readonly Reference[]): Reference[] {

@@ -9,7 +9,7 @@ import type { Scalar } from '../../shards/query/arithmetic.ts';
 import { windowStart, windowStarts } from '../../shards/query/windows.ts';
 import type { Expression } from '../influxql/ast.ts';
 import { type Call, callKey, typeOf } from './calls.ts';
-import { type CellGrid, cellNumbers, cellResult, pickAux, pickTime, tooManyWindows } from './cells.ts';
+import { type CellGrid, cellNumbers, cellResult, pickAux, pickTimes, tooManyWindows } from './cells.ts';
 import { columnKey, limitSeries, type SpanData } from './data.ts';
 import { evaluate } from './evaluate.ts';
 import { between, castFill } from './fill.ts';
@@ -251,7 +251,7 @@ class GridRows {
     if (windows === null) {
       if (!this.#plan.selector) return times.fill(minNs ?? 0n);
       const { state } = this.#gridCalls[0]!;
-      for (let row = 0; row < rows; row++) times[row] = pickTime(this.#grid, state, this.#shownIn(row, 0));
+      pickTimes(this.#grid, state, (row) => this.#shownIn(row, 0), times);
       return times;
     }
     const starts = new Map<number, bigint>();

@@ -96,18 +96,18 @@ export interface StatementResult {
 }
 
 export interface QueryOptions {
-  readonly database?: string;
-  readonly retentionPolicy?: string;
+  readonly database?: string | undefined;
+  readonly retentionPolicy?: string | undefined;
   readonly nowNs: bigint;
   /** Bound parameters by name, as parsed from JSON. */
-  readonly params?: Readonly<Record<string, unknown>>;
+  readonly params?: Readonly<Record<string, unknown>> | undefined;
   /** GET: statements that change something run, but with InfluxDB's deprecation message. */
   readonly readOnly: boolean;
   /** Rows per emitted result, or null for one result per statement. */
   readonly chunkSize: number | null;
   readonly completeness: boolean;
   /** What is read is levelled with the other owners first; absent: as it is. */
-  readonly consistency?: ReadLevel;
+  readonly consistency?: ReadLevel | undefined;
   /** Of the request. */
   readonly ending?: Ending;
 }

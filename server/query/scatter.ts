@@ -4,6 +4,7 @@
 import type { ClusterSnapshot, DatabaseDefinition, RetentionPolicyDefinition } from '../../repair/cluster.ts';
 import { unpackGroups } from '../../shards/query/packed-groups.ts';
 import type { PartialRequest, PartialResult, ShardSelect } from '../../shards/query/partial.ts';
+import { unpackStates } from '../../shards/query/state-arrays.ts';
 import type { LevelReport, PartialAnswers, QueryBackend, ShardTarget } from './backend.ts';
 import type { Ending } from './ending.ts';
 import type { QueryLimits } from './limits.ts';
@@ -176,7 +177,23 @@ export function selectsIn(
   const shards: ShardSelect[] = [];
   for (const result of results)
     if (result.kind === 'select')
-      for (const shard of result.shards) shards.push({ ...shard, groups: unpackGroups(shard.groups) });
+      for (const shard of result.shards) {
+        const groups = unpackGroups(shard.groups);
+        const cells = groups.measurements.length * shard.windowCount;
+        shards.push({
+          startNs: shard.startNs,
+          number: shard.number,
+          rowsScanned: shard.rowsScanned,
+          seriesMatched: shard.seriesMatched,
+          groups,
+          firstWindow: shard.firstWindow,
+          windowCount: shard.windowCount,
+          states: unpackStates(shard.states, request.states, cells),
+          seriesKeys: shard.seriesKeys,
+          aux: shard.aux,
+          rows: shard.rows,
+        });
+      }
   return inShardOrder(shards);
 }
 

@@ -145,13 +145,15 @@ export function seriesOf(
     throw new QueryError(`answer has more than ${context.limits.responseRowsMax} rows; use LIMIT or a longer interval`);
   const columns = [plan.timeName, ...plan.columns];
   const grouped = plan.dimensions.length > 0;
-  const zone = statement.timeZone === undefined ? {} : { timeZone: statement.timeZone };
+  const { timeZone } = statement;
   return table.groups.map((group, g): ResultSeries => {
     const { name } = group;
     const values = new TableRows(table, table.starts[g]!, table.starts[g + 1]!);
+    if (timeZone !== undefined)
+      return { name, ...(grouped ? { tags: group.tags } : {}), columns, timeColumn: 0, values, timeZone };
     return grouped
-      ? { name, tags: group.tags, columns, timeColumn: 0, values, ...zone }
-      : { name, columns, timeColumn: 0, values, ...zone };
+      ? { name, tags: group.tags, columns, timeColumn: 0, values }
+      : { name, columns, timeColumn: 0, values };
   });
 }
 

@@ -302,10 +302,13 @@ class CallResults {
         ? new BigUint64Array(buffer, this.#column(column), length)
         : new BigInt64Array(buffer, this.#column(column), length);
     const spread = this.#fn === 'spread';
+    const { series, windows, counts } = this.#views();
     return {
       call: this.#call,
       length,
-      ...this.#views(),
+      series,
+      windows,
+      counts,
       numbers: valued && !integer ? floats(2) : null,
       integers: valued && integer ? integers(2) : null,
       strings: null,

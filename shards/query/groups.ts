@@ -25,6 +25,7 @@ export interface GroupedSeries {
 
 /** Groups times codes of a tag that stay exact. */
 const CODES_MAX = 2 ** 26;
+const CODES_PER_SERIES_MAX = 16;
 
 /** null: more series than the limit. */
 export function groupSeries(shard: QueryableShard, request: SelectRequest, regexes: RegexCache): GroupedSeries | null {
@@ -68,6 +69,37 @@ function pass(
   return { series: Uint32Array.from(kept), filters: filtered ? filters : null };
 }
 
+/** Numbers different codes as they are met; returns how many, or null when a table of them would be too long. */
+function numberCodes(codes: Uint32Array, into: Uint32Array): number | null {
+  let greatest = 0;
+  for (let i = 0; i < codes.length; i++) if (codes[i]! > greatest) greatest = codes[i]!;
+  if (greatest > CODES_PER_SERIES_MAX * codes.length) return null;
+  /** By code: its number + 1; 0: not met. */
+  const numbers = new Uint32Array(greatest + 1);
+  let count = 0;
+  for (let i = 0; i < codes.length; i++) {
+    const code = codes[i]!;
+    if (numbers[code] === 0) numbers[code] = ++count;
+    into[i] = numbers[code]! - 1;
+  }
+  return count;
+}
+
+/** The same of pairs. */
+function numberPairs(split: Uint32Array, codes: Uint32Array, into: Uint32Array): number {
+  const numbers = new Map<number, number>();
+  for (let i = 0; i < codes.length; i++) {
+    const pair = split[i]! * CODES_MAX + codes[i]!;
+    let number = numbers.get(pair);
+    if (number === undefined) {
+      number = numbers.size;
+      numbers.set(pair, number);
+    }
+    into[i] = number;
+  }
+  return numbers.size;
+}
+
 /**
  * Numbers groups from `first`, those of one dimension in the order of their values, others as they are met; the values go
  * to `tagValues`, one list a dimension.
@@ -86,18 +118,8 @@ function groupsOf(
   const columns = dimensions.map((key) => shard.tagColumn(measurement, key, series));
   for (const { codes } of columns) {
     const next = new Uint32Array(series.length);
-    const numbers = new Map<number, number>();
-    for (let i = 0; i < series.length; i++) {
-      const pair = split[i]! * CODES_MAX + codes[i]!;
-      let number = numbers.get(pair);
-      if (number === undefined) {
-        number = numbers.size;
-        numbers.set(pair, number);
-      }
-      next[i] = number;
-    }
+    count = (count === 1 ? numberCodes(codes, next) : null) ?? numberPairs(split, codes, next);
     split = next;
-    count = numbers.size;
   }
   // Per dimension the code of each group's value.
   const codesOf = columns.map(() => new Uint32Array(count));

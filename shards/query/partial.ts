@@ -176,7 +176,21 @@ export interface ShardSelect {
 }
 
 /** As it is sent. */
-export type TravellingSelect = Omit<ShardSelect, 'groups'> & { readonly groups: PackedGroups };
+export type TravellingSelect = Omit<ShardSelect, 'groups' | 'states'> & {
+  readonly groups: PackedGroups;
+  readonly states: PackedStates;
+};
+
+/**
+ * States of all calls on their way: an array's place follows from the request (state-arrays.ts), and as an object with
+ * nine names for each call they would cost more than their numbers.
+ */
+export interface PackedStates {
+  readonly numbers: ArrayBuffer;
+  /** Of calls that pick texts; null: none does. */
+  readonly strings: readonly (readonly string[] | null)[] | null;
+  readonly picked: Uint32Array | null;
+}
 
 export type PartialResult =
   | { readonly kind: 'schema'; readonly shards: readonly ShardSchema[] }

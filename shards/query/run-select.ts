@@ -14,7 +14,7 @@ import { packGroups } from './packed-groups.ts';
 import type { RowColumn, RowValues, SelectRequest, ShardSelect, TravellingSelect } from './partial.ts';
 import { RowCollector } from './row-collector.ts';
 import { RunBuffer } from './run-buffer.ts';
-import { addMoments, addPick, addRuns, finishState, makeStates, type State } from './state-arrays.ts';
+import { addMoments, addPick, addRuns, makeStates, packStates, type State } from './state-arrays.ts';
 import { type ShardWindows, shardWindowRange, shardWindows } from './windows.ts';
 
 /** First step of a limited read. */
@@ -67,6 +67,7 @@ function select(
   const windows = shardWindows(request.windows, range, startNs, minTime, maxTime);
   const run = new ShardRun(shard, request, grouped, windows, cells, regexes);
   if (!empty) run.scanAll(minTime, maxTime);
+  const { states, seriesKeys, aux, rows } = run.finish(moved);
   return {
     startNs,
     number,
@@ -75,7 +76,10 @@ function select(
     groups: packGroups(grouped.groups),
     firstWindow: range.first,
     windowCount: range.count,
-    ...run.finish(moved),
+    states,
+    seriesKeys,
+    aux,
+    rows,
   };
 }
 
@@ -262,7 +266,7 @@ class ShardRun {
     });
   }
 
-  finish(moved: ArrayBuffer[]): Pick<ShardSelect, 'states' | 'seriesKeys' | 'aux' | 'rows'> {
+  finish(moved: ArrayBuffer[]): Pick<TravellingSelect, 'states' | 'seriesKeys' | 'aux' | 'rows'> {
     const keys = new SeriesKeys(this.#shard);
     let picked: Uint32Array | null = null;
     if (this.#pickedSeries !== null) {
@@ -274,7 +278,7 @@ class ShardRun {
     const rows = this.#rows === null ? null : this.#rows.finish((series) => keys.indexOf(series), moved);
     if (this.#statesBuffer.byteLength > 0) moved.push(this.#statesBuffer);
     return {
-      states: this.#states.map((state) => finishState(state, picked)),
+      states: packStates(this.#states, this.#statesBuffer, picked),
       seriesKeys: keys.list,
       aux: this.#auxValues as readonly RowValues[],
       rows,

@@ -7,7 +7,7 @@
  */
 import { type Column, type FieldType, STRING, UNSIGNED } from '../column.ts';
 import type { AggregateRuns } from '../queryable.ts';
-import type { StateArrays, StateCall, StateFunction } from './partial.ts';
+import type { PackedStates, StateArrays, StateCall, StateFunction } from './partial.ts';
 import { halvesOf, isInteger } from './run-buffer.ts';
 
 export interface State {
@@ -30,6 +30,13 @@ export function makeStates(calls: readonly StateCall[], cells: number): { states
     0,
   );
   const buffer = new ArrayBuffer(arrays * cells * 8);
+  return { states: statesIn(buffer, calls, shapes, cells), buffer };
+}
+
+type Shape = ReturnType<typeof shapeOf>;
+
+/** Views of the buffer, call after call. */
+function statesIn(buffer: ArrayBuffer, calls: readonly StateCall[], shapes: readonly Shape[], cells: number): State[] {
   let at = 0;
   const next = (): number => {
     at += cells * 8;
@@ -38,7 +45,7 @@ export function makeStates(calls: readonly StateCall[], cells: number): { states
   const floats = (): Float64Array => new Float64Array(buffer, next(), cells);
   const wide = (type: FieldType): BigInt64Array | BigUint64Array =>
     type === UNSIGNED ? new BigUint64Array(buffer, next(), cells) : new BigInt64Array(buffer, next(), cells);
-  const states = calls.map(({ fn, type }, i): State => {
+  return calls.map(({ fn, type }, i): State => {
     const { numbers, integers, strings, times, second } = shapes[i]!;
     return {
       fn,
@@ -52,7 +59,6 @@ export function makeStates(calls: readonly StateCall[], cells: number): { states
       integers2: second && integers ? wide(type) : null,
     };
   });
-  return { states, buffer };
 }
 
 /** Which arrays a state has besides its count. */
@@ -245,8 +251,19 @@ export function comparePicks(
   return (fn === 'first' ? byTime : -byTime) || byValue;
 }
 
-/** The form in which a state travels. */
-export function finishState(state: State, picked: Uint32Array | null): StateArrays {
-  const { count, numbers, integers, strings, times, numbers2, integers2 } = state;
-  return { count, numbers, integers, strings, times, numbers2, integers2, picked };
+/** The form in which states travel; `buffer`: theirs. */
+export function packStates(states: readonly State[], buffer: ArrayBuffer, picked: Uint32Array | null): PackedStates {
+  const hasTexts = states.some(({ strings }) => strings !== null);
+  return { numbers: buffer, strings: hasTexts ? states.map(({ strings }) => strings) : null, picked };
+}
+
+export function unpackStates(
+  { numbers: buffer, strings: texts, picked }: PackedStates,
+  calls: readonly StateCall[],
+  cells: number,
+): StateArrays[] {
+  return statesIn(buffer, calls, calls.map(shapeOf), cells).map((state, i): StateArrays => {
+    const { count, numbers, integers, times, numbers2, integers2 } = state;
+    return { count, numbers, integers, strings: texts?.[i] ?? null, times, numbers2, integers2, picked };
+  });
 }

@@ -21,15 +21,20 @@ const remembered = new WeakMap<QueryableShard, Map<string, ValueOrder>>();
 
 /** For different codes the place of each when they are ordered by value. `tag`: names the column among the shard's. */
 export function placesByValue(shard: QueryableShard, tag: string, column: TagColumn, codes: Uint32Array): Uint32Array {
-  const ranks = ranksOf(shard, tag, column, codes);
+  const { ranks, sorted } = orderOf(shard, tag, column, codes);
   const places = new Uint32Array(codes.length);
+  if (codes.length === sorted.length) {
+    // They are all that were ever met.
+    for (let place = 0; place < places.length; place++) places[place] = ranks[codes[place]!]! - 1;
+    return places;
+  }
   // Rank and place in one number: typed arrays are sorted without a comparison function.
   const both = Float64Array.from(codes, (code, place) => ranks[code]! * codes.length + place).sort();
   for (let place = 0; place < both.length; place++) places[both[place]! % codes.length] = place;
   return places;
 }
 
-function ranksOf(shard: QueryableShard, tag: string, column: TagColumn, codes: Uint32Array): Uint32Array {
+function orderOf(shard: QueryableShard, tag: string, column: TagColumn, codes: Uint32Array): ValueOrder {
   let tags = remembered.get(shard);
   if (tags === undefined) {
     tags = new Map();
@@ -49,7 +54,7 @@ function ranksOf(shard: QueryableShard, tag: string, column: TagColumn, codes: U
     if (code > greatest) greatest = code;
   }
   if (fresh.length > 0) learn(order, fresh, greatest, column);
-  return order.ranks;
+  return order;
 }
 
 function learn(order: ValueOrder, fresh: readonly number[], greatest: number, column: TagColumn): void {

@@ -21,12 +21,12 @@ describe('parameters', () => {
       text: 'show databases',
       options: { database: 't', readOnly: true, chunkSize: null, nowNs: 7n, completeness: false },
     });
-    expect(scripted.asked[0]?.options).not.toHaveProperty('retentionPolicy');
+    expect(scripted.asked[0]!.options.retentionPolicy).toBeUndefined();
     expect(scripted.asked[1]).toMatchObject({
       text: 'CREATE DATABASE x',
       options: { readOnly: false, chunkSize: 10_000 },
     });
-    expect(scripted.asked[1]?.options).not.toHaveProperty('database');
+    expect(scripted.asked[1]!.options.database).toBeUndefined();
   });
 
   test('q in a form, the form before the URL, and in a multipart body', async () => {

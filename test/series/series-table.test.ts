@@ -40,6 +40,15 @@ const condition: fc.Arbitrary<TagCondition> = fc.letrec<{ condition: TagConditio
       regex: fc.constantFrom('x', '^x$', '^(x|y|nothing)$', '^$', '1.*2', '.', '^[mn]', ''),
     }),
     fc.record({ op: fc.constantFrom('true' as const, 'false' as const) }),
+    fc
+      .tuple(
+        fc.constantFrom(...KEYS, 'absent'),
+        fc.array(fc.oneof(fc.constantFrom(...VALUES, '', 'm'), fc.integer({ min: 0, max: 800 }).map(String)), {
+          minLength: 2,
+          maxLength: 5,
+        }),
+      )
+      .map(([key, values]): TagCondition => ({ op: 'or', terms: values.map((value) => ({ op: '=', key, value })) })),
     fc.record({
       op: fc.constantFrom('and' as const, 'or' as const),
       terms: fc.array(tie('condition'), { maxLength: 3 }),

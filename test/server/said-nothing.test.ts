@@ -1,14 +1,16 @@
 /** Workers that have no series for a question are left out exactly as long as that is true. */
 import { afterEach, expect, test } from 'vitest';
-import { Nothings, questionOf, SaidNothing, type SaidOf } from '../../server/said-nothing.ts';
+import { Nothings, questionOf, SaidNothing, type SaidOf, wantedOf } from '../../server/said-nothing.ts';
 import type { PartialAnswer } from '../../server/threads.ts';
-import type { SelectRequest } from '../../shards/query/partial.ts';
+import type { PartialRequest, SelectRequest } from '../../shards/query/partial.ts';
 import { schemaOf } from '../../shards/query/shard-schema.ts';
 import { Bench, deleteBatch, SHARD, versionAt } from '../storage/helpers.ts';
 import { randomOf } from '../storage/random-batches.ts';
 
 const PICK = { names: ['m'] };
 const counter = (): Int32Array => new Int32Array(new SharedArrayBuffer(4));
+
+const askedOf = (request: PartialRequest) => questionOf(wantedOf(request), [SHARD], request);
 
 function answerAsOf(nothingAsOf: number | null): PartialAnswer {
   return { results: [], absent: [], damaged: [], convergedThroughMs: 1, liveConvergedThroughMs: 1, nothingAsOf };
@@ -18,7 +20,7 @@ function questionFor(host: string, fingerprint: string): string {
   const planned = { measurements: PICK, fingerprints: { [SHARD]: fingerprint } };
   const condition = { op: '=', key: 'host', value: host } as const;
   const request: Partial<SelectRequest> = { kind: 'select', planned, measurements: PICK.names, condition };
-  return questionOf([SHARD], request as SelectRequest)!;
+  return askedOf(request as SelectRequest)!;
 }
 
 const benches: Bench[] = [];
@@ -112,9 +114,9 @@ test('questions without a condition, or that rest on no remembered schema, are a
   const planned = { measurements: PICK, fingerprints: {} };
   const condition = { op: 'true' } as const;
   const question = (some: Partial<SelectRequest>): string | null =>
-    questionOf([SHARD], { kind: 'select', measurements: ['m'], planned, condition, ...some } as SelectRequest);
+    askedOf({ kind: 'select', measurements: ['m'], planned, condition, ...some } as SelectRequest);
   expect(question({ condition: null })).toBeNull();
   expect(question({ planned: null })).toBeNull();
-  expect(questionOf([SHARD], { kind: 'schema', measurements: null })).toBeNull();
+  expect(askedOf({ kind: 'schema', measurements: null })).toBeNull();
   expect(question({})).not.toBe(question({ measurements: ['n'] }));
 });

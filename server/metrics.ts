@@ -1,6 +1,6 @@
 /**
- * `GET /metrics`: what Prometheus is told about this node. Histograms are fed as things happen; gauges are read from
- * the workers when somebody asks.
+ * `GET /metrics`: what Prometheus is told about this node. Histograms are fed as things happen, those of requests in
+ * request-metrics.ts; gauges are read from the workers when somebody asks.
  */
 import type { Express } from 'express';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
@@ -10,7 +10,7 @@ import type { NodeCore } from '../repair/node-core.ts';
 import type { PassRecord } from '../repair/records.ts';
 import type { ConvergenceBound } from './http/admin.ts';
 import type { Peers } from './peers.ts';
-import { type ObservedSeconds, SecondsHistogram } from './seconds-histogram.ts';
+import { RequestMetrics, SECONDS_FAST } from './request-metrics.ts';
 import { threadMemory } from './thread-memory.ts';
 import type { WorkerPool } from './threads.ts';
 
@@ -33,29 +33,9 @@ export interface MetricSources {
   boundWatch(): { readonly exceeded: number };
 }
 
-export interface WriteEvent {
-  readonly rows: number;
-  readonly failedRows: number;
-  readonly bytes: number;
-  readonly ms: number;
-}
-
-const SECONDS_FAST = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
-
 export class Metrics {
   #registry = new Registry();
-  #requests: SecondsHistogram;
-  /** By status. */
-  readonly #requestsOf = {
-    write: new Map<number, ObservedSeconds>(),
-    query: new Map<number, ObservedSeconds>(),
-  };
-  #ingestion: ObservedSeconds;
-  /** Since somebody asked last. */
-  #fresh = { rows: 0, failedRows: 0, bytes: 0 };
-  #rows: Counter;
-  #failedRows: Counter;
-  #bodyBytes: Counter;
+  readonly requests: RequestMetrics;
   #fsync: Histogram;
   #flush: Histogram;
   #passes: Counter<'kind' | 'outcome'>;
@@ -63,24 +43,13 @@ export class Metrics {
   #repaired: Counter;
   #passSeconds: Histogram;
   #exceeded: Counter;
-  /** Bytes of bodies that were taken in. */
-  writtenBytes = 0;
 
   constructor() {
     const registers = [this.#registry];
     collectDefaultMetrics({ register: this.#registry });
     const histogram = (name: string, help: string) => new Histogram({ name, help, buckets: SECONDS_FAST, registers });
     const counter = (name: string, help: string) => new Counter({ name, help, registers });
-    const frequent = (name: string, help: string) => new SecondsHistogram(name, help, SECONDS_FAST, this.#registry);
-    this.#requests = frequent('starling_http_request_seconds', 'time to answer write and query requests');
-    const ingestion = frequent('starling_ingestion_seconds', 'from the body of a write to its acknowledgement');
-    this.#ingestion = ingestion.series({});
-    this.#rows = counter('starling_ingested_rows_total', 'rows acknowledged to clients of this node');
-    this.#failedRows = counter(
-      'starling_refused_rows_total',
-      'lines that could not be parsed and rows that were dropped',
-    );
-    this.#bodyBytes = counter('starling_ingested_bytes_total', 'bytes of line protocol taken in');
+    this.requests = new RequestMetrics(this.#registry);
     this.#fsync = histogram('starling_fsync_seconds', 'fdatasync of logs and outboxes');
     this.#flush = histogram('starling_flush_seconds', 'steps of flushing and compaction');
     this.#passes = new Counter({
@@ -102,32 +71,6 @@ export class Metrics {
       'times that a shard was not proven equal on the live owners within the bound',
     );
     this.#passSeconds = histogram('starling_repair_pass_seconds', 'time of a pass');
-  }
-
-  observeRequest(route: 'write' | 'query', seconds: number, status: number): void {
-    let observed = this.#requestsOf[route].get(status);
-    if (observed === undefined) {
-      observed = this.#requests.series({ route, status: String(status) });
-      this.#requestsOf[route].set(status, observed);
-    }
-    observed.observe(seconds);
-  }
-
-  observeWrite({ rows, failedRows, bytes, ms }: WriteEvent): void {
-    this.#ingestion.observe(ms / 1000);
-    const fresh = this.#fresh;
-    fresh.rows += rows;
-    fresh.failedRows += failedRows;
-    fresh.bytes += bytes;
-    this.writtenBytes += bytes;
-  }
-
-  #countFresh(): void {
-    const { rows, failedRows, bytes } = this.#fresh;
-    this.#fresh = { rows: 0, failedRows: 0, bytes: 0 };
-    this.#rows.inc(rows);
-    this.#failedRows.inc(failedRows);
-    this.#bodyBytes.inc(bytes);
   }
 
   observePass(record: PassRecord): void {
@@ -155,7 +98,7 @@ export class Metrics {
       sources.bound(),
     ]);
     for (const gauge of Object.values(gauges)) gauge.reset();
-    this.#countFresh();
+    this.requests.collect();
     for (const { fsyncSeconds, flushSeconds } of timings) {
       for (const seconds of fsyncSeconds) this.#fsync.observe(seconds);
       for (const seconds of flushSeconds) this.#flush.observe(seconds);

@@ -1,11 +1,11 @@
 /** The HTTP routes' view of a node whose parts appear one after the other while it starts. */
 import type { Coordinator } from './coordinator.ts';
 import type { HttpPorts } from './http/server.ts';
-import type { Metrics } from './metrics.ts';
 import type { Peers } from './peers.ts';
 import type { QueryService } from './query/result.ts';
 import { type NodeApi, readBytes, serveNodeCall } from './query-rpc.ts';
 import { encodeReceipt } from './receipt.ts';
+import type { RequestMetrics } from './request-metrics.ts';
 
 const CALL_BYTES_MAX = 16 * 1024 * 1024;
 
@@ -21,7 +21,7 @@ export interface NodeParts {
   clusterId(): string | null;
   /** null while the node stops. */
   peers(): Peers | null;
-  metrics(): Metrics;
+  metrics(): RequestMetrics;
   receiveCall(address: string, message: Uint8Array): Uint8Array | null;
 }
 

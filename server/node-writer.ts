@@ -2,7 +2,7 @@
 import type { NodeCore } from '../repair/node-core.ts';
 import type { Config } from './config.ts';
 import { Coordinator } from './coordinator.ts';
-import type { Metrics } from './metrics.ts';
+import type { RequestMetrics, WriteEvent } from './request-metrics.ts';
 import { SchemaCache } from './schema-cache.ts';
 import { fetchSchemas } from './schema-source.ts';
 import type { ShardPlaces } from './shard-places.ts';
@@ -15,7 +15,9 @@ export interface WriterParts {
   readonly core: NodeCore;
   readonly pool: WorkerPool;
   readonly places: ShardPlaces;
-  readonly metrics: Metrics;
+  readonly metrics: RequestMetrics;
+  /** The writes go to replicas that are thrown away (warm-up.ts). */
+  readonly isScratch: boolean;
   isReady(): boolean;
   /** Hands changes of the cluster to the workers. */
   shareCluster(): void;
@@ -46,7 +48,7 @@ export function createWriter(parts: WriterParts): Writer {
     workerOf: (number: number) => pool.workerOf(number),
     submit: (worker: number, writes: Parameters<WorkerPool['submit']>[1]) => {
       parts.shareCluster();
-      pool.submit(worker, writes);
+      pool.submit(worker, writes, parts.isScratch);
     },
     later: (work: () => void) => {
       setImmediate(() => parts.guard(work));
@@ -55,7 +57,7 @@ export function createWriter(parts: WriterParts): Writer {
       setTimeout(() => parts.guard(work), ms);
     },
     faulty: parts.faulty,
-    observe: (event: Parameters<Metrics['observeWrite']>[0]) => parts.metrics.observeWrite(event),
+    observe: (event: WriteEvent) => parts.metrics.observeWrite(event),
   };
   return { schemas, coordinator: new Coordinator(ports, parts.config, schemas, places) };
 }

@@ -20,6 +20,7 @@ import { NodeCore, type NodeEffect } from '../repair/node-core.ts';
 import { type BoundWatch, watchOf } from './bound-watch.ts';
 import { type Config, membershipLimits } from './config.ts';
 import { hostText } from './config-values.ts';
+import type { Coordinator } from './coordinator.ts';
 import { startHeartbeat } from './heartbeat.ts';
 import { addAdminRoutes } from './http/admin.ts';
 import { addMemberRoutes } from './http/admin-members.ts';
@@ -49,7 +50,7 @@ import { RepairRatesStore } from './repair-rates.ts';
 import { startScrubs } from './scrub.ts';
 import { ShardPlaces } from './shard-places.ts';
 import { WorkerPool, type WorkerTurn } from './threads.ts';
-import { warmUp } from './warm-up.ts';
+import { WarmUp } from './warm-up.ts';
 import { workerSettings } from './worker-settings.ts';
 
 const CORE_TICK_MS = 100;
@@ -72,6 +73,7 @@ export class Node implements RunningNode {
   #calls!: OutgoingCalls;
   #places!: ShardPlaces;
   #writer: Writer | null = null;
+  #warmUp: WarmUp | null = null;
   #queryService!: QueryService;
   #metrics!: Metrics;
   #journal!: RepairJournal;
@@ -82,8 +84,7 @@ export class Node implements RunningNode {
   #url = '';
   #clusterDirty = false;
   #heldDirty = true;
-  #isWarmingUp = false;
-  #early: { turn: WorkerTurn }[] = [];
+  #early: WorkerTurn[] = [];
   #stops: (() => Promise<void> | void)[] = [];
   #stopping: Promise<void> | null = null;
   #settleEnded!: { resolve: () => void; reject: (error: Error) => void };
@@ -172,12 +173,9 @@ export class Node implements RunningNode {
     this.#journal = RepairJournal.of(config, this.#log, this.#core, this.#places);
     const settings = workerSettings(config, this.#file.number, this.#core.snapshot(), this.#rates.rates);
     this.#pool = await WorkerPool.start(settings, {
-      onTurn: (_worker, turn) => {
-        if (this.#pool === null) this.#early.push({ turn });
-        else this.#takeTurn(turn);
-      },
+      onTurn: (_worker, turn) => (this.#pool === null ? this.#early.push(turn) : this.#takeTurn(turn)),
       // Nothing was given to the workers before the writer was there.
-      onAcknowledged: (requests) => this.#writer?.coordinator.acknowledge(requests),
+      onAcknowledged: (requests, isScratch) => this.#coordinatorOf(isScratch)?.acknowledge(requests),
       onDeath: (error) => this.#fail(error),
     });
     const pool = this.#pool;
@@ -187,7 +185,7 @@ export class Node implements RunningNode {
     const viewHash = () => this.#core.snapshot().viewHash;
     this.#nodeApi = createNodeApi({ pool, rates, levelling, journal: this.#journal, startedMs, viewHash });
     this.#places.setLocal(pool.held());
-    for (const { turn } of this.#early.splice(0)) this.#takeTurn(turn);
+    for (const turn of this.#early.splice(0)) this.#takeTurn(turn);
     const recovery = pool.recovery();
     this.#log.info({ ...recovery, shards: pool.held().length }, 'shards recovered');
 
@@ -209,20 +207,15 @@ export class Node implements RunningNode {
       isReady: () => this.#notReady() === null,
     };
     this.#addRoutes(pool, startedMs, extensions);
-    if (config.warmUp) this.#warmUp(pool);
+    if (config.warmUp) this.#warmUp = new WarmUp({ config, self: this.#file.number, pool, log: this.#log });
     this.#core.start(config.join, Date.now());
     this.#startTimers(pool);
     await this.#calls.untilChecked();
   }
 
-  /** Nobody waits for a node without data; one that has some serves meanwhile. */
-  #warmUp(pool: WorkerPool): void {
-    this.#isWarmingUp = pool.held().length === 0;
-    warmUp(this.#file.number, pool, this.#config)
-      .catch((error: Error) => this.#log.warn({ problem: error.message }, 'no warm-up'))
-      .finally(() => {
-        this.#isWarmingUp = false;
-      });
+  /** Of the node itself, or of what it warms up with. */
+  #coordinatorOf(isScratch: boolean): Coordinator | undefined {
+    return isScratch ? this.#warmUp?.coordinator : this.#writer?.coordinator;
   }
 
   #addRoutes(pool: WorkerPool, startedMs: number, extensions: readonly Extension[]): void {
@@ -230,7 +223,9 @@ export class Node implements RunningNode {
     const snapshot = (): ClusterSnapshot => this.#core.snapshot();
     const owners = this.#core.owners.bind(this.#core);
     const [config, log, places, metrics] = [this.#config, this.#log, this.#places, this.#metrics];
-    this.#boundWatch = watchOf({ config, log, pool, places, snapshot, owners, metrics, rates: this.#rates.current });
+    const rates = this.#rates.current;
+    const watched = { config, log, pool, places, snapshot, owners, metrics: metrics.requests, rates };
+    this.#boundWatch = watchOf(watched);
     const shared = {
       version: packageVersion(),
       startedMs,
@@ -301,7 +296,8 @@ export class Node implements RunningNode {
       core: this.#core,
       pool: this.#pool!,
       places: this.#places,
-      metrics: this.#metrics,
+      metrics: this.#metrics.requests,
+      isScratch: false,
       isReady: () => this.#notReady() === null,
       shareCluster: () => this.#shareCluster(),
       guard: (work) => this.#guard(work),
@@ -359,6 +355,10 @@ export class Node implements RunningNode {
   }
 
   #takeTurn(turn: WorkerTurn): void {
+    const coordinator = this.#coordinatorOf(turn.isScratch);
+    if (turn.acknowledged.length > 0) coordinator?.acknowledge(turn.acknowledged);
+    if (turn.failed.length > 0) coordinator?.settle(turn.failed);
+    if (turn.isScratch) return;
     for (const { to, lane, message } of turn.sends)
       this.#peers.send(to, { lane, bytes: message, checked: bytesWithoutCrc(message) });
     if (turn.held !== null) {
@@ -368,8 +368,6 @@ export class Node implements RunningNode {
     this.#levelling.settle(turn.levelled);
     this.#journal.take(turn);
     for (const record of turn.passes) this.#metrics.observePass(record);
-    if (turn.acknowledged.length > 0) this.#writer?.coordinator.acknowledge(turn.acknowledged);
-    if (turn.failed.length > 0) this.#writer?.coordinator.settle(turn.failed);
   }
 
   #httpPorts(): HttpPorts {
@@ -383,7 +381,7 @@ export class Node implements RunningNode {
       nodeApi: () => this.#nodeApi,
       clusterId: () => this.#file.clusterId,
       peers: () => (this.#stopping === null ? this.#peers : null),
-      metrics: () => this.#metrics,
+      metrics: () => this.#metrics.requests,
       receiveCall: (address, message) => {
         let answer: Uint8Array | null = null;
         this.#guard(() => {
@@ -395,8 +393,9 @@ export class Node implements RunningNode {
   }
 
   #notReady(): string | null {
-    const [isStopping, isRecovering] = [this.#stopping !== null, this.#context === undefined];
-    return whyNotReady({ isStopping, isRecovering, isWarmingUp: this.#isWarmingUp }, () => this.#core, Date.now());
+    const isWarmingUp = this.#warmUp?.isAwaited === true;
+    const stage = { isStopping: this.#stopping !== null, isRecovering: this.#context === undefined, isWarmingUp };
+    return whyNotReady(stage, () => this.#core, Date.now());
   }
 
   /** Runs work whose expected failures (a full disk under the clock or the metadata) must not end the process. */
@@ -436,6 +435,7 @@ export class Node implements RunningNode {
   }
 
   async #takeApart(): Promise<void> {
+    this.#warmUp?.stop();
     for (const stop of this.#stops.splice(0).reverse()) await stop();
     this.#peers?.close();
     await this.#pool?.stop();

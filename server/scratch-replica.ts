@@ -1,15 +1,17 @@
 /**
  * A replica that is thrown away: what a worker writes warm-up rows to (warm-up.ts), through the same code as real ones.
  *
- * It lies in a directory of its own inside the worker's, and nothing in it is ever synced or read again: a crash leaves
- * the directory behind, and the next start removes it, warm-up or not. It shares the worker's kernel, whose memory it
+ * It lies in a directory of its own inside the worker's, and nothing in it is ever synced or read again: a crash leaves the
+ * directory behind, and the next start removes it, warm-up or not. It shares the worker's kernel, whose memory it
  * gives back when it ends.
  */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ClusterSnapshot } from '../repair/cluster.ts';
+import type { HostEffect } from '../repair/replica-host.ts';
 import { diskError } from '../shards/errors.ts';
 import type { Files } from '../shards/files.ts';
+import { withKept } from './cluster-news.ts';
 import { nodeFiles } from './node-files.ts';
 import type { WorkerSettings, WriteOnTheWay } from './threads.ts';
 import { openReplica, type WorkerReplica } from './worker-replica.ts';
@@ -31,20 +33,24 @@ export class ScratchReplica {
   }
 
   /** Throws StorageError when the disk refuses. */
-  constructor(settings: WorkerSettings, workerDirectory: string, snapshot: ClusterSnapshot) {
+  constructor(
+    settings: WorkerSettings,
+    workerDirectory: string,
+    snapshot: ClusterSnapshot,
+    emit: (effect: HostEffect) => void,
+  ) {
     ScratchReplica.remove(workerDirectory);
     this.#directory = workerDirectory;
     const directory = join(workerDirectory, 'warm-up');
+    const shardsDirectory = join(directory, 'shards');
     const files = unsynced(nodeFiles());
-    files.makeDirectory(join(directory, 'shards'));
-    this.#replica = openReplica(
-      settings,
-      { shardsDirectory: join(directory, 'shards'), directory, files },
-      (effect) => {
-        if (effect.kind === 'written') this.#unsettled--;
-      },
-    );
-    this.#replica.host.setCluster(snapshot, Date.now());
+    files.makeDirectory(shardsDirectory);
+    this.#replica = openReplica(settings, { shardsDirectory, directory, files }, (effect) => {
+      if (effect.kind === 'written') this.#unsettled--;
+      emit(effect);
+    });
+    // As snapshots come to workers: what is spread has another shape than what was posted.
+    this.#replica.host.setCluster(withKept({ snapshot, kept: [] }, snapshot), Date.now());
   }
 
   submit(writes: readonly WriteOnTheWay[]): void {
@@ -52,13 +58,17 @@ export class ScratchReplica {
     this.#replica.submit(writes);
   }
 
+  tick(nowMs: number): void {
+    this.#replica.host.tick(nowMs);
+  }
+
   /** After the last write: waits for what is not settled, flushes one shard, or ends. Has ended when false or thrown. */
-  endStep(): boolean {
+  endStep(flushed: boolean): boolean {
     // Closed files must not be written to by what comes out of a sync.
     if (this.#unsettled > 0) return true;
     this.#unflushed ??= this.#replica.engine.shards.values();
     const { value } = this.#unflushed.next();
-    if (value === undefined) {
+    if (value === undefined || !flushed) {
       this.#end();
       return false;
     }

@@ -130,10 +130,10 @@ export interface WorkerApi {
   partial(ids: readonly ShardId[], request: PartialRequest): PartialAnswer;
   /** Fields of those shards that have other than `known` of them. */
   schemas(shards: readonly { id: ShardId; known: number }[]): { id: ShardId; fields: FieldRecord[] }[];
-  /** Writes to a replica that is thrown away (scratch-replica.ts), in the cluster of that snapshot. */
-  warmUp(snapshot: ClusterSnapshot, writes: readonly WriteOnTheWay[]): void;
-  /** Takes that replica apart step by step; to be called until it returns false. */
-  endWarmUp(): boolean;
+  /** Makes a replica that is thrown away (scratch-replica.ts), in the cluster of that snapshot. */
+  beginScratch(snapshot: ClusterSnapshot): void;
+  /** Takes it apart step by step; to be called until it returns false. `flushed`: as one does that is kept. */
+  endScratch(flushed: boolean): boolean;
   /** Flushes and closes; the worker ends after answering. */
   stop(): void;
 }
@@ -149,7 +149,7 @@ export type WriteOnTheWay = readonly [number, Uint8Array, Uint8Array | null, Uin
 
 export type ToWorker =
   | ({ readonly kind: 'cluster' } & ClusterNews)
-  | { readonly kind: 'submit'; readonly writes: readonly WriteOnTheWay[] }
+  | { readonly kind: 'submit'; readonly isScratch: boolean; readonly writes: readonly WriteOnTheWay[] }
   | { readonly kind: 'deliver'; readonly from: NodeNumber; readonly messages: readonly Uint8Array[] }
   | { readonly kind: 'call'; readonly id: number; readonly method: keyof WorkerApi; readonly args: readonly unknown[] };
 
@@ -159,9 +159,10 @@ export interface OutgoingMessage {
   readonly message: Uint8Array;
 }
 
-/** Everything that one turn of a worker produced. */
+/** Everything that one turn of a worker produced; of a scratch replica only what became of writes. */
 export interface WorkerTurn {
   readonly kind: 'turn';
+  readonly isScratch: boolean;
   readonly sends: readonly OutgoingMessage[];
   /** Requests. */
   readonly acknowledged: readonly number[];
@@ -176,6 +177,7 @@ export interface WorkerTurn {
 /** A turn that has only acknowledged requests, as most do that do anything. */
 export interface WorkerAcknowledgement {
   readonly kind: 'acknowledged';
+  readonly isScratch: boolean;
   readonly requests: readonly number[];
 }
 
@@ -189,7 +191,7 @@ export type FromWorker =
 
 export interface PoolEvents {
   onTurn(worker: number, turn: WorkerTurn): void;
-  onAcknowledged(requests: readonly number[]): void;
+  onAcknowledged(requests: readonly number[], isScratch: boolean): void;
   onDeath(error: WorkerDeathError): void;
 }
 
@@ -289,7 +291,7 @@ export class WorkerPool {
     for (const seat of this.#seats) this.#post(seat, { kind: 'cluster', ...news }, []);
   }
 
-  submit(worker: number, writes: readonly PostedWrite[]): void {
+  submit(worker: number, writes: readonly PostedWrite[], isScratch: boolean): void {
     const moved = new Set<ArrayBuffer>();
     const move = (bytes: Uint8Array | null): Uint8Array | null => {
       if (bytes === null || bytes.byteLength <= NO_KEYS_BYTES) return null;
@@ -307,7 +309,7 @@ export class WorkerPool {
       moved.add(frame.buffer);
       return [write.request, frame, move(write.keys), move(write.allKeys), terms];
     });
-    this.#post(this.#seats[worker]!, { kind: 'submit', writes: onTheWay }, [...moved]);
+    this.#post(this.#seats[worker]!, { kind: 'submit', isScratch, writes: onTheWay }, [...moved]);
   }
 
   /** Messages of a member; `lane`: a shard number. Their buffers are moved whole: nobody else may need what is in them. */
@@ -403,7 +405,7 @@ export class WorkerPool {
             resolve();
             return;
           case 'acknowledged':
-            this.#events.onAcknowledged(message.requests);
+            this.#events.onAcknowledged(message.requests, message.isScratch);
             return;
           case 'turn':
             if (message.held !== null) {

@@ -1,143 +1,150 @@
 /**
- * When a node starts it writes made-up rows: through a coordinator of its own, frames, and a scratch replica in each
- * worker (scratch-replica.ts), which is flushed and thrown away.
+ * When a node starts it writes made-up rows: over connections to itself, through a door, a coordinator (scratch-node.ts) and
+ * a scratch replica in each worker (scratch-replica.ts) that are as its own ones, but are thrown away.
  *
  * The first writes of a process otherwise pay for what happens once: native code is loaded, kernels are compiled, functions
- * are parsed, compiled and, when V8 has seen them often enough, compiled again. That was 130 ms for the first body of
- * 5,000 lines on a machine that had nothing else to do. Nothing of the warm-up is visible: no database, shard, series,
- * version or metric of the node has to do with it.
+ * are parsed, compiled and, when V8 has seen them often enough, compiled again. What V8 makes then serves the node's own
+ * objects as far as they are made by the same functions, and as V8 has seen several of a kind: it counts on what was the same
+ * so far, a function that was called or the shape of an object, and throws code away where that ends. So all this lives
+ * several times: what V8 has made of the first life it makes anew in the second, and finds right in the third.
  *
- * Its cost is bounded, by rows and by time, and other work goes on in between: each step takes a few milliseconds. When
- * it fails (a full disk, say) the node serves cold.
+ * Nothing of it is visible: no database, shard, series, version or metric of the node has to do with it. Its cost is
+ * bounded, by rows and by time, and other work goes on in between: each step takes a few milliseconds. When it fails (a full
+ * disk, say) the node serves cold.
  */
-import type { ClusterSnapshot } from '../repair/cluster.ts';
-import { NO_KEYS_ENCODED } from '../shards/series-keys.ts';
-import { makeStamp, makeVersion, type NodeNumber } from '../shards/version.ts';
-import { Coordinator, type CoordinatorLimits } from './coordinator.ts';
-import type { WriteRequest } from './http/influx-write.ts';
-import { SchemaCache } from './schema-cache.ts';
-import { ShardPlaces } from './shard-places.ts';
-import type { PostedWrite, WorkerPool, WriteOnTheWay } from './threads.ts';
+import { type AddressInfo, createServer, type Server } from 'node:net';
+import type { Logger } from 'pino';
+import type { Coordinator } from './coordinator.ts';
+import { compileEagerly } from './eager-compiler.ts';
+import { makeScratchNode, type ScratchNode, type ScratchParts } from './scratch-node.ts';
+import { WarmUpClient, WarmUpRequest } from './warm-up-clients.ts';
 
-const DATABASE = 'warm-up';
-const WEEK_NS = 604_800_000_000_000n;
-/** Enough for V8 to compile what is called for each batch. */
-const ROUNDS = 64;
+const LOOPBACK = '127.0.0.1';
+const LIVES = 3;
 /** A machine that is busy with other things is not kept from serving for longer. */
-const MS_MAX = 1_000;
+const AWAITED_MS_MAX = 2_400;
+/** Of all lives, each of which may take its share. */
+const MS_MAX = 9_000;
+/** Whoever has not been answered by then is not waited for. */
+const ANSWER_MS_MAX = 5_000;
 /** A scratch replica that has not settled by then is left to the next start. */
 const END_MS_MAX = 5_000;
-const HOSTS = 100;
-const FLOATS = 10;
-const TAGS = ',region=r1,datacenter=r1a,rack=7,os=linux,arch=x64,team=a,service=4,version=1,environment=test';
 
-export type WarmUpPool = Pick<WorkerPool, 'call' | 'count' | 'workerOf'>;
+/** Many at a time write a few rows again and again, and two then many, as servers of many agents and as relays do. */
+const CLIENTS = 8;
+const SMALL = { rounds: 60, hosts: 4 };
+const LARGE = { clients: 2, rounds: 2, hosts: 2_000 };
+const METRICS = { rounds: 1, series: 2_000 };
 
-/** Rejects when a worker refuses; what was made is then removed with the next start. */
-export async function warmUp(self: NodeNumber, pool: WarmUpPool, limits: CoordinatorLimits): Promise<void> {
-  const snapshot = snapshotOf(self);
-  const owners = () => [self];
-  let problem: Error | null = null;
-  let minted = 0;
-  const coordinator: Coordinator = new Coordinator(
-    {
-      seed: DATABASE,
-      isReady: () => true,
-      snapshot: () => snapshot,
-      owners,
-      mint: () => makeVersion(makeStamp(Date.now(), minted++), self),
-      nowMs: Date.now,
-      workerOf: (number) => pool.workerOf(number),
-      submit: (worker, writes) => {
-        const settle = () => coordinator.settle(writes.map(({ request }) => ({ request, outcome: { ok: true } })));
-        pool.call(worker, 'warmUp', snapshot, writes.map(onTheWay)).then(settle, (error: Error) => {
-          problem = error;
-          settle();
-        });
-      },
-      later: setImmediate,
-      after: (ms, work) => setTimeout(work, ms),
-      faulty: (error) => {
-        problem = error;
-      },
-      observe: () => {},
-    },
-    limits,
-    new SchemaCache(async (shards) => shards.map(({ id }) => ({ id, fields: [] }))),
-    new ShardPlaces({ self, snapshot: () => snapshot, owners, nowMs: Date.now }),
-  );
-  const began = performance.now();
-  for (let round = 0; round < ROUNDS && problem === null; round++) {
-    if (performance.now() - began > MS_MAX) break;
-    const request: WriteRequest = {
-      database: DATABASE,
-      retentionPolicy: '',
-      precision: 'ms',
-      consistency: 'one',
-      body: [Buffer.from(bodyOf(round))],
-      nowNs: BigInt(Date.now()) * 1_000_000n,
-    };
-    await new Promise((answered) => coordinator.write(request, answered));
+export class WarmUp {
+  /** Never rejects. */
+  readonly ended: Promise<void>;
+  readonly #parts: ScratchParts & { readonly log: Logger };
+  #node: ScratchNode | null = null;
+  #clients: WarmUpClient[] = [];
+  #server: Server | null = null;
+  #isStopped = false;
+  #isAwaited: boolean;
+  readonly #beganMs = performance.now();
+
+  /** Begins at once. */
+  constructor(parts: ScratchParts & { readonly log: Logger }) {
+    this.#parts = parts;
+    this.#isAwaited = parts.pool.held().length === 0;
+    this.ended = this.#run();
   }
-  const end = async (worker: number): Promise<void> => {
-    const until = performance.now() + END_MS_MAX;
-    while (await pool.call(worker, 'endWarmUp'))
-      if (performance.now() > until) throw new Error(`worker ${worker} does not settle its warm-up`);
-  };
-  const ends = await Promise.allSettled(Array.from({ length: pool.count }, (_, worker) => end(worker)));
-  problem ??= ends.find((each) => each.status === 'rejected')?.reason ?? null;
-  if (problem !== null) throw problem;
-}
 
-/** What an agent sends: floats of two decimals, and now and then the other types. */
-function bodyOf(round: number): string {
-  const now = Date.now() + round;
-  const lines: string[] = [];
-  for (let host = 0; host < HOSTS; host++) {
-    let line = `cpu,hostname=host_${host}${TAGS} `;
-    for (let field = 0; field < FLOATS; field++) {
-      const hundredths = (round * 37 + host * 101 + field * 1_009) % 10_000;
-      line += `${field === 0 ? '' : ','}f${field}=${(hundredths / 100).toFixed(2)}`;
+  /** Nobody waits for a node without data; one that has some serves meanwhile. */
+  get isAwaited(): boolean {
+    return this.#isAwaited && performance.now() - this.#beganMs < AWAITED_MS_MAX;
+  }
+
+  /** What the workers' answers about scratch replicas are for. */
+  get coordinator(): Coordinator | undefined {
+    return this.#node?.writer.coordinator;
+  }
+
+  async #run(): Promise<void> {
+    const compileAsUsual = compileEagerly();
+    try {
+      const port = await this.#listen();
+      for (let life = 0; life < LIVES && !this.#isStopped; life++)
+        await this.#live(life, port, this.#beganMs + ((life + 1) * MS_MAX) / LIVES);
+    } catch (error) {
+      if (!this.#isStopped) this.#parts.log.warn({ problem: (error as Error).message }, 'no warm-up');
     }
-    lines.push(`${line} ${now}`);
+    compileAsUsual();
+    this.#node = null;
+    this.#isAwaited = false;
+    this.#server?.close();
   }
-  lines.push(`system,hostname=host_0 uptime=${round}i,load=${round / 7},up=true,state="running" ${now}`);
-  return lines.join('\n');
-}
 
-function onTheWay(write: PostedWrite): WriteOnTheWay {
-  const { request, frame, keys, allKeys, consistency, durability, timeoutMs } = write;
-  // As on the way of a client's writes: frames without keys share the bytes that say so.
-  return [request, frame, keys === NO_KEYS_ENCODED ? null : keys, allKeys, { consistency, durability, timeoutMs }];
-}
+  /** What is on its way is given up. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#hangUp();
+  }
 
-function snapshotOf(self: NodeNumber): ClusterSnapshot {
-  const policy = {
-    name: DATABASE,
-    generation: 0,
-    durationNs: 0n,
-    shardDurationNs: WEEK_NS,
-    replication: 1,
-    hasDeletes: false,
-  };
-  return {
-    viewHash: DATABASE,
-    self,
-    members: [{ number: self, name: DATABASE, address: '', state: 'up' }],
-    live: [self],
-    databases: [
-      {
-        name: DATABASE,
-        generation: 0,
-        durability: 'fsync',
-        conflict: 'last-write-wins',
-        defaultRetentionPolicy: DATABASE,
-        retentionPolicies: [policy],
-      },
-    ],
-    droppedThrough: {},
-    statements: [],
-    heldBy: {},
-    heldSequence: {},
-  };
+  #hangUp(): void {
+    for (const client of this.#clients.splice(0)) client.close();
+    this.#node?.door.closeAllConnections();
+  }
+
+  /** The last replica is flushed as well. */
+  async #live(life: number, port: number, until: number): Promise<void> {
+    const { pool } = this.#parts;
+    const node = makeScratchNode(this.#parts, life);
+    this.#node = node;
+    const late = setTimeout(() => this.#hangUp(), until + ANSWER_MS_MAX - performance.now());
+    try {
+      await pool.callAll('beginScratch', node.core.snapshot());
+      await this.#write(port, until);
+    } finally {
+      clearTimeout(late);
+      this.#hangUp();
+      if (!this.#isStopped) {
+        const isLast = life === LIVES - 1;
+        await Promise.all(Array.from({ length: pool.count }, (_, worker) => this.#end(worker, isLast)));
+      }
+    }
+  }
+
+  async #write(port: number, until: number): Promise<void> {
+    for (let i = 0; i < CLIENTS; i++) this.#clients.push(new WarmUpClient(port, LOOPBACK));
+    const fromMs = Date.now();
+    const each = async (clients: readonly WarmUpClient[], rounds: number, make: (i: number) => WarmUpRequest) => {
+      await Promise.all(
+        clients.map(async (client, i) => {
+          const request = make(i);
+          for (let round = 0; round < rounds && !this.#isStopped; round++) {
+            if (performance.now() > until) return;
+            await client.send(request.at(fromMs + round));
+          }
+        }),
+      );
+    };
+    const few = this.#clients.slice(0, LARGE.clients);
+    await each(this.#clients, SMALL.rounds, (i) => WarmUpRequest.ofHosts(i * SMALL.hosts, SMALL.hosts));
+    await each(few, LARGE.rounds, (i) => WarmUpRequest.ofHosts(i * LARGE.hosts, LARGE.hosts));
+    await each(few, METRICS.rounds, (i) => WarmUpRequest.ofMetrics(i, METRICS.series));
+  }
+
+  async #listen(): Promise<number> {
+    const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+      if (this.#node === null) socket.destroy();
+      else this.#node.door.take(socket);
+    });
+    this.#server = server;
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(0, LOOPBACK, resolve);
+    });
+    return (server.address() as AddressInfo).port;
+  }
+
+  async #end(worker: number, flushed: boolean): Promise<void> {
+    const until = performance.now() + END_MS_MAX;
+    while (await this.#parts.pool.call(worker, 'endScratch', flushed))
+      if (performance.now() > until) throw new Error(`worker ${worker} does not settle its warm-up`);
+  }
 }

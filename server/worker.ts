@@ -8,10 +8,7 @@
 import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
 import { type Ledger, rootToJson, type Watermark } from '../repair/ledger.ts';
-import type { LevelResult } from '../repair/levelling.ts';
-import type { PassRecord } from '../repair/records.ts';
 import { partId } from '../repair/repair-order.ts';
-import type { RepairRecord } from '../repair/repair-records.ts';
 import type { HostEffect } from '../repair/replica-host.ts';
 import { errorCodeOf, StorageError } from '../shards/errors.ts';
 import type { Files } from '../shards/files.ts';
@@ -19,23 +16,15 @@ import { storageKernel } from '../shards/kernel/storage-kernel.ts';
 import { runPartial } from '../shards/query/run-partial.ts';
 import type { QueryableShard } from '../shards/queryable.ts';
 import type { ShardId } from '../shards/shard-key.ts';
-import { type NodeNumber, stampMs, type Version } from '../shards/version.ts';
+import { stampMs, type Version } from '../shards/version.ts';
 import { withKept } from './cluster-news.ts';
-import { movable } from './movable.ts';
 import { nodeFiles } from './node-files.ts';
 import { RepairTraffic } from './repair-traffic.ts';
 import { SaidNothing } from './said-nothing.ts';
 import { ScratchReplica } from './scratch-replica.ts';
 import { threadMemory } from './thread-memory.ts';
-import type {
-  FromWorker,
-  OutgoingMessage,
-  PartialAnswer,
-  ToWorker,
-  WorkerApi,
-  WorkerSettings,
-  WorkerTurn,
-} from './threads.ts';
+import type { FromWorker, PartialAnswer, ToWorker, WorkerApi, WorkerSettings } from './threads.ts';
+import { TurnResults } from './turn-results.ts';
 import { openReplica } from './worker-replica.ts';
 
 const STEP_BUDGET_MS = 5;
@@ -53,21 +42,7 @@ const settings = workerData as WorkerSettings;
 const port = parentPort!;
 const now = () => Date.now();
 
-interface Outgoing extends OutgoingMessage {
-  readonly to: NodeNumber[];
-}
-
 let snapshot = settings.snapshot;
-let sends: Outgoing[] = [];
-let acknowledged: number[] = [];
-let failed: WorkerTurn['failed'][number][] = [];
-let passes: PassRecord[] = [];
-let repairs: RepairRecord[] = [];
-let levelled: LevelResult[] = [];
-let heldChanged = false;
-let flushScheduled = false;
-/** The turn has more to tell than requests that it has acknowledged. */
-let hasNews = false;
 let stepping = false;
 let stepNotBeforeMs = 0;
 let restUntilMs = 0;
@@ -85,69 +60,17 @@ const directory = join(settings.dataDirectory, `worker-${settings.index}`);
 ScratchReplica.remove(directory);
 const places = { shardsDirectory: join(settings.dataDirectory, 'shards'), directory, files };
 const traffic = new RepairTraffic();
-const { engine, host, ledgerOf, submit } = openReplica(settings, places, emit);
+const results = new TurnResults({
+  isScratch: false,
+  heldShards: () => host.heldShards(),
+  heldChanged: () => said.revoke(),
+  sent: (message) => traffic.note(message),
+  isStopped: () => stopped,
+  post,
+});
+const { engine, host, ledgerOf, submit } = openReplica(settings, places, (effect) => results.take(effect));
 const said = new SaidNothing(settings.changes, engine.shards);
 let scratch: ScratchReplica | null = null;
-
-function emit(effect: HostEffect): void {
-  if (effect.kind !== 'written' || !effect.outcome.ok) hasNews = true;
-  switch (effect.kind) {
-    case 'send': {
-      const { to, lane, message } = effect;
-      traffic.note(message);
-      const last = sends.at(-1);
-      if (last?.message === message) last.to.push(to);
-      else sends.push({ to: [to], lane, message });
-      break;
-    }
-    case 'written':
-      if (effect.outcome.ok) acknowledged.push(effect.request);
-      else failed.push({ request: effect.request, outcome: effect.outcome });
-      break;
-    case 'held-changed':
-      heldChanged = true;
-      said.revoke();
-      break;
-    case 'pass':
-      passes.push(effect.record);
-      break;
-    case 'repair':
-      repairs.push(effect.record);
-      break;
-    case 'levelled':
-      levelled.push(effect.result);
-      break;
-  }
-  if (flushScheduled) return;
-  flushScheduled = true;
-  setImmediate(endTurn);
-}
-
-function endTurn(): void {
-  if (stopped || !flushScheduled) return;
-  flushScheduled = false;
-  const requests = acknowledged;
-  acknowledged = [];
-  if (!hasNews) {
-    post({ kind: 'acknowledged', requests });
-    return;
-  }
-  hasNews = false;
-  const moved: ArrayBuffer[] = [];
-  const outgoing = sends.map(({ to, lane, message }) => {
-    const own = movable(message);
-    moved.push(own.buffer);
-    return { to, lane, message: own };
-  });
-  const held = heldChanged ? host.heldShards() : null;
-  post({ kind: 'turn', sends: outgoing, acknowledged: requests, failed, held, passes, repairs, levelled }, moved);
-  sends = [];
-  failed = [];
-  passes = [];
-  repairs = [];
-  levelled = [];
-  heldChanged = false;
-}
 
 function post(message: FromWorker, moved: ArrayBuffer[] = []): void {
   if (!stopped) said.check(now());
@@ -158,7 +81,7 @@ function post(message: FromWorker, moved: ArrayBuffer[] = []): void {
 function step(): void {
   stepping = false;
   if (stopped) return;
-  endTurn();
+  results.end();
   bytesSinceStep = 0;
   let more = false;
   const began = performance.now();
@@ -232,14 +155,13 @@ const api: WorkerApi = {
       const fields = engine.schema(id);
       return fields.length === known ? [] : [{ id, fields }];
     }),
-  warmUp(cluster, writes) {
-    scratch ??= new ScratchReplica(settings, directory, cluster);
-    scratch.submit(writes);
+  beginScratch(cluster) {
+    scratch = new ScratchReplica(settings, directory, cluster, scratchEmitter());
   },
-  endWarmUp() {
+  endScratch(flushed) {
     let hasMore = false;
     try {
-      hasMore = scratch?.endStep() ?? false;
+      hasMore = scratch?.endStep(flushed) ?? false;
     } finally {
       if (!hasMore) scratch = null;
     }
@@ -329,6 +251,20 @@ function progressOf(id: ShardId): { isOwner: boolean; liveThroughMs: number } {
   return { isOwner: host.owns(id), liveThroughMs: through === undefined ? 0 : stampMs(through) };
 }
 
+/** Of what a scratch replica has to tell only what became of writes concerns anybody. */
+function scratchEmitter(): (effect: HostEffect) => void {
+  const nothing = () => {};
+  const ofScratch = new TurnResults({
+    isScratch: true,
+    heldShards: () => null,
+    heldChanged: nothing,
+    sent: nothing,
+    isStopped: () => stopped,
+    post,
+  });
+  return (effect) => ofScratch.take(effect);
+}
+
 function answer(id: number, method: keyof WorkerApi, args: readonly unknown[]): void {
   let value: unknown;
   try {
@@ -342,7 +278,7 @@ function answer(id: number, method: keyof WorkerApi, args: readonly unknown[]): 
   }
   // What was produced before the answer leaves before it: a heartbeat that says what is open must not name an older
   // list of shards.
-  if (flushScheduled && method !== 'stop') endTurn();
+  if (method !== 'stop') results.end();
   const moved = movedWithAnswer;
   movedWithAnswer = [];
   post({ kind: 'answer', id, value }, moved);
@@ -380,7 +316,8 @@ port.on('message', (message: ToWorker) => {
       break;
     case 'submit':
       for (const [, frame] of message.writes) bytesSinceStep += frame.byteLength;
-      submit(message.writes);
+      if (message.isScratch) scratch?.submit(message.writes);
+      else submit(message.writes);
       break;
     case 'deliver':
       for (const { byteLength } of message.messages) bytesSinceStep += byteLength;
@@ -399,6 +336,7 @@ for (const id of engine.recovery.setAside) host.shardWasLost(id);
 for (const { id, code } of engine.recovery.unopened) if (code !== 'future-format') host.shardLost(id);
 const ticker = setInterval(() => {
   host.tick(now());
+  scratch?.tick(now());
   scheduleStep();
 }, settings.tickMs);
 post({ kind: 'ready', held: host.heldShards(), recovery: engine.recovery });

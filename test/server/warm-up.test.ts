@@ -1,16 +1,20 @@
 /** The warm-up against scratch replicas in this thread. */
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { UNLIMITED } from '../../repair/budget.ts';
 import type { ClusterSnapshot } from '../../repair/cluster.ts';
+import { loadConfig } from '../../server/config.ts';
+import { usualBudget } from '../../server/eager-compiler.ts';
 import { ScratchReplica } from '../../server/scratch-replica.ts';
-import type { WorkerSettings, WriteOnTheWay } from '../../server/threads.ts';
-import { type WarmUpPool, warmUp } from '../../server/warm-up.ts';
+import type { PostedWrite, WorkerPool, WriteOnTheWay } from '../../server/threads.ts';
+import { WarmUp } from '../../server/warm-up.ts';
+import { workerSettings } from '../../server/worker-settings.ts';
 
 const SELF = '1'.repeat(16);
-const LIMITS = { writeInFlightBytesMax: 1 << 28, writeTimeoutMs: 10_000, seriesCacheMax: 10_000 };
 const WORKERS = 2;
 
 let directory: string;
@@ -21,63 +25,101 @@ afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
 /** Workers in this thread, as far as a warm-up calls them. */
 class Workers {
-  writes = 0;
+  readonly log: string[] = [];
   readonly count = WORKERS;
+  readonly warmUp: WarmUp;
+  writes = 0;
+  lives = 0;
+  areScratch = true;
+  stopAfter = Number.POSITIVE_INFINITY;
   readonly #replicas: (ScratchReplica | null)[] = [null, null];
+  readonly #settings: ReturnType<typeof workerSettings>;
+
+  constructor() {
+    const config = loadConfig({ flags: { data: directory, workers: String(WORKERS) } });
+    this.#settings = workerSettings(config, SELF, null as unknown as ClusterSnapshot, UNLIMITED);
+    const log = pino({ level: 'warn' }, { write: (line: string) => this.log.push(line) });
+    this.warmUp = new WarmUp({ config, self: SELF, pool: this as unknown as WorkerPool, log });
+  }
+
+  held(): [] {
+    return [];
+  }
 
   workerOf(shardNumber: number): number {
     return shardNumber % WORKERS;
   }
 
-  async call(worker: number, method: string, ...args: readonly unknown[]): Promise<unknown> {
-    await new Promise((resolve) => setImmediate(resolve));
-    if (method === 'warmUp') {
-      const [snapshot, writes] = args as [ClusterSnapshot, readonly WriteOnTheWay[]];
-      this.#replicas[worker] ??= new ScratchReplica(settingsOf(worker), join(directory, `worker-${worker}`), snapshot);
-      this.#replicas[worker].submit(writes);
-      this.writes += writes.length;
-      return undefined;
+  submit(worker: number, writes: readonly PostedWrite[], isScratch: boolean): void {
+    this.areScratch &&= isScratch;
+    this.writes += writes.length;
+    if (this.writes > this.stopAfter) this.warmUp.stop();
+    const onTheWay = writes.map(({ request, frame, keys, allKeys, ...terms }): WriteOnTheWay => {
+      return [request, frame, keys.byteLength > 4 ? keys : null, allKeys, terms];
+    });
+    setImmediate(() => this.#replicas[worker]!.submit(onTheWay));
+  }
+
+  async callAll(_method: 'beginScratch', snapshot: ClusterSnapshot): Promise<void> {
+    this.lives++;
+    for (let worker = 0; worker < WORKERS; worker++) {
+      const own = join(directory, `worker-${worker}`);
+      this.#replicas[worker] = new ScratchReplica(this.#settings[worker]!, own, snapshot, (effect) => {
+        if (effect.kind === 'written')
+          this.warmUp.coordinator?.settle([{ request: effect.request, outcome: effect.outcome }]);
+      });
     }
-    return this.#replicas[worker]?.endStep() ?? false;
+  }
+
+  async call(worker: number, _method: 'endScratch', flushed: boolean): Promise<boolean> {
+    await new Promise((resolve) => setImmediate(resolve));
+    const hasMore = this.#replicas[worker]?.endStep(flushed) ?? false;
+    if (!hasMore) this.#replicas[worker] = null;
+    return hasMore;
   }
 }
 
-function settingsOf(index: number): WorkerSettings {
-  return {
-    index,
-    workers: WORKERS,
-    self: SELF,
-    dataDirectory: directory,
-    snapshot: null as unknown as ClusterSnapshot,
-    changes: new Int32Array(1),
-    tickMs: 20,
-    passIntervalMs: 30_000,
-    mailTimeoutMs: 1_000,
-    clockDriftMaxMs: 10_000,
-    outboxBytesMax: 1 << 26,
-    logBytesMax: 1 << 28,
-    memtableBytesMax: 1 << 26,
-    flushIdleMs: 600_000,
-    mergeIdleMs: 600_000,
-    scrubBytesPerSecond: 8 << 20,
-    repairRates: UNLIMITED,
-  };
-}
+const scratchLeft = () => readdirSync(directory).filter((name) => existsSync(join(directory, name, 'warm-up')));
 
 describe('a warm-up', () => {
-  test('writes to every worker, and leaves nothing behind', async () => {
+  test('writes to scratch replicas of every worker, several times anew, and leaves nothing behind', async () => {
     const workers = new Workers();
-    await warmUp(SELF, workers as unknown as WarmUpPool, LIMITS);
-    // Rows of a hundred hosts lie in all four shards of a group.
-    expect(workers.writes % 4).toBe(0);
-    expect(workers.writes).toBeGreaterThan(0);
-    expect(readdirSync(directory).filter((name) => existsSync(join(directory, name, 'warm-up')))).toEqual([]);
+    expect(workers.warmUp.isAwaited).toBe(true);
+    await workers.warmUp.ended;
+    expect(workers.log).toEqual([]);
+    expect(workers.lives).toBeGreaterThan(1);
+    expect(workers.writes).toBeGreaterThan(workers.lives * 4);
+    expect(workers.areScratch).toBe(true);
+    expect(workers.warmUp.isAwaited).toBe(false);
+    expect(workers.warmUp.coordinator).toBeUndefined();
+    expect(scratchLeft()).toEqual([]);
   });
 
-  test('for which there is no room on disk is given up, and what the other worker made is removed', async () => {
+  test('for which there is no room on disk is given up and said, and what the other worker made is removed', async () => {
+    mkdirSync(join(directory, 'worker-0'));
     writeFileSync(join(directory, 'worker-1'), 'a file where a directory should be');
     const workers = new Workers();
-    await expect(warmUp(SELF, workers as unknown as WarmUpPool, LIMITS)).rejects.toMatchObject({ code: 'disk-failed' });
-    expect(existsSync(join(directory, 'worker-0', 'warm-up'))).toBe(false);
+    await workers.warmUp.ended;
+    expect(workers.lives).toBe(1);
+    expect(workers.log.join()).toContain('no warm-up');
+    expect(workers.warmUp.isAwaited).toBe(false);
+    expect(scratchLeft()).toEqual([]);
+  });
+
+  test.each([0, 10])('that is stopped after %i writes ends and says nothing', async (writes) => {
+    const workers = new Workers();
+    workers.stopAfter = writes;
+    if (writes === 0) workers.warmUp.stop();
+    await workers.warmUp.ended;
+    expect(workers.log).toEqual([]);
+    expect(workers.lives).toBe(writes === 0 ? 0 : 1);
+    expect(workers.warmUp.isAwaited).toBe(false);
+  });
+
+  test('sets V8 back to what it does by itself', () => {
+    const { stdout } = spawnSync(process.execPath, ['--v8-options'], { encoding: 'utf8' });
+    const byItself = /default: --interrupt-budget=(\d+)/.exec(stdout)?.[1];
+    expect(byItself).toBeDefined();
+    expect([null, Number(byItself)]).toContain(usualBudget());
   });
 });

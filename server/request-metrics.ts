@@ -1,0 +1,72 @@
+/** What is counted with each request of a client: nothing is rendered, summed or looked up by a label here. */
+import { Counter, type Registry } from 'prom-client';
+import { type ObservedSeconds, SecondsHistogram } from './seconds-histogram.ts';
+
+/** Bounds of histograms. */
+export const SECONDS_FAST = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
+export interface WriteEvent {
+  readonly rows: number;
+  readonly failedRows: number;
+  readonly bytes: number;
+  readonly ms: number;
+}
+
+export class RequestMetrics {
+  #requests: SecondsHistogram;
+  /** By status. */
+  readonly #requestsOf = {
+    write: new Map<number, ObservedSeconds>(),
+    query: new Map<number, ObservedSeconds>(),
+  };
+  #ingestion: ObservedSeconds;
+  /** Since somebody asked last. */
+  #fresh = { rows: 0, failedRows: 0, bytes: 0 };
+  #rows: Counter;
+  #failedRows: Counter;
+  #bodyBytes: Counter;
+  /** Bytes of bodies that were taken in. */
+  writtenBytes = 0;
+
+  constructor(registry: Registry) {
+    const registers = [registry];
+    const counter = (name: string, help: string) => new Counter({ name, help, registers });
+    const frequent = (name: string, help: string) => new SecondsHistogram(name, help, SECONDS_FAST, registry);
+    this.#requests = frequent('starling_http_request_seconds', 'time to answer write and query requests');
+    const ingestion = frequent('starling_ingestion_seconds', 'from the body of a write to its acknowledgement');
+    this.#ingestion = ingestion.series({});
+    this.#rows = counter('starling_ingested_rows_total', 'rows acknowledged to clients of this node');
+    this.#failedRows = counter(
+      'starling_refused_rows_total',
+      'lines that could not be parsed and rows that were dropped',
+    );
+    this.#bodyBytes = counter('starling_ingested_bytes_total', 'bytes of line protocol taken in');
+  }
+
+  observeRequest(route: 'write' | 'query', seconds: number, status: number): void {
+    let observed = this.#requestsOf[route].get(status);
+    if (observed === undefined) {
+      observed = this.#requests.series({ route, status: String(status) });
+      this.#requestsOf[route].set(status, observed);
+    }
+    observed.observe(seconds);
+  }
+
+  observeWrite({ rows, failedRows, bytes, ms }: WriteEvent): void {
+    this.#ingestion.observe(ms / 1000);
+    const fresh = this.#fresh;
+    fresh.rows += rows;
+    fresh.failedRows += failedRows;
+    fresh.bytes += bytes;
+    this.writtenBytes += bytes;
+  }
+
+  /** To be called before the registry is read. */
+  collect(): void {
+    const { rows, failedRows, bytes } = this.#fresh;
+    this.#fresh = { rows: 0, failedRows: 0, bytes: 0 };
+    this.#rows.inc(rows);
+    this.#failedRows.inc(failedRows);
+    this.#bodyBytes.inc(bytes);
+  }
+}

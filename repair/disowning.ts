@@ -5,7 +5,8 @@
  * So the replica that is made anew is damaged until every member has said that it counts on nothing of before (mend.ts
  * asks, this answers), and says from then on since when (`HeldShard.since`): statements of before, which may name it among
  * those that have a batch, do not count for it. A member that cannot be reached holds this up: it may hold such a batch.
- * What was lost is durable in the shard's ledger or, until that is, by the file that was set aside.
+ * What was lost is durable in the shard's ledger or, until that is, by the file that was set aside. Records of the log that cannot be
+ * read any more are lost in the same way; whose they were is told, or guessed broadly, by shards/engine-recovery.ts.
  */
 import { shardId, shardKeyFromJson } from '../shards/shard-key.ts';
 import type { NodeNumber } from '../shards/version.ts';

@@ -69,7 +69,7 @@ export class Ledger implements ShardCompanion {
   /** Set by repair only; durable with the next flush. */
   replica: StateJson['replica'] = 'full';
   damage: string | null = null;
-  /** Its file was lost: what it acknowledged before still counts at members that have not been told (mend.ts). */
+  /** Its file, or a part of the log behind it, was lost: what it acknowledged before still counts at members that have not been told (mend.ts). */
   mustDisown = false;
   /** See `HeldShard.since`. */
   since: Stamp = STAMP_ZERO;
@@ -148,6 +148,14 @@ export class Ledger implements ShardCompanion {
     const [oldest] = this.opened;
     this.opened.delete(oldest!);
     this.epochs.get(oldest!)?.seal();
+  }
+
+  /** Durable with the flush that says that the file has what was logged up to there. */
+  recordLost(): void {
+    this.mustDisown = true;
+    if (this.replica !== 'full') return;
+    this.replica = 'damaged';
+    this.damage = 'records of its log were damaged';
   }
 
   replayed(frame: HeldFrame): void {

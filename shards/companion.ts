@@ -23,6 +23,8 @@ export interface ShardCompanion {
   has(version: Version): boolean;
   load(database: Database): void;
   replayed(frame: HeldFrame): void;
+  /** A record of the log that may have been this shard's, and is not in its file, cannot be read any more. */
+  recordLost?(): void;
   /** What is to be saved of this moment; a flush that fails calls it again. */
   freeze(): (database: Database) => void;
 }

@@ -17,9 +17,10 @@ import { BatchError, peekBatch } from './batch-codec.ts';
 import { StorageError } from './errors.ts';
 import { type Files, joinPath, syncFile } from './files.ts';
 import { type HeldFrame, holdFrameOf } from './held-frame.ts';
-import type { Log, Replayed } from './log.ts';
+import type { Log } from './log.ts';
 import { isAfter } from './log-position.ts';
 import { KEYS_RECORD, type LogRecord } from './log-record.ts';
+import type { Replayed } from './log-segment.ts';
 import { type GivenKeys, SeriesKeys } from './series-keys.ts';
 import type { Shard } from './shard.ts';
 import { type OpenDatabase, readShardFile, readShardKey } from './shard-file.ts';
@@ -154,6 +155,8 @@ export interface Replay {
   /** Makes an empty shard in the place of one whose file was set aside; null when it is not this worker's. */
   readonly remake: (key: ShardKey) => Shard | null;
   readonly lost: Set<ShardId>;
+  /** Shards that may have had a record up to there which cannot be read any more; null: whichever had records. */
+  readonly losers: (id: ShardId | null) => Iterable<Shard>;
   /** Takes away a shard whose file turned out to be damaged. */
   readonly setAside: (shard: Shard, error: StorageError) => void;
   /** Called after each batch: memtables must not outgrow their maximum. */
@@ -189,11 +192,12 @@ export function replayLog(log: Log, replay: Replay): Replayed & { applied: numbe
         return;
       }
       if (!isUnusable(error)) throw error;
+      loseRecord([shard], position);
       // A copy: the segment's bytes need not stay in memory for it.
       unreadable.push({ record: { ...record, payload: new Uint8Array(0) }, position });
     }
   };
-  const replayed = log.replay(visit);
+  const replayed = log.replay(visit, (id, through) => loseRecord(replay.losers(id), through));
   if (remade.size > 0) {
     again = true;
     log.read((record, position) => {
@@ -202,6 +206,18 @@ export function replayLog(log: Log, replay: Replay): Replayed & { applied: numbe
   }
   for (const { record, position } of unreadable) log.setAsideRecord(record, position, replayed);
   return { ...replayed, applied };
+}
+
+/**
+ * What was acknowledged of it still counts elsewhere (repair/disowning.ts). Noted before anything behind it is applied: a
+ * flush then says both, that the file has all up to there, and that something is missing.
+ */
+function loseRecord(shards: Iterable<Shard>, through: LogPosition): void {
+  for (const shard of shards) {
+    if (!isAfter(through, shard.flushedThrough)) continue;
+    shard.companion.recordLost?.();
+    shard.skip(through);
+  }
 }
 
 interface LoggedRecord {

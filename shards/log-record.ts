@@ -127,8 +127,26 @@ export function isWhole(bytes: Uint8Array, start: number): boolean {
   return start + RECORD_HEADER_BYTES + length <= bytes.byteLength && length > 0;
 }
 
-/** Calls `visit` for each whole record in order, and returns what lies between and behind them. */
-export function scanSegment(segmentBytes: Uint8Array, visit: (record: LogRecord) => void): BadRange[] {
+/**
+ * Whose record a damaged range was, when it was one record and its head is as it was: the marker is there, and the record ends
+ * where the range does. null: that cannot be told.
+ */
+export function ownerOf(segmentBytes: Uint8Array, { start, end }: Pick<BadRange, 'start' | 'end'>): ShardId | null {
+  const bytes = asBuffer(segmentBytes);
+  if (start + RECORD_HEADER_BYTES > end || bytes.compare(MARKER, 0, 4, start, start + 4) !== 0) return null;
+  const isOne = start + RECORD_HEADER_BYTES + bytes.readUInt32LE(start + 4) === end;
+  return isOne ? bytes.toString('hex', start + 16, start + 24) : null;
+}
+
+/**
+ * Calls `visit` for each whole record in order, and returns what lies between and behind them. `met` hears of the former
+ * before the record that follows is visited.
+ */
+export function scanSegment(
+  segmentBytes: Uint8Array,
+  visit: (record: LogRecord) => void,
+  met: (range: BadRange) => void = () => {},
+): BadRange[] {
   const bytes = asBuffer(segmentBytes);
   const bad: BadRange[] = [];
   let offset = SEGMENT_HEADER_BYTES;
@@ -140,8 +158,10 @@ export function scanSegment(segmentBytes: Uint8Array, visit: (record: LogRecord)
       continue;
     }
     const next = nextRecord(bytes, offset + 1);
-    bad.push({ start: offset, end: next ?? bytes.length, tail: next === null });
+    const range = { start: offset, end: next ?? bytes.length, tail: next === null };
+    bad.push(range);
     if (next === null) break;
+    met(range);
     offset = next;
   }
   return bad;

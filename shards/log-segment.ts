@@ -11,6 +11,28 @@ export interface Segment {
   unsynced: { readonly shard: ShardId; readonly end: number }[];
 }
 
+export interface DamagedRange {
+  readonly segment: number;
+  readonly start: number;
+  readonly end: number;
+  /** Where the bytes were set aside. */
+  readonly path: string;
+}
+
+export interface Replayed {
+  records: number;
+  bytes: number;
+  truncatedBytes: number;
+  readonly damaged: DamagedRange[];
+}
+
+/** Of a segment that is not the newest: what a crash left of it, or damage. */
+export interface TornTail {
+  readonly segment: Segment;
+  readonly start: number;
+  readonly bytes: Uint8Array;
+}
+
 /** Up to where a shard's records are in its file; null for a shard that is gone. */
 export type FlushedThrough = (shard: ShardId) => LogPosition | null;
 

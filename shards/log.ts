@@ -11,7 +11,8 @@
  *   An older segment may end so as well, when the crash came before it was synced: no record of a later one says that
  *   it was, and its tail is cut off, too.
  * - Damage in the middle, or at the end of an older segment that was synced: the bytes are copied to `<n>-<offset>.damaged` (never
- *   removed, never served), later records are read, and the ring brings the batches that are missing.
+ *   removed, never served), later records are read, whoever may have lost a record hears of it, and the ring brings the batches
+ *   that are missing.
  * - Full disk or I/O error in a write: the part that was written is cut off again. If even that fails the segment is
  *   closed, and the next group begins a new one; its torn end is set aside at the next start.
  * - Failed fdatasync: the kernel may have thrown the dirty pages away and a second fdatasync would report success
@@ -21,51 +22,41 @@
  *   batch is found at the next start; it is then as if its acknowledgement had been lost.
  */
 import { diskError, StorageError } from './errors.ts';
-import type { AppendFile, Files } from './files.ts';
-import { joinPath, syncFile } from './files.ts';
+import { type AppendFile, type Files, joinPath, syncFile } from './files.ts';
 import {
+  type BadRange,
   chunksOf,
   isSegmentHeader,
   isWhole,
   type LogRecord,
+  ownerOf,
   RECORD_HEADER_BYTES,
   type RecordToAppend,
   SEGMENT_HEADER_BYTES,
   scanSegment,
   segmentHeader,
 } from './log-record.ts';
-import { type FlushedThrough, isPinned, type Segment, shardsPinning } from './log-segment.ts';
+import {
+  type FlushedThrough,
+  isPinned,
+  type Replayed,
+  type Segment,
+  shardsPinning,
+  type TornTail,
+} from './log-segment.ts';
 import type { ShardId } from './shard-key.ts';
 import type { LogPosition } from './storage.ts';
 import type { StorageLimits } from './storage-limits.ts';
 
-export interface DamagedRange {
-  readonly segment: number;
-  readonly start: number;
-  readonly end: number;
-  /** Where the bytes were set aside. */
-  readonly path: string;
-}
-
-export interface Replayed {
-  records: number;
-  bytes: number;
-  truncatedBytes: number;
-  readonly damaged: DamagedRange[];
-}
-
 /** A segment with less in it is not worth the two syncs of a new one. */
 const LEAVE_BYTES_MIN = 64 << 10;
+/** Of damage to the end of a segment. */
+const TAIL_END = Number.MAX_SAFE_INTEGER;
 const SEGMENT_NAME = /^(\d{10})\.log$/;
 
 type Done = (error: Error | null) => void;
-
-/** Of a segment that is not the newest: what a crash left of it, or damage. */
-interface TornTail {
-  readonly segment: Segment;
-  readonly start: number;
-  readonly bytes: Uint8Array;
-}
+type Visit = (record: LogRecord, position: LogPosition) => void;
+type Lost = (shard: ShardId | null, through: LogPosition) => void;
 
 export class Log {
   readonly #files: Files;
@@ -121,18 +112,26 @@ export class Log {
     return this.#synced;
   }
 
-  /** Reads all segments in order. To be called once, before the first append. A record's bytes are `visit`'s until it returns. */
-  replay(visit: (record: LogRecord, position: LogPosition) => void): Replayed {
+  /**
+   * Reads all segments in order. To be called once, before the first append. A record's bytes are `visit`'s until it returns.
+   * `lost` hears of damage, which ends at that position and was a record of that shard (null: of whichever), before records
+   * behind it are visited.
+   */
+  replay(visit: Visit, lost: Lost = () => {}): Replayed {
     const replayed: Replayed = { records: 0, bytes: 0, truncatedBytes: 0, damaged: [] };
     const segments = [...this.#segments];
     const room = this.#roomFor(segments);
     const tails: TornTail[] = [];
     let syncedBefore = 0;
     const look = (record: LogRecord, at: LogPosition): void => {
-      if (record.earlierSynced) syncedBefore = Math.max(syncedBefore, at.segment);
+      if (record.earlierSynced && at.segment > syncedBefore) {
+        const isNews = ({ segment: { number } }: TornTail) => number >= syncedBefore && number < at.segment;
+        for (const tail of tails.filter(isNews)) lost(null, { segment: tail.segment.number, offset: TAIL_END });
+        syncedBefore = at.segment;
+      }
       visit(record, at);
     };
-    for (const segment of segments) this.#replaySegment(segment, room, look, tails, replayed);
+    for (const segment of segments) this.#replaySegment(segment, room, { visit: look, lost }, tails, replayed);
     for (const { segment, start, bytes } of tails) {
       if (segment.number < syncedBefore) this.#setAside(segment, bytes, start, replayed);
       else {
@@ -152,7 +151,7 @@ export class Log {
   }
 
   /** The same records again, without any mending. */
-  read(visit: (record: LogRecord, position: LogPosition) => void): void {
+  read(visit: Visit): void {
     const room = this.#roomFor(this.#segments);
     for (const { number } of this.#segments) {
       scanSegment(this.#files.read(this.#path(number), room), (record) =>
@@ -164,12 +163,15 @@ export class Log {
   #replaySegment(
     segment: Segment,
     room: Uint8Array,
-    visit: (record: LogRecord, at: LogPosition) => void,
+    { visit, lost }: { visit: Visit; lost: Lost },
     tails: TornTail[],
     replayed: Replayed,
   ): void {
     const bytes = this.#readOrSetAside(segment, room, replayed);
-    if (bytes === null) return;
+    if (bytes === null) {
+      lost(null, { segment: segment.number, offset: TAIL_END });
+      return;
+    }
     const newest = segment === this.#segments.at(-1);
     replayed.bytes += bytes.byteLength;
     if (bytes.byteLength < SEGMENT_HEADER_BYTES) {
@@ -178,13 +180,16 @@ export class Log {
     }
     if (!isSegmentHeader(bytes, segment.number))
       this.#setAside(segment, bytes.subarray(0, SEGMENT_HEADER_BYTES), 0, replayed);
-    const bad = scanSegment(bytes, (record) => {
+    const gone = (range: BadRange) => lost(ownerOf(bytes, range), { segment: segment.number, offset: range.end });
+    const visitOne = (record: LogRecord): void => {
       segment.lastOf.set(record.shard, record.end);
       replayed.records++;
       visit(record, { segment: segment.number, offset: record.end });
-    });
-    for (const { start, end, tail } of bad) {
+    };
+    for (const range of scanSegment(bytes, visitOne, gone)) {
+      const { start, end, tail } = range;
       const part = bytes.subarray(start, end);
+      if (tail && isWhole(bytes, start)) gone(range);
       if (tail && newest) {
         replayed.truncatedBytes += end - start;
         if (isWhole(bytes, start)) this.#setAside(segment, part, start, replayed);

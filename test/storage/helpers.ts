@@ -77,6 +77,8 @@ export function deleteBatch(version: Version, predicate: Partial<DeletePredicate
 export class VersionSet implements ShardCompanion {
   readonly versions = new Set<Version>();
   awaitsCopy = false;
+  /** Records of the log that may have been lost, as far as is known or saved. */
+  recordsLost = 0;
   /** Raised by tests. */
   floor: Stamp = STAMP_ZERO;
 
@@ -86,7 +88,8 @@ export class VersionSet implements ShardCompanion {
 
   load(database: Database.Database): void {
     database.exec('CREATE TABLE IF NOT EXISTS seen (version TEXT PRIMARY KEY)');
-    database.exec('CREATE TABLE IF NOT EXISTS floors (floor TEXT)');
+    database.exec('CREATE TABLE IF NOT EXISTS floors (floor TEXT, lost INTEGER)');
+    this.recordsLost = Number(database.prepare('SELECT max(lost) FROM floors').pluck().get() ?? 0);
     const floor = database.prepare('SELECT max(floor) FROM floors').pluck().get();
     if (typeof floor === 'string') this.floor = floor;
     for (const version of database.prepare('SELECT version FROM seen').pluck().all())
@@ -97,13 +100,17 @@ export class VersionSet implements ShardCompanion {
     this.versions.add(version);
   }
 
+  recordLost(): void {
+    this.recordsLost++;
+  }
+
   freeze(): (database: Database.Database) => void {
     const versions = [...this.versions];
-    const { floor } = this;
+    const { floor, recordsLost } = this;
     return (database) => {
       const insert = database.prepare('INSERT OR IGNORE INTO seen (version) VALUES (?)');
       for (const version of versions) insert.run(version);
-      database.prepare('INSERT INTO floors (floor) VALUES (?)').run(floor);
+      database.prepare('INSERT INTO floors (floor, lost) VALUES (?, ?)').run(floor, recordsLost);
     };
   }
 }

@@ -3,9 +3,10 @@ import { nodeFiles } from '../../server/node-files.ts';
 import { encodeBatch } from '../../shards/batch-codec.ts';
 import { Log } from '../../shards/log.ts';
 import { BATCH_RECORD, SEGMENT_HEADER_BYTES } from '../../shards/log-record.ts';
-import { STORAGE_LIMITS } from '../../shards/storage-limits.ts';
+import { shardId } from '../../shards/shard-key.ts';
+import { STORAGE_LIMITS, type StorageLimits } from '../../shards/storage-limits.ts';
 import { MemoryFiles } from '../support/memory-files.ts';
-import { Bench, cellsOf, keysOf, type PlainRow, versionAt, writeBatch } from './helpers.ts';
+import { Bench, cellsOf, KEY, keysOf, type PlainRow, type VersionSet, versionAt, writeBatch } from './helpers.ts';
 
 const SHARD = 'aaaaaaaaaaaaaaaa';
 let files: MemoryFiles;
@@ -28,8 +29,13 @@ function sync(log: Log): Error | null {
 
 function replayed(log: Log) {
   const texts: string[] = [];
-  const report = log.replay((record) => texts.push(Buffer.from(record.payload).toString()));
-  return { texts, ...report };
+  /** Whose, and how many records had been read before. */
+  const lost: [string | null, number][] = [];
+  const report = log.replay(
+    (record) => texts.push(Buffer.from(record.payload).toString()),
+    (shard) => lost.push([shard, texts.length]),
+  );
+  return { texts, lost, ...report };
 }
 
 describe('the log', () => {
@@ -90,8 +96,9 @@ describe('the log', () => {
     sync(log);
     append(log, 'second, which is long enough to be torn in it');
     files.crash(() => kept, false);
-    const { texts, truncatedBytes, damaged } = replayed(open());
+    const { texts, truncatedBytes, damaged, lost } = replayed(open());
     expect(texts).toEqual(['first']);
+    expect(lost).toEqual([]);
     expect(truncatedBytes).toBe(kept);
     expect(damaged).toEqual([]);
     // The cut is durable: the next start finds nothing wrong.
@@ -104,8 +111,9 @@ describe('the log', () => {
     sync(log);
     const path = '/memory/log/0000000001.log';
     files.flipBit(path, files.bytesOf(path).indexOf('second') + 2);
-    const { texts, damaged } = replayed(open());
+    const { texts, damaged, lost } = replayed(open());
     expect(texts).toEqual(['first', 'third']);
+    expect(lost).toEqual([[SHARD, 1]]);
     expect(damaged).toHaveLength(1);
     expect(files.bytesOf(damaged[0]!.path).length).toBe(24 + 6);
   });
@@ -151,9 +159,10 @@ describe('the log', () => {
     expect(sync(log)).toBeNull();
     const file = files.open('/memory/log/0000000001.log');
     file.truncate(file.size - 5);
-    const { texts, damaged } = replayed(open(150));
+    const { texts, damaged, lost } = replayed(open(150));
     expect(texts.map((text) => text.split(' ')[0])).toEqual(['first', 'third']);
     expect(damaged).toMatchObject([{ segment: 1, start: 16 + 24 + 5 }]);
+    expect(lost).toEqual([[null, 1]]);
   });
 
   test('on a full disk the part of a group that was written is cut off, and the log goes on when there is room', () => {
@@ -237,6 +246,91 @@ describe('recovery', () => {
     expect([...cellsOf(bench).values()].sort()).toEqual([0, 2]);
     expect(bench.shard().companion.has(versionAt(1))).toBe(false);
     expect(bench.engine.recovery.damaged).toHaveLength(1);
+  });
+
+  describe('a damaged record', () => {
+    const OTHER = { ...KEY, number: 1 };
+    const lost = (key = KEY) => (bench.engine.shards.get(shardId(key))!.companion as VersionSet).recordsLost;
+    /** Three batches of one shard, with one of another one between them; then a bit falls over so far into that of `nth`. */
+    const damaged = (nth: number, at: number, limits: Partial<StorageLimits> = {}) => {
+      bench = new Bench(limits);
+      bench.engine.create(OTHER);
+      for (let n = 0; n < 3; n++) {
+        bench.writeRows(versionAt(n), [row(0)]);
+        if (n > 0) continue;
+        const frame = encodeBatch(writeBatch(versionAt(50), [row(0)], OTHER));
+        bench.engine.append([{ shard: shardId(OTHER), keys: keysOf([row(0)]), frame }]);
+        bench.sync();
+      }
+      const path = '/memory/log/0000000001.log';
+      const bytes = bench.files.bytesOf(path);
+      const heads: number[] = [];
+      for (let head = bytes.indexOf('REC1'); head >= 0; head = bytes.indexOf('REC1', head + 1))
+        if (bytes[head + 12] === 2) heads.push(head);
+      bench.files.flipBit(path, heads[nth]! + at);
+      bench.crash();
+    };
+
+    test('is lost to the shard that its head names', () => {
+      damaged(2, 60);
+      expect([lost(), lost(OTHER)]).toEqual([1, 0]);
+      expect((bench.shard().companion as VersionSet).versions.size).toBe(2);
+    });
+
+    test.each([0, 5, 17])('whose head is damaged at byte %i may be lost to any', (at) => {
+      damaged(2, at);
+      expect([lost(), lost(OTHER)]).toEqual([1, 1]);
+    });
+
+    test('is not lost to a shard that has flushed past it', () => {
+      bench = new Bench();
+      for (let n = 0; n < 2; n++) bench.writeRows(versionAt(n), [row(0)]);
+      bench.shard().flush();
+      bench.writeRows(versionAt(2), [row(0)]);
+      const path = '/memory/log/0000000001.log';
+      bench.files.flipBit(path, bench.files.bytesOf(path).indexOf('REC1') + 1);
+      bench.crash();
+      expect(bench.engine.recovery.damaged).toHaveLength(1);
+      expect(lost()).toBe(0);
+    });
+
+    test('is said until it is saved, and then no more', () => {
+      damaged(2, 60);
+      bench.crash();
+      expect(lost()).toBe(1);
+      bench.shard().flush();
+      bench.crash();
+      expect([lost(), bench.engine.recovery.damaged.length]).toEqual([1, 1]);
+    });
+
+    test('is saved with whatever behind it is flushed while the log is read', () => {
+      damaged(2, 60, { memtableBytesMax: 1 });
+      expect(lost()).toBe(1);
+      bench.crash();
+      expect(lost()).toBe(1);
+    });
+
+    test('in the end, of its full length, is lost, too', () => {
+      damaged(3, 60);
+      expect([lost(), lost(OTHER)]).toEqual([1, 0]);
+    });
+
+    test('a segment that cannot be read may be lost to all', () => {
+      bench = new Bench();
+      bench.writeRows(versionAt(0), [row(0)]);
+      bench.files.unreadable = '/memory/log/0000000001.log';
+      bench.crash();
+      expect(lost()).toBe(1);
+    });
+
+    test('whose keys are damaged counts as lost', () => {
+      bench = new Bench();
+      bench.writeRows(versionAt(1), [row(1)]);
+      const path = '/memory/log/0000000001.log';
+      bench.files.flipBit(path, bench.files.bytesOf(path).indexOf('host=h1'));
+      bench.crash();
+      expect(lost()).toBeGreaterThan(0);
+    });
   });
 
   test('a batch whose keys record is damaged is set aside, not served without its series', () => {

@@ -50,13 +50,6 @@ const FLAG_DOUBT: u32 = 4;
 /** Longer keys are left to the careful parser, which knows the exact limit. */
 const KEY_BYTES_FAST_MAX: usize = 60000;
 const CHUNK_BYTES: usize = 1 << 20;
-/**
- * When entries have come to take the first, room for more of them than most nodes ever meet is taken at once. V8 counts a
- * memory whole, touched or not, and collects all garbage whenever that has grown by 64 MiB: doubling again and again, up to what
- * a million series take, made it do so four times.
- */
-const MANY_BYTES: usize = 16 << 20;
-const ROOM_BYTES: usize = 256 << 20;
 const SLOTS_INITIAL: u32 = 4096;
 /** After so many lines that did not follow as before, the next ones are looked at ahead; late rows come fewer in a row. */
 const STRAYS_MIN: u32 = 4;
@@ -283,7 +276,6 @@ function newEntry(at: usize, length: usize, hash: u32, canonical: usize): usize 
   if (bytes > chunkEnd - chunkAt) {
     const size = max(CHUNK_BYTES, bytes);
     // Comparisons read behind the end of the last key.
-    if (bytesUsed < MANY_BYTES && bytesUsed + size >= MANY_BYTES) heap.free(heap.alloc(ROOM_BYTES));
     chunkAt = heap.alloc(size + 16);
     chunkEnd = chunkAt + size;
     bytesUsed += size + 16;

@@ -250,7 +250,7 @@ export class OutboxSender {
         peer.again.delete(name);
         continue;
       }
-      if (peer.inFlight.has(name) || !entry.durable || (peer.delayed.get(name)?.untilMs ?? 0) > nowMs) continue;
+      if (peer.inFlight.has(name) || (peer.delayed.get(name)?.untilMs ?? 0) > nowMs) continue;
       if (number === this.around.self || !peer.again.has(name)) this.sendEntry(number, peer, entry);
       else {
         this.flies(peer, entry, OFFER_BYTES, true);

@@ -2,6 +2,10 @@
  * Whether this node's own disk lets it take part in passes. One that cannot sync, or cannot read what others would pull
  * from it, is left out and named; the others go on without it in live passes, and with it as soon as the disk does again.
  * What a disk refuses to store shows when something is to be stored (ring-pull.ts): equal replicas need no room.
+ *
+ * Who cannot store or sync still has what only it has. Nobody pulls it from there in passes of others, since it is left out
+ * of them; so it starts passes of its own, as if it had heard of no other: its successor pulls from it, and it is left out
+ * when its token comes back.
  */
 import { StorageError } from '../shards/errors.ts';
 import type { CommitQueue } from './commit.ts';
@@ -18,28 +22,32 @@ export function syncProblem(commit: CommitQueue, { limits }: Surroundings): stri
   return stalledMs > limits.hopTimeoutMs ? `its disk has not synced for ${Math.floor(stalledMs / 1000)} s` : null;
 }
 
-/** null: it can take part in a pass of the replica, as far as is known. What could not be read is tried again. */
-export function diskProblem(replica: Replica, commit: CommitQueue, around: Surroundings): string | null {
+/** null: what is pulled from it can be read, as far as is known. What could not be read is tried again. */
+function readProblem(replica: Replica, around: Surroundings): string | null {
   const { notes, ledger, stored } = replica;
-  if (notes.unreadable !== null) {
-    try {
-      const asked = new Set([...notes.unreadable].filter((version) => ledger.lists(version)));
-      const { unreadable } = rebuildReadable(stored, asked);
-      notes.unreadable = null;
-      if (unreadable !== null) markDamaged(replica, unreadable, around);
-    } catch (error) {
-      if (!(error instanceof StorageError)) throw error;
-      return `it cannot read what it has: ${error.code}`;
-    }
+  if (notes.unreadable === null) return null;
+  try {
+    const asked = new Set([...notes.unreadable].filter((version) => ledger.lists(version)));
+    const { unreadable } = rebuildReadable(stored, asked);
+    notes.unreadable = null;
+    if (unreadable !== null) markDamaged(replica, unreadable, around);
+    return null;
+  } catch (error) {
+    if (!(error instanceof StorageError)) throw error;
+    return `it cannot read what it has: ${error.code}`;
   }
-  return syncProblem(commit, around);
+}
+
+/** null: it can take part in a pass of the replica that others have begun. */
+export function diskProblem(replica: Replica, commit: CommitQueue, around: Surroundings): string | null {
+  return readProblem(replica, around) ?? syncProblem(commit, around);
 }
 
 /** Why no pass of the replica can begin here now, whoever else takes part; null: one can. Others start it then. */
-export function startProblem(replica: Replica, commit: CommitQueue, around: Surroundings): string | null {
+export function startProblem(replica: Replica, around: Surroundings): string | null {
   const { budget, snapshot, wallMs } = around;
   if (budget.rates.paused) return PAUSED;
-  const problem = diskProblem(replica, commit, around);
+  const problem = readProblem(replica, around);
   if (problem !== null) {
     noteHeldBackHere(replica, problem, around);
     return problem;

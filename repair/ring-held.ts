@@ -2,6 +2,7 @@
 import type { ShardId } from '../shards/shard-key.ts';
 import type { NodeNumber } from '../shards/version.ts';
 import type { Token } from './replica-messages.ts';
+import type { Replica } from './replica-table.ts';
 import type { Pull } from './ring-pull.ts';
 
 /** A token at this node. */
@@ -23,12 +24,14 @@ export interface Held {
   saidMs: number;
   hasSaid: boolean;
   readonly sinceMs: number;
+  /** When a pass of the replica had begun before this one. */
+  readonly begunMs: number;
 }
 
-export function heldToken(token: Token, from: NodeNumber | null, id: ShardId, nowMs: number): Held {
+export function heldToken(token: Token, from: NodeNumber | null, { id, notes }: Replica, nowMs: number): Held {
   return {
     token,
-    id: id,
+    id,
     from,
     cameAs: token.hop,
     stage: 'pulling',
@@ -41,6 +44,7 @@ export function heldToken(token: Token, from: NodeNumber | null, id: ShardId, no
     saidMs: nowMs,
     hasSaid: false,
     sinceMs: nowMs,
+    begunMs: notes.begunMs,
   };
 }
 

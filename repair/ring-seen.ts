@@ -44,12 +44,19 @@ export class SeenTokens {
     this.answer(held, { status, reason: '' }, null);
   }
 
-  /** Its successor works on it. The predecessor hears of that in the same way, unless it has been told to wait. */
-  passOn(held: Held): void {
+  /** Its successor works on it. */
+  handedOn(held: Held): void {
     if (held.from === null || held.handed) return;
     held.handed = true;
-    if (held.hasSaid) this.say(held, 'handed');
-    else this.become(held, { status: 'handed', reason: '' });
+    this.say(held, 'handed');
+  }
+
+  /** The same; the predecessor hears of that in the same way as this node, unless it has been told to wait. */
+  passOn(held: Held): void {
+    if (held.from === null || held.handed) return;
+    if (held.hasSaid) this.handedOn(held);
+    held.handed = true;
+    this.become(held, { status: 'handed', reason: '' });
   }
 
   /** It was taken on, and this node cannot go on with it: its predecessor does, without this node. */

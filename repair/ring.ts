@@ -82,18 +82,16 @@ export class Ring {
 
   /** Id of the pass, or why there is none. */
   start(replica: Replica, watched: boolean): { pass: string } | { refused: string } {
-    const { around, commit } = this.o;
-    const { ledger } = replica;
-    const problem = startProblem(replica, commit, around);
+    const { around } = this.o;
+    const problem = startProblem(replica, around);
     if (problem !== null) return { refused: problem };
     const plan = this.plan(replica);
     if (plan === null)
       return { refused: 'this node takes no part in the ring of the shard, or has not heard of it yet' };
     // Otherwise what the last pass has shown stands until this one ends.
     if (plan.heldBackBy !== null) replica.notes.heldBackBy = plan.heldBackBy;
-    if (plan.through < ledger.floor)
-      return { refused: `the cutoff ${plan.through} lies below the floor ${ledger.floor}` };
-    replica.notes.begunMs = around.nowMs;
+    const { floor } = replica.ledger;
+    if (plan.through < floor) return { refused: `the cutoff ${plan.through} lies below the floor ${floor}` };
     const pass = this.starts.name();
     const token = firstToken(pass, plan, replica, around.snapshot!.viewHash, around.wallMs, watched);
     this.slots.take(pass);
@@ -155,8 +153,7 @@ export class Ring {
       if (!(error instanceof StorageError)) throw error;
       return error.code;
     }
-    const { ledger, notes } = replica;
-    notes.begunMs = around.nowMs;
+    const { ledger } = replica;
     const problem = diskProblem(replica, commit, around);
     if (problem !== null) return problem;
     if (ledger.replica !== 'full') return ledger.replica;
@@ -185,10 +182,7 @@ export class Ring {
     }
     if (!held.nextWorks) {
       held.nextWorks = true;
-      if (held.from !== null && !held.handed) {
-        held.handed = true;
-        this.seen.say(held, 'handed');
-      }
+      this.seen.handedOn(held);
     }
     if (m.status === 'handed') this.drop(held);
   }
@@ -260,7 +254,9 @@ export class Ring {
   }
 
   private hold(token: Token, from: NodeNumber | null, replica: Replica): Held {
-    const held = heldToken(token, from, replica.id, this.o.around.nowMs);
+    const { nowMs } = this.o.around;
+    const held = heldToken(token, from, replica, nowMs);
+    replica.notes.begunMs = nowMs;
     this.held.add(held);
     this.slots.holds(held);
     return held;
@@ -375,7 +371,11 @@ export class Ring {
     around.count('tokens_refused');
     const replica = replicas.get(held.id);
     this.seen.refuse(held, replica, reason);
-    if (replica !== null) noteHeldBackHere(replica, reason, around);
+    if (replica !== null) {
+      // No pass has begun for this replica: it has to start one, for what only it has (ring-fitness.ts).
+      replica.notes.begunMs = Math.min(replica.notes.begunMs, held.begunMs);
+      noteHeldBackHere(replica, reason, around);
+    }
     this.drop(held);
   }
 

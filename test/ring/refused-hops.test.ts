@@ -1,5 +1,6 @@
 /** A member whose own disk fails is left out of a pass and named; the others are proven equal without it, and soon. */
 import { describe, expect, test } from 'vitest';
+import type { Outbox } from '../../repair/outbox.ts';
 import { DEFAULT_REPLICA_LIMITS } from '../../repair/replica-limits.ts';
 import { StorageError } from '../../shards/errors.ts';
 import type { Version } from '../../shards/version.ts';
@@ -31,6 +32,17 @@ function cluster(bad: number): { trio: Trio; others: number[] } {
 function write(trio: Trio, at: number): Version {
   trio.write(at);
   return trio.storages[at]!.ledgers.get(ID)!.newest!;
+}
+
+/** A batch that only `at` has, and that no outbox sends. */
+function writeLonely(trio: Trio, at: number): Version {
+  trio.cut = new Set(NUMBERS.filter((_, i) => i !== at));
+  trio.hear();
+  const version = write(trio, at);
+  trio.pass(1_500);
+  const { outbox } = trio.hosts[at] as unknown as { outbox: Outbox };
+  for (const name of [...outbox.entries.keys()]) outbox.remove(name);
+  return version;
 }
 
 const describeAt = (trio: Trio, at: number) => trio.hosts[at]!.describeShard(ID)!;
@@ -117,20 +129,33 @@ describe.each([0, 1, 2])('owner %i', (bad) => {
     expectAllBack(trio, versions);
   });
 
+  test.each(['full', 'hung'])(
+    'its disk is %s: what only it has comes to the others, in passes that it starts',
+    (how) => {
+      const { trio, others } = cluster(bad);
+      const lonely = writeLonely(trio, bad);
+      const storage = trio.storages[bad]!;
+      if (how === 'full') storage.failAppend = true;
+      else storage.sync = () => {};
+      for (const at of others) write(trio, at);
+      trio.cut.clear();
+      trio.hear();
+      const versions = others.map((at) => write(trio, at));
+      // A pass that was under way may have to find out that the disk hangs; then the others start twice at most before it does.
+      live(trio, hopTimeoutMs + 3 * INTERVAL_MS);
+      for (const at of others) {
+        expect(trio.storages[at]!.shards.get(ID)!.batches.has(lonely)).toBe(true);
+        for (const version of versions) expect(isProvenLive(trio, at, version)).toBe(true);
+      }
+    },
+  );
+
   test('what it has cannot be read: the pass that finds out fails, and the next ones go on without', () => {
     const { trio, others } = cluster(bad);
     const storage = trio.storages[bad]!;
     // What it alone has is asked of it.
-    trio.cut = new Set(NUMBERS.filter((_, i) => i !== bad));
-    trio.hear();
-    const lonely = write(trio, bad);
-    trio.pass(1_500);
-    trio.files[bad]!.crash();
+    const lonely = writeLonely(trio, bad);
     const shard = storage.shards.get(ID)!;
-    const { outbox } = trio.hosts[bad] as unknown as {
-      outbox: { entries: Map<string, unknown>; remove(n: string): void };
-    };
-    for (const name of [...outbox.entries.keys()]) outbox.remove(name);
     const rebuild = shard.rebuild.bind(shard);
     shard.rebuild = () => {
       throw new StorageError('disk-failed', 'no');

@@ -299,6 +299,18 @@ export class Books {
     return this.shards.get(id)!.database === 'd' ? this.conflict : 'last-write-wins';
   }
 
+  /** While a disk is bad: each other owner has what was acknowledged, unless no copy is left. */
+  checkAcknowledged(id: ShardId, owners: readonly SimNode[], sick: SimNode, afterMs: number): void {
+    for (const node of owners.filter((each) => each !== sick)) {
+      const stored = node.stored(id);
+      for (const version of this.acknowledged) {
+        if (this.written.get(version)!.shard !== id || stored.has(version) || this.copies.lost.has(version)) continue;
+        const what = `acknowledged ${version} is not on owner ${node.name} ${afterMs} ms after the faults`;
+        throw new Violation('owners-have-all', `${what}, while the disk of ${sick.name} is bad`);
+      }
+    }
+  }
+
   checkEnd(id: ShardId, owners: readonly SimNode[], afterMs: number): void {
     const contents = owners.map((node) => node.stored(id));
     for (const [version, { shard }] of this.written) {

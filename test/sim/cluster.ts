@@ -11,7 +11,7 @@ import { crc32 } from 'node:zlib';
 import type { OutboxEntry } from '../../repair/outbox.ts';
 import type { PassRecord } from '../../repair/records.ts';
 import { isDeleteShard } from '../../shards/delete-shard.ts';
-import { type ShardKey, shardId } from '../../shards/shard-key.ts';
+import { type ShardId, type ShardKey, shardId } from '../../shards/shard-key.ts';
 import { type NodeNumber, stampOf } from '../../shards/version.ts';
 import { Books } from './books.ts';
 import { Convergence } from './convergence.ts';
@@ -184,6 +184,11 @@ class Cluster implements World {
     this.time.runUntil(endWrites);
     this.troubles.end();
     this.settle();
+    const { sick } = this.troubles;
+    if (sick !== null) {
+      this.convergeWithout(sick);
+      this.troubles.heal();
+    }
     this.converge();
     if (this.isLarge) this.idle = this.passMeter.measure(this.books.shards.size, this.limits.passIntervalMs);
   }
@@ -352,15 +357,20 @@ class Cluster implements World {
     );
   }
 
-  private converge(): void {
-    const { books, scenario, nodes } = this;
+  private ownersNow(): Map<ShardId, SimNode[]> {
+    const { books, nodes } = this;
     const living = [...books.shards].filter(([id]) => !books.mayBeOver(id));
-    const owners = new Map(
+    return new Map(
       living.map(([id, key]) => {
         const numbers = nodes[0]!.process!.core.owners(key);
         return [id, numbers.map((number) => nodes.find((node) => node.number === number)!)];
       }),
     );
+  }
+
+  /** Runs until what was promised has come, of all but the sick one. Returns the bound. */
+  private timed(owners: ReadonlyMap<ShardId, readonly SimNode[]>, sick: SimNode | null): number {
+    const { books, scenario, nodes } = this;
     const fromMs = this.time.now;
     const convergence = new Convergence({
       world: this,
@@ -372,8 +382,8 @@ class Cluster implements World {
       through: stampOf(books.newest),
       slowCopies: scenario.slowCopies,
       replication: Math.max(scenario.replication, scenario.ddl ? 3 : 1),
+      sick,
     });
-    const { boundMsMax } = convergence;
     try {
       this.explained(() => {
         while (!this.time.runUntil(convergence.limitMs + 1, () => convergence.isReached(this.time.now)));
@@ -383,10 +393,27 @@ class Cluster implements World {
       this.boundMs = convergence.slowest.boundMs;
       this.trace(`converged after ${this.time.now - fromMs} ms, ${this.convergedMs} ms of them counted`);
     }
+    return convergence.boundMsMax;
+  }
+
+  /** What the others are promised while the disk of one is bad. */
+  private convergeWithout(sick: SimNode): void {
+    const fromMs = this.time.now;
+    const owners = this.ownersNow();
+    this.timed(owners, sick);
+    for (const [id, of] of owners)
+      this.explained(() => this.books.checkAcknowledged(id, of, sick, this.time.now - fromMs));
+  }
+
+  private converge(): void {
+    const { books, scenario, nodes } = this;
+    const owners = this.ownersNow();
+    const fromMs = this.time.now;
+    const boundMsMax = this.timed(owners, null);
     // Only what has come to rest is settled: what is left of it has to be the same.
     if (scenario.policyDeletes > 0) this.time.runUntil(this.time.now + RESTING_MS);
-    for (const [id] of living) if (!books.mayBeOver(id)) books.checkEnd(id, owners.get(id)!, this.time.now - fromMs);
-    const ids = living.map(([id]) => id);
+    for (const [id, of] of owners) if (!books.mayBeOver(id)) books.checkEnd(id, of, this.time.now - fromMs);
+    const ids = [...owners.keys()];
     this.explained(() => this.moves.checkLetGo(ids, boundMsMax));
     books.discarded.check(this.time, boundMsMax);
     this.leftovers.check(nodes, books, ids, this.counters);

@@ -35,6 +35,8 @@ export interface ConvergenceOptions {
   readonly slowCopies: boolean;
   /** Most owners of a shard with rows. */
   readonly replication: number;
+  /** Its disk is bad: the others are proven without it, by live proofs. */
+  readonly sick: SimNode | null;
 }
 
 interface Promised {
@@ -58,12 +60,12 @@ export class Convergence {
 
   constructor(options: ConvergenceOptions) {
     this.o = options;
-    const { world, nodes, owners, ringOf, isOfDeletes, replication } = options;
+    const { world, nodes, owners, ringOf, isOfDeletes, replication, sick } = options;
     this.fromMs = world.time.now;
     const outboxes = nodes.flatMap(({ process }) => process!.host.outboxStatus());
     const promised = (deletes: boolean, least: number): Promised => {
       const rings = [...owners.keys()].filter((id) => isOfDeletes(id) === deletes).map((id) => ringOf(id).size);
-      const parameters = simulatedBound(world, outboxes, Math.max(least, ...rings));
+      const parameters = simulatedBound(world, outboxes, Math.max(least, ...rings), sick === null ? 0 : 1);
       return { parameters, bound: convergenceBound(parameters) };
     };
     this.ofRows = promised(false, replication);
@@ -104,9 +106,11 @@ export class Convergence {
 
   private hasConverged(node: SimNode, id: ShardId): boolean {
     const { open } = node.process!;
+    if (node === this.o.sick) return true;
     if (!open.storage.shards.has(id)) return false;
     const ledger = open.ledgerOf(id);
-    return ledger.replica === 'full' && (ledger.converged?.through ?? '') >= this.o.through;
+    const proven = this.o.sick === null ? ledger.converged : ledger.liveConverged;
+    return ledger.replica === 'full' && (proven?.through ?? '') >= this.o.through;
   }
 
   private promised(id: ShardId): Promised {
@@ -118,6 +122,7 @@ export class Convergence {
     const held = new Set<ShardId>();
     const running = new Set<string>();
     for (const node of this.o.nodes) {
+      if (node === this.o.sick) continue;
       const { open, host } = node.process!;
       for (const id of open.storage.shards.keys()) {
         held.add(id);
@@ -165,14 +170,19 @@ export class Convergence {
 
 /**
  * The published bound, with what the simulated network and nodes take at most. Nobody dies while it is timed: nothing is
- * allowed for deaths.
+ * allowed for deaths, but for one where a disk is bad, as the bound has it.
  */
-function simulatedBound(world: World, outboxes: BoundView['outboxes'], replicas: number): BoundParameters {
+function simulatedBound(
+  world: World,
+  outboxes: BoundView['outboxes'],
+  replicas: number,
+  deaths: number,
+): BoundParameters {
   const { limits, rhythm, durability } = world;
   const { tickMs } = rhythm;
   const copies = { shards: 0, bytes: 0, largestBytes: 0, pageMs: 2 * DELAY_MS_MAX };
   const hopMs = 2 * tickMs + HOP_ROUNDS * (2 * DELAY_MS_MAX) + SYNC_MS_MAX;
   const times = { hopMs, messageDelayMs: DELAY_MS_MAX + tickMs, bytesPerSecond: null, copies };
-  const view = { replicas, deaths: 0, durabilities: [durability], outboxes };
+  const view = { replicas, deaths, durabilities: [durability], outboxes };
   return boundParameters(limits, membershipOf(rhythm), view, times);
 }

@@ -20,6 +20,7 @@ export const SCENARIOS = [
   'deletes',
   'retention',
   'losses',
+  'sick',
 ] as const;
 /**
  * `wide`: most coordinators own nothing. `fillings`: disks are lost all the time. `views`: nodes join
@@ -29,7 +30,8 @@ export const SCENARIOS = [
  * and again. `levelled`: many queries ask for a consistency. `moves`: nodes join and leave all the time, while writes have
  * few owners. `deletes`: many are for all shards of the policy, and members that have been away bring rows from before them.
  * `retention`: shards expire all the time, by clocks that differ and are set, while disks are lost and members come and go.
- * `losses`: disks are lost, and members given up, whatever only they have.
+ * `losses`: disks are lost, and members given up, whatever only they have. `sick`: when all other faults are over, the disk
+ * of one member still has no room, or does not sync: what is promised of the others is timed before it is well again.
  */
 export type ScenarioName = (typeof SCENARIOS)[number];
 
@@ -81,6 +83,8 @@ export interface Scenario {
   readonly levelledShare: number;
   /** How often a fault is a disk without room. */
   readonly fullShare: number;
+  /** What is wrong with one member's disk from before the writes end until the others have been timed; null: nothing. */
+  readonly sickness: 'full' | 'hung' | null;
   /** How likely somebody changes all the time what repair may take, and pauses it. */
   readonly throttleShare: number;
   /** Of what is written: deletes for all shards of the policy. */
@@ -161,6 +165,7 @@ function withoutExpiry(name: ScenarioName, engine: EngineKind, chance: Chance): 
     clockShare: 0.3,
     levelledShare: 0,
     fullShare: chance.of(0.25) ? 0.3 : 0,
+    sickness: null,
     throttleShare: name === 'mixed' ? 0.4 : 0,
     policyDeletes: 0,
     conflict: 'last-write-wins',
@@ -249,6 +254,10 @@ function withoutExpiry(name: ScenarioName, engine: EngineKind, chance: Chance): 
     const limits = { ...LIMITS, outboxBytesMax: 9_000, outboxSegmentBytes: 3_000 };
     const long = { troubleMs: 2_500, crashShare: 0.5, writeEveryMs: 20, writesMs: 9_000, fullShare: 0.3 };
     return { ...mixed, ...long, durability: 'fsync', ddl: false, limits };
+  }
+  if (name === 'sick') {
+    const few = { wipes: 0, joiners: 0, leavers: 0, ddl: false, deafness: false, crashShare: 0.2 };
+    return { ...mixed, ...few, replication: 3, sickness: chance.pick(['full', 'hung']) };
   }
   if (name === 'deletes') {
     const away = { troubleMs: 700, crashShare: 0.4, writesMs: 12_000, writeEveryMs: 30, ddl: false };

@@ -7,7 +7,7 @@ import type { ScenarioName } from './scenario.ts';
 const SCENARIO_SEEDS = 5;
 
 describe('simulated cluster', () => {
-  // Disks that are lost all the time or have no room, members that join while news comes late, coordinators without
+  // Disks that are lost all the time or have no room, stay without room or do not sync, members that join while news comes late, coordinators without
   // shards, slow mail, clocks that are set back: the same promises hold.
   test.each<[ScenarioName, number]>([
     ['fillings', 1],
@@ -18,6 +18,7 @@ describe('simulated cluster', () => {
     ['slow', 0],
     ['clocks', 0],
     ['full', 0],
+    ['sick', 0],
   ])(`${SCENARIO_SEEDS} seeds of %s`, { timeout: 120_000 }, (scenario, filled) => {
     const sums = run({ scenario }, 1, SCENARIO_SEEDS);
     expect(sums.acknowledged).toBeGreaterThan(SCENARIO_SEEDS * 20);

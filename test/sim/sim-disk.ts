@@ -83,6 +83,8 @@ export class SimDisk {
   /** Bits of the log had fallen over when it was read: what only it had is gone. */
   logWasDamaged = false;
   private running: OpenStorage | null = null;
+  /** What the disk has done and tells nobody; null: it tells. */
+  private hung: (() => void)[] | null = null;
 
   constructor(kind: EngineKind, identity: NodeIdentity) {
     this.identity = identity;
@@ -116,7 +118,25 @@ export class SimDisk {
     this.running?.full(Number.isFinite(bytes));
   }
 
+  /** Nothing that is to be synced is, or is said to be, until `answer`. */
+  hang(): void {
+    this.hung ??= [];
+  }
+
+  answer(): void {
+    const hung = this.hung ?? [];
+    this.hung = null;
+    for (const run of hung) run();
+  }
+
+  /** Something that the disk does, in its time. */
+  does(run: () => void): void {
+    if (this.hung === null) run();
+    else this.hung.push(run);
+  }
+
   crash(chance: Chance): void {
+    if (this.hung !== null) this.hung = [];
     const torn = chance.of(0.3);
     const spoilt = torn && chance.of(0.5);
     this.files.crash((unsynced) => (torn ? chance.between(0, unsynced) : 0), spoilt);

@@ -179,7 +179,7 @@ export class Process {
       limits: membership,
       emit: (effect) => this.nodeEffect(effect),
     });
-    const ofDisk = (run: () => void) => this.later(chance.between(1, 8), run);
+    const ofDisk = (run: () => void) => this.later(chance.between(1, 8), () => disk.does(run));
     disk.files.onSync = () => ofDisk(() => disk.files.runSyncs(1));
     if (mutation === 'outbox-forgotten') {
       for (const name of disk.files.list(disk.outboxDirectory)) disk.files.remove(`${disk.outboxDirectory}/${name}`);

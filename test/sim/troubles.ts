@@ -16,12 +16,16 @@ import type { Chance } from './virtual-time.ts';
 /** What still fits onto a disk that is called full: a few batches, the last of them in part. */
 const ROOM_LEFT_MAX = 2_000;
 const FULL_MS_MAX = 3_000;
+/** A disk that stays bad has been so for that long when the writes end. */
+const SICK_MS = 2_500;
 /** Of the bits that fall over: in the log or the outbox. */
 const LOG_SHARE = 0.3;
 
 export class Troubles {
   /** How many there were, those that were left out included. */
   count = 0;
+  /** The member whose disk is bad until `heal`. */
+  sick: SimNode | null = null;
   private on = false;
   private wiped = 0;
   private flipped = 0;
@@ -65,6 +69,8 @@ export class Troubles {
     world.time.after(world.chance.fork('first fault').between(800, 2_000), () => this.next());
     const throttling = world.chance.fork('throttling');
     if (throttling.of(scenario.throttleShare)) world.time.after(700, () => this.throttle(throttling));
+    if (scenario.sickness !== null)
+      world.time.after(scenario.writesMs - SICK_MS, () => this.sicken(world.chance.fork('sickness')));
     if (scenario.deafness) world.time.after(500, () => network.deafen(true));
   }
 
@@ -72,7 +78,23 @@ export class Troubles {
     this.on = false;
     this.network.heal();
     for (const { process } of this.nodes) process?.host.setRepairRates(UNLIMITED);
-    for (const { disk } of this.nodes) disk.leaveRoom(Number.POSITIVE_INFINITY);
+    for (const node of this.nodes) if (node !== this.sick) node.disk.leaveRoom(Number.POSITIVE_INFINITY);
+  }
+
+  /** The last disk that is bad is well again. */
+  heal(): void {
+    this.world.trace(`the disk of ${this.sick!.name} is well again`);
+    this.sick!.disk.leaveRoom(Number.POSITIVE_INFINITY);
+    this.sick!.disk.answer();
+    this.sick = null;
+  }
+
+  private sicken(chance: Chance): void {
+    const node = chance.pick(this.nodes);
+    this.sick = node;
+    this.world.trace(`the disk of ${node.name} is ${this.scenario.sickness}`);
+    if (this.scenario.sickness === 'hung') node.disk.hang();
+    else node.disk.leaveRoom(chance.between(0, ROOM_LEFT_MAX));
   }
 
   restart(node: SimNode, chance = node.chance): void {
@@ -122,11 +144,12 @@ export class Troubles {
 
   /** Log and outbox find no room for a while. */
   private fill(node: SimNode, chance: Chance): void {
+    if (node === this.sick) return;
     const { disk } = node;
     this.world.trace(`the disk of ${node.name} is full`);
     disk.leaveRoom(chance.between(0, ROOM_LEFT_MAX));
     this.world.time.after(chance.between(200, FULL_MS_MAX), () => {
-      if (!this.on) return;
+      if (!this.on || node === this.sick) return;
       this.world.trace(`the disk of ${node.name} has room again`);
       disk.leaveRoom(Number.POSITIVE_INFINITY);
     });

@@ -28,4 +28,8 @@ export interface Segment {
   readonly file: AppendFile;
   live: number;
   liveBytes: number;
+  /** Its end is whole, and everything in it could be read. */
+  takesMore: boolean;
+  /** Some of it could not be read. */
+  isUnreadable: boolean;
 }

@@ -51,6 +51,8 @@ export class OutboxSender {
   private readonly toDisown = new Set<ShardId>();
   /** Shard and member: entries that are disowned and not durable yet, and who waits for that. */
   private readonly disowning = new Map<string, { entries: number; done: (() => void)[] }>();
+  /** When nothing was seen to wait for a sync of the outbox last. */
+  private syncedMs: number | null = null;
   private readonly outbox: Outbox;
   private readonly around: Surroundings;
   private readonly deliverHere: (entry: OutboxEntry, frame: Uint8Array, keys: Uint8Array) => void;
@@ -145,10 +147,13 @@ export class OutboxSender {
   }
 
   tick(): void {
+    if (this.syncedMs === null || !this.outbox.waitsForSync) this.syncedMs = this.around.nowMs;
     for (const [number, peer] of this.peers) this.serve(number, peer);
     for (const id of this.toDisown) this.disownHere(id);
     this.outbox.retrySync();
-    this.outbox.step();
+    const { damaged } = this.outbox;
+    this.outbox.step((key) => this.around.owners(key));
+    if (this.outbox.damaged > damaged) this.around.count('outbox_damaged', this.outbox.damaged - damaged);
   }
 
   /** `stored`: a full owner has it synced. */
@@ -238,6 +243,8 @@ export class OutboxSender {
     peer.budgetBytes = Math.min(rate, peer.budgetBytes + ((nowMs - peer.filledMs) * rate) / 1000);
     peer.filledMs = nowMs;
     if (!this.around.isLive(number)) return;
+    // What is not synced here is no worse for its owners: they must not wait for a disk that hangs (rule 9).
+    const isStalled = nowMs - (this.syncedMs ?? nowMs) > limits.hopTimeoutMs;
     const offers = new Map<number, [ShardId, Version][]>();
     let looked = 0;
     for (const name of peer.queue) {
@@ -250,7 +257,8 @@ export class OutboxSender {
         peer.again.delete(name);
         continue;
       }
-      if (peer.inFlight.has(name) || (peer.delayed.get(name)?.untilMs ?? 0) > nowMs) continue;
+      const isReady = entry.durable || isStalled;
+      if (peer.inFlight.has(name) || !isReady || (peer.delayed.get(name)?.untilMs ?? 0) > nowMs) continue;
       if (number === this.around.self || !peer.again.has(name)) this.sendEntry(number, peer, entry);
       else {
         this.flies(peer, entry, OFFER_BYTES, true);
@@ -281,6 +289,10 @@ export class OutboxSender {
       const tries = (peer.delayed.get(entry.name)?.tries ?? 0) + 1;
       peer.delayed.set(entry.name, { untilMs: this.around.nowMs + this.backoff(tries), tries });
       peer.lastError = error.message;
+      if (tries < this.around.limits.requestTriesMax || entry.acks.size === 0) return;
+      // A full owner has it. What nobody has is tried without end.
+      this.around.count('outbox_unreadable');
+      this.outbox.toDebt(entry, (key) => this.around.owners(key));
       return;
     }
     if (parts === null) {

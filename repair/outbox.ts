@@ -4,9 +4,8 @@
  * Truth: segment files `<n>.log` (decimal, growing) in the worker's outbox directory; records: outbox-record.ts.
  * Records 2 to 5 are hints that are not synced: losing one means that something is sent once more.
  * A crash may leave a torn record at the end of the newest segment: it is cut off on opening (it was never reported as
- * durable). A damaged record in the middle is counted and passed over: the next whole one behind it is looked for. After
- * a sync that failed, what it should have covered is written again into a new segment: a later sync that succeeds says
- * nothing of pages that the kernel has given up.
+ * durable). A damaged record in the middle is counted and passed over: the next whole one behind it is looked for. What the
+ * disk refuses otherwise: outbox-segments.ts.
  *
  * An entry is routed by its shard, not by a node (rule 8): it ends when every current owner has acknowledged it.
  * Bounded by `outboxBytesMax`. When full, the oldest entries that a full owner has acknowledged become debts: only
@@ -14,7 +13,7 @@
  * when there is no room for a new one, `put` says so and the write is refused.
  */
 import { StorageError } from '../shards/errors.ts';
-import { type Files, joinPath } from '../shards/files.ts';
+import type { Files } from '../shards/files.ts';
 import {
   type ShardId,
   type ShardKey,
@@ -38,6 +37,7 @@ import {
   RECORD_HEAD,
   readRecords,
 } from './outbox-record.ts';
+import { OutboxSegments } from './outbox-segments.ts';
 
 export type { OutboxEntry } from './outbox-entry.ts';
 
@@ -55,28 +55,26 @@ export class Outbox {
   /** Damaged records met on opening. */
   damaged = 0;
   private readonly stored = this.entries as Map<string, Stored>;
-  private readonly segments = new Map<number, Segment>();
-  private current: Segment | null = null;
-  private waiting: { entry: Stored; done: () => void }[] = [];
-  private syncing = false;
-  /** The segment whose sync failed: what waits is not on disk, whatever its next sync says. */
-  private suspect: Segment | null = null;
+  private readonly segments: OutboxSegments;
   private liveBytes = 0;
+  /** Of what is owed, for segments that go: being written, or not yet synced. */
   private restating = false;
-  private readonly files: Files;
-  private readonly directory: string;
   private readonly bytesMax: number;
   private readonly segmentBytes: number;
 
   constructor(files: Files, directory: string, bytesMax: number, segmentBytes: number) {
-    this.files = files;
-    this.directory = directory;
     this.bytesMax = bytesMax;
     this.segmentBytes = segmentBytes;
-    files.makeDirectory(directory);
-    const numbers = files.list(directory).filter((name) => /^[0-9]+\.log$/.test(name));
-    for (const number of numbers.map((name) => Number.parseInt(name, 10)).sort((a, b) => a - b))
-      this.openSegment(number);
+    this.segments = new OutboxSegments(files, directory, segmentBytes);
+    this.segments.mayGo = () => this.restateDebts();
+    const unreadable = this.segments.openAll((segment, bytes) => {
+      const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+      const read = readRecords(view, (offset, payload) => this.replay(segment, offset, payload));
+      // Of one that could not be read, what is missing is counted there.
+      if (!segment.isUnreadable) this.damaged += read.damaged;
+      return read;
+    });
+    this.damaged += unreadable;
   }
 
   get bytes(): number {
@@ -102,7 +100,7 @@ export class Outbox {
       for (const member of acks) known.acks.add(member);
       this.place(known);
       if (known.durable) done();
-      else this.waiting.push({ entry: known, done });
+      else this.whenDurable(known, done);
       return true;
     }
     const bytes = frame.byteLength + keys.byteLength;
@@ -119,16 +117,15 @@ export class Outbox {
     if (!this.write(entry, frame, keys)) return false;
     this.keep(entry);
     if (entry.acks.size > 0) this.hint(ACKS, { s: id, v: version, m: [...entry.acks] });
-    this.waiting.push({ entry, done });
-    this.sync();
+    this.whenDurable(entry, done);
     return true;
   }
 
-  /** Frame and encoded keys of an entry; null when its record no longer reads as written. */
+  /** Frame and encoded keys of an entry; null when its record no longer reads as written. Throws StorageError. */
   read(entry: OutboxEntry): { frame: Uint8Array; keys: Uint8Array } | null {
     const { segment, offset, length } = entry as Stored;
-    const payload = this.segments.get(segment)?.file.read(offset, length);
-    const record = payload === undefined || payload.byteLength !== length ? null : parseRecord(payload);
+    const payload = this.segments.read(segment, offset, length);
+    const record = payload === null ? null : parseRecord(payload);
     if (record === null || record.kind !== ENTRY) return null;
     const header = record.header as { f: number };
     return { frame: record.rest.subarray(0, header.f), keys: record.rest.subarray(header.f) };
@@ -164,7 +161,7 @@ export class Outbox {
     if (entry === undefined) return;
     this.forget(entry);
     this.hint(DONE, { s: entry.id, v: entry.version });
-    this.release(entry);
+    this.segments.release(entry);
   }
 
   /** Records that `to` are owed a batch that a full owner has acknowledged (rule 10). */
@@ -186,31 +183,45 @@ export class Outbox {
   }
 
   close(): void {
-    for (const segment of this.segments.values()) segment.file.close();
+    this.segments.close();
   }
 
   /**
    * Moves what the oldest segment still holds to the end when the files hold much more than what waits: segments go
    * oldest first, so one waiting batch would pin all that follow. True when something was moved.
    */
-  step(): boolean {
-    const [oldest] = [...this.segments.values()].sort((a, b) => a.number - b.number);
-    if (oldest === undefined || oldest === this.current || oldest.live === 0) return false;
-    let fileBytes = 0;
-    for (const segment of this.segments.values()) fileBytes += segment.file.size;
-    if (fileBytes <= 4 * this.liveBytes + 2 * this.segmentBytes) return false;
+  step(owners: (key: ShardKey) => readonly NodeNumber[]): boolean {
+    const { oldest } = this.segments;
+    if (oldest === null || this.segments.fileBytes <= 4 * this.liveBytes + 2 * this.segmentBytes) return false;
     let moved = false;
     for (const entry of [...this.stored.values()]) {
       if (entry.segment !== oldest.number) continue;
-      const parts = this.read(entry);
-      if (parts === null) {
-        this.damaged++;
-        this.forget(entry);
-        this.release(entry);
-      } else this.move(entry, parts.frame, parts.keys);
-      moved = true;
+      try {
+        const parts = this.read(entry);
+        if (parts === null) this.dropDamaged(entry);
+        else this.move(entry, parts.frame, parts.keys);
+        moved = true;
+      } catch (error) {
+        if (!(error instanceof StorageError)) throw error;
+        // It holds up no other one any more; what nobody else has stays, and may be read later.
+        this.segments.unreadable(oldest);
+        if (entry.acks.size > 0) this.toDebt(entry, owners);
+      }
     }
     return moved;
+  }
+
+  private dropDamaged(entry: Stored): void {
+    this.damaged++;
+    this.forget(entry);
+    this.segments.release(entry);
+  }
+
+  /** What a full owner has comes to the others by the ring. */
+  toDebt({ name, key, version, acks }: OutboxEntry, owners: (key: ShardKey) => readonly NodeNumber[]): void {
+    const to = owners(key).filter((owner) => !acks.has(owner));
+    this.owe(key, version, to);
+    this.remove(name);
   }
 
   private endDebt(debt: OutboxDebt): void {
@@ -222,9 +233,7 @@ export class Outbox {
     if (this.liveBytes + bytes <= this.bytesMax) return true;
     for (const entry of this.stored.values()) {
       if (entry.acks.size === 0) continue;
-      const to = owners(entry.key).filter((owner) => !entry.acks.has(owner));
-      this.owe(entry.key, entry.version, to);
-      this.remove(entry.name);
+      this.toDebt(entry, owners);
       if (this.liveBytes + bytes <= this.bytesMax) return true;
     }
     return false;
@@ -233,14 +242,12 @@ export class Outbox {
   private write(entry: Stored, frame: Uint8Array, keys: Uint8Array): boolean {
     const header = { k: shardKeyToJson(entry.key), v: entry.version, f: frame.byteLength, r: true };
     const parts = formRecord(ENTRY, header, [frame, keys]);
-    const place = this.append(parts);
+    const place = this.segments.append(parts);
     if (place === null) return false;
-    const segment = this.current!;
-    entry.segment = segment.number;
-    entry.offset = place + RECORD_HEAD;
+    entry.segment = place.segment.number;
+    entry.offset = place.offset + RECORD_HEAD;
     entry.length = parts.reduce((sum, part) => sum + part.byteLength, 0) - RECORD_HEAD;
-    segment.live++;
-    segment.liveBytes += entry.length;
+    this.segments.keep(entry);
     return true;
   }
 
@@ -249,124 +256,78 @@ export class Outbox {
     if (!this.write(entry, frame, keys)) return false;
     this.hint(ACKS, { s: entry.id, v: entry.version, m: [...entry.acks] });
     // The old record goes only when the new one is durable.
-    this.waiting.push({
-      entry,
+    this.whenDurable(entry, () => {
+      this.segments.release(old);
+      done();
+    });
+    return true;
+  }
+
+  private hint(kind: number, header: object): boolean {
+    return this.segments.append(formRecord(kind, header, [])) !== null;
+  }
+
+  private whenDurable(entry: Stored, done: () => void): void {
+    this.segments.whenSynced({
+      writeAgain: () => this.writeAgain(entry),
       done: () => {
-        this.release(old);
+        entry.durable = true;
         done();
       },
     });
-    this.sync();
-    return true;
   }
 
-  private hint(kind: number, header: object): void {
-    this.append(formRecord(kind, header, []));
+  get waitsForSync(): boolean {
+    return this.segments.isWaiting;
   }
 
-  /** Offset of the record, or null when the disk took nothing. */
-  private append(parts: readonly Uint8Array[]): number | null {
-    try {
-      if (this.current === null || this.current.file.size >= this.segmentBytes) this.startSegment();
-    } catch {
-      return null;
-    }
-    const { file } = this.current!;
-    const offset = file.size;
-    try {
-      file.append(parts);
-      return offset;
-    } catch {
-      file.truncate(offset);
-      return null;
-    }
-  }
-
-  private startSegment(syncOld = true): void {
-    if (syncOld && this.suspect !== null) throw new StorageError('disk-failed', 'the last sync of the outbox failed');
-    if (syncOld) this.current?.file.syncNow();
-    const number = Math.max(0, ...this.segments.keys()) + 1;
-    const file = this.files.open(joinPath(this.directory, `${number}.log`));
-    this.files.syncDirectory(this.directory);
-    this.current = { number, file, live: 0, liveBytes: 0 };
-    this.segments.set(number, this.current);
-    this.dropEmpty();
-  }
-
-  private sync(): void {
-    if (this.syncing || this.suspect !== null || this.waiting.length === 0 || this.current === null) return;
-    this.syncing = true;
-    const waiting = this.waiting;
-    this.waiting = [];
-    this.current.file.sync((error) => {
-      this.syncing = false;
-      if (error !== null) {
-        this.waiting.unshift(...waiting);
-        this.suspect = this.current;
-        return;
-      }
-      for (const { entry, done } of waiting) {
-        entry.durable = true;
-        done();
-      }
-      this.sync();
-    });
-  }
-
-  /** To be called now and then: what a failed sync should have covered is written again. */
+  /** To be called now and then: what the disk has refused before. */
   retrySync(): void {
-    if (this.syncing || (this.suspect !== null && !this.writeAgain())) return;
-    this.sync();
+    this.segments.retry();
   }
 
-  private writeAgain(): boolean {
+  /** One may wait twice; one that was removed meanwhile needs no second copy. */
+  private writeAgain(entry: Stored): 'written' | 'later' | 'lost' {
+    if (this.stored.get(entry.name) !== entry || this.segments.isCurrent(entry.segment)) return 'written';
+    const old = { ...entry };
+    let parts: ReturnType<Outbox['read']>;
     try {
-      if (this.current === this.suspect) this.startSegment(false);
+      parts = this.read(entry);
     } catch (error) {
-      if (error instanceof StorageError) return false;
-      throw error;
+      if (!(error instanceof StorageError)) throw error;
+      return 'later';
     }
-    // One may wait twice; one that was removed meanwhile needs no second copy.
-    for (const entry of new Set(this.waiting.map((each) => each.entry))) {
-      if (this.stored.get(entry.name) !== entry || entry.segment === this.current!.number) continue;
-      const parts = this.read(entry);
-      const old = { ...entry };
-      if (parts === null || !this.write(entry, parts.frame, parts.keys)) return false;
-      this.hint(ACKS, { s: entry.id, v: entry.version, m: [...entry.acks] });
-      this.release(old);
+    if (parts === null) {
+      this.dropDamaged(entry);
+      return 'lost';
     }
-    this.suspect = null;
-    return true;
+    if (!this.write(entry, parts.frame, parts.keys)) return 'later';
+    this.hint(ACKS, { s: entry.id, v: entry.version, m: [...entry.acks] });
+    this.segments.release(old);
+    return 'written';
   }
 
-  private release(entry: { segment: number; length: number }): void {
-    const segment = this.segments.get(entry.segment);
-    if (segment === undefined) return;
-    segment.live--;
-    segment.liveBytes -= entry.length;
-    this.dropEmpty();
-  }
-
-  /**
-   * Old segments without live entries go, oldest first only: a `done` or `acknowledgement` may lie in any segment that
-   * is newer than its entry, so the order keeps a removed entry from coming back.
-   */
-  private dropEmpty(): void {
-    if (this.restating) return;
-    const all = [...this.segments.values()].sort((a, b) => a.number - b.number);
-    const kept = all.findIndex((segment) => segment === this.current || segment.live > 0);
-    const empty = kept < 0 ? all : all.slice(0, kept);
-    for (const { number } of empty) this.segments.delete(number);
-    if (empty.length > 0 && this.current !== null) {
-      // More than a segment takes begins another one: what was just written into the first stays.
-      this.restating = true;
-      for (const debt of this.debts.values()) this.hint(DEBT, headerOf(debt));
+  /** Segments that go may hold what is owed: they stay until it is written anew and synced. True when they may go. */
+  private restateDebts(): boolean {
+    if (this.debts.size === 0) return true;
+    if (this.restating) return false;
+    // More than a segment takes begins another one.
+    this.restating = true;
+    const through = this.segments.empty.at(-1)!.number;
+    const write = () =>
+      [...this.debts.values()].every((debt) => this.hint(DEBT, headerOf(debt))) ? 'written' : 'later';
+    if (write() === 'later') {
       this.restating = false;
+      return false;
     }
-    for (const { file } of empty) {
-      file.close();
-      this.files.remove(file.path);
-    }
+    this.segments.whenSynced({
+      writeAgain: write,
+      done: () => {
+        this.restating = false;
+        this.segments.drop(through);
+      },
+    });
+    return false;
   }
 
   private keep(entry: Stored): void {
@@ -391,19 +352,6 @@ export class Outbox {
     this.open.place(entry);
   }
 
-  private openSegment(number: number): void {
-    const file = this.files.open(joinPath(this.directory, `${number}.log`));
-    const segment: Segment = { number, file, live: 0, liveBytes: 0 };
-    this.segments.set(number, segment);
-    this.current = segment;
-    const bytes = file.size > 0 ? file.read(0, file.size) : new Uint8Array(0);
-    const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    const { end, damaged } = readRecords(view, (offset, payload) => this.replay(segment, offset, payload));
-    this.damaged += damaged;
-    // Nothing whole behind it: a torn end, behind which nothing may be appended.
-    if (end < view.length) file.truncate(end);
-  }
-
   private replay(segment: Segment, offset: number, payload: Buffer): void {
     const record = parseRecord(payload);
     if (record === null) {
@@ -418,16 +366,13 @@ export class Outbox {
       const before = this.stored.get(name);
       if (before !== undefined) {
         this.forget(before);
-        const old = this.segments.get(before.segment)!;
-        old.live--;
-        old.liveBytes -= before.length;
+        this.segments.release(before);
       }
       const acks = header.r === true ? new Set<NodeNumber>() : (before?.acks ?? new Set<NodeNumber>());
       const bytes = record.rest.byteLength;
       const place = { segment: segment.number, offset, length: payload.length };
       this.keep({ name, id, key, version: header.v, bytes, acks, durable: true, isOfBefore: true, ...place });
-      segment.live++;
-      segment.liveBytes += payload.length;
+      this.segments.keep(place);
       return;
     }
     const { s, v, m } = record.header as { s: ShardId; v: Version; m?: NodeNumber[] };
@@ -439,9 +384,7 @@ export class Outbox {
     else if (record.kind === DEBT_END) this.debts.delete(s);
     else if (record.kind === DONE && entry !== undefined) {
       this.forget(entry);
-      const from = this.segments.get(entry.segment)!;
-      from.live--;
-      from.liveBytes -= entry.length;
+      this.segments.release(entry);
     }
   }
 }

@@ -221,4 +221,26 @@ describe('what waits for an answer', () => {
     sender.tick();
     expect(frames).toEqual([unanswered]);
   });
+
+  test('what its own disk has not synced for longer than a hop may take is sent all the same', () => {
+    const { hopTimeoutMs } = DEFAULT_REPLICA_LIMITS;
+    const version = makeStamp(1, 0) + SELF;
+    outbox.put(
+      KEY,
+      version,
+      new Uint8Array(100),
+      new Uint8Array(2),
+      [SELF],
+      () => [SELF, OTHER],
+      () => {},
+    );
+    sender.route([...outbox.entries.values()][0]!);
+    const end = around.nowMs + hopTimeoutMs;
+    for (; around.nowMs <= end; around.nowMs += 100) sender.tick();
+    expect(frames).toEqual([]);
+    around.nowMs += 100;
+    sender.tick();
+    expect(frames).toEqual([version]);
+    expect([...outbox.entries.values()][0]!.durable).toBe(false);
+  });
 });

@@ -75,38 +75,69 @@ export function sumAt(address: number): Sum128 {
   return joined(high!, low!);
 }
 
+type HashOf = (id: number) => SeriesHash;
+/** The versions of rows, by which their sums are told apart. */
+type Labels = Pick<RowSet, 'versions' | 'versionTable'>;
+
 /** Content sums of the rows of a row set, by version. */
-export function contentByVersion(rows: RowSet, hashOf: (id: number) => SeriesHash): Map<Version, Sum128> {
-  const { series, versions, versionTable } = rows;
-  const result = new Map<Version, Sum128>();
-  if (versions.length === 0) return result;
-  const work = new Workspace(Math.min(STRETCH_ROWS, versions.length), series.length, versionTable.length);
+export function contentByVersion(rows: RowSet, hashOf: HashOf): Map<Version, Sum128> {
+  return sumsUnder(rows, [rows], hashOf)[0]!;
+}
+
+/** The content of `rows` less that of `left`. Where only versions differ, cells are summed once for both. */
+export function contentLess(rows: RowSet, left: RowSet, hashOf: HashOf): Sum128 {
+  const isRelabelled = left.columns === rows.columns && left.times === rows.times;
+  const [before, after] = isRelabelled
+    ? sumsUnder(rows, [rows, left], hashOf)
+    : [contentByVersion(rows, hashOf), contentByVersion(left, hashOf)];
+  return subtractSums(totalOf(before!), totalOf(after!));
+}
+
+function totalOf(sums: ReadonlyMap<Version, Sum128>): Sum128 {
+  let total = 0n;
+  for (const sum of sums.values()) total = addSums(total, sum);
+  return total;
+}
+
+/** The sums of the same rows under each of several labels. */
+function sumsUnder(rows: RowSet, labels: readonly Labels[], hashOf: HashOf): Map<Version, Sum128>[] {
+  const count = rows.times.length;
+  if (count === 0) return labels.map(() => new Map());
+  const work = new Workspace(Math.min(STRETCH_ROWS, count), rows.series.length);
   try {
-    putHex(work.hashes, Array.from(series, hashOf));
-    putHex(work.versionKeys, versionTable);
-    storageKernel().versionKeys(work.versionKeys, versionTable.length);
-    for (let start = 0, at = 0; start < versions.length; start += STRETCH_ROWS) {
-      const end = Math.min(start + STRETCH_ROWS, versions.length);
+    putHex(work.hashes, Array.from(rows.series, hashOf));
+    const slots = labels.map(({ versionTable }) => work.slots(versionTable));
+    for (let start = 0, at = 0; start < count; start += STRETCH_ROWS) {
+      const end = Math.min(start + STRETCH_ROWS, count);
       at = work.open(rows, start, end, at);
       for (const column of rows.columns) work.add(column, start, end);
-      work.close(end - start);
+      for (const [i, { versions }] of labels.entries()) work.close(versions.subarray(start, end), slots[i]!);
     }
-    const used = new Uint8Array(versionTable.length);
-    for (let row = 0; row < versions.length; row++) used[versions[row]!] = 1;
-    versionTable.forEach((version, i) => {
-      if (used[i] === 1) result.set(version, sumAt(work.sums + i * SUM_BYTES));
-    });
-    return result;
+    return labels.map((each, i) => sumsOfUsed(each, slots[i]!));
   } finally {
     work.free();
   }
 }
 
+function sumsOfUsed({ versions, versionTable }: Labels, { sums }: VersionSlots): Map<Version, Sum128> {
+  const used = new Uint8Array(versionTable.length);
+  for (let row = 0; row < versions.length; row++) used[versions[row]!] = 1;
+  const result = new Map<Version, Sum128>();
+  versionTable.forEach((version, i) => {
+    if (used[i] === 1) result.set(version, sumAt(sums + i * SUM_BYTES));
+  });
+  return result;
+}
+
+/** Addresses of what each version of a table adds to the words of a row, and of its sum. */
+interface VersionSlots {
+  readonly keys: number;
+  readonly sums: number;
+}
+
 /** Memory of the kernel for summing stored rows, a stretch at a time. */
 class Workspace {
   readonly hashes: number;
-  readonly versionKeys: number;
-  readonly sums: number;
   readonly #blocks: number[] = [];
   readonly #series: number;
   readonly #times: number;
@@ -116,23 +147,31 @@ class Workspace {
   readonly #present: number;
   readonly #key: number;
 
-  constructor(rows: number, series: number, versions: number) {
-    const take = (bytes: number): number => {
-      const address = storageKernel().alloc(bytes);
-      this.#blocks.push(address);
-      return address;
-    };
-    this.hashes = take(series * VERSION_BYTES);
-    this.versionKeys = take(versions * VERSION_BYTES);
-    this.sums = take(versions * SUM_BYTES);
-    this.#series = take(rows * 4);
-    this.#times = take(rows * 8);
-    this.#versions = take(rows * 4);
-    this.#totals = take(rows * 16);
-    this.#values = take(rows * 8);
-    this.#present = take(rows);
-    this.#key = take(COLUMN_KEY_BYTES);
-    storageBytes().fill(0, this.sums, this.sums + versions * SUM_BYTES);
+  constructor(rows: number, series: number) {
+    this.hashes = this.#take(series * VERSION_BYTES);
+    this.#series = this.#take(rows * 4);
+    this.#times = this.#take(rows * 8);
+    this.#versions = this.#take(rows * 4);
+    this.#totals = this.#take(rows * 16);
+    this.#values = this.#take(rows * 8);
+    this.#present = this.#take(rows);
+    this.#key = this.#take(COLUMN_KEY_BYTES);
+  }
+
+  #take(bytes: number): number {
+    const address = storageKernel().alloc(bytes);
+    this.#blocks.push(address);
+    return address;
+  }
+
+  slots(versionTable: readonly Version[]): VersionSlots {
+    const keys = this.#take(versionTable.length * VERSION_BYTES);
+    const bytes = versionTable.length * SUM_BYTES;
+    const sums = this.#take(bytes);
+    putHex(keys, versionTable);
+    storageKernel().versionKeys(keys, versionTable.length);
+    storageBytes().fill(0, sums, sums + bytes);
+    return { keys, sums };
   }
 
   free(): void {
@@ -140,32 +179,24 @@ class Workspace {
   }
 
   /** Takes rows start .. end - 1; `at`: index of a series at or before that of the first. Returns that of the last. */
-  open({ seriesStart, times, versions }: RowSet, start: number, end: number, at: number): number {
+  open({ seriesStart, times }: RowSet, start: number, end: number, at: number): number {
     const words = storageWords();
     let series = at;
     for (let row = start; row < end; row++) {
       while (seriesStart[series + 1]! <= row) series++;
       words[(this.#series >>> 2) + row - start] = series;
     }
-    words.set(versions.subarray(start, end), this.#versions >>> 2);
     storageNumbers().set(times.subarray(start, end), this.#times >>> 3);
     storageBytes().fill(0, this.#totals, this.#totals + (end - start) * SUM_BYTES);
     return series;
   }
 
-  /** Adds the rows to the sums of their versions. */
-  close(rows: number): void {
-    const { hashes, versionKeys, sums } = this;
-    storageKernel().storedRows(
-      rows,
-      this.#series,
-      hashes,
-      this.#times,
-      this.#versions,
-      versionKeys,
-      this.#totals,
-      sums,
-    );
+  /** Adds the rows to the sums of these versions of theirs. */
+  close(versions: Uint32Array, { keys, sums }: VersionSlots): void {
+    storageWords().set(versions, this.#versions >>> 2);
+    const { hashes } = this;
+    const [series, times, totals] = [this.#series, this.#times, this.#totals];
+    storageKernel().storedRows(versions.length, series, hashes, times, this.#versions, keys, totals, sums);
   }
 
   add(column: Column, start: number, end: number): void {

@@ -77,6 +77,7 @@ export class Memtable {
   /** By the kernel's number of their entries. */
   #shapes: Shape[] = [];
   readonly #versions: Version[] = [];
+  #newest: Version = '';
   /** Versions came in ascending order. */
   #ascends = true;
   #rows = 0;
@@ -99,6 +100,11 @@ export class Memtable {
     return this.#versions;
   }
 
+  /** '': there is none. */
+  get newest(): Version {
+    return this.#newest;
+  }
+
   measurements(): string[] {
     return [...this.#groups.keys()].sort();
   }
@@ -113,6 +119,7 @@ export class Memtable {
     const version = this.#versions.length;
     if (version > 0 && frame.version <= this.#versions[version - 1]!) this.#ascends = false;
     this.#versions.push(frame.version);
+    if (frame.version > this.#newest) this.#newest = frame.version;
     const index = frame.give();
     const { frame: address } = INDEX;
     let group = kernel.memtableUnknown(this.#address, index, 0);

@@ -10,35 +10,26 @@
  * Runs of about one size are merged (at least `compactionRunsMin` of them, and none larger than twice the others
  * together), so that a row is written again about log(rows) times. A window that has come to rest is merged whole, and
  * once all of it is settled: it is then one run in which every row has the settled version, and is left alone until new
- * rows or a delete come.
+ * rows or a delete come. A flush writes such runs, too (shard-flush.ts).
  */
 import type { BlockDirectory, BlockEntry } from './block-directory.ts';
 import type { BlockStore, RunWriter } from './block-store.ts';
 import { replaceBlocks } from './block-store.ts';
-import { addSums, contentByVersion, type Sum128, subtractSums } from './checksum.ts';
 import { mergeRowSets } from './row-merge.ts';
 import type { RowSet } from './row-set.ts';
-import { type ConflictRule, isSettledVersion, type settleRows } from './row-settle.ts';
+import { isSettledVersion } from './row-settle.ts';
 import { BlockCutter } from './row-split.ts';
-import type { SeriesTable } from './series-table.ts';
+import { Settling, type SettlingSources } from './settling.ts';
 import type { ShardDropped } from './shard-dropped.ts';
 import { writeSizes } from './shard-state.ts';
-import type { ShardTombstones } from './shard-tombstones.ts';
 import type { StorageLimits } from './storage-limits.ts';
 import { buffersOf, type FreeBuffers } from './used-rows.ts';
 import { STAMP_ZERO, type Stamp, stampOf, type Version } from './version.ts';
 
-export interface CompactionSources {
-  readonly table: SeriesTable;
+export interface CompactionSources extends SettlingSources {
   readonly store: BlockStore;
-  readonly windowNs: number;
   readonly limits: StorageLimits;
-  readonly tombstones: ShardTombstones;
   readonly dropped: ShardDropped;
-  readonly settle: typeof settleRows;
-  readonly conflict: ConflictRule;
-  /** All rows and deletes at or below are in the file, and so is the floor that says that they are settled (rule 18). */
-  readonly settledThrough: Stamp;
   readonly free: FreeBuffers;
 }
 
@@ -136,11 +127,12 @@ export class Compaction {
   readonly #isWhole: boolean;
   #rowsAdded = 0;
   #blocksAdded = 0;
-  #dropped: Sum128 = 0n;
+  readonly #settling: Settling;
 
   constructor(sources: CompactionSources, window: number, runs: readonly number[]) {
     this.#sources = sources;
     this.window = window;
+    this.#settling = new Settling(sources);
     const { store, windowNs, limits } = sources;
     const wanted = new Set(runs);
     this.#isWhole = store.directory.runsOf(window).size === wanted.size;
@@ -204,7 +196,7 @@ export class Compaction {
       const merged = mergeRowSets(parts, (a, b) => table.rankOf(a) - table.rankOf(b));
       free(buffersOf(parts.splice(0), [merged]));
       yield merged.times.length;
-      const left = this.#settle(measurement, merged);
+      const left = this.#settling.settle(measurement, this.window, merged, this.#isWhole);
       const blocks = left.times.length === 0 ? [] : cutter.cut(left);
       for (const rows of blocks) {
         cutter.learn(rows.times.length, this.#writer.add(measurement, rows));
@@ -216,26 +208,15 @@ export class Compaction {
     }
   }
 
-  #settle(measurement: string, rows: RowSet): RowSet {
-    const { tombstones, settledThrough: through, settle, conflict, windowNs, table } = this.#sources;
-    const start = this.window * windowNs;
-    const deletes = tombstones.over(measurement, start, start + windowNs - 1);
-    const left = settle(rows, { through, tombstones: deletes, whole: this.#isWhole, conflict });
-    if (left === rows) return rows;
-    const hashOf = (id: number): string => table.ids.hashOf(id);
-    for (const sum of contentByVersion(rows, hashOf).values()) this.#dropped = addSums(this.#dropped, sum);
-    for (const sum of contentByVersion(left, hashOf).values()) this.#dropped = subtractSums(this.#dropped, sum);
-    return left;
-  }
-
   #finish(): void {
     const { store, dropped, table } = this.#sources;
     const added = { rows: this.#rowsAdded, blocks: this.#blocksAdded };
+    const more = this.#settling.dropped;
     replaceBlocks(store, this.#writer, this.#replaced, added, (database, sizes) => {
       writeSizes(database, { ...sizes, series: table.persisted });
-      if (this.#dropped !== 0n) dropped.write(database, this.#dropped);
+      if (more !== 0n) dropped.write(database, more);
     });
-    dropped.added(this.#dropped);
+    dropped.added(more);
   }
 }
 

@@ -5,15 +5,19 @@
  * what it was when the memtable was frozen. What comes meanwhile is behind that position and is replayed after a crash.
  * The run counts only with its last transaction, which writes all that too: a crash in the middle leaves blocks that do
  * not count, and series chunks, which only name series. A flush that fails begins again from the start.
+ *
+ * Where the floor that it saves has passed all rows of a part, and the file holds nothing else of their window, they are written
+ * as a merge would leave them: the window is then settled with its first run, and is not written a second time.
  */
 import type { Database } from 'better-sqlite3';
 import type { BlockStore, RunWriter } from './block-store.ts';
 import { addSums, type Sum128, tombstoneSum } from './checksum.ts';
 import type { Memtable } from './memtable.ts';
 import { readParts } from './memtable-parts.ts';
+import type { RowSet } from './row-set.ts';
 import { BlockCutter } from './row-split.ts';
 import { CHUNK_SERIES_MAX, encodeSeriesChunk } from './series-chunk.ts';
-import type { SeriesTable } from './series-table.ts';
+import { Settling, type SettlingSources } from './settling.ts';
 import type { ShardDropped } from './shard-dropped.ts';
 import { type ShardFile, WRITE_META } from './shard-file.ts';
 import { writeSizes } from './shard-state.ts';
@@ -22,7 +26,7 @@ import type { LogPosition } from './storage.ts';
 import type { StorageLimits } from './storage-limits.ts';
 import type { Superseded } from './superseded.ts';
 import type { FreeBuffers } from './used-rows.ts';
-import type { Stamp } from './version.ts';
+import { isThrough, type Stamp } from './version.ts';
 
 /** Chunks of series that one transaction writes. */
 const CHUNKS_AT_ONCE = 32;
@@ -30,11 +34,9 @@ const WRITE_CHUNK = 'INSERT OR REPLACE INTO series_chunks (first, count, bytes) 
 const WRITE_TOMBSTONE = 'INSERT OR REPLACE INTO tombstones (version, frame) VALUES (?, ?)';
 const DELETE_TOMBSTONE = 'DELETE FROM tombstones WHERE version = ?';
 
-export interface FlushSources {
-  readonly table: SeriesTable;
+export interface FlushSources extends SettlingSources {
   readonly store: BlockStore;
   readonly file: ShardFile;
-  readonly windowNs: number;
   readonly limits: StorageLimits;
   readonly free: FreeBuffers;
   readonly dropped: ShardDropped;
@@ -66,10 +68,14 @@ export class Flush {
   #rows = 0;
   #blocks = 0;
   #writer: RunWriter | null = null;
+  #settling: Settling;
+  /** Windows of which the run holds settled rows. */
+  readonly #settledWindows = new Set<number>();
   #steps: Generator<number, void> | null = null;
 
   constructor(sources: FlushSources, state: FrozenState, seriesWritten: number) {
     this.#sources = sources;
+    this.#settling = new Settling(sources);
     this.state = state;
     this.seriesWritten = seriesWritten;
   }
@@ -95,12 +101,14 @@ export class Flush {
 
   /** Each step says how many rows it has handled. */
   *steps(): Generator<number, void> {
-    const { table, store, windowNs, limits, file, free } = this.#sources;
+    const { table, store, windowNs, limits, file, free, dropped } = this.#sources;
     const { memtable, seriesEnd } = this.state;
     const writer = store.begin(windowNs, limits.transactionBytesMax);
     this.#writer = writer;
     this.#rows = 0;
     this.#blocks = 0;
+    this.#settling = new Settling(this.#sources);
+    this.#settledWindows.clear();
     for (const measurement of memtable.measurements()) {
       const group = memtable.group(measurement)!;
       if (group.rows === 0) continue;
@@ -114,8 +122,10 @@ export class Flush {
           continue;
         }
         yield part.rows.times.length;
-        this.windows.add(Math.floor(part.rows.times[0]! / windowNs));
-        for (const rows of cutter.cut(part.rows)) {
+        const window = Math.floor(part.rows.times[0]! / windowNs);
+        this.windows.add(window);
+        const left = this.#settled(measurement, window, part.rows);
+        for (const rows of left.times.length === 0 ? [] : cutter.cut(left)) {
           this.#rows += rows.times.length;
           this.#blocks++;
           cutter.learn(rows.times.length, writer.add(measurement, rows));
@@ -129,16 +139,37 @@ export class Flush {
       this.seriesWritten = end;
       yield 0;
     }
-    writer.finish([], (database) => this.#writeState(database));
+    // Mending has put rows of its own there meanwhile: those must be told apart by version.
+    if ([...this.#settledWindows].some((window) => this.#isTaken(window))) {
+      writer.abandon();
+      yield* this.steps();
+      return;
+    }
+    const more = this.#settling.dropped;
+    writer.finish([], (database) => this.#writeState(database, more));
+    dropped.added(more);
     this.seriesWritten = seriesEnd;
   }
 
-  #writeState(database: Database): void {
+  #isTaken(window: number): boolean {
+    return this.#sources.store.directory.runsOf(window).size > 0;
+  }
+
+  /** As they are, or what settling leaves of them. */
+  #settled(measurement: string, window: number, rows: RowSet): RowSet {
+    const { settledThrough } = this.#sources;
+    if (!isThrough(rows.versionTable.at(-1)!, settledThrough) || this.#isTaken(window)) return rows;
+    this.#settledWindows.add(window);
+    return this.#settling.settle(measurement, window, rows, true);
+  }
+
+  #writeState(database: Database, settledAway: Sum128): void {
     const { position, seriesEnd, tombstones, superseded, saves } = this.state;
     this.#writeChunks(database, seriesEnd);
     const write = database.prepare(WRITE_TOMBSTONE);
     for (const { version, frame } of tombstones) write.run(Buffer.from(version, 'hex'), frame);
-    if (superseded.deletes.length > 0) this.#sources.dropped.write(database, contentOf(superseded.deletes));
+    const more = addSums(settledAway, contentOf(superseded.deletes));
+    if (more !== 0n) this.#sources.dropped.write(database, more);
     const remove = database.prepare(DELETE_TOMBSTONE);
     for (const { version } of superseded.deletes) remove.run(Buffer.from(version, 'hex'));
     database.prepare(WRITE_META).run('flushed', JSON.stringify(position));

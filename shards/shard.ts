@@ -19,6 +19,7 @@ import type { FieldType } from './column.ts';
 import type { ShardCompanion } from './companion.ts';
 import type { StorageError } from './errors.ts';
 import { openFillSource } from './fill-source.ts';
+import { FlushClock } from './flush-clock.ts';
 import { addSeries, unknownSeries } from './frame-series.ts';
 import type { HeldFrame } from './held-frame.ts';
 import { storageWords } from './kernel/storage-kernel.ts';
@@ -54,7 +55,7 @@ import type { FillSource, LogPosition, ShardSizes, StoredShard } from './storage
 import type { StorageLimits } from './storage-limits.ts';
 import type { TagCondition } from './tag-condition.ts';
 import type { FreeBuffers } from './used-rows.ts';
-import { earlierOf, type Stamp, type Version } from './version.ts';
+import { earlierOf, isThrough, STAMP_ZERO, type Stamp, type Version } from './version.ts';
 
 /** Windows per shard, and the shortest one. */
 const WINDOWS_PER_SHARD = 84;
@@ -100,8 +101,7 @@ export class Shard implements StoredShard, QueryableShard {
   #flush: Flush | null = null;
   #clockMs = 0;
   #usedMs = 0;
-  #writtenMs = 0;
-  #dirtySinceMs: number | null = null;
+  readonly #flushClock = new FlushClock();
   #closed = false;
   /** What merging leaves of rows. A property, so that simulations can do it wrong. */
   settle = settleRows;
@@ -141,7 +141,7 @@ export class Shard implements StoredShard, QueryableShard {
       dropped: this.#dropped,
       settle: (rows, request) => this.settle(rows, request),
       settledThrough: () => earlierOf(this.settledThrough, policy.deletesThrough),
-      floor: () => earlierOf(companion.floor, policy.deletesThrough),
+      floor: () => this.#settleable,
       isDirty: () => this.isDirty || this.#flush !== null,
       flush: () => this.flush(),
     });
@@ -183,6 +183,11 @@ export class Shard implements StoredShard, QueryableShard {
     return this.#settledThrough;
   }
 
+  /** Rows may be settled up to there once the floor is in the file. */
+  get #settleable(): Stamp {
+    return earlierOf(this.companion.floor, this.policy.deletesThrough);
+  }
+
   get appliedThrough(): LogPosition {
     return this.#applied;
   }
@@ -219,8 +224,7 @@ export class Shard implements StoredShard, QueryableShard {
     if (frame.deletion !== null) this.tombstones.add(frame.deletion, encodeBatch(frame.deletion), false);
     else this.#applyWrite(frame, keys);
     if (isAfter(position, this.#applied)) this.#applied = position;
-    this.#writtenMs = this.#clockMs;
-    this.#dirtySinceMs ??= this.#clockMs;
+    this.#flushClock.applied();
   }
 
   /** Recovery met a record that the file has already. */
@@ -252,8 +256,10 @@ export class Shard implements StoredShard, QueryableShard {
     this.load(); // what cannot be read must fail before anything is frozen
     const { count: seriesEnd, persisted } = this.#table;
     const saves = [this.#fields.freeze(), this.companion.freeze()];
+    // Whoever holds the blocks counts on what has been dropped.
+    const settledThrough = this.#merging.isHeld ? STAMP_ZERO : this.#settleable;
     this.#flush = new Flush(
-      { ...this.#parts, table: this.#table, store: this.#store, windowNs: this.windowNs, dropped: this.#dropped },
+      { ...this.#parts, ...this.#sources, dropped: this.#dropped, settle: this.settle, settledThrough },
       {
         memtable: this.#memtables.freeze(),
         position: this.#applied,
@@ -265,7 +271,7 @@ export class Shard implements StoredShard, QueryableShard {
       },
       persisted,
     );
-    this.#dirtySinceMs = null;
+    this.#flushClock.frozen();
   }
 
   get isFlushing(): boolean {
@@ -299,13 +305,9 @@ export class Shard implements StoredShard, QueryableShard {
 
   /** Time goes on: ages are counted from what is told here. */
   tick(nowMs: number): void {
-    if (this.#clockMs === 0) {
-      // Opened with unflushed rows: their age is counted from now.
-      if (this.#dirtySinceMs !== null) this.#dirtySinceMs = nowMs;
-      this.#writtenMs = nowMs;
-      this.#usedMs = nowMs;
-    }
+    if (this.#clockMs === 0) this.#usedMs = nowMs;
     this.#clockMs = nowMs;
+    this.#flushClock.tick(nowMs);
     this.#merging.tick(nowMs);
     if (this.#table.takeUse()) this.#usedMs = nowMs;
   }
@@ -313,21 +315,19 @@ export class Shard implements StoredShard, QueryableShard {
   /** Lets go of what can be read again when nothing has asked for it for long. */
   #unload(): void {
     const unusedMs = this.#clockMs - this.#usedMs;
-    if (this.isDirty || this.#flush !== null || unusedMs < this.#parts.limits.unusedMs) return;
-    if (!this.#merging.isDone) return;
+    if (this.isDirty || this.#flush !== null || unusedMs < this.#parts.limits.unusedMs || !this.#merging.isDone) return;
     this.#flushedSizes = this.#fileSizes();
     this.#table.unload();
     this.#store.unload();
   }
 
-  /** Unflushed rows that nothing was added to for long, or that are old; or a floor that is wanted in the file. */
+  /** Unflushed rows (flush-clock.ts), or a floor that is wanted in the file. */
   isFlushDue(): boolean {
     if (this.#merging.flushSoon) return true;
     const begun = this.#flush?.state.position ?? this.#flushedThrough;
     if (!isAfter(this.#applied, begun) && this.#memtables.active.rows === 0) return false;
-    const { flushIdleMs, flushAgeMs } = this.#parts.limits;
-    const age = this.#clockMs - (this.#dirtySinceMs ?? this.#clockMs);
-    return this.flushSoon || this.#clockMs - this.#writtenMs >= flushIdleMs || age >= flushAgeMs;
+    const isSettled = () => isThrough(this.#memtables.active.newest, this.#settleable);
+    return this.flushSoon || this.#flushClock.isDue(this.#parts.limits, isSettled);
   }
 
   /** One bounded step; true when more remains. */

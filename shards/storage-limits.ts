@@ -14,6 +14,8 @@ export interface StorageLimits {
   readonly flushShare: number;
   /** A shard that nothing was written to for so long is flushed, so that it does not pin the log. */
   readonly flushIdleMs: number;
+  /** So much longer it waits for the floor to pass its rows: they are then settled as they are written, and not merged. */
+  readonly flushFloorMs: number;
   /** Unflushed rows get no older than this. */
   readonly flushAgeMs: number;
   /** A block's body is cut at about this size. */
@@ -44,6 +46,7 @@ export const STORAGE_LIMITS: StorageLimits = {
   memtableBytesMax: 64 << 20,
   flushShare: 0.75,
   flushIdleMs: 600_000,
+  flushFloorMs: 10_000,
   flushAgeMs: 3_600_000,
   blockBytesTarget: 64 << 10,
   transactionBytesMax: 1 << 20,

@@ -24,6 +24,7 @@ import { SaidNothing } from './said-nothing.ts';
 import { ScratchReplica } from './scratch-replica.ts';
 import { threadMemory } from './thread-memory.ts';
 import type { FromWorker, PartialAnswer, ToWorker, WorkerApi, WorkerSettings } from './threads.ts';
+import { Ticking } from './ticking.ts';
 import { TurnResults } from './turn-results.ts';
 import { openReplica } from './worker-replica.ts';
 
@@ -66,7 +67,10 @@ const results = new TurnResults({
   heldChanged: () => said.revoke(),
   sent: (message) => traffic.note(message),
   isStopped: () => stopped,
-  post,
+  post(message, moved) {
+    ticking.stirred();
+    post(message, moved);
+  },
 });
 const { engine, host, ledgerOf, submit } = openReplica(settings, places, (effect) => results.take(effect));
 const said = new SaidNothing(settings.changes, engine.shards);
@@ -170,7 +174,7 @@ const api: WorkerApi = {
   stop() {
     stopped = true;
     if (scratch !== null) ScratchReplica.remove(directory);
-    clearInterval(ticker);
+    ticking.stop();
     try {
       // Of a shard without new rows floor and watermarks may have moved on, and a finding of damage may wait: as after a
       // crash the older ones are true, and repair finds the newer ones again.
@@ -309,6 +313,7 @@ function keepTiming(list: number[], seconds: number): void {
 
 port.on('message', (message: ToWorker) => {
   if (stopped) return;
+  if (message.kind === 'submit' || message.kind === 'deliver') ticking.stirred();
   switch (message.kind) {
     case 'cluster':
       snapshot = withKept(message, snapshot);
@@ -334,9 +339,13 @@ host.setCluster(snapshot, now());
 host.setRepairRates(settings.repairRates);
 for (const id of engine.recovery.setAside) host.shardWasLost(id);
 for (const { id, code } of engine.recovery.unopened) if (code !== 'future-format') host.shardLost(id);
-const ticker = setInterval(() => {
-  host.tick(now());
-  scratch?.tick(now());
-  scheduleStep();
-}, settings.tickMs);
+const ticking = new Ticking({
+  tick() {
+    host.tick(now());
+    scratch?.tick(now());
+    scheduleStep();
+  },
+  tickMs: settings.tickMs,
+  nowMs: () => performance.now(),
+});
 post({ kind: 'ready', held: host.heldShards(), recovery: engine.recovery });

@@ -207,7 +207,9 @@ export class Node implements RunningNode {
       isReady: () => this.#notReady() === null,
     };
     this.#addRoutes(pool, startedMs, extensions);
-    if (config.warmUp) this.#warmUp = new WarmUp({ config, self: this.#file.number, pool, log: this.#log });
+    const scratch = { config, self: this.#file.number, pool, log: this.#log };
+    const writtenBytes = () => this.#metrics.requests.writtenBytes;
+    if (config.warmUp) this.#warmUp = new WarmUp({ ...scratch, writtenBytes });
     this.#core.start(config.join, Date.now());
     this.#startTimers(pool);
     await this.#calls.untilChecked();

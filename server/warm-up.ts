@@ -9,8 +9,9 @@
  * several times: what V8 has made of the first life it makes anew in the second, and finds right in the third.
  *
  * Nothing of it is visible: no database, shard, series, version or metric of the node has to do with it. Its cost is
- * bounded, by rows and by time, and other work goes on in between: each step takes a few milliseconds. When it fails (a full
- * disk, say) the node serves cold.
+ * bounded, by rows and by time, and other work goes on in between: each step takes a few milliseconds. It ends when the first
+ * rows come, of clients or of other nodes: they would wait for what it takes. When it fails (a full disk, say) the node serves
+ * cold.
  */
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import type { Logger } from 'pino';
@@ -36,10 +37,17 @@ const SMALL = { rounds: 60, hosts: 4 };
 const LARGE = { clients: 2, rounds: 2, hosts: 2_000 };
 const METRICS = { rounds: 1, series: 2_000 };
 
+export interface WarmUpParts extends ScratchParts {
+  readonly log: Logger;
+  /** Of writes of clients since the start. */
+  readonly writtenBytes: () => number;
+}
+
 export class WarmUp {
   /** Never rejects. */
   readonly ended: Promise<void>;
-  readonly #parts: ScratchParts & { readonly log: Logger };
+  readonly #parts: WarmUpParts;
+  readonly #heldBefore: number;
   #node: ScratchNode | null = null;
   #clients: WarmUpClient[] = [];
   #server: Server | null = null;
@@ -48,9 +56,10 @@ export class WarmUp {
   readonly #beganMs = performance.now();
 
   /** Begins at once. */
-  constructor(parts: ScratchParts & { readonly log: Logger }) {
+  constructor(parts: WarmUpParts) {
     this.#parts = parts;
-    this.#isAwaited = parts.pool.held().length === 0;
+    this.#heldBefore = parts.pool.held().length;
+    this.#isAwaited = this.#heldBefore === 0;
     this.ended = this.#run();
   }
 
@@ -68,7 +77,7 @@ export class WarmUp {
     const compileAsUsual = compileEagerly();
     try {
       const port = await this.#listen();
-      for (let life = 0; life < LIVES && !this.#isStopped; life++)
+      for (let life = 0; life < LIVES && !this.#isOver; life++)
         await this.#live(life, port, this.#beganMs + ((life + 1) * MS_MAX) / LIVES);
     } catch (error) {
       if (!this.#isStopped) this.#parts.log.warn({ problem: (error as Error).message }, 'no warm-up');
@@ -77,6 +86,12 @@ export class WarmUp {
     this.#node = null;
     this.#isAwaited = false;
     this.#server?.close();
+  }
+
+  /** A shard that was not here before: another node has written to it. */
+  get #isOver(): boolean {
+    const { pool, writtenBytes } = this.#parts;
+    return this.#isStopped || writtenBytes() > 0 || pool.held().length > this.#heldBefore;
   }
 
   /** What is on its way is given up. */
@@ -103,7 +118,7 @@ export class WarmUp {
       clearTimeout(late);
       this.#hangUp();
       if (!this.#isStopped) {
-        const isLast = life === LIVES - 1;
+        const isLast = life === LIVES - 1 && !this.#isOver;
         await Promise.all(Array.from({ length: pool.count }, (_, worker) => this.#end(worker, isLast)));
       }
     }
@@ -116,7 +131,7 @@ export class WarmUp {
       await Promise.all(
         clients.map(async (client, i) => {
           const request = make(i);
-          for (let round = 0; round < rounds && !this.#isStopped; round++) {
+          for (let round = 0; round < rounds && !this.#isOver; round++) {
             if (performance.now() > until) return;
             await client.send(request.at(fromMs + round));
           }

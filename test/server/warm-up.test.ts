@@ -32,6 +32,8 @@ class Workers {
   lives = 0;
   areScratch = true;
   stopAfter = Number.POSITIVE_INFINITY;
+  clientsAfter = Number.POSITIVE_INFINITY;
+  shardsAfter = Number.POSITIVE_INFINITY;
   readonly #replicas: (ScratchReplica | null)[] = [null, null];
   readonly #settings: ReturnType<typeof workerSettings>;
 
@@ -39,11 +41,12 @@ class Workers {
     const config = loadConfig({ flags: { data: directory, workers: String(WORKERS) } });
     this.#settings = workerSettings(config, SELF, null as unknown as ClusterSnapshot, UNLIMITED);
     const log = pino({ level: 'warn' }, { write: (line: string) => this.log.push(line) });
-    this.warmUp = new WarmUp({ config, self: SELF, pool: this as unknown as WorkerPool, log });
+    const writtenBytes = () => (this.writes > this.clientsAfter ? 1 : 0);
+    this.warmUp = new WarmUp({ config, self: SELF, pool: this as unknown as WorkerPool, log, writtenBytes });
   }
 
-  held(): [] {
-    return [];
+  held(): undefined[] {
+    return this.writes > this.shardsAfter ? [undefined] : [];
   }
 
   workerOf(shardNumber: number): number {
@@ -114,6 +117,17 @@ describe('a warm-up', () => {
     expect(workers.log).toEqual([]);
     expect(workers.lives).toBe(writes === 0 ? 0 : 1);
     expect(workers.warmUp.isAwaited).toBe(false);
+  });
+
+  test.each(['a client writes', 'another node writes'])('ends when %s, with nothing left behind', async (who) => {
+    const workers = new Workers();
+    if (who === 'a client writes') workers.clientsAfter = 10;
+    else workers.shardsAfter = 10;
+    await workers.warmUp.ended;
+    expect(workers.log).toEqual([]);
+    expect(workers.lives).toBe(1);
+    expect(workers.warmUp.isAwaited).toBe(false);
+    expect(scratchLeft()).toEqual([]);
   });
 
   test('sets V8 back to what it does by itself', () => {

@@ -6,7 +6,8 @@
  * asks, this answers), and says from then on since when (`HeldShard.since`): statements of before, which may name it among
  * those that have a batch, do not count for it. A member that cannot be reached holds this up: it may hold such a batch.
  * What was lost is durable in the shard's ledger or, until that is, by the file that was set aside. Records of the log that cannot be
- * read any more are lost in the same way; whose they were is told, or guessed broadly, by shards/engine-recovery.ts.
+ * read any more are lost in the same way; whose they were is told, or guessed broadly, by shards/engine-recovery.ts at each start, since
+ * the log keeps the damage until all of those have it in their ledgers (shards/log-reader.ts).
  */
 import { shardId, shardKeyFromJson } from '../shards/shard-key.ts';
 import type { NodeNumber } from '../shards/version.ts';

@@ -155,8 +155,8 @@ export interface Replay {
   /** Makes an empty shard in the place of one whose file was set aside; null when it is not this worker's. */
   readonly remake: (key: ShardKey) => Shard | null;
   readonly lost: Set<ShardId>;
-  /** Shards that may have had a record up to there which cannot be read any more; null: whichever had records. */
-  readonly losers: (id: ShardId | null) => Iterable<Shard>;
+  /** All that are here. */
+  readonly shards: () => Iterable<Shard>;
   /** Takes away a shard whose file turned out to be damaged. */
   readonly setAside: (shard: Shard, error: StorageError) => void;
   /** Called after each batch: memtables must not outgrow their maximum. */
@@ -197,7 +197,7 @@ export function replayLog(log: Log, replay: Replay): Replayed & { applied: numbe
       unreadable.push({ record: { ...record, payload: new Uint8Array(0) }, position });
     }
   };
-  const replayed = log.replay(visit, (id, through) => loseRecord(replay.losers(id), through));
+  const replayed = log.replay(visit, (id, through) => loseRecord(losersOf(replay, id), through));
   if (remade.size > 0) {
     again = true;
     log.read((record, position) => {
@@ -209,15 +209,29 @@ export function replayLog(log: Log, replay: Replay): Replayed & { applied: numbe
 }
 
 /**
- * What was acknowledged of it still counts elsewhere (repair/disowning.ts). Noted before anything behind it is applied: a
- * flush then says both, that the file has all up to there, and that something is missing.
+ * Whose a record may have been. A damaged head may name any shard: one that is here is believed, and one whose file was set
+ * aside, which disowns for that reason. Another may be a dropped one, or none.
  */
-function loseRecord(shards: Iterable<Shard>, through: LogPosition): void {
+function losersOf({ shardOf, shards, lost }: Replay, id: ShardId | null): Iterable<Shard> {
+  if (id === null) return shards();
+  const named = shardOf(id);
+  if (named !== undefined) return [named];
+  return lost.has(id) ? [] : shards();
+}
+
+/**
+ * What was acknowledged of it still counts elsewhere (repair/disowning.ts). Noted before anything behind it is applied: a
+ * flush then says both, that the file has all up to there, and that something is missing. Returns who had not flushed past it.
+ */
+function loseRecord(shards: Iterable<Shard>, through: LogPosition): ShardId[] {
+  const losers: ShardId[] = [];
   for (const shard of shards) {
     if (!isAfter(through, shard.flushedThrough)) continue;
     shard.companion.recordLost?.();
     shard.skip(through);
+    losers.push(shard.id);
   }
+  return losers;
 }
 
 interface LoggedRecord {

@@ -95,7 +95,7 @@ export class Engine implements Storage {
       shardOf: (id) => this.#shards.get(id),
       remake: (key) => (options.owns(key) ? this.#createAt(key, LOG_START) : null),
       lost: lostShards(files, options.shardsDirectory),
-      losers: (id) => this.#losers(id),
+      shards: () => this.#shards.values(),
       setAside: (shard, error) => this.#setAside(shard, error),
       applied: () => this.#flushAbove(limits.memtableBytesMax),
     });
@@ -103,12 +103,6 @@ export class Engine implements Storage {
     const setAside = [...shardsSetAside(files, options.shardsDirectory)];
     const ms = options.nowMs() - startMs;
     this.recovery = { records, bytes, applied, truncatedBytes, damaged, unopened, setAside, ms };
-  }
-
-  /** A damaged head may name any shard: only one that is here is believed. */
-  #losers(id: ShardId | null): Iterable<Shard> {
-    const named = id === null ? undefined : this.#shards.get(id);
-    return named === undefined ? this.#shards.values() : [named];
   }
 
   get shards(): ReadonlyMap<ShardId, Shard> {

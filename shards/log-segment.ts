@@ -1,11 +1,14 @@
 /** A segment of the log as the worker knows it: what is in it, and who still needs it. */
+import { joinPath } from './files.ts';
 import type { ShardId } from './shard-key.ts';
 import type { LogPosition } from './storage.ts';
 
 export interface Segment {
   readonly number: number;
   bytes: number;
-  /** End of the last durable record of each shard. */
+  /** The disk could not read it at the start. It is never removed, but kept under another name when nobody needs it. */
+  unreadable?: boolean;
+  /** End of the last durable record of each shard, or of the damage by which it may have lost one. */
   readonly lastOf: Map<ShardId, number>;
   /** Ends of records that no sync has covered yet, in order. */
   unsynced: { readonly shard: ShardId; readonly end: number }[];
@@ -52,4 +55,17 @@ function isPinnedBy(segment: Segment, shard: ShardId, flushedThrough: FlushedThr
   const flushed = flushedThrough(shard);
   if (flushed === null || flushed.segment > segment.number) return false;
   return flushed.segment < segment.number || flushed.offset < segment.lastOf.get(shard)!;
+}
+
+export function segmentPath(directory: string, number: number): string {
+  return joinPath(directory, `${paddedNumber(number)}.log`);
+}
+
+/** Of a segment that could not be read. */
+export function unreadablePath(directory: string, number: number): string {
+  return joinPath(directory, `${paddedNumber(number)}.damaged`);
+}
+
+export function paddedNumber(number: number): string {
+  return String(number).padStart(10, '0');
 }

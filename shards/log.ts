@@ -3,18 +3,20 @@
  *
  * Truth: `log/<n>.log`, segments in ascending numbers, records as in log-record.ts. Only the worker that owns the
  * directory writes. A group is one vectored write; one fdatasync makes all groups before it durable. A segment is
- * removed when each shard with records in it has flushed past its last one (`release`); numbers are never used again.
+ * removed when each shard that has records in it, or may have lost some, has flushed past the last one (`release`); numbers are
+ * never used again.
  *
  * What can go wrong, and how it is mended:
  * - Crash: an unfinished tail of the newest segment. `replay` cuts it off and counts it; a tail that ends with a
- *   record of full length but wrong CRC is also kept as a file, since it may be damage and not tearing.
+ *   record of full length but wrong CRC is taken for damage.
  *   An older segment may end so as well, when the crash came before it was synced: no record of a later one says that
  *   it was, and its tail is cut off, too.
  * - Damage in the middle, or at the end of an older segment that was synced: the bytes are copied to `<n>-<offset>.damaged` (never
  *   removed, never served), later records are read, whoever may have lost a record hears of it, and the ring brings the batches
  *   that are missing.
  * - Full disk or I/O error in a write: the part that was written is cut off again. If even that fails the segment is
- *   closed, and the next group begins a new one; its torn end is set aside at the next start.
+ *   left, and the next group begins a new one; each sync tries to cut it off. Until then no record says that the earlier segments
+ *   were synced, and a start takes the torn end for what a crash left.
  * - Failed fdatasync: the kernel may have thrown the dirty pages away and a second fdatasync would report success
  *   (Rebello et al., "Can Applications Recover from fsync Failures?", 2020). So nothing since the last successful sync
  *   is trusted: it is cut off, refused to its callers (also to those whose group was appended while the sync ran: their
@@ -22,18 +24,14 @@
  *   batch is found at the next start; it is then as if its acknowledgement had been lost.
  */
 import { diskError, StorageError } from './errors.ts';
-import { type AppendFile, type Files, joinPath, syncFile } from './files.ts';
+import type { AppendFile, Files } from './files.ts';
+import { LogReader, type Lost, type Visit } from './log-reader.ts';
 import {
-  type BadRange,
   chunksOf,
-  isSegmentHeader,
-  isWhole,
   type LogRecord,
-  ownerOf,
   RECORD_HEADER_BYTES,
   type RecordToAppend,
   SEGMENT_HEADER_BYTES,
-  scanSegment,
   segmentHeader,
 } from './log-record.ts';
 import {
@@ -41,8 +39,9 @@ import {
   isPinned,
   type Replayed,
   type Segment,
+  segmentPath,
   shardsPinning,
-  type TornTail,
+  unreadablePath,
 } from './log-segment.ts';
 import type { ShardId } from './shard-key.ts';
 import type { LogPosition } from './storage.ts';
@@ -50,13 +49,9 @@ import type { StorageLimits } from './storage-limits.ts';
 
 /** A segment with less in it is not worth the two syncs of a new one. */
 const LEAVE_BYTES_MIN = 64 << 10;
-/** Of damage to the end of a segment. */
-const TAIL_END = Number.MAX_SAFE_INTEGER;
 const SEGMENT_NAME = /^(\d{10})\.log$/;
 
 type Done = (error: Error | null) => void;
-type Visit = (record: LogRecord, position: LogPosition) => void;
-type Lost = (shard: ShardId | null, through: LogPosition) => void;
 
 export class Log {
   readonly #files: Files;
@@ -64,9 +59,12 @@ export class Log {
   readonly #limits: StorageLimits;
   /** Ascending; the last one is open for appending when `#file` is not null. */
   readonly #segments: Segment[] = [];
+  readonly #reader: LogReader;
   #file: AppendFile | null = null;
   /** Segments that were left before they were synced. */
   #unsynced: AppendFile[] = [];
+  /** Those of them that end with a part of a group, and where that is to be cut off. */
+  readonly #torn = new Map<AppendFile, number>();
   #nextNumber: number;
   /** Everything up to here is durable. */
   #synced: LogPosition;
@@ -83,6 +81,7 @@ export class Log {
     this.#files = files;
     this.#directory = directory;
     this.#limits = limits;
+    this.#reader = new LogReader(files, directory, this.#segments);
     files.makeDirectory(directory);
     let last = numberMin - 1;
     for (const name of files.list(directory)) {
@@ -112,141 +111,19 @@ export class Log {
     return this.#synced;
   }
 
-  /**
-   * Reads all segments in order. To be called once, before the first append. A record's bytes are `visit`'s until it returns.
-   * `lost` hears of damage, which ends at that position and was a record of that shard (null: of whichever), before records
-   * behind it are visited.
-   */
-  replay(visit: Visit, lost: Lost = () => {}): Replayed {
-    const replayed: Replayed = { records: 0, bytes: 0, truncatedBytes: 0, damaged: [] };
-    const segments = [...this.#segments];
-    const room = this.#roomFor(segments);
-    const tails: TornTail[] = [];
-    let syncedBefore = 0;
-    const look = (record: LogRecord, at: LogPosition): void => {
-      if (record.earlierSynced && at.segment > syncedBefore) {
-        const isNews = ({ segment: { number } }: TornTail) => number >= syncedBefore && number < at.segment;
-        for (const tail of tails.filter(isNews)) lost(null, { segment: tail.segment.number, offset: TAIL_END });
-        syncedBefore = at.segment;
-      }
-      visit(record, at);
-    };
-    for (const segment of segments) this.#replaySegment(segment, room, { visit: look, lost }, tails, replayed);
-    for (const { segment, start, bytes } of tails) {
-      if (segment.number < syncedBefore) this.#setAside(segment, bytes, start, replayed);
-      else {
-        replayed.truncatedBytes += bytes.byteLength;
-        this.#cutTail(segment, start);
-      }
-    }
-    // What a killed process had written and not synced was read from memory: nobody may be told of it before this.
-    for (const { number } of this.#segments) syncFile(this.#files, this.#path(number));
-    this.#files.syncDirectory(this.#directory);
-    return replayed;
-  }
-
-  /** One segment after the other is read into the same memory: new pages for each would cost as much as checking it. */
-  #roomFor(segments: readonly Segment[]): Uint8Array {
-    return new Uint8Array(segments.reduce((most, { bytes }) => Math.max(most, bytes), 0));
+  /** To be called once, before the first append. See LogReader. */
+  replay(visit: Visit, lost: Lost = () => []): Replayed {
+    return this.#reader.replay(visit, lost);
   }
 
   /** The same records again, without any mending. */
   read(visit: Visit): void {
-    const room = this.#roomFor(this.#segments);
-    for (const { number } of this.#segments) {
-      scanSegment(this.#files.read(this.#path(number), room), (record) =>
-        visit(record, { segment: number, offset: record.end }),
-      );
-    }
-  }
-
-  #replaySegment(
-    segment: Segment,
-    room: Uint8Array,
-    { visit, lost }: { visit: Visit; lost: Lost },
-    tails: TornTail[],
-    replayed: Replayed,
-  ): void {
-    const bytes = this.#readOrSetAside(segment, room, replayed);
-    if (bytes === null) {
-      lost(null, { segment: segment.number, offset: TAIL_END });
-      return;
-    }
-    const newest = segment === this.#segments.at(-1);
-    replayed.bytes += bytes.byteLength;
-    if (bytes.byteLength < SEGMENT_HEADER_BYTES) {
-      replayed.truncatedBytes += bytes.byteLength;
-      return;
-    }
-    if (!isSegmentHeader(bytes, segment.number))
-      this.#setAside(segment, bytes.subarray(0, SEGMENT_HEADER_BYTES), 0, replayed);
-    const gone = (range: BadRange) => lost(ownerOf(bytes, range), { segment: segment.number, offset: range.end });
-    const visitOne = (record: LogRecord): void => {
-      segment.lastOf.set(record.shard, record.end);
-      replayed.records++;
-      visit(record, { segment: segment.number, offset: record.end });
-    };
-    for (const range of scanSegment(bytes, visitOne, gone)) {
-      const { start, end, tail } = range;
-      const part = bytes.subarray(start, end);
-      if (tail && isWhole(bytes, start)) gone(range);
-      if (tail && newest) {
-        replayed.truncatedBytes += end - start;
-        if (isWhole(bytes, start)) this.#setAside(segment, part, start, replayed);
-        this.#cutTail(segment, start);
-      } else if (tail && !isWhole(bytes, start)) tails.push({ segment, start, bytes: part.slice() });
-      else this.#setAside(segment, part, start, replayed);
-    }
-  }
-
-  /** A segment that the disk cannot read is kept under another name, so that it is never removed as done with. */
-  #readOrSetAside(segment: Segment, room: Uint8Array, replayed: Replayed): Uint8Array | null {
-    const path = this.#path(segment.number);
-    try {
-      return this.#files.read(path, room);
-    } catch (error) {
-      if (!(error instanceof StorageError)) throw error;
-      const aside = joinPath(this.#directory, `${pad(segment.number)}.damaged`);
-      this.#files.rename(path, aside);
-      this.#files.syncDirectory(this.#directory);
-      this.#segments.splice(this.#segments.indexOf(segment), 1);
-      replayed.damaged.push({ segment: segment.number, start: 0, end: segment.bytes, path: aside });
-      return null;
-    }
-  }
-
-  #cutTail(segment: Segment, size: number): void {
-    const file = this.#files.open(this.#path(segment.number));
-    try {
-      file.truncate(size);
-      file.syncNow();
-      segment.bytes = size;
-    } finally {
-      file.close();
-    }
-  }
-
-  /** `bytes`: of the segment from `start` on. */
-  #setAside(segment: Segment, bytes: Uint8Array, start: number, replayed: Replayed): void {
-    const path = joinPath(this.#directory, `${pad(segment.number)}-${start}.damaged`);
-    if (!this.#files.exists(path)) {
-      const file = this.#files.open(path);
-      try {
-        file.append([bytes]);
-        file.syncNow();
-      } finally {
-        file.close();
-      }
-      this.#files.syncDirectory(this.#directory);
-    }
-    replayed.damaged.push({ segment: segment.number, start, end: start + bytes.byteLength, path });
+    this.#reader.read(visit);
   }
 
   /** Keeps bytes of a record that is whole but cannot be applied. */
   setAsideRecord(record: LogRecord, position: LogPosition, replayed: Replayed): void {
-    const segment = this.#segments.find(({ number }) => number === position.segment)!;
-    const bytes = this.#files.read(this.#path(segment.number));
-    this.#setAside(segment, bytes.subarray(record.start, record.end), record.start, replayed);
+    this.#reader.setAsideRecord(record, position, replayed);
   }
 
   /** Returns the end of the group. Throws StorageError; the log is then as it was. */
@@ -265,7 +142,9 @@ export class Log {
     const segment = this.#segments.at(-1)!;
     const start = file.size;
     try {
-      const earlierSynced = this.#segments.every((each) => each === segment || each.unsynced.length === 0);
+      // A torn end was never acknowledged: nothing may say that it was synced whole.
+      const earlierSynced =
+        this.#torn.size === 0 && this.#segments.every((each) => each === segment || each.unsynced.length === 0);
       file.append(chunksOf(records, earlierSynced));
     } catch (error) {
       this.#cutBack(file, segment, start);
@@ -313,11 +192,26 @@ export class Log {
     try {
       file.truncate(size);
     } catch {
-      // The torn end stays; nothing is ever appended behind it. What was written before still needs its sync.
+      // Nothing is ever appended behind the torn end. What was written before still needs its sync.
       segment.bytes = file.size;
       this.#unsynced.push(file);
+      this.#torn.set(file, size);
       this.#file = null;
     }
+  }
+
+  /** Returns those whose torn ends have been cut off now: so much is durable when they are synced. */
+  #cutTorn(): AppendFile[] {
+    const cut: AppendFile[] = [];
+    for (const [file, size] of this.#torn) {
+      try {
+        file.truncate(size);
+        cut.push(file);
+      } catch {
+        // Tried again with the next sync.
+      }
+    }
+    return cut;
   }
 
   /**
@@ -327,6 +221,7 @@ export class Log {
   sync(done: Done): void {
     const appends = this.#appends;
     const end = this.#end;
+    const cut = this.#cutTorn();
     const files = this.#file === null ? this.#unsynced : [...this.#unsynced, this.#file];
     this.#unsynced = [];
     this.#syncing = true;
@@ -335,6 +230,8 @@ export class Log {
       const failure = error ?? this.#cut;
       if (failure === null) {
         this.#markSynced(end);
+        for (const file of cut) this.#torn.delete(file);
+        for (const file of this.#torn.keys()) if (!this.#unsynced.includes(file)) this.#unsynced.push(file);
         if (appends === this.#appends) this.#leaveFull();
         for (const file of files) if (file !== this.#file && !this.#unsynced.includes(file)) file.close();
       } else {
@@ -368,7 +265,10 @@ export class Log {
     const open = new Set([...files, ...this.#unsynced, ...(this.#file === null ? [] : [this.#file])]);
     for (const file of open) {
       const segment = this.#segments.find(({ number }) => this.#path(number) === file.path);
-      if (segment === undefined || segment.number < syncedSegment) continue;
+      if (segment === undefined || segment.number < syncedSegment) {
+        file.close();
+        continue;
+      }
       const size = segment.number === syncedSegment ? syncedOffset : SEGMENT_HEADER_BYTES;
       segment.unsynced = [];
       try {
@@ -380,6 +280,7 @@ export class Log {
       file.close();
     }
     this.#unsynced = [];
+    this.#torn.clear();
     this.#file = null;
   }
 
@@ -391,7 +292,9 @@ export class Log {
       const current = segment === this.#segments.at(-1) && this.#file !== null;
       const unsynced = this.#unsynced.some(({ path }) => path === this.#path(segment.number));
       if (current || unsynced || isPinned(segment, flushedThrough)) return true;
-      this.#files.remove(this.#path(segment.number));
+      const path = this.#path(segment.number);
+      if (segment.unreadable) this.#files.rename(path, unreadablePath(this.#directory, segment.number));
+      else this.#files.remove(path);
       removed = true;
       return false;
     });
@@ -433,7 +336,7 @@ export class Log {
   }
 
   #path(number: number): string {
-    return joinPath(this.#directory, `${pad(number)}.log`);
+    return segmentPath(this.#directory, number);
   }
 }
 
@@ -442,8 +345,4 @@ function syncInTurn(files: readonly AppendFile[], index: number, done: Done): vo
     if (error !== null || index === files.length - 1) done(error);
     else syncInTurn(files, index + 1, done);
   });
-}
-
-function pad(number: number): string {
-  return String(number).padStart(10, '0');
 }

@@ -1,3 +1,5 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { nodeFiles } from '../../server/node-files.ts';
 import { encodeBatch } from '../../shards/batch-codec.ts';
@@ -33,7 +35,10 @@ function replayed(log: Log) {
   const lost: [string | null, number][] = [];
   const report = log.replay(
     (record) => texts.push(Buffer.from(record.payload).toString()),
-    (shard) => lost.push([shard, texts.length]),
+    (shard) => {
+      lost.push([shard, texts.length]);
+      return [];
+    },
   );
   return { texts, lost, ...report };
 }
@@ -133,8 +138,11 @@ describe('the log', () => {
     files.unreadable = '/memory/log/0000000001.log';
     const { texts, damaged } = replayed(open(60));
     expect(texts.at(-1)).toBe('third'.repeat(10));
-    expect(damaged).toHaveLength(1);
-    expect(files.exists('/memory/log/0000000001.damaged')).toBe(true);
+    expect(damaged).toMatchObject([{ segment: 1, path: '/memory/log/0000000001.damaged' }]);
+    const again = open(60);
+    expect(replayed(again).lost).toEqual([[null, 0]]);
+    again.release(() => null);
+    expect(files.list('/memory/log')).toEqual(['0000000001.damaged']);
   });
 
   test('what a crash left of a segment that was never synced whole is cut off, also when a later one has begun', () => {
@@ -177,21 +185,47 @@ describe('the log', () => {
     expect(replayed(open())).toMatchObject({ texts: ['first', 'second'], truncatedBytes: 0, damaged: [] });
   });
 
-  test('when not even the cut succeeds a new segment begins and the torn end is set aside', () => {
-    const log = open();
-    append(log, 'first');
-    files.room = 30;
-    files.failTruncate = true;
-    expect(() => append(log, 'x'.repeat(100))).toThrow(expect.objectContaining({ code: 'disk-full' }));
-    files.room = 1000;
-    files.failTruncate = false;
-    append(log, 'second');
-    expect(sync(log)).toBeNull();
-    append(log, 'third');
-    expect(sync(log)).toBeNull();
-    const { texts, damaged } = replayed(open());
-    expect(texts).toEqual(['first', 'second', 'third']);
-    expect(damaged).toHaveLength(1);
+  describe('when not even the cut succeeds a new segment begins', () => {
+    const torn = (): Log => {
+      const log = open();
+      append(log, 'first');
+      expect(sync(log)).toBeNull();
+      files.room = 30;
+      files.failTruncate = true;
+      expect(() => append(log, 'x'.repeat(100))).toThrow(expect.objectContaining({ code: 'disk-full' }));
+      files.room = 1000;
+      append(log, 'second');
+      expect(sync(log)).toBeNull();
+      append(log, 'third');
+      expect(sync(log)).toBeNull();
+      return log;
+    };
+
+    test('and the torn end, which was never acknowledged, is not taken for damage', () => {
+      torn();
+      files.failTruncate = false;
+      const { texts, damaged, lost, truncatedBytes } = replayed(open());
+      expect(texts).toEqual(['first', 'second', 'third']);
+      expect([damaged, lost, truncatedBytes]).toEqual([[], [], 30]);
+    });
+
+    test('and the torn end is cut off as soon as that is possible', () => {
+      const log = torn();
+      // It is not let go of before.
+      log.release(() => null);
+      const before = files.bytesOf('/memory/log/0000000001.log').length;
+      files.failTruncate = false;
+      expect(sync(log)).toBeNull();
+      const cut = files.bytesOf('/memory/log/0000000001.log').length;
+      expect([before - cut, files.syncedBytes('/memory/log/0000000001.log')]).toEqual([30, cut]);
+      append(log, 'fourth');
+      expect(sync(log)).toBeNull();
+      // From now on an end that is torn is damage again.
+      files.open('/memory/log/0000000001.log').truncate(cut - 1);
+      const { texts, lost } = replayed(open());
+      expect(texts).toEqual(['second', 'third', 'fourth']);
+      expect(lost).toEqual([[null, 2]]);
+    });
   });
 
   test('a failed sync refuses what it covered and what was appended meanwhile, and nothing of it comes back', () => {
@@ -308,6 +342,57 @@ describe('recovery', () => {
       expect(lost()).toBe(1);
       bench.crash();
       expect(lost()).toBe(1);
+    });
+
+    test.each(['in the middle', 'at the end', 'cut short', 'in a segment that cannot be read'])(
+      '%s is lost at a second restart, too, when all others have flushed',
+      (where) => {
+        bench = new Bench({ segmentBytesMax: where === 'cut short' ? 1 : STORAGE_LIMITS.segmentBytesMax });
+        bench.engine.create(OTHER);
+        const writeOther = (n: number): void => {
+          const frame = encodeBatch(writeBatch(versionAt(n), [row(0)], OTHER));
+          bench.engine.append([{ shard: shardId(OTHER), keys: keysOf([row(0)]), frame }]);
+          expect(bench.sync()).toBeNull();
+        };
+        writeOther(50);
+        bench.crash();
+        // All that is here of it: its keys are in its file.
+        bench.engine.shards.get(shardId(OTHER))!.flush();
+        bench.step();
+        if (where === 'at the end') bench.writeRows(versionAt(0), [row(0)]);
+        writeOther(51);
+        const path = bench.files.list('/memory/log').at(-1)!;
+        const bytes = bench.files.bytesOf(`/memory/log/${path}`);
+        const record = bytes.lastIndexOf('REC1');
+        if (where !== 'at the end') bench.writeRows(versionAt(0), [row(0)]);
+        if (where === 'cut short') bench.files.open(`/memory/log/${path}`).truncate(bytes.length - 5);
+        else if (where === 'in a segment that cannot be read') bench.files.unreadable = `/memory/log/${path}`;
+        else bench.files.flipBit(`/memory/log/${path}`, record + 60);
+        for (let restart = 0; restart < 2; restart++) {
+          bench.crash();
+          expect(lost(OTHER)).toBe(1);
+          bench.shard().flush();
+          bench.step();
+          expect(bench.files.list('/memory/log')).toContain(path);
+        }
+        bench.engine.shards.get(shardId(OTHER))!.flush();
+        bench.step();
+        expect(bench.files.list('/memory/log').filter((name) => name.endsWith('.log'))).toEqual([]);
+        bench.crash();
+        expect(lost(OTHER)).toBe(1);
+      },
+    );
+
+    test('of a shard whose file is set aside, too, is lost to no other', () => {
+      damaged(1, 60);
+      const frame = encodeBatch(writeBatch(versionAt(51), [row(0)], OTHER));
+      bench.engine.append([{ shard: shardId(OTHER), keys: keysOf([row(0)]), frame }]);
+      bench.sync();
+      expect(lost()).toBe(0);
+      writeFileSync(join(bench.directory, 'shards', `${shardId(OTHER)}.sqlite`), 'no database');
+      bench.crash();
+      expect(bench.engine.recovery.setAside).toEqual([shardId(OTHER)]);
+      expect(lost()).toBe(0);
     });
 
     test('in the end, of its full length, is lost, too', () => {

@@ -216,12 +216,16 @@ export class Filling {
         if (job.owed.delete(version)) job.handed++;
         job.waiting = --putting > 0;
       };
+      const lost = () => {
+        job.waiting = --putting > 0;
+        this.later(job, 'fill_waits_for_outbox');
+      };
       putting++;
       const name = job.id + version;
       const taken =
         outbox.entries.get(name)?.acks.has(around.self) === true
-          ? outbox.disown(name, around.self, frame, encodeKeys(keys), done)
-          : outbox.put(job.key, version, frame, encodeKeys(keys), [], owners, done);
+          ? outbox.disown(name, around.self, frame, encodeKeys(keys), done, lost)
+          : outbox.put(job.key, version, frame, encodeKeys(keys), [], owners, done, lost);
       if (!taken) {
         putting--;
         this.later(job, 'fill_waits_for_outbox');

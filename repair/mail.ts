@@ -301,8 +301,13 @@ export class Mail {
       pending.outbox = 'durable';
       this.judge(pending);
     };
+    const lost = () => {
+      if (this.pending.get(pending.name) !== pending) return;
+      this.toOutbox(pending);
+      this.judge(pending);
+    };
     const owners = (key: ShardKey) => this.around.owners(key);
-    if (this.outbox.put(shard, version, frame, encodedKeys(allKeys()), pending.acks, owners, done)) {
+    if (this.outbox.put(shard, version, frame, encodedKeys(allKeys()), pending.acks, owners, done, lost)) {
       this.around.count('outbox_entries_taken');
       this.sender.route(this.outbox.entries.get(pending.name)!);
       for (const [owner, { code }] of pending.failed) if (code === NO_ANSWER) this.sender.wasSent(pending.name, owner);

@@ -16,11 +16,19 @@ export interface OutboxEntry {
   readonly isOfBefore: boolean;
 }
 
-export interface StoredEntry extends OutboxEntry {
+/** Where a record's payload lies. */
+export interface Place {
   segment: number;
   offset: number;
   length: number;
+}
+
+export interface StoredEntry extends OutboxEntry, Place {
   durable: boolean;
+  /** Records of it from before it was moved, the newest last: they stay until the one that it is now is durable. */
+  older: readonly Place[];
+  /** None of its records reads as written: who waits for it is told. */
+  isLost: boolean;
 }
 
 export interface Segment {

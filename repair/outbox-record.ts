@@ -63,6 +63,14 @@ export function formRecord(kind: number, header: object, rest: readonly Uint8Arr
   return [head, text, ...rest];
 }
 
+/** Of a whole record; null when it does not read as written. */
+export function payloadOf(record: Uint8Array): Uint8Array | null {
+  const view = Buffer.from(record.buffer, record.byteOffset, record.byteLength);
+  const payload = record.subarray(RECORD_HEAD);
+  if (view.length < RECORD_HEAD || view.readUInt32BE(0) !== payload.byteLength) return null;
+  return crc32(payload) === view.readUInt32BE(4) ? payload : null;
+}
+
 export function parseRecord(bytes: Uint8Array): { kind: number; header: unknown; rest: Uint8Array } | null {
   const payload = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (payload.length < 5) return null;

@@ -5,7 +5,8 @@
  * - what cannot be appended is refused; where the torn end cannot be cut off either, nothing is appended behind it any more,
  *   and the next record begins a new segment;
  * - after a sync that failed, what it should have covered is written again into a new segment: a later sync that succeeds
- *   says nothing of pages that the kernel has given up;
+ *   says nothing of pages that the kernel has given up; where that takes more than a segment, those that it fills are synced
+ *   as all are;
  * - of a file that cannot be read as a whole, what can be read is; it takes no more, and is kept under another name when
  *   nothing in it is waited for; one that cannot be opened at all is left where it is, and its number is not used again;
  * - what cannot be removed is tried again.
@@ -19,8 +20,9 @@ import type { Segment } from './outbox-entry.ts';
 
 /** What waits for the disk. */
 export interface WaitsForSync {
-  /** The sync failed: it has to be written once more. `lost`: nothing is left of it to wait for. */
-  writeAgain(): 'written' | 'later' | 'lost';
+  /** A sync failed: what lies in a suspect segment has to be written once more. False: not yet. */
+  writeAgain(): boolean;
+  /** All that was appended before is on disk. */
   done(): void;
 }
 
@@ -35,8 +37,10 @@ export class OutboxSegments {
   private syncing = false;
   /** All has been visited: before that nothing goes. */
   private isOpen = false;
-  /** The segment whose sync failed: what waits is not on disk, whatever its next sync says. */
+  /** The newest segment whose sync failed: what waits is not on disk, whatever its next sync says. */
   private suspect: Segment | null = null;
+  /** What segments up to it said is said anew and synced, should there be some that could not be removed yet. */
+  private mayGoThrough = 0;
   /** Before segments go. False: what they said is not said anew (yet). */
   mayGo: () => boolean = () => true;
   private readonly files: Files;
@@ -105,8 +109,9 @@ export class OutboxSegments {
     return oldest === undefined || oldest === this.current || oldest.live === 0 ? null : oldest;
   }
 
-  isCurrent(number: number): boolean {
-    return this.current?.number === number;
+  /** A sync of it, or of a newer one, has failed. Those behind it were synced when they were full. */
+  isSuspect(number: number): boolean {
+    return this.suspect !== null && number <= this.suspect.number;
   }
 
   /** Where the record is, or null when the disk took nothing. */
@@ -130,8 +135,9 @@ export class OutboxSegments {
 
   /** Throws StorageError. */
   private startSegment(syncOld = true): void {
-    if (syncOld && this.suspect !== null) throw new StorageError('disk-failed', 'the last sync of the outbox failed');
     const { current } = this;
+    if (syncOld && current !== null && current === this.suspect)
+      throw new StorageError('disk-failed', 'the last sync of the outbox failed');
     try {
       if (syncOld) current?.file.syncNow();
     } catch (error) {
@@ -170,7 +176,8 @@ export class OutboxSegments {
       // A failure may be told once only, whoever hears it.
       if (error !== null || this.suspect === current) {
         this.waiting.unshift(...waiting);
-        this.suspect = current;
+        // A newer one may have failed meanwhile, when it was full.
+        if (!this.isSuspect(current.number)) this.suspect = current;
         return;
       }
       for (const { done } of waiting) done();
@@ -192,8 +199,7 @@ export class OutboxSegments {
       throw error;
     }
     const results = this.waiting.map((each) => each.writeAgain());
-    this.waiting = this.waiting.filter((_, i) => results[i] !== 'lost');
-    if (results.includes('later')) return false;
+    if (results.includes(false)) return false;
     this.suspect = null;
     return true;
   }
@@ -227,11 +233,15 @@ export class OutboxSegments {
 
   private dropEmpty(): void {
     const { empty } = this;
-    if (this.isOpen && empty.length > 0 && this.mayGo()) this.drop(empty.at(-1)!.number);
+    if (!this.isOpen || empty.length === 0) return;
+    // One that could not be removed holds up those behind it: nothing needs to be said anew before it has gone.
+    if (empty[0]!.number <= this.mayGoThrough) this.drop(this.mayGoThrough);
+    else if (this.mayGo()) this.drop(empty.at(-1)!.number);
   }
 
-  /** Those that are empty, up to the number. */
+  /** Those that are empty, up to the number, of which nothing has to be kept. */
   drop(through: number): void {
+    this.mayGoThrough = Math.max(this.mayGoThrough, through);
     for (const { number, file, isUnreadable } of this.empty) {
       if (number > through) return;
       try {

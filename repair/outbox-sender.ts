@@ -53,12 +53,15 @@ export class OutboxSender {
   private readonly disowning = new Map<string, { entries: number; done: (() => void)[] }>();
   /** When nothing was seen to wait for a sync of the outbox last. */
   private syncedMs: number | null = null;
+  /** Of what the outbox has found damaged, what is counted. */
+  private damaged: number;
   private readonly outbox: Outbox;
   private readonly around: Surroundings;
   private readonly deliverHere: (entry: OutboxEntry, frame: Uint8Array, keys: Uint8Array) => void;
 
   constructor(outbox: Outbox, around: Surroundings, deliverHere: OutboxSender['deliverHere']) {
     this.outbox = outbox;
+    this.damaged = outbox.damaged;
     this.around = around;
     this.deliverHere = deliverHere;
   }
@@ -98,11 +101,12 @@ export class OutboxSender {
         // A damaged record is dropped when it is to be sent.
         if (parts !== null) {
           disowning.entries++;
-          const isDurable = () => {
+          // One that is lost meanwhile waits for nobody.
+          const over = () => {
             disowning.entries--;
             settle();
           };
-          if (!this.outbox.disown(entry.name, member, parts.frame, parts.keys, isDurable)) {
+          if (!this.outbox.disown(entry.name, member, parts.frame, parts.keys, over, over)) {
             disowning.entries--;
             refused = true;
             continue;
@@ -151,9 +155,10 @@ export class OutboxSender {
     for (const [number, peer] of this.peers) this.serve(number, peer);
     for (const id of this.toDisown) this.disownHere(id);
     this.outbox.retrySync();
-    const { damaged } = this.outbox;
     this.outbox.step((key) => this.around.owners(key));
-    if (this.outbox.damaged > damaged) this.around.count('outbox_damaged', this.outbox.damaged - damaged);
+    const { damaged } = this.outbox;
+    if (damaged > this.damaged) this.around.count('outbox_damaged', damaged - this.damaged);
+    this.damaged = damaged;
   }
 
   /** `stored`: a full owner has it synced. */
@@ -296,8 +301,7 @@ export class OutboxSender {
       return;
     }
     if (parts === null) {
-      this.around.count('outbox_damaged');
-      this.outbox.remove(entry.name);
+      this.outbox.dropDamaged(entry);
       return;
     }
     this.flies(peer, entry, entry.bytes, false);

@@ -25,7 +25,7 @@ import {
 import type { NodeNumber, Stamp, Version } from '../shards/version.ts';
 import { OpenVersions } from './open-versions.ts';
 import { headerOf, noteDebt, type OutboxDebt, type OutboxTally, replayDebt, tally } from './outbox-debts.ts';
-import type { OutboxEntry, Segment, StoredEntry as Stored } from './outbox-entry.ts';
+import type { OutboxEntry, Place, Segment, StoredEntry as Stored } from './outbox-entry.ts';
 import {
   ACKS,
   DEBT,
@@ -34,6 +34,7 @@ import {
   ENTRY,
   formRecord,
   parseRecord,
+  payloadOf,
   RECORD_HEAD,
   readRecords,
 } from './outbox-record.ts';
@@ -41,7 +42,7 @@ import { OutboxSegments } from './outbox-segments.ts';
 
 export type { OutboxEntry } from './outbox-entry.ts';
 
-const NEW = { durable: false, isOfBefore: false, segment: 0, offset: 0, length: 0 };
+const NEW = { durable: false, isOfBefore: false, segment: 0, offset: 0, length: 0, older: [], isLost: false };
 
 export class Outbox {
   readonly entries = new Map<string, OutboxEntry>();
@@ -82,7 +83,8 @@ export class Outbox {
   }
 
   /**
-   * Takes a batch in. `done` runs when it is durable. False: there is no room (or no disk), and nothing was kept.
+   * Takes a batch in. `done` runs when it is durable, or `lost` when the disk gave it up before. False: there is no room
+   * (or no disk), and nothing was kept.
    */
   put(
     key: ShardKey,
@@ -92,6 +94,7 @@ export class Outbox {
     acks: Iterable<NodeNumber>,
     owners: (key: ShardKey) => readonly NodeNumber[],
     done: () => void,
+    lost: () => void = () => {},
   ): boolean {
     const id = shardId(key);
     const name = id + version;
@@ -100,7 +103,7 @@ export class Outbox {
       for (const member of acks) known.acks.add(member);
       this.place(known);
       if (known.durable) done();
-      else this.whenDurable(known, done);
+      else this.whenDurable(known, done, lost);
       return true;
     }
     const bytes = frame.byteLength + keys.byteLength;
@@ -117,14 +120,30 @@ export class Outbox {
     if (!this.write(entry, frame, keys)) return false;
     this.keep(entry);
     if (entry.acks.size > 0) this.hint(ACKS, { s: id, v: version, m: [...entry.acks] });
-    this.whenDurable(entry, done);
+    this.whenDurable(entry, done, lost);
     return true;
   }
 
-  /** Frame and encoded keys of an entry; null when its record no longer reads as written. Throws StorageError. */
+  /** Frame and encoded keys of an entry; null when none of its records reads as written. Throws StorageError. */
   read(entry: OutboxEntry): { frame: Uint8Array; keys: Uint8Array } | null {
-    const { segment, offset, length } = entry as Stored;
-    const payload = this.segments.read(segment, offset, length);
+    const stored = entry as Stored;
+    let failure: StorageError | null = null;
+    for (const place of [stored, ...stored.older.toReversed()]) {
+      try {
+        const parts = this.readAt(place);
+        if (parts !== null) return parts;
+      } catch (error) {
+        if (!(error instanceof StorageError)) throw error;
+        failure ??= error;
+      }
+    }
+    if (failure !== null) throw failure;
+    return null;
+  }
+
+  private readAt({ segment, offset, length }: Place): { frame: Uint8Array; keys: Uint8Array } | null {
+    const bytes = this.segments.read(segment, offset - RECORD_HEAD, length + RECORD_HEAD);
+    const payload = bytes === null ? null : payloadOf(bytes);
     const record = payload === null ? null : parseRecord(payload);
     if (record === null || record.kind !== ENTRY) return null;
     const header = record.header as { f: number };
@@ -141,13 +160,20 @@ export class Outbox {
 
   /**
    * `member` no longer has what it acknowledged (rule 31): the entry is written anew without it, from the bytes given.
-   * `done` runs when that is durable. False: no disk, and nothing has changed.
+   * `done` runs when that is durable, or `lost` when the disk gave it up before. False: no disk, and nothing has changed.
    */
-  disown(name: string, member: NodeNumber, frame: Uint8Array, keys: Uint8Array, done: () => void): boolean {
+  disown(
+    name: string,
+    member: NodeNumber,
+    frame: Uint8Array,
+    keys: Uint8Array,
+    done: () => void,
+    lost: () => void = () => {},
+  ): boolean {
     const entry = this.stored.get(name)!;
     const acks = [...entry.acks];
     entry.acks.delete(member);
-    if (this.move(entry, frame, keys, done)) {
+    if (this.move(entry, frame, keys, done, lost)) {
       this.place(entry);
       entry.durable = false;
       return true;
@@ -211,10 +237,13 @@ export class Outbox {
     return moved;
   }
 
-  private dropDamaged(entry: Stored): void {
+  /** Of which `read` gives nothing. */
+  dropDamaged(entry: OutboxEntry): void {
+    const stored = entry as Stored;
+    stored.isLost = true;
     this.damaged++;
-    this.forget(entry);
-    this.segments.release(entry);
+    this.forget(stored);
+    this.segments.release(stored);
   }
 
   /** What a full owner has comes to the others by the ring. */
@@ -251,26 +280,37 @@ export class Outbox {
     return true;
   }
 
-  private move(entry: Stored, frame: Uint8Array, keys: Uint8Array, done: () => void = () => {}): boolean {
-    const old = { ...entry };
+  private move(
+    entry: Stored,
+    frame: Uint8Array,
+    keys: Uint8Array,
+    done: () => void = () => {},
+    lost: () => void = () => {},
+  ): boolean {
+    const { segment, offset, length } = entry;
+    const old = { segment, offset, length };
     if (!this.write(entry, frame, keys)) return false;
+    entry.older = [...entry.older, old];
     this.hint(ACKS, { s: entry.id, v: entry.version, m: [...entry.acks] });
-    // The old record goes only when the new one is durable.
-    this.whenDurable(entry, () => {
+    // The old record goes only when the new one is durable, or there is none.
+    const over = (then: () => void) => () => {
+      entry.older = entry.older.filter((place) => place !== old);
       this.segments.release(old);
-      done();
-    });
+      then();
+    };
+    this.whenDurable(entry, over(done), over(lost));
     return true;
   }
 
-  private hint(kind: number, header: object): boolean {
-    return this.segments.append(formRecord(kind, header, [])) !== null;
+  private hint(kind: number, header: object): Segment | null {
+    return this.segments.append(formRecord(kind, header, []))?.segment ?? null;
   }
 
-  private whenDurable(entry: Stored, done: () => void): void {
+  private whenDurable(entry: Stored, done: () => void, lost: () => void): void {
     this.segments.whenSynced({
       writeAgain: () => this.writeAgain(entry),
       done: () => {
+        if (entry.isLost) return lost();
         entry.durable = true;
         done();
       },
@@ -286,25 +326,26 @@ export class Outbox {
     this.segments.retry();
   }
 
-  /** One may wait twice; one that was removed meanwhile needs no second copy. */
-  private writeAgain(entry: Stored): 'written' | 'later' | 'lost' {
-    if (this.stored.get(entry.name) !== entry || this.segments.isCurrent(entry.segment)) return 'written';
+  /** One may wait twice, and be durable for the first; one that was removed or lost meanwhile needs no second copy. */
+  private writeAgain(entry: Stored): boolean {
+    if (this.stored.get(entry.name) !== entry || !this.segments.isSuspect(entry.segment)) return true;
+    if (entry.durable && entry.older.length === 0) return true;
     const old = { ...entry };
     let parts: ReturnType<Outbox['read']>;
     try {
       parts = this.read(entry);
     } catch (error) {
       if (!(error instanceof StorageError)) throw error;
-      return 'later';
+      return false;
     }
     if (parts === null) {
       this.dropDamaged(entry);
-      return 'lost';
+      return true;
     }
-    if (!this.write(entry, parts.frame, parts.keys)) return 'later';
+    if (!this.write(entry, parts.frame, parts.keys)) return false;
     this.hint(ACKS, { s: entry.id, v: entry.version, m: [...entry.acks] });
     this.segments.release(old);
-    return 'written';
+    return true;
   }
 
   /** Segments that go may hold what is owed: they stay until it is written anew and synced. True when they may go. */
@@ -314,9 +355,21 @@ export class Outbox {
     // More than a segment takes begins another one.
     this.restating = true;
     const through = this.segments.empty.at(-1)!.number;
-    const write = () =>
-      [...this.debts.values()].every((debt) => this.hint(DEBT, headerOf(debt))) ? 'written' : 'later';
-    if (write() === 'later') {
+    /** The segment in which it begins; null: it is not written as a whole. */
+    let from: number | null = null;
+    const write = (): boolean => {
+      if (from !== null && !this.segments.isSuspect(from)) return true;
+      from = null;
+      let first: number | null = null;
+      for (const debt of this.debts.values()) {
+        const segment = this.hint(DEBT, headerOf(debt));
+        if (segment === null) return false;
+        first ??= segment.number;
+      }
+      from = first;
+      return true;
+    };
+    if (!write()) {
       this.restating = false;
       return false;
     }
@@ -371,7 +424,7 @@ export class Outbox {
       const acks = header.r === true ? new Set<NodeNumber>() : (before?.acks ?? new Set<NodeNumber>());
       const bytes = record.rest.byteLength;
       const place = { segment: segment.number, offset, length: payload.length };
-      this.keep({ name, id, key, version: header.v, bytes, acks, durable: true, isOfBefore: true, ...place });
+      this.keep({ name, id, key, version: header.v, bytes, acks, ...NEW, durable: true, isOfBefore: true, ...place });
       this.segments.keep(place);
       return;
     }

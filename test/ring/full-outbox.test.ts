@@ -1,37 +1,14 @@
 /** An outbox without room loses nothing: what does not fit is refused, is owed by the ring, or waits where it is. */
 import { expect, test } from 'vitest';
 import { rootToJson } from '../../repair/ledger.ts';
-import type { Message } from '../../repair/replica-messages.ts';
-import { shardKeyToJson } from '../../shards/shard-key.ts';
 import { makeStamp } from '../../shards/version.ts';
-import { ID, KEY, NUMBERS, START, Trio } from './trio.ts';
+import { fence, writeLonely } from './lonely.ts';
+import { ID, NUMBERS, Trio } from './trio.ts';
 
 const [, SECOND, THIRD] = NUMBERS as [string, string, string];
 /** Of a frame and its keys as `Trio.write` makes them. */
 const BATCH_BYTES = 200;
 const SMALL = { outboxBytesMax: 6 * BATCH_BYTES, outboxSegmentBytes: 3 * BATCH_BYTES };
-
-/** A comparison from somebody whose floor has batches that the receiver never had. */
-const fence: Message = {
-  t: 'compare',
-  request: 1,
-  key: shardKeyToJson(KEY),
-  through: makeStamp(START + 60_000, 0),
-  from: 0,
-  preview: false,
-  floor: makeStamp(START + 50_000, 0),
-  floorRoot: [99, 'a'.repeat(32), 'b'.repeat(32)],
-};
-
-/** Batches that `at` alone has: written while nobody else was there, and no outbox has them any more. */
-function writeLonely(trio: Trio, at: number, batches: number): void {
-  for (const number of NUMBERS) if (number !== NUMBERS[at]) trio.cut.add(number);
-  trio.hear();
-  for (let i = 0; i < batches; i++) trio.write(at);
-  trio.pass(100);
-  const { disk } = trio.storages[at]!;
-  trio.boot(NUMBERS[at]!, disk);
-}
 
 test('a replica that is to be filled owes several times what its outbox holds: all of it gets to the others', () => {
   const trio = new Trio(3, SMALL);

@@ -243,4 +243,15 @@ describe('what waits for an answer', () => {
     expect(frames).toEqual([version]);
     expect([...outbox.entries.values()][0]!.durable).toBe(false);
   });
+
+  test('what the disk gives up while it is disowned holds up nobody who waits for the rest', () => {
+    const [lost] = [put(1), put(2)];
+    let done = 0;
+    sender.disown(ID, SELF, () => done++);
+    outbox.dropDamaged(outbox.entries.get(ID + lost)!);
+    expect(done).toBe(0);
+    for (let run = runs.shift(); run !== undefined; run = runs.shift()) run();
+    expect(done).toBe(1);
+    expect([...outbox.entries.values()].map(({ acks }) => [...acks])).toEqual([[]]);
+  });
 });

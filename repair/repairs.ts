@@ -77,10 +77,16 @@ export class Repairs {
   }
 
   tick(): void {
-    const { around, file } = this.o;
+    const { around } = this.o;
     // What ran goes on once there is a cluster to run in.
     if (around.snapshot !== null) for (const running of this.all.values()) if (running.isDue) this.beginAnew(running);
-    if (!this.unsaved || around.nowMs - this.savedMs < SAVE_EVERY_MS) return;
+    if (around.nowMs - this.savedMs >= SAVE_EVERY_MS) this.save();
+  }
+
+  /** At once: whoever is told that it is done counts on it. A disk that refuses is tried again. */
+  save(): void {
+    if (!this.unsaved) return;
+    const { around, file } = this.o;
     this.savedMs = around.nowMs;
     this.unsaved = !file.save({ repairs: this.list(''), orders: [...this.orders.values()] });
   }
@@ -117,7 +123,6 @@ export class Repairs {
     const known = this.orders.get(order.id);
     if (known !== undefined && known.order.revision >= order.revision) return;
     this.orders.set(order.id, { order, forgotten: known?.forgotten ?? EMPTY_TALLY });
-    this.saveSoon();
     this.forgetOld();
   }
 
@@ -207,14 +212,9 @@ export class Repairs {
         this.halt(running, action);
         if (action === 'cancel') this.finish(running, 'cancelled', 'cancelled by the operator');
       }
-      this.saveSoon();
+      this.unsaved = true;
     }
-  }
-
-  /** With the next tick: it has been said that it is done. */
-  private saveSoon(): void {
-    this.unsaved = true;
-    this.savedMs = Number.NEGATIVE_INFINITY;
+    this.save();
   }
 
   /** Whatever runs of it here or elsewhere ends. */

@@ -299,6 +299,11 @@ export class ReplicaHost {
     this.repairsTable.noteOrder(order);
   }
 
+  /** Orders and repairs that were begun, durably: to be called before anybody is told of them. */
+  keepRepairs(): void {
+    this.repairsTable.save();
+  }
+
   /** All parts of the order that are here. */
   controlRepair(order: string, action: 'pause' | 'resume' | 'cancel'): void {
     this.turn(this.wallMs, () => this.repairsTable.control(order, action));

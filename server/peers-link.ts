@@ -176,7 +176,7 @@ export class PeerLink {
       timeout: limits.connectTimeoutMs,
       headers: {
         Connection: 'Upgrade',
-        Upgrade: 'starling/1',
+        Upgrade: 'starling/2',
         'Starling-Cluster': self.clusterId,
         'Starling-Number': self.number,
         'Starling-Name': self.name,

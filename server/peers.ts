@@ -211,7 +211,7 @@ export class Peers {
       if (answering !== null) clearTimeout(answering);
       this.#incoming.delete(socket);
     });
-    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: starling/1\r\n\r\n');
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: starling/2\r\n\r\n');
     socket.on('data', take);
     if (head.length > 0) take(head);
   }
@@ -241,8 +241,8 @@ export class Peers {
 
   #refusal(request: IncomingMessage): string | null {
     const self = this.#o.identity();
-    if (request.url !== '/internal/peer' || request.headers.upgrade !== 'starling/1')
-      return 'not a starling/1 connection';
+    if (request.url !== '/internal/peer' || request.headers.upgrade !== 'starling/2')
+      return 'not a starling/2 connection';
     if (self === null) return 'this node has not joined a cluster yet';
     if (request.headers['starling-cluster'] !== self.clusterId) return 'this node belongs to another cluster';
     if (request.headers['starling-to'] !== self.number) return 'this address now belongs to another node number';

@@ -9,7 +9,7 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ClusterSnapshot } from '../repair/cluster.ts';
 import type { HostEffect } from '../repair/replica-host.ts';
-import { diskError } from '../shards/errors.ts';
+import { diskError, StorageError } from '../shards/errors.ts';
 import type { Files } from '../shards/files.ts';
 import { withKept } from './cluster-news.ts';
 import { nodeFiles } from './node-files.ts';
@@ -29,6 +29,15 @@ export class ScratchReplica {
       rmSync(directory, { recursive: true, force: true });
     } catch (error) {
       throw diskError(error, `remove ${directory}`);
+    }
+  }
+
+  /** Of the process before, or of one that stops: what the disk refuses to remove stays until a later start. */
+  static discard(workerDirectory: string): void {
+    try {
+      ScratchReplica.remove(workerDirectory);
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
     }
   }
 

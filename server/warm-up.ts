@@ -36,6 +36,8 @@ const CLIENTS = 8;
 const SMALL = { rounds: 60, hosts: 4 };
 const LARGE = { clients: 2, rounds: 2, hosts: 2_000 };
 const METRICS = { rounds: 1, series: 2_000 };
+/** At most: so many of them are a body that the node takes. */
+const LINE_BYTES = 512;
 
 export interface WarmUpParts extends ScratchParts {
   readonly log: Logger;
@@ -121,6 +123,8 @@ export class WarmUp {
         const isLast = life === LIVES - 1 && !this.#isOver;
         await Promise.all(Array.from({ length: pool.count }, (_, worker) => this.#end(worker, isLast)));
       }
+      // Whoever else has come meanwhile.
+      node.door.closeAllConnections();
     }
   }
 
@@ -139,9 +143,15 @@ export class WarmUp {
       );
     };
     const few = this.#clients.slice(0, LARGE.clients);
-    await each(this.#clients, SMALL.rounds, (i) => WarmUpRequest.ofHosts(i * SMALL.hosts, SMALL.hosts));
-    await each(few, LARGE.rounds, (i) => WarmUpRequest.ofHosts(i * LARGE.hosts, LARGE.hosts));
-    await each(few, METRICS.rounds, (i) => WarmUpRequest.ofMetrics(i, METRICS.series));
+    const most = Math.floor(this.#parts.config.bodyBytesMax / LINE_BYTES);
+    const [small, large, series] = [SMALL.hosts, LARGE.hosts, METRICS.series].map((lines) => Math.min(lines, most)) as [
+      number,
+      number,
+      number,
+    ];
+    await each(this.#clients, SMALL.rounds, (i) => WarmUpRequest.ofHosts(i * small, small));
+    await each(few, LARGE.rounds, (i) => WarmUpRequest.ofHosts(i * large, large));
+    await each(few, METRICS.rounds, (i) => WarmUpRequest.ofMetrics(i, series));
   }
 
   async #listen(): Promise<number> {
@@ -151,7 +161,8 @@ export class WarmUp {
     });
     this.#server = server;
     await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
+      // Also later: a connection that cannot be taken is one of ours, which is then cut off by its time.
+      server.on('error', reject);
       server.listen(0, LOOPBACK, resolve);
     });
     return (server.address() as AddressInfo).port;

@@ -58,7 +58,7 @@ let movedWithAnswer: ArrayBuffer[] = [];
 storageKernel();
 const files = timedFiles(nodeFiles());
 const directory = join(settings.dataDirectory, `worker-${settings.index}`);
-ScratchReplica.remove(directory);
+ScratchReplica.discard(directory);
 const places = { shardsDirectory: join(settings.dataDirectory, 'shards'), directory, files };
 const traffic = new RepairTraffic();
 const results = new TurnResults({
@@ -126,6 +126,7 @@ const api: WorkerApi = {
   startRepair(order, shards) {
     host.noteOrder(order);
     for (const shard of shards) host.startRepair({ id: partId(order.id, shard), shard, mode: order.mode }, now());
+    host.keepRepairs();
   },
   controlRepair: (id, action) => host.controlRepair(id, action),
   repairs: (order) => host.repairs(order),
@@ -173,7 +174,7 @@ const api: WorkerApi = {
   },
   stop() {
     stopped = true;
-    if (scratch !== null) ScratchReplica.remove(directory);
+    if (scratch !== null) ScratchReplica.discard(directory);
     ticking.stop();
     try {
       // Of a shard without new rows floor and watermarks may have moved on, and a finding of damage may wait: as after a

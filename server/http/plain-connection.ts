@@ -142,18 +142,22 @@ export class PlainConnection {
     this.#leaving = leaving;
     const sink = new PlainSink(this.socket, answers, csv, () => this.#door.isClosing);
     const answered = (fault: Error | null): void => {
+      if (this.#leaving !== leaving) return;
       if (fault !== null) {
         ports.log.error({ problem: fault.stack }, 'request failed');
         // Without an answer, or with half of one, the next one would be taken for it.
         if (!sink.hasBegun) sink.refuse(500, 'internal error', { csv });
         else if (!sink.hasEnded) sink.breakOff();
       }
-      if (this.#leaving !== leaving) return;
       this.#leaving = null;
       this.#observe('query', sink.status);
       this.#answered(sink.isLast);
     };
-    beginAnswer({ method, fields, csv }, sink, leaving, ports.queryService(), ports.queryLimits, answered);
+    try {
+      beginAnswer({ method, fields, csv }, sink, leaving, ports.queryService(), ports.queryLimits, answered);
+    } catch (error) {
+      answered(error as Error);
+    }
   }
 
   #write({ parameters, isPacked }: WriteHead, pieces: readonly Buffer[]): void {

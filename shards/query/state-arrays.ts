@@ -262,6 +262,8 @@ export function unpackStates(
   calls: readonly StateCall[],
   cells: number,
 ): StateArrays[] {
+  // Of another form, typed arrays over it would be empty, and the answer would lack its rows without a word.
+  if (!(buffer instanceof ArrayBuffer)) throw new TypeError('states that do not travel in one buffer');
   return statesIn(buffer, calls, calls.map(shapeOf), cells).map((state, i): StateArrays => {
     const { count, numbers, integers, times, numbers2, integers2 } = state;
     return { count, numbers, integers, strings: texts?.[i] ?? null, times, numbers2, integers2, picked };

@@ -18,7 +18,7 @@ beforeEach(async () => {
     observe: () => {},
     upgrade(request, socket) {
       upgraded.push(`${request.url} ${request.headers.upgrade}`);
-      socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: starling/1\r\n\r\n');
+      socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: starling/2\r\n\r\n');
       socket.on('error', () => {});
       socket.on('end', () => socket.end());
       socket.resume();
@@ -52,8 +52,8 @@ test('a client that offers HTTP/2, as some do with every request, is answered as
 });
 
 test('a member is upgraded', async () => {
-  expect(await ask('/internal/peer', 'Connection: Upgrade\r\nUpgrade: starling/1\r\n')).toMatch(/^HTTP\/1\.1 101 /);
-  expect(upgraded).toEqual(['/internal/peer starling/1']);
+  expect(await ask('/internal/peer', 'Connection: Upgrade\r\nUpgrade: starling/2\r\n')).toMatch(/^HTTP\/1\.1 101 /);
+  expect(upgraded).toEqual(['/internal/peer starling/2']);
 });
 
 test('who asks for the path of members without an upgrade does not keep the server from closing', async () => {
@@ -65,7 +65,7 @@ test('who asks for the path of members without an upgrade does not keep the serv
 test('who begins like a member and is never upgraded is cut off, whatever is sent; a member is not', async () => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
   try {
-    expect(await ask('/internal/peer', 'Connection: Upgrade\r\nUpgrade: starling/1\r\n')).toMatch(/^HTTP\/1\.1 101 /);
+    expect(await ask('/internal/peer', 'Connection: Upgrade\r\nUpgrade: starling/2\r\n')).toMatch(/^HTTP\/1\.1 101 /);
     const [member] = sockets;
     const slow = connect(front.port, '127.0.0.1');
     sockets.push(slow);

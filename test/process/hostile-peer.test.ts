@@ -114,7 +114,7 @@ describe('nodes with a broken member', () => {
     const socket = connect(Number(port), hostname);
     socket.on('error', () => {});
     socket.write(
-      `GET /internal/peer HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: starling/1\r\nStarling-Cluster: ${page.clusterId}\r\nStarling-Number: ${numberOf('n2')}\r\nStarling-Name: n2\r\nStarling-To: ${numberOf('n1')}\r\n\r\n`,
+      `GET /internal/peer HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: starling/2\r\nStarling-Cluster: ${page.clusterId}\r\nStarling-Number: ${numberOf('n2')}\r\nStarling-Name: n2\r\nStarling-To: ${numberOf('n1')}\r\n\r\n`,
     );
     await new Promise<void>((done, reject) => {
       socket.once('data', (answer: Buffer) => {

@@ -277,7 +277,7 @@ describe('a node among hostile clients', () => {
         'OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n',
         'CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n',
         'GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n',
-        'GET /internal/peer HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: starling/1\r\n\r\n',
+        'GET /internal/peer HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: starling/2\r\n\r\n',
         'POST /write?db=t HTTP/1.1\r\nHost: x\r\nExpect: nonsense\r\nContent-Length: 0\r\n\r\n',
       ];
       for (const request of requests) {

@@ -76,7 +76,7 @@ describe('three nodes', () => {
     const { hostname, port } = new URL(n1.url);
     await new Promise<void>((done, reject) => {
       const socket = connect(Number(port), hostname, () => {
-        const head = `GET /internal/peer HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: starling/1\r\n`;
+        const head = `GET /internal/peer HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: starling/2\r\n`;
         const hello = `Starling-Cluster: ${clusterId}\r\nStarling-Number: ${'e'.repeat(16)}\r\nStarling-Name: evil\r\nStarling-To: ${node}\r\n\r\n`;
         socket.write(head + hello);
         const packet = Buffer.alloc(100, 7);

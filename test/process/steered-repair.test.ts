@@ -34,15 +34,16 @@ beforeAll(async () => {
     lines.push(`m,host=h${i % HOSTS} ${fields} ${nowMs - i * 1_000}000000`);
   }
   expect((await nodes[0].write('t', lines.join('\n'), { consistency: 'all' })).status).toBe(204);
-  await eventually('all nodes know of all shards', 20_000, async () => {
-    const counts = await Promise.all(nodes.map((node) => shardsOf(node)));
+  await eventually('all nodes know of all shards, and who holds them', 20_000, async () => {
+    const counts = (await Promise.all(nodes.map((node) => heldShards(node)))).flat();
     return counts.every((count) => count > 0 && count === counts[0]);
   });
 });
 afterAll(() => cluster.close());
 
-const shardsOf = async (node: TestNode): Promise<number> =>
-  (await node.json<{ shards: unknown[] }>('/api/shards')).shards.length;
+/** Of each member, as the node knows it. */
+const heldShards = async (node: TestNode): Promise<number[]> =>
+  (await node.json<{ members: { shards: number }[] }>('/api/cluster')).members.map(({ shards }) => shards);
 const told = (node: TestNode, id: string): Promise<Told> => node.json<Told>(`/api/repairs/${id}`);
 const steer = async (node: TestNode, id: string, action: string): Promise<void> => {
   const { unreachable } = await node.json<{ unreachable: string[] }>(`/api/repairs/${id}/${action}`, 'POST');

@@ -52,8 +52,8 @@ describe('repairs that were asked for, after a restart', () => {
   test('one that was paused stays paused, and is resumed or cancelled', () => {
     const { trio, disk, release } = stuck();
     const ids = [0, 1].map(() => trio.repair(0, 'ring').id);
+    // No tick comes between the word that it is done and the end of the process.
     for (const id of ids) trio.hosts[0]!.controlRepair(id, 'pause');
-    trio.pass(1_200);
     restart(trio, disk);
     release();
     trio.hear();
@@ -65,6 +65,14 @@ describe('repairs that were asked for, after a restart', () => {
     trio.pass(500);
     expect(states()).toEqual(['cancelled', 'done']);
     expect(trio.counts()).toEqual([3, 3, 3]);
+  });
+
+  test('one that is begun when the process ends is known afterwards', () => {
+    const { trio, disk } = stuck();
+    const { id } = trio.repair(0, 'ring');
+    trio.hosts[0]!.keepRepairs();
+    restart(trio, disk);
+    expect(trio.hosts[0]!.repairs().map((each) => each.id)).toEqual([id]);
   });
 
   test('one whose shard has gone fails and says so', () => {

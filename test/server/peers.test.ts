@@ -118,7 +118,7 @@ test('a packet with a broken CRC, or from somebody else than the hello said, clo
     await new Promise<void>((done, reject) => {
       const socket = connect((b.server.address() as AddressInfo).port, '127.0.0.1', () => {
         socket.write(
-          `GET /internal/peer HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: starling/1\r\nStarling-Cluster: c\r\nStarling-Number: ${A}\r\nStarling-To: ${B}\r\n\r\n`,
+          `GET /internal/peer HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: starling/2\r\nStarling-Cluster: c\r\nStarling-Number: ${A}\r\nStarling-To: ${B}\r\n\r\n`,
         );
         socket.write(bytes);
       });

@@ -3,7 +3,7 @@
  *
  * The bound counts from the later of acceptance and the return of the last owner: here from the start of the process, the
  * last change of the view, the last time that one of the shard's owners came or went (another member may do so as often as it likes), the
- * end of the shard's last copy, and the end of a pause, whichever came last. A shard
+ * end of the shard's last copy, the last time that its watermark fell, and the end of a pause, whichever came last. A shard
  * that is later than its bound (delete shards have one of their own) is counted and logged once, until it has caught up.
  */
 import type { Logger } from 'pino';
@@ -55,7 +55,9 @@ export class BoundWatch {
   exceeded = 0;
   warnings: readonly string[] = [];
   readonly #late = new Set<ShardId>();
-  readonly #filledMs = new Map<ShardId, number>();
+  /** When its replica was last being filled, or found with older batches than before: these came with a member that was away. */
+  readonly #anewMs = new Map<ShardId, number>();
+  readonly #throughMs = new Map<ShardId, number>();
   readonly #ports: BoundWatchPorts;
   #bound: ConvergenceBound | null = null;
   #measuredMs = Number.NEGATIVE_INFINITY;
@@ -105,9 +107,10 @@ export class BoundWatch {
     this.#viewHash = viewHash;
     this.#noteTurns(new Set(live), now);
     const here = new Set(progress.map(({ id }) => id));
-    for (const id of [...this.#filledMs.keys(), ...this.#late]) {
+    for (const id of [...this.#throughMs.keys(), ...this.#late]) {
       if (here.has(id)) continue;
-      this.#filledMs.delete(id);
+      this.#anewMs.delete(id);
+      this.#throughMs.delete(id);
       this.#late.delete(id);
     }
     for (const each of progress) await this.#judge(each, now);
@@ -122,9 +125,10 @@ export class BoundWatch {
   async #judge({ id, key, state, isOwner, liveThroughMs }: ReplicaProgress, now: number): Promise<void> {
     const shardKey = shardKeyFromJson(key);
     const { boundMs } = isDeleteShard(shardKey) ? this.#bound!.deletes : this.#bound!;
-    if (state === 'filling') this.#filledMs.set(id, now);
+    if (state === 'filling' || liveThroughMs < (this.#throughMs.get(id) ?? 0)) this.#anewMs.set(id, now);
+    this.#throughMs.set(id, liveThroughMs);
     const turnedMs = this.#ports.owners(shardKey).map((owner) => this.#turnedMs.get(owner) ?? 0);
-    const fromMs = Math.max(this.#sinceMs, ...turnedMs, this.#filledMs.get(id) ?? 0, liveThroughMs);
+    const fromMs = Math.max(this.#sinceMs, ...turnedMs, this.#anewMs.get(id) ?? 0, liveThroughMs);
     const counts = isOwner && state === 'full' && !isOver(this.#ports.snapshot(), shardKey, now);
     if (!counts || now - fromMs <= boundMs) {
       this.#late.delete(id);

@@ -70,6 +70,18 @@ test('a member that owns nothing of the shard may come and go: the bound counts 
   expect(watch.exceeded).toBe(1);
 });
 
+test('what a member brings that was away counts from when it came', async () => {
+  const { watch, now, replica, pass } = watched();
+  await watch.look();
+  replica.liveThroughMs = now.ms;
+  await pass(30_000);
+  replica.liveThroughMs = START - 3_600_000;
+  await pass(50_000);
+  expect(watch.exceeded).toBe(0);
+  await pass(20_000);
+  expect(watch.exceeded).toBe(1);
+});
+
 test('the bound counts from the last change of owners, the end of a pause, the end of a copy; not for others’ shards', async () => {
   const { watch, now, replica, pass } = watched();
   await watch.look();

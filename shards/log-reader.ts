@@ -156,20 +156,36 @@ export class LogReader {
     }
   }
 
-  /** `bytes`: of the segment from `start` on. */
+  /**
+   * `bytes`: of the segment from `start` on. A disk that has no room for them does not keep the node from starting: they are
+   * in the segment, too, for as long as that is needed.
+   */
   #setAside(segment: Segment, bytes: Uint8Array, start: number, replayed: Replayed): void {
     const path = joinPath(this.#directory, `${paddedNumber(segment.number)}-${start}.damaged`);
-    if (!this.#files.exists(path)) {
-      const file = this.#files.open(path);
+    const isKept = this.#files.exists(path) || this.#keep(bytes, path);
+    const kept = isKept ? path : segmentPath(this.#directory, segment.number);
+    replayed.damaged.push({ segment: segment.number, start, end: start + bytes.byteLength, path: kept });
+  }
+
+  /** Whole, or not at all: what is there under its name is not looked at again. */
+  #keep(bytes: Uint8Array, path: string): boolean {
+    const partial = `${path}.partial`;
+    try {
+      const file = this.#files.open(partial);
       try {
+        file.truncate(0);
         file.append([bytes]);
         file.syncNow();
       } finally {
         file.close();
       }
+      this.#files.rename(partial, path);
       this.#files.syncDirectory(this.#directory);
+      return true;
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+      return false;
     }
-    replayed.damaged.push({ segment: segment.number, start, end: start + bytes.byteLength, path });
   }
 
   /** Keeps bytes of a record that is whole but cannot be applied. */

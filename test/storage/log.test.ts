@@ -123,6 +123,22 @@ describe('the log', () => {
     expect(files.bytesOf(damaged[0]!.path).length).toBe(24 + 6);
   });
 
+  test('a disk without room for the bytes of a damaged record keeps no node from starting, and no half of them', () => {
+    const log = open();
+    for (const text of ['first', 'second', 'third']) append(log, text);
+    sync(log);
+    const path = '/memory/log/0000000001.log';
+    files.flipBit(path, files.bytesOf(path).indexOf('second') + 2);
+    files.room = 10;
+    const full = replayed(open());
+    expect(full.texts).toEqual(['first', 'third']);
+    expect(full.damaged).toMatchObject([{ segment: 1, path }]);
+    files.room = Number.POSITIVE_INFINITY;
+    const { damaged, lost } = replayed(open());
+    expect(lost).toEqual([[SHARD, 1]]);
+    expect(files.bytesOf(damaged[0]!.path).length).toBe(24 + 6);
+  });
+
   test.each([0, 4, 5, 8, 12, 16])('a flipped bit at byte %i of a record header loses its record only', (at) => {
     const log = open();
     for (const text of ['first', 'second', 'third']) append(log, text);

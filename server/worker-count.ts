@@ -18,8 +18,15 @@ import { STORAGE_LIMITS } from '../shards/storage-limits.ts';
 import { nodeFiles } from './node-files.ts';
 import { type NodeFile, saveNodeFile } from './node-identity.ts';
 
-export async function changeWorkerCount(directory: string, node: NodeFile, workers: number): Promise<NodeFile> {
-  const files = nodeFiles();
+/** How soon a sync that failed is tried again. */
+const RETRY_MS = 200;
+
+export async function changeWorkerCount(
+  directory: string,
+  node: NodeFile,
+  workers: number,
+  files: Files = nodeFiles(),
+): Promise<NodeFile> {
   for (let index = 0; index < node.workers; index++) flushFormerLog(directory, files, index, node.workers);
   await moveOutboxes(directory, files, workers);
   const changed = { ...node, workers };
@@ -60,6 +67,7 @@ async function moveOutboxes(directory: string, files: Files, workers: number): P
       const entries = [...former.entries.values()].filter((entry) => entry.key.number % workers === worker);
       if (entries.length === 0) continue;
       const target = new Outbox(files, join(directory, `worker-${worker}`, 'outbox'), bytesMax, outboxSegmentBytes);
+      const retry = setInterval(() => target.retrySync(), RETRY_MS);
       await Promise.all(
         entries.map((entry) => {
           const content = former.read(entry);
@@ -73,11 +81,12 @@ async function moveOutboxes(directory: string, files: Files, workers: number): P
               entry.acks,
               () => [],
               resolve,
+              () => reject(new Error(`the disk gave up what worker ${worker} was given of a former outbox`)),
             );
             if (!kept) reject(new Error(`the outbox of worker ${worker} takes nothing: is the disk full?`));
           });
         }),
-      );
+      ).finally(() => clearInterval(retry));
       target.close();
     }
     former.close();

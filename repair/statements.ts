@@ -4,6 +4,11 @@
  * A statement carries the sequence of its sender's shard list; when that is new here the list is asked for, again with
  * every heartbeat until it has come. Older statements and lists than those known are ignored, so repeats and reordering
  * do nothing. Sequences go on rising over restarts because they start from the hybrid clock.
+ *
+ * A full pass needs a statement together with the very list that it names (rule 12). While many shards are proven a member's list
+ * changes with each heartbeat, so the newest statement is without its list for as long as that is on its way. Until then the one before,
+ * whose list is here, counts: what it says was closed stays closed, and a pass that is planned with it is one that could have
+ * been planned a moment ago.
  */
 import type { NodeNumber } from '../shards/version.ts';
 import { stampMs } from '../shards/version.ts';
@@ -11,6 +16,8 @@ import type { HeldShard, Statement } from './cluster.ts';
 
 interface Said {
   statement: Statement | null;
+  /** The newest whose list was here. */
+  listed: Statement | null;
   shards: readonly HeldShard[] | null;
   /** Of `shards`; 0: not known. */
   shardsSequence: number;
@@ -32,6 +39,7 @@ export class Statements {
     const said = this.#of(statement.member);
     if (said.statement !== null && statement.sequence <= said.statement.sequence) return null;
     said.statement = statement;
+    noteListed(said);
     return { askShards: statement.shardListSequence > said.shardsSequence };
   }
 
@@ -41,6 +49,7 @@ export class Statements {
     if (sequence <= said.shardsSequence) return false;
     said.shards = shards;
     said.shardsSequence = sequence;
+    noteListed(said);
     this.#lists = null;
     return true;
   }
@@ -60,6 +69,7 @@ export class Statements {
     }
     const sequence = Math.max((said.statement?.sequence ?? 0) + 1, fresh);
     said.statement = { member, sequence, ...from, shardListSequence: said.shardsSequence };
+    noteListed(said);
     return said.statement;
   }
 
@@ -74,10 +84,13 @@ export class Statements {
     return { sequence: said.shardsSequence, shards: [...said.shards] };
   }
 
+  /** Of each member the newest, or the one before while the list that it names is on its way. */
   statements(members: ReadonlySet<NodeNumber>): Statement[] {
     const found: Statement[] = [];
-    for (const [member, { statement }] of this.#said) {
-      if (statement !== null && members.has(member)) found.push(statement);
+    for (const [member, { statement, listed, shardsSequence }] of this.#said) {
+      if (statement === null || !members.has(member)) continue;
+      const isUsable = listed?.shardListSequence === shardsSequence && listed.viewHash === statement.viewHash;
+      found.push(isUsable ? listed : statement);
     }
     return found;
   }
@@ -107,9 +120,13 @@ export class Statements {
   #of(member: NodeNumber): Said {
     let said = this.#said.get(member);
     if (said === undefined) {
-      said = { statement: null, shards: null, shardsSequence: 0 };
+      said = { statement: null, listed: null, shards: null, shardsSequence: 0 };
       this.#said.set(member, said);
     }
     return said;
   }
+}
+
+function noteListed(said: Said): void {
+  if (said.statement?.shardListSequence === said.shardsSequence) said.listed = said.statement;
 }

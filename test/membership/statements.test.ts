@@ -1,5 +1,6 @@
 /** What a statement says and from whom one is taken (protocol rules 7, 11, 12, 23). */
 import { expect, test } from 'vitest';
+import { Statements } from '../../repair/statements.ts';
 import { startHeartbeat } from '../../server/heartbeat.ts';
 import { A, B, Network, threeNodes } from './network.ts';
 
@@ -60,4 +61,28 @@ test('the sequence of a list in the snapshot is the one that its statement names
   network.cut.clear();
   network.run(2_000);
   expect(b.core.snapshot().heldSequence[number]).toBe(said());
+});
+
+test('while the list that a statement names is on its way the one before it counts, of the same view', () => {
+  const said = new Statements();
+  const spoken = (sequence: number, shardListSequence: number, viewHash = 'v') => {
+    const statement = { member: A, sequence, shardListSequence, viewHash, closed: `${sequence}`, open: [] };
+    return { statement, asks: said.statement(statement)?.askShards };
+  };
+  const heard = () => said.statements(new Set([A])).map(({ sequence }) => sequence);
+  expect(spoken(1, 1).asks).toBe(true);
+  expect(heard()).toEqual([1]);
+  said.shards(A, 1, []);
+  expect(spoken(2, 1).asks).toBe(false);
+  expect(heard()).toEqual([2]);
+  expect(spoken(3, 2).asks).toBe(true);
+  expect(heard()).toEqual([2]);
+  said.shards(A, 2, []);
+  expect(heard()).toEqual([3]);
+  // Of another view nothing can be put together with it; and a list that is newer than any statement names none.
+  spoken(4, 3, 'w');
+  expect(heard()).toEqual([4]);
+  said.shards(A, 4, []);
+  expect(heard()).toEqual([4]);
+  expect(said.sequenceOf(A)).toBe(4);
 });

@@ -144,11 +144,8 @@ export class WarmUp {
     };
     const few = this.#clients.slice(0, LARGE.clients);
     const most = Math.floor(this.#parts.config.bodyBytesMax / LINE_BYTES);
-    const [small, large, series] = [SMALL.hosts, LARGE.hosts, METRICS.series].map((lines) => Math.min(lines, most)) as [
-      number,
-      number,
-      number,
-    ];
+    const [small, large] = [Math.min(SMALL.hosts, most), Math.min(LARGE.hosts, most)];
+    const series = Math.min(METRICS.series, most);
     await each(this.#clients, SMALL.rounds, (i) => WarmUpRequest.ofHosts(i * small, small));
     await each(few, LARGE.rounds, (i) => WarmUpRequest.ofHosts(i * large, large));
     await each(few, METRICS.rounds, (i) => WarmUpRequest.ofMetrics(i, series));

@@ -9,8 +9,8 @@ import type { LevelReport, PartialAnswers, QueryBackend, ShardTarget } from './b
 import type { Ending } from './ending.ts';
 import type { QueryLimits } from './limits.ts';
 import { QueryError } from './query-error.ts';
-import type { Completeness } from './result.ts';
-import type { Planning } from './schema-memory.ts';
+import type { Completeness, QueryOptions } from './result.ts';
+import { Planning, type SchemaMemory } from './schema-memory.ts';
 
 export interface StatementContext {
   readonly backend: QueryBackend;
@@ -23,6 +23,19 @@ export interface StatementContext {
   readonly planning: Planning;
   /** The answer will say what is proven. */
   readonly wantsProof: boolean;
+}
+
+/** Of a statement that begins. */
+export function contextOf(
+  backend: QueryBackend,
+  limits: QueryLimits,
+  memory: SchemaMemory,
+  { nowNs, database, retentionPolicy, completeness }: QueryOptions,
+  ending: Ending,
+): StatementContext {
+  const planning = new Planning(memory, false);
+  const wantsProof = completeness === true;
+  return { backend, limits, nowNs, database, retentionPolicy, ending, tally: new Tally(), planning, wantsProof };
 }
 
 /** The least of some instants; unknown when one of them is. */

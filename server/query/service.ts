@@ -23,8 +23,8 @@ import {
   type ResultSeries,
   type StatementResult,
 } from './result.ts';
-import { findDatabase, type StatementContext, Tally } from './scatter.ts';
-import { Planning, SchemaMemory } from './schema-memory.ts';
+import { contextOf, findDatabase, type StatementContext } from './scatter.ts';
+import { SchemaMemory } from './schema-memory.ts';
 import { runPlan, seriesOf } from './select.ts';
 import {
   showDatabases,
@@ -94,17 +94,7 @@ async function executeStatement(
   deadlines.begin(ending);
   const leave = (): void => ending.end(options.ending!.reason!);
   options.ending?.onEnd(leave);
-  const context: StatementContext = {
-    backend,
-    limits,
-    nowNs: options.nowNs,
-    database: options.database,
-    retentionPolicy: options.retentionPolicy,
-    ending,
-    tally: new Tally(),
-    planning: new Planning(memory, false),
-    wantsProof: options.completeness === true,
-  };
+  const context = contextOf(backend, limits, memory, options, ending);
   try {
     let levelled: LevelledBackend | null = null;
     const readLevelled = async (level: ReadLevel): Promise<ResultSeries[]> => {

@@ -33,8 +33,8 @@ import type { QueryLimits } from './limits.ts';
 import type { OutputTable } from './output.ts';
 import { OUTERMOST, type PlannedSource, planNow, type SelectPlan } from './plan.ts';
 import type { QueryOptions, StatementResult } from './result.ts';
-import { StalePlan, type StatementContext, selectsIn, Tally } from './scatter.ts';
-import { Planning, type SchemaMemory } from './schema-memory.ts';
+import { contextOf, StalePlan, type StatementContext, selectsIn } from './scatter.ts';
+import type { SchemaMemory } from './schema-memory.ts';
 import { dimensionsOf, hasNoColumn, knownCalls, rawTable, seriesOf } from './select.ts';
 
 /** From statement to statement. */
@@ -58,17 +58,7 @@ export function beginStraight(
   const statement = forms.find(text);
   if (statement === null) return false;
   const ending = new Ending();
-  const context: StatementContext = {
-    backend,
-    limits,
-    nowNs: options.nowNs,
-    database: options.database,
-    retentionPolicy: options.retentionPolicy,
-    ending,
-    tally: new Tally(),
-    planning: new Planning(memory, false),
-    wantsProof: false,
-  };
+  const context = contextOf(backend, limits, memory, options, ending);
   const round = roundOf(statement, context);
   // Where shards may be unknown the general way says so.
   if (round === null || context.tally.shortfall() !== null) return false;

@@ -11,7 +11,9 @@ export const PIECE_BYTES = 128 * 1024;
 /** Texts up to this length are written character by character: a call into the runtime costs more. */
 const SHORT_TEXT = 40;
 
-const COMMA = 44;
+/** Of more, rows might not fit into the buffer. */
+const STAGED_COLUMNS_MAX = 2_000;
+
 const NEEDS_ESCAPE = /[\u0000-\u001f"\\<>&\u2028\u2029\ud800-\udfff]/;
 const GO_ESCAPES = /[<>&\u2028\u2029]/g;
 
@@ -38,6 +40,10 @@ export class JsonWriter {
   /** Pieces that did not fit any more. */
   #full: Buffer[] = [];
   #at = 0;
+  /** Columns of the table of which rows are staged, and which. */
+  #staged: readonly Float64Array[] | null = null;
+  #stagedFrom = 0;
+  #stagedTo = 0;
 
   constructor() {
     this.#numbers = numberWriter(PIECE_BYTES * 2);
@@ -55,6 +61,7 @@ export class JsonWriter {
     const all = this.#full.length === 0 ? rest : Buffer.concat([...this.#full, rest]);
     this.#full = [];
     this.#at = 0;
+    this.#staged = null;
     return all;
   }
 
@@ -130,21 +137,21 @@ export class JsonWriter {
     else this.raw(numberText(value));
   }
 
-  /** Values of a row with a comma in front of each: a call of the kernel for each would cost as much as the digits. */
-  numbers(columns: readonly Float64Array[], row: number): void {
-    const { numbers } = this.#numbers;
-    for (let from = 0; from < columns.length; from += numbers.length) {
-      const count = Math.min(numbers.length, columns.length - from);
-      for (let i = 0; i < count; i++) numbers[i] = columns[from + i]![row]!;
-      if (count * (NUMBER_BYTES_MAX + 1) > this.#bytes.length - this.#at) this.#spill();
-      const written = this.#numbers.writeAll(count, this.#at);
-      this.#at += written;
-      if (written > 0) continue;
-      for (let i = 0; i < count; i++) {
-        this.byte(COMMA);
-        this.number(columns[from + i]![row]!);
-      }
+  /**
+   * Writes rows from .. to - 1 of a table of numbers as lists with commas between them, as far as it gets, and returns the
+   * first that is left; `from`: that row has to be written number by number. `unit`: of `rowUnit` (response-time.ts).
+   */
+  rows(times: BigInt64Array, columns: readonly Float64Array[], unit: number, from: number, to: number): number {
+    if (columns.length > STAGED_COLUMNS_MAX) return from;
+    const { rows } = this.#numbers;
+    if (this.#staged !== columns || from < this.#stagedFrom || from >= this.#stagedTo) {
+      this.#staged = columns;
+      this.#stagedFrom = from;
+      this.#stagedTo = rows.stage(times, columns, from);
     }
+    const next = rows.write(from, Math.min(to, this.#stagedTo), unit, this.#at, PIECE_BYTES);
+    this.#at = rows.end;
+    return next;
   }
 
   #spill(): void {

@@ -6,7 +6,7 @@
  */
 import { type ResultSeries, type StatementResult, TableRows, type Value } from '../query/result.ts';
 import { JsonWriter, jsonString } from './json-writer.ts';
-import { type Epoch, formatEpoch, formatRfc3339, unitFor, wholeUnits } from './response-time.ts';
+import { type Epoch, formatEpoch, formatRfc3339, rowUnit, unitFor, wholeUnits } from './response-time.ts';
 
 const COMMA = 44;
 const OPEN = 91;
@@ -22,6 +22,8 @@ class Renderer {
   readonly #epoch: Epoch | null;
   /** 0: times are written as texts. */
   readonly #unit: number;
+  /** The same where the kernel writes whole rows. */
+  readonly #rowUnit: number;
   /** Texts of the times of the last series, by row: groups of one statement mostly have the same times. */
   readonly #timesSeen: bigint[] = [];
   readonly #timeTexts: string[] = [];
@@ -38,6 +40,7 @@ class Renderer {
     this.#writer = writer;
     this.#epoch = epoch;
     this.#unit = unitFor(epoch);
+    this.#rowUnit = rowUnit(epoch);
   }
 
   /** Yields whenever a piece should leave; the caller takes it from the writer. */
@@ -125,26 +128,34 @@ class Renderer {
   #table({ times, columns, from, to }: TableRows, first: number): number {
     const writer = this.#writer;
     const floats = this.#floatsOf(columns);
-    const unit = this.#unit;
-    const halves = this.#halvesOf(times);
-    for (let row = from + first; row < to; row++) {
+    let row = from + first;
+    while (row < to) {
       if (row > from) writer.byte(COMMA);
-      writer.byte(OPEN);
-      const units = unit === 0 ? -1 : wholeUnits(halves, row, unit);
-      if (units >= 0) writer.number(units);
-      else writer.raw(this.#timeText(times[row]!, row - from));
-      if (floats !== null) writer.numbers(floats, row);
-      else
-        for (let c = 0; c < columns.length; c++) {
-          const column = columns[c]!;
-          writer.byte(COMMA);
-          if (column instanceof Float64Array) writer.number(column[row]!);
-          else this.#value(column[row]!);
-        }
-      writer.byte(CLOSE);
-      if (writer.isPiece) return row - from + 1;
+      const next = floats === null ? row : writer.rows(times, floats, this.#rowUnit, row, to);
+      if (next > row) row = next;
+      else {
+        this.#row(times, columns, row, row - from);
+        row++;
+      }
+      if (writer.isPiece) break;
     }
-    return to - from;
+    return row - from;
+  }
+
+  #row(times: BigInt64Array, columns: TableRows['columns'], row: number, place: number): void {
+    const writer = this.#writer;
+    const unit = this.#unit;
+    writer.byte(OPEN);
+    const units = unit === 0 ? -1 : wholeUnits(this.#halvesOf(times), row, unit);
+    if (units >= 0) writer.number(units);
+    else writer.raw(this.#timeText(times[row]!, place));
+    for (let c = 0; c < columns.length; c++) {
+      const column = columns[c]!;
+      writer.byte(COMMA);
+      if (column instanceof Float64Array) writer.number(column[row]!);
+      else this.#value(column[row]!);
+    }
+    writer.byte(CLOSE);
   }
 
   #lists(rows: readonly (readonly Value[])[], timeColumn: number, first: number): number {

@@ -31,6 +31,11 @@ export function unitFor(epoch: Epoch | null): number {
   return epoch === 's' || epoch === 'ms' ? Number(NS_PER_UNIT[epoch]) : 0;
 }
 
+/** Nanoseconds of the unit, for rows that the kernel writes (json-writer.ts); 0: dates. */
+export function rowUnit(epoch: Epoch | null): number {
+  return epoch === null ? 0 : Number(NS_PER_UNIT[epoch]);
+}
+
 /**
  * What formatEpoch writes of a time, as a number and without a bigint; -1 for a time before 1970. `halves`: times as
  * little-endian halves; `unit`: of `unitFor`.

@@ -3,7 +3,19 @@ import { type KernelMemory, loadKernel } from './load.ts';
 
 interface AnswersExports extends KernelMemory {
   numberText(value: number, at: number): number;
-  numberTexts(values: number, count: number, at: number): number;
+  rowTexts(
+    times: number,
+    columns: number,
+    stride: number,
+    count: number,
+    unit: number,
+    from: number,
+    to: number,
+    at: number,
+    full: number,
+    limit: number,
+  ): number;
+  rowsEnd(): number;
   powersOfTen(): number;
 }
 
@@ -15,17 +27,25 @@ export interface NumberWriter {
    * none that is written without an exponent. -0 is written with its sign.
    */
   write(value: number, at: number): number;
-  /** Where numbers are put for `writeAll`. */
-  readonly numbers: Float64Array<ArrayBuffer>;
+  readonly rows: RowWriter;
+}
+
+/** Writes rows of tables of numbers, a stretch of which is staged in the kernel's memory. */
+export interface RowWriter {
+  /** Stages rows from `first` on, as many as there is room for, and returns the one behind them. */
+  stage(times: BigInt64Array, columns: readonly Float64Array[], first: number): number;
   /**
-   * Writes the first `count` of `numbers` at a place of `bytes` that has NUMBER_BYTES_MAX + 1 left for each, with a comma
-   * in front of each, and returns the number of bytes. What is not finite is null; 0: one is written with an exponent.
+   * Writes rows first .. behind - 1 of what is staged, from a place of `bytes` on, as `rowTexts` of assembly/answers/rows.ts
+   * says, and returns the first that is left. None begins at `full` or beyond.
    */
-  writeAll(count: number, at: number): number;
+  write(first: number, behind: number, unit: number, at: number, full: number): number;
+  /** The place behind what was written last. */
+  readonly end: number;
 }
 
 export const NUMBER_BYTES_MAX = 26;
-const NUMBERS_MAX = 64;
+/** Times and values that are staged at most. */
+const STAGED_MAX = 1 << 16;
 
 const POWER_MIN = -292;
 const POWER_MAX = 324;
@@ -34,7 +54,7 @@ export function numberWriter(bytes: number): NumberWriter {
   const kernel = loadKernel<AnswersExports>('answers');
   // Everything is taken at once: the memory does not grow later, so that the view stays valid.
   const address = kernel.alloc(bytes);
-  const staged = kernel.alloc(NUMBERS_MAX * 8);
+  const staged = kernel.alloc(STAGED_MAX * 8);
   const table = new BigUint64Array(kernel.memory.buffer, kernel.powersOfTen(), (POWER_MAX - POWER_MIN + 1) * 2);
   for (let k = POWER_MIN; k <= POWER_MAX; k++) {
     const power = powerOfTen(k);
@@ -44,8 +64,36 @@ export function numberWriter(bytes: number): NumberWriter {
   return {
     bytes: new Uint8Array(kernel.memory.buffer, address, bytes),
     write: (value, at) => kernel.numberText(value, address + at),
-    numbers: new Float64Array(kernel.memory.buffer, staged, NUMBERS_MAX),
-    writeAll: (count, at) => kernel.numberTexts(staged, count, address + at),
+    rows: rowWriter(kernel, staged, address, bytes),
+  };
+}
+
+function rowWriter(kernel: AnswersExports, staged: number, address: number, bytes: number): RowWriter {
+  const stagedTimes = new BigInt64Array(kernel.memory.buffer, staged, STAGED_MAX);
+  const stagedNumbers = new Float64Array(kernel.memory.buffer, staged, STAGED_MAX);
+  let count = 0;
+  let stride = 0;
+  let start = 0;
+  return {
+    stage(times, columns, first) {
+      count = columns.length;
+      start = first;
+      stride = Math.min(times.length - first, Math.floor(STAGED_MAX / (count + 1)));
+      const isWhole = stride === times.length;
+      stagedTimes.set(isWhole ? times : times.subarray(first, first + stride));
+      for (let c = 0; c < count; c++)
+        stagedNumbers.set(isWhole ? columns[c]! : columns[c]!.subarray(first, first + stride), (c + 1) * stride);
+      return first + stride;
+    },
+    write(first, behind, unit, at, full) {
+      const columns = staged + stride * 8;
+      const [from, to] = [first - start, behind - start];
+      const [begin, limit] = [address + at, address + bytes];
+      return start + kernel.rowTexts(staged, columns, stride * 8, count, unit, from, to, begin, address + full, limit);
+    },
+    get end() {
+      return kernel.rowsEnd() - address;
+    },
   };
 }
 

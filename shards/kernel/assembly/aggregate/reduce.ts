@@ -8,6 +8,7 @@
 import { FLOAT, INTEGER, BOOLEAN } from '../codec/columns';
 import { divisorOfScaled } from '../codec/decimals';
 import { offsetOfNarrow } from '../codec/numbers';
+import { prepareQuotients, sumScaled } from './quotients';
 import { RUN_BYTES } from './runs';
 
 /** Floats as whole numbers (i32) to be added to an offset and divided: those of codec/decimals.ts. */
@@ -48,6 +49,7 @@ export function reduceRuns(
 ): u32 {
   let at = results;
   const end = runs + <usize>count * RUN_BYTES;
+  if (fn == SUM && type == SCALED && count > 0) prepareQuotients(load<u32>(end - RUN_BYTES, 4));
   for (let run = runs; run < end; run += RUN_BYTES) {
     const from = load<u32>(run);
     const to = load<u32>(run, 4);
@@ -121,31 +123,6 @@ function sumFloats(values: usize, present: usize, from: u32, to: u32): f64 {
     lane = (lane + 1) & 3;
   }
   return s0 + s1 + (s2 + s3);
-}
-
-/** The same sum of the same quotients, without a place in memory for each of them. */
-function sumScaled(values: usize, from: u32, to: u32): f64 {
-  const offset = offsetOfNarrow();
-  const divisor = divisorOfScaled();
-  const offsets = f64x2.splat(offset);
-  const divisors = f64x2.splat(divisor);
-  let low = f64x2.splat(0);
-  let high = f64x2.splat(0);
-  let at = values + (<usize>from << 2);
-  const end = values + (<usize>to << 2);
-  for (; at + 16 <= end; at += 16) {
-    const four = v128.load(at);
-    const upper = i8x16.shuffle(four, four, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15);
-    low = f64x2.add(low, f64x2.div(f64x2.add(f64x2.convert_low_i32x4_s(four), offsets), divisors));
-    high = f64x2.add(high, f64x2.div(f64x2.add(f64x2.convert_low_i32x4_s(upper), offsets), divisors));
-  }
-  let s0 = f64x2.extract_lane(low, 0);
-  let s1 = f64x2.extract_lane(low, 1);
-  let s2 = f64x2.extract_lane(high, 0);
-  if (at < end) s0 += (<f64>load<i32>(at) + offset) / divisor;
-  if (at + 4 < end) s1 += (<f64>load<i32>(at, 4) + offset) / divisor;
-  if (at + 8 < end) s2 += (<f64>load<i32>(at, 8) + offset) / divisor;
-  return s0 + s1 + (s2 + f64x2.extract_lane(high, 1));
 }
 
 function sumIntegers(values: usize, present: usize, from: u32, to: u32): u64 {

@@ -20,6 +20,9 @@ export function powersOfTen(): usize {
   return powers;
 }
 
+/** Of any number. */
+export const NUMBER_BYTES_MAX: usize = 26;
+
 /** Writes at most 25 bytes; 0: not finite, or of a size that is written with an exponent. */
 export function numberText(value: f64, at: usize): i32 {
   const bits = reinterpret<u64>(value);
@@ -44,29 +47,6 @@ export function numberText(value: f64, at: usize): i32 {
     if (thousandths / 1000 === size && thousandths > 0) return <i32>(writeDecimal(<u64>thousandths, -3, to) - at);
   }
   return <i32>(shortest(bits, to) - at);
-}
-
-/**
- * Writes numbers one behind the other with a comma in front of each, those that are not finite as null; 27 bytes each at
- * most. 0: one of them is of a size that is written with an exponent.
- */
-export function numberTexts(values: usize, count: i32, at: usize): i32 {
-  let to = at;
-  for (let i = 0; i < count; i++) {
-    const value = load<f64>(values + (<usize>i << 3));
-    store<u8>(to, 44);
-    to++;
-    if (!isFinite(value)) {
-      // The four letters of null.
-      store<u32>(to, 0x6c6c756e);
-      to += 4;
-      continue;
-    }
-    const length = numberText(value, to);
-    if (length === 0) return 0;
-    to += length;
-  }
-  return <i32>(to - at);
 }
 
 function shortest(bits: u64, to: usize): usize {
@@ -125,7 +105,7 @@ function upperProduct(a: u64, b: u64): u64 {
 }
 
 /** value * 10^k, of which 0.0000001 <= it < 1e21 holds. Returns the address behind the text. */
-function writeDecimal(value: u64, k: i32, to: usize): usize {
+export function writeDecimal(value: u64, k: i32, to: usize): usize {
   // Zeros at the end are no digits of the shortest form. A multiple of 10^n is one of 2^n: most need no division.
   if (k < 0) {
     while ((value & 15) === 0 && value % 10000 === 0) {
@@ -191,7 +171,7 @@ function writeDigits(value: u64, end: usize): void {
 
 // @ts-expect-error: decorator of AssemblyScript
 @inline
-function writePair(pair: u32, at: usize): void {
+export function writePair(pair: u32, at: usize): void {
   const ten = (pair * 103) >> 10;
   store<u16>(at, 0x3030 + ten + ((pair - ten * 10) << 8));
 }

@@ -10,12 +10,15 @@ import type { BlockEntry } from './block-directory.ts';
 import type { BlockHead } from './block-head.ts';
 import { KERNEL_SLACK_BYTES } from './codec/kernel-codec.ts';
 import { storageKernel } from './kernel/storage-kernel.ts';
+import { BYTES_PER_PICK, type Picks } from './remembered-picks.ts';
 
 export interface CachedBlock {
   readonly head: BlockHead;
   /** Address of the body and of the first rows of its series (u32) in the kernel's memory; 0: not loaded. */
   readonly body: number;
   readonly starts: number;
+  /** What was remembered of it (remembered-picks.ts). */
+  readonly picks: readonly Picks[];
 }
 
 /** What a decoded head takes beside its encoded bytes: the arrays of its series, objects per column, texts of versions. */
@@ -27,6 +30,7 @@ interface Kept {
   head: BlockHead;
   body: number;
   starts: number;
+  readonly picks: Picks[];
   bytes: number;
   usedMs: number;
 }
@@ -72,7 +76,7 @@ export class BlockCache {
     // Versions are read when somebody asks for one of them, and then stay: they count from the beginning.
     const tables = series.length * BYTES_PER_SERIES + versionCount * BYTES_PER_VERSION;
     const bytes = encodedBytes + tables + columns.length * BYTES_PER_COLUMN;
-    this.#blocks.set(entry, { head, body: 0, starts: 0, bytes, usedMs: this.#clockMs });
+    this.#blocks.set(entry, { head, body: 0, starts: 0, picks: [], bytes, usedMs: this.#clockMs });
     this.#bytes += bytes;
     this.#shrink(entry);
   }
@@ -91,6 +95,16 @@ export class BlockCache {
     this.#bytes += bytes;
     this.#shrink(entry);
     return kept;
+  }
+
+  /** As long as the block is here, which it has to be now. */
+  remember(entry: BlockEntry, picks: Picks): void {
+    const kept = this.#blocks.get(entry)!;
+    kept.picks.push(picks);
+    const bytes = picks.counts.length * BYTES_PER_PICK + BYTES_PER_COLUMN;
+    kept.bytes += bytes;
+    this.#bytes += bytes;
+    this.#shrink(entry);
   }
 
   /** Time goes on: drops what was not used for long. Times of use are as exact as this is called often. */

@@ -13,8 +13,9 @@ import { type BlockWant, checkBody, decodeBlock, decodeBlockHead, decodePlacedBl
 import type { BlockCache, CachedBlock } from './block-cache.ts';
 import { BlockDirectory, type BlockEntry } from './block-directory.ts';
 import { BlockError } from './block-error.ts';
-import type { BlockHead } from './block-head.ts';
+import type { BlockColumn, BlockHead } from './block-head.ts';
 import { errorCodeOf, StorageError } from './errors.ts';
+import { type PickFunction, type Picks, picksOf } from './remembered-picks.ts';
 import type { RowSet } from './row-set.ts';
 import { guarded, type ShardFile } from './shard-file.ts';
 import { STAMP_ZERO, type Stamp, stampOf, type Version } from './version.ts';
@@ -136,6 +137,19 @@ export class BlockStore {
       checkBody(head, body);
       return this.#cache.putBody(entry, body);
     });
+  }
+
+  /**
+   * The newest or oldest values of all series of the block, from memory or decoded and remembered; null: a series has two
+   * rows at one time. Throws as `head`.
+   */
+  picks(entry: BlockEntry, column: BlockColumn, fn: PickFunction): Picks | null {
+    const block = this.placed(entry);
+    const known = block.picks.find((picks) => picks.fn === fn && picks.column.offset === column.offset);
+    if (known !== undefined) return known;
+    const picks = this.#checked(entry, () => picksOf(block, column, fn));
+    if (picks !== null) this.#cache.remember(entry, picks);
+    return picks;
   }
 
   /** Several blocks as `placed`, all of which stay where they are until `letGo`. */

@@ -11,9 +11,11 @@ import { reduceAppended } from './appended-rows.ts';
 import type { BlockEntry } from './block-directory.ts';
 import type { BlockColumn, BlockHead } from './block-head.ts';
 import { isReducible, KernelAggregate, UNWANTED } from './codec/kernel-aggregate.ts';
+import { FLOAT } from './column.ts';
 import { aggregateByScan } from './query/aggregate-by-scan.ts';
 import { seekWindow } from './query/windows.ts';
 import type { AggregateRequest, AggregateRuns, ScanRequest } from './queryable.ts';
+import type { PickFunction, Picks } from './remembered-picks.ts';
 import { firstAtRank, isInMemory, type ScanSources, type Stretch, scanStretch, windowsToRead } from './shard-scan.ts';
 
 export function aggregateShard(
@@ -44,6 +46,9 @@ export function aggregateShard(
     run.kernel.close();
   }
 }
+
+/** Values of a block are remembered when one series of so many is asked for, or more: the others are decoded with them. */
+const WANTED_SHARE = 2;
 
 interface Run {
   readonly sources: ScanSources;
@@ -207,6 +212,16 @@ function reduceBlock(
   const range = places.subarray(from, to);
   const whole = stretch.minTime <= head.minTime && stretch.maxTime >= head.maxTime;
   if (head.ascends && whole && countInHead(request, head, from, to, range, columns, kernel)) return true;
+  if (picks !== null && whole && wanted * WANTED_SHARE >= head.series.length) {
+    const known = picksOfColumns(run, entry, columns);
+    if (known !== null) {
+      request.readRows(rowsOf(head, from, range));
+      known.forEach((picked, c) => {
+        for (const call of columns[c]!.calls) kernel.addPicks(picked, from, to, range, call);
+      });
+      return true;
+    }
+  }
   const block = store.placed(entry);
   return store.guard(entry, () => {
     const rows = kernel.findRuns(block, from, to, range, wanted, stretch.minTime, stretch.maxTime);
@@ -215,6 +230,31 @@ function reduceBlock(
     for (const { column, calls } of columns) kernel.reduce(block, from, to, column, calls);
     return true;
   });
+}
+
+/** By column; null: they are not remembered, or there are none because a time occurs twice. Throws StorageError. */
+function picksOfColumns(
+  { sources, request }: Run,
+  entry: BlockEntry,
+  columns: readonly WantedColumn[],
+): Picks[] | null {
+  if (columns.some(({ column }) => column.type !== FLOAT)) return null;
+  const fn = request.calls[0]!.fn as PickFunction;
+  const known: Picks[] = [];
+  for (const { column } of columns) {
+    const picks = sources.store.picks(entry, column, fn);
+    if (picks === null) return null;
+    known.push(picks);
+  }
+  return known;
+}
+
+/** Rows of the wanted series from `from` on. */
+function rowsOf({ seriesStart }: BlockHead, from: number, places: Uint32Array): number {
+  let rows = 0;
+  for (let i = 0; i < places.length; i++)
+    if (places[i] !== UNWANTED) rows += seriesStart[from + i + 1]! - seriesStart[from + i]!;
+  return rows;
 }
 
 /** When only counts of fields are wanted that each row has, in one window of the query: true when that was answered. */

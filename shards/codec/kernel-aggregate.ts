@@ -7,6 +7,7 @@ import type { BlockColumn } from '../block-head.ts';
 import { BOOLEAN, INTEGER, STRING, UNSIGNED } from '../column.ts';
 import { storageKernel } from '../kernel/storage-kernel.ts';
 import type { AggregateCall, AggregateRequest, AggregateRuns } from '../queryable.ts';
+import type { Picks } from '../remembered-picks.ts';
 import { checkDecoded, KernelBuffer } from './kernel-codec.ts';
 
 /** What the aggregation exports. */
@@ -65,9 +66,11 @@ export function isReducible({ fn, type }: AggregateCall, column: Pick<BlockColum
   return type !== BOOLEAN || (fn !== 'sum' && fn !== 'mean' && fn !== 'spread');
 }
 
+type Reduced = Pick<AggregateRequest, 'calls' | 'offsets'>;
+
 export class KernelAggregate {
   readonly #kernel = storageKernel();
-  readonly #request: AggregateRequest;
+  readonly #request: Reduced;
   readonly #visit: (runs: AggregateRuns) => void;
   readonly #results: CallResults[];
   readonly #offsets = new KernelBuffer();
@@ -79,7 +82,7 @@ export class KernelAggregate {
   #runCount = 0;
 
   /** `close` has to be called in the end. */
-  constructor(request: AggregateRequest, visit: (runs: AggregateRuns) => void) {
+  constructor(request: Reduced, visit: (runs: AggregateRuns) => void) {
     this.#request = request;
     this.#visit = visit;
     this.#results = request.calls.map((call, index) => new CallResults(index, call));
@@ -190,6 +193,13 @@ export class KernelAggregate {
     results.addCounts(head.seriesStart, from, to, places, window);
   }
 
+  /** Values that are known: of series from .. to - 1 of a block, in the only window of the query. */
+  addPicks(picks: Picks, from: number, to: number, places: Uint32Array, call: number): void {
+    const results = this.#results[call]!;
+    if (!results.hasRoom(to - from)) this.#hand(results);
+    results.addPicks(picks, from, to, places);
+  }
+
   /** Hands over what has gathered. */
   flush(): void {
     for (const results of this.#results) this.#hand(results);
@@ -207,7 +217,11 @@ export class KernelAggregate {
   }
 }
 
-type ResultViews = Pick<AggregateRuns, 'series' | 'windows' | 'counts'>;
+interface ResultViews extends Pick<AggregateRuns, 'series' | 'windows' | 'counts'> {
+  /** Of floats that were picked. */
+  readonly numbers: Float64Array;
+  readonly times: Float64Array;
+}
 
 /** Results of one call, as columns in the kernel's memory. */
 class CallResults {
@@ -274,6 +288,23 @@ class CallResults {
     }
   }
 
+  addPicks(picks: Picks, from: number, to: number, places: Uint32Array): void {
+    if (!this.hasRoom(to - from)) throw new Error(`${to - from} picks behind ${this.#length} of ${this.#capacity}`);
+    const { series, windows, counts, numbers, times } = this.#views();
+    let at = this.#length;
+    for (let s = from; s < to; s++) {
+      const place = places[s - from]!;
+      const count = picks.counts[s]!;
+      if (place === UNWANTED || count === 0) continue;
+      series[at] = place;
+      windows[at] = 0;
+      counts[at] = count;
+      numbers[at] = picks.numbers[s]!;
+      times[at++] = picks.times[s]!;
+    }
+    this.#length = at;
+  }
+
   #views(): ResultViews {
     const { buffer } = this.#kernel.memory;
     const capacity = this.#capacity;
@@ -283,6 +314,8 @@ class CallResults {
       series: new Uint32Array(buffer, this.#column(0), capacity),
       windows: new Uint32Array(buffer, this.#column(0) + 4 * capacity, capacity),
       counts: new Float64Array(buffer, this.#column(1), capacity),
+      numbers: new Float64Array(buffer, this.#column(2), capacity),
+      times: new Float64Array(buffer, this.#column(3), capacity),
     };
     return this.#kept;
   }

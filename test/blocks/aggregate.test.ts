@@ -164,9 +164,60 @@ test.each(Array.from({ length: 30 }, (_, n) => n + 1))(
       const picked = runsOf(picks.calls, (visit) => shard.aggregate(picks, visit)).map((runs) => pickedOf(runs, fn));
       const allPicked = runsOf(picks.calls, (visit) => aggregateByScan(shard, picks, visit));
       expect(picked, `${fn} ${query}`).toEqual(allPicked.map((runs) => pickedOf(runs, fn)));
+      // Of floats alone they are remembered with their block.
+      const asked = [1, 2].map(() => {
+        let rows = 0;
+        const readRows = (more: number): void => {
+          rows += more;
+        };
+        const floats = { ...ends, calls: [{ fn, field: 'f', type: FLOAT }] as const, readRows };
+        const [runs] = runsOf(floats.calls, (visit) => shard.aggregate(floats, visit));
+        expect(pickedOf(runs!, fn), `${fn} of floats ${query}`).toEqual(pickedOf(allPicked[0]!, fn));
+        return { rows, runs };
+      });
+      expect(asked[1], `${fn} again ${query}`).toEqual(asked[0]);
     }
   },
 );
+
+test('the newest values of a block are decoded once, count as its bytes, and go with it', () => {
+  bench = new Bench({ blockCacheBytesMax: 1 << 20 });
+  const keys = Array.from({ length: 30 }, (_, n) => `m,host=h${n}`);
+  const times = Array.from({ length: 60 }, (_, n) => n * 30 * SECOND);
+  const write = (version: number, at: readonly number[]): void => {
+    const rows = keys.flatMap((key) => at.map((time) => ({ key, time, fields: {} })));
+    const batch = batchOf(randomFrom(version), versionAt(version), keys, at, 1, false);
+    expect(bench.write(batch, keysOf(rows))).toBeNull();
+    bench.shard().flush();
+  };
+  write(0, times);
+  const shard = bench.shard();
+  const ask = (fn: 'first' | 'last', series = shard.series('m', null)): string[][] => {
+    const calls = [{ fn, field: 'f', type: FLOAT }] as const;
+    const offsets = Float64Array.of(0, 24 * HOUR_NS);
+    const request = { measurement: 'm', series, calls, minTime: 0, maxTime: 24 * HOUR_NS - 1, offsets };
+    const reading = { ...request, readRows: () => {} };
+    const found = runsOf(calls, (visit) => shard.aggregate(reading, visit));
+    expect(found).toEqual(runsOf(calls, (visit) => aggregateByScan(shard, reading, visit)));
+    return found;
+  };
+  const bytes = (): number => bench.engine.blockCache.bytes;
+  // Of a few series nothing is remembered.
+  ask('last', shard.series('m', null).subarray(0, 3));
+  const before = bytes();
+  const newest = ask('last');
+  expect(bytes()).toBeGreaterThan(before + keys.length * 24);
+  const after = bytes();
+  expect(ask('last')).toEqual(newest);
+  expect(ask('last', shard.series('m', null).subarray(5, 25))[0]).toHaveLength(20);
+  expect(bytes()).toBe(after);
+  ask('first');
+  expect(bytes()).toBeGreaterThan(after);
+  write(1, [times.at(-1)!]);
+  bench.nowMs += 700_000;
+  while (bench.step());
+  expect(ask('last')).not.toEqual(newest);
+});
 
 test('a block with more series than results are held at a time is counted behind a smaller one', () => {
   const random = randomFrom(1);

@@ -173,6 +173,7 @@ function optionsOf(
     completeness: parameters.completeness,
     consistency: parameters.consistency,
     ending: leaving,
+    begun: { left: null },
   };
 }
 

@@ -150,7 +150,7 @@ async function readSpan(
 ): Promise<SpanData> {
   const { wanted, stateIndex, references } = needsOf(plan, calls);
   if (references.length === 0 && calls.every((call) => call.input.kind === 'column')) {
-    const part = limitedSpan(plan, span);
+    const part = context.needsAllWindows ? null : limitedSpan(plan, span);
     if (part !== null) {
       const { states: grid } = await readRows(plan, part, wanted, dimensions, context);
       if (grid !== null && hasEnough(grid, plan)) return statesOnly(span, grid, stateIndex);

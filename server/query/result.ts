@@ -4,6 +4,7 @@
 import type { ReadLevel } from '../../repair/levelling.ts';
 import type { Ending } from './ending.ts';
 import { type OutputColumn, type OutputTable, outputValue } from './output.ts';
+import type { BegunStatement } from './running.ts';
 
 export type Value = number | bigint | string | boolean | null;
 
@@ -110,6 +111,8 @@ export interface QueryOptions {
   readonly consistency?: ReadLevel | undefined;
   /** Of the request. */
   readonly ending?: Ending;
+  /** Where `straight` leaves what it has begun, for `execute` with the same text; absent: that begins anew. */
+  readonly begun?: { left: BegunStatement | null };
 }
 
 /** Thrown before any result: the text could not be parsed (HTTP 400). */

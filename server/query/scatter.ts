@@ -23,6 +23,8 @@ export interface StatementContext {
   readonly planning: Planning;
   /** The answer will say what is proven. */
   readonly wantsProof: boolean;
+  /** Windows that LIMIT asks for were read by themselves and did not suffice (`limitedSpan` in data.ts). */
+  readonly needsAllWindows: boolean;
 }
 
 /** Of a statement that begins. */
@@ -35,7 +37,18 @@ export function contextOf(
 ): StatementContext {
   const planning = new Planning(memory, false);
   const wantsProof = completeness === true;
-  return { backend, limits, nowNs, database, retentionPolicy, ending, tally: new Tally(), planning, wantsProof };
+  return {
+    backend,
+    limits,
+    nowNs,
+    database,
+    retentionPolicy,
+    ending,
+    tally: new Tally(),
+    planning,
+    wantsProof,
+    needsAllWindows: false,
+  };
 }
 
 /** The least of some instants; unknown when one of them is. */

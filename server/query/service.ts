@@ -12,9 +12,9 @@ import { StatementForms } from '../influxql/statement-forms.ts';
 import type { LevelledBackend, QueryBackend } from './backend.ts';
 import { Deadlines } from './deadlines.ts';
 import { runDeletion } from './deletion.ts';
-import { Ending } from './ending.ts';
+import type { Ending } from './ending.ts';
 import type { QueryLimits } from './limits.ts';
-import { planSelect } from './plan.ts';
+import { planSelect, type SelectPlan } from './plan.ts';
 import { QueryError } from './query-error.ts';
 import {
   type QueryOptions,
@@ -23,6 +23,7 @@ import {
   type ResultSeries,
   type StatementResult,
 } from './result.ts';
+import { Running } from './running.ts';
 import { contextOf, findDatabase, type StatementContext } from './scatter.ts';
 import { SchemaMemory } from './schema-memory.ts';
 import { runPlan, seriesOf } from './select.ts';
@@ -56,7 +57,8 @@ async function* execute(
   text: string,
   options: QueryOptions,
 ): AsyncGenerator<StatementResult> {
-  const statements = parse(kept.forms, text, options);
+  const begun = options.begun?.left ?? null;
+  const statements = begun === null ? parse(kept.forms, text, options) : [begun.statement];
   if (statements.length > limits.statementsMax)
     throw new QueryParseError(`error parsing query: more than ${limits.statementsMax} statements`);
   let failed = false;
@@ -65,7 +67,10 @@ async function* execute(
       yield { statementId, error: 'not executed' };
       continue;
     }
-    const result = await executeStatement(backend, limits, kept, statements[statementId]!, statementId, options);
+    const running = begun?.running ?? new Running(kept.deadlines, options.ending);
+    const context = begun?.context ?? contextOf(backend, limits, kept.memory, options, running.ending);
+    const plan = begun?.plan ?? null;
+    const result = await executeStatement(statements[statementId]!, statementId, plan, running, context, options);
     if (result.error !== undefined) failed = true;
     const isChunked = options.chunkSize !== null && result.series !== undefined;
     if (isChunked && statements[statementId]!.kind === 'select') yield* chunks(result, options.chunkSize!);
@@ -82,28 +87,25 @@ function parse(forms: StatementForms, text: string, { params }: QueryOptions): S
   }
 }
 
+/** `plan`: null: it has to be made. */
 async function executeStatement(
-  backend: QueryBackend,
-  limits: QueryLimits,
-  { memory, deadlines }: Kept,
   statement: Statement,
   statementId: number,
+  plan: SelectPlan | null,
+  running: Running,
+  context: StatementContext,
   options: QueryOptions,
 ): Promise<StatementResult> {
-  const ending = new Ending();
-  deadlines.begin(ending);
-  const leave = (): void => ending.end(options.ending!.reason!);
-  options.ending?.onEnd(leave);
-  const context = contextOf(backend, limits, memory, options, ending);
+  const { ending } = running;
   try {
     let levelled: LevelledBackend | null = null;
     const readLevelled = async (level: ReadLevel): Promise<ResultSeries[]> => {
-      levelled = await backend.levelled(level, ending);
-      return run(statement, { ...context, backend: levelled });
+      levelled = await context.backend.levelled(level, ending);
+      return run(statement, plan, { ...context, backend: levelled });
     };
     const { consistency } = options;
     const isPlain = consistency === undefined || changes(statement);
-    const series = await untilEnd(isPlain ? run(statement, context) : readLevelled(consistency), ending);
+    const series = await untilEnd(isPlain ? run(statement, plan, context) : readLevelled(consistency), ending);
     const report = (levelled as LevelledBackend | null)?.report() ?? null;
     const shortfall = options.completeness ? null : context.tally.shortfall();
     if (shortfall !== null) return { statementId, error: shortfall };
@@ -116,8 +118,7 @@ async function executeStatement(
   } catch (error) {
     return { statementId, error: errorText(error, context, options) };
   } finally {
-    deadlines.done(ending);
-    options.ending?.forget(leave);
+    running.done();
   }
 }
 
@@ -138,8 +139,8 @@ function untilEnd<T>(work: Promise<T>, ending: Ending): Promise<T> {
 }
 
 /** A SELECT passes through as few promises as can be. */
-function run(statement: Statement, context: StatementContext): Promise<ResultSeries[]> {
-  return statement.kind === 'select' ? select(statement, context) : runOther(statement, context);
+function run(statement: Statement, plan: SelectPlan | null, context: StatementContext): Promise<ResultSeries[]> {
+  return statement.kind === 'select' ? select(statement, plan, context) : runOther(statement, context);
 }
 
 async function runOther(
@@ -201,20 +202,28 @@ function deprecation(statement: Statement): { level: 'warning'; text: string } {
 }
 
 /** Planned from memory first; what was not confirmed by the shards is planned again from what they say. */
-async function select(statement: SelectStatement, context: StatementContext): Promise<ResultSeries[]> {
+async function select(
+  statement: SelectStatement,
+  plan: SelectPlan | null,
+  context: StatementContext,
+): Promise<ResultSeries[]> {
   const { planning } = context;
   try {
-    const answer = await selectOnce(statement, context);
+    const answer = await selectOnce(statement, plan, context);
     if (planning.isConfirmed) return answer;
   } catch (error) {
     if (planning.isConfirmed) throw error;
   }
   context.tally.clear();
-  return selectOnce(statement, { ...context, planning: planning.again() });
+  return selectOnce(statement, null, { ...context, planning: planning.again() });
 }
 
-async function selectOnce(statement: SelectStatement, context: StatementContext): Promise<ResultSeries[]> {
-  const plan = await planSelect(statement, context);
+async function selectOnce(
+  statement: SelectStatement,
+  made: SelectPlan | null,
+  context: StatementContext,
+): Promise<ResultSeries[]> {
+  const plan = made ?? (await planSelect(statement, context));
   return seriesOf(statement, plan, await runPlan(plan, [], context, false), context);
 }
 

@@ -27,12 +27,12 @@ import {
   statesOnly,
 } from './data.ts';
 import type { Deadlines } from './deadlines.ts';
-import { Ending } from './ending.ts';
 import { gridTable } from './grid-table.ts';
 import type { QueryLimits } from './limits.ts';
 import type { OutputTable } from './output.ts';
 import { OUTERMOST, type PlannedSource, planNow, type SelectPlan } from './plan.ts';
 import type { QueryOptions, StatementResult } from './result.ts';
+import { type BegunStatement, Running } from './running.ts';
 import { contextOf, StalePlan, type StatementContext, selectsIn } from './scatter.ts';
 import type { SchemaMemory } from './schema-memory.ts';
 import { dimensionsOf, hasNoColumn, knownCalls, rawTable, seriesOf } from './select.ts';
@@ -57,51 +57,70 @@ export function beginStraight(
   if (params !== undefined || chunkSize !== null || completeness || consistency !== undefined) return false;
   const statement = forms.find(text);
   if (statement === null) return false;
-  const ending = new Ending();
-  const context = contextOf(backend, limits, memory, options, ending);
-  const round = roundOf(statement, context);
-  // Where shards may be unknown the general way says so.
-  if (round === null || context.tally.shortfall() !== null) return false;
-  const { targets, request } = round;
-  let isDone = false;
-  const leave = (): void => ending.end(options.ending!.reason!);
-  const finish = (result: StatementResult | null): void => {
-    if (isDone) return;
-    isDone = true;
-    deadlines.done(ending);
-    options.ending?.forget(leave);
+  const running = new Running(deadlines, options.ending);
+  const context = contextOf(backend, limits, memory, options, running.ending);
+  let isOver = false;
+  const finish = (result: StatementResult): void => {
+    if (isOver) return;
+    isOver = true;
+    running.done();
     done(result);
   };
-  deadlines.begin(ending);
-  options.ending?.onEnd(leave);
-  ending.onEnd(() => finish({ statementId: 0, error: ending.reason!.message }));
-  const answered = (answers: PartialAnswers | null): void => {
-    if (!isDone) finish(answers === null ? null : resultOf(statement, round, answers, context));
+  /** It goes on in the general way. */
+  const leave = (left: Left): void => {
+    isOver = true;
+    if (options.begun === undefined) running.done();
+    else options.begun.left = { statement, running, ...left };
   };
-  if (backend.runHere?.(targets, request, answered, () => finish(null)) === true) return true;
-  isDone = true;
-  deadlines.done(ending);
-  options.ending?.forget(leave);
+  const giveUp = (left: Left): void => {
+    if (isOver) return;
+    // That way counts anew what it touches.
+    context.tally.clear();
+    leave(left);
+    done(null);
+  };
+  const plan = planOf(statement, context);
+  // Where shards may be unknown the general way says so.
+  const round = plan === null || context.tally.shortfall() !== null ? null : roundOf(plan, context);
+  if (round === null) {
+    leave({ plan, context });
+    return false;
+  }
+  const { targets, request } = round;
+  const again: Left = { plan, context };
+  running.ending.onEnd(() => finish({ statementId: 0, error: running.ending.reason!.message }));
+  const answered = (answers: PartialAnswers | null): void => {
+    if (isOver) return;
+    const outcome = answers === null ? again : resultOf(statement, round, answers, context);
+    if ('statementId' in outcome) finish(outcome);
+    else giveUp(outcome);
+  };
+  if (backend.runHere?.(targets, request, answered, () => giveUp(again)) === true) return true;
+  leave(again);
   return false;
 }
 
-/** null: an answer of another kind than what is plain. */
+/** What is left to the general way. */
+type Left = Pick<BegunStatement, 'plan' | 'context'>;
+
+/** A result, or what is left of the statement because its answer is of another kind than what is plain. */
 function resultOf(
   statement: SelectStatement,
   { plan, targets, request, tableOf }: Round,
   answers: PartialAnswers,
   context: StatementContext,
-): StatementResult | null {
+): StatementResult | Left {
   try {
     const table = tableOf(selectsIn(context, targets, request, answers));
-    if (table === null) return null;
+    if (table === null) return { plan, context: { ...context, needsAllWindows: true } };
     const series = seriesOf(statement, plan, table, context);
     return series.length === 0 ? { statementId: 0 } : { statementId: 0, series };
   } catch (error) {
+    const isTold = error instanceof Error && 'code' in error && context.planning.isConfirmed;
+    if (isTold) return { statementId: 0, error: error.message };
     // The general way need not try again what is known to be old.
     if (error instanceof StalePlan) context.planning.distrust(request.planned!);
-    const isTold = error instanceof Error && 'code' in error && context.planning.isConfirmed;
-    return isTold ? { statementId: 0, error: error.message } : null;
+    return { plan: null, context };
   }
 }
 
@@ -110,19 +129,27 @@ interface Round {
   readonly plan: SelectPlan;
   readonly targets: readonly ShardTarget[];
   readonly request: SelectRequest;
-  /** null: they do not suffice. */
+  /** null: windows beyond those that were asked for are needed. */
   tableOf(shards: readonly ShardSelect[]): OutputTable | null;
 }
 
-/** null: not in one round, or not at all. */
-function roundOf(statement: SelectStatement, context: StatementContext): Round | null {
+/** null: what it needs is not remembered, or something is wrong with it, which the general way says. */
+function planOf(statement: SelectStatement, context: StatementContext): SelectPlan | null {
   try {
-    const plan = planNow(statement, OUTERMOST, context);
-    const [source] = plan.sources;
-    if (plan.sources.length !== 1 || source?.kind !== 'shards' || source.planned === null) return null;
+    return planNow(statement, OUTERMOST, context);
+  } catch {
+    return null;
+  }
+}
+
+/** null: not in one round, or not at all. */
+function roundOf(plan: SelectPlan, context: StatementContext): Round | null {
+  const [source] = plan.sources;
+  if (plan.sources.length !== 1 || source?.kind !== 'shards' || source.planned === null) return null;
+  try {
     return plan.calls.length === 0 ? rawRound(plan, source, context) : callsRound(plan, source, context);
   } catch {
-    // The general way says what is wrong with it.
+    // As above.
     return null;
   }
 }

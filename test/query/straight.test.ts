@@ -1,5 +1,5 @@
 /** Statements that are answered straight: the same answers as the general way, and what is left to that. */
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { Ending } from '../../server/query/ending.ts';
 import { DEFAULT_QUERY_LIMITS } from '../../server/query/limits.ts';
 import { QueryError } from '../../server/query/query-error.ts';
@@ -147,4 +147,76 @@ it('who leaves, or whose time is up, does not wait for the workers', async () =>
   const hurried = createQueryService(memory.backend, { ...DEFAULT_QUERY_LIMITS, queryMsMax: 1 });
   await generally(hurried, 'SELECT f FROM m').catch(() => {});
   expect(await begun(hurried, 'SELECT f FROM m')).toEqual({ statementId: 0, error: 'query timeout reached' });
+});
+
+/** Straight, and in the general way when it is left to that, as the door of requests does it. */
+async function asked(service: QueryService, text: string): Promise<StatementResult> {
+  const options = { ...OPTIONS, begun: { left: null } };
+  const result = await begun(service, text, options);
+  return result ?? generally(service, text, options);
+}
+
+it('what is left to the general way is planned once, and windows that LIMIT names are not read again', async () => {
+  const { memory, service } = await prepared();
+  const { run, targets } = memory.backend;
+  const counts = { runs: 0, plans: 0 };
+  memory.backend.run = (...args) => {
+    counts.runs++;
+    return run(...args);
+  };
+  memory.backend.targets = (...args) => {
+    counts.plans++;
+    return targets(...args);
+  };
+  const expectCounts = async (text: string, expected: typeof counts): Promise<void> => {
+    const result = shown(await generally(service, text));
+    Object.assign(counts, { runs: 0, plans: 0 });
+    expect(shown(await asked(service, text))).toEqual(result);
+    expect(counts).toEqual(expected);
+  };
+  await expectCounts("SELECT max(f) FROM m WHERE host = 'a'", { runs: 1, plans: 1 });
+  await expectCounts("SELECT median(f) FROM m WHERE host = 'a'", { runs: 1, plans: 1 });
+  // Of two hosts one has no row in the first window.
+  memory.write('t', 'm,host=late f=7 45');
+  const some = "(host = 'a' OR host = 'late') AND time >= 10 AND time < 50";
+  await expectCounts(`SELECT max(f) FROM m WHERE ${some} GROUP BY time(10ns), host LIMIT 1`, { runs: 2, plans: 1 });
+  memory.backend.runHere = (_targets, _request, answered) => {
+    answered(null);
+    return true;
+  };
+  await expectCounts("SELECT max(f) FROM m WHERE host = 'a'", { runs: 1, plans: 1 });
+});
+
+it('a schema that has changed is asked for, whoever began the statement', async () => {
+  const { memory, service } = await prepared();
+  memory.write('t', 'm,host=a other=5 50');
+  const result = await asked(service, "SELECT * FROM m WHERE host = 'a'");
+  expect(result.series![0]!.columns).toEqual(['time', 'f', 'host', 'n', 'other']);
+});
+
+it('a statement that is left to the general way has no more time than others', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'performance'] });
+  try {
+    const memory = new MemoryBackend({ shardsPerGroup: 2 });
+    await ask(memory, 'CREATE DATABASE t');
+    memory.write('t', 'm,host=a f=1 10');
+    const service = createQueryService(memory.backend, { ...DEFAULT_QUERY_LIMITS, queryMsMax: 100 });
+    await generally(service, 'SELECT f FROM m');
+    vi.advanceTimersByTime(1_000);
+    memory.backend.runHere = (_targets, _request, answered) => {
+      setTimeout(() => answered(null), 60);
+      return true;
+    };
+    memory.backend.run = () => new Promise(() => {});
+    let result: StatementResult | null = null;
+    asked(service, 'SELECT f FROM m').then((each) => {
+      result = each;
+    });
+    await vi.advanceTimersByTimeAsync(99);
+    expect(result).toBeNull();
+    await vi.advanceTimersByTimeAsync(2);
+    expect(result).toMatchObject({ error: 'query timeout reached' });
+  } finally {
+    vi.useRealTimers();
+  }
 });

@@ -1,0 +1,39 @@
+/**
+ * Statements that run: each has so much time, and ends with its request. One that was begun straight and is left to the
+ * general way keeps the time that it has had, and the plan that was made of it.
+ */
+import type { SelectStatement } from '../influxql/ast.ts';
+import type { Deadlines } from './deadlines.ts';
+import { Ending } from './ending.ts';
+import type { SelectPlan } from './plan.ts';
+import type { StatementContext } from './scatter.ts';
+
+export class Running {
+  readonly ending = new Ending();
+  readonly #deadlines: Deadlines;
+  readonly #request: Ending | undefined;
+
+  /** `done` has to be called in the end. */
+  constructor(deadlines: Deadlines, request: Ending | undefined) {
+    this.#deadlines = deadlines;
+    this.#request = request;
+    deadlines.begin(this.ending);
+    request?.onEnd(this.#leave);
+  }
+
+  done(): void {
+    this.#deadlines.done(this.ending);
+    this.#request?.forget(this.#leave);
+  }
+
+  readonly #leave = (): void => this.ending.end(this.#request!.reason!);
+}
+
+/** What the straight way leaves of a statement: it still runs. */
+export interface BegunStatement {
+  readonly statement: SelectStatement;
+  readonly running: Running;
+  readonly context: StatementContext;
+  /** null: it has to be planned, or planned again. */
+  readonly plan: SelectPlan | null;
+}

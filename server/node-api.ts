@@ -8,14 +8,18 @@ import {
   objectOf,
   oneOf,
   orAbsent,
+  orNull,
   size,
+  stamp,
   text,
+  tupleOf,
   version as versionCheck,
 } from '../repair/message-checks.ts';
 import { type ShardId, shardKeyFromJson } from '../shards/shard-key.ts';
 import type { LevellingDesk } from './levelling-desk.ts';
 import { newestVersion } from './policy-deletes.ts';
 import { localSchemas, runLocal } from './query-backend.ts';
+import { partialRequest, shardAsked, shardsAsked, shardsWithFields } from './query-checks.ts';
 import type { NodeApi } from './query-rpc.ts';
 import type { RepairJournal } from './repair-journal.ts';
 import { repairQuery } from './repair-query.ts';
@@ -73,10 +77,19 @@ export function createNodeApi({ pool, rates, levelling, journal, startedMs, view
         writes.map((write) => ({ ...write, shard: shardKeyFromJson(write.shard) })),
       );
     },
-    partial: (shards, request) => runLocal(pool, shards, request),
-    schemas: (shards) => localSchemas(pool, shards),
-    describeShard: (shard, throughStamp) =>
-      pool.call(pool.workerOf(shard.number), 'describeShard', shard.id, throughStamp),
+    async partial(shards, request) {
+      check(shardsAsked, shards);
+      check(partialRequest, request);
+      return runLocal(pool, shards, request);
+    },
+    async schemas(shards) {
+      check(shardsWithFields, shards);
+      return localSchemas(pool, shards);
+    },
+    async describeShard(shard, throughStamp) {
+      check(tupleOf(shardAsked, orNull(stamp)), [shard, throughStamp]);
+      return pool.call(pool.workerOf(shard.number), 'describeShard', shard.id, throughStamp);
+    },
     async startRepair({ order, shards }) {
       check(repairStart, { order, shards });
       const held = new Set(pool.held().map((each) => each.id));

@@ -176,6 +176,7 @@ export class Node implements RunningNode {
       onTurn: (_worker, turn) => (this.#pool === null ? this.#early.push(turn) : this.#takeTurn(turn)),
       // Nothing was given to the workers before the writer was there.
       onAcknowledged: (requests, isScratch) => this.#coordinatorOf(isScratch)?.acknowledge(requests),
+      onFault: ({ stack }) => this.#log.error({ problem: stack }, 'a read failed'),
       onDeath: (error) => this.#fail(error),
     });
     const pool = this.#pool;
@@ -186,8 +187,7 @@ export class Node implements RunningNode {
     this.#nodeApi = createNodeApi({ pool, rates, levelling, journal: this.#journal, startedMs, viewHash });
     this.#places.setLocal(pool.held());
     for (const turn of this.#early.splice(0)) this.#takeTurn(turn);
-    const recovery = pool.recovery();
-    this.#log.info({ ...recovery, shards: pool.held().length }, 'shards recovered');
+    this.#log.info({ ...pool.recovery(), shards: pool.held().length }, 'shards recovered');
 
     this.#queryService = createNodeQueries({
       config,

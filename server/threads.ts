@@ -25,7 +25,7 @@ import type { ReplicaProgress } from './bound-watch.ts';
 import { type ClusterNews, ClusterNewsSender } from './cluster-news.ts';
 import { movable, ownCopy } from './movable.ts';
 import type { ThreadMemory } from './thread-memory.ts';
-import { WorkerCallError, WorkerDeathError, type WorkerErrorReport } from './worker-errors.ts';
+import { READ_FAULT, WorkerCallError, WorkerDeathError, type WorkerErrorReport } from './worker-errors.ts';
 import { ratesOfWorker } from './worker-settings.ts';
 
 export interface WorkerSettings {
@@ -192,6 +192,8 @@ export type FromWorker =
 export interface PoolEvents {
   onTurn(worker: number, turn: WorkerTurn): void;
   onAcknowledged(requests: readonly number[], isScratch: boolean): void;
+  /** A read failed for a fault of ours, which whoever asked is told as well. */
+  onFault(error: WorkerCallError): void;
   onDeath(error: WorkerDeathError): void;
 }
 
@@ -418,7 +420,7 @@ export class WorkerPool {
             takeCall(seat, message.id)?.resolve(message.value);
             return;
           case 'failed':
-            takeCall(seat, message.id)?.reject(new WorkerCallError(message.error));
+            this.#failed(seat, message);
             return;
           case 'fatal':
             die(new WorkerDeathError(message.code, message.message));
@@ -428,6 +430,12 @@ export class WorkerPool {
       worker.on('error', (error) => die(new WorkerDeathError('worker-error', error.stack ?? error.message)));
       worker.on('exit', (code) => die(new WorkerDeathError('worker-exit', `worker ${settings.index} ended (${code})`)));
     });
+  }
+
+  #failed(seat: Seat, message: Extract<FromWorker, { kind: 'failed' }>): void {
+    const error = new WorkerCallError(message.error);
+    if (error.code === READ_FAULT.code) this.#events.onFault(error);
+    takeCall(seat, message.id)?.reject(error);
   }
 
   #post(seat: Seat, message: ToWorker, moved: readonly ArrayBuffer[]): void {

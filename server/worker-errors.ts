@@ -3,7 +3,12 @@ export interface WorkerErrorReport {
   readonly code: string;
   readonly message: string;
   readonly status: number;
+  /** Of a fault of ours: where it was. */
+  readonly stack?: string;
 }
+
+/** What a read answers that fails for a fault of ours. */
+export const READ_FAULT = { code: 'internal-error', status: 500 } as const;
 
 /** A call that a worker answered with an error. */
 export class WorkerCallError extends Error {
@@ -13,6 +18,7 @@ export class WorkerCallError extends Error {
     super(report.message);
     this.code = report.code;
     this.status = report.status;
+    if (report.stack !== undefined) this.stack = report.stack;
   }
 }
 

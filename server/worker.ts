@@ -3,7 +3,8 @@
  *
  * What a turn of the event loop produces leaves in one message at its end. Flushing and compaction run in short steps
  * between messages. Errors that are not expected are not caught: they end the thread, the main thread reports them and
- * the process stops, because a node without part of its shards would answer wrongly.
+ * the process stops, because a node without part of its shards would answer wrongly. Only a read that fails for one is
+ * answered as failed: it has changed nothing, and whoever asks again would end one node after the other with it.
  */
 import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
@@ -26,6 +27,7 @@ import { threadMemory } from './thread-memory.ts';
 import type { FromWorker, PartialAnswer, ToWorker, WorkerApi, WorkerSettings } from './threads.ts';
 import { Ticking } from './ticking.ts';
 import { TurnResults } from './turn-results.ts';
+import { READ_FAULT, type WorkerErrorReport } from './worker-errors.ts';
 import { openReplica } from './worker-replica.ts';
 
 const STEP_BUDGET_MS = 5;
@@ -270,15 +272,24 @@ function scratchEmitter(): (effect: HostEffect) => void {
   return (effect) => ofScratch.take(effect);
 }
 
+const READS: ReadonlySet<keyof WorkerApi> = new Set(['partial', 'schemas', 'describeShard']);
+
+/** An error without a code of ours is a bug. Those of JavaScript leave everything as it was; a kernel's may not. */
+function reportOf(error: unknown, isRead: boolean): WorkerErrorReport {
+  const { code, message, status, stack } = error as Error & { code?: unknown; status?: unknown };
+  if (typeof code === 'string' && typeof status === 'number') return { code, message, status };
+  const isOfValues = error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError;
+  if (!isRead || !isOfValues) throw error;
+  return { ...READ_FAULT, message, ...(stack !== undefined && { stack }) };
+}
+
 function answer(id: number, method: keyof WorkerApi, args: readonly unknown[]): void {
   let value: unknown;
   try {
     value = (api[method] as (...args: readonly unknown[]) => unknown)(...args);
   } catch (error) {
-    const { code, message, status } = error as { code?: unknown; message: string; status?: unknown };
-    // An error without a code of ours is a bug: it ends the thread.
-    if (typeof code !== 'string' || typeof status !== 'number') throw error;
-    post({ kind: 'failed', id, error: { code, message, status } });
+    post({ kind: 'failed', id, error: reportOf(error, READS.has(method)) });
+    movedWithAnswer = [];
     return;
   }
   // What was produced before the answer leaves before it: a heartbeat that says what is open must not name an older

@@ -188,6 +188,71 @@ describe('nodes with a broken member', () => {
     expect(await internalCall('whereabouts', [{ known: 7 }])).toMatchObject({ ok: true });
   });
 
+  test('nonsense between nodes about reads of shards is answered as such', async () => {
+    const [{ id, number }] = shards as [ShardPage & { number: number }];
+    const asked = { id, number };
+    const limits = { rowsScannedMax: 100, rowsMax: 100, seriesMax: 100, cellsMax: 100 };
+    const select = {
+      kind: 'select',
+      planned: null,
+      measurements: ['good'],
+      minNs: 0n,
+      maxNs: 2n ** 62n,
+      condition: null,
+      filter: null,
+      dimensions: [],
+      windows: null,
+      states: [{ fn: 'count', field: 'v', type: 0 }],
+      aux: [],
+      rows: null,
+      descending: false,
+      limits,
+    };
+    const deep = { op: 'and', terms: [{ op: 'or', terms: [{ op: '=', key: 'host' }] }] };
+    const boundaries = new BigInt64Array(3);
+    for (const [method, args] of [
+      ['describeShard', [asked, 5]],
+      ['describeShard', [asked, {}]],
+      ['describeShard', [asked, 'ffffffffffffffffx']],
+      ['describeShard', [null, null]],
+      ['describeShard', [{ id, number: 'x' }, null]],
+      ['describeShard', [{ id, number: -1 }, null]],
+      ['partial', [[asked], {}]],
+      ['partial', [[asked], null]],
+      ['partial', [[asked], { kind: 'constructor' }]],
+      ['partial', ['x', select]],
+      ['partial', [[{ id, number: 1.5 }], select]],
+      ['partial', [[asked], { ...select, minNs: 0 }]],
+      ['partial', [[asked], { ...select, limits: {} }]],
+      ['partial', [[asked], { ...select, condition: deep }]],
+      ['partial', [[asked], { ...select, filter: { kind: 'and', terms: [] } }]],
+      ['partial', [[asked], { ...select, filter: { kind: 'truth', operand: { kind: 'field' } } }]],
+      ['partial', [[asked], { ...select, states: [{ fn: 'toString', field: 'v', type: 0 }] }]],
+      ['partial', [[asked], { ...select, states: [{ fn: 'sum', field: 'v', type: 9 }] }]],
+      ['partial', [[asked], { ...select, windows: { startNs: 0n, intervalNs: 0n, count: 3, boundaries: null } }]],
+      ['partial', [[asked], { ...select, windows: { startNs: 0n, intervalNs: 0n, count: 3, boundaries } }]],
+      ['partial', [[asked], { kind: 'schema' }]],
+      ['partial', [[asked], { kind: 'catalog', what: 'series', measurements: null, condition: {}, limits }]],
+      ['schemas', [[null]]],
+      ['schemas', ['x']],
+      ['schemas', [[{ ...asked, known: 'x' }]]],
+    ] as const)
+      expect(await internalCall(method, args), `${method} ${args.length}`).toEqual({
+        ok: false,
+        message: 'malformed request',
+      });
+    expect(await internalCall('partial', [[asked], select])).toMatchObject({ ok: true, value: { absent: [] } });
+    expect(await internalCall('describeShard', [asked, 'f'.repeat(16)])).toMatchObject({ ok: true, value: { id } });
+    expect(await internalCall('schemas', [[{ ...asked, known: 0 }]])).toMatchObject({ ok: true, value: [{ id }] });
+    // Well-formed, and more than can be held.
+    const windows = { startNs: 0n, intervalNs: 1n, count: 2 ** 50, boundaries: null };
+    const huge = { ...select, windows, limits: { ...limits, cellsMax: Number.MAX_SAFE_INTEGER } };
+    expect(await internalCall('partial', [[asked], huge])).toMatchObject({
+      ok: false,
+      message: expect.stringContaining('array length'),
+    });
+  });
+
   test('damaged packets close their connection and are counted', async () => {
     const before = await count('corrupt_packets');
     const sound = packetOf([{ lane: 0, bytes: randomBytes(100) }]);

@@ -83,16 +83,19 @@ export function addRepairRoutes(app: Express, ports: AdminPorts, rates: RepairRa
   app.get('/api/repairs/:id/events', async (request, response) => {
     if (streams >= EVENT_STREAMS_MAX)
       return sendError(response, 503, 'unavailable', `more than ${EVENT_STREAMS_MAX} event streams`);
-    const id = String(request.params.id);
-    const first = await followOrder(ports, id);
-    if (first === null) return sendUnknown(response, id);
-    let summary: RepairSummary = first;
+    // Before anything is awaited: of a client that has left by then no other sign comes.
+    if (response.destroyed) return;
     streams++;
     let open = true;
     response.on('close', () => {
       open = false;
       streams--;
     });
+    const id = String(request.params.id);
+    const first = await followOrder(ports, id);
+    if (!open) return;
+    if (first === null) return sendUnknown(response, id);
+    let summary: RepairSummary = first;
     response.set({ 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' });
     response.flushHeaders();
     for (let last = ''; open; ) {

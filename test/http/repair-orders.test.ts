@@ -2,7 +2,9 @@
  * Repairs that are ordered: started where the shards are, told of and steered by any node, also when the one that was asked has
  * been restarted, and when one does not answer. Three nodes with one worker each, the hosts of a `Trio`.
  */
+import { once } from 'node:events';
 import { rmSync } from 'node:fs';
+import type { Socket } from 'node:net';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { partId, type RepairOrder } from '../../repair/repair-order.ts';
 import type { ReplicaHost } from '../../repair/replica-host.ts';
@@ -15,6 +17,10 @@ let nodes: [AdminNode, AdminNode, AdminNode];
 /** Who holds the shard, as far as the nodes have heard. */
 let holders: string[];
 
+/** What a node waits for before it says of an order how it stands, and who is told that it was asked. */
+let asked: Promise<void> | null;
+let whenAsked: () => void;
+
 /** One worker: the host of the trio. */
 function workersOf(at: number): object {
   const host = (): ReplicaHost => trio.hosts[at]!;
@@ -26,7 +32,11 @@ function workersOf(at: number): object {
     },
     controlRepair: (id: string, action: 'pause') => host().controlRepair(id, action),
     repairs: (id: string) => host().repairs(id),
-    repairOrders: (id: string) => host().orders(id),
+    async repairOrders(id: string) {
+      whenAsked();
+      await asked;
+      return host().orders(id);
+    },
   };
   const call = async (_: number, method: string, ...args: never[]) => methods[method]!(...args);
   const callAll = async (method: string, ...args: never[]) => [await call(0, method, ...args)];
@@ -39,6 +49,8 @@ beforeEach(async () => {
   trio.pass(100);
   trio.hear();
   holders = [...NUMBERS];
+  asked = null;
+  whenAsked = () => {};
   const made: AdminNode[] = [];
   for (const [at, number] of NUMBERS.entries()) {
     const shard = { id: ID, key: KEY };
@@ -219,4 +231,31 @@ test('its events end with all of its parts', async () => {
   for (let part = await reader.read(); !part.done; part = await reader.read()) rest += part.value;
   const end = rest.split('event: end\ndata: ')[1]!;
   expect((JSON.parse(end) as RepairDetails).shards).toHaveLength(3);
+});
+
+test('clients that leave before their first event was made give their places back', async () => {
+  slowToRead();
+  const id = await order(nodes[0], 'scrub');
+  // Only the node itself is asked: when it answers all streams go on in the same moment.
+  for (const other of [nodes[1], nodes[2]]) other.live = false;
+  const events = `${nodes[0].url}/api/repairs/${id}/events`;
+  let reached = 0;
+  let letGo: () => void = () => {};
+  asked = new Promise((resolve) => {
+    letGo = resolve;
+  });
+  const leaving = new AbortController();
+  const closed: Promise<unknown>[] = [];
+  const waiting = new Promise<void>((resolve) => {
+    whenAsked = () => ++reached === 100 && resolve();
+  });
+  nodes[0].server.on('connection', (socket: Socket) => closed.push(once(socket, 'close')));
+  const streams = Array.from({ length: 100 }, () => fetch(events, { signal: leaving.signal }).catch(() => null));
+  await waiting;
+  leaving.abort();
+  await Promise.all([...streams, ...closed]);
+  letGo();
+  const one = await fetch(events);
+  expect(one.status).toBe(200);
+  await one.body!.cancel();
 });

@@ -3,7 +3,8 @@
  * worker that has parts of an order keeps the order with them, so that any member can ask the others how it stands.
  *
  * What parts come to is summed up (`RepairTally`): sums of sums are the order's, and of parts that were forgotten the sums
- * are what is left.
+ * are what is left. Of an order that is over its sums are told to all that have the order: what a member had of it that
+ * goes later is not missed.
  */
 import type { ShardId } from '../shards/shard-key.ts';
 import type { NodeNumber } from '../shards/version.ts';
@@ -23,6 +24,8 @@ export interface RepairOrder {
   readonly without: readonly string[];
   /** Of an order that was told again, because not all members took what they should, the greater one counts. */
   readonly revision: number;
+  /** What it came to, once it was found to be over. */
+  readonly ended?: RepairTally;
 }
 
 export interface RepairTally {

@@ -2,7 +2,7 @@
  * Holds this node's replicas against the published bound, and says what stands in its way.
  *
  * The bound counts from the later of acceptance and the return of the last owner: here from the start of the process, the
- * last change of the view, the last time that one of the shard's owners came or went (another member may do so as often as it likes), the
+ * last change of the view, the first time that the shard was seen, the last time that one of the shard's owners came or went (another member may do so as often as it likes), the
  * end of the shard's last copy, the last time that its watermark fell, and the end of a pause, whichever came last. A shard
  * that is later than its bound (delete shards have one of their own) is counted and logged once, until it has caught up.
  */
@@ -55,7 +55,7 @@ export class BoundWatch {
   exceeded = 0;
   warnings: readonly string[] = [];
   readonly #late = new Set<ShardId>();
-  /** When its replica was last being filled, or found with older batches than before: these came with a member that was away. */
+  /** When its replica was first seen, last being filled, or found with older batches than before: these came with a member that was away. */
   readonly #anewMs = new Map<ShardId, number>();
   readonly #throughMs = new Map<ShardId, number>();
   readonly #ports: BoundWatchPorts;
@@ -125,10 +125,12 @@ export class BoundWatch {
   async #judge({ id, key, state, isOwner, liveThroughMs }: ReplicaProgress, now: number): Promise<void> {
     const shardKey = shardKeyFromJson(key);
     const { boundMs } = isDeleteShard(shardKey) ? this.#bound!.deletes : this.#bound!;
-    if (state === 'filling' || liveThroughMs < (this.#throughMs.get(id) ?? 0)) this.#anewMs.set(id, now);
+    const beforeMs = this.#throughMs.get(id);
+    if (beforeMs === undefined || state === 'filling' || liveThroughMs < beforeMs) this.#anewMs.set(id, now);
     this.#throughMs.set(id, liveThroughMs);
     const turnedMs = this.#ports.owners(shardKey).map((owner) => this.#turnedMs.get(owner) ?? 0);
-    const fromMs = Math.max(this.#sinceMs, ...turnedMs, this.#anewMs.get(id) ?? 0, liveThroughMs);
+    const anewMs = this.#anewMs.get(id)!;
+    const fromMs = Math.max(this.#sinceMs, ...turnedMs, anewMs, liveThroughMs);
     const counts = isOwner && state === 'full' && !isOver(this.#ports.snapshot(), shardKey, now);
     if (!counts || now - fromMs <= boundMs) {
       this.#late.delete(id);
@@ -138,7 +140,8 @@ export class BoundWatch {
     this.#late.add(id);
     this.exceeded++;
     const heldBackBy = await this.#ports.heldBackBy(id);
-    const late = { shard: id, database: key[0], lagMs: now - liveThroughMs, boundMs, heldBackBy };
+    const lagMs = now - (liveThroughMs === 0 ? anewMs : liveThroughMs);
+    const late = { shard: id, database: key[0], lagMs, boundMs, heldBackBy };
     this.#ports.log.warn(late, 'a shard exceeds the convergence bound');
   }
 

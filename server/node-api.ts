@@ -15,6 +15,7 @@ import {
   tupleOf,
   version as versionCheck,
 } from '../repair/message-checks.ts';
+import { EMPTY_TALLY, NO_STATES } from '../repair/repair-order.ts';
 import { type ShardId, shardKeyFromJson } from '../shards/shard-key.ts';
 import type { LevellingDesk } from './levelling-desk.ts';
 import { newestVersion } from './policy-deletes.ts';
@@ -46,6 +47,13 @@ const levelCalls = listOf(
     timeoutMs: size,
   }),
 );
+const number: Check = (value) => typeof value === 'number';
+const tally = objectOf({
+  ...Object.fromEntries(Object.keys(EMPTY_TALLY).map((name) => [name, number])),
+  states: objectOf(Object.fromEntries(Object.keys(NO_STATES).map((state) => [state, number]))),
+  etaMs: orNull(number),
+  failure: (value) => value === null || typeof value === 'string',
+});
 const repairOrder = objectOf({
   id: text,
   mode: oneOf('ring', 'scrub', 'preview'),
@@ -55,6 +63,7 @@ const repairOrder = objectOf({
   unreachable: listOf(text),
   without: listOf(text),
   revision: size,
+  ended: orAbsent(tally),
 });
 const repairStart = objectOf({ order: repairOrder, shards: listOf(objectOf({ id: text, key })) });
 const soughtWrites = listOf(objectOf({ shard: key, version: versionCheck, foundWith: orAbsent(node) }));

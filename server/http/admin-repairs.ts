@@ -13,7 +13,15 @@ import type { RepairRatesStore } from '../repair-rates.ts';
 import type { AdminPorts } from './admin.ts';
 import { apiOf } from './member-calls.ts';
 import { addRepairLimitRoutes, describeIssue } from './repair-limits.ts';
-import { controlOrder, findOrder, followOrder, listOrders, type RepairSummary, startOrder } from './repair-orders.ts';
+import {
+  controlOrder,
+  findOrder,
+  followOrder,
+  followToEnd,
+  listOrders,
+  type RepairSummary,
+  startOrder,
+} from './repair-orders.ts';
 import { findRecord, listRecords } from './repair-records.ts';
 import { sendError } from './server.ts';
 
@@ -62,6 +70,8 @@ export function addRepairRoutes(app: Express, ports: AdminPorts, rates: RepairRa
     }
     const scope = shard !== undefined ? `shard ${shard}` : database !== undefined ? `database ${database}` : 'all';
     const { id, unreachable, without } = await startOrder(ports, wanted, mode, scope);
+    // Of a node that stops: whoever looks at the repair later finds its end as well.
+    followToEnd(ports, id).catch(() => {});
     response.status(202).json({ id, shards: wanted.length - unreachable.length, unreachable, without });
   });
   app.get('/api/repairs', async (request, response) => {

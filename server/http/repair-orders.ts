@@ -1,8 +1,12 @@
 /**
  * Orders to repair shards: started where the shards are, and told of by asking every member that is up for its parts. Nothing of
  * an order is kept here: any node answers for any order, also after the one that was asked has been restarted.
+ *
+ * Whoever finds that an order is over tells those that have it what it came to. The node that was asked for it looks until it
+ * is, so that this does not wait for somebody who wants to know.
  */
 import { randomBytes } from 'node:crypto';
+import { setTimeout } from 'node:timers/promises';
 import type { RepairMode, RepairState, RepairStatus } from '../../repair/records.ts';
 import { addTally, EMPTY_TALLY, etaOf, isOver, type RepairOrder, type RepairTally } from '../../repair/repair-order.ts';
 import { nameOf } from '../../repair/surroundings.ts';
@@ -13,6 +17,9 @@ import type { RepairParts } from '../query-rpc.ts';
 import type { KnownShard } from '../shard-places.ts';
 import type { AdminPorts } from './admin.ts';
 import { apiOf, orNothing } from './member-calls.ts';
+
+const FOLLOW_MS = 1_000;
+const FOLLOW_MS_MAX = 60_000;
 
 /** Sums over the shards of a repair, in the words of one shard's status. */
 export interface RepairSummary extends Omit<RepairStatus, 'shard' | 'differences' | 'pass'> {
@@ -126,19 +133,19 @@ function allHolders(ports: AdminPorts, wanted: readonly KnownShard[]): { places:
 /** Of one order, or a mend that runs; null: no member that answers knows it. */
 export async function findOrder(ports: AdminPorts, id: string): Promise<RepairDetails | null> {
   const answers = await askAll(ports, id, true);
-  const [summary] = summarize(ports, answers);
+  const [summary] = await summarize(ports, answers);
   if (summary === undefined) return null;
   return { ...summary, shards: [...answers.values()].flatMap((answer) => answer?.parts ?? []) };
 }
 
 /** Without its parts: for whoever follows it. */
 export async function followOrder(ports: AdminPorts, id: string): Promise<RepairSummary | null> {
-  return summarize(ports, await askAll(ports, id, false))[0] ?? null;
+  return (await summarize(ports, await askAll(ports, id, false)))[0] ?? null;
 }
 
 /** All, newest first. */
 export async function listOrders(ports: AdminPorts): Promise<RepairSummary[]> {
-  return summarize(ports, await askAll(ports, '', false)).sort((a, b) => b.startedMs - a.startedMs);
+  return (await summarize(ports, await askAll(ports, '', false))).sort((a, b) => b.startedMs - a.startedMs);
 }
 
 /** Names of members that did not answer: their parts go on as they were. */
@@ -174,7 +181,19 @@ async function askAll(ports: AdminPorts, id: string, withParts: boolean): Promis
   );
 }
 
-function summarize(ports: AdminPorts, answers: Answers): RepairSummary[] {
+/** What is known of an order by now. */
+interface Standing {
+  /** Of all parts that are known. */
+  readonly all: RepairTally;
+  readonly each: readonly RepairTally[];
+  /** Parts of members that do not answer, whose names are `silent`. */
+  readonly waiting: number;
+  readonly silent: readonly string[];
+  /** Parts that are not known any more where they were started. */
+  readonly gone: number;
+}
+
+async function summarize(ports: AdminPorts, answers: Answers): Promise<RepairSummary[]> {
   const orders = new Map<string, { order: RepairOrder; tallies: Map<NodeNumber, RepairTally[]> }>();
   for (const [member, answer] of answers) {
     for (const { order, tally } of answer?.orders ?? []) {
@@ -184,20 +203,48 @@ function summarize(ports: AdminPorts, answers: Answers): RepairSummary[] {
       orders.set(order.id, known);
     }
   }
-  return [...orders.values()].map(({ order, tallies }) => summaryOf(ports, order, tallies, answers));
+  return Promise.all(
+    [...orders.values()].map(async ({ order, tallies }) => {
+      const standing = standingOf(ports, order, tallies, answers);
+      const summary = summaryOf(order, standing);
+      if (order.ended === undefined && order.mode !== 'mend' && isOver(summary.state) && standing.gone === 0)
+        await tellEnd(ports, order, standing.all, [...tallies.keys()]);
+      return summary;
+    }),
+  );
 }
 
-function summaryOf(
+async function tellEnd(
   ports: AdminPorts,
   order: RepairOrder,
+  ended: RepairTally,
+  members: readonly NodeNumber[],
+): Promise<void> {
+  const over = { order: { ...order, revision: order.revision + 1, ended }, shards: [] };
+  await Promise.all(members.map((member) => orNothing(apiOf(ports, ports.nodeApi, member)?.startRepair(over))));
+}
+
+/** Looks less and less often until an order is over, or nobody knows of it any more. */
+export async function followToEnd(ports: AdminPorts, id: string): Promise<void> {
+  for (let waitMs = FOLLOW_MS; ; waitMs = Math.min(FOLLOW_MS_MAX, 2 * waitMs)) {
+    await setTimeout(waitMs, undefined, { ref: false });
+    const summary = await followOrder(ports, id);
+    if (summary === null || isOver(summary.state)) return;
+  }
+}
+
+function standingOf(
+  ports: AdminPorts,
+  { members, ended }: RepairOrder,
   tallies: ReadonlyMap<NodeNumber, readonly RepairTally[]>,
   answers: Answers,
-): RepairSummary {
+): Standing {
+  if (ended !== undefined) return { all: ended, each: [ended], waiting: 0, silent: [], gone: 0 };
   const snapshot = ports.snapshot();
   const present = new Set(ports.members().flatMap(({ number, state }) => (state === 'removed' ? [] : [number])));
   const silent: string[] = [];
   let [waiting, gone] = [0, 0];
-  for (const { member, shards } of order.members) {
+  for (const { member, shards } of members) {
     const known = (tallies.get(member) ?? []).reduce((sum, each) => sum + each.shards, 0);
     if (answers.get(member) !== undefined || !present.has(member)) gone += Math.max(0, shards - known);
     else {
@@ -206,7 +253,11 @@ function summaryOf(
     }
   }
   const each = [...tallies.values()].flat();
-  const all = each.reduce(addTally, EMPTY_TALLY);
+  return { all: each.reduce(addTally, EMPTY_TALLY), each, waiting, silent, gone };
+}
+
+function summaryOf(order: RepairOrder, standing: Standing): RepairSummary {
+  const { all, each, waiting, silent, gone } = standing;
   const total = all.shards + waiting + gone;
   const state = stateOf(all.states, waiting, gone + order.unreachable.length);
   const percentage = total === 0 ? 100 : Math.floor((all.percentages + 100 * gone) / total);
@@ -227,7 +278,7 @@ function summaryOf(
     startedMs,
     finishedMs: isOver(state) ? Math.max(startedMs, all.finishedMs) : null,
     workedMs,
-    message: messageOf(order, all, { total, waiting, gone, silent }),
+    message: messageOf(order, standing),
     unreachable,
     silent,
   };
@@ -242,11 +293,9 @@ function stateOf(states: RepairTally['states'], waiting: number, lost: number): 
   return states.cancelled > 0 ? 'cancelled' : 'done';
 }
 
-function messageOf(
-  { mode, without, unreachable }: RepairOrder,
-  { failure, states, differing, notCompared }: RepairTally,
-  { total, waiting, gone, silent }: { total: number; waiting: number; gone: number; silent: readonly string[] },
-): string {
+function messageOf({ mode, without, unreachable }: RepairOrder, { all, waiting, gone, silent }: Standing): string {
+  const { failure, states, differing, notCompared } = all;
+  const total = all.shards + waiting + gone;
   const parts: string[] = [];
   if (failure !== null) parts.push(states.failed === 1 ? failure : `${states.failed} failed, one of them: ${failure}`);
   if (waiting > 0) parts.push(`${waiting} of ${total} run at ${silent.join(', ')}, which does not answer`);

@@ -5,7 +5,7 @@
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import type { Socket } from 'node:net';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { partId, type RepairOrder } from '../../repair/repair-order.ts';
 import type { ReplicaHost } from '../../repair/replica-host.ts';
 import type { RepairDetails } from '../../server/http/repair-orders.ts';
@@ -29,6 +29,7 @@ function workersOf(at: number): object {
       host().noteOrder(order);
       for (const shard of shards)
         host().startRepair({ id: partId(order.id, shard), shard, mode: order.mode }, trio.now);
+      host().keepRepairs();
     },
     controlRepair: (id: string, action: 'pause') => host().controlRepair(id, action),
     repairs: (id: string) => host().repairs(id),
@@ -172,6 +173,28 @@ test('a member that does not answer: it is named, the repair is not over, and st
   Object.assign(nodes[1], { url: address, live: true, state: 'up' });
   expect((await nodes[0].post(`/api/repairs/${id}/cancel`)).body).toMatchObject({ unreachable: [] });
   expect((await told(nodes[2], id)).state).toBe('cancelled');
+});
+
+test('what is over stays as it was found when a member leaves, or its disk is lost', async () => {
+  const id = await order(nodes[0], 'scrub');
+  trio.pass(20_000);
+  const over = await told(nodes[1], id);
+  expect(over).toMatchObject({ state: 'done', percentage: 100, message: '3 replicas' });
+  restart(0);
+  nodes[1].state = 'removed';
+  nodes[1].url = 'http://127.0.0.1:1';
+  trio.boot(NUMBERS[2]!);
+  const { shards, ...rest } = over;
+  expect(shards).toHaveLength(3);
+  expect(await told(nodes[0], id)).toMatchObject(rest);
+  const { repairs } = (await nodes[2].get('/api/repairs')).body;
+  expect(repairs).toMatchObject([rest]);
+});
+
+test('the node that was asked finds the end of a repair that nobody looks at', async () => {
+  const id = await order(nodes[0], 'scrub');
+  trio.pass(20_000);
+  await vi.waitFor(() => expect(trio.hosts[1]!.orders(id)[0]!.order.ended).toMatchObject({ shards: 3 }), 20_000);
 });
 
 test('a shard that nobody can start has failed, and every node that was told knows', async () => {

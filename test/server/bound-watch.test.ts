@@ -17,7 +17,7 @@ function watched() {
     void logged.push({ level, text: String(text), fields: fields as Record<string, unknown> });
   const policy = { name: 'autogen', generation: 0, durationNs: 0n };
   const database = { name: 'd', generation: 0, retentionPolicies: [policy] };
-  const now = { ms: START, live: ['a', 'b'], rates: UNLIMITED, written: 0 };
+  const now = { ms: START, live: ['a', 'b'], rates: UNLIMITED, written: 0, isMade: true };
   const replica = {
     id: ID,
     key: shardKeyToJson(KEY),
@@ -34,7 +34,7 @@ function watched() {
     owners: () => ['a', 'b'],
     rates: () => now.rates,
     bound: async () => BOUND,
-    progress: async () => [replica],
+    progress: async () => (now.isMade ? [replica] : []),
     heldBackBy: async () => 'n2 is not live',
     writtenBytes: () => now.written,
   });
@@ -58,6 +58,25 @@ test('a shard that is not proven within the bound is counted and logged once, an
   expect(watch.exceeded).toBe(1);
   await pass(10_000);
   expect(watch.exceeded).toBe(2);
+});
+
+test('a shard that is made long after the start, or again, has its bound before it is late', async () => {
+  const { watch, now, replica, pass, late } = watched();
+  now.isMade = false;
+  await watch.look();
+  await pass(100_000);
+  for (const turn of [1, 2]) {
+    now.isMade = true;
+    replica.liveThroughMs = 0;
+    // Seen first in the first look of it.
+    await pass(50_000);
+    expect(watch.exceeded).toBe(turn - 1);
+    await pass(10_000);
+    expect(watch.exceeded).toBe(turn);
+    expect(late()[turn - 1]!.fields.lagMs).toBe(50_000);
+    now.isMade = false;
+    await pass(100_000);
+  }
 });
 
 test('a member that owns nothing of the shard may come and go: the bound counts on', async () => {
@@ -106,13 +125,13 @@ test('the bound counts from the last change of owners, the end of a pause, the e
 });
 
 test('a delete shard, which all members own, has a bound of its own', async () => {
-  const { watch, now, replica, pass, late } = watched();
+  const { watch, replica, pass, late } = watched();
   replica.key = shardKeyToJson(deleteShardOf(KEY));
   await watch.look();
   await pass(80_000);
   expect(watch.exceeded).toBe(0);
   await pass(10_000);
-  expect(late()).toMatchObject([{ fields: { boundMs: 80_000, lagMs: now.ms } }]);
+  expect(late()).toMatchObject([{ fields: { boundMs: 80_000, lagMs: 90_000 } }]);
 });
 
 test('what stands in the way of the bound is logged when it begins', async () => {

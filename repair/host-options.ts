@@ -33,4 +33,6 @@ export interface ReplicaHostOptions {
   /** Milliseconds that work takes are differences of it; without one it takes none. */
   readonly workMs?: () => number;
   readonly emit: (effect: HostEffect) => void;
+  /** Nobody reads this message any more, which came with `receive`. Said of mail, whose frames are most of what comes. */
+  readonly released?: (message: Uint8Array) => void;
 }

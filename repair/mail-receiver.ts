@@ -38,9 +38,19 @@ export class MailReceiver {
     this.around = around;
   }
 
-  receive(from: NodeNumber, { key, version }: MailMessage, attachments: readonly Uint8Array[]): void {
+  /** `bytes`: of which the attachments are views; null: they are to be kept. */
+  receive(
+    from: NodeNumber,
+    { key, version }: MailMessage,
+    attachments: readonly Uint8Array[],
+    bytes: Uint8Array | null,
+  ): void {
     const id = shardId(key);
-    const answer = (result: CommitResult | { kind: 'not-mine' }) => this.answer(from, key.number, id, version, result);
+    const answer = (result: CommitResult | { kind: 'not-mine' }) => {
+      this.answer(from, key.number, id, version, result);
+      // Log and memtable have copies.
+      if (bytes !== null && result.kind !== 'applied') this.around.released(bytes);
+    };
     const { snapshot, wallMs, limits } = this.around;
     let durability = stampMs(version) - wallMs > limits.clockDriftMsMax ? undefined : this.acceptable(id);
     if (durability === undefined) {

@@ -37,7 +37,7 @@ export interface SubmittedWrite {
   readonly consistency: 'any' | 'one' | 'quorum' | 'all' | 'live';
   readonly durability: 'fsync' | 'interval' | 'none';
   readonly timeoutMs: number;
-  /** Nobody reads the frame or the keys any more. Not told of writes that have gone to other owners or into the outbox. */
+  /** Nobody reads the frame or the keys any more. Not told of writes that have gone into the outbox. */
   readonly released?: () => void;
 }
 
@@ -333,8 +333,8 @@ export class Mail {
     this.pending.delete(pending.name);
     this.bytes -= pending.write.frame.byteLength;
     const { owners, acks, outbox, write } = pending;
-    const isHereAlone = owners.length === 1 && acks.has(this.around.self);
-    if (isHereAlone && outbox === 'no') write.released?.();
+    // Mail is a copy, and who has acknowledged asks for no keys.
+    if (acks.size === owners.length && outbox === 'no') write.released?.();
   }
 }
 

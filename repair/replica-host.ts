@@ -180,7 +180,7 @@ export class ReplicaHost {
       this.count(error.code === 'malformed-message' ? 'messages_malformed' : 'messages_unknown');
       return;
     }
-    this.dispatch(from, received);
+    this.dispatch(from, received, message);
   }
 
   tick(nowMs: number): void {
@@ -382,9 +382,10 @@ export class ReplicaHost {
     }
   }
 
-  private dispatch(from: NodeNumber, received: Received): void {
+  /** `bytes`: what came from another member. */
+  private dispatch(from: NodeNumber, received: Received, bytes: Uint8Array | null = null): void {
     const { message, attachments } = received;
-    if (message.t === 'mail') this.receiver.receive(from, message, attachments);
+    if (message.t === 'mail') this.receiver.receive(from, message, attachments, bytes);
     else if (message.t === 'mail-offers') this.receiver.offered(from, message);
     else if (message.t === 'mail-answers') this.mail.answers(from, message.answers);
     else this.budget.metered(() => routeRepair(this.parts, from, message, received));
@@ -396,7 +397,7 @@ export class ReplicaHost {
 
   private surroundings(): Surroundings {
     const host = this;
-    const { self, limits, random, emit } = this.options;
+    const { self, limits, random, emit, released = () => {} } = this.options;
     return {
       self,
       limits,
@@ -423,6 +424,7 @@ export class ReplicaHost {
         for (const member of to) emit({ kind: 'send', to: member, lane, message: bytes });
       },
       count: (name, by) => host.count(name, by),
+      released,
       passEnded: (record) => {
         host.repairsTable.passEnded(record);
         emit({ kind: 'pass', record });

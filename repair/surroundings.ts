@@ -29,6 +29,8 @@ export interface Surroundings {
   /** One message to several other members, made once. */
   sendAll(to: readonly NodeNumber[], shardNumber: number, message: Message, attachments: readonly Uint8Array[]): void;
   count(name: string, by?: number): void;
+  /** Nobody reads a received message any more. */
+  released(message: Uint8Array): void;
   passEnded(record: PassRecord): void;
   /** To be kept for people. */
   repaired(record: RepairRecord): void;

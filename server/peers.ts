@@ -11,6 +11,7 @@ import type { Duplex } from 'node:stream';
 import { request as undiciRequest } from 'undici';
 import type { Member } from '../repair/cluster.ts';
 import type { NodeNumber, Stamp } from '../shards/version.ts';
+import { FreedLater } from './freed-buffers.ts';
 import { cutOff } from './http/client-error.ts';
 import type { LinkIdentity } from './peers-link.ts';
 import { DEFAULT_LINK_LIMITS, PeerLink } from './peers-link.ts';
@@ -25,6 +26,9 @@ const LINK_CHECK_MS = 1_000;
 const PACKET_TAKEN = 6;
 /** They only have to come well within the sender's `stallMs`: together they cost one write instead of many. */
 const ANSWER_DELAY_MS = 50;
+
+/** What came from sockets: the reader has copied it. */
+const freed = new FreedLater();
 
 export interface PeersLog {
   info(fields: object, text: string): void;
@@ -196,6 +200,7 @@ export class Peers {
       this.counters.bytesReceived += chunk.length;
       try {
         const packets = reader.push(chunk);
+        freed.add([chunk]);
         unanswered += packets.length;
         if (unanswered > 0) answering ??= setTimeout(answer, ANSWER_DELAY_MS);
         for (const packet of packets) this.#receive(sender, packet);

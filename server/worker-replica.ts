@@ -83,6 +83,7 @@ export function openReplica(
       mendBytesPerSecond: 2 * settings.scrubBytesPerSecond,
     },
     emit,
+    released: (message) => freed.add([message]),
   });
   return { engine, host, ledgerOf, submit: (writes) => host.submit(writes.map(submitted), now()) };
 }

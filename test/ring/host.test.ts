@@ -26,22 +26,49 @@ describe('a worker among three', () => {
     expect(trio.hosts[0]!.counters()).toMatchObject({ log_groups: 1, log_batches: 2 });
   });
 
-  test.each([1, 3])(
-    'frame and keys are released where the write is, and nowhere else (replication %i)',
-    (replication) => {
-      const trio = new Trio(replication);
-      const released: number[] = [];
-      for (const at of [0, 1, 2]) {
-        const write = { ...trio.prepare(at, 'all'), released: () => released.push(at) };
-        trio.hosts[at]!.submit([write], trio.now);
-        expect(released).not.toContain(at);
-        trio.settle();
-      }
-      const owners = trio.counts().flatMap((count, at) => (count > 0 ? [at] : []));
-      expect(released).toEqual(replication === 1 ? owners : []);
-      expect(owners).toHaveLength(replication);
-    },
-  );
+  test.each([1, 3])('frame and keys are released when all owners have them (replication %i)', (replication) => {
+    const trio = new Trio(replication);
+    const released: number[] = [];
+    for (const at of [0, 1, 2]) {
+      const write = { ...trio.prepare(at, 'all'), released: () => released.push(at) };
+      trio.hosts[at]!.submit([write], trio.now);
+      expect(released).not.toContain(at);
+      trio.settle();
+    }
+    expect(released).toEqual([0, 1, 2]);
+  });
+
+  test('frame and keys are kept for an owner that has not answered, and by the outbox', () => {
+    const trio = new Trio();
+    const released: number[] = [];
+    trio.cut.add(NUMBERS[2]!);
+    trio.hosts[0]!.submit([{ ...trio.prepare(0, 'one'), released: () => released.push(0) }], trio.now);
+    trio.settle();
+    trio.pass(60_000);
+    expect(trio.hosts[0]!.outboxStatus()).not.toEqual([]);
+    expect(released).toEqual([]);
+  });
+
+  test('mail is released when it is synced, or refused, and not before', () => {
+    const trio = new Trio();
+    const mailed: Uint8Array[] = [];
+    const mail = () => {
+      const { shard, version, frame, allKeys } = trio.prepare(0);
+      const bytes = encodeMessage({ t: 'mail', key: shard, version }, [frame, encodedKeys(allKeys())]);
+      mailed.push(bytes);
+      return bytes;
+    };
+    trio.hosts[1]!.receive(NUMBERS[0]!, [mail()], trio.now);
+    expect(trio.released).toEqual([]);
+    trio.settle();
+    expect(trio.released).toEqual(mailed);
+    expect(trio.counts()).toEqual([0, 1, 0]);
+    const damaged = mail();
+    damaged[damaged.length - 1]! ^= 1;
+    trio.hosts[1]!.receive(NUMBERS[0]!, [damaged], trio.now);
+    trio.settle();
+    expect(trio.released).toEqual(mailed);
+  });
 
   test('mail that arrives together is one group of the log', () => {
     const trio = new Trio();

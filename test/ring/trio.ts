@@ -38,6 +38,8 @@ type Opened = Pick<ReplicaHostOptions, 'storage' | 'ledgerOf'>;
 /** `later` is to run what the disk has done, one after the other. */
 export type OpenStorage = (number: string, later: (run: () => void) => void) => Opened;
 
+const RELEASED = 0xaa;
+
 export class Trio {
   now = START;
   private drawn = 1;
@@ -49,6 +51,8 @@ export class Trio {
   readonly passes: PassRecord[] = [];
   readonly levelled: LevelResult[] = [];
   readonly sent: string[] = [];
+  /** Messages that members have received and read for the last time, with what is left of them. */
+  readonly released: Uint8Array[] = [];
   /** Bytes of what left, by what was in it: kinds of messages, sorted. */
   readonly bytes = new Map<string, number>();
   readonly storages: MemoryStorage[] = [];
@@ -111,7 +115,13 @@ export class Trio {
         for (const { t } of said) this.sent.push(t);
         const kinds = [...new Set(said.map(({ t }) => t))].sort().join();
         this.bytes.set(kinds, (this.bytes.get(kinds) ?? 0) + effect.message.byteLength);
-        later(() => this.hosts[NUMBERS.indexOf(effect.to)]!.receive(number, [effect.message], this.now));
+        // A message of its own, as over a network: who has released it may find anything in it.
+        const arrived = Uint8Array.from(effect.message);
+        later(() => this.hosts[NUMBERS.indexOf(effect.to)]!.receive(number, [arrived], this.now));
+      },
+      released: (message) => {
+        this.released.push(message);
+        message.fill(RELEASED);
       },
     });
   }

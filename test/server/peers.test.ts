@@ -133,6 +133,20 @@ test('a packet with a broken CRC, or from somebody else than the hello said, clo
   await expect.poll(() => b.got.length).toBe(1);
 });
 
+test('megabytes arrive whole, though what the socket gave is given back meanwhile', async () => {
+  const b = await makeEnd(B, 'c');
+  const a = await makeEnd(A, 'c');
+  a.peers.setMembers([member(B, b.url)]);
+  await expect.poll(() => a.peers.status()[0]?.connected).toBe(true);
+  const sent = [3 << 20, 100, 9_000, 5, 2 << 20].map((length, i) =>
+    Uint8Array.from({ length }, (_, at) => (at * 31 + i) % 251),
+  );
+  for (const [lane, bytes] of sent.entries()) a.peers.send([B], { lane, bytes });
+  const arrived = () => b.got.flatMap(({ messages }) => messages);
+  await expect.poll(() => arrived().length, { timeout: 5_000 }).toBe(sent.length);
+  expect(arrived().map(({ bytes }, i) => Buffer.compare(bytes, sent[i]!))).toEqual(sent.map(() => 0));
+});
+
 test('a member that comes back later gets what is sent then', async () => {
   const b = await makeEnd(B, 'c');
   const address = b.url;

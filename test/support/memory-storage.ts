@@ -184,9 +184,11 @@ export class MemoryStorage implements Storage {
   append(entries: readonly LogEntry[]): LogPosition {
     if (this.failAppend)
       throw Object.assign(new Error('no space left'), { code: 'disk-full', status: 503, retry: true });
-    for (const entry of entries) {
-      this.disk.log.push({ ...entry, frame: Uint8Array.from(entry.frame) });
-      this.frames.set(entry.shard + decodeBatch(entry.frame).version, entry.frame);
+    for (const { shard, keys, frame } of entries) {
+      // Copies, as on a disk: whoever gave the bytes gives them away after that.
+      const kept = Uint8Array.from(frame);
+      this.disk.log.push({ shard, keys: keyRecords(keys), frame: kept });
+      this.frames.set(shard + decodeBatch(kept).version, kept);
     }
     return { segment: 1, offset: this.disk.log.length };
   }

@@ -1,36 +1,16 @@
 /** Keys that are read a few lines ahead: what was read of another body, or in the middle of a string, is no key. */
 import { describe, expect, test } from 'vitest';
-import type { GroupSchema } from '../../shards/batch-builder.ts';
 import { IngestStage } from '../../shards/kernel/ingest-stage.ts';
 import { LINE_LIMITS } from '../../shards/line-protocol-errors.ts';
-import { decodeKeys } from '../../shards/series-keys.ts';
-
-const NOW = 1_700_000_000_000_000_000n;
-const POLICY = {
-  database: 'd',
-  databaseGeneration: 1,
-  retentionPolicy: 'r',
-  retentionPolicyGeneration: 1,
-  shardDurationNs: 604_800_000_000_000n,
-  shardsPerGroup: 4,
-  oldestNs: null,
-};
-const NO_SCHEMA: GroupSchema = { typeOf: () => null, learn: () => {}, revision: 0 };
-
-/** The keys that a body brings. */
-function keysOf(stage: IngestStage, lines: readonly string[]): string[] {
-  stage.begin(POLICY, NOW);
-  const { kind } = stage.add([Buffer.from(lines.join('\n'))], 'n', NOW, () => NO_SCHEMA);
-  expect(kind).toBe('taken');
-  return stage
-    .targets()
-    .flatMap((target) => decodeKeys(stage.seal(target, '0'.repeat(32), 1, true, false).keys))
-    .map(({ key }) => key)
-    .sort();
-}
+import { broughtBy, NOW } from './brought-keys.ts';
 
 const numbers = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => 10 + from + i);
 const lineOf = (letter: string) => (number: number) => `m,t=${letter}${number} v=1 ${NOW}`;
+/** The keys that a body brings. */
+const keysOf = (stage: IngestStage, lines: readonly string[]) =>
+  broughtBy(stage, lines)
+    .map(({ key }) => key)
+    .sort();
 const keyOf = (letter: string) => (number: number) => `m,t=${letter}${number}`;
 
 describe('keys that are read ahead', () => {

@@ -3,9 +3,9 @@ import { expect, test } from 'vitest';
 import { UNKNOWN_ID } from '../../shards/kernel/series-kernel.ts';
 import { storageBytes, storageKernel } from '../../shards/kernel/storage-kernel.ts';
 import { SeriesIds } from '../../shards/series-ids.ts';
-import { parseSeriesKey } from '../../shards/series-key.ts';
+import { formatSeriesKey, parseSeriesKey } from '../../shards/series-key.ts';
 import { SeriesTable } from '../../shards/series-table.ts';
-import { anyKey, hashOf, hostKey } from './keys.ts';
+import { anyKey, followingSeries, hashOf, hostKey } from './keys.ts';
 
 /** Ids of the hashes through the kernel's look-up of many; -1 where there is none. */
 function findMany(ids: SeriesIds, hashes: readonly string[]): { found: number[]; unknown: number } {
@@ -150,6 +150,26 @@ test('new series of a batch are added from records in any order; without all of 
       ids.close();
     }),
     { numRuns: 200 },
+  );
+});
+
+test('keys that follow one another come back with their own tags, whatever they share with those before', () => {
+  fc.assert(
+    fc.property(followingSeries, fc.array(anyKey, { maxLength: 8 }), fc.nat(60), (series, odd, at) => {
+      const all = series.map(({ measurement, tags }) => formatSeriesKey(measurement, tags));
+      const irregular = all[at % all.length]!.replace(/=[^,]*,/, '=,');
+      all.splice(at % all.length, 0, ...odd, irregular, `${irregular}0`);
+      const keys = [...new Set(all)];
+      const ids = new SeriesIds();
+      // Some are known by then, and are not added.
+      ids.add(hashOf(keys[at % keys.length]!), keys[at % keys.length]!);
+      const { found, missing } = addMissing(ids, keys.map(hashOf), recordsOf(keys));
+      expect(missing).toBe(0);
+      expect(found.map((id) => ids.keyOf(id))).toEqual(keys);
+      expect(found.map((id) => ids.tagsOf(id))).toEqual(keys.map((key) => parseSeriesKey(key).tags));
+      ids.close();
+    }),
+    { numRuns: 300 },
   );
 });
 

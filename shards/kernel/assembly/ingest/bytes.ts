@@ -1,7 +1,7 @@
 /**
  * Byte strings in memory: comparison, hash for lookups, UTF-8 check, and scans for the end of something.
  *
- * `same` and `hashBytes` may read up to 15 bytes beyond the end: every string here lies in a block with that much behind
+ * Most of these may read up to 15 bytes beyond the end: every string here lies in a block with that much behind
  * it (keys are padded to 16, names and the input by `PAD_BYTES`), and what is read there is masked away.
  */
 
@@ -33,6 +33,21 @@ export function same(a: usize, b: usize, length: usize): bool {
   if (i == length) return true;
   const wanted = (1 << (<i32>(length - i))) - 1;
   return (i8x16.bitmask(i8x16.eq(v128.load(a + i), v128.load(b + i))) & wanted) == wanted;
+}
+
+/** How many of their first `most` bytes are the same. Reads up to 15 bytes behind those. */
+export function commonLength(a: usize, b: usize, most: usize): usize {
+  for (let i: usize = 0; i < most; i += 16) {
+    const differ = ~i8x16.bitmask(i8x16.eq(v128.load(a + i), v128.load(b + i))) & 0xffff;
+    if (differ != 0) return min(most, i + <usize>ctz(differ));
+  }
+  return most;
+}
+
+/** Whole vectors: a call to copy a hundred bytes costs more than copying them. Writes up to 15 bytes more. */
+@inline
+export function copyVectors(to: usize, from: usize, length: usize): void {
+  for (let i: usize = 0; i < length; i += 16) v128.store(to + i, v128.load(from + i));
 }
 
 /** Two chains side by side: each step of one waits for its multiplication. */

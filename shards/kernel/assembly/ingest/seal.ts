@@ -19,10 +19,12 @@ import {
 } from './layout';
 import { M_LENGTH, M_NAME } from './measurements';
 import { advance, clearOutput, need, putByte, putBytes, putOffsets32, putU32, widthFor, written } from './output';
-import { canonicalKey, E_BATCH, E_HASH, E_INDEX, E_LENGTH, E_NEWEST, markSent, nextBatch } from './series';
+import { E_BATCH, E_HASH, E_INDEX, E_LENGTH, E_NEWEST, markSent, nextBatch, putCanonicalKey } from './series';
 import { partAt, partCount } from './stage';
 
 const HASH_BYTES: usize = 16;
+/** Hash and length of a key. */
+const RECORD_HEAD_BYTES: usize = 20;
 
 /** Of the batch: its entries by number, and the number of each row's. */
 let series: usize = 0;
@@ -126,9 +128,11 @@ function seriesAt(number: u32): usize {
 
 function putKey(entry: usize): void {
   const length = <usize>load<u32>(entry, E_LENGTH);
-  putBytes(entry + E_HASH, HASH_BYTES);
-  putU32(<u32>length);
-  putBytes(canonicalKey(entry), length);
+  const to = need(RECORD_HEAD_BYTES + length + 15);
+  v128.store(to, v128.load(entry + E_HASH));
+  store<u32>(to, <u32>length, HASH_BYTES);
+  putCanonicalKey(entry, to + RECORD_HEAD_BYTES);
+  advance(RECORD_HEAD_BYTES + length);
 }
 
 /** Numbers the series of the target's rows; returns how many parts have rows. */

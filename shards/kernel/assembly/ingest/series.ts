@@ -17,10 +17,10 @@
  * large, the whole kernel is replaced.
  */
 import { endAhead, hashAhead, LINES_AHEAD, lookAhead } from './ahead';
-import { hashBytes, isUtf8, same } from './bytes';
+import { copyVectors, hashBytes, isUtf8, same } from './bytes';
 import { M_LENGTH, M_NAME, measurementOf } from './measurements';
 import { sipHash } from './siphash';
-import { nameLength, readTags, sortedKey, tagsAscii, tagsSorted, timeTag } from './tags';
+import { nameLength, putSorted, readTags, sortedKey, tagsAscii, tagsSorted, tagsStandAt, timeTag } from './tags';
 
 export const E_LENGTH: usize = 0;
 const E_NEXT: usize = 4;
@@ -234,6 +234,7 @@ function enterPlain(at: usize, length: usize, hash: u32): usize {
   const known = findSeries(keyHash, newHash);
   // Neither backslash nor newline: not odd.
   const entry = newEntry(at, length, hash, known);
+  tagsStandAt(entry + E_KEY);
   if (known != 0) return entry;
   describeSeries(entry, newHash, measurementHere(at), timeTag);
   if (!tagsSorted) {
@@ -252,13 +253,17 @@ function measurementHere(at: usize): usize {
   return lastMeasurement;
 }
 
-/** Where the canonical key of a series stands until the next call; it is as long as the entry's. */
-export function canonicalKey(entry: usize): usize {
+/** Writes the canonical key of a series, which is as long as the entry's, and up to 15 bytes more. */
+export function putCanonicalKey(entry: usize, into: usize): void {
   const at = entry + E_KEY;
-  if ((<u32>load<u16>(entry, E_FLAGS) & FLAG_UNSORTED) == 0) return at;
   const length = <usize>load<u32>(entry, E_LENGTH);
+  if ((<u32>load<u16>(entry, E_FLAGS) & FLAG_UNSORTED) == 0) {
+    copyVectors(into, at, length);
+    return;
+  }
   readTags(at, length);
-  return sortedKey(at, length);
+  tagsStandAt(at);
+  putSorted(at, into);
 }
 
 /** Keys in which the end of the line may be seen differently from the end of the key. */
@@ -287,8 +292,7 @@ function newEntry(at: usize, length: usize, hash: u32, canonical: usize): usize 
   v128.store(entry, zero, 16);
   v128.store(entry, zero, 32);
   v128.store(entry, zero, 48);
-  // Whole vectors: a call to copy a hundred bytes costs more than copying them.
-  for (let i: usize = 0; i < length; i += 16) v128.store(entry + E_KEY + i, v128.load(at + i));
+  copyVectors(entry + E_KEY, at, length);
   store<u32>(entry, <u32>length, E_LENGTH);
   store<u32>(entry, <u32>(canonical == 0 ? entry : canonical), E_CANONICAL);
   entries++;

@@ -9,6 +9,7 @@ import { dictionaryIntern, isText, textAddress, textLength } from './dictionary'
 import {
   columnAt,
   columnFor,
+  columnPlace,
   guessColumn,
   internSeries,
   keepKey,
@@ -32,9 +33,21 @@ const NOT_FLAT: i32 = -1;
 /** Parts of the key that is being read: (address, length) of the measurement, then of each tag's key and value. */
 let parts: usize = 0;
 let partsCapacity: u32 = 0;
+/** Per tag of that key: place of its column, and the guess of the next one's place in order (u32 each). */
+let places: usize = 0;
 /** Unescaped parts, and a key put together again. */
 let scratch: usize = 0;
 let scratchCapacity: u32 = 0;
+
+/**
+ * The key that was added before, while it still stands where it was read: series come to a shard in the order in which an
+ * agent names them, so most of a key is what stood in the one before. What both begin with is neither split nor looked
+ * up again. 0: there is none, or it was not as most are.
+ */
+let before: usize = 0;
+let beforeLength: u32 = 0;
+/** Parts of the open key that are those of the one before. */
+let sharedParts: u32 = 0;
 
 @inline
 function setPart(index: u32, address: usize, length: u32): void {
@@ -52,12 +65,31 @@ function partLength(index: u32): u32 {
   return load<u32>(parts + (index << 3), 4);
 }
 
+@inline
+function setPlace(tag: u32, place: u32, guess: u32): void {
+  store<u32>(places + (tag << 3), place);
+  store<u32>(places + (tag << 3), guess, 4);
+}
+
+@inline
+function placeOf(tag: u32): u32 {
+  return load<u32>(places + (tag << 3));
+}
+
+@inline
+function guessBehind(tag: u32): u32 {
+  return load<u32>(places + (tag << 3), 4);
+}
+
 function reserveScratch(length: u32): void {
   // A part ends at a separator, so a key has no more parts than bytes and one; escapes at most double it.
   if (length + 2 > partsCapacity) {
     partsCapacity = (length + 2) * 2;
     if (parts != 0) heap.free(parts);
     parts = heap.alloc(partsCapacity * 8);
+    if (places != 0) heap.free(places);
+    places = heap.alloc(partsCapacity * 4);
+    before = 0;
   }
   if (length * 2 + 16 > scratchCapacity) {
     scratchCapacity = length * 4 + 16;
@@ -68,28 +100,72 @@ function reserveScratch(length: u32): void {
 
 /** The id of a series, which is added when it is new. */
 export function seriesAdd(table: usize, hash: usize, key: usize, length: u32): u32 {
+  forgetKey();
+  return addKey(table, hash, key, length);
+}
+
+/** The next key has none before it. */
+export function forgetKey(): void {
+  before = 0;
+}
+
+/** As `seriesAdd`, of keys that stay where they are until the last of them was added, all to one table. */
+export function addKey(table: usize, hash: usize, key: usize, length: u32): u32 {
   const known = seriesCount(table);
   const id = internSeries(table, hash);
   if (id < known) return id;
   reserveScratch(length);
+  sharedParts = before == 0 ? 0 : partsWithin(commonLength(before, beforeLength, key, length));
+  before = 0;
   let count = splitFlat(key, length);
   const flat = count != NOT_FLAT;
-  if (!flat) count = splitEscaped(key, length);
+  if (!flat) {
+    sharedParts = 0;
+    count = splitEscaped(key, length);
+  }
   placeSeries(table, id, partAddress(0), partLength(0));
   const regular = addTags(table, id, <u32>count);
   if (!regular || (!flat && !isFormatted(table, id, key, length))) keepKey(table, id, key, length);
+  if (regular && flat) {
+    before = key;
+    beforeLength = length;
+  }
   return id;
 }
 
-/** Number of tags of a key without escapes or unusual bytes, or NOT_FLAT. */
-function splitFlat(key: usize, length: u32): i32 {
+/** How many bytes both begin with, or a few less. */
+function commonLength(a: usize, aLength: u32, b: usize, bLength: u32): u32 {
+  const whole = min(aLength, bLength) & ~15;
+  for (let at: u32 = 0; at < whole; at += 16) {
+    const differ = ~i8x16.bitmask(i8x16.eq(v128.load(a + at), v128.load(b + at))) & 0xffff;
+    if (differ != 0) return at + ctz(differ);
+  }
+  return whole;
+}
+
+/** Parts of the key before whose separators behind them, too, are within its first `common` bytes. */
+function partsWithin(common: u32): u32 {
   let part: u32 = 0;
+  let end = partLength(0);
+  while (end < common) end += 1 + partLength(++part);
+  return part;
+}
+
+/** Number of tags of a key without escapes or unusual bytes, or NOT_FLAT. The shared parts are there. */
+function splitFlat(key: usize, length: u32): i32 {
+  let part = sharedParts;
   let start: u32 = 0;
-  for (let at: u32 = 0; at < length; at += 16) {
+  for (let i: u32 = 0; i < part; i++) start += partLength(i) + 1;
+  for (let at = start; at < length; at += 16) {
     const left = length - at;
     let bytes: v128;
+    // Of the last bytes of a key, where the vector that ends there begins.
+    let from = at;
     if (left >= 16) bytes = v128.load(key + at);
-    else {
+    else if (length >= 16) {
+      from = length - 16;
+      bytes = v128.load(key + from);
+    } else {
       v128.store(scratch, i64x2.splat(0));
       for (let i: u32 = 0; i < left; i++) store<u8>(scratch + i, load<u8>(key + at + i));
       bytes = v128.load(scratch);
@@ -98,9 +174,9 @@ function splitFlat(key: usize, length: u32): i32 {
     const equals = i8x16.eq(bytes, i8x16.splat(EQUALS));
     const odd = v128.or(i8x16.eq(bytes, i8x16.splat(BACKSLASH)), i8x16.eq(bytes, i8x16.splat(SPACE)));
     if (v128.any_true(odd)) return NOT_FLAT;
-    let found = <u32>i8x16.bitmask(v128.or(commas, equals));
+    let found = (<u32>i8x16.bitmask(v128.or(commas, equals)) >> (at - from)) << (at - from);
     while (found != 0) {
-      const end = at + ctz(found);
+      const end = from + ctz(found);
       found &= found - 1;
       const byte = load<u8>(key + end);
       // Part 0 (measurement) and values end at a comma, tag keys at an equals sign.
@@ -163,7 +239,14 @@ function addTags(table: usize, id: u32, count: u32): bool {
   let regular = true;
   // The tags before are those of the first columns in order.
   let guess: u32 = 0;
-  for (let tag: u32 = 0; tag < count; tag++) {
+  let tag: u32 = 0;
+  // Tags of the key before: its columns, and the values that were set in them last.
+  for (; tag * 2 + 2 < sharedParts; tag++) {
+    const column = columnAt(measurement, placeOf(tag));
+    guess = guessBehind(tag);
+    setCode(column, member, load<u32>(column, 12));
+  }
+  for (; tag < count; tag++) {
     const part = 1 + tag * 2;
     const key = partAddress(part);
     const keyLength = partLength(part);
@@ -181,6 +264,7 @@ function addTags(table: usize, id: u32, count: u32): bool {
       if (tag > 0 && compareText(partAddress(part - 2), partLength(part - 2), key, keyLength) >= 0) regular = false;
       column = columnFor(table, measurement, key, keyLength);
     }
+    setPlace(tag, columnPlace(measurement, column), guess);
     const values = valuesOf(table, load<u32>(column));
     const last = load<u32>(column, 12);
     const same = last != 0 && isText(values, last - 1, value, valueLength);
@@ -301,6 +385,7 @@ export function seriesIsKept(table: usize, id: u32): u32 {
 /** Whether a key is of the measurement of that name. */
 export function isKeyOf(key: usize, length: u32, text: usize, textLength: u32): bool {
   reserveScratch(length);
+  forgetKey();
   unescapePart(0, key, 0, endOfToken(key, length, 0, COMMA), 0, false);
   return equalText(partAddress(0), partLength(0), text, textLength);
 }

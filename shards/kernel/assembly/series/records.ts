@@ -4,7 +4,7 @@
  */
 import { GROUPS, MISSING, scratch, scratchAt, USERS } from '../memtable/scratch';
 import { hashIdsCount, hashIdsFetch, hashIdsFind, hashIdsFree, hashIdsIntern, hashIdsNew, UNKNOWN_ID } from './hash-ids';
-import { isKeyOf, seriesAdd } from './keys';
+import { addKey, forgetKey, isKeyOf } from './keys';
 import { equalText } from './text';
 
 const HASH_BYTES: u32 = 16;
@@ -23,13 +23,14 @@ export function seriesResolve(table: usize, hashes: usize, n: u32, ids: usize, r
   const missing = matchRecords(table, hashes, n, ids, records, bytes, wanted);
   if (missing == 0) {
     let fetched: u32 = 0;
+    forgetKey();
     for (let i: u32 = 0; i < n; i++) {
       if (load<u32>(ids + (i << 2)) != UNKNOWN_ID) continue;
       if (i >= fetched) fetched = hashIdsFetch(load<u32>(table), hashes, i, n);
       const hash = hashes + i * HASH_BYTES;
       // The same series may be named twice, or have come since it was looked up.
       const record = records + load<u32>(wanted + (i << 2));
-      store<u32>(ids + (i << 2), seriesAdd(table, hash, record + RECORD_HEAD_BYTES, load<u32>(record, 16)));
+      store<u32>(ids + (i << 2), addKey(table, hash, record + RECORD_HEAD_BYTES, load<u32>(record, 16)));
     }
   }
   heap.free(wanted);

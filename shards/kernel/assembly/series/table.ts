@@ -139,6 +139,12 @@ export function columnAt(measurement: usize, place: u32): usize {
   return <usize>load<u32>(measurement, 24) + place * COLUMN_BYTES;
 }
 
+/** The place of a column, which it keeps. */
+@inline
+export function columnPlace(measurement: usize, column: usize): u32 {
+  return <u32>(column - <usize>load<u32>(measurement, 24)) / COLUMN_BYTES;
+}
+
 /** The column at a place in the order of tag keys. */
 @inline
 export function orderedColumn(measurement: usize, place: u32): usize {

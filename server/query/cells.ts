@@ -50,14 +50,8 @@ export function mergeStates(shards: readonly ShardSelect[], request: SelectReque
   shards.forEach((shard, s) => {
     if (shard.windowCount === 0) return;
     const offset = positionOf(windows, shard.firstWindow);
-    const placesOf = places[s]!;
-    for (let c = 0; c < calls.length; c++) {
-      const of = { shards, s, c };
-      for (let g = 0; g < placesOf.length; g++) {
-        const target = placesOf[g]! * windows.length + offset;
-        addCells(calls[c]!, target, of, g * shard.windowCount, shard.windowCount);
-      }
-    }
+    for (let c = 0; c < calls.length; c++)
+      addCells(calls[c]!, { shards, s, c }, places[s]!, windows.length, offset, shard.windowCount);
   });
   return { groups, windows, calls, shards };
 }
@@ -143,16 +137,38 @@ interface StateOf {
   readonly c: number;
 }
 
-/** Adds `count` neighbouring cells. */
-function addCells(into: CallCells, target: number, of: StateOf, source: number, count: number): void {
+/**
+ * Adds the cells of all groups of a shard, `count` windows each: those of group g to `count` neighbouring cells from
+ * places[g] * width + offset on. Most cells of most answers are in one shard alone and are numbers: no call for each of them.
+ */
+function addCells(
+  into: CallCells,
+  of: StateOf,
+  places: Uint32Array,
+  width: number,
+  offset: number,
+  count: number,
+): void {
   const from = of.shards[of.s]!.states[of.c]!;
-  for (let i = 0; i < count; i++) {
-    const rows = from.count[source + i]!;
-    if (rows === 0) continue;
-    const held = into.count[target + i]!;
-    into.count[target + i] = held + rows;
-    if (held === 0) setCell(into, target + i, from, source + i, of.s);
-    else mergeCell(into, target + i, held, of, source + i);
+  const { count: counts, numbers, shard, shardCell } = into;
+  const isOneNumber = numbers !== null && into.numbers2 === null;
+  const fromNumbers = from.numbers!;
+  for (let g = 0, source = 0; g < places.length; g++) {
+    const first = places[g]! * width + offset;
+    for (let cell = first; cell < first + count; cell++, source++) {
+      const rows = from.count[source]!;
+      if (rows === 0) continue;
+      const held = counts[cell]!;
+      counts[cell] = held + rows;
+      if (held > 0) mergeCell(into, cell, held, of, source);
+      else if (isOneNumber) {
+        numbers[cell] = fromNumbers[source]!;
+        if (shard !== null) {
+          shard[cell] = of.s;
+          shardCell![cell] = source;
+        }
+      } else setCell(into, cell, from, source, of.s);
+    }
   }
 }
 

@@ -115,6 +115,8 @@ class GridRows {
   #checkSize(cellsMax: number): void {
     const { windows } = this.#data.span;
     if (windows === null || this.#plan.fill.kind === 'none') return;
+    // Groups in which a call has rows are at most all.
+    if (this.#grid.groups.length * windows.count <= cellsMax) return;
     for (const { state } of this.#gridCalls) {
       let groups = 0;
       for (let g = 0; g < this.#grid.groups.length; g++) if (this.#firstCell(state, g) >= 0) groups++;

@@ -52,7 +52,7 @@ export const ROWS: readonly Row[] = [
   },
   {
     // Excluded from all others. Starling warms up in it, so it is shown.
-    label: 'CPU-seconds from start until ready',
+    label: 'CPU-seconds from start until idle',
     pick: ({ startCpu }) => startCpu,
     digits: 2,
     isRate: false,

@@ -35,7 +35,7 @@ export interface WarmFigures {
 
 export interface RunFigures {
   readonly system: SystemName;
-  /** CPU-seconds from starting the processes until they were ready, which no other figure has in it. */
+  /** CPU-seconds from starting the processes until they were idle, which no other figure has in it. */
   readonly startCpu: number;
   readonly valuesPerSecond: number;
   /** CPU-seconds (user and system) per million values until the last acknowledgement; of a cluster, until all have all. */
@@ -84,6 +84,7 @@ export async function measure(
   const system = new RunningSystem(program, some);
   try {
     await system.start();
+    await system.untilIdle();
     const startCpu = system.usage().cpuSeconds;
     await createDatabase(system, options.nodes);
     const idleCpu = system.usage().cpuSeconds;

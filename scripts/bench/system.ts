@@ -17,6 +17,10 @@ const STOP_TIMEOUT_MS = 120_000;
 const POLL_MS = 20;
 const SETTLE_POLL_MS = 500;
 const SETTLE_TIMEOUT_MS = 120_000;
+/** A system that takes less of a core, all its processes together, has nothing left to do of its start. */
+const IDLE_CORE_SHARE = 0.15;
+const IDLE_WINDOW_MS = 500;
+const IDLE_TIMEOUT_MS = 20_000;
 
 export interface SystemOptions {
   /** Processes; more than one only of Starling. */
@@ -182,6 +186,22 @@ export class RunningSystem {
       await this.#order('/internal/force_merge');
     }
     await this.#untilQuiet(quietMs);
+  }
+
+  /**
+   * Waits until what a start leaves for later has been done (Starling compiles its code, and three nodes on two cores take
+   * longer than they keep clients waiting), so that it is not counted as a write's.
+   */
+  async untilIdle(): Promise<void> {
+    const deadline = performance.now() + IDLE_TIMEOUT_MS;
+    let previous = this.usage().cpuSeconds;
+    while (performance.now() < deadline) {
+      const began = performance.now();
+      await wait(IDLE_WINDOW_MS);
+      const { cpuSeconds } = this.usage();
+      if ((cpuSeconds - previous) / ((performance.now() - began) / 1e3) < IDLE_CORE_SHARE) return;
+      previous = cpuSeconds;
+    }
   }
 
   async #order(path: string): Promise<void> {

@@ -5,7 +5,8 @@
  * outbox as well, it is named in this member's statements together with the full owners that acknowledged it (rule 9).
  * Only a full owner's synced acknowledgement counts (rule 8); with `durability: interval | none` the client is answered
  * when it is applied, closing still waits for the sync. The outbox counts as one for `any`, and for `one` at a
- * coordinator that owns nothing while no owner can be reached.
+ * coordinator that owns nothing while no owner can be reached. What too few owners can acknowledge is refused as soon as
+ * that is known and the batch is in the outbox: it goes on to all owners, and its client need not wait for its timeout.
  */
 import type { FrameHead } from '../shards/batch-codec.ts';
 import { encodedKeys, type GivenKeys } from '../shards/series-keys.ts';
@@ -16,7 +17,7 @@ import type { MailAnswer } from './mail-messages.ts';
 import type { AddOpen } from './open-versions.ts';
 import type { Outbox } from './outbox.ts';
 import type { OutboxSender } from './outbox-sender.ts';
-import type { Surroundings } from './surroundings.ts';
+import { nameOf, type Surroundings } from './surroundings.ts';
 
 export type WriteOutcome =
   | { readonly ok: true }
@@ -42,6 +43,10 @@ export interface SubmittedWrite {
 }
 
 const NO_ANSWER = 'no-answer';
+/** Why an owner that is live cannot take any batch of the shard, for longer than a client waits. */
+const LASTING: ReadonlySet<string> = new Set(['filling', 'disk-full', 'disk-failed']);
+/** What else other members say is not repeated to clients: agents look for words in it. */
+const CODE = /^[a-z-]{1,32}$/;
 
 interface Pending {
   readonly write: SubmittedWrite;
@@ -165,10 +170,8 @@ export class Mail {
       }
       this.judge(pending);
       if (!pending.answered && age >= pending.write.timeoutMs) {
-        const counted = this.counted(pending).size;
-        const text = `write not acknowledged: ${counted} of ${this.needed(pending)} replicas; safe to retry`;
         this.around.count('writes_timed_out');
-        this.answer(pending, failure('not-acknowledged', text));
+        this.answer(pending, failure('not-acknowledged', this.tooFew(pending)));
         this.judge(pending);
       }
     }
@@ -263,6 +266,39 @@ export class Mail {
     );
   }
 
+  /**
+   * Too few are left that may still acknowledge it. Whoever was not heard since the start of this node, or is live and
+   * cannot take it, is given the time of mail: a start or a small copy is soon over.
+   */
+  private isHopeless(pending: Pending): boolean {
+    const { nowMs, limits, snapshot } = this.around;
+    const isNew = nowMs - pending.startedMs < limits.mailTimeoutMs;
+    let open = this.counted(pending).size;
+    for (const [owner, { code }] of pending.failed) {
+      const mayStill = this.around.isLive(owner)
+        ? isNew || !LASTING.has(code)
+        : isNew && snapshot?.heldBy[owner] === undefined;
+      if (mayStill) open++;
+    }
+    return open < this.needed(pending);
+  }
+
+  private tooFew(pending: Pending): string {
+    const counted = this.counted(pending);
+    const missing = pending.owners
+      .filter((owner) => !counted.has(owner))
+      .map((owner) => `${nameOf(this.around.snapshot, owner)} (${this.whyNot(pending, owner)})`)
+      .sort();
+    const names = missing.length === 0 ? '' : `, without ${missing.join(', ')}`;
+    return `write not acknowledged: ${counted.size} of ${this.needed(pending)} replicas${names}; safe to retry`;
+  }
+
+  private whyNot(pending: Pending, owner: NodeNumber): string {
+    if (!this.around.isLive(owner)) return 'not live';
+    const code = pending.failed.get(owner)?.code ?? NO_ANSWER;
+    return CODE.test(code) ? code.replaceAll('-', ' ') : 'refused';
+  }
+
   private judge(pending: Pending): void {
     if (this.pending.get(pending.name) !== pending) return;
     if (!pending.answered && this.counted(pending).size >= this.needed(pending)) this.answer(pending, { ok: true });
@@ -283,12 +319,14 @@ export class Mail {
       }
       if (settled === pending.owners.length) this.toOutbox(pending);
     }
-    if (pending.outbox === 'durable' && !pending.answered && this.outboxCounts(pending))
-      this.answer(pending, { ok: true });
+    if (pending.outbox === 'durable' && !pending.answered) {
+      if (this.outboxCounts(pending)) this.answer(pending, { ok: true });
+      else if (this.isHopeless(pending)) this.answer(pending, failure('not-acknowledged', this.tooFew(pending)));
+    }
     if (pending.outbox === 'durable' && pending.answered) this.forget(pending);
     if (pending.outbox === 'full') {
       if (!pending.answered && settled === pending.owners.length && this.counted(pending).size < this.needed(pending)) {
-        this.answer(pending, failure('outbox-full', 'the outbox is full and too few replicas answer; safe to retry'));
+        this.answer(pending, failure('outbox-full', `the outbox is full; ${this.tooFew(pending)}`));
       }
       if (pending.answered) this.forget(pending);
     }

@@ -110,7 +110,7 @@ describe('a worker among three', () => {
     const [one, all] = [trio.write(0, 'one'), trio.write(0, 'all')];
     trio.pass(3_500);
     expect(trio.outcomes.get(one)).toEqual({ ok: true });
-    const message = 'write not acknowledged: 2 of 3 replicas; safe to retry';
+    const message = 'write not acknowledged: 2 of 3 replicas, without n3 (not live); safe to retry';
     expect(trio.outcomes.get(all)).toEqual({ ok: false, code: 'not-acknowledged', status: 503, message });
     const acknowledgedBy = NUMBERS.slice(0, 2);
     expect(trio.hosts[0]!.openVersions()).toEqual([expect.objectContaining({ shard: ID, acknowledgedBy })]);

@@ -47,6 +47,8 @@ export class Trio {
   cut = new Set<string>();
   /** Members whose newest shard list has not been heard. */
   stale = new Set<string>();
+  /** Members of which nothing has been heard since the start of the others. */
+  unheard = new Set<string>();
   readonly outcomes = new Map<number, WriteOutcome>();
   readonly passes: PassRecord[] = [];
   readonly levelled: LevelResult[] = [];
@@ -142,7 +144,8 @@ export class Trio {
       const open = this.hosts[i]!.openVersions();
       return { member, sequence: this.statements, viewHash: this.view, closed, open, shardListSequence: 0 };
     });
-    const heldBy = Object.fromEntries(NUMBERS.map((number, i) => [number, this.hosts[i]!.heldShards()]));
+    const lists = NUMBERS.map((number, i) => [number, this.hosts[i]!.heldShards()] as const);
+    const heldBy = Object.fromEntries(lists.filter(([number]) => !this.unheard.has(number)));
     const policy = {
       name: 'autogen',
       generation: 0,

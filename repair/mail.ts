@@ -296,7 +296,8 @@ export class Mail {
   private whyNot(pending: Pending, owner: NodeNumber): string {
     if (!this.around.isLive(owner)) return 'not live';
     const code = pending.failed.get(owner)?.code ?? NO_ANSWER;
-    return CODE.test(code) ? code.replaceAll('-', ' ') : 'refused';
+    if (code === NO_ANSWER) return 'no answer';
+    return CODE.test(code) ? code : 'refused';
   }
 
   private judge(pending: Pending): void {

@@ -10,7 +10,7 @@
  * directory is made: a node that lost its disk comes back with another number, so no version is ever used twice.
  */
 import { randomBytes } from 'node:crypto';
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import Database from 'better-sqlite3';
 import type { NodeNumber, Stamp } from '../shards/version.ts';
@@ -135,6 +135,12 @@ export function writeDurably(path: string, text: string): void {
     closeSync(file);
   }
   renameSync(beside, path);
+  syncDirectory(dirname(path));
+}
+
+/** It may be gone already; durable when it returns. */
+export function removeDurably(path: string): void {
+  rmSync(path, { force: true });
   syncDirectory(dirname(path));
 }
 

@@ -4,12 +4,12 @@
  * What was set while running is in `repair-rates.json`, replaced whole and synced before it is answered, so that it
  * outlives restarts; it wins over the configuration until it is reset. A file that cannot be read is as none.
  */
-import { readFileSync, rmSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { CPU_SHARE_MIN, REPAIR_RATE_MIN, type RepairRates } from '../repair/budget.ts';
 import type { Config } from './config.ts';
-import { writeDurably } from './node-identity.ts';
+import { removeDurably, writeDurably } from './node-identity.ts';
 
 export const ratesSchema = z
   .object({
@@ -60,18 +60,20 @@ export class RepairRatesStore {
     const next = { ...this.#changed, ...change };
     // Resumed, and nothing else said: as configured.
     if (next.paused === false) delete next.paused;
-    if (Object.keys(next).length === 0) rmSync(this.#path, { force: true });
+    return this.#replace(next);
+  }
+
+  /** Back to what the configuration says; a pause stays. Throws as `set` does. */
+  reset(): RatesStatus {
+    return this.#replace(this.#changed.paused === true ? { paused: true } : {});
+  }
+
+  #replace(next: RatesChange): RatesStatus {
+    if (Object.keys(next).length === 0) removeDurably(this.#path);
     else writeDurably(this.#path, `${JSON.stringify(next)}\n`);
     this.#changed = next;
     this.#apply(this.rates);
     return this.status;
-  }
-
-  /** Back to what the configuration says; a pause stays. */
-  reset(): RatesStatus {
-    const { paused } = this.#changed;
-    this.#changed = {};
-    return this.set(paused === true ? { paused } : {});
   }
 }
 

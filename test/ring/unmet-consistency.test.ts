@@ -1,5 +1,6 @@
 /** Writes that too few owners can acknowledge: refused as soon as that is known, with the names of those that are missing. */
 import { expect, test } from 'vitest';
+import type { MailAnswer } from '../../repair/mail-messages.ts';
 import type { SubmittedWrite } from '../../repair/replica-host.ts';
 import { NUMBERS, Trio } from './trio.ts';
 
@@ -96,21 +97,20 @@ test('an owner that was not heard since the start is given the time of mail', ()
   expect(trio.outcomes.get(never)).toMatchObject({ ok: false, message: expect.stringContaining('n3 (not live)') });
 });
 
-test('the words of another member do not reach clients', () => {
+test.each([
+  ['partial write: not found', 'refused'],
+  ['not-found', 'not-found'],
+])('of what another member says, %j, nothing reaches clients that an agent takes for permanent', (code, shown) => {
   const trio = away();
   trio.onSend = (from, _to, message) => {
     if (from !== NUMBERS[2] || message.t !== 'mail-answers') return null;
-    for (const answer of message.answers as unknown as string[][]) {
-      trio.say(2, 0, {
-        t: 'mail-answers',
-        answers: [[answer[0]!, answer[1]!, 'refused', 'partial write: not found', true, 'hinted handoff']],
-        view: message.view,
-      });
-    }
+    const answers: MailAnswer[] = message.answers.map(([id, version]) => [id, version, 'refused', code, true, code]);
+    trio.say(2, 0, { ...message, answers });
     return 'lost';
   };
   const request = write(trio, 'all');
   trio.pass(3_100);
-  const message = 'write not acknowledged: 2 of 3 replicas, without n3 (refused); safe to retry';
+  const message = `write not acknowledged: 2 of 3 replicas, without n3 (${shown}); safe to retry`;
   expect(trio.outcomes.get(request)).toMatchObject({ ok: false, message });
+  expect(message).not.toMatch(PERMANENT);
 });

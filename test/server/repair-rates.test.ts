@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -47,4 +47,20 @@ test('what the disk does not take has not been set', () => {
   rmSync(dataDirectory, { recursive: true });
   expect(() => store.set({ paused: true })).toThrow(/ENOENT/);
   expect(store.rates.paused).toBe(false);
+});
+
+test('what the disk does not give up has not been taken back', () => {
+  const store = open();
+  const applied: RepairRates[] = [];
+  store.set({ paused: true });
+  store.onChange((rates) => applied.push(rates));
+  rmSync(dataDirectory, { recursive: true });
+  expect(() => store.set({ paused: false })).toThrow(/ENOENT/);
+  expect(store.rates.paused).toBe(true);
+  mkdirSync(dataDirectory);
+  store.set({ paused: false, cpuShare: 0.5 });
+  rmSync(dataDirectory, { recursive: true });
+  expect(() => store.reset()).toThrow(/ENOENT/);
+  expect(store.status).toMatchObject({ cpuShare: 0.5, setWhileRunning: true });
+  expect(applied).toHaveLength(1);
 });

@@ -209,6 +209,13 @@ class LineDisplay implements Display {
   close(): void {}
 }
 
+/** What was not compared may differ: that is not what whoever asks for a preview wants to hear as done. */
+function requireCompared({ mode, shards }: RepairDetails): void {
+  const left = shards.filter(({ differences }) => differences.some(({ result }) => result === 'not-compared')).length;
+  if (mode === 'preview' && left > 0)
+    throw new CliError(`${left} of ${shards.length} shards were not compared with all of their replicas`);
+}
+
 function report(summary: RepairDetails): void {
   const differences = summary.shards.flatMap((shard) =>
     shard.differences.map((one) => ({ shard: shard.shard, ...one })),
@@ -231,4 +238,5 @@ function report(summary: RepairDetails): void {
   );
   if (summary.unreachable.length > 0) console.log(`nobody could start: ${summary.unreachable.join(', ')}`);
   if (summary.state !== 'done') throw new CliError(`${summary.state}: ${summary.message}`);
+  requireCompared(summary);
 }

@@ -138,7 +138,9 @@ export function addErrorHandling(app: Express, log: HttpPorts['log']): void {
       if (response.headersSent) return next(error);
       const status = error.status !== undefined && error.status >= 400 && error.status < 600 ? error.status : 500;
       if (status === 500) log.error({ problem: error.stack }, 'request failed');
-      sendError(response, status, typeof error.code === 'string' ? error.code : 'internal error', error.message);
+      // Of a body that cannot be read nothing but the status says whose fault it is.
+      const code = typeof error.code === 'string' ? error.code : status < 500 ? 'invalid' : 'internal error';
+      sendError(response, status, code, error.message);
     },
   );
 }

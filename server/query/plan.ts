@@ -101,7 +101,11 @@ export function planNow(statement: SelectStatement, scope: Scope, context: State
   const { range: ownRange, rest } = splitCondition(statement.condition, context.nowNs, zone);
   let range = intersect(scope.range, ownRange);
   const grouping = statement.dimensions.find((dimension) => dimension.kind === 'time');
-  const grouped = grouping?.kind === 'time' ? { durationNs: grouping.intervalNs, offset: grouping.offset } : null;
+  // time(0s) is none, with an offset as well.
+  if (grouping?.kind === 'time' && grouping.intervalNs < 0n)
+    throw new QueryError('time dimension must not be negative');
+  const isGrouped = grouping?.kind === 'time' && grouping.intervalNs !== 0n;
+  const grouped = isGrouped ? { durationNs: grouping.intervalNs, offset: grouping.offset } : null;
   const spacing = grouped ?? (hasCalls(statement) ? scope.intervalNs : null);
   const interval: Interval | null =
     spacing === null

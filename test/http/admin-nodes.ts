@@ -11,6 +11,7 @@ import type { AdminPorts } from '../../server/http/admin.ts';
 import { addRepairRoutes } from '../../server/http/admin-repairs.ts';
 import type { RepairSummary } from '../../server/http/repair-orders.ts';
 import type { RepairPage } from '../../server/http/repair-records.ts';
+import { addErrorHandling } from '../../server/http/server.ts';
 import { createNodeApi, type NodeApiPorts } from '../../server/node-api.ts';
 import { serveNodeCall } from '../../server/query-rpc.ts';
 import { RepairJournal } from '../../server/repair-journal.ts';
@@ -87,6 +88,7 @@ export class AdminNode {
     const app = express();
     app.post('/internal/query', (request, response) => serveNodeCall(request, response, CLUSTER, nodeApi));
     addRepairRoutes(app, ports as unknown as AdminPorts, rates);
+    addErrorHandling(app, pino({ level: 'debug' }, stream));
     this.server = app.listen(0, '127.0.0.1');
   }
 

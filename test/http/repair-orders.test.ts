@@ -5,9 +5,11 @@
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import type { Socket } from 'node:net';
+import { Command } from 'commander';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { partId, type RepairOrder } from '../../repair/repair-order.ts';
 import type { ReplicaHost } from '../../repair/replica-host.ts';
+import { addRepairCommand } from '../../server/cli/repair.ts';
 import type { RepairDetails } from '../../server/http/repair-orders.ts';
 import { ID, KEY, NUMBERS, Trio } from '../ring/trio.ts';
 import { AdminNode } from './admin-nodes.ts';
@@ -127,6 +129,16 @@ test('any node tells of it and steers it, and of the restart of the asked one no
   expect((await nodes[1].post('/api/repairs/none/cancel')).status).toBe(404);
 });
 
+test.each([
+  ['{"all":', 400],
+  ['{"all":true,"mode":"all"}', 400],
+  [`{"shard":"${'x'.repeat(70_000)}"}`, 413],
+])('a body that is none, %j: the client is told that it is the fault of the body', async (body, status) => {
+  const response = await fetch(`${nodes[0].url}/api/repairs`, { method: 'POST', body });
+  expect([response.status, response.headers.get('x-platform-error-code')]).toEqual([status, 'invalid']);
+  expect(await response.json()).toMatchObject({ code: 'invalid' });
+});
+
 test('cancelled at another node it ends everywhere', async () => {
   slowToRead();
   const id = await order(nodes[0], 'scrub');
@@ -224,6 +236,30 @@ test('a preview counts the shards that differ', async () => {
   const id = await order(nodes[1], 'preview');
   trio.settle();
   expect(await told(nodes[0], id)).toMatchObject({ state: 'done', message: '1 shards; replicas of 1 differ' });
+});
+
+test.each([
+  ['all were compared', false],
+  ['one is not live', true],
+])('starling repair --mode preview, %s', async (_, isAway) => {
+  if (isAway) trio.cut.add(NUMBERS[2]!);
+  trio.hear();
+  const program = new Command();
+  addRepairCommand(program);
+  const { log } = console;
+  console.log = () => {};
+  try {
+    const said = program.parseAsync(['repair', '--all', '--mode', 'preview', '--url', nodes[0].url], { from: 'user' });
+    const done = said.then(
+      () => null,
+      (error: Error) => error.message,
+    );
+    await vi.waitFor(() => expect(trio.hosts[0]!.repairs()).toHaveLength(1));
+    trio.settle();
+    expect(await done).toBe(isAway ? '1 of 1 shards were not compared with all of their replicas' : null);
+  } finally {
+    console.log = log;
+  }
 });
 
 test('a mend is shown while it runs, and cannot be steered', async () => {

@@ -50,6 +50,26 @@ describe('a statement over a limit answers an error', () => {
   });
 });
 
+it.each([
+  ['SELECT v FROM m LIMIT 3', 'SELECT v FROM m GROUP BY time(0s) LIMIT 3'],
+  ['SELECT v FROM m LIMIT 3', 'SELECT v FROM m GROUP BY time(0s, 1s) LIMIT 3'],
+  ['SELECT v FROM m LIMIT 3', 'SELECT v FROM m GROUP BY time(0s, now()) LIMIT 3'],
+  ['SELECT mean(v) FROM m', 'SELECT mean(v) FROM m GROUP BY time(0s, 1s)'],
+  [
+    'SELECT sum(a) FROM (SELECT mean(v) AS a FROM m)',
+    'SELECT sum(a) FROM (SELECT mean(v) AS a FROM m GROUP BY time(0s))',
+  ],
+])('windows of no length are none: %s', async (without, text) => {
+  const [plain] = await ask(memory, without, { database: 't' });
+  expect(plain!.series).toBeDefined();
+  expect(await ask(memory, text, { database: 't' })).toEqual([plain]);
+});
+
+it('windows of less than no length are an error', async () => {
+  for (const interval of ['-1s', '-1s, 1s', '-1d'])
+    expect(await error(`SELECT mean(v) FROM m GROUP BY time(${interval})`)).toBe('time dimension must not be negative');
+});
+
 describe('what an answer rests on', () => {
   const named = { database: 't', completeness: true };
 

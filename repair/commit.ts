@@ -9,6 +9,7 @@
  * earlier groups have been applied by then, so a series whose key came with an earlier batch is known.
  */
 import type { FrameHead } from '../shards/batch-codec.ts';
+import { attempt } from '../shards/errors.ts';
 import { type HeldFrame, holdFrame, holdFrameOf } from '../shards/held-frame.ts';
 import type { GivenKeys } from '../shards/series-keys.ts';
 import type { ShardId, ShardKey } from '../shards/shard-key.ts';
@@ -121,12 +122,16 @@ export class CommitQueue {
     }
     const replica = this.replicas.get(id);
     if (replica?.ledger.replica === 'filling') done({ kind: 'filling' });
-    else if (replica === null || !replica.ledger.has(version)) done({ kind: 'lacks' });
-    else
-      this.afterSync(() => {
-        const holds = this.holds(replica) && replica.ledger.replica !== 'filling';
-        done({ kind: holds ? 'stored' : 'filling' });
-      });
+    else if (replica === null) done({ kind: 'lacks' });
+    else {
+      const known = attempt(() => (replica.ledger.has(version) ? null : { kind: 'lacks' as const }), refusalOf);
+      if (known !== null) done(known);
+      else
+        this.afterSync(() => {
+          const holds = this.holds(replica) && replica.ledger.replica !== 'filling';
+          done({ kind: holds ? 'stored' : 'filling' });
+        });
+    }
   }
 
   /** Versions that are neither in the ledger nor refused yet: from the log they may come back after a crash. */
@@ -326,17 +331,17 @@ export class CommitQueue {
     for (const [i, entry] of entries.entries()) if (results[i] !== null) this.finish(entry, results[i]!);
   }
 
-  /** Why not, when the replica has changed under the batch. */
+  /** Why not, when the replica has changed under the batch, or cannot read what it has: then nothing is changed. */
   private apply(entry: Entry, position: LogPosition): CommitResult | null {
     const replica = this.replicas.get(entry.id);
     if (replica === null)
       return { kind: 'refused', code: 'absent', retry: true, reason: 'the shard is gone from this node' };
     if (this.resultOf(entry).kind !== 'stored') return { kind: 'filling' };
-    if (!replica.ledger.has(entry.version)) {
-      const held = entry.held!;
-      replica.stored.apply(held, entry.keys, position);
-      replica.ledger.add(entry.version, held.content, held.rows);
-    }
+    const held = entry.held!;
+    const add = attempt(() => replica.ledger.prepare(entry.version), refusalOf);
+    if (typeof add !== 'function') return add;
+    replica.stored.apply(held, entry.keys, position);
+    add(held.content, held.rows);
     return null;
   }
 

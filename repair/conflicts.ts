@@ -9,7 +9,7 @@
  */
 import { BatchError } from '../shards/batch-codec.ts';
 import { type Sum128, sumToHex } from '../shards/checksum.ts';
-import { StorageError } from '../shards/errors.ts';
+import { attempt, StorageError } from '../shards/errors.ts';
 import { holdFrame } from '../shards/held-frame.ts';
 import { SeriesKeys } from '../shards/series-keys.ts';
 import { shardId, shardKeyFromJson, shardKeyToJson } from '../shards/shard-key.ts';
@@ -40,11 +40,17 @@ export class Conflicts {
 
   /** A pass has found it. `unequal` null: no single batch is known. */
   found(replica: Replica, other: NodeNumber | null, unequal: Unequal | null): void {
-    if (unequal !== null && other !== null) this.compare(replica, other, unequal);
-    else {
-      this.readAgain(replica);
-      if (other !== null) this.tell(replica, other, null);
+    if (unequal !== null && other !== null) {
+      this.readingOf(() => this.compare(replica, other, unequal));
+      return;
     }
+    this.readAgain(replica);
+    if (other !== null) this.tell(replica, other, null);
+  }
+
+  /** What cannot be read now is found again by the next pass. */
+  private readingOf(work: () => void): void {
+    attempt(work, () => this.o.around.count('conflicts_put_off'));
   }
 
   /** Another member has. */
@@ -52,7 +58,10 @@ export class Conflicts {
     const replica = this.o.replicas.get(shardId(shardKeyFromJson(m.key)));
     if (replica === null || replica.ledger.replica !== 'full') return;
     if (m.version === null || m.content === null) this.readAgain(replica);
-    else this.compare(replica, from, { version: m.version, theirs: BigInt(`0x${m.content}`) });
+    else {
+      const unequal = { version: m.version, theirs: BigInt(`0x${m.content}`) };
+      this.readingOf(() => this.compare(replica, from, unequal));
+    }
   }
 
   private readAgain(replica: Replica): void {
@@ -80,8 +89,9 @@ export class Conflicts {
       if (message?.status !== 'ok' || message.versions[0] !== version || frame === undefined || keys === undefined)
         return;
       const now = this.o.replicas.get(replica.id);
-      if (now === null || now.ledger.replica !== 'full' || now.ledger.contentOf(version) !== listed) return;
+      if (now === null || now.ledger.replica !== 'full') return;
       try {
+        if (now.ledger.contentOf(version) !== listed) return;
         this.judge(now, other, unequal, frame, keys);
       } catch (error) {
         if (!(error instanceof StorageError || error instanceof BatchError)) throw error;

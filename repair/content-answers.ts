@@ -4,7 +4,7 @@
  */
 import type { GroupSum } from '../shards/care.ts';
 import { addSums, sumToHex } from '../shards/checksum.ts';
-import { StorageError } from '../shards/errors.ts';
+import { attempt, StorageError } from '../shards/errors.ts';
 import { shardId, shardKeyFromJson } from '../shards/shard-key.ts';
 import { type NodeNumber, STAMP_ZERO } from '../shards/version.ts';
 import type { ContentMessage, ContentStatus } from './content-messages.ts';
@@ -29,7 +29,12 @@ export class ContentAnswers {
     const { replicas } = this.o;
     const key = shardKeyFromJson(m.key);
     const replica = replicas.get(shardId(key));
-    let status = replica === null ? 'absent' : this.statusOf(replica, from, m);
+    let status: ContentStatus = 'absent';
+    if (replica !== null)
+      status = attempt(
+        () => this.statusOf(replica, from, m),
+        () => 'busy',
+      );
     if (status === 'ok') {
       try {
         replica!.stored.care.settle();

@@ -1,9 +1,16 @@
 /** What a worker says of a shard's replicas and watermarks, for people: plain data (records.ts). */
-import { type NodeNumber, stampMs } from '../shards/version.ts';
+import { attempt } from '../shards/errors.ts';
+import { type NodeNumber, type Stamp, stampMs } from '../shards/version.ts';
 import { heldIn } from './held-shards.ts';
-import { rootFromJson, type Watermark } from './ledger.ts';
+import { type Ledger, rootFromJson, type Watermark } from './ledger.ts';
 import type { Outbox } from './outbox.ts';
-import type { FillDescription, ReplicaDescription, ShardDescription, WatermarkDescription } from './records.ts';
+import type {
+  FillDescription,
+  LedgerSummary,
+  ReplicaDescription,
+  ShardDescription,
+  WatermarkDescription,
+} from './records.ts';
 import { isYoung, type Replica } from './replica-table.ts';
 import { summaryOf } from './ring-token.ts';
 import { memberOf, nameOf, type Surroundings } from './surroundings.ts';
@@ -30,8 +37,8 @@ export function describeReplica(
     replicas: describeReplicas(replica, around),
     state: ledger.replica,
     floor: ledger.floor,
-    ledger: summaryOf(through, ledger.root(through)),
-    ledgerAtWatermark: atWatermark ? summaryOf(converged.through, ledger.root(converged.through)) : null,
+    ledger: summaryAt(ledger, through),
+    ledgerAtWatermark: atWatermark ? summaryAt(ledger, converged.through) : null,
     converged: describeWatermark(converged),
     liveConverged: describeWatermark(liveConverged),
     losses: ledger.losses.map(({ member, name, after }) => ({ member, name, afterMs: stampMs(after) })),
@@ -47,6 +54,14 @@ export function describeReplica(
     passMs: notes.passMs,
     fillPageMs: notes.fillPageMs,
   };
+}
+
+/** null: it cannot be read now. */
+export function summaryAt(ledger: Ledger, through: Stamp): LedgerSummary | null {
+  return attempt(
+    () => summaryOf(through, ledger.root(through)),
+    () => null,
+  );
 }
 
 /** Owners in the order of the ring, then other holders. */

@@ -12,11 +12,11 @@
  * The other side is filling-source.ts.
  */
 
-import { StorageError } from '../shards/errors.ts';
+import { attempt, StorageError } from '../shards/errors.ts';
 import { encodeKeys } from '../shards/series-keys.ts';
 import { type ShardId, type ShardKey, shardKeyToJson } from '../shards/shard-key.ts';
 import type { FillTarget, Storage } from '../shards/storage.ts';
-import type { NodeNumber, Version } from '../shards/version.ts';
+import { type NodeNumber, VERSION_BYTES, type Version } from '../shards/version.ts';
 import { liveFullHolders } from './held-shards.ts';
 import type { Ledger } from './ledger.ts';
 import { type OwnState, stateOwn } from './ledger-state.ts';
@@ -42,8 +42,8 @@ interface Job {
   readonly id: ShardId;
   readonly key: ShardKey;
   stage: 'owing' | 'saving' | 'asking' | 'copying';
-  /** Versions that are not durable in the outbox yet, ascending. */
-  readonly owed: Set<Version>;
+  /** Versions that are not durable in the outbox yet, ascending; null: which they are has yet to be read. */
+  owed: Set<Version> | null;
   source: NodeNumber | null;
   readonly avoid: Set<NodeNumber>;
   target: FillTarget | null;
@@ -119,9 +119,15 @@ export class Filling {
   addOpen(add: AddOpen): void {
     this.resume();
     for (const job of this.jobs.values()) {
-      const [oldest] = job.owed;
+      const oldest = job.owed === null ? this.leastOwed(job) : job.owed.values().next().value;
       if (oldest !== undefined) add(job.id, oldest, []);
     }
+  }
+
+  /** Not above any that is owed. */
+  private leastOwed({ id }: Job): Version | undefined {
+    const stamp = this.o.replicas.get(id)?.ledger.oldestStamp ?? null;
+    return stamp === null ? undefined : stamp.padEnd(2 * VERSION_BYTES, '0');
   }
 
   tick(): void {
@@ -148,7 +154,7 @@ export class Filling {
       id: replica.id,
       key: replica.key,
       stage: 'owing',
-      owed: new Set(replica.ledger.versions()),
+      owed: owedOf(replica),
       source: null,
       avoid: new Set(),
       target: null,
@@ -190,11 +196,17 @@ export class Filling {
 
   private owe(job: Job, replica: Replica): void {
     const { outbox, sender, around } = this.o;
-    if (job.owed.size === 0) {
+    job.owed ??= owedOf(replica);
+    if (job.owed === null) {
+      this.later(job, 'fill_waits_for_disk');
+      return;
+    }
+    const { owed } = job;
+    if (owed.size === 0) {
       job.stage = 'saving';
       return;
     }
-    const page = [...job.owed].slice(0, OWED_PER_STEP);
+    const page = [...owed].slice(0, OWED_PER_STEP);
     let rebuilt: ReturnType<typeof rebuildReadable>;
     try {
       rebuilt = rebuildReadable(replica.stored, new Set(page));
@@ -206,14 +218,14 @@ export class Filling {
     // Rows that no disk here gives back cannot be handed on; whoever else has them keeps them.
     if (rebuilt.unreadable !== null) around.count('fill_batches_unreadable', page.length - rebuilt.batches.length);
     const readable = new Set(rebuilt.batches.map(({ version }) => version));
-    for (const version of page) if (!readable.has(version)) job.owed.delete(version);
+    for (const version of page) if (!readable.has(version)) owed.delete(version);
     const owners = (key: ShardKey) => around.owners(key);
     let putting = 0;
     for (const { version, frame, keys } of rebuilt.batches) {
       // Each counts for itself: a full outbox takes as many as have been acknowledged since the last try, which then
       // are debts, and a page that had to get in as a whole would put those that went for it in again.
       const done = () => {
-        if (job.owed.delete(version)) job.handed++;
+        if (owed.delete(version)) job.handed++;
         job.waiting = --putting > 0;
       };
       const lost = () => {
@@ -397,6 +409,14 @@ export class Filling {
 }
 
 /** Of a replica that a copy takes the place of. */
+/** null: it cannot be read now. */
+function owedOf({ ledger }: Replica): Set<Version> | null {
+  return attempt(
+    () => new Set(ledger.versions()),
+    () => null,
+  );
+}
+
 function ownState(ledger: Ledger): OwnState {
   const { since, mustDisown } = ledger;
   return {

@@ -10,24 +10,33 @@
  * A root is (count, sum of identity hashes, sum of content sums); an identity's hash is 128 bits of SHA-256 of its
  * version. A version is counted once however often it arrives (rule 14).
  *
- * Worst outcome still possible: a damaged identity list makes `load` throw LedgerError, and the shard is set aside and
- * filled from another owner.
+ * Lists are in memory while they are written to and until a save of them is known to be durable; of the others only sums are
+ * (ledger-epoch.ts, ledger-pages.ts). So what a member that is away costs is an epoch, not a batch. What has to read a list
+ * throws StorageError when it cannot, with nothing changed: has, lists, add, prepare, restate, identities, contentOf, rowsIn, versions,
+ * oldest and adoptFloor; root and epochSums for the epochs that their ends lie in.
+ *
+ * Worst outcome still possible: a damaged identity list, met by `load` or later, and the shard is set aside and filled from
+ * another owner.
  */
 import type { Database } from 'better-sqlite3';
 import { addSums, type Sum128, sumToHex } from '../shards/checksum.ts';
-import type { ShardCompanion } from '../shards/companion.ts';
+import type { ReadFile, ShardCompanion } from '../shards/companion.ts';
 import type { HeldFrame } from '../shards/held-frame.ts';
 import {
   EPOCH_MS,
   epochOf,
+  makeStamp,
   type NodeNumber,
   STAMP_ZERO,
   type Stamp,
+  stampBefore,
   stampOf,
   type Version,
 } from '../shards/version.ts';
-import { decodeIdentities, type Identity } from './ledger-codec.ts';
-import { Epoch } from './ledger-epoch.ts';
+import { decodeIdentities, type Identity, LedgerError } from './ledger-codec.ts';
+import { DecodedLists, Epoch, type FrozenList } from './ledger-epoch.ts';
+import { LedgerPages } from './ledger-pages.ts';
+import { CREATE_EPOCHS, readEpochs, writeEpochs } from './ledger-rows.ts';
 import { CREATE_STATE, readState, type StateJson, writeState } from './ledger-state.ts';
 import type { Loss } from './losses.ts';
 import { type GoneMember, PassedLists } from './passed-lists.ts';
@@ -54,16 +63,11 @@ export interface Watermark {
 /** Count, identity sum and content sum in hexadecimal. */
 export type RootJson = readonly [number, string, string];
 
-const CREATE_TABLES = `${CREATE_STATE}
-  CREATE TABLE IF NOT EXISTS ledger_epochs (epoch INTEGER PRIMARY KEY, identities BLOB NOT NULL);`;
+const CREATE_TABLES = `${CREATE_STATE}${CREATE_EPOCHS}`;
 /** Lists that are open at a time: batches come for the newest epochs, and, from repair, for one after the other. */
 const OPEN_MAX = 8;
-
-const READ_EPOCHS = 'SELECT epoch, identities FROM ledger_epochs ORDER BY epoch';
-const WRITE_EPOCH = 'INSERT OR REPLACE INTO ledger_epochs (epoch, identities) VALUES (?, ?)';
-const DELETE_EPOCHS_THROUGH = 'DELETE FROM ledger_epochs WHERE epoch <= ?';
-const DELETE_EPOCHS = 'DELETE FROM ledger_epochs';
-const DELETE_EPOCH = 'DELETE FROM ledger_epochs WHERE epoch = ?';
+/** Of all ledgers of a thread. */
+export const DECODED_LISTS = new DecodedLists(8);
 
 export class Ledger implements ShardCompanion {
   /** Set by repair only; durable with the next flush. */
@@ -87,12 +91,23 @@ export class Ledger implements ShardCompanion {
   private floorStamp: Stamp = STAMP_ZERO;
   private collapsed: Root = EMPTY_ROOT;
   private epochs = new Map<number, Epoch>();
+  private pages: LedgerPages | null = null;
+  /** Of the last save, until it is known to be durable. */
+  private saving: readonly FrozenList[] = [];
+  private readonly openMax: number;
+  private readonly decoded: DecodedLists;
   /** Epochs whose lists are open; the one that was written to longest ago comes first. */
   private readonly opened = new Set<number>();
   private newestVersion: Version | null = null;
   private readonly changed = new Set<number>();
   /** Number of the last save; a file that does not hold it missed one (rolled back or replaced) and is written whole. */
   private sequence = 0;
+
+  /** `openMax`: lists that stay open; 0: each one leaves memory with each save. */
+  constructor(openMax = OPEN_MAX, decoded = DECODED_LISTS) {
+    this.openMax = openMax;
+    this.decoded = decoded;
+  }
 
   get floor(): Stamp {
     return this.floorStamp;
@@ -108,9 +123,21 @@ export class Ledger implements ShardCompanion {
 
   /** Batches above the floor. */
   get listed(): number {
-    let count = 0;
-    for (const epoch of this.epochs.values()) count += epoch.count;
-    return count;
+    return [...this.epochs.values()].reduce((sum, { count }) => sum + count, 0);
+  }
+
+  /** About what it takes in memory, but for lists that stay decoded (ledger-epoch.ts). */
+  get bytes(): number {
+    return [...this.epochs.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
+  attach(readFile: ReadFile): void {
+    this.pages = new LedgerPages(readFile);
+  }
+
+  /** Throws StorageError while a list that could not be read still cannot. */
+  readAgain(): void {
+    this.pages?.readAgain(this.epochs);
   }
 
   has(version: Version): boolean {
@@ -124,27 +151,35 @@ export class Ledger implements ShardCompanion {
 
   /** False when it was known or lies at or below the floor; then nothing changes. Lowers LCT where needed (rule 7). */
   add(version: Version, content: Sum128, rows: number): boolean {
-    if (this.has(version)) return false;
+    const add = this.prepare(version);
+    add?.(content, rows);
+    return add !== null;
+  }
+
+  /** Reads what adding the batch needs. What it gives adds it, and needs nothing more; null: it is known. */
+  prepare(version: Version): ((content: Sum128, rows: number) => void) | null {
+    if (this.has(version)) return null;
     const number = epochOf(version);
-    let epoch = this.epochs.get(number);
-    if (epoch === undefined) {
-      epoch = new Epoch();
-      this.epochs.set(number, epoch);
-    }
-    this.open(number);
-    epoch.add({ version, rows, content });
-    this.changed.add(number);
-    if (this.newestVersion === null || version > this.newestVersion) this.newestVersion = version;
+    const epoch = this.epochs.get(number) ?? new Epoch(number, this.decoded, this.pages);
     const stamp = stampOf(version);
-    if (this.liveConverged !== null && stamp <= this.liveConverged.through) this.lowerLive(stamp);
-    return true;
+    const live = this.liveConverged;
+    epoch.open();
+    const lowered = live !== null && stamp <= live.through ? this.lowered(live, stamp) : live;
+    return (content, rows) => {
+      this.epochs.set(number, epoch);
+      this.written(number);
+      epoch.add({ version, rows, content });
+      if (this.newestVersion === null || version > this.newestVersion) this.newestVersion = version;
+      this.liveConverged = lowered;
+    };
   }
 
   /** The epoch is written to; of those that were, the ones written to longest ago are sealed. */
-  private open(number: number): void {
+  private written(number: number): void {
+    this.changed.add(number);
     this.opened.delete(number);
     this.opened.add(number);
-    if (this.opened.size <= OPEN_MAX) return;
+    if (this.opened.size <= Math.max(1, this.openMax)) return;
     const [oldest] = this.opened;
     this.opened.delete(oldest!);
     this.epochs.get(oldest!)?.seal();
@@ -214,42 +249,51 @@ export class Ledger implements ShardCompanion {
     const number = epochOf(version);
     const epoch = this.epochs.get(number);
     if (epoch?.batches.has(version) !== true) return;
-    this.open(number);
+    epoch.open();
+    this.written(number);
     epoch.restate(version, content);
-    this.changed.add(number);
+  }
+
+  /** All above the floor, ascending, list by list. */
+  *list(): Generator<Identity> {
+    for (const number of [...this.epochs.keys()].sort(ascending)) yield* this.epochs.get(number)?.list() ?? [];
   }
 
   /** Versions above the floor, ascending. */
   versions(): Version[] {
-    const all: Version[] = [];
-    for (const epoch of this.epochs.values()) for (const { version } of epoch.list()) all.push(version);
-    return all.sort();
+    return [...this.list()].map(({ version }) => version);
+  }
+
+  oldest(): Version | null {
+    return this.list().next().value?.version ?? null;
+  }
+
+  /** At or below every version that is listed; null: none is. Reads no list. */
+  get oldestStamp(): Stamp | null {
+    const first = [...this.epochs.keys()].reduce((least, number) => Math.min(least, number), Number.POSITIVE_INFINITY);
+    return Number.isFinite(first) ? makeStamp(first * EPOCH_MS, 0) : null;
   }
 
   /** Collapses everything at or below `through`. The caller has made sure that the root there is proven (rule 18). */
   adoptFloor(through: Stamp): void {
     if (through <= this.floorStamp) return;
-    this.newcomer = false;
-    this.passed.note(this.gone, this.floorStamp, through, () => this.versions());
-    this.collapsed = this.root(through);
-    this.floorStamp = through;
+    const { gone, floorStamp: floor } = this;
     const last = epochOf(through);
-    for (const [number, epoch] of [...this.epochs]) {
+    // What has to be read is read before anything is changed.
+    const collapsed = this.root(through);
+    const above = (this.epochs.get(last)?.list() ?? []).filter(({ version }) => stampOf(version) > through);
+    const listed = this.passed.isConcerned(gone, floor) ? this.versions() : [];
+    this.passed.note(gone, floor, through, listed);
+    this.newcomer = false;
+    this.collapsed = collapsed;
+    this.floorStamp = through;
+    for (const number of [...this.epochs.keys()]) {
       if (number > last) continue;
       this.changed.add(number);
-      if (number < last) {
-        this.forget(number);
-        continue;
-      }
-      const above = epoch.list().filter(({ version }) => stampOf(version) > through);
-      this.forget(number);
-      for (const { version, content, rows } of above) this.insert(version, content, rows);
+      this.epochs.delete(number);
+      this.opened.delete(number);
     }
-  }
-
-  private forget(number: number): void {
-    this.epochs.delete(number);
-    this.opened.delete(number);
+    this.insert(above);
   }
 
   load(database: Database): void {
@@ -273,12 +317,22 @@ export class Ledger implements ShardCompanion {
     this.losses = state.losses ?? [];
     this.mustDisown = state.mustDisown ?? false;
     this.since = state.since ?? STAMP_ZERO;
-    for (const { identities } of database.prepare<[], { identities: Uint8Array }>(READ_EPOCHS).iterate()) {
-      for (const { version, rows, content } of decodeIdentities(identities)) {
-        if (stampOf(version) > this.floorStamp) this.insert(version, content, rows);
-      }
-    }
+    for (const { epoch, identities } of readEpochs(database)) this.loadEpoch(epoch, identities);
     this.changed.clear();
+  }
+
+  private loadEpoch(number: number, bytes: Uint8Array): void {
+    const list = decodeIdentities(bytes);
+    if (list.some(({ version }) => epochOf(version) !== number))
+      throw new LedgerError(`the identity list of epoch ${number} has batches of another one`);
+    const above = list.filter(({ version }) => stampOf(version) > this.floorStamp);
+    if (this.pages === null || above.length < list.length) this.insert(above);
+    else if (list.length > 0) {
+      const epoch = new Epoch(number, this.decoded, this.pages);
+      epoch.loaded(bytes, list);
+      this.epochs.set(number, epoch);
+      this.newestVersion = list.at(-1)!.version;
+    }
   }
 
   save(database: Database): void {
@@ -286,28 +340,29 @@ export class Ledger implements ShardCompanion {
   }
 
   freeze(): (database: Database) => void {
-    const epochs = new Map([...this.epochs].map(([number, epoch]) => [number, epoch.freeze()]));
-    const changed = [...this.changed];
+    const lists = new Map<number, FrozenList>();
+    for (const [number, epoch] of this.epochs) if (!epoch.isPaged) lists.set(number, epoch.freeze());
+    const epochs = new Set(this.epochs.keys());
+    const frozen = { first: epochOf(this.floorStamp), epochs, lists, changed: [...this.changed] };
     const expected = this.sequence++;
-    const firstEpoch = epochOf(this.floorStamp);
     const passed = this.passed.freeze();
     const state = this.toState();
     this.changed.clear();
+    this.saving = [...lists.values()];
     return (database) => {
       database.exec(CREATE_TABLES);
       const whole = (readState(database)?.sequence ?? 0) !== expected;
-      if (whole) database.prepare(DELETE_EPOCHS).run();
-      else database.prepare(DELETE_EPOCHS_THROUGH).run(firstEpoch - 1);
-      const write = database.prepare(WRITE_EPOCH);
-      const remove = database.prepare(DELETE_EPOCH);
-      for (const number of whole ? epochs.keys() : changed) {
-        const encode = epochs.get(number);
-        if (encode === undefined) remove.run(number);
-        else write.run(number, encode());
-      }
+      writeEpochs(database, frozen, whole);
       passed(database, whole);
       writeState(database, state);
     };
+  }
+
+  /** What was written last is durable: lists that the file has as they are leave memory, but for those that stay open. */
+  saved(): void {
+    for (const list of this.saving) list.confirmed();
+    this.saving = [];
+    for (const [number, epoch] of this.epochs) if (this.openMax === 0 || !this.opened.has(number)) epoch.page();
   }
 
   private toState(): StateJson {
@@ -327,23 +382,17 @@ export class Ledger implements ShardCompanion {
     };
   }
 
-  private insert(version: Version, content: Sum128, rows: number): void {
+  private insert(list: readonly Identity[]): void {
     const live = this.liveConverged;
     this.liveConverged = null;
-    this.add(version, content, rows);
+    for (const { version, content, rows } of list) this.add(version, content, rows);
     this.liveConverged = live;
   }
 
-  private lowerLive(stamp: Stamp): void {
+  private lowered(live: Watermark, stamp: Stamp): Watermark | null {
     const below = stampBefore(stamp);
-    const live = this.liveConverged!;
-    if (below <= this.floorStamp) this.liveConverged = this.converged;
-    else
-      this.liveConverged = {
-        ...live,
-        through: below,
-        root: rootToJson(this.rootWithin(STAMP_ZERO, below, this.collapsed)),
-      };
+    if (below <= this.floorStamp) return this.converged;
+    return { ...live, through: below, root: rootToJson(this.rootWithin(STAMP_ZERO, below, this.collapsed)) };
   }
 
   private rootWithin(after: Stamp, through: Stamp, base: Root): Root {
@@ -361,7 +410,7 @@ export class Ledger implements ShardCompanion {
 
   private epochWithin(number: number, after: Stamp, through: Stamp): Root {
     const epoch = this.epochs.get(number)!;
-    if (number > epochOf(after) && number < epochOf(through)) {
+    if ((after <= this.floorStamp || number > epochOf(after)) && number < epochOf(through)) {
       return { count: epoch.count, identity: epoch.identity, content: epoch.content };
     }
     let { count, identity, content } = EMPTY_ROOT;
@@ -392,16 +441,6 @@ export function rootToJson(root: Root): RootJson {
 /** The digits have been checked by whoever parsed the JSON (replica-messages.ts, or the file's own writer). */
 export function rootFromJson(json: RootJson): Root {
   return { count: json[0], identity: BigInt(`0x${json[1]}`), content: BigInt(`0x${json[2]}`) };
-}
-
-/** The greatest stamp below `stamp`, which must not be zero. */
-export function stampBefore(stamp: Stamp): Stamp {
-  return (BigInt(`0x${stamp}`) - 1n).toString(16).padStart(16, '0');
-}
-
-/** First and last millisecond of an epoch, for people. */
-export function epochRangeMs(epoch: number): [number, number] {
-  return [epoch * EPOCH_MS, (epoch + 1) * EPOCH_MS - 1];
 }
 
 function ascending(a: number, b: number): number {

@@ -6,6 +6,7 @@
  * A replica is concerned when it has something from before the removal and no proof from after it. A note becomes durable
  * with the ledger, as does the watermark that would hide the need for it: a crash in between means that it is made again.
  */
+import { attempt } from '../shards/errors.ts';
 import type { NodeNumber, Stamp } from '../shards/version.ts';
 import { STAMP_ZERO, stampOf } from '../shards/version.ts';
 import type { ClusterSnapshot, Member } from './cluster.ts';
@@ -51,6 +52,10 @@ function isConcerned(ledger: Ledger, { number, removedAt }: Member): boolean {
   if (removedAt === undefined || ledger.losses.some(({ member }) => member === number)) return false;
   if (ledger.converged !== null && ledger.converged.through >= removedAt) return false;
   if (ledger.floor > STAMP_ZERO) return ledger.floor <= removedAt;
-  const [oldest] = ledger.versions();
-  return oldest !== undefined && stampOf(oldest) <= removedAt;
+  // Rather a note too many than none.
+  const oldest = attempt(
+    () => ledger.oldest(),
+    () => ledger.oldestStamp,
+  );
+  return oldest !== null && stampOf(oldest) <= removedAt;
 }

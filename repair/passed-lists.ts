@@ -60,14 +60,19 @@ export class PassedLists {
     this.listBytesMax = listBytesMax;
   }
 
-  /** Before a floor moves from `floor` to `through`. `listed`: all versions above `floor`. */
-  note(gone: readonly GoneMember[], floor: Stamp, through: Stamp, listed: () => readonly Version[]): void {
+  /** Whether what a floor passes that moves from `floor` is of interest. */
+  isConcerned(gone: readonly GoneMember[], floor: Stamp): boolean {
+    return gone.some(({ removedAt }) => floor <= removedAt);
+  }
+
+  /** Before a floor moves from `floor` to `through`. `listed`: all versions above `floor`, when it is of interest. */
+  note(gone: readonly GoneMember[], floor: Stamp, through: Stamp, listed: readonly Version[]): void {
     for (const { number, removedAt } of gone) {
       if (floor > removedAt) continue;
       const known = this.lists.get(number);
       // The last list for this member: it has also what came late, above the new floor.
       const isLast = through > removedAt;
-      const versions = listed().filter((version) => isLast || stampOf(version) <= through);
+      const versions = listed.filter((version) => isLast || stampOf(version) <= through);
       const added = Buffer.from(versions.join(''), 'hex');
       const all = known === undefined ? added : known.versions && Buffer.concat([known.versions, added]);
       const kept = all !== null && all.byteLength <= this.listBytesMax ? all : null;

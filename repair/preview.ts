@@ -7,15 +7,17 @@
  * on moving meanwhile: when one is found above that at which the comparison began, it begins anew.
  * Whoever could not be compared is named. What a replica stores is not read: that is a scrub's business.
  */
+import { attempt } from '../shards/errors.ts';
 import { type ShardId, type ShardKey, shardKeyToJson } from '../shards/shard-key.ts';
 import { epochOf, type NodeNumber, type Stamp, type Version } from '../shards/version.ts';
 import { heldIn } from './held-shards.ts';
 import { identitiesEqual, type Ledger, type Root, rootFromJson, rootsEqual, rootToJson } from './ledger.ts';
 import { decodeIdentities, type Identity, LedgerError } from './ledger-codec.ts';
 import type { RepairDifference } from './records.ts';
-import type { MessageOf } from './replica-messages.ts';
+import type { MessageOf, Received } from './replica-messages.ts';
 import type { Replica, ReplicaTable } from './replica-table.ts';
 import type { Requests } from './requests.ts';
+import { cannotRead } from './ring-fitness.ts';
 import { nameOf, type Surroundings } from './surroundings.ts';
 
 export interface PreviewObserver {
@@ -73,8 +75,22 @@ export class Preview {
   }
 
   start(): void {
-    const here = this.here();
-    if (here !== null) this.begin(here.ledger.floor);
+    this.reading(() => {
+      const here = this.here();
+      if (here !== null) this.begin(here.ledger.floor);
+    });
+  }
+
+  private reading(work: () => void): void {
+    attempt(work, (error) => this.end(cannotRead(error)));
+  }
+
+  private ask(
+    member: NodeNumber,
+    question: Parameters<Requests['ask']>[2],
+    answered: (answer: Received | null) => void,
+  ): void {
+    this.o.requests.ask(member, this.key.number, question, (answer) => this.reading(() => answered(answer)));
   }
 
   /** Answers that come later are of no interest. */
@@ -131,7 +147,7 @@ export class Preview {
     const { floor, through, key } = this;
     const claim = { floor, floorRoot: rootToJson(mine.root(floor)) };
     const question = { t: 'compare' as const, key: shardKeyToJson(key), through, from, preview: true, ...claim };
-    this.o.requests.ask(member, key.number, question, (answer) => {
+    this.ask(member, question, (answer) => {
       const ledger = this.here()?.ledger;
       if (ledger === undefined) return;
       const m = answer?.message as MessageOf<'compare-answer'> | undefined;
@@ -181,7 +197,7 @@ export class Preview {
     const { key } = this;
     const page = epochs.slice(0, this.o.around.limits.epochsPerPage);
     const range = { after: this.floor, through: this.through, epochs: page, above };
-    this.o.requests.ask(member, key.number, { t: 'identities', key: shardKeyToJson(key), ...range }, (answer) => {
+    this.ask(member, { t: 'identities', key: shardKeyToJson(key), ...range }, (answer) => {
       if (this.here() === null) return;
       const m = answer?.message as MessageOf<'identities-answer'> | undefined;
       const entries = m?.status === 'ok' ? readList(answer!.attachments[0]) : null;

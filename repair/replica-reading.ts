@@ -29,7 +29,7 @@ export class ReplicaReading {
   private readonly reading: Reading;
   private floor: Stamp = '';
   private received = 0n;
-  private listed = new Map<Version, bigint>();
+  private readonly listed = new Map<Version, bigint>();
 
   constructor(replica: Replica) {
     this.replica = replica;
@@ -37,7 +37,8 @@ export class ReplicaReading {
       const { ledger } = replica;
       this.floor = ledger.floor;
       this.received = ledger.floorRoot().content;
-      this.listed = new Map(ledger.versions().map((version) => [version, ledger.contentOf(version) ?? 0n]));
+      this.listed.clear();
+      for (const { version, content } of ledger.list()) this.listed.set(version, content);
     });
   }
 

@@ -2,7 +2,7 @@
  * The side of a comparison that is asked: stateless, so any question may come twice, late or never.
  */
 
-import { StorageError } from '../shards/errors.ts';
+import { attempt, StorageError } from '../shards/errors.ts';
 import { encodeKeys } from '../shards/series-keys.ts';
 import { type ShardKeyJson, shardId, shardKeyFromJson } from '../shards/shard-key.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';
@@ -24,8 +24,8 @@ import type { Surroundings } from './surroundings.ts';
 const NO_CLAIM: FloorClaim = { floor: STAMP_ZERO, floorRoot: rootToJson(EMPTY_ROOT) };
 
 /** A preview makes no floors meet: it hears of both at the higher one, up to which neither lists batches for certain. */
-function claimFor(ledger: Ledger, { preview, floor }: MessageOf<'compare'>): FloorClaim {
-  if (!preview || floor <= ledger.floor) return claimOf(ledger);
+function claimFor(ledger: Ledger, { preview, floor }: MessageOf<'compare'>, status: PullStatus): FloorClaim {
+  if (!preview || floor <= ledger.floor || status !== 'ok') return claimOf(ledger);
   return { floor, floorRoot: rootToJson(ledger.root(floor)) };
 }
 
@@ -43,7 +43,7 @@ export class RingAnswers {
   compare(from: NodeNumber, m: MessageOf<'compare'>): void {
     const { id, number, replica } = this.find(m.key);
     const answer = (status: PullStatus, rest: Partial<MessageOf<'compare-answer'>> = {}) => {
-      const claim = replica === null ? NO_CLAIM : claimFor(replica.ledger, m);
+      const claim = replica === null ? NO_CLAIM : claimFor(replica.ledger, m, status);
       const empty = { root: null, sums: [], next: null };
       this.around.send(from, number, {
         t: 'compare-answer',
@@ -59,11 +59,26 @@ export class RingAnswers {
       answer('absent');
       return;
     }
-    const { ledger } = replica;
-    if (ledger.replica === 'filling') {
+    if (replica.ledger.replica === 'filling') {
       answer('filling');
       return;
     }
+    attempt(
+      () => this.compareWith(from, replica, m, answer),
+      () => {
+        this.around.count('comparisons_refused_by_disk');
+        answer('busy');
+      },
+    );
+  }
+
+  private compareWith(
+    from: NodeNumber,
+    replica: Replica,
+    m: MessageOf<'compare'>,
+    answer: (status: PullStatus, rest?: Partial<MessageOf<'compare-answer'>>) => void,
+  ): void {
+    const { ledger } = replica;
     if (!m.preview) {
       const met = meetFloor(ledger, m, true);
       if (met === 'behind') {
@@ -97,22 +112,28 @@ export class RingAnswers {
     const { id, number, replica } = this.find(m.key);
     const max = this.around.limits.identitiesPerPage;
     const list: Identity[] = [];
-    const status = statusOf(replica);
+    let status = statusOf(replica);
     let more = false;
     if (status === 'ok') {
-      for (const epoch of m.epochs) {
-        if (list.length >= max) {
-          more = true;
-          break;
+      try {
+        for (const epoch of m.epochs) {
+          if (list.length >= max) {
+            more = true;
+            break;
+          }
+          const rest = max - list.length;
+          const found = replica!.ledger.identities(epoch, m.after, m.through, m.above, rest + 1);
+          list.push(...found.slice(0, rest));
+          if (found.length > rest) more = true;
         }
-        const rest = max - list.length;
-        const found = replica!.ledger.identities(epoch, m.after, m.through, m.above, rest + 1);
-        list.push(...found.slice(0, rest));
-        if (found.length > rest) more = true;
+      } catch (error) {
+        if (!(error instanceof StorageError)) throw error;
+        this.around.count('comparisons_refused_by_disk');
+        status = 'busy';
       }
     }
     const answer = { t: 'identities-answer' as const, request: m.request, shard: id, status, more };
-    this.around.send(from, number, answer, [encodeIdentities(list)]);
+    this.around.send(from, number, answer, [encodeIdentities(status === 'ok' ? list : [])]);
   }
 
   fetch(from: NodeNumber, m: MessageOf<'fetch'>): void {
@@ -123,15 +144,16 @@ export class RingAnswers {
     if (status === 'ok') {
       const { limits } = this.around;
       let batches: ReturnType<typeof rebuildReadable>['batches'] = [];
-      const asked = this.asked(replica!, m.versions);
+      let asked: ReadonlySet<Version> = new Set();
       try {
+        asked = this.asked(replica!, m.versions);
         const rebuilt = asked.size === 0 ? { batches, unreadable: null } : rebuildReadable(replica!.stored, asked);
         batches = rebuilt.batches;
         if (rebuilt.unreadable !== null) markDamaged(replica!, rebuilt.unreadable, this.around);
       } catch (error) {
         if (!(error instanceof StorageError)) throw error;
         this.around.count('fetches_refused_by_disk');
-        replica!.notes.unreadable = asked;
+        if (asked.size > 0) replica!.notes.unreadable = asked;
         status = 'busy';
       }
       let bytes = 0;

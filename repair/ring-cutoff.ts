@@ -10,10 +10,9 @@
  * than the news of that (`HeldShard.since`).
  */
 import type { ShardId } from '../shards/shard-key.ts';
-import { type NodeNumber, STAMP_ZERO, type Stamp, stampOf } from '../shards/version.ts';
+import { type NodeNumber, STAMP_ZERO, type Stamp, stampBefore, stampOf } from '../shards/version.ts';
 import type { ClusterSnapshot, Statement } from './cluster.ts';
 import { heldIn } from './held-shards.ts';
-import { stampBefore } from './ledger.ts';
 import type { PassKind, SkippedMember } from './records.ts';
 
 export interface PassPlan {

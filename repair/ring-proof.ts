@@ -1,6 +1,7 @@
 /**
  * What a proof, a floor, or a difference in content means for this node's replica (protocol rules 16, 18, 19, 32).
  */
+import { attempt } from '../shards/errors.ts';
 import { shardId, shardKeyFromJson } from '../shards/shard-key.ts';
 import { type NodeNumber, STAMP_ZERO } from '../shards/version.ts';
 import type { Unequal } from './conflicts.ts';
@@ -39,7 +40,16 @@ export class Proofs {
     this.o = options;
   }
 
+  /** What cannot be read here now is proven by another pass. */
   proven(from: NodeNumber | null, m: MessageOf<'proven'>): void {
+    const { around } = this.o;
+    attempt(
+      () => this.take(from, m),
+      () => around.count('proofs_refused_by_disk'),
+    );
+  }
+
+  private take(from: NodeNumber | null, m: MessageOf<'proven'>): void {
     const { around, replicas, filling, outbox, deletes } = this.o;
     const id = shardId(shardKeyFromJson(m.key));
     if (m.kind === 'full') outbox.settle(id, m.through);
@@ -63,8 +73,9 @@ export class Proofs {
       return;
     }
     if (m.kind === 'full') {
-      if (m.through > (ledger.converged?.through ?? STAMP_ZERO)) ledger.converged = watermark;
+      // First what may have to be read.
       ledger.adoptFloor(m.through);
+      if (m.through > (ledger.converged?.through ?? STAMP_ZERO)) ledger.converged = watermark;
       around.count('floors_adopted');
     }
     if (m.through > (ledger.liveConverged?.through ?? STAMP_ZERO)) ledger.liveConverged = watermark;
@@ -77,12 +88,20 @@ export class Proofs {
     this.o.outbox.settle(shardId(shardKeyFromJson(m.key)), m.through);
   }
 
-  /** Rule 19 against a token or an answer of `from`. False: this replica cannot go on with it. */
+  /** Rule 19 against a token or an answer of `from`. False: this replica cannot go on with it. Throws StorageError. */
   meet(replica: Replica, claim: FloorClaim, from: NodeNumber): boolean {
     const met = meetFloor(replica.ledger, claim, true);
     if (met === 'behind') this.o.filling.demote(replica, `behind the floor ${claim.floor} of ${from}`);
     if (met === 'damage') this.noteDamage(replica, from, `content differs at the floor ${claim.floor}`);
     return met === 'level' || met === 'lower';
+  }
+
+  /** The same of whoever goes on without this one. */
+  heardOf(replica: Replica, claim: FloorClaim, from: NodeNumber): void {
+    attempt(
+      () => this.meet(replica, claim, from),
+      () => false,
+    );
   }
 
   noteDamage(replica: Replica, comparedWith: NodeNumber | null, reason: string, unequal: Unequal | null = null): void {

@@ -7,7 +7,7 @@
  * content are damage, reported and not overwritten.
  */
 import { BatchError } from '../shards/batch-codec.ts';
-import { StorageError } from '../shards/errors.ts';
+import { attempt, StorageError } from '../shards/errors.ts';
 import { SeriesKeys } from '../shards/series-keys.ts';
 import { shardKeyToJson } from '../shards/shard-key.ts';
 import { epochOf, type NodeNumber, type Stamp, type Version } from '../shards/version.ts';
@@ -21,6 +21,7 @@ import { databaseOf } from './mail-receiver.ts';
 import type { FloorClaim, MessageOf, Received } from './replica-messages.ts';
 import { claimOf, type Replica } from './replica-table.ts';
 import type { Requests } from './requests.ts';
+import { cannotRead } from './ring-fitness.ts';
 import type { Surroundings } from './surroundings.ts';
 
 export interface Pulled {
@@ -87,7 +88,7 @@ export class Pull {
   }
 
   private compare(from: number): void {
-    const { replica, source, through, requests } = this.o;
+    const { replica, through } = this.o;
     const { ledger } = replica;
     const after = ledger.floor;
     const question = {
@@ -98,8 +99,7 @@ export class Pull {
       preview: false,
       ...claimOf(ledger),
     };
-    requests.ask(source, replica.key.number, question, (answer) => {
-      if (this.ended) return;
+    this.ask(question, (answer) => {
       if (answer === null) return this.fail('no answer to a comparison');
       const message = answer.message as MessageOf<'compare-answer'>;
       if (message.status === 'floor' || ledger.floor !== after) {
@@ -119,6 +119,18 @@ export class Pull {
       else if (this.epochs.length === 0) this.finish();
       else this.differs(() => this.identities(0, ''));
     });
+  }
+
+  /** What has to be read here for the answer, and cannot be, ends the pull. */
+  private ask(question: Parameters<Requests['ask']>[2], answered: (answer: Received | null) => void): void {
+    const { requests, source, replica } = this.o;
+    requests.ask(source, replica.key.number, question, (answer) => {
+      if (!this.ended) this.reading(() => answered(answer));
+    });
+  }
+
+  private reading(work: () => void): void {
+    attempt(work, (error) => this.fail(cannotRead(error), 'refused'));
   }
 
   private differs(go: () => void): void {
@@ -141,12 +153,11 @@ export class Pull {
 
   /** Pages of identities: epochs from index `at` of the list on, versions above `above`. */
   private identities(at: number, above: Version | ''): void {
-    const { replica, source, through, requests, around } = this.o;
+    const { replica, through, around } = this.o;
     const epochs = this.epochs.slice(at, at + around.limits.epochsPerPage);
     const after = replica.ledger.floor;
     const question = { t: 'identities' as const, key: shardKeyToJson(replica.key), after, through, epochs, above };
-    requests.ask(source, replica.key.number, question, (answer) => {
-      if (this.ended) return;
+    this.ask(question, (answer) => {
       if (answer === null) return this.fail('no answer to a question for identities');
       const message = answer.message as MessageOf<'identities-answer'>;
       if (message.status !== 'ok') return this.fail(`source is ${message.status}`);
@@ -175,10 +186,20 @@ export class Pull {
     });
   }
 
+  private lacking(some: readonly Identity[]): Identity[] {
+    const { ledger } = this.o.replica;
+    let lacking: Identity[] = [];
+    this.reading(() => {
+      lacking = some.filter(({ version }) => !ledger.has(version));
+    });
+    return lacking;
+  }
+
   private fetch(missing: readonly Identity[], then: () => void): void {
     const { replica, source, requests, around, asked } = this.o;
     if (this.ended) return;
-    const wanted = missing.filter((identity) => !replica.ledger.has(identity.version));
+    const wanted = this.lacking(missing);
+    if (this.ended) return;
     if (wanted.length === 0) {
       then();
       return;
@@ -189,9 +210,9 @@ export class Pull {
     }
     const { budget, limits } = around;
     budget.whenOpen('pulls', limits.fetchBytesMax, () => {
-      const lacking = wanted.filter((identity) => !replica.ledger.has(identity.version));
       // While the store here takes nothing, one is asked for to see whether it does again.
       const most = this.o.commit.isRefusing ? 1 : limits.fetchBatchesMax;
+      const lacking = this.lacking(wanted);
       const page = this.ended ? null : asked.take(replica.id, lacking, most);
       if (page === null) {
         budget.settle(limits.fetchBytesMax, 0);

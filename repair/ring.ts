@@ -11,16 +11,16 @@
  * Nothing of a pass is durable: a crash loses at most the pass. Overlapping passes are safe, because batches are
  * idempotent and a floor is adopted only where the root is equal (rules 18, 19).
  */
-import { StorageError } from '../shards/errors.ts';
-import { type ShardKey, shardId, shardKeyFromJson } from '../shards/shard-key.ts';
+import { attempt } from '../shards/errors.ts';
+import { shardId, shardKeyFromJson } from '../shards/shard-key.ts';
 import { type NodeNumber, STAMP_ZERO } from '../shards/version.ts';
-import { identitiesEqual, type Root, rootFromJson, rootsEqual, rootToJson } from './ledger.ts';
+import { identitiesEqual, type Root, rootFromJson, rootToJson } from './ledger.ts';
 import type { PassOutcome, PassRecord } from './records.ts';
 import type { MessageOf, Token } from './replica-messages.ts';
 import { claimOf, type Replica } from './replica-table.ts';
 import { type PassPlan, planPass } from './ring-cutoff.ts';
 import { EvenPasses, evenMessage, staysEven } from './ring-even.ts';
-import { diskProblem, noteHeldBackHere, PAUSED, startProblem, syncProblem } from './ring-fitness.ts';
+import { cannotRead, noteHeldBackHere, PAUSED, startProblem, syncProblem } from './ring-fitness.ts';
 import { type Held, HeldTokens, heldToken } from './ring-held.ts';
 import type { RingOptions } from './ring-options.ts';
 import { noteEnd, Proofs } from './ring-proof.ts';
@@ -28,6 +28,7 @@ import { Pull, type Pulled } from './ring-pull.ts';
 import { SeenTokens } from './ring-seen.ts';
 import { PassSlots, PullSlots } from './ring-slots.ts';
 import { PassStarts } from './ring-starts.ts';
+import { FLOOR_ABOVE, takeToken } from './ring-taking.ts';
 import {
   answerToken,
   firstToken,
@@ -35,14 +36,12 @@ import {
   nextToVerify,
   provenMessage,
   recordOf,
-  refusalOf,
   reportProgress,
   tellFound,
   withHop,
   without,
 } from './ring-token.ts';
 
-const FLOOR_ABOVE = 'its floor is above the cutoff';
 const OVERTAKEN = 'overtaken by a newer proof';
 
 export class Ring {
@@ -93,7 +92,9 @@ export class Ring {
     const { floor } = replica.ledger;
     if (plan.through < floor) return { refused: `the cutoff ${plan.through} lies below the floor ${floor}` };
     const pass = this.starts.name();
-    const token = firstToken(pass, plan, replica, around.snapshot!.viewHash, around.wallMs, watched);
+    const { viewHash } = around.snapshot!;
+    const token = attempt(() => firstToken(pass, plan, replica, viewHash, around.wallMs, watched), cannotRead);
+    if (typeof token === 'string') return { refused: token };
     this.slots.take(pass);
     around.count('passes_started');
     this.advance(this.hold(token, null, replica));
@@ -112,16 +113,16 @@ export class Ring {
     this.takenOn(token.pass, token.hop);
     if (this.seen.cameBefore(from, token)) return;
     const key = shardKeyFromJson(token.key);
-    const replica = this.take(from, token, key);
-    if (typeof replica === 'string') {
+    const taken = takeToken({ ...this.o, proofs: this.proofs }, from, token, key);
+    if (typeof taken === 'string') {
       around.count('tokens_refused');
-      answerToken(around, replicas.get(shardId(key)), from, token, 'refused', replica);
+      answerToken(around, replicas.get(shardId(key)), from, token, 'refused', taken);
       return;
     }
-    const { ledger } = replica;
+    const { replica, isEqual } = taken;
     this.seen.taken(token);
     const held = this.hold(token, from, replica);
-    if (rootsEqual(ledger.root(token.through), rootFromJson(token.root))) {
+    if (isEqual) {
       this.pulled(held, NOTHING_PULLED);
       return;
     }
@@ -137,29 +138,7 @@ export class Ring {
       },
       done: (result) => this.pulled(held, result),
     });
-    this.pulls.enter(held, ledger.converged?.through ?? STAMP_ZERO);
-  }
-
-  /** The replica with which a token is taken on, or why it is not. */
-  private take(from: NodeNumber, token: Token, key: ShardKey): Replica | string {
-    const { around, replicas, commit } = this.o;
-    if (around.budget.rates.paused) return PAUSED;
-    const reason = refusalOf(token, key, around, replicas.get(shardId(key)) !== null);
-    if (reason !== null) return reason;
-    let replica: Replica;
-    try {
-      replica = replicas.ensure(key);
-    } catch (error) {
-      if (!(error instanceof StorageError)) throw error;
-      return error.code;
-    }
-    const { ledger } = replica;
-    const problem = diskProblem(replica, commit, around);
-    if (problem !== null) return problem;
-    if (ledger.replica !== 'full') return ledger.replica;
-    if (token.through < ledger.floor) return FLOOR_ABOVE;
-    if (this.proofs.meet(replica, token, from)) return replica;
-    return ledger.replica === 'full' ? 'damaged' : 'filling';
+    this.pulls.enter(held, replica.ledger.converged?.through ?? STAMP_ZERO);
   }
 
   tokenAnswered(from: NodeNumber, m: MessageOf<'token-answer'>): void {
@@ -173,7 +152,7 @@ export class Ring {
         return;
       }
       if (m.reason === FLOOR_ABOVE) {
-        if (m.claim !== null) this.proofs.meet(replica, m.claim, from);
+        if (m.claim !== null) this.proofs.heardOf(replica, m.claim, from);
         this.end(held, 'overtaken', `${OVERTAKEN}: the floor of ${from} is above the cutoff`);
         return;
       }
@@ -288,8 +267,9 @@ export class Ring {
     }
     // Another pass may have raised the floor above this cutoff during the pull.
     if (this.able(held) === null) return;
+    const mine = this.rootHere(held, replica);
+    if (mine === null) return;
     held.stage = 'syncing';
-    const mine = replica.ledger.root(token.through);
     this.o.commit.afterSync(() => this.verify(held, mine));
   }
 
@@ -326,11 +306,11 @@ export class Ring {
     }
     const { token } = held;
     const replica = this.able(held);
-    if (replica === null) return;
+    const root = replica === null ? null : this.rootHere(held, replica);
+    if (replica === null || root === null) return;
     if (token.final === null && token.gathered >= token.order.length) {
       held.stage = 'syncing';
-      const mine = replica.ledger.root(token.through);
-      this.o.commit.afterSync(() => this.closeGathering(held, mine));
+      this.o.commit.afterSync(() => this.closeGathering(held, root));
       return;
     }
     const next = token.final === null ? token.order[token.gathered] : nextToVerify(token, around.self);
@@ -339,7 +319,7 @@ export class Ring {
       return;
     }
     const hop = token.hop + 1;
-    const [root, claim] = [replica.ledger.root(token.through), claimOf(replica.ledger)];
+    const claim = claimOf(replica.ledger);
     held.token = { ...token, hop, root: rootToJson(root), ...claim, even: staysEven(token, root, claim) };
     held.next = next;
     held.nextWorks = false;
@@ -359,6 +339,17 @@ export class Ring {
     if (state === 'full') this.end(held, 'overtaken', OVERTAKEN);
     else this.refuse(held, state);
     return null;
+  }
+
+  /** null: it cannot be read, and this node can no longer go on with the pass, which has been ended. */
+  private rootHere(held: Held, { ledger }: Replica): Root | null {
+    return attempt(
+      () => ledger.root(held.token.through),
+      (error) => {
+        this.refuse(held, cannotRead(error));
+        return null;
+      },
+    );
   }
 
   /** The fault is this node's: its predecessor goes on without it, as long as it still waits for this node. */

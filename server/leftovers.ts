@@ -85,8 +85,10 @@ export function openLeftovers(directory: string, node: NodeFile): Leftovers {
       problems.push(...damaged.map(({ path, start, end }) => `${path}: ${end - start} bytes of the log are damaged`));
       for (const shard of engine.shards.values()) {
         const source = storedSource(shard, problems);
-        for (const version of (shard.companion as Ledger).versions())
-          found.set(shard.id + version, { shard: shard.key, version, source });
+        attempt(`${own}, shard ${shard.id}`, () => {
+          for (const version of (shard.companion as Ledger).versions())
+            found.set(shard.id + version, { shard: shard.key, version, source });
+        });
       }
     });
   }

@@ -106,6 +106,7 @@ export class Metrics {
     gauges.logBytes.set(timings.reduce((sum, each) => sum + each.logBytes, 0));
     gauges.memtableBytes.set(timings.reduce((sum, each) => sum + each.memtableBytes, 0));
     gauges.blockCacheBytes.set(timings.reduce((sum, each) => sum + each.blockCacheBytes, 0));
+    gauges.ledgerBytes.set(timings.reduce((sum, each) => sum + each.ledgerBytes, 0));
     for (const memory of [threadMemory(), ...timings.map((each) => each.memory)])
       for (const [kind, bytes] of Object.entries(memory)) gauges.memory.inc({ kind }, bytes);
     for (const shard of shards.flat()) {
@@ -208,6 +209,7 @@ function makeGauges(registry: Registry) {
     logBytes: gauge('starling_log_bytes', 'write-ahead logs', plain),
     memtableBytes: gauge('starling_memtable_bytes', 'rows in memory', plain),
     blockCacheBytes: gauge('starling_block_cache_bytes', 'stored blocks that queries read lately, in memory', plain),
+    ledgerBytes: gauge('starling_ledger_bytes', 'what ledgers take in memory, about', plain),
     memory: gauge(
       'starling_memory_bytes',
       'what all threads hold; memtables and cached blocks lie in kernels, which never shrink',

@@ -99,6 +99,7 @@ export interface WorkerTimings {
   readonly logBytes: number;
   readonly memtableBytes: number;
   readonly blockCacheBytes: number;
+  readonly ledgerBytes: number;
   readonly memory: ThreadMemory;
 }
 

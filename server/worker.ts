@@ -8,7 +8,8 @@
  */
 import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
-import { type Ledger, rootToJson, type Watermark } from '../repair/ledger.ts';
+import { summaryAt } from '../repair/descriptions.ts';
+import { DECODED_LISTS, type Ledger, type Watermark } from '../repair/ledger.ts';
 import { partId } from '../repair/repair-order.ts';
 import type { HostEffect } from '../repair/replica-host.ts';
 import { errorCodeOf, StorageError } from '../shards/errors.ts';
@@ -119,8 +120,7 @@ const api: WorkerApi = {
     const ledger = ledgerOf(id);
     if (description === null || throughStamp === null || ledger === null || throughStamp < ledger.floor)
       return description;
-    const [batches, identitySum, contentSum] = rootToJson(ledger.root(throughStamp));
-    return { ...description, ledgerAtWatermark: { through: throughStamp, batches, identitySum, contentSum } };
+    return { ...description, ledgerAtWatermark: summaryAt(ledger, throughStamp) };
   },
   level: (orders) => host.level(orders, now()),
   unplaced: () => host.unplaced(),
@@ -149,8 +149,10 @@ const api: WorkerApi = {
   counters: () => ({ ...host.counters(), ...traffic.counters() }),
   timings() {
     const { logBytes, memtableBytes } = engine.pressure();
-    const sizes = { logBytes, memtableBytes, blockCacheBytes: engine.blockCache.bytes, memory: threadMemory() };
-    const answer = { fsyncSeconds, flushSeconds: stepSeconds, ...sizes };
+    let ledgerBytes = DECODED_LISTS.bytes;
+    for (const id of engine.shards.keys()) ledgerBytes += ledgerOf(id)?.bytes ?? 0;
+    const sizes = { logBytes, memtableBytes, blockCacheBytes: engine.blockCache.bytes, ledgerBytes };
+    const answer = { fsyncSeconds, flushSeconds: stepSeconds, ...sizes, memory: threadMemory() };
     fsyncSeconds = [];
     stepSeconds = [];
     return answer;

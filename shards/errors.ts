@@ -50,6 +50,16 @@ export class StorageError extends Error {
   }
 }
 
+/** Runs `action`; what it comes to when storage refuses is for `refused` to say. */
+export function attempt<T, U>(action: () => T, refused: (error: StorageError) => U): T | U {
+  try {
+    return action();
+  } catch (error) {
+    if (!(error instanceof StorageError)) throw error;
+    return refused(error);
+  }
+}
+
 /** The code that an operating system's or SQLite's error carries, or '' when it has none. */
 export function errorCodeOf(error: unknown): string {
   if (typeof error !== 'object' || error === null || !('code' in error)) return '';

@@ -245,6 +245,7 @@ export class ShardFile {
   /** Called before the file is opened: a new one is to be made first (shard-creation.ts). */
   readonly #settle: () => void;
   readonly #statements = new Map<string, Statement>();
+  #isClosed = false;
 
   constructor(path: string, pool: ConnectionPool, settle: () => void) {
     this.path = path;
@@ -252,7 +253,9 @@ export class ShardFile {
     this.#settle = settle;
   }
 
+  /** Throws StorageError. */
   get database(): Database {
+    if (this.#isClosed) throw new StorageError('snapshot-gone', `${this.path} was dropped or replaced`);
     this.#settle();
     return this.#pool.take(this);
   }
@@ -266,6 +269,12 @@ export class ShardFile {
       this.#statements.set(sql, statement);
     }
     return statement;
+  }
+
+  /** For good: another file may take its place. */
+  close(): void {
+    this.#isClosed = true;
+    this.disconnect();
   }
 
   disconnect(): void {

@@ -13,7 +13,7 @@
 import type { Database } from 'better-sqlite3';
 import { encodeBatch } from './batch-codec.ts';
 import type { BlockCache } from './block-cache.ts';
-import { BlockStore, type DamagedBlock } from './block-store.ts';
+import { BlockStore } from './block-store.ts';
 import { addSums, type Sum128 } from './checksum.ts';
 import type { FieldType } from './column.ts';
 import type { ShardCompanion } from './companion.ts';
@@ -154,6 +154,7 @@ export class Shard implements StoredShard, QueryableShard {
       merging: this.#merging,
       isGone: () => this.#closed,
     });
+    companion.attach?.((read) => this.#reading(() => read(parts.file.database)));
     const kept = { companion, fields: this.#fieldsKept, tombstones: this.tombstones, dropped: this.#dropped };
     const state = readState(database, kept);
     this.#settledThrough = companion.floor;
@@ -167,8 +168,8 @@ export class Shard implements StoredShard, QueryableShard {
     this.#reading(() => [this.#table.ids, this.#store.directory]);
   }
 
-  #reading(read: () => void): void {
-    damageNamed(this.#parts.file.path, read, (damage) => {
+  #reading<T>(read: () => T): T {
+    return damageNamed(this.#parts.file.path, read, (damage) => {
       this.unreadable = damage;
     });
   }
@@ -203,11 +204,6 @@ export class Shard implements StoredShard, QueryableShard {
   /** Series and block directory are in memory. */
   get isResident(): boolean {
     return this.#table.isLoaded && this.#store.isLoaded;
-  }
-
-  /** Blocks that failed their CRC since the shard was opened. */
-  get damaged(): readonly DamagedBlock[] {
-    return [...this.#store.damaged.values()];
   }
 
   knowsAll(keys: SeriesKeys): boolean {
@@ -285,6 +281,7 @@ export class Shard implements StoredShard, QueryableShard {
     if (flush.step()) return true;
     const { position, tombstones, superseded, floor } = flush.state;
     this.#flush = null;
+    this.companion.saved?.();
     this.#memtables.dropFrozen();
     this.tombstones.flushed(tombstones.length);
     this.care.deletesDropped(superseded);
@@ -390,7 +387,7 @@ export class Shard implements StoredShard, QueryableShard {
     this.#memtables.release();
     this.#table.close();
     this.#store.close();
-    this.#parts.file.disconnect();
+    this.#parts.file.close();
   }
 
   schema(): { measurement: string; field: string; type: FieldType }[] {

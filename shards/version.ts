@@ -63,3 +63,8 @@ export function readVersion(from: Buffer, offset: number): Version {
 export function earlierOf(a: Stamp, b: Stamp): Stamp {
   return a < b ? a : b;
 }
+
+/** The greatest stamp below `stamp`, which must not be zero. */
+export function stampBefore(stamp: Stamp): Stamp {
+  return (BigInt(`0x${stamp}`) - 1n).toString(16).padStart(16, '0');
+}

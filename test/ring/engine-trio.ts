@@ -6,6 +6,7 @@ import Database from 'better-sqlite3';
 import { Ledger } from '../../repair/ledger.ts';
 import { nodeFiles } from '../../server/node-files.ts';
 import { Engine } from '../../shards/engine.ts';
+import type { ShardId } from '../../shards/shard-key.ts';
 import { STORAGE_LIMITS, type StorageLimits } from '../../shards/storage-limits.ts';
 import { MemoryFiles } from '../support/memory-files.ts';
 import { ID, NUMBERS, type OpenStorage } from './trio.ts';
@@ -17,9 +18,17 @@ export class Engines {
   private readonly directory = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'starling-trio-'));
   private readonly databases: Database.Database[][] = NUMBERS.map(() => []);
   private readonly limits: Partial<StorageLimits>;
+  private readonly makeLedger: () => Ledger;
+  /** A file was set aside. */
+  setAside: (at: number, id: ShardId) => void = () => {};
 
-  constructor(limits: Partial<StorageLimits> = {}) {
+  constructor(limits: Partial<StorageLimits> = {}, makeLedger = () => new Ledger()) {
     this.limits = limits;
+    this.makeLedger = makeLedger;
+  }
+
+  path(at: number): string {
+    return join(this.directory, NUMBERS[at]!, `${ID}.sqlite`);
   }
 
   readonly open: OpenStorage = (number, later) => {
@@ -30,7 +39,7 @@ export class Engines {
       directory: '/memory',
       owns: () => true,
       files,
-      companion: () => new Ledger(),
+      companion: this.makeLedger,
       limits: { ...STORAGE_LIMITS, ...this.limits },
       openDatabase: (path) => {
         const database = new Database(path);
@@ -38,6 +47,7 @@ export class Engines {
         return database;
       },
       nowMs: () => 0,
+      setAside: (id) => this.setAside(i, id),
     });
     this.all[i] = engine;
     const sync = engine.sync.bind(engine);

@@ -3,9 +3,9 @@ import { runInNewContext } from 'node:vm';
 import Database from 'better-sqlite3';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { Ledger, rootsEqual, stampBefore } from '../../repair/ledger.ts';
+import { Ledger, rootsEqual } from '../../repair/ledger.ts';
 import { decodeIdentities, encodeIdentities, type Identity, LedgerError } from '../../repair/ledger-codec.ts';
-import { makeStamp, STAMP_ZERO, stampMs } from '../../shards/version.ts';
+import { makeStamp, STAMP_ZERO, stampBefore, stampMs } from '../../shards/version.ts';
 
 const NODE_A = '00000000000000aa';
 const NODE_B = '00000000000000bb';

@@ -67,8 +67,8 @@ describe('lists that a floor has passed', () => {
     const passed = new PassedLists(32);
     const gone = [{ number: GONE, removedAt: stampAt(REMOVED_MS) }];
     const listed = (...at: number[]) => at.map((ms) => versionAt(ms, GONE));
-    passed.note(gone, stampAt(1_000), stampAt(3_000), () => listed(2_000, 2_500, 2_600));
-    passed.note(gone, stampAt(3_000), stampAt(11_000), () => listed(4_000));
+    passed.note(gone, stampAt(1_000), stampAt(3_000), listed(2_000, 2_500, 2_600));
+    passed.note(gone, stampAt(3_000), stampAt(11_000), listed(4_000));
     expect([900, 2_000, 2_900, 4_000].map((ms) => passed.had(versionAt(ms, GONE), GONE))).toEqual([
       true,
       null,
@@ -81,7 +81,7 @@ describe('lists that a floor has passed', () => {
     const passed = new PassedLists();
     for (let i = 0; i < 18; i++) {
       const gone = [{ number: String(i).padStart(16, '0'), removedAt: stampAt(100 * i + 50) }];
-      passed.note(gone, stampAt(100 * i), stampAt(100 * i + 99), () => []);
+      passed.note(gone, stampAt(100 * i), stampAt(100 * i + 99), []);
     }
     const told = (i: number) => passed.had(versionAt(100 * i + 10, GONE), String(i).padStart(16, '0'));
     expect([told(0), told(1), told(2), told(17)]).toEqual([null, null, false, false]);

@@ -147,6 +147,12 @@ function happens(event: TokenEvent, s: Situation): void {
       s.comes = true;
       s.pass(requestTimeoutMs + 100);
       break;
+    case 'an identity list here cannot be read':
+      storage.ledgers.get(ID)!.root = () => {
+        throw new StorageError('disk-failed', 'no');
+      };
+      s.come();
+      break;
     case 'the successor says no':
       s.successor('refused');
       break;

@@ -20,6 +20,7 @@ export const TOKEN_EVENTS = [
   'the replica is no longer full when what is waited for comes',
   'the source does not answer',
   'the source cannot read what it is asked for',
+  'an identity list here cannot be read',
   'the successor says no',
   'no sign of life from the successor',
   'a later hop, or the proof, is heard of',
@@ -42,6 +43,8 @@ export const TOKEN_TABLE = {
   // What was gathered is there.
   'the source does not answer': row('failed', 'stays', 'stays'),
   'the source cannot read what it is asked for': row('failed', 'stays', 'stays'),
+  // What was gathered here, or synced, is told by the root.
+  'an identity list here cannot be read': row('refused', 'failed', 'failed'),
   'the successor says no': row('stays', 'stays', 'left out'),
   'no sign of life from the successor': row('stays', 'stays', 'left out'),
   'a later hop, or the proof, is heard of': row('stays', 'stays', 'forgotten'),

@@ -22,6 +22,7 @@ import { Discarded } from './discarded.ts';
 import type { Expiry } from './expiry.ts';
 import { CLOCK_STEP_MS_MAX } from './scenario.ts';
 import type { SimNode } from './sim-node.ts';
+import { lookUp } from './unread-lists.ts';
 import { Violation } from './violation.ts';
 import { expectedCells, firstDifference, scannedCells, type Written } from './workload.ts';
 
@@ -365,7 +366,7 @@ export class Books {
     const stored = node.process!.open.storage.shards.get(id);
     if (stored === undefined) return;
     const sum = sumToHex(stored.recomputeContentThrough(LAST_STAMP));
-    const ledger = rootToJson(node.process!.open.ledgerOf(id).root(LAST_STAMP));
+    const ledger = lookUp(() => rootToJson(node.process!.open.ledgerOf(id).root(LAST_STAMP)));
     if (ledger[0] !== content.size || ledger[2] !== sum || sum !== sumToHex(received))
       throw new Violation(
         'content-equal',

@@ -111,6 +111,7 @@ class Cluster implements World {
   readonly chance: Chance;
   readonly engine: EngineKind;
   readonly mutation: Mutation | undefined;
+  readonly listsOpen: number;
   readonly rhythm: Rhythm;
   readonly limits;
   readonly durability;
@@ -155,6 +156,7 @@ class Cluster implements World {
     this.rhythm = this.scenario.rhythm;
     this.limits = this.scenario.limits;
     this.durability = this.scenario.durability;
+    this.listsOpen = chance.fork('lists').pick([0, 0, 1, 8]);
     this.expiry = new Expiry(this.scenario, this.time);
     this.books = new Books(this.nodes, this.durability, this.scenario.conflict, this.time, this.expiry);
     this.traffic = new FetchTraffic(this.limits.requestTimeoutMs);

@@ -17,6 +17,7 @@ import { RECORD_HEAD } from '../../repair/outbox-record.ts';
 import type { ShardId, ShardKey } from '../../shards/shard-key.ts';
 import { type NodeNumber, STAMP_ZERO, type Version } from '../../shards/version.ts';
 import type { SimNode } from './sim-node.ts';
+import { lookUp } from './unread-lists.ts';
 import { Violation } from './violation.ts';
 
 export type Destruction = 'wiped' | 'given up' | 'bits' | 'unsynced';
@@ -149,7 +150,7 @@ export class Copies {
     const id = this.o.shardOf(version);
     if (process.open.storage.shards.has(id)) {
       const ledger = process.open.ledgerOf(id);
-      if (ledger.lists(version) && ledger.replica !== 'damaged') return true;
+      if (ledger.replica !== 'damaged' && lookUp(() => ledger.lists(version))) return true;
       if ((ledger.floor !== STAMP_ZERO || ledger.replica === 'damaged') && node.stored(id).has(version)) return true;
     }
     const entry = outboxOf(node).entries.get(id + version);

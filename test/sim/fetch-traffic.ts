@@ -17,6 +17,7 @@ import { type ShardId, shardId, shardKeyFromJson } from '../../shards/shard-key.
 import type { NodeNumber, Version } from '../../shards/version.ts';
 import { isOfKind, type MessageWatcher } from './network.ts';
 import type { Process, SimNode } from './sim-node.ts';
+import { lookUp } from './unread-lists.ts';
 import { Violation } from './violation.ts';
 
 const OVER = 1.2;
@@ -76,7 +77,8 @@ export class FetchTraffic implements MessageWatcher {
     const { storage, ledgerOf } = from.process!.open;
     const id = shardId(shardKeyFromJson(message.key));
     const ledger = storage.shards.has(id) ? ledgerOf(id) : null;
-    const lacks = (version: Version) => ledger === null || ledger.replica === 'damaged' || !ledger.has(version);
+    const lacks = (version: Version) =>
+      ledger === null || ledger.replica === 'damaged' || !lookUp(() => ledger.has(version));
     const lacking = new Set(message.versions.filter(lacks));
     const asked = { askedMs: nowMs, askedWallMs: from.wallMs, order: this.order++ };
     questions.set(message.request, { lacking, ...asked, isAmongFaults, isAnswered: false });

@@ -9,6 +9,7 @@ import { shardId } from '../../shards/shard-key.ts';
 import type { NodeNumber } from '../../shards/version.ts';
 import type { MessageWatcher } from './network.ts';
 import type { SimNode } from './sim-node.ts';
+import { lookUp } from './unread-lists.ts';
 import { Violation } from './violation.ts';
 
 /** All that is sent is at most this many times what was lacked. */
@@ -50,6 +51,6 @@ export class MailTraffic implements MessageWatcher {
     const open = this.nodes.find(({ number }) => number === to)?.process?.open;
     if (open === undefined || !open.storage.shards.has(id)) return false;
     const ledger = open.ledgerOf(id);
-    return ledger.replica !== 'filling' && ledger.has(version);
+    return ledger.replica !== 'filling' && lookUp(() => ledger.has(version));
   }
 }

@@ -4,6 +4,7 @@ import type { ClusterSnapshot, HeldShard, Statement } from '../../repair/cluster
 import type { CommitQueue } from '../../repair/commit.ts';
 import type { KnownDeletes } from '../../repair/known-deletes.ts';
 import { Ledger, rootToJson } from '../../repair/ledger.ts';
+import { DecodedLists } from '../../repair/ledger-epoch.ts';
 import { isOver } from '../../repair/mail-receiver.ts';
 import type { Outbox } from '../../repair/outbox.ts';
 import { ownersOf } from '../../repair/owners.ts';
@@ -219,18 +220,21 @@ function settleMergedFirst(rows: RowSet, request: SettleRequest): RowSet {
   return settleRows(settleRows(rows, { ...request, tombstones: [], whole: false }), request);
 }
 
-export function mutatedLedger(mutation: Mutation | undefined): Ledger {
-  const ledger = new Ledger();
+/** Nothing is found decoded but what was asked for just before. */
+const NONE_DECODED = new DecodedLists(1);
+
+export function mutatedLedger(mutation: Mutation | undefined, openMax: number): Ledger {
+  const ledger = new Ledger(openMax, openMax === 0 ? NONE_DECODED : undefined);
   if (mutation === 'below-floor-applied') ledger.has = (version) => ledger.lists(version);
   if (mutation === 'counted-twice') {
-    const add = ledger.add.bind(ledger);
+    const prepare = ledger.prepare.bind(ledger);
     const seen = new Set<Version>();
     ledger.has = () => false;
-    ledger.add = (version, content, rows) => {
+    ledger.prepare = (version) => {
       const known = seen.has(version);
       seen.add(version);
       const twin = known ? version.slice(0, 31) + ((Number.parseInt(version[31]!, 16) + 1) % 16).toString(16) : version;
-      return add(twin, content, rows);
+      return prepare(twin);
     };
   }
   // Whatever it holds: the proof that just came is enough.

@@ -21,6 +21,7 @@ export const SCENARIOS = [
   'retention',
   'losses',
   'sick',
+  'unread',
 ] as const;
 /**
  * `wide`: most coordinators own nothing. `fillings`: disks are lost all the time. `views`: nodes join
@@ -32,6 +33,7 @@ export const SCENARIOS = [
  * `retention`: shards expire all the time, by clocks that differ and are set, while disks are lost and members come and go.
  * `losses`: disks are lost, and members given up, whatever only they have. `sick`: when all other faults are over, the disk
  * of one member still has no room, or does not sync: what is promised of the others is timed before it is well again.
+ * `unread`: disks do not give identity lists for a while, again and again, while members are cut off and crash.
  */
 export type ScenarioName = (typeof SCENARIOS)[number];
 
@@ -85,6 +87,8 @@ export interface Scenario {
   readonly fullShare: number;
   /** What is wrong with one member's disk from before the writes end until the others have been timed; null: nothing. */
   readonly sickness: 'full' | 'hung' | null;
+  /** How often a disk does not give identity lists for a while, for each fault. */
+  readonly unreadShare: number;
   /** How likely somebody changes all the time what repair may take, and pauses it. */
   readonly throttleShare: number;
   /** Of what is written: deletes for all shards of the policy. */
@@ -166,6 +170,7 @@ function withoutExpiry(name: ScenarioName, engine: EngineKind, chance: Chance): 
     levelledShare: 0,
     fullShare: chance.of(0.25) ? 0.3 : 0,
     sickness: null,
+    unreadShare: 0,
     throttleShare: name === 'mixed' ? 0.4 : 0,
     policyDeletes: 0,
     conflict: 'last-write-wins',
@@ -258,6 +263,10 @@ function withoutExpiry(name: ScenarioName, engine: EngineKind, chance: Chance): 
   if (name === 'sick') {
     const few = { wipes: 0, joiners: 0, leavers: 0, ddl: false, deafness: false, crashShare: 0.2 };
     return { ...mixed, ...few, replication: 3, sickness: chance.pick(['full', 'hung']) };
+  }
+  if (name === 'unread') {
+    const often = { troubleMs: 500, crashShare: 0.25, writesMs: 12_000, writeEveryMs: 20, unreadShare: 0.6 };
+    return { ...mixed, ...often, ddl: false, deafness: false };
   }
   if (name === 'deletes') {
     const away = { troubleMs: 700, crashShare: 0.4, writesMs: 12_000, writeEveryMs: 30, ddl: false };

@@ -26,6 +26,7 @@ import { MemoryFiles } from '../support/memory-files.ts';
 import { MemoryDisk, MemoryStorage } from '../support/memory-storage.ts';
 import { type Mutation, mutateShard } from './mutations.ts';
 import type { SettledBatches } from './settled.ts';
+import { lookUp, UnreadLists } from './unread-lists.ts';
 import type { Chance } from './virtual-time.ts';
 
 export type EngineKind = 'memory' | 'real';
@@ -83,6 +84,7 @@ export class SimDisk {
   /** Bits of the log had fallen over when it was read: what only it had is gone. */
   logWasDamaged = false;
   private running: OpenStorage | null = null;
+  readonly lists = new UnreadLists();
   /** What the disk has done and tells nobody; null: it tells. */
   private hung: (() => void)[] | null = null;
 
@@ -104,10 +106,11 @@ export class SimDisk {
   ): OpenStorage {
     this.logWasDamaged = this.logFlipped;
     this.logFlipped = false;
+    // What a start cannot read keeps it from starting.
+    this.lists.failing = false;
+    const make = () => this.lists.watch(makeLedger());
     this.running =
-      this.memory === null
-        ? this.openEngine(makeLedger, settled, mutation)
-        : openMemory(this.memory, later, makeLedger);
+      this.memory === null ? this.openEngine(make, settled, mutation) : openMemory(this.memory, later, make);
     this.running.full(Number.isFinite(this.files.room));
     return this.running;
   }
@@ -253,7 +256,7 @@ function contentAbove(shard: Shard, ledger: Ledger): Map<Version, bigint | null>
     return shard.recomputeContent(ledger.floor);
   } catch (error) {
     if (!(error instanceof StorageError) || error.code !== 'damaged-block') throw error;
-    return new Map(ledger.versions().map((version) => [version, null]));
+    return new Map(lookUp(() => ledger.versions()).map((version) => [version, null]));
   }
 }
 

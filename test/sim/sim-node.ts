@@ -63,6 +63,8 @@ export interface World {
   readonly engine: EngineKind;
   readonly limits: ReplicaLimits;
   readonly mutation: Mutation | undefined;
+  /** Identity lists of a ledger that stay open when they have been saved. */
+  readonly listsOpen: number;
   readonly durability: 'fsync' | 'interval';
   readonly settled: SettledBatches;
   /** Addresses that a fresh node is told to join. */
@@ -184,7 +186,7 @@ export class Process {
     if (mutation === 'outbox-forgotten') {
       for (const name of disk.files.list(disk.outboxDirectory)) disk.files.remove(`${disk.outboxDirectory}/${name}`);
     }
-    this.open = disk.open(ofDisk, () => mutatedLedger(mutation), world.settled, mutation);
+    this.open = disk.open(ofDisk, () => mutatedLedger(mutation, world.listsOpen), world.settled, mutation);
     mutateSync(this.open.storage, mutation, ofDisk);
     const { storage } = this.open;
     const drop = storage.drop.bind(storage);

@@ -16,6 +16,7 @@ import type { Chance } from './virtual-time.ts';
 /** What still fits onto a disk that is called full: a few batches, the last of them in part. */
 const ROOM_LEFT_MAX = 2_000;
 const FULL_MS_MAX = 3_000;
+const UNREAD_MS_MAX = 2_000;
 /** A disk that stays bad has been so for that long when the writes end. */
 const SICK_MS = 2_500;
 /** Of the bits that fall over: in the log or the outbox. */
@@ -79,6 +80,7 @@ export class Troubles {
     this.network.heal();
     for (const { process } of this.nodes) process?.host.setRepairRates(UNLIMITED);
     for (const node of this.nodes) if (node !== this.sick) node.disk.leaveRoom(Number.POSITIVE_INFINITY);
+    for (const { disk } of this.nodes) disk.lists.failing = false;
   }
 
   /** The last disk that is bad is well again. */
@@ -130,6 +132,7 @@ export class Troubles {
     if (scenario.clockSteps && chance.of(0.2)) this.stepClock(node, chance);
     if (chance.of(scenario.fullShare)) this.fill(chance.pick(this.nodes), chance);
     if (scenario.flips > 0) this.damage(chance);
+    if (scenario.unreadShare > 0) this.hideLists(chance.fork('lists'));
     if (scenario.losses && this.moves.abandoned < scenario.givenUp && chance.of(0.15)) {
       this.moves.abandon(chance);
       return;
@@ -152,6 +155,17 @@ export class Troubles {
       if (!this.on || node === this.sick) return;
       this.world.trace(`the disk of ${node.name} has room again`);
       disk.leaveRoom(Number.POSITIVE_INFINITY);
+    });
+  }
+
+  private hideLists(chance: Chance): void {
+    if (!chance.of(this.scenario.unreadShare)) return;
+    const { disk, name } = chance.pick(this.nodes);
+    this.world.trace(`the disk of ${name} gives no identity list`);
+    disk.lists.failing = true;
+    this.world.time.after(chance.between(50, UNREAD_MS_MAX), () => {
+      this.world.trace(`the disk of ${name} gives identity lists again`);
+      disk.lists.failing = false;
     });
   }
 

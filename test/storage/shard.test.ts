@@ -150,7 +150,8 @@ describe('a shard', () => {
       database.close();
       bench.reopen();
       expect(() => cellsOf(bench)).toThrow(expect.objectContaining({ code: 'damaged-block', status: 503 }));
-      expect(bench.shard().damaged).toMatchObject([{ id, measurement: 'm', rows: 5 }]);
+      const message = expect.stringContaining(`block ${id} of `);
+      expect(bench.shard().care.damaged).toMatchObject([{ message, measurement: 'm', rows: 5 }]);
       expect(() => bench.shard().recomputeContent(STAMP_ZERO)).toThrow(
         expect.objectContaining({ code: 'damaged-block' }),
       );
@@ -228,7 +229,7 @@ describe('a shard', () => {
     bench.step();
     bench.nowMs += 1_000_000;
     while (bench.step());
-    expect(bench.shard().damaged).toHaveLength(1);
+    expect(bench.shard().care.damaged).toHaveLength(1);
     expect(bench.shard().sizes().blocks).toBe(3 + 1);
   });
 

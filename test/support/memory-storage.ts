@@ -7,6 +7,7 @@ import { Ledger } from '../../repair/ledger.ts';
 import type { SeriesKeyRecord } from '../../shards/batch.ts';
 import { decodeBatch } from '../../shards/batch-codec.ts';
 import { addSums, type Sum128 } from '../../shards/checksum.ts';
+import { StorageError } from '../../shards/errors.ts';
 import { type HeldFrame, holdFrame } from '../../shards/held-frame.ts';
 import { type GivenKeys, keyRecords } from '../../shards/series-keys.ts';
 import { type ShardId, type ShardKey, shardId } from '../../shards/shard-key.ts';
@@ -135,6 +136,8 @@ export class MemoryStorage implements Storage {
   private readonly later: (run: () => void) => void;
   private readonly makeLedger: () => Ledger;
   private readonly frames = new Map<string, Uint8Array>();
+  /** Files that ledgers have read from. */
+  private readonly opened = new Map<ShardId, { file: Buffer; database: Database.Database }>();
   private dead = false;
 
   /** `later` runs its argument when the disk has done its work: the simulation decides when. */
@@ -166,11 +169,13 @@ export class MemoryStorage implements Storage {
   /** The process is gone: callbacks of its disk go nowhere. */
   kill(): void {
     this.dead = true;
+    for (const { database } of this.opened.values()) database.close();
+    this.opened.clear();
   }
 
   create(key: ShardKey): MemoryShard {
     const shard = this.open(key);
-    this.ledgers.set(shard.id, this.makeLedger());
+    this.ledgers.set(shard.id, this.attached(shard.id));
     this.save(shard);
     return shard;
   }
@@ -270,6 +275,27 @@ export class MemoryStorage implements Storage {
       batches: new Map(shard.batches),
       keys: new Map(shard.keys),
     });
+    this.ledgers.get(shard.id)!.saved();
+  }
+
+  private attached(id: ShardId): Ledger {
+    const ledger = this.makeLedger();
+    ledger.attach((read) => {
+      if (this.ledgers.get(id) !== ledger) throw new StorageError('snapshot-gone', `${id} was dropped or replaced`);
+      return read(this.fileOf(id));
+    });
+    return ledger;
+  }
+
+  private fileOf(id: ShardId): Database.Database {
+    const { file } = this.disk.shards.get(id)!;
+    let opened = this.opened.get(id);
+    if (opened?.file !== file) {
+      opened?.database.close();
+      opened = { file, database: new Database(file) };
+      this.opened.set(id, opened);
+    }
+    return opened.database;
   }
 
   private open(key: ShardKey): MemoryShard {
@@ -279,7 +305,7 @@ export class MemoryStorage implements Storage {
   }
 
   private loadLedger(id: ShardId, file: Buffer): void {
-    const ledger = this.makeLedger();
+    const ledger = this.attached(id);
     const database = new Database(file);
     ledger.load(database);
     database.close();

@@ -26,8 +26,12 @@ export class DeleteReview {
   /** Deletes that cover nothing any more, or nothing that can be merged. */
   readonly #done = new Set<Version>();
   #current: Tombstone | null = null;
-  /** Windows without rows that the current one covers. */
+  /** Windows without rows that the current one covers, or that cannot be merged. */
   readonly #clear = new Set<number>();
+  /** Of those some cannot be merged: rows may be left that it covers. */
+  #leavesRows = false;
+  /** As the shard's deletes said it when these were looked at. */
+  #reviews = 0;
   /** Has some, and cannot be settled yet. */
   #waitsFor: number | null = null;
 
@@ -37,6 +41,12 @@ export class DeleteReview {
 
   /** The oldest delete at or below `through` that has to be looked at; null: there is none. */
   pending(through: Stamp): Tombstone | null {
+    const { reviews } = this.#sources.tombstones;
+    if (reviews !== this.#reviews) {
+      this.#reviews = reviews;
+      this.#done.clear();
+      this.#current = null;
+    }
     let oldest: Tombstone | null = null;
     for (const tombstone of this.#sources.tombstones.all()) {
       if (!isThrough(tombstone.version, through) || this.#done.has(tombstone.version)) continue;
@@ -53,6 +63,7 @@ export class DeleteReview {
     if (tombstone === null) return null;
     for (const window of this.#sources.store.directory.windows()) {
       if (this.#clear.has(window)) continue;
+      if (isUnmergeable(window)) this.#leavesRows = true;
       if (isUnmergeable(window) || !this.#covers(tombstone, window)) {
         this.#clear.add(window);
         return 'more';
@@ -62,6 +73,7 @@ export class DeleteReview {
       return null;
     }
     this.#done.add(tombstone.version);
+    if (!this.#leavesRows) this.#sources.tombstones.spent(tombstone);
     this.#current = null;
     return 'more';
   }
@@ -69,6 +81,7 @@ export class DeleteReview {
   #begin(settledThrough: Stamp): Tombstone | null {
     this.#current = this.pending(settledThrough);
     this.#clear.clear();
+    this.#leavesRows = false;
     return this.#current;
   }
 
@@ -83,7 +96,8 @@ export class DeleteReview {
 
   #hasCovered(entry: BlockEntry, tombstone: Tombstone): boolean {
     try {
-      return this.#sources.store.head(entry).series.some((series) => tombstone.covers(series));
+      const { series } = this.#sources.store.head(entry);
+      return this.#sources.tombstones.coversAny(tombstone, entry.measurement, series);
     } catch (error) {
       // The merge meets it, too, and leaves the window alone from then on.
       if (error instanceof StorageError && error.code === 'damaged-block') return true;

@@ -65,9 +65,9 @@ export function deadRows(
   let dead: Uint8Array | null = null;
   for (const tombstone of tombstones) {
     const { minTime, maxTime } = tombstone.predicate;
-    if (maxTime < rows.times[from]! || minTime > rows.times[to - 1]! || !tombstone.covers(series)) continue;
+    if (maxTime < rows.times[from]! || minTime > rows.times[to - 1]!) continue;
     const below = versionsBelow(rows, tombstone.version);
-    if (below === 0) continue;
+    if (below === 0 || !tombstone.covers(series)) continue;
     const start = firstAtLeast(rows.times, from, to, minTime);
     const stop = firstAbove(rows.times, start, to, maxTime);
     for (let i = start; i < stop; i++) {

@@ -164,7 +164,7 @@ function readSettled(
     table.compare,
   );
   const start = window * windowNs;
-  const deletes = tombstones.over(measurement, start, start + windowNs - 1);
+  const deletes = tombstones.among(merged.series, measurement, start, start + windowNs - 1);
   return settleRows(merged, { through, tombstones: deletes, whole: true, conflict });
 }
 

@@ -32,7 +32,7 @@ export class Settling {
   settle(measurement: string, window: number, rows: RowSet, whole: boolean): RowSet {
     const { tombstones, settledThrough: through, settle, conflict, windowNs, table } = this.#sources;
     const start = window * windowNs;
-    const deletes = tombstones.over(measurement, start, start + windowNs - 1);
+    const deletes = tombstones.among(rows.series, measurement, start, start + windowNs - 1);
     const left = settle(rows, { through, tombstones: deletes, whole, conflict });
     if (left !== rows) {
       const lost = contentLess(rows, left, (id) => table.ids.hashOf(id));

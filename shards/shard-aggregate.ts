@@ -1,8 +1,8 @@
 /**
  * Aggregates of a shard, run by run (AggregateRuns in queryable.ts), without making rows of them.
  *
- * A stretch of series that lies in one block of its window, with nothing in the memtable, no delete over it, one row per
- * time and one type per field, is reduced by the kernel from the block's columns; one that has several sources, each
+ * A stretch of series that lies in one block of its window, with nothing in the memtable, one row per time and one type
+ * per field, is reduced by the kernel from the block's columns; one that has several sources, each
  * going on where the one before ends, from those one behind the other (appended-rows.ts). Counts of whole series in one window
  * of the query need not even that: their rows are in the head. Everything else goes through the scan, with the same
  * results to the bit; which way was taken depends on the layout and cannot be seen.
@@ -17,6 +17,7 @@ import { seekWindow } from './query/windows.ts';
 import type { AggregateRequest, AggregateRuns, ScanRequest } from './queryable.ts';
 import type { PickFunction, Picks } from './remembered-picks.ts';
 import { firstAtRank, isInMemory, type ScanSources, type Stretch, scanStretch, windowsToRead } from './shard-scan.ts';
+import { underDeletes } from './stretch-deletes.ts';
 
 export function aggregateShard(
   sources: ScanSources,
@@ -112,24 +113,29 @@ function aggregateWindow(run: Run, window: Iterable<Stretch>): void {
   for (const stretch of window) {
     if (picks !== null && !picks.isIn(stretch)) continue;
     if (stretch.blocks.length === 0 && !isInMemory(sources, stretch)) continue;
-    if (stretch.deletes.length > 0) {
-      waiting.push(stretch);
-      continue;
+    const { left, pieces } = underDeletes(sources, run.scan, stretch, picks?.left ?? null);
+    for (const piece of pieces) {
+      if (piece.isMixed) waiting.push(piece.stretch);
+      else aggregatePlain(run, piece.stretch, left, waiting);
     }
-    if (!isPlain(sources, stretch)) {
-      const left = picks?.left ?? null;
-      scanWaiting(run, waiting);
-      const first = reduceAppended(sources, run.request, stretch, left, run.kernel);
-      if (first < stretch.end) waiting.push({ ...stretch, first });
-      continue;
-    }
-    const { entry } = stretch.blocks[0]!;
-    const head = sources.store.head(entry);
-    const columns = columnsOf(head, run.request);
-    if (columns !== null) scanWaiting(run, waiting);
-    if (columns === null || !reduceBlock(run, stretch, entry, head, columns)) waiting.push(stretch);
   }
   scanWaiting(run, waiting);
+}
+
+/** No delete covers a row of its series; `left`: only those places, when it is not null. */
+function aggregatePlain(run: Run, stretch: Stretch, left: Uint8Array | null, waiting: Stretch[]): void {
+  const { sources } = run;
+  if (!isPlain(sources, stretch)) {
+    scanWaiting(run, waiting);
+    const first = reduceAppended(sources, run.request, stretch, left, run.kernel);
+    if (first < stretch.end) waiting.push({ ...stretch, first });
+    return;
+  }
+  const { entry } = stretch.blocks[0]!;
+  const head = sources.store.head(entry);
+  const columns = columnsOf(head, run.request);
+  if (columns !== null) scanWaiting(run, waiting);
+  if (columns === null || !reduceBlock(run, stretch, left, entry, head, columns)) waiting.push(stretch);
 }
 
 /** One source. */
@@ -184,6 +190,7 @@ function columnsOf({ columns }: BlockHead, { calls }: AggregateRequest): WantedC
 function reduceBlock(
   run: Run,
   stretch: Stretch,
+  left: Uint8Array | null,
   entry: BlockEntry,
   head: BlockHead,
   columns: readonly WantedColumn[],
@@ -202,7 +209,7 @@ function reduceBlock(
     const id = request.series[place]!;
     if (head.series[cursor] !== id) cursor = firstAtRank(head.series, cursor, table.rankOf(id), table.rankOf);
     if (head.series[cursor] !== id) continue;
-    if (picks !== null && picks.left[place] === 0) continue;
+    if (left !== null && left[place] === 0) continue;
     places[cursor] = place;
     from = Math.min(from, cursor);
     to = ++cursor;

@@ -32,10 +32,10 @@ export class ShardCatalog {
       .map(({ measurement, field, type }) => ({ measurement, field, type }));
   }
 
-  /** Series and fields only become more; under a tombstone any write or mended window can bring something back. */
+  /** Series and fields only become more; under a delete of a whole measurement any write can bring a field back. */
   stamp({ segment, offset }: LogPosition): string {
-    const { count: deletes, stamp, replacements } = this.#tombstones;
-    const written = deletes === 0 ? '' : `${segment}.${offset}.${replacements}`;
+    const { stamp, coverFields } = this.#tombstones;
+    const written = coverFields ? `${segment}.${offset}` : '';
     return `${this.#table.count}/${this.#fields().count}/${stamp}/${written}`;
   }
 
@@ -60,7 +60,7 @@ export class ShardCatalog {
 
   series(measurement: string, condition: TagCondition | null): Uint32Array {
     const matching = this.#table.match(measurement, condition);
-    return this.#tombstones.visible(matching, (unknown) => {
+    return this.#tombstones.visible(measurement, matching, (unknown) => {
       const fields = [
         ...new Set(
           this.#fields()

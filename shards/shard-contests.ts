@@ -93,7 +93,7 @@ function examine(
       found.unexamined += came.times.length;
       return;
     }
-    const tombstones = sources.tombstones.over(measurement, stretch.minTime, stretch.maxTime);
+    const tombstones = sources.tombstones.among(rows.series, measurement, stretch.minTime, stretch.maxTime);
     const meeting = meetings(rows, question.versions, tombstones);
     if (meeting !== null) {
       const values = readRows(sources, measurement, meeting, null, question.rowsMax);
@@ -188,6 +188,6 @@ function judgeTypes(
     const maxTime = minTime + sources.windowNs - 1;
     const rows = readRows(sources, measurement, { series: came.series, minTime, maxTime }, fields, rowsMax);
     if (rows === null) found.unexamined += came.times.filter((time) => time >= minTime && time <= maxTime).length;
-    else found.judgeTypes(rows, sources.tombstones.over(measurement, minTime, maxTime));
+    else found.judgeTypes(rows, sources.tombstones.among(rows.series, measurement, minTime, maxTime));
   }
 }

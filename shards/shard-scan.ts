@@ -10,6 +10,7 @@
 import { firstAbove, firstAtLeast } from './block.ts';
 import type { BlockEntry } from './block-directory.ts';
 import type { BlockStore } from './block-store.ts';
+import type { MeasurementDeletes } from './measurement-deletes.ts';
 import { MemoryRows } from './memory-rows.ts';
 import type { Memtables } from './memtables.ts';
 import type { ScanRequest, SeriesSlice } from './queryable.ts';
@@ -21,6 +22,8 @@ import type { ConflictRule } from './row-settle.ts';
 import type { SeriesTable } from './series-table.ts';
 import type { ShardTombstones } from './shard-tombstones.ts';
 import type { Tombstone } from './tombstone.ts';
+
+const NO_DELETES: readonly Tombstone[] = [];
 
 export interface ScanSources {
   readonly table: SeriesTable;
@@ -52,7 +55,8 @@ export interface Stretch {
   /** Offsets from the shard's start, both inclusive: what is wanted of the window. */
   readonly minTime: number;
   readonly maxTime: number;
-  readonly deletes: readonly Tombstone[];
+  /** null: none may cover any of its rows. */
+  readonly deletes: MeasurementDeletes | null;
 }
 
 export function scanShard(sources: ScanSources, request: ScanRequest, visit: (slice: SeriesSlice) => boolean): void {
@@ -173,7 +177,8 @@ export function scanStretch(
     const id = request.series[place]!;
     cursor = firstAtRank(rows.series, cursor, table.rankOf(id), table.rankOf);
     if (rows.series[cursor] !== id) continue;
-    const slice = resolveSeries(rows, cursor, fields, deletes, minTime, maxTime, candidates, conflict);
+    const own = deletes?.of(id) ?? NO_DELETES;
+    const slice = resolveSeries(rows, cursor, fields, own, minTime, maxTime, candidates, conflict);
     if (slice !== null && slice.times.length > 0 && !visit(slice)) return false;
   }
   return true;

@@ -4,13 +4,15 @@
  * They are the shard's own ones, which its file keeps and its ledger counts, and those of its policy's delete shard,
  * which are only looked at: what has come there since is taken over when this is next asked for anything.
  *
- * A tombstone keeps its predicate, so that it also covers series that appear later. Whether it covers a series is
- * decided once per series and kept; whether a covered series still has a visible row is looked up in the rows when
- * asked and kept until something changes it.
+ * A tombstone keeps its predicate, so that it also covers series that appear later. Which series it covers is told for
+ * all series of a measurement at once, when the measurement is asked for (measurement-deletes.ts); whether a covered
+ * series still has a visible row is looked up in the rows (series-marks.ts).
  */
 import type { DeleteBatch, DeletePredicate } from './batch.ts';
 import { predicateIn } from './delete-shard.ts';
 import { compileGoRegex } from './go-regex.ts';
+import { type MatchedTombstone, MeasurementDeletes } from './measurement-deletes.ts';
+import { SeriesMarks } from './series-marks.ts';
 import type { SeriesTable } from './series-table.ts';
 import type { ShardKey } from './shard-key.ts';
 import { type Superseded, supersededDeletes } from './superseded.ts';
@@ -18,13 +20,9 @@ import { compileTagCondition } from './tag-matcher.ts';
 import type { Tombstone } from './tombstone.ts';
 import { STAMP_ZERO, type Stamp, type Version } from './version.ts';
 
-const UNKNOWN = 0;
-const YES = 1;
-const NO = 2;
-
-interface ShardTombstone extends Tombstone {
-  /** Covers each row of a measurement (DROP MEASUREMENT), whatever its series and time. */
-  coversAllOf(measurement: string): boolean;
+interface ShardTombstone extends MatchedTombstone {
+  /** Covers each row of its measurements (DROP MEASUREMENT), whatever its series and time. */
+  readonly isWhole: boolean;
 }
 
 /** The shard's own. */
@@ -48,12 +46,16 @@ export class ShardTombstones {
   /** How often another delete shard has taken the place of the one before, or deletes have been dropped. */
   #changes = 0;
   #everywhere: ShardTombstone[] = [];
+  /** Those that cover each row of a measurement. */
+  #whole: ShardTombstone[] = [];
+  readonly #measurements = new Map<string, MeasurementDeletes>();
+  /** They cover no stored row, and none that may still come (delete-review.ts). */
+  readonly #spent = new Set<Version>();
+  #reviews = 0;
   /** Not yet in the file. */
   #fresh: KeptTombstone[] = [];
   #greatest: Version = '';
-  /** By series: whether it has a visible row. */
-  #visible = new Uint8Array(0);
-  #replacements = 0;
+  readonly #marks = new SeriesMarks();
   /** Deletes up to there have been held against those before them. */
   #lookedThrough: Stamp = STAMP_ZERO;
 
@@ -68,9 +70,14 @@ export class ShardTombstones {
     return this.#all().length;
   }
 
-  /** Another one whenever the deletes are others. */
+  /** Another one whenever the deletes are others, or a series may have got its first visible row, or its last one back. */
   get stamp(): string {
-    return `${this.count}.${this.#changes}`;
+    return `${this.count}.${this.#changes}.${this.#reviews}.${this.#marks.wakes}`;
+  }
+
+  /** Some cover all rows of a measurement: its fields come back one by one, with newer rows. */
+  get coverFields(): boolean {
+    return this.#all().length > 0 && this.#whole.length > 0;
   }
 
   get freshBytes(): number {
@@ -95,7 +102,7 @@ export class ShardTombstones {
 
   add(batch: DeleteBatch, frame: Uint8Array, inFile: boolean): void {
     if (this.#own.has(batch.version)) return;
-    const tombstone = { ...makeTombstone(batch.version, batch.predicate, this.#table, this.#spanNs), frame };
+    const tombstone = { ...this.#make(batch.version, batch.predicate), frame };
     this.#own.set(batch.version, tombstone);
     if (!inFile) this.#fresh.push(tombstone);
     this.#added(tombstone);
@@ -103,8 +110,8 @@ export class ShardTombstones {
 
   #added(tombstone: ShardTombstone): void {
     this.#everywhere.push(tombstone);
+    if (tombstone.isWhole) this.#whole.push(tombstone);
     if (tombstone.version > this.#greatest) this.#greatest = tombstone.version;
-    this.#visible.fill(UNKNOWN);
   }
 
   /** Own ones and the policy's, with what has come to the delete shard meanwhile. */
@@ -112,22 +119,38 @@ export class ShardTombstones {
     const source = this.#ofPolicy();
     const drops = this.#drops + (source === null ? 0 : source.#drops);
     if (source !== this.#seen || drops !== this.#seenDrops) {
+      if (source !== this.#seen) this.#reviewAnew();
       this.#seen = source;
       this.#seenCount = 0;
       this.#seenDrops = drops;
       this.#changes++;
-      this.#everywhere = [...this.#own.values()];
-      this.#visible.fill(UNKNOWN);
+      this.#everywhere = [];
+      this.#whole = [];
+      this.unload();
+      for (const own of this.#own.values()) this.#added(own);
     }
     if (source !== null && source.#own.size > this.#seenCount) {
       const fresh = [...source.#own.values()].slice(this.#seenCount);
       this.#seenCount = source.#own.size;
       for (const { version, predicate } of fresh) {
         const here = predicateIn(predicate, this.#key);
-        if (here !== null) this.#added(makeTombstone(version, here, this.#table, this.#spanNs));
+        if (here !== null) this.#added(this.#make(version, here));
       }
     }
     return this.#everywhere;
+  }
+
+  /** Of a measurement; null: there are none at all. */
+  #of(measurement: string): MeasurementDeletes | null {
+    const all = this.#all();
+    if (all.length === 0) return null;
+    let deletes = this.#measurements.get(measurement);
+    if (deletes === undefined) {
+      deletes = new MeasurementDeletes(measurement, this.#table, this.#marks);
+      this.#measurements.set(measurement, deletes);
+    }
+    deletes.update(all, ({ version }) => this.#spent.has(version));
+    return deletes;
   }
 
   /** Own ones that are not needed any more, when all that come at or below `floor` are here. */
@@ -147,64 +170,83 @@ export class ShardTombstones {
     this.#fresh = this.#fresh.slice(count);
   }
 
-  /** Those that may cover rows of the measurement in the range. */
-  over(measurement: string, minTime: number, maxTime: number): Tombstone[] {
-    const found: Tombstone[] = [];
-    for (const tombstone of this.#all()) {
-      if (mayCover(tombstone, measurement, minTime, maxTime)) found.push(tombstone);
-    }
-    return found;
+  /** Those that may cover stored rows of the measurement in the range, by series; null: none. */
+  over(measurement: string, minTime: number, maxTime: number): MeasurementDeletes | null {
+    const deletes = this.#of(measurement);
+    return deletes?.isOver(minTime, maxTime) === true ? deletes : null;
   }
 
-  covers(series: number): boolean {
-    return this.#all().some((tombstone) => tombstone.covers(series));
+  /** Those of them that cover any of the series. */
+  among(series: Uint32Array, measurement: string, minTime: number, maxTime: number): readonly Tombstone[] {
+    return this.over(measurement, minTime, maxTime)?.among(series) ?? [];
   }
 
-  /** How often rows were put in the place of others, which may have brought some back under the same deletes. */
-  get replacements(): number {
-    return this.#replacements;
+  /** Whether it covers any of the measurement's series, which are in order of hash. */
+  coversAny(tombstone: Tombstone, measurement: string, series: Uint32Array): boolean {
+    return this.#of(measurement)?.coversAny(tombstone, series) === true;
   }
 
+  /**
+   * A delete covers no stored row any more, and none that may still come. Readers of rows are spared it from now on. What
+   * it has hidden stays hidden for `visible`.
+   */
+  spent(tombstone: Tombstone): void {
+    this.#spent.add(tombstone.version);
+    for (const deletes of this.#measurements.values()) deletes.spent(tombstone);
+  }
+
+  /** Another number when all deletes have to be held against the rows anew: none is spent any more. */
+  get reviews(): number {
+    this.#all();
+    return this.#reviews;
+  }
+
+  /** Rows were put in the place of others, which may have brought some back under the same deletes. */
   replaced(): void {
-    this.#replacements++;
-    this.#visible.fill(UNKNOWN);
+    this.#reviewAnew();
+    this.unload();
+  }
+
+  /** What is known of series can be found again. */
+  unload(): void {
+    this.#measurements.clear();
+    this.#marks.clear();
+  }
+
+  #reviewAnew(): void {
+    this.#reviews++;
+    this.#spent.clear();
   }
 
   /** Rows of these series were applied. */
   wrote(series: Uint32Array, version: Version): void {
     if (this.#all().length === 0) return;
-    this.#reserve();
-    const now = version > this.#greatest ? YES : UNKNOWN;
-    for (let i = 0; i < series.length; i++) if (this.#visible[series[i]!] !== YES) this.#visible[series[i]!] = now;
+    this.#marks.reserve(this.#table.count);
+    this.#marks.wrote(series, version > this.#greatest);
   }
 
   /** Those with a visible row. `find` says of the given series (same order) which ones have one. */
-  visible(series: Uint32Array, find: (unknown: Uint32Array) => ReadonlySet<number>): Uint32Array {
-    if (this.#all().length === 0) return series;
-    this.#reserve();
-    const unknown: number[] = [];
-    for (const id of series) {
-      if (this.#visible[id] !== UNKNOWN) continue;
-      if (this.covers(id)) unknown.push(id);
-      else this.#visible[id] = YES;
-    }
-    if (unknown.length > 0) {
-      const found = find(Uint32Array.from(unknown));
-      for (const id of unknown) this.#visible[id] = found.has(id) ? YES : NO;
-    }
-    return series.filter((id) => this.#visible[id] === YES);
+  visible(measurement: string, series: Uint32Array, find: (unknown: Uint32Array) => ReadonlySet<number>): Uint32Array {
+    return this.#of(measurement) === null ? series : this.#marks.visible(series, find);
   }
 
   /** False when a delete of the whole measurement is newer than `version`. */
   leaves(measurement: string, version: Version): boolean {
-    return !this.#all().some((tombstone) => tombstone.version > version && tombstone.coversAllOf(measurement));
+    this.#all();
+    return !this.#whole.some((tombstone) => tombstone.version > version && tombstone.isOf(measurement));
   }
 
-  #reserve(): void {
-    if (this.#visible.length >= this.#table.count) return;
-    const visible = new Uint8Array(Math.max(this.#table.count, this.#visible.length * 2));
-    visible.set(this.#visible);
-    this.#visible = visible;
+  #make(version: Version, predicate: DeletePredicate): ShardTombstone {
+    const matches = predicate.condition === null ? null : compileTagCondition(predicate.condition);
+    const tombstone: ShardTombstone = {
+      version,
+      predicate,
+      matches,
+      isOf: measurementTest(predicate),
+      isWhole: matches === null && predicate.minTime <= 0 && predicate.maxTime >= this.#spanNs - 1,
+      covers: (series) => this.#of(this.#table.measurementOf(series))?.covers(tombstone, series) === true,
+    };
+    return tombstone;
   }
 }
 
@@ -213,32 +255,6 @@ export function mayCover({ predicate }: Tombstone, measurement: string, minTime:
   if (predicate.minTime > maxTime || predicate.maxTime < minTime) return false;
   const name = predicate.measurement;
   return name === null || !('name' in name) || name.name === measurement;
-}
-
-function makeTombstone(
-  version: Version,
-  predicate: DeletePredicate,
-  table: SeriesTable,
-  spanNs: number,
-): ShardTombstone {
-  const isMeasured = measurementTest(predicate);
-  const matches = predicate.condition === null ? null : compileTagCondition(predicate.condition);
-  let verdicts = new Uint8Array(0);
-  const covers = (series: number): boolean => {
-    if (series >= verdicts.length) {
-      const more = new Uint8Array(Math.max(table.count, series + 1));
-      more.set(verdicts);
-      verdicts = more;
-    }
-    if (verdicts[series] === UNKNOWN) {
-      const measurement = table.measurementOf(series);
-      const hit = isMeasured(measurement) && (matches === null || matches(measurement, table.tagsOf(series)));
-      verdicts[series] = hit ? YES : NO;
-    }
-    return verdicts[series] === YES;
-  };
-  const whole = matches === null && predicate.minTime <= 0 && predicate.maxTime >= spanNs - 1;
-  return { version, predicate, covers, coversAllOf: (measurement) => whole && isMeasured(measurement) };
 }
 
 function measurementTest({ measurement }: DeletePredicate): (name: string) => boolean {

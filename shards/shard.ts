@@ -314,8 +314,7 @@ export class Shard implements StoredShard, QueryableShard {
     const unusedMs = this.#clockMs - this.#usedMs;
     if (this.isDirty || this.#flush !== null || unusedMs < this.#parts.limits.unusedMs || !this.#merging.isDone) return;
     this.#flushedSizes = this.#fileSizes();
-    this.#table.unload();
-    this.#store.unload();
+    for (const part of [this.#table, this.#store, this.tombstones]) part.unload();
   }
 
   /** Unflushed rows (flush-clock.ts), or a floor that is wanted in the file. */

@@ -16,6 +16,7 @@ import { hashSeriesKey } from '../../shards/series-key.ts';
 import { type ShardKey, shardId } from '../../shards/shard-key.ts';
 import type { LogPosition } from '../../shards/storage.ts';
 import { STORAGE_LIMITS, type StorageLimits } from '../../shards/storage-limits.ts';
+import type { TagCondition } from '../../shards/tag-condition.ts';
 import type { FreeBuffers } from '../../shards/used-rows.ts';
 import { isThrough, makeStamp, makeVersion, STAMP_ZERO, type Stamp, type Version } from '../../shards/version.ts';
 import { MemoryFiles } from '../support/memory-files.ts';
@@ -207,11 +208,11 @@ export class Bench {
 }
 
 /** Visible cells of a shard as `key time field -> value`. */
-export function cellsOf(bench: Bench, measurement = 'm'): Map<string, number> {
+export function cellsOf(bench: Bench, measurement = 'm', condition: TagCondition | null = null): Map<string, number> {
   const shard = bench.shard();
   const cells = new Map<string, number>();
   const fields = shard.fields(measurement).map(({ name }) => name);
-  const series = shard.series(measurement, null);
+  const series = shard.series(measurement, condition);
   shard.scan({ measurement, series, fields, minTime: 0, maxTime: Number(KEY.endNs) - 1 }, (slice) => {
     slice.columns.forEach((column) => {
       if (column === null) return;

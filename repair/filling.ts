@@ -8,7 +8,8 @@
  * the outbox twice is harmless, and nothing durable says how far it had come. The local content is replaced only when the
  * copy is whole. When a source dies, restarts or says no, pages that have come are kept, also over a restart here, and those
  * that are still the same are not given again (shards/fill-target.ts). Who gave something is asked again first, since only its own
- * pages are likely to be the same; who gave nothing new is avoided.
+ * pages are likely to be the same; who gave nothing new is avoided. When a copy ends, its place at the source goes to a shard that
+ * has found none.
  * The other side is filling-source.ts.
  */
 
@@ -46,6 +47,10 @@ interface Job {
   owed: Set<Version> | null;
   source: NodeNumber | null;
   readonly avoid: Set<NodeNumber>;
+  /** Nobody who was asked had a place for another copy. */
+  isQueued: boolean;
+  /** Who has one now. */
+  offered: NodeNumber | null;
   target: FillTarget | null;
   waiting: boolean;
   retryAtMs: number;
@@ -157,6 +162,8 @@ export class Filling {
       owed: owedOf(replica),
       source: null,
       avoid: new Set(),
+      isQueued: false,
+      offered: null,
       target: null,
       waiting: false,
       retryAtMs: 0,
@@ -295,8 +302,11 @@ export class Filling {
     if (fresh.length === 0) job.avoid.clear();
     const choice = fresh.length > 0 ? fresh : sources;
     if (choice.length === 0) return null;
+    const { offered } = job;
+    job.offered = null;
     if (job.origin === undefined) job.origin = storage.copyOrigin(job.id);
     if (job.origin !== null && choice.includes(job.origin)) return job.origin;
+    if (offered !== null && sources.includes(offered)) return offered;
     return choice[Math.floor(around.random() * choice.length)]!;
   }
 
@@ -366,6 +376,17 @@ export class Filling {
     this.o.around.count('fill_bytes', job.bytesDone);
     this.o.around.heldChanged();
     this.tell(job);
+    this.passPlace(job.source!);
+  }
+
+  /** Whoever has waited for longest is asked for at once, and not when it would be tried again. */
+  private passPlace(source: NodeNumber): void {
+    for (const job of this.jobs.values()) {
+      if (!job.isQueued) continue;
+      Object.assign(job, { isQueued: false, offered: source, retryAtMs: 0 });
+      this.step(job);
+      return;
+    }
   }
 
   private tell({ id, source, handed, bytesDone, bytesKept, startedMs, grantedMs, restarts, reason }: Job): void {
@@ -401,10 +422,12 @@ export class Filling {
     job.reached = Math.max(reached, job.reached);
     job.source = null;
     job.stage = 'asking';
-    job.restarts++;
     job.bytesTotal = null;
-    job.retryAtMs = around.nowMs + (reason === 'busy' ? around.limits.requestTimeoutMs : around.limits.backoffMsMin);
-    around.count('fill_restarts');
+    job.isQueued = reason === 'busy';
+    job.retryAtMs = around.nowMs + (job.isQueued ? around.limits.requestTimeoutMs : around.limits.backoffMsMin);
+    // Of what had no place nothing was broken off.
+    if (!job.isQueued) job.restarts++;
+    around.count(job.isQueued ? 'fill_waits_for_source' : 'fill_restarts');
   }
 }
 

@@ -70,8 +70,15 @@ function describeReplicas(replica: Replica, around: Surroundings): ReplicaDescri
   const owners = around.owners(replica.key);
   const heldBy = snapshot?.heldBy ?? {};
   const stateOf = (member: NodeNumber) => heldIn(heldBy[member], replica.id)?.state;
+  const { converged } = replica.ledger;
+  // After a crash a member may have lost the mark of its proof, which does not make the replica another one; a lost file does.
+  const wasProvenAt = (member: NodeNumber) =>
+    converged?.members.includes(member) === true &&
+    (heldIn(heldBy[member], replica.id)?.since ?? '') <= converged.through;
   const isYoungAt = (member: NodeNumber) =>
-    member === self ? isYoung(replica.ledger) : heldIn(heldBy[member], replica.id)?.young === true;
+    member === self
+      ? isYoung(replica.ledger)
+      : heldIn(heldBy[member], replica.id)?.young === true && !wasProvenAt(member);
   const holders = Object.keys(heldBy).filter((member) => !owners.includes(member) && stateOf(member) !== undefined);
   if (!owners.includes(self) && !holders.includes(self)) holders.push(self);
   return [...owners, ...holders.filter((member) => memberOf(snapshot, member)?.state !== 'removed')].map((member) => ({

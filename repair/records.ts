@@ -25,7 +25,7 @@ export interface ReplicaDescription {
   /** False for a member that still holds the shard but does not own it under the current view. */
   readonly owner: boolean;
   readonly state: ReplicaState;
-  /** See `HeldShard.young`. */
+  /** See `HeldShard.young`; not one that was proven equal here. */
   readonly young: boolean;
 }
 

@@ -18,6 +18,7 @@ import { encodeKeys } from '../shards/series-keys.ts';
 import { type ShardId, type ShardKey, shardKeyToJson } from '../shards/shard-key.ts';
 import type { FillTarget, Storage } from '../shards/storage.ts';
 import { type NodeNumber, VERSION_BYTES, type Version } from '../shards/version.ts';
+import { recordOfCopy } from './copy-record.ts';
 import { liveFullHolders } from './held-shards.ts';
 import type { Ledger } from './ledger.ts';
 import { type OwnState, stateOwn } from './ledger-state.ts';
@@ -25,7 +26,6 @@ import type { AddOpen } from './open-versions.ts';
 import type { Outbox } from './outbox.ts';
 import type { OutboxSender } from './outbox-sender.ts';
 import type { FillDescription } from './records.ts';
-import { repairRecord, stepOf } from './repair-records.ts';
 import type { MessageOf, Received } from './replica-messages.ts';
 import {
   claimOf,
@@ -37,7 +37,7 @@ import {
   rebuildReadable,
 } from './replica-table.ts';
 import type { Requests } from './requests.ts';
-import { nameOf, type Surroundings } from './surroundings.ts';
+import type { Surroundings } from './surroundings.ts';
 
 interface Job {
   readonly id: ShardId;
@@ -375,7 +375,7 @@ export class Filling {
     this.o.around.count('replicas_filled');
     this.o.around.count('fill_bytes', job.bytesDone);
     this.o.around.heldChanged();
-    this.tell(job);
+    this.o.around.repaired(recordOfCopy(job, replica.stored.sizes().rows, this.o.around));
     this.passPlace(job.source!);
   }
 
@@ -387,27 +387,6 @@ export class Filling {
       this.step(job);
       return;
     }
-  }
-
-  private tell({ id, source, handed, bytesDone, bytesKept, startedMs, grantedMs, restarts, reason }: Job): void {
-    const { around, replicas } = this.o;
-    const finishedMs = around.wallMs;
-    const rows = replicas.get(id)?.stored.sizes().rows ?? 0;
-    const step = stepOf(source!, around.self, { rows, bytes: bytesDone, ms: around.nowMs - grantedMs });
-    const given = {
-      id: `copy-${around.self}-${id}-${finishedMs.toString(36)}`,
-      kind: 'copy',
-      shard: id,
-      outcome: 'done',
-      reason:
-        `${reason}. A copy of what ${nameOf(around.snapshot, source!)} has took its place; ` +
-        `${handed} batches that it held above its floor had been handed on to the owners` +
-        (restarts === 0 ? '' : `; broken off ${restarts} times`) +
-        (bytesKept === 0 ? '' : `; ${bytesKept} bytes of an earlier try were kept`),
-      startedMs: finishedMs - (around.nowMs - startedMs),
-      finishedMs,
-    } as const;
-    around.repaired(repairRecord(given, { steps: [step] }));
   }
 
   private restart(job: Job, reason: string): void {

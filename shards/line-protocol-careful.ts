@@ -6,7 +6,11 @@
  * disagree, and what clients see is the sum of them. So this parser makes the same passes. The fast parser
  * (line-protocol.ts) takes only lines on which all passes agree and hands everything else here: new series, escapes,
  * odd spacing, extreme numbers, and whatever is wrong.
+ *
+ * Names and strings have to be well-formed UTF-8, which InfluxDB asks for only with `validate-keys`: other bytes could not
+ * be given back in an answer, and two such keys would be one.
  */
+import { isUtf8 } from 'node:buffer';
 import { BOOLEAN, type FieldType, FLOAT, INTEGER, STRING, UNSIGNED } from './column.ts';
 
 /** InfluxDB's `MaxKeyLength`, for the key and for key + separator + field name. */
@@ -84,7 +88,14 @@ export function parseLineCarefully(body: Buffer, start: number, end: number, uni
   if (fieldsEnd === fieldsStart) throw new LineSyntaxError('missing fields');
   checkFieldNames(body, fieldsStart, fieldsEnd, keyEnd - start);
   const timeNs = scanTime(body, fieldsEnd, end, unitNs);
-  return { keyStart: start, keyEnd, fields: takeFields(body, fieldsStart, fieldsEnd), timeNs };
+  const fields = takeFields(body, fieldsStart, fieldsEnd);
+  checkUtf8(body.subarray(start, keyEnd));
+  return { keyStart: start, keyEnd, fields, timeNs };
+}
+
+function checkUtf8(bytes: Buffer): Buffer {
+  if (!isUtf8(bytes)) throw new LineSyntaxError('invalid UTF-8');
+  return bytes;
 }
 
 function tooLong(bytes: number): LineSyntaxError {
@@ -312,7 +323,9 @@ function takeFields(body: Buffer, start: number, end: number): CarefulField[] {
   for (let i = start; i < end; ) {
     const equals = endOfName(body, i, end);
     const stop = endOfValue(body, equals + 1, end);
-    const name = body.toString('utf8', i, equals).replace(/\\([,"= ])/g, '$1');
+    const name = checkUtf8(body.subarray(i, equals))
+      .toString('utf8')
+      .replace(/\\([,"= ])/g, '$1');
     // A field without a name cannot be addressed; InfluxDB skips it.
     if (name !== '') fields.push(takeField(name, body, equals + 1, stop));
     i = stop + 1;
@@ -326,7 +339,7 @@ function takeField(name: string, body: Buffer, start: number, end: number): Care
   if (start >= end) throw new LineSyntaxError(`invalid value: field-key=${name}`);
   if (first === QUOTE) {
     // InfluxDB drops the first and the last byte, whatever the last one is.
-    const inner = body.toString('utf8', start + 1, Math.max(start + 1, end - 1));
+    const inner = checkUtf8(body.subarray(start + 1, Math.max(start + 1, end - 1))).toString('utf8');
     return { name, type: STRING, value: inner.includes('\\') ? inner.replace(/\\([\\"])/g, '$1') : inner };
   }
   const text = body.toString('latin1', start, end);

@@ -69,6 +69,9 @@ const TWO32 = 2 ** 32;
 /** Whole seconds up to which nanoseconds certainly fit into 63 bits. */
 const FAST_SECONDS_MAX = 9_223_372_035;
 
+/** What bytes that are no UTF-8 decode to. */
+const REPLACEMENT = '\ufffd';
+
 const NEWLINE = 10;
 const SPACE = 32;
 const HASH = 35;
@@ -239,6 +242,7 @@ export class LineParser {
         const equals = endOfPlainName(body, at);
         if (equals < 0) return -1;
         field = body.toString('utf8', at, equals);
+        if (field.includes(REPLACEMENT)) return -1;
         at = equals + 1;
       }
       const type = typeOfValue(body, at);
@@ -275,7 +279,9 @@ export class LineParser {
       case STRING: {
         const end = endOfString(body, at + 1, lineStart + this.limits.lineBytesMax);
         if (end < 0) return -1;
-        putString(column, row, body.toString('utf8', at + 1, end));
+        const text = body.toString('utf8', at + 1, end);
+        if (text.includes(REPLACEMENT)) return -1;
+        putString(column, row, text);
         return end + 1;
       }
     }

@@ -39,7 +39,7 @@ describe('line protocol', () => {
           compare(edited(lines, edits), p);
         },
       ),
-      { numRuns: 3000, seed: 11 },
+      { numRuns: 9000, seed: 11 },
     );
   });
 
@@ -71,6 +71,33 @@ describe('line protocol', () => {
       }
     }
     expect(wrong).toEqual([]);
+  });
+
+  it('bytes that are no UTF-8 are refused wherever they stand, before and after their line is known', () => {
+    const { series, parser } = newParser();
+    const spoilt = [
+      'm\xff,h=x v="s" 1',
+      'm,\xfe=x v="s" 1',
+      'm,h=x\xff v="s" 1',
+      'm,h=x \xc3=1 1',
+      'm,h=x v="a\xff\xfeb" 1',
+    ];
+    // Overlong, a surrogate, beyond U+10FFFF, cut short by what a string's end is taken for.
+    spoilt.push(
+      'm,h=x v="\xc0\xaf" 1',
+      'm,h=x v="\xed\xa0\x80" 1',
+      'm,h=x v="\xf4\x90\x80\x80" 1',
+      'm,h=x v="s"\xc3\xa9 1',
+    );
+    const good = 'm,h=\xc3\xa9 v="\xf0\x9f\x98\x80\xef\xbf\xbd" 1\nm,h=x v="s" 2';
+    const body = Buffer.from([...spoilt, good].join('\n'), 'latin1');
+    for (let round = 0; round < 3; round++) {
+      const parsed = parser.parse(body, 'n', NOW);
+      expect(parsed.failed).toBe(spoilt.length);
+      for (const { message } of parsed.errors) expect(message).toMatch(/: invalid UTF-8$/);
+      expect(pointsOf(parsed, series).map(({ key }) => key)).toEqual(['["m","h=é"]', '["m","h=x"]']);
+    }
+    expect(series.size).toBe(2);
   });
 
   it('good lines beside bad ones are kept, and the bad ones are quoted', () => {

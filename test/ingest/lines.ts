@@ -2,7 +2,20 @@
 import fc from 'fast-check';
 import type { Precision } from '../../shards/line-protocol.ts';
 
-const name = fc.constantFrom('cpu', 'm', 'a b', 'x,y', 'k=v', 'q"q', 'wè', 'back\\slash', 'disk.io', '#n');
+const name = fc.constantFrom(
+  'cpu',
+  'm',
+  'a b',
+  'x,y',
+  'k=v',
+  'q"q',
+  'wè',
+  '\u{1f600}',
+  '\ufffd',
+  'back\\slash',
+  'disk.io',
+  '#n',
+);
 const tagText = (text: string) => text.replace(/[, =]/g, '\\$&');
 const number = fc.oneof(
   fc.integer().map((value) => `${value}i`),
@@ -40,7 +53,10 @@ export const line = fc
 export const precision = fc.constantFrom<Precision>('n', 'u', 'ms', 's', 'm', 'h');
 
 /** Places and what is put there; `delete` takes a byte away. */
-export const edit = fc.tuple(fc.nat(400), fc.constantFrom(...', =\\"\n\r\t\0#-.ieut0', 'delete'));
+export const edit = fc.tuple(
+  fc.nat(400),
+  fc.constantFrom(...', =\\"\n\r\t\0#-.ieut0', ...'\x80\xa8\xc3\xe2\xed\xf0\xff', 'delete'),
+);
 
 export function edited(lines: readonly string[], edits: readonly (readonly [number, string])[]): Buffer {
   let text = Buffer.from(lines.join('\n')).toString('latin1');

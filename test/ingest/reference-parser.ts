@@ -93,6 +93,7 @@ function point(text: string, unit: bigint, defaultTime: bigint): ReferencePoint 
   checkNames(section, keyLength);
   const time = timestamp(text, end, unit) ?? defaultTime - (((defaultTime % unit) + unit) % unit);
   const fields = takeFields(section);
+  if (!isText(text.slice(0, keyLength))) throw new Bad('invalid UTF-8');
   const pairs = tags.map(([key, value]): [Buffer, string] => [latin(unescapeTag(key)), unescapeTag(value)]);
   pairs.sort((a, b) => Buffer.compare(a[0], b[0]));
   const rendered = pairs.map(([key, value]) => `${utf8(key.toString('latin1'))}=${utf8(value)}`);
@@ -190,6 +191,7 @@ function takeFields(section: string): Map<string, string> {
   for (let i = 0; i < section.length; ) {
     const equals = nameEnd(section, i);
     const end = valueEnd(section, equals + 1);
+    if (!isText(section.slice(i, equals))) throw new Bad('invalid UTF-8');
     const name = utf8(section.slice(i, equals)).replace(/\\([,"= ])/g, '$1');
     if (name !== '') {
       const [type, value] = typed(name, section.slice(equals + 1, end));
@@ -203,7 +205,11 @@ function takeFields(section: string): Map<string, string> {
 
 function typed(name: string, value: string): [number, string] {
   if (value === '') throw new Bad(`invalid value: field-key=${name}`);
-  if (value[0] === '"') return [3, utf8(value.slice(1, Math.max(1, value.length - 1))).replace(/\\([\\"])/g, '$1')];
+  if (value[0] === '"') {
+    const inner = value.slice(1, Math.max(1, value.length - 1));
+    if (!isText(inner)) throw new Bad('invalid UTF-8');
+    return [3, utf8(inner).replace(/\\([\\"])/g, '$1')];
+  }
   if (/^[-0-9.]/.test(value)) {
     if (/^-?\d+i$/.test(value)) return [1, BigInt(value.slice(0, -1)).toString()];
     if (/^\d+u$/.test(value)) return [2, BigInt(value.slice(0, -1)).toString()];
@@ -240,6 +246,11 @@ function latin(text: string): Buffer {
 
 function utf8(text: string): string {
   return latin(text).toString('utf8');
+}
+
+/** Well-formed UTF-8 comes out as it went in. */
+function isText(text: string): boolean {
+  return Buffer.from(utf8(text)).toString('latin1') === text;
 }
 
 export function bits(value: number): string {

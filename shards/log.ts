@@ -20,8 +20,10 @@
  * - Failed fdatasync: the kernel may have thrown the dirty pages away and a second fdatasync would report success
  *   (Rebello et al., "Can Applications Recover from fsync Failures?", 2020). So nothing since the last successful sync
  *   is trusted: it is cut off, refused to its callers (also to those whose group was appended while the sync ran: their
- *   own `sync` fails), and a new segment begins. Worst outcome still possible: the cut fails as well, and a refused
- *   batch is found at the next start; it is then as if its acknowledgement had been lost.
+ *   own `sync` fails), and a new segment begins. Until the cut is durable, too, which is tried after each sync that succeeds,
+ *   a power failure may bring back what was cut off, and no record says that the earlier segments were synced. Worst outcome
+ *   still possible: it comes back whole, and a refused batch is found at the next start; it is then as if its
+ *   acknowledgement had been lost.
  */
 import { diskError, StorageError } from './errors.ts';
 import type { AppendFile, Files } from './files.ts';
@@ -65,6 +67,10 @@ export class Log {
   #unsynced: AppendFile[] = [];
   /** Those of them that end with a part of a group, and where that is to be cut off. */
   readonly #torn = new Map<AppendFile, number>();
+  /** By path, those that were given up after a failed sync, and where they end: until that is durable. */
+  readonly #givenUp = new Map<string, number>();
+  /** The cut of one of them is being synced. */
+  #cutting: string | null = null;
   #nextNumber: number;
   /** Everything up to here is durable. */
   #synced: LogPosition;
@@ -143,8 +149,8 @@ export class Log {
     const start = file.size;
     try {
       // A torn end was never acknowledged: nothing may say that it was synced whole.
-      const earlierSynced =
-        this.#torn.size === 0 && this.#segments.every((each) => each === segment || each.unsynced.length === 0);
+      const isWhole = this.#torn.size === 0 && this.#givenUp.size === 0;
+      const earlierSynced = isWhole && this.#segments.every((each) => each === segment || each.unsynced.length === 0);
       file.append(chunksOf(records, earlierSynced));
     } catch (error) {
       this.#cutBack(file, segment, start);
@@ -234,6 +240,7 @@ export class Log {
         for (const file of this.#torn.keys()) if (!this.#unsynced.includes(file)) this.#unsynced.push(file);
         if (appends === this.#appends) this.#leaveFull();
         for (const file of files) if (file !== this.#file && !this.#unsynced.includes(file)) file.close();
+        this.#syncCuts();
       } else {
         this.#giveUp(files);
         this.#cut = appends === this.#appends ? null : failure;
@@ -265,16 +272,19 @@ export class Log {
     const open = new Set([...files, ...this.#unsynced, ...(this.#file === null ? [] : [this.#file])]);
     for (const file of open) {
       const segment = this.#segments.find(({ number }) => this.#path(number) === file.path);
-      if (segment === undefined || segment.number < syncedSegment) {
+      const cut = this.#torn.get(file);
+      if (segment === undefined || (segment.number < syncedSegment && cut === undefined)) {
         file.close();
         continue;
       }
-      const size = segment.number === syncedSegment ? syncedOffset : SEGMENT_HEADER_BYTES;
+      const synced = segment.number === syncedSegment ? syncedOffset : SEGMENT_HEADER_BYTES;
+      const size = segment.number < syncedSegment ? cut! : synced;
       segment.unsynced = [];
+      this.#givenUp.set(file.path, size);
       try {
         file.truncate(size);
       } catch {
-        // A refused batch may be met at the next start: see the header.
+        // Tried again after the next sync that succeeds.
       }
       segment.bytes = file.size;
       file.close();
@@ -284,17 +294,45 @@ export class Log {
     this.#file = null;
   }
 
+  /** One after the other; one that fails is tried again after the next sync. Nobody waits for it. */
+  #syncCuts(): void {
+    const [next] = this.#givenUp;
+    if (next === undefined || this.#cutting !== null) return;
+    const [path, size] = next;
+    let file: AppendFile;
+    try {
+      file = this.#files.open(path);
+    } catch {
+      return;
+    }
+    try {
+      if (file.size > size) file.truncate(size);
+    } catch {
+      file.close();
+      return;
+    }
+    this.#cutting = path;
+    file.sync((error) => {
+      file.close();
+      this.#cutting = null;
+      if (error !== null) return;
+      this.#givenUp.delete(path);
+      this.#syncCuts();
+    });
+  }
+
   /** Removes segments that no shard needs. */
   release(flushedThrough: FlushedThrough): void {
     this.#leaveFlushed(flushedThrough);
     let removed = false;
     const keep = this.#segments.filter((segment) => {
       const current = segment === this.#segments.at(-1) && this.#file !== null;
-      const unsynced = this.#unsynced.some(({ path }) => path === this.#path(segment.number));
-      if (current || unsynced || isPinned(segment, flushedThrough)) return true;
       const path = this.#path(segment.number);
+      const unsynced = path === this.#cutting || this.#unsynced.some((file) => file.path === path);
+      if (current || unsynced || isPinned(segment, flushedThrough)) return true;
       if (segment.unreadable) this.#files.rename(path, unreadablePath(this.#directory, segment.number));
       else this.#files.remove(path);
+      this.#givenUp.delete(path);
       removed = true;
       return false;
     });

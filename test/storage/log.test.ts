@@ -264,6 +264,54 @@ describe('the log', () => {
     expect(replayed(open()).texts).toEqual(['first', 'last']);
   });
 
+  test('what a failed sync had cut off is no damage when it comes back before the cut is durable', () => {
+    const begun = (): Log => {
+      const log = open();
+      append(log, 'first');
+      expect(sync(log)).toBeNull();
+      append(log, `refused ${'x'.repeat(100)}`);
+      files.failNextSync = true;
+      expect(sync(log)).not.toBeNull();
+      append(log, 'second');
+      return log;
+    };
+    const log = begun();
+    log.sync((error) => expect(error).toBeNull());
+    files.runSyncs(1); // the cut waits for its own
+    append(log, 'third');
+    files.comesBack = 40;
+    files.crash((unsynced) => unsynced, false);
+    const { texts, damaged, lost, truncatedBytes } = replayed(open());
+    expect(texts).toEqual(['first', 'second', 'third']);
+    expect([damaged, lost, truncatedBytes]).toEqual([[], [], 40]);
+  });
+
+  test('a cut that cannot be synced is tried again, refuses nothing, and goes with its segment', () => {
+    const log = open();
+    append(log, 'first');
+    expect(sync(log)).toBeNull();
+    append(log, 'refused');
+    files.failNextSync = true;
+    expect(sync(log)).not.toBeNull();
+    const path = '/memory/log/0000000001.log';
+    for (const text of ['second', 'third']) {
+      append(log, text);
+      log.sync((error) => expect(error).toBeNull());
+      files.runSyncs(1);
+      files.failNextSync = true;
+      files.runSyncs();
+    }
+    append(log, 'fourth');
+    expect(sync(log)).toBeNull();
+    append(log, 'fifth');
+    expect(sync(log)).toBeNull();
+    files.comesBack = 40;
+    files.crash(() => 0, false);
+    // The cut is durable, and records say so: an end that is torn is damage again.
+    files.open(path).truncate(files.bytesOf(path).length - 1);
+    expect(replayed(open())).toMatchObject({ texts: ['second', 'third', 'fourth', 'fifth'], lost: [[null, 3]] });
+  });
+
   test('a segment is removed when every shard has flushed past it', () => {
     const log = open(60);
     const first = append(log, 'x'.repeat(50));

@@ -10,7 +10,11 @@ interface Stored {
   bytes: Buffer;
   /** Length that survives every crash. */
   synced: number;
+  /** What was cut off since the last sync, and may come back. */
+  cutOff: Buffer;
 }
+
+const NOTHING = Buffer.alloc(0);
 
 export class MemoryFiles implements Files {
   readonly #root: string;
@@ -22,6 +26,8 @@ export class MemoryFiles implements Files {
   room = Number.POSITIVE_INFINITY;
   failNextSync = false;
   failTruncate = false;
+  /** So many bytes that were cut off and not synced since are there again after a crash. */
+  comesBack = 0;
   unreadable: string | null = null;
   /** Told of every sync that was asked for; who is told lets it happen with `runSyncs`. */
   onSync: (() => void) | null = null;
@@ -45,6 +51,13 @@ export class MemoryFiles implements Files {
   crash(keep: (unsynced: number) => number, spoil: boolean): void {
     this.#syncs.length = 0;
     for (const stored of this.#files.values()) {
+      const back = stored.cutOff.subarray(0, this.comesBack);
+      stored.cutOff = NOTHING;
+      if (back.length > 0) {
+        stored.bytes = Buffer.concat([stored.bytes, back]);
+        stored.synced = stored.bytes.length;
+        continue;
+      }
       const unsynced = stored.bytes.length - stored.synced;
       if (unsynced === 0) continue;
       const kept = Math.min(unsynced, keep(unsynced));
@@ -73,7 +86,7 @@ export class MemoryFiles implements Files {
 
   open(path: string): AppendFile {
     if (this.#isReal(path)) return this.#openReal(path);
-    if (!this.#files.has(path)) this.#files.set(path, { bytes: Buffer.alloc(0), synced: 0 });
+    if (!this.#files.has(path)) this.#files.set(path, { bytes: NOTHING, synced: 0, cutOff: NOTHING });
     const stored = this.#stored(path);
     const syncNow = (): void => {
       if (this.failNextSync) {
@@ -81,6 +94,7 @@ export class MemoryFiles implements Files {
         throw new StorageError('disk-failed', `${path}: the disk refused`);
       }
       stored.synced = stored.bytes.length;
+      stored.cutOff = NOTHING;
     };
     return {
       path,
@@ -88,6 +102,7 @@ export class MemoryFiles implements Files {
         return stored.bytes.length;
       },
       append: (chunks) => {
+        stored.cutOff = NOTHING; // written over
         for (const chunk of chunks) {
           const fits = Math.min(chunk.byteLength, this.room);
           stored.bytes = Buffer.concat([stored.bytes, chunk.subarray(0, fits)]);
@@ -98,17 +113,20 @@ export class MemoryFiles implements Files {
       truncate: (size) => {
         if (this.failTruncate) throw new StorageError('disk-failed', `${path}: the disk refused`);
         this.room += stored.bytes.length - size;
+        if (size < stored.bytes.length) stored.cutOff = stored.bytes.subarray(size);
         stored.bytes = stored.bytes.subarray(0, size);
         stored.synced = Math.min(stored.synced, size);
       },
       sync: (done) => {
-        const length = stored.bytes.length;
+        const { length } = stored.bytes;
+        const { cutOff } = stored;
         this.#syncs.push(() => {
           if (this.failNextSync) {
             this.failNextSync = false;
             done(new StorageError('disk-failed', `${path}: the disk refused`));
             return;
           }
+          if (stored.cutOff === cutOff) stored.cutOff = NOTHING;
           stored.synced = Math.max(stored.synced, Math.min(length, stored.bytes.length));
           done(null);
         });

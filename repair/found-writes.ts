@@ -1,10 +1,11 @@
 /** Where a write is, as far as one node knows: for write receipts, and for who looks through the disk of a removed member. */
 import { type ShardKey, shardId } from '../shards/shard-key.ts';
-import { type NodeNumber, type Stamp, stampOf, type Version } from '../shards/version.ts';
+import { type NodeNumber, nodeOf, type Stamp, stampOf, type Version } from '../shards/version.ts';
 import type { ClusterSnapshot } from './cluster.ts';
 import type { Ledger } from './ledger.ts';
 import { judgeFrame } from './mail-receiver.ts';
 import type { Outbox } from './outbox.ts';
+import type { GoneMember } from './passed-lists.ts';
 import type { ReplicaTable } from './replica-table.ts';
 
 export interface SoughtWrite {
@@ -15,22 +16,24 @@ export interface SoughtWrite {
 }
 
 /**
- * `never`: this replica, and all that it was proven equal to, did without it. `not-here`: above the floor, and not listed. `unsure`:
- * it lies below a floor that was copied, or the replica is not whole.
+ * `never`: this replica, and all that it was proven equal to, did without it, so it went with a member that was given up or
+ * replaced. `not-here`: above the floor, and not listed. `unsure`: the floor has passed it since such a member went, and what was
+ * passed then is not known any more; or the replica is being filled.
  */
 export type Knowledge = 'known' | 'never' | 'not-here' | 'unsure';
 
 export interface FoundWrite {
   readonly state: 'full' | 'filling' | 'damaged' | 'absent';
-  /** In this replica. At or below the floor a ledger does not tell its batches from versions that never were. */
-  readonly isStored: boolean;
+  /**
+   * With `foundWith` as that member could tell of it, else as all could that were given up or replaced since. At or below the floor a
+   * ledger does not tell its batches from versions that never were.
+   */
+  readonly knowledge: Knowledge;
   /** All owners are proven equal up to here. */
   readonly convergedThrough: Stamp | null;
   readonly isInOutbox: boolean;
   /** Its database or retention policy was dropped, or it has expired. */
   readonly isOver: boolean;
-  /** null: it was not asked for, without `foundWith`. */
-  readonly knowledge: Knowledge | null;
 }
 
 export function findWrite(
@@ -45,20 +48,33 @@ export function findWrite(
   const refusal = judgeFrame(snapshot, shard, version, nowMs, Number.POSITIVE_INFINITY);
   return {
     state: replica?.ledger.replica ?? 'absent',
-    isStored: replica !== null && replica.ledger.replica !== 'filling' && replica.ledger.has(version),
+    knowledge: knowledgeOf(replica?.ledger ?? null, version, foundWith),
     convergedThrough: replica?.ledger.converged?.through ?? null,
     isInOutbox: outbox.entries.has(id + version),
     isOver: refusal?.code === 'dropped' || refusal?.code === 'expired',
-    knowledge: foundWith === undefined ? null : knowledgeOf(replica?.ledger ?? null, version, foundWith),
   };
 }
 
-function knowledgeOf(ledger: Ledger | null, version: Version, foundWith: NodeNumber): Knowledge {
+function knowledgeOf(ledger: Ledger | null, version: Version, foundWith: NodeNumber | undefined): Knowledge {
   if (ledger === null) return 'not-here';
   if (ledger.replica === 'filling') return 'unsure';
   if (ledger.lists(version)) return 'known';
   if (stampOf(version) > ledger.floor) return 'not-here';
-  const had = ledger.passed.had(version, foundWith);
-  if (had === null) return 'unsure';
-  return had ? 'known' : 'never';
+  const had = membersAsked(ledger, version, foundWith).map((member) => hadBatch(ledger, version, member));
+  // A floor passes a batch once: who did without it then has not got it since.
+  if (had.includes(false)) return 'never';
+  return had.includes(null) ? 'unsure' : 'known';
+}
+
+/** Those that may have had it alone when they went. */
+function membersAsked({ gone }: Ledger, version: Version, foundWith: NodeNumber | undefined): readonly NodeNumber[] {
+  if (foundWith !== undefined) return [foundWith];
+  const mayHave = ({ number, removedAt }: GoneMember) => stampOf(version) <= removedAt || nodeOf(version) === number;
+  return gone.filter(mayHave).map(({ number }) => number);
+}
+
+function hadBatch({ gone, floor, passed }: Ledger, version: Version, member: NodeNumber): boolean | null {
+  // The floor has not moved since the member went: what lies below was proven with it.
+  const isProven = gone.some(({ number, removedAt }) => number === member && floor <= removedAt);
+  return isProven && !passed.tellsOf(member) ? true : passed.had(version, member);
 }

@@ -5,7 +5,7 @@
  * floor had passed, the member had as well. The floor that passes the removal is the first one of which that is not so:
  * what it passes is kept, so that of each batch on that disk it can be told whether this replica, and with it all that
  * were in the proof, had it. Kept as 16 bytes a batch in the table `ledger_passed` of the shard's file, written with the floor
- * itself. A replica that was copied from another afterwards has none, and says that it cannot tell.
+ * itself, and copied with the file. Where there is none for a member that went before the floor, it cannot be told.
  */
 import type { Database } from 'better-sqlite3';
 import {
@@ -85,6 +85,11 @@ export class PassedLists {
       this.lists.delete(number);
       this.changed.add(number);
     }
+  }
+
+  /** Whether a floor was adopted here since the member went. */
+  tellsOf(member: NodeNumber): boolean {
+    return this.lists.has(member);
   }
 
   /** Whether a batch at or below the floor, found on the disk of `member`, was here; null: it cannot be told. */

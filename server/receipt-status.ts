@@ -22,10 +22,11 @@ export interface ReceiptPorts {
 
 /**
  * `proven`: all owners are proven to have it. `stored`: some member has it. `outbox`: on disk, on its way to the owners.
- * `unknown`: no member that could be asked has it, or it was never accepted. `dropped`, `expired`: with its database, or by its
- * retention policy.
+ * `lost`: it went with a member that was given up or replaced, and the others are proven to be without it. `unsure`: such a member
+ * went, and nobody can tell any more whether the others had it. `unknown`: no member that could be asked has it, or it was never
+ * accepted. `dropped`, `expired`: with its database, or by its retention policy.
  */
-export type BatchState = 'proven' | 'stored' | 'outbox' | 'unknown' | 'dropped' | 'expired';
+export type BatchState = 'proven' | 'stored' | 'outbox' | 'lost' | 'unsure' | 'unknown' | 'dropped' | 'expired';
 
 export interface BatchStatus {
   readonly shard: string;
@@ -129,7 +130,7 @@ function statusOf(
       name: name(member),
       owner: owners.includes(member),
       state: typeof answer === 'string' ? answer : answer.state,
-      stored: typeof answer === 'string' ? null : answer.isStored,
+      stored: typeof answer === 'string' ? null : storedOf(answer),
       converged_through: typeof answer === 'string' ? null : seconds(answer.convergedThrough),
     }));
   const outbox = [...answers].flatMap(([member, answer]) =>
@@ -156,11 +157,17 @@ function stateOf(
 ): BatchState {
   const refusal = judgeFrame(snapshot, shard, version, nowMs, Number.POSITIVE_INFINITY);
   if (refusal?.code === 'dropped' || refusal?.code === 'expired') return refusal.code;
-  const isProven = ({ isStored, convergedThrough }: FoundWrite) =>
-    isStored && convergedThrough !== null && isThrough(version, convergedThrough);
+  const isProven = ({ knowledge, convergedThrough }: FoundWrite) =>
+    knowledge === 'known' && convergedThrough !== null && isThrough(version, convergedThrough);
   if (found.some(isProven)) return 'proven';
-  if (found.some(({ isStored }) => isStored)) return 'stored';
-  return found.some(({ isInOutbox }) => isInOutbox) ? 'outbox' : 'unknown';
+  if (found.some(({ knowledge }) => knowledge === 'known')) return 'stored';
+  if (found.some(({ isInOutbox }) => isInOutbox)) return 'outbox';
+  if (found.some(({ knowledge }) => knowledge === 'never')) return 'lost';
+  return found.some(({ knowledge, state }) => knowledge === 'unsure' && state !== 'filling') ? 'unsure' : 'unknown';
+}
+
+function storedOf({ knowledge }: FoundWrite): boolean | null {
+  return knowledge === 'unsure' ? null : knowledge === 'known';
 }
 
 function seconds(stamp: string | null): number | null {

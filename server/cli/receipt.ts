@@ -31,7 +31,7 @@ function describe({ batches }: ReceiptStatus): string {
 }
 
 function said({ stored, state }: ReceiptStatus['batches'][number]['replicas'][number]): string {
-  if (stored === null) return state;
+  if (stored === null) return state === 'full' || state === 'damaged' ? 'unsure' : state;
   if (stored) return state === 'damaged' ? 'stored (damaged)' : 'stored';
   return state === 'full' ? 'not yet' : state;
 }

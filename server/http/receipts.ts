@@ -13,9 +13,12 @@ const POLL_MS = 200;
 /** Requests that wait at the same time. */
 const WAITING_MAX = 100;
 
-export function addReceiptRoutes(app: Express, ports: ReceiptPorts): void {
+export function addReceiptRoutes(app: Express, ports: ReceiptPorts & { notReady(): string | null }): void {
   let waiting = 0;
   app.get('/api/receipts/:token', async (request, response) => {
+    // A node that has left, or not joined yet, knows of nobody's writes.
+    const problem = ports.notReady();
+    if (problem !== null) return sendError(response, 503, 'unavailable', problem);
     const clusterId = ports.clusterId();
     const batches = clusterId === null ? null : decodeReceipt(clusterId, request.params.token);
     if (batches === null) return sendError(response, 400, 'invalid', 'not a receipt of this cluster');

@@ -86,6 +86,8 @@ describe('four nodes that come and go', () => {
   }, 120_000);
 
   test('another leaves: it hands everything over, removes its shards, goes, and says so to who asks it', async () => {
+    const told = await n2.write('d', 'told v=1 1700000000000000000', { receipt: '1' });
+    const { receipt } = JSON.parse(told.text) as { receipt: string };
     const stdout = await starling('cluster', 'leave', '--url', n2.url, '--member', 'n1');
     expect(stdout).toContain('n1 leaves');
     await eventually('n1 has left', 90_000, async () => {
@@ -99,6 +101,8 @@ describe('four nodes that come and go', () => {
     expect(refused.status).toBe(503);
     expect(refused.text).toContain('has left the cluster');
     expect((await n1.get('/health')).status).toBe(503);
+    const asked = await n1.get(`/api/receipts/${receipt}`);
+    expect([asked.status, asked.text]).toEqual([503, expect.stringContaining('has left the cluster')]);
     expect(await starling('cluster', '--url', n1.url)).toContain('This node is not ready: left');
     await countsAre([n2, n3, n4]);
     const { members, shards } = await page(n3);

@@ -1,7 +1,8 @@
 /**
  * In the end every batch is looked for as if it had been found on the disk of each member that was given up or replaced: one
  * that a replica has is never taken for lost, and one that the member had, and nobody has, is not taken for known. (What the
- * member did not have may be: it lies below a floor that was proven with it.)
+ * member did not have may be: it lies below a floor that was proven with it.) And each acknowledged write is looked for as a
+ * receipt would: one that is there is not lost, and one that is not there is neither proven nor stored.
  */
 import { goneMembers } from '../../repair/losses.ts';
 import { verdictOf } from '../../server/leftover-owners.ts';
@@ -22,6 +23,23 @@ export class Leftovers {
   }
 
   check(nodes: readonly SimNode[], books: Books, ids: readonly ShardId[], counters: Record<string, number>): void {
+    for (const version of books.acknowledged) {
+      const id = books.written.get(version)!.shard;
+      if (!ids.includes(id)) continue;
+      const sought = [{ shard: books.shards.get(id)!, version }];
+      const said = nodes.map(({ process }) => process!.host.findWrites(sought)[0]!.knowledge);
+      const isThere = nodes.some(({ process }) => process!.open.contents(id).has(version));
+      const verdict = said.includes('known') ? 'known' : said.includes('never') ? 'never' : 'unsure';
+      const name = `receipts_${isThere ? '' : 'gone_'}${verdict}`;
+      counters[name] = (counters[name] ?? 0) + 1;
+      // A crash before the sync, or damage, takes what a ledger goes on counting with the others.
+      const why = books.copies.lost.get(version);
+      if (isThere ? verdict === 'never' : verdict === 'known' && (why === 'wiped' || why === 'given up'))
+        throw new Violation(
+          'receipts-judged',
+          `the receipt of ${version} of ${id} says ${verdict}; it is ${isThere ? '' : 'not '}there`,
+        );
+    }
     for (const { number } of goneMembers(nodes[0]!.process!.core.snapshot()))
       for (const id of ids) {
         const shard = books.shards.get(id)!;

@@ -33,6 +33,8 @@ export type Check =
   | 'expires-together'
   /** What is found on the disk of a removed member is rightly called known or lost. */
   | 'leftovers-judged'
+  /** A receipt says of no write that is gone that it is there, nor the other way round. */
+  | 'receipts-judged'
   /** Members find each other, and have the same metadata. */
   | 'members-agree';
 

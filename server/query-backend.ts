@@ -45,7 +45,7 @@ export function createQueryBackend(ports: BackendPorts): QueryBackend {
     runHere: (targets, request, answered, failed) => {
       if (!areHere(ports, targets)) return false;
       const all = (answer: PlaceAnswer): void =>
-        answered(answer.absent.length === 0 ? together(targets, [answer], []) : null);
+        answered(answer.absent.length === 0 ? judged(ports, targets, [answer]) : null);
       askWorkers(ports.pool, numbered(targets), request, nothings, all, failed);
       return true;
     },
@@ -127,6 +127,7 @@ function joined(answers: readonly PartialAnswer[]): PlaceAnswer {
     results: covering.flatMap((answer) => answer.results),
     absent: answers.flatMap((answer) => answer.absent),
     damaged: answers.flatMap((answer) => answer.damaged),
+    young: answers.flatMap((answer) => answer.young),
     convergedThroughMs: leastKnown(covering.map((answer) => answer.convergedThroughMs)),
     liveConvergedThroughMs: leastKnown(covering.map((answer) => answer.liveConvergedThroughMs)),
   };
@@ -160,7 +161,7 @@ async function runHere(
   nothings: Nothings | null,
 ): Promise<PartialAnswers> {
   const answer = await runLocal(ports.pool, numbered(targets), request, nothings);
-  if (answer.absent.length === 0) return together(targets, [answer], []);
+  if (answer.absent.length === 0) return judged(ports, targets, [answer]);
   // A shard has begun to be filled meanwhile: all are asked for once more, where they are now.
   return runEverywhere(ports, targets, request, ending);
 }
@@ -173,6 +174,7 @@ async function runEverywhere(
 ): Promise<PartialAnswers> {
   const answers: PlaceAnswer[] = [];
   const missing: ShardTarget[] = [];
+  const failed = new Set<NodeNumber>();
   const tried = new Map<ShardId, Set<NodeNumber>>();
   let left: readonly ShardTarget[] = targets;
   for (let round = 0; left.length > 0; round++) {
@@ -181,14 +183,16 @@ async function runEverywhere(
     left = [];
     const outcomes = await Promise.all(
       [...places].map(async ([place, shards]) => ({
+        place,
         shards,
         answer: await ask(ports, place, shards, request, ending),
       })),
     );
     ending?.throwIfEnded();
     const again: ShardTarget[] = [];
-    for (const { shards, answer } of outcomes) {
+    for (const { place, shards, answer } of outcomes) {
       if (answer === null) {
+        failed.add(place);
         again.push(...shards);
         continue;
       }
@@ -197,7 +201,29 @@ async function runEverywhere(
     }
     left = again;
   }
-  return together(targets, answers, missing);
+  return judged(ports, targets, answers, missing, failed);
+}
+
+/** The same for replicas that were read as they are: of what is young more may be with a member that is not up. */
+function judged(
+  { places }: BackendPorts,
+  targets: readonly ShardTarget[],
+  answers: readonly PlaceAnswer[],
+  missing: readonly ShardTarget[] = [],
+  failed: ReadonlySet<NodeNumber> = new Set(),
+): PartialAnswers {
+  const young = new Set(answers.flatMap((answer) => answer.young));
+  if (young.size === 0) return together(targets, answers, missing);
+  const silent = new Set<string>();
+  const elsewhere: ShardTarget[] = [];
+  for (const target of targets) {
+    if (!young.has(target.id)) continue;
+    const elders = places.absentElders(target, failed);
+    if (elders.holders.length > 0) elsewhere.push(target);
+    for (const { name } of elders.silent) silent.add(name);
+  }
+  const found = together(targets, answers, [...missing, ...elsewhere]);
+  return silent.size === 0 ? found : { ...found, silent: [...silent] };
 }
 
 /** The answers of all places; nothing is proven of a shard that is missing. */

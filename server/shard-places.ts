@@ -4,7 +4,13 @@
  * Known shards are those that live members list (cluster snapshot), those that the own workers hold, and those that this
  * node has just written to as coordinator, whose owners have not listed them yet: a client reads what it wrote.
  */
-import type { ClusterSnapshot, DatabaseDefinition, HeldShard, RetentionPolicyDefinition } from '../repair/cluster.ts';
+import type {
+  ClusterSnapshot,
+  DatabaseDefinition,
+  HeldShard,
+  Member,
+  RetentionPolicyDefinition,
+} from '../repair/cluster.ts';
 import { heldIn } from '../repair/held-shards.ts';
 import { isDeleteShard } from '../shards/delete-shard.ts';
 import type { ShardId, ShardKey, ShardKeyJson } from '../shards/shard-key.ts';
@@ -127,6 +133,26 @@ export class ShardPlaces {
       else if (held === undefined && owners.includes(member)) unlisted.push(member);
     }
     return [...found, ...young, ...unlisted];
+  }
+
+  /**
+   * Who may have more than a young replica, and is not up: those that list an older one, and owners whose list has not come
+   * since this node started. `failed`: they did not answer just now. An owner that is up, or whose list is without the shard, has no more.
+   */
+  absentElders(
+    { id, key }: KnownShard,
+    failed: ReadonlySet<NodeNumber>,
+  ): { readonly holders: readonly Member[]; readonly silent: readonly Member[] } {
+    const { live, members, heldBy } = this.#source.snapshot();
+    const isAway = ({ number, state }: Member) =>
+      state !== 'removed' && number !== this.#source.self && (!live.includes(number) || failed.has(number));
+    const away = members.filter(isAway);
+    const owners = this.#source.owners(key);
+    const isElder = (held: HeldShard | undefined) => held !== undefined && held.young !== true;
+    return {
+      holders: away.filter(({ number }) => isElder(heldIn(heldBy[number], id))),
+      silent: away.filter(({ number }) => heldBy[number] === undefined && owners.includes(number)),
+    };
   }
 
   find(id: ShardId): KnownShard | null {

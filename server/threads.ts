@@ -77,6 +77,8 @@ export interface PartialAnswer {
   readonly absent: readonly ShardId[];
   /** Those of them that were read from a damaged replica: rows may be missing. */
   readonly damaged: readonly ShardId[];
+  /** Those that were read from a replica without a proof with any other: whatever was there before it is not in it. */
+  readonly young: readonly ShardId[];
   /** The least watermark of the shards that the results cover; null when one of them has none. */
   readonly convergedThroughMs: number | null;
   /** The same for the owners that are live. */

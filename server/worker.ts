@@ -12,6 +12,7 @@ import { summaryAt } from '../repair/descriptions.ts';
 import { DECODED_LISTS, type Ledger, type Watermark } from '../repair/ledger.ts';
 import { partId } from '../repair/repair-order.ts';
 import type { HostEffect } from '../repair/replica-host.ts';
+import { isYoung } from '../repair/replica-table.ts';
 import { errorCodeOf, StorageError } from '../shards/errors.ts';
 import type { Files } from '../shards/files.ts';
 import { storageKernel } from '../shards/kernel/storage-kernel.ts';
@@ -224,14 +225,16 @@ function partial(
   // A read may have set a shard aside.
   const ledgers = answered.map(ledgerOf);
   const damaged = answered.filter((_, i) => ledgers[i]?.replica === 'damaged');
+  const young = answered.filter((_, i) => ledgers[i] !== null && isYoung(ledgers[i]!));
   const isNothing =
     absent.length === 0 &&
-    damaged.length === 0 &&
+    damaged.length + young.length === 0 &&
     results.every((result) => result.kind === 'select' && result.seriesMatched === 0);
   return {
     results,
     absent,
     damaged,
+    young,
     nothingAsOf: isNothing ? said.say(ids, now()) : null,
     convergedThroughMs: leastThrough(ledgers, ({ converged }) => converged),
     // What all owners have, the live ones have.

@@ -75,6 +75,7 @@ export class Tally {
   readonly #missing = new Map<string, ShardTarget>();
   readonly #damaged = new Set<string>();
   readonly #unheard = new Set<string>();
+  readonly #silent = new Set<string>();
   #converged = new Least();
   #liveConverged = new Least();
 
@@ -82,6 +83,7 @@ export class Tally {
     for (const target of targets) this.#touched.add(target.id);
     for (const target of answers.missing) this.#missing.set(target.id, target);
     for (const target of answers.damaged) this.#damaged.add(target.id);
+    for (const name of answers.silent ?? []) this.#silent.add(name);
     this.#converged.add(answers.convergedThroughMs);
     this.#liveConverged.add(answers.liveConvergedThroughMs);
   }
@@ -100,12 +102,13 @@ export class Tally {
     this.#missing.clear();
     this.#damaged.clear();
     this.#unheard.clear();
+    this.#silent.clear();
     this.#converged = new Least();
     this.#liveConverged = new Least();
   }
 
   completeness(report: LevelReport | null): Completeness {
-    const unheard = [...this.#unheard].sort();
+    const unheard = [...new Set([...this.#unheard, ...this.#silent])].sort();
     const damaged = [...this.#damaged].sort();
     // Of shards that nobody here knows nothing is proven.
     const isKnown = unheard.length === 0;

@@ -1,4 +1,4 @@
-/** A node that was away while rows were deleted: from its first answer on it shows none of them. */
+/** Nodes that come back, with their disk or without: what they show meanwhile. */
 import { afterEach, expect, test } from 'vitest';
 import { Cluster, eventually } from './harness.ts';
 
@@ -37,3 +37,40 @@ test.each([
   });
   expect(seen.filter((value) => value !== null)).toEqual([]);
 });
+
+test('a replica that was made while all others are away does not pass for the shard', async () => {
+  cluster = await Cluster.make();
+  const [n1, n2, n3] = await cluster.startThree({ 'pass-interval': '1s' });
+  await cluster.createDatabase('d');
+  const lines = (second: number) =>
+    ['a', 'b', 'c', 'd', 'e'].map((host) => `m,host=${host} v=1 170000000${second}000000000`).join('\n');
+  for (const second of [1, 2]) await n1.write('d', lines(second), { consistency: 'all' });
+  // Proven once, or they are as young as what comes after them.
+  const isProven = ({ converged }: ShardPage) => converged !== null;
+  await eventually('all is proven', 30_000, async () => {
+    const { shards } = await n2.json<{ shards: { id: string }[] }>('/api/shards');
+    const pages = await Promise.all(shards.map(({ id }) => n2.json<ShardPage>(`/api/shards/${id}`)));
+    return shards.length > 0 && pages.every(isProven);
+  });
+  // Whoever comes anew gets nothing of it.
+  expect((await n1.request('POST', '/api/repairs/pause')).status).toBe(202);
+  await n3.kill();
+  await n3.wipe();
+  await cluster.allLive(2);
+  await n3.start({ join: n1.url });
+  await n3.ready();
+  await eventually('it knows of the others’ shards', 30_000, async () => {
+    const [result] = await n3.query('SELECT count(v) FROM m', 'd');
+    return result?.series?.[0]?.values?.[0]?.[1] === 10;
+  });
+  await Promise.all([n1.kill(), n2.kill()]);
+  const ask = async () => (await n3.query('SELECT count(v) FROM m', 'd', { completeness: '1' }))[0]!;
+  const plain = async () => (await n3.query('SELECT count(v) FROM m', 'd'))[0]!.error;
+  await eventually('nobody has the shards', 30_000, async () => (await ask()).completeness?.complete === false);
+  // To each of the shards.
+  expect((await n3.write('d', lines(3))).status).toBe(204);
+  const { completeness, series } = await ask();
+  expect(series?.[0]?.values?.[0]?.[1]).toBe(5);
+  expect([completeness!.complete, completeness!.missing_shards.length > 0]).toEqual([false, true]);
+  expect(await plain()).toContain('shards unavailable');
+}, 120_000);

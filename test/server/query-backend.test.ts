@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { ClusterSnapshot, MemberState } from '../../repair/cluster.ts';
 import { type BackendPorts, createQueryBackend } from '../../server/query-backend.ts';
 import { ShardPlaces } from '../../server/shard-places.ts';
-import { shardId } from '../../shards/shard-key.ts';
+import { shardId, shardKeyToJson } from '../../shards/shard-key.ts';
 
 const SELF = '1'.repeat(16);
 
@@ -87,4 +87,61 @@ test('a shard that a member has just told of is known at once, and once', () => 
   expect(places.targets(database, policy, 0n, 5n)).toEqual([]);
   for (let i = 0; i < 2; i++) places.noteReported(shardId(key), ['d', 0, 'autogen', 0, '0', '10', 2]);
   expect(places.targets(database, policy, 0n, 5n)).toEqual([{ id: shardId(key), key }]);
+});
+
+describe('a young replica here is read', () => {
+  const [N2, N3] = ['2'.repeat(16), '3'.repeat(16)] as const;
+  const key = {
+    database: 'd',
+    databaseGeneration: 0,
+    retentionPolicy: 'autogen',
+    retentionPolicyGeneration: 0,
+    startNs: 0n,
+    endNs: 10n,
+    number: 2,
+  };
+  const id = shardId(key);
+  const listed = (young: boolean) => [{ id, key: shardKeyToJson(key), state: 'full' as const, young }];
+
+  async function readYoung(
+    lists: Readonly<Record<string, ReturnType<typeof listed> | []>>,
+    { live = [SELF], states = ['up', 'up', 'up'] as MemberState[], young = [id] } = {},
+  ) {
+    const snapshot = { ...snapshotOf(states, []), live, heldBy: lists };
+    const places = new ShardPlaces({
+      self: SELF,
+      snapshot: () => snapshot,
+      owners: () => [SELF, N2],
+      nowMs: () => 0,
+    });
+    places.setLocal([{ id, key: shardKeyToJson(key), state: 'full', young: true }]);
+    const nothing = { results: [], absent: [], damaged: [], convergedThroughMs: null, liveConvergedThroughMs: null };
+    const pool = {
+      workerOf: () => 0,
+      ask: (_worker: number, _method: string, _args: unknown, done: (answer: unknown) => void) =>
+        done({ ...nothing, young, nothingAsOf: null }),
+    };
+    const ports = { snapshot: () => snapshot, places, pool, clusterId: () => 'c', queryTimeoutMs: 100 };
+    const backend = createQueryBackend(ports as unknown as BackendPorts);
+    const { missing, silent = [] } = await backend.run([{ id, key }], { kind: 'show' } as never);
+    return [missing.map((target) => target.id), silent];
+  }
+
+  test('while an older one is listed by a member that is not up: nobody is up who has all', async () => {
+    expect(await readYoung({ [N2]: listed(false), [N3]: [] })).toEqual([[id], []]);
+    expect(await readYoung({ [N2]: [], [N3]: listed(false) })).toEqual([[id], []]);
+    // It cannot be asked, though it was heard a moment ago.
+    expect(await readYoung({ [N2]: listed(false), [N3]: [] }, { live: [SELF, N2] })).toEqual([[id], []]);
+  });
+
+  test('an owner that is not up and has not said what it has is named', async () => {
+    expect(await readYoung({ [N3]: [] })).toEqual([[], ['n2']]);
+    expect(await readYoung({ [N2]: [] })).toEqual([[], []]);
+  });
+
+  test('and has all where nobody has an older one, or the members with one are removed', async () => {
+    expect(await readYoung({ [N2]: listed(true), [N3]: [] })).toEqual([[], []]);
+    expect(await readYoung({ [N2]: listed(false) }, { states: ['up', 'removed', 'up'] })).toEqual([[], []]);
+    expect(await readYoung({ [N2]: listed(false), [N3]: [] }, { young: [] })).toEqual([[], []]);
+  });
 });

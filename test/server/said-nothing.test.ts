@@ -13,7 +13,15 @@ const counter = (): Int32Array => new Int32Array(new SharedArrayBuffer(4));
 const askedOf = (request: PartialRequest) => questionOf(wantedOf(request), [SHARD], request);
 
 function answerAsOf(nothingAsOf: number | null): PartialAnswer {
-  return { results: [], absent: [], damaged: [], convergedThroughMs: 1, liveConvergedThroughMs: 1, nothingAsOf };
+  return {
+    results: [],
+    absent: [],
+    damaged: [],
+    young: [],
+    convergedThroughMs: 1,
+    liveConvergedThroughMs: 1,
+    nothingAsOf,
+  };
 }
 
 function questionFor(host: string, fingerprint: string): string {

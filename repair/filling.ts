@@ -271,6 +271,8 @@ export class Filling {
     job.waiting = true;
     const question = { t: 'fill-open' as const, key: shardKeyToJson(job.key), ...claimOf(replica.ledger) };
     requests.ask(source, job.key.number, question, (answer) => {
+      // The shard has gone, or its copy is made by another job.
+      if (this.jobs.get(job.id) !== job) return;
       job.waiting = false;
       const message = answer?.message as MessageOf<'fill-answer'> | undefined;
       if (message?.status !== 'ok') return this.restart(job, message?.status ?? 'no answer');

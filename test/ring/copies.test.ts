@@ -1,7 +1,7 @@
 /** A copy replaces (rule 19): what only the replaced replica had below its source's floor is gone with it. */
 import { describe, expect, test } from 'vitest';
 import { type Ledger, rootToJson } from '../../repair/ledger.ts';
-import type { Message } from '../../repair/replica-messages.ts';
+import { decodeMessage, type Message } from '../../repair/replica-messages.ts';
 import { isNewcomer } from '../../repair/replica-table.ts';
 import { StorageError } from '../../shards/errors.ts';
 import { shardKeyToJson } from '../../shards/shard-key.ts';
@@ -174,4 +174,38 @@ describe('a replica below a floor', () => {
     // Mail may have made it anew, the copy has not.
     expect(trio.hosts[2]!.counters().replicas_filled).toBeUndefined();
   });
+});
+
+test('the answer of a source that comes when the shard has gone begins no copy', () => {
+  const trio = new Trio(3, { fillPageBytes: 256, retentionEveryMs: 100 });
+  trio.write(0, 'all');
+  trio.pass(100);
+  const through = makeStamp(trio.now + 1, 0);
+  for (const { ledgers } of trio.storages.slice(0, 2)) ledgers.get(ID)!.adoptFloor(through);
+  let begun = 0;
+  const storage = trio.storages[2]!;
+  const begin = storage.beginFill.bind(storage);
+  storage.beginFill = (key) => {
+    begun++;
+    return begin(key);
+  };
+  const host = trio.hosts[2]!;
+  const receive = host.receive.bind(host);
+  const held: (() => void)[] = [];
+  host.receive = (from, messages, now) => {
+    const isAnswer = messages.some((bytes) => decodeMessage(bytes).message.t === 'fill-answer');
+    if (isAnswer) held.push(() => receive(from, messages, trio.now));
+    else receive(from, messages, now);
+  };
+  trio.hear();
+  trio.say(0, 2, FENCE);
+  trio.pass(100);
+  expect(held.length).toBeGreaterThan(0);
+  trio.dropped = { d: 0 };
+  trio.hear();
+  trio.pass(300);
+  expect(storage.shards.has(ID)).toBe(false);
+  for (const arrive of held) arrive();
+  trio.pass(60_000);
+  expect(begun).toBe(0);
 });

@@ -58,8 +58,7 @@ export function findWrite(
 function knowledgeOf(ledger: Ledger | null, version: Version, foundWith: NodeNumber | undefined): Knowledge {
   if (ledger === null) return 'not-here';
   if (ledger.replica === 'filling') return 'unsure';
-  if (ledger.lists(version)) return 'known';
-  if (stampOf(version) > ledger.floor) return 'not-here';
+  if (stampOf(version) > ledger.floor) return ledger.lists(version) ? 'known' : 'not-here';
   const had = membersAsked(ledger, version, foundWith).map((member) => hadBatch(ledger, version, member));
   // A floor passes a batch once: who did without it then has not got it since.
   if (had.includes(false)) return 'never';

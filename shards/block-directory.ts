@@ -24,6 +24,7 @@ export class BlockDirectory {
   readonly #windows = new Map<number, Map<string, BlockEntry[]>>();
   #blocks = 0;
   #rows = 0;
+  #changes = 0;
 
   get blocks(): number {
     return this.#blocks;
@@ -31,6 +32,11 @@ export class BlockDirectory {
 
   get rows(): number {
     return this.#rows;
+  }
+
+  /** Another number whenever the blocks are others. */
+  get changes(): number {
+    return this.#changes;
   }
 
   add(entry: BlockEntry): void {
@@ -43,6 +49,7 @@ export class BlockDirectory {
     if (entries === undefined) measurements.set(entry.measurement, [entry]);
     else entries.push(entry);
     this.#blocks++;
+    this.#changes++;
     this.#rows += entry.rows;
   }
 
@@ -55,6 +62,7 @@ export class BlockDirectory {
     if (entries.length === 0) measurements!.delete(entry.measurement);
     if (measurements!.size === 0) this.#windows.delete(entry.window);
     this.#blocks--;
+    this.#changes++;
     this.#rows -= entry.rows;
   }
 

@@ -57,6 +57,8 @@ export class Engine implements Storage {
   #flushing: Shard | null = null;
   /** Shards whose compaction is looked at next, so that one busy shard does not starve the others. */
   #turn: ShardId[] = [];
+  /** Looks since one of them found something to merge. */
+  #lookedInVain = 0;
   /** Also of `recovery`. Those that turned out to be damaged later are added. */
   readonly #unopened: UnopenedShard[];
   readonly #lost = new Map<ShardId, LostShard>();
@@ -246,7 +248,7 @@ export class Engine implements Storage {
     this.#log.release(this.#flushedThrough);
     if (unsettled !== null) throw unsettled;
     if (flushing) return true;
-    while (!spent()) if (!this.#compactNext()) return false;
+    while (!spent()) if (!this.#compactNext(spent)) return false;
     return true;
   }
 
@@ -335,15 +337,24 @@ export class Engine implements Storage {
     }
   }
 
-  /** One step of the next shard that has something to merge; false when none has. */
-  #compactNext(): boolean {
-    for (let looked = 0; looked <= this.#shards.size; looked++) {
+  /**
+   * One step of the next shard that has something to merge, or as many looks at shards as the time allows; false when a
+   * whole round of them, in however many steps, has found none.
+   */
+  #compactNext(spent: () => boolean): boolean {
+    while (this.#lookedInVain <= this.#shards.size) {
       if (this.#turn.length === 0) this.#turn = [...this.#shards.keys()];
       const id = this.#turn[0];
       const shard = id === undefined ? undefined : this.#shards.get(id);
-      if (shard?.compactStep() === true) return true;
+      if (shard?.compactStep() === true) {
+        this.#lookedInVain = 0;
+        return true;
+      }
       this.#turn.shift();
+      this.#lookedInVain++;
+      if (spent()) return true;
     }
+    this.#lookedInVain = 0;
     return false;
   }
 

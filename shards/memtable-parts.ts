@@ -1,10 +1,11 @@
 /**
  * All rows of one measurement of a memtable, in parts for a flush: window by window, in each window parts of whole series
- * in order of hash. Everything is done in short steps, each of which says how many rows it looked at.
+ * in order of hash; a series that is too long for a part is cut into slices of time. Everything is done in short steps, each
+ * of which says how many rows it looked at.
  *
  * Rows are counted by window and by series, then their numbers are put in order of parts (two passes over the frames'
  * series and times, a counting sort); a part is arranged and decoded only when it is its turn. So a flush needs four
- * bytes a row and the part in hand, besides the memtable itself.
+ * bytes a row (eight of a series that is cut) and the part in hand, besides the memtable itself.
  */
 import { storageBytes, storageKernel, storageWords } from './kernel/storage-kernel.ts';
 import type { MemGroup, Memtable } from './memtable.ts';
@@ -16,11 +17,15 @@ export const PASS_ROWS = 1 << 17;
 /** Cells and rows of a part: some five blocks, a few milliseconds to decode. */
 const PART_CELLS = 1 << 19;
 export const PART_ROWS_MAX = 1 << 16;
+/** Spans of time whose rows are counted to find where a series is cut. */
+const SLICE_BUCKETS = 1 << 10;
+/** Slices are made this much smaller than a part may be: they end between two spans. */
+const SLICE_SHARE = 7 / 8;
 
 /** The columns of a part hold until the next step. */
 export type PartStep =
   | { readonly kind: 'pass'; readonly rows: number }
-  | { readonly kind: 'part'; readonly rows: RowSet };
+  | { readonly kind: 'part'; readonly rows: RowSet /** Of a series that is cut by time. */; readonly isSlice: boolean };
 
 /** Memory for the columns of one part after another: fresh pages would cost as much as decoding into them. */
 class ColumnPool {
@@ -70,6 +75,13 @@ interface Part {
   readonly firstSeries: number;
   readonly endSeries: number;
   readonly rows: number;
+}
+
+/** Rows of one series from minTime to maxTime. */
+interface Slice {
+  readonly rows: number;
+  readonly minTime: number;
+  readonly maxTime: number;
 }
 
 class Reading {
@@ -152,26 +164,103 @@ class Reading {
     // The counts become the numbers of the parts.
     const parts = this.#divide(counts);
     const next = this.#take(parts.length);
-    let total = 0;
-    parts.forEach(({ rows }, i) => {
-      storageWords()[(next >>> 2) + i] = total;
-      total += rows;
-    });
-    const rows = this.#take(total);
+    this.#writeStarts(next, parts);
+    const rows = this.#take(parts.reduce((sum, { rows }) => sum + rows, 0));
     yield* this.#passes((from, to) =>
       kernel.groupPart(address, from, to, this.#places, minTime, maxTime, counts, next, rows),
     );
+    const [least, greatest] = [Math.max(minTime, this.#group.minTime), Math.min(maxTime, this.#group.maxTime)];
     let start = rows;
     for (const part of parts) {
-      kernel.groupPick(address, start, part.rows, this.#places, part.firstSeries + 1);
-      const series = this.#series.subarray(part.firstSeries, part.endSeries);
-      this.#pool.begin();
-      const read = this.#memtable.readPicked(this.#group, part.rows, series, null, this.#pool.take);
-      kernel.scratchTrim();
+      const slice = { rows: part.rows, minTime: least, maxTime: greatest };
+      if (part.rows > this.#rowsMax) yield* this.#slices(part, start, slice);
+      else yield { kind: 'part', rows: this.#read(part, start), isSlice: false };
       start += part.rows * 4;
-      yield { kind: 'part', rows: read };
     }
     for (const address of [counts, next, rows]) this.#give(address);
+  }
+
+  /** The rows whose numbers are listed at `rows`. */
+  #read(part: Part, rows: number): RowSet {
+    const kernel = storageKernel();
+    kernel.groupPick(this.#group.address, rows, part.rows, this.#places, part.firstSeries + 1);
+    const series = this.#series.subarray(part.firstSeries, part.endSeries);
+    this.#pool.begin();
+    const read = this.#memtable.readPicked(this.#group, part.rows, series, null, this.#pool.take);
+    kernel.scratchTrim();
+    return read;
+  }
+
+  /**
+   * A series that is too long for a part (others of that part have no rows), by time: rows are counted in spans, and put in order of slices of such spans. Where
+   * one span has too many it is divided in the same way; rows of one time stay together.
+   */
+  *#slices(part: Part, rows: number, { rows: count, minTime, maxTime }: Slice): Generator<PartStep, void> {
+    if (count <= this.#rowsMax || maxTime - minTime < 1) {
+      yield { kind: 'part', rows: this.#read({ ...part, rows: count }, rows), isSlice: true };
+      return;
+    }
+    const { address } = this.#group;
+    const kernel = storageKernel();
+    const counts = this.#takeZeroed(SLICE_BUCKETS);
+    const spanNs = (maxTime - minTime) / SLICE_BUCKETS;
+    const buckets = [minTime, spanNs, SLICE_BUCKETS] as const;
+    yield* this.#listed(rows, count, (at, n) => kernel.listBuckets(address, at, n, ...buckets, counts));
+    // The counts become the numbers of the slices.
+    const slices = this.#cut(counts, count, minTime, spanNs);
+    const next = this.#take(slices.length);
+    const sorted = this.#take(count);
+    this.#writeStarts(next, slices);
+    yield* this.#listed(rows, count, (at, n) => kernel.listSlice(address, at, n, ...buckets, counts, next, sorted));
+    let start = sorted;
+    for (const slice of slices) {
+      yield* this.#slices(part, start, slice);
+      start += slice.rows * 4;
+    }
+    for (const block of [counts, next, sorted]) this.#give(block);
+  }
+
+  /** Calls `pass` for some rows of a list at a time. */
+  *#listed(rows: number, count: number, pass: (at: number, rows: number) => void): Generator<PartStep, void> {
+    for (let from = 0; from < count; from += PASS_ROWS) {
+      const some = Math.min(PASS_ROWS, count - from);
+      pass(rows + from * 4, some);
+      yield { kind: 'pass', rows: some };
+    }
+  }
+
+  /** Into slices of about one size, of one bucket where that has too many, and writes each bucket's slice over its count. */
+  #cut(counts: number, total: number, minTime: number, spanNs: number): Slice[] {
+    const words = storageWords();
+    const rowsOfSlice = total / Math.ceil(total / (this.#rowsMax * SLICE_SHARE));
+    const slices: { rows: number; minTime: number; maxTime: number }[] = [];
+    let passed = 0;
+    let end = rowsOfSlice;
+    for (let bucket = 0; bucket < SLICE_BUCKETS; bucket++) {
+      const rows = words[(counts >>> 2) + bucket]!;
+      const [from, to] = [minTime + bucket * spanNs, minTime + (bucket + 1) * spanNs];
+      if (rows === 0) continue;
+      let slice = slices.at(-1);
+      if (slice === undefined || passed >= end || slice.rows + rows > this.#rowsMax) {
+        slice = { rows: 0, minTime: from, maxTime: to };
+        slices.push(slice);
+        while (end <= passed) end += rowsOfSlice;
+      }
+      words[(counts >>> 2) + bucket] = slices.length - 1;
+      slice.rows += rows;
+      slice.maxTime = to;
+      passed += rows;
+    }
+    return slices;
+  }
+
+  /** Where the rows of each begin in a list of all. */
+  #writeStarts(next: number, runs: readonly { readonly rows: number }[]): void {
+    let total = 0;
+    runs.forEach(({ rows }, i) => {
+      storageWords()[(next >>> 2) + i] = total;
+      total += rows;
+    });
   }
 
   /** Cuts the series where a part is large enough, and writes each series' part over its count. */

@@ -1,8 +1,8 @@
 /**
  * Splitting rows into blocks: by window, then into runs of whole series of about a target size.
  *
- * A series is cut only when it alone exceeds eight
- * times the target; so a reader finds all rows of a series and window of one run in one block, with that exception.
+ * A series is cut only when it alone exceeds eight times the target, or comes in slices of time because it is too long to be
+ * handled at once; so a reader finds all rows of a series and window of one run in one block, with that exception.
  */
 import { encodeBlock } from './block.ts';
 import { BLOCK_CELLS_MAX, BLOCK_ROWS_MAX } from './block-head.ts';
@@ -79,7 +79,8 @@ export class BlockCutter {
     this.#bytesPerRow = Math.max(bytes / rows, BYTES_PER_ROW_MIN);
   }
 
-  cut(window: RowSet): RowSet[] {
+  /** `isSlice`: some rows of a series that is cut anyway. */
+  cut(window: RowSet, isSlice = false): RowSet[] {
     const total = window.times.length;
     const cellRows = Math.max(1, Math.floor(BLOCK_CELLS_MAX / Math.max(window.columns.length, 1)));
     const rowsMax = Math.min(BLOCK_ROWS_MAX, cellRows);
@@ -89,12 +90,16 @@ export class BlockCutter {
     // Blocks of about one size: the last one is not what is left over.
     const blocks = Math.max(1, Math.round(bytes / this.#bytesTarget));
     const rowsTarget = Math.max(1, Math.min(Math.ceil(total / blocks), rowsMax));
-    return cutSeries(window, rowsTarget, rowsMax);
+    return cutSeries(
+      window,
+      rowsTarget,
+      isSlice ? rowsTarget : Math.min(rowsTarget * SERIES_TARGETS_MAX, rowsMax),
+      rowsMax,
+    );
   }
 }
 
-function cutSeries(window: RowSet, rowsTarget: number, rowsMax: number): RowSet[] {
-  const seriesRowsMax = Math.min(rowsTarget * SERIES_TARGETS_MAX, rowsMax);
+function cutSeries(window: RowSet, rowsTarget: number, seriesRowsMax: number, rowsMax: number): RowSet[] {
   const blocks: RowSet[] = [];
   let first = 0;
   const starts = window.seriesStart;

@@ -2,8 +2,8 @@
  * Compaction: several runs of a window become one, without what the shard's settled stamp allows to drop
  * (row-settle.ts). What lies above that stamp is kept: every fragment of every version.
  *
- * The series are merged in order of hash, in parts of about `compactionRowsMax` rows, and written as blocks of a new run,
- * which counts only when the last step makes it and takes the old blocks away in one transaction. A crash in between
+ * The series are merged in order of hash, in parts of about `compactionRowsMax` rows (merge-part.ts), and written as blocks
+ * of a new run, which counts only when the last step makes it and takes the old blocks away in one transaction. A crash in between
  * leaves blocks that do not count; the window is then merged again from the start. A step reads one block, merges one part
  * or writes one block.
  *
@@ -15,46 +15,23 @@
 import type { BlockDirectory, BlockEntry } from './block-directory.ts';
 import type { BlockStore, RunWriter } from './block-store.ts';
 import { replaceBlocks } from './block-store.ts';
+import { type MergedThrough, nextPart } from './merge-part.ts';
 import { mergeRowSets } from './row-merge.ts';
 import type { RowSet } from './row-set.ts';
-import { isSettledVersion } from './row-settle.ts';
 import { BlockCutter } from './row-split.ts';
 import { Settling, type SettlingSources } from './settling.ts';
 import type { ShardDropped } from './shard-dropped.ts';
 import { writeSizes } from './shard-state.ts';
 import type { StorageLimits } from './storage-limits.ts';
 import { buffersOf, type FreeBuffers } from './used-rows.ts';
-import { STAMP_ZERO, type Stamp, stampOf, type Version } from './version.ts';
+import { STAMP_ZERO, type Stamp, stampOf } from './version.ts';
+import { windowStates } from './window-states.ts';
 
 export interface CompactionSources extends SettlingSources {
   readonly store: BlockStore;
   readonly limits: StorageLimits;
   readonly dropped: ShardDropped;
   readonly free: FreeBuffers;
-}
-
-/** A window as merging looks at it. */
-export interface WindowState {
-  readonly window: number;
-  readonly runs: number;
-  readonly newest: Version;
-  /** One run, and no row with a version of its own. */
-  readonly isSettled: boolean;
-}
-
-export function* windowStates(directory: BlockDirectory): Generator<WindowState> {
-  for (const window of directory.windows()) {
-    let newest: Version = '';
-    let isSettled = true;
-    const runs = directory.runsOf(window);
-    for (const entries of runs.values()) {
-      for (const { minVersion, maxVersion } of entries) {
-        if (maxVersion > newest) newest = maxVersion;
-        if (minVersion !== maxVersion || !isSettledVersion(maxVersion)) isSettled = false;
-      }
-    }
-    yield { window, runs: runs.size, newest, isSettled: isSettled && runs.size === 1 };
-  }
 }
 
 /** The least floor at which there is something to merge; null: there never is. */
@@ -162,42 +139,29 @@ export class Compaction {
   *#mergeMeasurement(measurement: string): Generator<number, void> {
     const { table, store, limits, free } = this.#sources;
     const cutter = new BlockCutter(limits.blockBytesTarget);
-    /** The last series that is merged; -1: none. */
-    let after = -1;
+    const entries = this.#replaced.filter((entry) => entry.measurement === measurement);
+    const rowsMax = (entry: BlockEntry): number =>
+      Math.min(limits.compactionRowsMax, Math.ceil(PART_CELLS / Math.max(store.head(entry).columns.length, 1)));
+    const question = { sorted: () => table.sorted(measurement), rankOf: table.rankOf, rowsMax };
+    let after: MergedThrough | null = null;
     for (;;) {
-      table.sorted(measurement);
-      const from = after < 0 ? 0 : table.rankOf(after) + 1;
-      const open = this.#replaced
-        .filter((entry) => entry.measurement === measurement && table.rankOf(entry.last) >= from)
-        .sort((a, b) => table.rankOf(a.last) - table.rankOf(b.last));
-      if (open.length === 0) return;
-      const columns = store.head(open[0]!).columns.length;
-      const rowsMax = Math.min(limits.compactionRowsMax, Math.ceil(PART_CELLS / Math.max(columns, 1)));
-      const { last } = cutAt(open, rowsMax);
-      const to = table.rankOf(last);
-      // A view of the kernel's memory, which reading a head may have made grow: taken anew.
-      const wanted = new Set(table.sorted(measurement).subarray(from, to + 1));
       // Decided before the first of the steps: a series that comes meanwhile moves the others.
-      const reads = open
-        .filter((entry) => table.rankOf(entry.first) <= to)
-        .map((entry) => {
-          const whole = table.rankOf(entry.first) >= from && table.rankOf(entry.last) <= to;
-          const series = whole ? null : wanted;
-          return { entry, want: { series, fields: null, minTime: 0, maxTime: Number.MAX_SAFE_INTEGER } };
-        });
+      table.sorted(measurement);
+      const part = nextPart(entries, question, after);
+      if (part === null) return;
       const parts: RowSet[] = [];
-      for (const { entry, want } of reads) {
+      for (const { entry, want } of part.reads) {
         const rows = store.rows(entry, want);
         if (rows.times.length > 0) parts.push(rows);
         yield entry.rows;
       }
-      after = last;
+      after = part.through;
       table.sorted(measurement);
       const merged = mergeRowSets(parts, (a, b) => table.rankOf(a) - table.rankOf(b));
       free(buffersOf(parts.splice(0), [merged]));
       yield merged.times.length;
       const left = this.#settling.settle(measurement, this.window, merged, this.#isWhole);
-      const blocks = left.times.length === 0 ? [] : cutter.cut(left);
+      const blocks = left.times.length === 0 ? [] : cutter.cut(left, part.isSlice);
       for (const rows of blocks) {
         cutter.learn(rows.times.length, this.#writer.add(measurement, rows));
         this.#rowsAdded += rows.times.length;
@@ -218,14 +182,4 @@ export class Compaction {
     });
     dropped.added(more);
   }
-}
-
-/** Blocks by their last series: the one at which the rows are enough for a part. */
-function cutAt(entries: readonly BlockEntry[], rowsMax: number): BlockEntry {
-  let rows = 0;
-  for (const entry of entries) {
-    rows += entry.rows;
-    if (rows >= rowsMax) return entry;
-  }
-  return entries.at(-1)!;
 }

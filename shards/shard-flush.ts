@@ -125,7 +125,7 @@ export class Flush {
         const window = Math.floor(part.rows.times[0]! / windowNs);
         this.windows.add(window);
         const left = this.#settled(measurement, window, part.rows);
-        for (const rows of left.times.length === 0 ? [] : cutter.cut(left)) {
+        for (const rows of left.times.length === 0 ? [] : cutter.cut(left, part.isSlice)) {
           this.#rows += rows.times.length;
           this.#blocks++;
           cutter.learn(rows.times.length, writer.add(measurement, rows));

@@ -5,17 +5,23 @@
  * rest that the companion's floor has passed, and the file's not yet, waits for a flush instead of being written twice.
  * The next step of the engine flushes for its sake when rows wait in memory; when none do, the floor is written alone.
  */
+import type { BlockDirectory } from './block-directory.ts';
 import type { BlockStore } from './block-store.ts';
 import { DeleteReview } from './delete-review.ts';
 import { StorageError } from './errors.ts';
+import { MergeRest } from './merge-rest.ts';
 import type { settleRows } from './row-settle.ts';
-import { Compaction, mergeableFrom, nextToMerge, windowStates } from './shard-compaction.ts';
+import { Compaction, mergeableFrom, nextToMerge } from './shard-compaction.ts';
 import type { ShardDropped } from './shard-dropped.ts';
 import type { ShardFile } from './shard-file.ts';
 import type { ScanSources } from './shard-scan.ts';
 import type { StorageLimits } from './storage-limits.ts';
 import type { FreeBuffers } from './used-rows.ts';
 import { type Stamp, stampOf } from './version.ts';
+import { windowStates } from './window-states.ts';
+
+/** No floor is beyond it. */
+const STAMP_LAST: Stamp = 'f'.repeat(16);
 
 export interface MergingParts {
   readonly sources: ScanSources;
@@ -46,6 +52,10 @@ export class ShardMerging {
   readonly #touchedMs = new Map<number, number>();
   /** As the file says, for when the block directory is not in memory (null: never); undefined: to be looked up. */
   #mergeableFrom: Stamp | null | undefined;
+  /** Floor and deletes with which the directory was last found not to be needed. */
+  #unwantedAt = '';
+  /** Nothing can be merged as long as it goes on; null: it has to be looked. */
+  #rest: MergeRest | null = null;
   #holds = 0;
   #clockMs = 0;
   #openedMs = 0;
@@ -71,21 +81,28 @@ export class ShardMerging {
   get isWanted(): boolean {
     if (this.#mergeableFrom === undefined) this.#mergeableFrom = this.#parts.store.mergeableFrom();
     const floor = this.#parts.floor();
-    return (this.#mergeableFrom !== null && this.#mergeableFrom <= floor) || this.#deletes.pending(floor) !== null;
+    if (this.#mergeableFrom !== null && this.#mergeableFrom <= floor) return true;
+    const at = `${floor} ${this.#parts.sources.tombstones.stamp}`;
+    if (at !== this.#unwantedAt && this.#deletes.pending(floor) !== null) return true;
+    this.#unwantedAt = at;
+    return false;
   }
 
   /** Nothing can be merged before the floor has moved on; then the directory may be let go. */
   get isDone(): boolean {
-    this.#mergeableFrom = mergeableFrom(this.#parts.store.directory);
+    if (this.#mergeableFrom === undefined) this.#mergeableFrom = mergeableFrom(this.#parts.store.directory);
     return !this.isWanted;
   }
 
   /** One bounded step; true when more remains. */
   step(): boolean {
+    if (this.#rest?.goesOn(this.#restSources, this.#parts.floor(), this.#clockMs) === true) return false;
+    this.#rest = null;
+    this.#mergeableFrom = undefined;
     const compaction = this.#compaction ?? this.#next() ?? this.#reviewDeletes();
     if (compaction === 'more') return true;
     this.#compaction = compaction;
-    if (compaction === null) return this.#shrinkStep();
+    if (compaction === null) return this.#shrinkStep() || this.#beginRest();
     try {
       if (!compaction.step()) {
         this.#compaction = null;
@@ -99,6 +116,25 @@ export class ShardMerging {
       this.#unmergeable.add(compaction.window);
       return true;
     }
+  }
+
+  get #restSources(): { directory: BlockDirectory; deletes: string } {
+    const { store, tombstones } = this.#parts.sources;
+    return { directory: store.directory, deletes: tombstones.stamp };
+  }
+
+  /** Nothing to do now. What waits for a flush, or a delete for its window, is looked at each time. */
+  #beginRest(): false {
+    const floor = this.#parts.floor();
+    if (this.flushSoon || this.#deletes.pending(floor) !== null) return false;
+    const question = {
+      floor,
+      isUnmergeable: (window: number) => this.#unmergeable.has(window),
+      restsFromMs: (window: number) => this.#restsFromMs(window),
+      delete: this.#deletes.pending(STAMP_LAST),
+    };
+    this.#rest = new MergeRest(this.#restSources, question, this.#clockMs);
+    return false;
   }
 
   abandon(): void {
@@ -124,6 +160,7 @@ export class ShardMerging {
   mended(window: number): void {
     this.#unmergeable.delete(window);
     this.#mergeableFrom = undefined;
+    this.#rest = null;
   }
 
   #next(): Compaction | null {
@@ -152,8 +189,11 @@ export class ShardMerging {
   }
 
   #isAtRest(window: number): boolean {
-    const touchedMs = this.#touchedMs.get(window) ?? this.#openedMs;
-    return this.#clockMs - touchedMs >= this.#parts.limits.compactionIdleMs;
+    return this.#clockMs >= this.#restsFromMs(window);
+  }
+
+  #restsFromMs(window: number): number {
+    return (this.#touchedMs.get(window) ?? this.#openedMs) + this.#parts.limits.compactionIdleMs;
   }
 
   /** Settled windows are merged again for the sake of a delete. */

@@ -103,6 +103,26 @@ export interface MemtableKernel {
     next: number,
     out: number,
   ): void;
+  listBuckets(
+    group: number,
+    rows: number,
+    count: number,
+    minTime: number,
+    spanNs: number,
+    buckets: number,
+    counts: number,
+  ): void;
+  listSlice(
+    group: number,
+    rows: number,
+    count: number,
+    minTime: number,
+    spanNs: number,
+    buckets: number,
+    sliceOf: number,
+    next: number,
+    out: number,
+  ): void;
   groupPick(group: number, rows: number, count: number, table: number, firstPlace: number): void;
   chunksOfRows(group: number, chunk: number, rows: number): number;
   placesSet(table: number, ids: number, count: number): void;

@@ -76,7 +76,7 @@ export {
   memtableUnknown,
 } from './memtable/memtable';
 export { mergeAdd, mergeColumnAdd, mergeColumnCount, mergeColumnOpen, mergeHasFolds, mergeOpen } from './memtable/merge';
-export { groupCount, groupPart, groupWindows } from './memtable/parts';
+export { groupCount, groupPart, groupWindows, listBuckets, listSlice } from './memtable/parts';
 export { groupPick, groupSelect } from './memtable/pick';
 export { scratchAt, scratchTrim } from './memtable/scratch';
 export { frameSum, shapeAdd, shapeFind, shapeKeys, shapesForget } from './memtable/shape';

@@ -39,7 +39,17 @@ function randomColumn(field: string, type: FieldType, rows: number, random: Rand
     if (share === 0 || random(share === 1 ? 2 : 40) > 0) present[row] = 1;
     if (present[row] === 1) (values as unknown[])[row] = cellOf(type, kind, random);
   }
+  if (values instanceof Float64Array && kind === 0) placeNans(values, present, random);
   return { field, type, present: present.includes(0) ? present : null, values };
+}
+
+/** Quiet ones with a payload of their own, of either sign: as bits, since numbers do not keep them apart. */
+function placeNans(values: Float64Array, present: Uint8Array, random: Random): void {
+  const bits = new BigUint64Array(values.buffer, values.byteOffset, values.length);
+  for (let row = 0; row < bits.length; row++) {
+    if (present[row] === 0 || random(6) > 0) continue;
+    bits[row] = (random(2) === 0 ? 0x7ff8n : 0xfff8n) * (1n << 48n) + BigInt(random(1 << 20));
+  }
 }
 
 export interface BatchOptions {

@@ -28,11 +28,15 @@ interface Cell {
   readonly text: string;
 }
 
-/** A value so that equal text is equal bits; all NaNs are one. */
+/** A value so that equal text is equal bits. */
 function textOf(column: Column, row: number): string {
-  const value = column.values[row]!;
-  if (column.type === FLOAT && Object.is(value, -0)) return '-0';
-  return `${column.type}:${String(value)}`;
+  if (column.type === FLOAT) return floatText(column.values as Float64Array, row);
+  return `${column.type}:${String(column.values[row])}`;
+}
+
+/** -0 is not 0, and one NaN not another: read as bits, since a NaN that passes through a number may come out as another. */
+function floatText({ buffer, byteOffset }: Float64Array, row: number): string {
+  return `${FLOAT}:${new DataView(buffer, byteOffset).getBigUint64(row * 8, true).toString(16)}`;
 }
 
 function covers(batch: Batch, version: Version, key: string, time: number): boolean {
@@ -112,27 +116,49 @@ function scannedCells(): Map<string, string> {
   return cells;
 }
 
-/** Counts of a field by series and storage window, from aggregate() and from the cells. */
-function checkCounts(cells: ReadonlyMap<string, string>): void {
+const PICKED = ['first', 'last'] as const;
+
+/** Counts of a field, and its first and last values, by series and storage window, from aggregate() and from the cells. */
+function checkAggregates(cells: ReadonlyMap<string, string>): void {
   const shard = bench.shard();
   const expected = new Map<string, number>();
+  /** By function, series, field and storage window. */
+  const ends = new Map<string, { time: number; text: string }>();
+  const placeOf = (fn: string, key: string, field: string, time: number): string =>
+    `${fn}\t${key}\t${field}\t${Math.floor(time / shard.windowNs)}`;
   for (const [name, text] of cells) {
-    const [key, , field] = name.split('\t') as [string, string, string];
-    if (!text.startsWith(`${FLOAT}:`) && text !== '-0') continue;
+    const [key, at, field] = name.split('\t') as [string, string, string];
+    if (!text.startsWith(`${FLOAT}:`)) continue;
     expected.set(`${key}\t${field}`, (expected.get(`${key}\t${field}`) ?? 0) + 1);
+    const time = Number(at);
+    for (const fn of PICKED) {
+      const place = placeOf(fn, key, field, time);
+      const before = ends.get(place)?.time;
+      if (before === undefined || (fn === 'first' ? time < before : time > before)) ends.set(place, { time, text });
+    }
   }
   const counted = new Map<string, number>();
   for (const measurement of shard.measurements()) {
     const series = shard.series(measurement, null);
     const floats = shard.fields(measurement).filter(({ types }) => types.length === 1 && types[0] === FLOAT);
-    const calls = floats.map(({ name }) => ({ fn: 'count' as const, field: name, type: FLOAT as FieldType }));
+    const calls = floats.flatMap(({ name }) =>
+      (['count', ...PICKED] as const).map((fn) => ({ fn, field: name, type: FLOAT as FieldType })),
+    );
     if (calls.length === 0) continue;
     const offsets = Float64Array.of(0, SPAN);
     shard.aggregate(
       { measurement, series, calls, minTime: 0, maxTime: SPAN - 1, offsets, readRows: () => {} },
       (runs) => {
+        const { fn, field } = calls[runs.call]!;
         for (let i = 0; i < runs.length; i++) {
-          const name = `${shard.keyOf(series[runs.series[i]!]!)}\t${calls[runs.call]!.field}`;
+          const key = shard.keyOf(series[runs.series[i]!]!);
+          if (fn !== 'count') {
+            const time = runs.times![i]!;
+            const picked = { time, text: floatText(runs.numbers!, i) };
+            expect(picked, `${fn} ${field} of ${key}`).toEqual(ends.get(placeOf(fn, key, field, time)));
+            continue;
+          }
+          const name = `${key}\t${field}`;
           counted.set(name, (counted.get(name) ?? 0) + runs.counts[i]!);
         }
       },
@@ -199,7 +225,7 @@ test.each(Array.from({ length: 16 }, (_, i) => i + 1))('values of every type, se
   const check = (): void => {
     const cells = expectedCells(durable, bench.shard().windowNs);
     expect(scannedCells()).toEqual(cells);
-    checkCounts(cells);
+    checkAggregates(cells);
     checkContent(durable, floor);
   };
   for (let step = 0; step < 100; step++) {

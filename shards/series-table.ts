@@ -16,9 +16,14 @@ import { matchSeries, usedCodes } from './tag-index.ts';
 /** Tags kept for the next call; a query asks for the same series several times. */
 const TAGS_CACHED = 4096;
 
+/** Begins to add what the file holds; a call adds some of it, and gives true when more remains. */
+export type SeriesLoad = (ids: SeriesIds) => () => boolean;
+
 export class SeriesTable {
-  readonly #load: (ids: SeriesIds) => void;
+  readonly #load: SeriesLoad;
   #ids: SeriesIds | null = null;
+  /** What has been read so far of what the file holds. */
+  #reading: { readonly ids: SeriesIds; readonly step: () => boolean } | null = null;
   #persisted = 0;
   #wasUsed = false;
   readonly #kernel = storageKernel();
@@ -28,8 +33,8 @@ export class SeriesTable {
   #ranks: Uint32Array = new Uint32Array(0);
   #tagsCached: ({ id: number; tags: readonly Tag[] } | undefined)[] = [];
 
-  /** `load` adds what the file holds, at the first use; `isNew`: nothing yet. */
-  constructor(load: (ids: SeriesIds) => void = () => {}, isNew = true) {
+  /** `load`: at the first use; `isNew`: the file holds nothing yet. */
+  constructor(load: SeriesLoad = () => () => false, isNew = true) {
     this.#load = load;
     if (isNew) this.#ids = new SeriesIds();
   }
@@ -40,16 +45,35 @@ export class SeriesTable {
   }
 
   #read(): SeriesIds {
-    const ids = new SeriesIds();
+    while (this.readStep());
+    return this.#ids!;
+  }
+
+  /** Reads some of what the file holds, ahead of the first use; true when more remains. */
+  readStep(): boolean {
+    if (this.#ids !== null) return false;
+    this.#reading ??= this.#beginReading();
+    const { ids, step } = this.#reading;
     try {
-      this.#load(ids);
+      if (step()) return true;
     } catch (error) {
-      ids.close();
+      this.#endReading();
       throw error;
     }
+    this.#reading = null;
     this.#ids = ids;
     this.#persisted = ids.count;
-    return ids;
+    return false;
+  }
+
+  #beginReading(): { ids: SeriesIds; step: () => boolean } {
+    const ids = new SeriesIds();
+    return { ids, step: this.#load(ids) };
+  }
+
+  #endReading(): void {
+    this.#reading?.ids.close();
+    this.#reading = null;
   }
 
   get isLoaded(): boolean {
@@ -99,6 +123,7 @@ export class SeriesTable {
   }
 
   #forget(): void {
+    this.#endReading();
     this.#ids?.close();
     this.#names = [];
     this.#tagsCached = [];

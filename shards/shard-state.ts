@@ -11,11 +11,13 @@ import { addSeriesChunk } from './series-chunk.ts';
 import type { SeriesIds } from './series-ids.ts';
 import type { ShardDropped } from './shard-dropped.ts';
 import type { ShardFields } from './shard-fields.ts';
-import { readMeta, type ShardFile, WRITE_META } from './shard-file.ts';
+import { guarded, readMeta, type ShardFile, WRITE_META } from './shard-file.ts';
 import type { ShardTombstones } from './shard-tombstones.ts';
 import type { LogPosition } from './storage.ts';
 
-const READ_CHUNKS = 'SELECT first, count, bytes FROM series_chunks ORDER BY first';
+const READ_CHUNKS = 'SELECT first, count, bytes FROM series_chunks WHERE first >= ? ORDER BY first LIMIT ?';
+/** Chunks of series that one step reads: some four milliseconds. */
+const CHUNKS_AT_ONCE = 16;
 const READ_TOMBSTONES = 'SELECT frame FROM tombstones ORDER BY version';
 
 /** What `meta.sizes` holds, as JSON: so that nothing has to be read to tell it. */
@@ -56,12 +58,19 @@ export function writeSizes(database: Database, sizes: FlushedSizes): void {
   database.prepare(WRITE_META).run('sizes', JSON.stringify(sizes));
 }
 
-export function readSeries(file: ShardFile, ids: SeriesIds): void {
-  file.transaction((database) => {
-    for (const row of database.prepare(READ_CHUNKS).iterate()) {
-      const { first, count, bytes } = row as { first: number; count: number; bytes: Buffer };
+/** In steps: the file is only added to as long as not all is read. */
+export function* readSeries(file: ShardFile, ids: SeriesIds): Generator<void, void> {
+  for (let full = true; full; ) {
+    const rows = guarded(file.path, () => file.statement(READ_CHUNKS).all(ids.count, CHUNKS_AT_ONCE)) as {
+      first: number;
+      count: number;
+      bytes: Buffer;
+    }[];
+    for (const { first, count, bytes } of rows) {
       if (first !== ids.count) throw new StorageError('damaged-file', `${file.path}: series ${ids.count} is missing`);
       addSeriesChunk(ids, bytes, count);
     }
-  });
+    full = rows.length === CHUNKS_AT_ONCE;
+    if (full) yield;
+  }
 }

@@ -119,7 +119,10 @@ export class Shard implements StoredShard, QueryableShard {
     this.policy = parts.policy;
     const { policy, companion } = parts;
     this.windowNs = Math.max(WINDOW_NS_MIN, Math.ceil(Number(parts.key.endNs - parts.key.startNs) / WINDOWS_PER_SHARD));
-    this.#table = new SeriesTable((ids) => this.#reading(() => readSeries(parts.file, ids)), parts.isNew);
+    this.#table = new SeriesTable((ids) => {
+      const steps = readSeries(parts.file, ids);
+      return () => this.#reading(() => steps.next().done !== true);
+    }, parts.isNew);
     this.#memtables = new Memtables(this.#table);
     this.#store = new BlockStore(parts.file, parts.blocks, parts.isNew);
     this.tombstones = new ShardTombstones(this.#table, parts.key, () => policy.tombstones);
@@ -330,11 +333,8 @@ export class Shard implements StoredShard, QueryableShard {
   compactStep(): boolean {
     if (this.#merging.isHeld || this.#closed || this.unreadable !== null) return false;
     if (!this.#store.isLoaded) {
-      let wanted = false;
-      this.#reading(() => {
-        wanted = this.#merging.isWanted;
-      });
-      if (wanted) this.load();
+      const wanted = this.#reading(() => this.#merging.isWanted);
+      if (wanted && !this.#table.readStep()) this.load();
       return wanted;
     }
     if (this.#merging.step()) return true;

@@ -12,6 +12,7 @@ import { holdFrame } from '../../shards/held-frame.ts';
 import { Memtable } from '../../shards/memtable.ts';
 import { PART_ROWS_MAX, PASS_ROWS, readParts } from '../../shards/memtable-parts.ts';
 import type { RowSet } from '../../shards/row-set.ts';
+import { SeriesIds } from '../../shards/series-ids.ts';
 import { hashSeriesKey } from '../../shards/series-key.ts';
 import { SeriesTable } from '../../shards/series-table.ts';
 import { Shard } from '../../shards/shard.ts';
@@ -144,6 +145,31 @@ function rowTexts({ series, seriesStart, times, versions, versionTable, columns 
   }
   return texts;
 }
+
+test('a merge reads the series of its shard in steps, and whoever needs them earlier reads what is left', () => {
+  bench = new Bench();
+  const rows = Array.from({ length: 25_000 }, (_, n) => ({ key: `m,h=${n}`, time: n, fields: { f: n } }));
+  for (let n = 0; n < 2; n++) {
+    bench.writeRows(versionAt(n), rows);
+    bench.shard().flush();
+  }
+  const hashes = rows.map(({ key }) => hashSeriesKey('seed', key)).sort();
+  const added = vi.spyOn(SeriesIds.prototype, 'count', 'get');
+  for (const early of [false, true]) {
+    bench.reopen();
+    let steps = 0;
+    for (; !bench.shard().isResident; steps++) {
+      added.mockClear();
+      expect(bench.shard().compactStep()).toBe(true);
+      // Asked once for each chunk of 512, and at the ends.
+      expect(added.mock.calls.length).toBeLessThan(25);
+      if (early && steps === 1) break;
+    }
+    expect(early || steps > 3).toBe(true);
+    const shard = bench.shard();
+    expect([...shard.series('m', null)].map((id) => shard.hashOf(id))).toEqual(hashes);
+  }
+});
 
 describe('a series that is too long for a part', () => {
   const ROWS = 300_000;

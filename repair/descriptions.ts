@@ -3,6 +3,7 @@ import { attempt } from '../shards/errors.ts';
 import { type NodeNumber, type Stamp, stampMs } from '../shards/version.ts';
 import { heldIn } from './held-shards.ts';
 import { type Ledger, rootFromJson, type Watermark } from './ledger.ts';
+import { describeLosses } from './losses.ts';
 import type { Outbox } from './outbox.ts';
 import type {
   FillDescription,
@@ -41,7 +42,7 @@ export function describeReplica(
     ledgerAtWatermark: atWatermark ? summaryAt(ledger, converged.through) : null,
     converged: describeWatermark(converged),
     liveConverged: describeWatermark(liveConverged),
-    losses: ledger.losses.map(({ member, name, after }) => ({ member, name, afterMs: stampMs(after) })),
+    losses: describeLosses(ledger),
     heldBackBy: around.budget.rates.paused ? 'repair is paused on this node' : notes.heldBackBy,
     newestVersion: ledger.newest,
     ...stored.sizes(),

@@ -8,10 +8,11 @@
  */
 import { attempt } from '../shards/errors.ts';
 import type { NodeNumber, Stamp } from '../shards/version.ts';
-import { STAMP_ZERO, stampOf } from '../shards/version.ts';
+import { STAMP_ZERO, stampMs, stampOf } from '../shards/version.ts';
 import type { ClusterSnapshot, Member } from './cluster.ts';
 import type { Ledger } from './ledger.ts';
 import type { GoneMember } from './passed-lists.ts';
+import type { LossDescription } from './records.ts';
 import type { ReplicaTable } from './replica-table.ts';
 
 export interface Loss {
@@ -23,6 +24,18 @@ export interface Loss {
 
 /** Of one replica; the oldest go first. */
 const LOSSES_MAX = 16;
+
+export function describeLosses(ledger: Pick<Ledger, 'losses'>): LossDescription[] {
+  return ledger.losses.map(({ member, name, after }) => ({ member, name, afterMs: stampMs(after) }));
+}
+
+/** Of several replicas: each member once, with the earliest that may be lost with it. */
+export function earliestLosses(losses: Iterable<LossDescription>): LossDescription[] {
+  const found = new Map<NodeNumber, LossDescription>();
+  for (const loss of losses)
+    if (loss.afterMs < (found.get(loss.member)?.afterMs ?? Number.POSITIVE_INFINITY)) found.set(loss.member, loss);
+  return [...found.values()];
+}
 
 /** Given up or replaced: what only they held may be lost. */
 export function goneMembers(snapshot: ClusterSnapshot): GoneMember[] {

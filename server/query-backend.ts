@@ -11,6 +11,7 @@ import type { ShardId } from '../shards/shard-key.ts';
 import type { NodeNumber } from '../shards/version.ts';
 import { LevelledReads } from './levelled-reads.ts';
 import type { LevellingDesk } from './levelling-desk.ts';
+import type { PartialAnswer } from './partial-answer.ts';
 import { deleteFromPolicy, type PolicyDeletePorts } from './policy-deletes.ts';
 import type { PartialAnswers, QueryBackend, QueryMetadata, ShardTarget } from './query/backend.ts';
 import type { Ending } from './query/ending.ts';
@@ -18,7 +19,7 @@ import type { PlaceAnswer } from './query-rpc.ts';
 import { callNode } from './query-rpc.ts';
 import { Nothings, questionOf, wantedOf } from './said-nothing.ts';
 import type { ShardPlaces } from './shard-places.ts';
-import type { FieldRecord, PartialAnswer, WorkerPool } from './threads.ts';
+import type { FieldRecord, WorkerPool } from './threads.ts';
 
 /** Holders of a shard that are tried one after the other. */
 const ROUNDS_MAX = 8;
@@ -128,6 +129,7 @@ function joined(answers: readonly PartialAnswer[]): PlaceAnswer {
     absent: answers.flatMap((answer) => answer.absent),
     damaged: answers.flatMap((answer) => answer.damaged),
     young: answers.flatMap((answer) => answer.young),
+    losses: answers.flatMap((answer) => answer.losses),
     convergedThroughMs: leastKnown(covering.map((answer) => answer.convergedThroughMs)),
     liveConvergedThroughMs: leastKnown(covering.map((answer) => answer.liveConvergedThroughMs)),
   };
@@ -239,6 +241,7 @@ export function together(
     results: answers.length === 1 ? answers[0]!.results : answers.flatMap((answer) => answer.results),
     missing,
     damaged: damaged.size === 0 ? [] : targets.filter(({ id }) => damaged.has(id)),
+    losses: answers.flatMap((answer) => answer.losses),
     convergedThroughMs: isKnown ? leastKnown(covering.map((answer) => answer.convergedThroughMs)) : null,
     liveConvergedThroughMs: isKnown ? leastKnown(covering.map((answer) => answer.liveConvergedThroughMs)) : null,
   };

@@ -16,10 +16,11 @@ import type { OrderStatus, RepairOrder } from '../repair/repair-order.ts';
 import type { PartialRequest } from '../shards/query/partial.ts';
 import type { ShardId, ShardKeyJson } from '../shards/shard-key.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';
+import type { PartialAnswer } from './partial-answer.ts';
 import type { KeptRepair } from './repair-history.ts';
 import type { RepairQuery } from './repair-query.ts';
 import type { RatesStatus } from './repair-rates.ts';
-import type { FieldRecord, PartialAnswer } from './threads.ts';
+import type { FieldRecord } from './threads.ts';
 
 const REQUEST_BYTES_MAX = 8 * 1024 * 1024;
 const ANSWER_BYTES_MAX = 512 * 1024 * 1024;

@@ -10,7 +10,7 @@
  */
 import type { PartialRequest } from '../shards/query/partial.ts';
 import type { ShardId } from '../shards/shard-key.ts';
-import type { PartialAnswer } from './threads.ts';
+import type { PartialAnswer } from './partial-answer.ts';
 
 /** Shards at most: they are looked at with every message. */
 const SHARDS_MAX = 16;

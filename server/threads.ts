@@ -17,13 +17,14 @@ import type { OrderStatus, RepairOrder } from '../repair/repair-order.ts';
 import type { RepairRecord } from '../repair/repair-records.ts';
 import type { WriteOutcome } from '../repair/replica-host.ts';
 import type { FieldType } from '../shards/column.ts';
-import type { PartialRequest, PartialResult } from '../shards/query/partial.ts';
+import type { PartialRequest } from '../shards/query/partial.ts';
 import { NO_KEYS_ENCODED } from '../shards/series-keys.ts';
 import type { ShardId, ShardKey, ShardKeyJson } from '../shards/shard-key.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';
 import type { ReplicaProgress } from './bound-watch.ts';
 import { type ClusterNews, ClusterNewsSender } from './cluster-news.ts';
 import { movable, ownCopy } from './movable.ts';
+import type { PartialAnswer } from './partial-answer.ts';
 import type { ThreadMemory } from './thread-memory.ts';
 import { READ_FAULT, WorkerCallError, WorkerDeathError, type WorkerErrorReport } from './worker-errors.ts';
 import { ratesOfWorker } from './worker-settings.ts';
@@ -69,22 +70,6 @@ export interface FieldRecord {
   readonly measurement: string;
   readonly field: string;
   readonly type: FieldType;
-}
-
-export interface PartialAnswer {
-  readonly results: readonly PartialResult[];
-  /** Shards that are not here in full; the results do not cover them. */
-  readonly absent: readonly ShardId[];
-  /** Those of them that were read from a damaged replica: rows may be missing. */
-  readonly damaged: readonly ShardId[];
-  /** Those that were read from a replica without a proof with any other: whatever was there before it is not in it. */
-  readonly young: readonly ShardId[];
-  /** The least watermark of the shards that the results cover; null when one of them has none. */
-  readonly convergedThroughMs: number | null;
-  /** The same for the owners that are live. */
-  readonly liveConvergedThroughMs: number | null;
-  /** No shard has a series for it, as of this count of changes (said-nothing.ts); null: one has, or who knows. */
-  readonly nothingAsOf: number | null;
 }
 
 export interface Recovery {

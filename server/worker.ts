@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
 import { summaryAt } from '../repair/descriptions.ts';
 import { DECODED_LISTS, type Ledger, type Watermark } from '../repair/ledger.ts';
+import { describeLosses, earliestLosses } from '../repair/losses.ts';
 import { partId } from '../repair/repair-order.ts';
 import type { HostEffect } from '../repair/replica-host.ts';
 import { isYoung } from '../repair/replica-table.ts';
@@ -22,11 +23,12 @@ import type { ShardId } from '../shards/shard-key.ts';
 import { stampMs, type Version } from '../shards/version.ts';
 import { withKept } from './cluster-news.ts';
 import { nodeFiles } from './node-files.ts';
+import type { PartialAnswer } from './partial-answer.ts';
 import { RepairTraffic } from './repair-traffic.ts';
 import { SaidNothing } from './said-nothing.ts';
 import { ScratchReplica } from './scratch-replica.ts';
 import { threadMemory } from './thread-memory.ts';
-import type { FromWorker, PartialAnswer, ToWorker, WorkerApi, WorkerSettings } from './threads.ts';
+import type { FromWorker, ToWorker, WorkerApi, WorkerSettings } from './threads.ts';
 import { Ticking } from './ticking.ts';
 import { TurnResults } from './turn-results.ts';
 import { READ_FAULT, type WorkerErrorReport } from './worker-errors.ts';
@@ -226,6 +228,7 @@ function partial(
   const ledgers = answered.map(ledgerOf);
   const damaged = answered.filter((_, i) => ledgers[i]?.replica === 'damaged');
   const young = answered.filter((_, i) => ledgers[i] !== null && isYoung(ledgers[i]!));
+  const losses = earliestLosses(ledgers.flatMap((ledger) => (ledger === null ? [] : describeLosses(ledger))));
   const isNothing =
     absent.length === 0 &&
     damaged.length + young.length === 0 &&
@@ -235,6 +238,7 @@ function partial(
     absent,
     damaged,
     young,
+    losses,
     nothingAsOf: isNothing ? said.say(ids, now()) : null,
     convergedThroughMs: leastThrough(ledgers, ({ converged }) => converged),
     // What all owners have, the live ones have.

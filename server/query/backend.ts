@@ -4,6 +4,7 @@
  */
 import type { ClusterSnapshot, DatabaseDefinition, RetentionPolicyDefinition } from '../../repair/cluster.ts';
 import type { ReadLevel } from '../../repair/levelling.ts';
+import type { LossDescription } from '../../repair/records.ts';
 import type { DeletePredicate } from '../../shards/batch.ts';
 import type { PartialRequest, PartialResult } from '../../shards/query/partial.ts';
 import type { ConflictRule } from '../../shards/row-settle.ts';
@@ -25,6 +26,8 @@ export interface PartialAnswers {
   readonly silent?: readonly string[];
   /** Targets that were read from a damaged replica, because no other is up: rows may be missing. */
   readonly damaged: readonly ShardTarget[];
+  /** Members that were given up or replaced, with whom writes of the targets may be lost; one may be named several times. */
+  readonly losses?: readonly LossDescription[];
   /** Up to here all owners of all targets are proven equal; null when unknown. */
   readonly convergedThroughMs: number | null;
   /** The same for the owners that are live. */

@@ -73,6 +73,11 @@ export interface Completeness {
   readonly damaged_shards?: readonly string[];
   /** Not heard since this node started, and enough of them to be all owners of a shard. Absent: none. */
   readonly unheard_members?: readonly string[];
+  /**
+   * Members that were given up or replaced: of what was read, a write that was accepted after this instant (seconds since
+   * 1970; null: at any time) and was only with them is lost, whatever the watermarks say. Absent: none.
+   */
+  readonly losses?: readonly { readonly member: string; readonly after: number | null }[];
   /** Where a consistency was asked for: the level that was reached, */
   readonly consistency?: ReadLevel;
   /** the members whose replicas the answer rests on, */

@@ -2,6 +2,8 @@
  * Runs partial requests where the shards are, for one statement: counts what is missing, keeps to the time allowed.
  */
 import type { ClusterSnapshot, DatabaseDefinition, RetentionPolicyDefinition } from '../../repair/cluster.ts';
+import { earliestLosses } from '../../repair/losses.ts';
+import type { LossDescription } from '../../repair/records.ts';
 import { unpackGroups } from '../../shards/query/packed-groups.ts';
 import type { PartialRequest, PartialResult, ShardSelect } from '../../shards/query/partial.ts';
 import { unpackStates } from '../../shards/query/state-arrays.ts';
@@ -76,6 +78,7 @@ export class Tally {
   readonly #damaged = new Set<string>();
   readonly #unheard = new Set<string>();
   readonly #silent = new Set<string>();
+  #losses: readonly LossDescription[] = [];
   #converged = new Least();
   #liveConverged = new Least();
 
@@ -84,6 +87,8 @@ export class Tally {
     for (const target of answers.missing) this.#missing.set(target.id, target);
     for (const target of answers.damaged) this.#damaged.add(target.id);
     for (const name of answers.silent ?? []) this.#silent.add(name);
+    const { losses = [] } = answers;
+    if (losses.length > 0) this.#losses = earliestLosses([...this.#losses, ...losses]);
     this.#converged.add(answers.convergedThroughMs);
     this.#liveConverged.add(answers.liveConvergedThroughMs);
   }
@@ -103,6 +108,7 @@ export class Tally {
     this.#damaged.clear();
     this.#unheard.clear();
     this.#silent.clear();
+    this.#losses = [];
     this.#converged = new Least();
     this.#liveConverged = new Least();
   }
@@ -119,6 +125,7 @@ export class Tally {
       live_converged_through: isKnown ? this.#liveConverged.seconds : null,
       ...(damaged.length === 0 ? {} : { damaged_shards: damaged }),
       ...(isKnown ? {} : { unheard_members: unheard }),
+      ...(this.#losses.length === 0 ? {} : { losses: this.#lossesByName() }),
       ...(report === null
         ? {}
         : {
@@ -132,6 +139,14 @@ export class Tally {
             },
           }),
     };
+  }
+
+  #lossesByName(): NonNullable<Completeness['losses']> {
+    const named = this.#losses.map(({ name, afterMs }) => ({
+      member: name,
+      after: afterMs === 0 ? null : afterMs / 1000,
+    }));
+    return named.sort((a, b) => (a.member < b.member ? -1 : a.member > b.member ? 1 : (a.after ?? 0) - (b.after ?? 0)));
   }
 
   /** The error of a statement whose answer would lack shards, or null. */

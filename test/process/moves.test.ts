@@ -144,6 +144,10 @@ describe('four nodes that come and go', () => {
     expect(text).toContain('Lost with n3');
     expect((await n2.get('/metrics')).text).toMatch(/^starling_shard_losses\{.*\} 1$/m);
     expect((await page(n2)).losses[0]).toMatchObject({ name: 'n3' });
+    for (const node of [n2, n4]) {
+      const [read] = await node.query('SELECT count(v) FROM m', 'd', { completeness: '1' });
+      expect(read!.completeness).toMatchObject({ complete: true, losses: [{ member: 'n3' }] });
+    }
     expect(await n3.runToEnd()).toBe(1);
     expect(n3.stderr).toContain('Removal is final');
   }, 150_000);

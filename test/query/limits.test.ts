@@ -73,7 +73,7 @@ it('windows of less than no length are an error', async () => {
 describe('what an answer rests on', () => {
   const named = { database: 't', completeness: true };
 
-  it('shards read from a damaged replica, and shards that only unheard members may know, make it incomplete', async () => {
+  it('shards read from a damaged replica, and shards that only unheard members may know, make it incomplete; losses are named', async () => {
     const memory = new MemoryBackend();
     await ask(memory, 'CREATE DATABASE t');
     memory.write('t', 'm v=1 1');
@@ -87,6 +87,23 @@ describe('what an answer rests on', () => {
     expect(damaged!.completeness).toMatchObject({ complete: false, missing_shards: [], converged_through: 1 });
     expect((damaged!.completeness as { damaged_shards: string[] }).damaged_shards).toHaveLength(1);
     expect((await ask(hurt, 'SELECT v FROM m', { database: 't' }))[0]!.error).toBeUndefined();
+    const bereft = with_({
+      run: async (targets, ...rest) => ({
+        ...(await run(targets, ...rest)),
+        losses: [
+          { member: 'b', name: 'n3', afterMs: 5_500 },
+          { member: 'b', name: 'n3', afterMs: 2_500 },
+          { member: 'a', name: 'n2', afterMs: 0 },
+        ],
+      }),
+    });
+    expect((await ask(bereft, 'SELECT v FROM m', named))[0]!.completeness).toMatchObject({
+      complete: true,
+      losses: [
+        { member: 'n2', after: null },
+        { member: 'n3', after: 2.5 },
+      ],
+    });
     const deaf = with_({ unheard: () => ['n3', 'n2'] });
     expect((await ask(deaf, 'SELECT v FROM m', named))[0]!.completeness).toEqual({
       complete: false,

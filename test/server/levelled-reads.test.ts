@@ -66,7 +66,7 @@ async function begin({ hasDeletes, held, short = [] }: Asked): Promise<{ reads: 
       callAll: async () => [],
       workerOf: () => 0,
       ask: (_: number, __: string, [ids]: [string[]], answered: (answer: object) => void) =>
-        answered({ results: ids, absent: [], damaged: [] }),
+        answered({ results: ids, absent: [], damaged: [], losses: [] }),
     },
   } as unknown as BackendPorts;
   const ending = new Ending();

@@ -115,7 +115,14 @@ describe('a young replica here is read', () => {
       nowMs: () => 0,
     });
     places.setLocal([{ id, key: shardKeyToJson(key), state: 'full', young: true }]);
-    const nothing = { results: [], absent: [], damaged: [], convergedThroughMs: null, liveConvergedThroughMs: null };
+    const nothing = {
+      results: [],
+      absent: [],
+      damaged: [],
+      losses: [],
+      convergedThroughMs: null,
+      liveConvergedThroughMs: null,
+    };
     const pool = {
       workerOf: () => 0,
       ask: (_worker: number, _method: string, _args: unknown, done: (answer: unknown) => void) =>

@@ -1,7 +1,7 @@
 /** Workers that have no series for a question are left out exactly as long as that is true. */
 import { afterEach, expect, test } from 'vitest';
+import type { PartialAnswer } from '../../server/partial-answer.ts';
 import { Nothings, questionOf, SaidNothing, type SaidOf, wantedOf } from '../../server/said-nothing.ts';
-import type { PartialAnswer } from '../../server/threads.ts';
 import type { PartialRequest, SelectRequest } from '../../shards/query/partial.ts';
 import { schemaOf } from '../../shards/query/shard-schema.ts';
 import { Bench, deleteBatch, SHARD, versionAt } from '../storage/helpers.ts';
@@ -18,6 +18,7 @@ function answerAsOf(nothingAsOf: number | null): PartialAnswer {
     absent: [],
     damaged: [],
     young: [],
+    losses: [],
     convergedThroughMs: 1,
     liveConvergedThroughMs: 1,
     nothingAsOf,

@@ -84,6 +84,7 @@ export class Epoch {
   count = 0;
   identity: Sum128 = 0n;
   content: Sum128 = 0n;
+  rows = 0;
   /** Both null: it is paged. */
   #open: Map<Version, Batch> | null = new Map();
   #sealed: Uint8Array | null = null;
@@ -187,6 +188,7 @@ export class Epoch {
 
   #sum(batch: Batch): void {
     this.count++;
+    this.rows += batch.rows;
     this.identity = addSums(this.identity, batch.identity);
     this.content = addSums(this.content, batch.content);
   }

@@ -29,23 +29,30 @@ export function readEpoch(database: Database, epoch: number): Uint8Array | undef
 export interface FrozenLists {
   /** The epoch of the floor. */
   readonly first: number;
-  /** All that have batches. */
-  readonly epochs: ReadonlySet<number>;
+  /** All that have batches, ascending. */
+  readonly epochs: readonly number[];
   /** Of those the ones that are in memory; the file has the others as they are. */
   readonly lists: ReadonlyMap<number, FrozenList>;
-  /** Since the save before. */
+  /** Since the save before; of those the ones that have no batches any more. */
   readonly changed: readonly number[];
+  readonly emptied: readonly number[];
 }
 
 /** `whole`: the file missed the save before. */
-export function writeEpochs(database: Database, { first, epochs, lists, changed }: FrozenLists, whole: boolean): void {
+export function writeEpochs(database: Database, frozen: FrozenLists, whole: boolean): void {
+  const { first, lists, changed, emptied } = frozen;
   database.prepare(DELETE_EPOCHS_BELOW).run(first);
   const remove = database.prepare(DELETE_EPOCH);
-  const known = whole ? (database.prepare(LIST_EPOCHS).pluck().all() as number[]) : changed;
-  for (const epoch of known) if (!epochs.has(epoch)) remove.run(epoch);
+  for (const epoch of whole ? strangers(database, frozen) : emptied) remove.run(epoch);
   const write = database.prepare(WRITE_EPOCH);
   for (const epoch of whole ? lists.keys() : changed) {
     const list = lists.get(epoch);
     if (list !== undefined) write.run(epoch, list.encode());
   }
+}
+
+/** Rows of a file that missed a save. */
+function strangers(database: Database, { epochs }: FrozenLists): number[] {
+  const known = new Set(epochs);
+  return (database.prepare(LIST_EPOCHS).pluck().all() as number[]).filter((epoch) => !known.has(epoch));
 }

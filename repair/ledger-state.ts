@@ -3,6 +3,7 @@ import type { Database } from 'better-sqlite3';
 import type { Stamp } from '../shards/version.ts';
 import type { RootJson, Watermark } from './ledger.ts';
 import { LedgerError } from './ledger-codec.ts';
+import type { TotalJson } from './ledger-epochs.ts';
 import type { Loss } from './losses.ts';
 
 export interface StateJson {
@@ -19,6 +20,8 @@ export interface StateJson {
   readonly losses?: readonly Loss[];
   readonly mustDisown?: boolean;
   readonly since?: Stamp;
+  /** Of all identity lists in the file. */
+  readonly total?: TotalJson;
 }
 
 export const CREATE_STATE = `

@@ -15,11 +15,12 @@
  * throws StorageError when it cannot, with nothing changed: has, lists, add, prepare, restate, identities, contentOf, rowsIn, versions,
  * oldest and adoptFloor; root and epochSums for the epochs that their ends lie in.
  *
- * Worst outcome still possible: a damaged identity list, met by `load` or later, and the shard is set aside and filled from
- * another owner.
+ * With the state the sums over all lists are saved. A list that makes no sense, or is met damaged later, costs the file: it is
+ * set aside, and filled from another owner. Lists that make sense, and are not those that were saved, are damage of the replica:
+ * batches that are stored are entered again, those that are not are sought (mend.ts).
  */
 import type { Database } from 'better-sqlite3';
-import { addSums, type Sum128, sumToHex } from '../shards/checksum.ts';
+import { type Sum128, sumToHex } from '../shards/checksum.ts';
 import type { ReadFile, ShardCompanion } from '../shards/companion.ts';
 import type { HeldFrame } from '../shards/held-frame.ts';
 import {
@@ -35,6 +36,7 @@ import {
 } from '../shards/version.ts';
 import { decodeIdentities, type Identity, LedgerError } from './ledger-codec.ts';
 import { DecodedLists, Epoch, type FrozenList } from './ledger-epoch.ts';
+import { LedgerEpochs } from './ledger-epochs.ts';
 import { LedgerPages } from './ledger-pages.ts';
 import { CREATE_EPOCHS, readEpochs, writeEpochs } from './ledger-rows.ts';
 import { CREATE_STATE, readState, type StateJson, writeState } from './ledger-state.ts';
@@ -90,7 +92,7 @@ export class Ledger implements ShardCompanion {
   readonly passed = new PassedLists();
   private floorStamp: Stamp = STAMP_ZERO;
   private collapsed: Root = EMPTY_ROOT;
-  private epochs = new Map<number, Epoch>();
+  private readonly epochs = new LedgerEpochs();
   private pages: LedgerPages | null = null;
   /** Of the last save, until it is known to be durable. */
   private saving: readonly FrozenList[] = [];
@@ -123,12 +125,12 @@ export class Ledger implements ShardCompanion {
 
   /** Batches above the floor. */
   get listed(): number {
-    return [...this.epochs.values()].reduce((sum, { count }) => sum + count, 0);
+    return this.epochs.total.count;
   }
 
   /** About what it takes in memory, but for lists that stay decoded (ledger-epoch.ts). */
   get bytes(): number {
-    return [...this.epochs.values()].reduce((sum, { bytes }) => sum + bytes, 0);
+    return [...this.epochs.map.values()].reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
   attach(readFile: ReadFile): void {
@@ -137,7 +139,7 @@ export class Ledger implements ShardCompanion {
 
   /** Throws StorageError while a list that could not be read still cannot. */
   readAgain(): void {
-    this.pages?.readAgain(this.epochs);
+    this.pages?.readAgain(this.epochs.map);
   }
 
   has(version: Version): boolean {
@@ -166,9 +168,9 @@ export class Ledger implements ShardCompanion {
     epoch.open();
     const lowered = live !== null && stamp <= live.through ? this.lowered(live, stamp) : live;
     return (content, rows) => {
-      this.epochs.set(number, epoch);
+      this.epochs.put(epoch);
       this.written(number);
-      epoch.add({ version, rows, content });
+      this.epochs.change(epoch, () => epoch.add({ version, rows, content }));
       if (this.newestVersion === null || version > this.newestVersion) this.newestVersion = version;
       this.liveConverged = lowered;
     };
@@ -188,9 +190,13 @@ export class Ledger implements ShardCompanion {
   /** Durable with the flush that says that the file has what was logged up to there. */
   recordLost(): void {
     this.mustDisown = true;
+    this.noteDamage('records of its log were damaged');
+  }
+
+  private noteDamage(damage: string): void {
     if (this.replica !== 'full') return;
     this.replica = 'damaged';
-    this.damage = 'records of its log were damaged';
+    this.damage = damage;
   }
 
   replayed(frame: HeldFrame): void {
@@ -200,7 +206,7 @@ export class Ledger implements ShardCompanion {
   /** Root of everything with a stamp at or below `through`, which must not lie below the floor. */
   root(through: Stamp): Root {
     if (through < this.floorStamp) throw new RangeError(`root at ${through} asked below the floor ${this.floorStamp}`);
-    return this.rootWithin(STAMP_ZERO, through, this.collapsed);
+    return this.epochs.rootThrough(through, this.collapsed);
   }
 
   floorRoot(): Root {
@@ -209,17 +215,7 @@ export class Ledger implements ShardCompanion {
 
   /** Sums of epochs with identities in (after, through], ascending, from epoch `from` on, at most `max`. */
   epochSums(after: Stamp, through: Stamp, from: number, max: number): { sums: EpochSum[]; next: number | null } {
-    const last = epochOf(through);
-    const numbers = [...this.epochs.keys()]
-      .filter((n) => n >= from && n >= epochOf(after) && n <= last)
-      .sort(ascending);
-    const sums: EpochSum[] = [];
-    for (const number of numbers) {
-      if (sums.length === max) return { sums, next: number };
-      const sum = this.epochWithin(number, after, through);
-      if (sum.count > 0) sums.push({ epoch: number, ...sum });
-    }
-    return { sums, next: null };
+    return this.epochs.sumsOf(after, through, from, max);
   }
 
   /** Identities of one epoch in (after, through] above `above` (a version or ''), ascending, at most `max`. */
@@ -251,12 +247,12 @@ export class Ledger implements ShardCompanion {
     if (epoch?.batches.has(version) !== true) return;
     epoch.open();
     this.written(number);
-    epoch.restate(version, content);
+    this.epochs.change(epoch, () => epoch.restate(version, content));
   }
 
   /** All above the floor, ascending, list by list. */
   *list(): Generator<Identity> {
-    for (const number of [...this.epochs.keys()].sort(ascending)) yield* this.epochs.get(number)?.list() ?? [];
+    for (const number of [...this.epochs.numbers]) yield* this.epochs.get(number)?.list() ?? [];
   }
 
   /** Versions above the floor, ascending. */
@@ -270,8 +266,8 @@ export class Ledger implements ShardCompanion {
 
   /** At or below every version that is listed; null: none is. Reads no list. */
   get oldestStamp(): Stamp | null {
-    const first = [...this.epochs.keys()].reduce((least, number) => Math.min(least, number), Number.POSITIVE_INFINITY);
-    return Number.isFinite(first) ? makeStamp(first * EPOCH_MS, 0) : null;
+    const [first] = this.epochs.numbers;
+    return first === undefined ? null : makeStamp(first * EPOCH_MS, 0);
   }
 
   /** Collapses everything at or below `through`. The caller has made sure that the root there is proven (rule 18). */
@@ -287,10 +283,8 @@ export class Ledger implements ShardCompanion {
     this.newcomer = false;
     this.collapsed = collapsed;
     this.floorStamp = through;
-    for (const number of [...this.epochs.keys()]) {
-      if (number > last) continue;
+    for (const number of this.epochs.removeThrough(last)) {
       this.changed.add(number);
-      this.epochs.delete(number);
       this.opened.delete(number);
     }
     this.insert(above);
@@ -299,7 +293,7 @@ export class Ledger implements ShardCompanion {
   load(database: Database): void {
     database.exec(CREATE_TABLES);
     this.passed.load(database);
-    this.epochs = new Map();
+    this.epochs.clear();
     this.opened.clear();
     this.changed.clear();
     this.newestVersion = null;
@@ -318,6 +312,8 @@ export class Ledger implements ShardCompanion {
     this.mustDisown = state.mustDisown ?? false;
     this.since = state.since ?? STAMP_ZERO;
     for (const { epoch, identities } of readEpochs(database)) this.loadEpoch(epoch, identities);
+    if (state.total !== undefined && String(state.total) !== String(this.epochs.totalToJson()))
+      this.noteDamage('an identity list is not what was written');
     this.changed.clear();
   }
 
@@ -330,7 +326,7 @@ export class Ledger implements ShardCompanion {
     else if (list.length > 0) {
       const epoch = new Epoch(number, this.decoded, this.pages);
       epoch.loaded(bytes, list);
-      this.epochs.set(number, epoch);
+      this.epochs.put(epoch);
       this.newestVersion = list.at(-1)!.version;
     }
   }
@@ -341,9 +337,10 @@ export class Ledger implements ShardCompanion {
 
   freeze(): (database: Database) => void {
     const lists = new Map<number, FrozenList>();
-    for (const [number, epoch] of this.epochs) if (!epoch.isPaged) lists.set(number, epoch.freeze());
-    const epochs = new Set(this.epochs.keys());
-    const frozen = { first: epochOf(this.floorStamp), epochs, lists, changed: [...this.changed] };
+    for (const number of this.epochs.inMemory) lists.set(number, this.epochs.get(number)!.freeze());
+    const [epochs, changed] = [[...this.epochs.numbers], [...this.changed]];
+    const emptied = changed.filter((number) => this.epochs.get(number) === undefined);
+    const frozen = { first: epochOf(this.floorStamp), epochs, lists, changed, emptied };
     const expected = this.sequence++;
     const passed = this.passed.freeze();
     const state = this.toState();
@@ -362,7 +359,12 @@ export class Ledger implements ShardCompanion {
   saved(): void {
     for (const list of this.saving) list.confirmed();
     this.saving = [];
-    for (const [number, epoch] of this.epochs) if (this.openMax === 0 || !this.opened.has(number)) epoch.page();
+    for (const number of this.epochs.inMemory) {
+      if (this.openMax > 0 && this.opened.has(number)) continue;
+      const epoch = this.epochs.get(number)!;
+      epoch.page();
+      if (epoch.isPaged) this.epochs.inMemory.delete(number);
+    }
   }
 
   private toState(): StateJson {
@@ -377,6 +379,7 @@ export class Ledger implements ShardCompanion {
       damage: this.damage,
       scrubbedMs: this.scrubbedMs,
       losses: this.losses,
+      total: this.epochs.totalToJson(),
       ...(this.mustDisown && { mustDisown: true }),
       ...(this.since !== STAMP_ZERO && { since: this.since }),
     };
@@ -392,36 +395,7 @@ export class Ledger implements ShardCompanion {
   private lowered(live: Watermark, stamp: Stamp): Watermark | null {
     const below = stampBefore(stamp);
     if (below <= this.floorStamp) return this.converged;
-    return { ...live, through: below, root: rootToJson(this.rootWithin(STAMP_ZERO, below, this.collapsed)) };
-  }
-
-  private rootWithin(after: Stamp, through: Stamp, base: Root): Root {
-    let { count, identity, content } = base;
-    const last = epochOf(through);
-    for (const [number, epoch] of this.epochs) {
-      if (number > last) continue;
-      const sum = number < last ? epoch : this.epochWithin(number, after, through);
-      count += sum.count;
-      identity = addSums(identity, sum.identity);
-      content = addSums(content, sum.content);
-    }
-    return { count, identity, content };
-  }
-
-  private epochWithin(number: number, after: Stamp, through: Stamp): Root {
-    const epoch = this.epochs.get(number)!;
-    if ((after <= this.floorStamp || number > epochOf(after)) && number < epochOf(through)) {
-      return { count: epoch.count, identity: epoch.identity, content: epoch.content };
-    }
-    let { count, identity, content } = EMPTY_ROOT;
-    for (const [version, batch] of epoch.batches) {
-      const stamp = stampOf(version);
-      if (stamp <= after || stamp > through) continue;
-      count++;
-      identity = addSums(identity, batch.identity);
-      content = addSums(content, batch.content);
-    }
-    return { count, identity, content };
+    return { ...live, through: below, root: rootToJson(this.epochs.rootThrough(below, this.collapsed)) };
   }
 }
 
@@ -441,8 +415,4 @@ export function rootToJson(root: Root): RootJson {
 /** The digits have been checked by whoever parsed the JSON (replica-messages.ts, or the file's own writer). */
 export function rootFromJson(json: RootJson): Root {
   return { count: json[0], identity: BigInt(`0x${json[1]}`), content: BigInt(`0x${json[2]}`) };
-}
-
-function ascending(a: number, b: number): number {
-  return a - b;
 }

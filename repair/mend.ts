@@ -12,7 +12,7 @@ import { level } from './level.ts';
 import { type DifferingGroup, differedOf, type RepairStep, stepOf } from './repair-records.ts';
 import type { MessageOf, Received } from './replica-messages.ts';
 import { ReplicaReading, type Verdict } from './replica-reading.ts';
-import { type Replica, tryFlush } from './replica-table.ts';
+import { type Replica, rebuildReadable, tryFlush } from './replica-table.ts';
 import type { RequestMessage } from './requests.ts';
 import type { Surroundings } from './surroundings.ts';
 
@@ -232,7 +232,7 @@ export class Mend {
   private *putBack({ missing, unequal, unknown }: Verdict): Steps<void> {
     this.progress.stage = 'fetching batches';
     const wanted = new Set([...missing, ...unequal]);
-    if (unknown.length > 0) yield* this.purge(new Set(unknown));
+    yield* this.enter(unknown);
     const holders = this.holders();
     for (const source of [...holders.full, ...holders.damaged]) {
       if (wanted.size > 0) yield* this.from(source, this.fetchFrom(source, wanted));
@@ -253,6 +253,27 @@ export class Mend {
     }
   }
 
+  /**
+   * Batches that are stored, and that no list names: the lists are what is damaged, since nothing is stored that did not come as
+   * a batch. Nobody else need have them. Those that lie in damaged blocks wait until those are mended.
+   */
+  private *enter(unknown: readonly Version[]): Steps<void> {
+    const { replica, around } = this;
+    const { fetchBatchesMax } = around.limits;
+    for (let from = 0; from < unknown.length; from += fetchBatchesMax) {
+      const { batches } = rebuildReadable(replica.stored, new Set(unknown.slice(from, from + fetchBatchesMax)));
+      for (const { version, frame } of batches) {
+        const held = holdFrame(frame);
+        try {
+          if (replica.ledger.add(version, held.content, held.rows)) around.count('batches_relisted');
+        } finally {
+          held.release();
+        }
+      }
+      yield* turn();
+    }
+  }
+
   private *fetchFrom(source: NodeNumber, wanted: Set<Version>): Steps<void> {
     const { replica, around, progress } = this;
     const { ledger, stored } = replica;
@@ -267,9 +288,13 @@ export class Mend {
         const [frame, keys] = [answer!.attachments[2 * i], answer!.attachments[2 * i + 1]];
         if (frame === undefined || keys === undefined || !wanted.has(version)) return;
         const held = holdFrame(frame);
-        const isRight =
-          held.version === version && held.id === replica.id && held.content === (ledger.contentOf(version) ?? 0n);
-        held.release();
+        let isRight = false;
+        try {
+          const content = ledger.contentOf(version) ?? 0n;
+          isRight = held.version === version && held.id === replica.id && held.content === content;
+        } finally {
+          held.release();
+        }
         if (isRight) batches.push({ version, frame, keys: SeriesKeys.read(keys).records() });
       });
       if (batches.length > 0) {

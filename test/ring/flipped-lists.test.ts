@@ -1,0 +1,85 @@
+/** Identity lists that make sense when the file is opened, and are not what was saved: protocol I13. */
+import Database from 'better-sqlite3';
+import { expect, test } from 'vitest';
+import { Ledger } from '../../repair/ledger.ts';
+import type { ReplicaHost } from '../../repair/replica-host.ts';
+import type { Surroundings } from '../../repair/surroundings.ts';
+import type { NodeNumber } from '../../shards/version.ts';
+import { Engines } from './engine-trio.ts';
+import { ID, KEY, NUMBERS, Trio } from './trio.ts';
+
+function holds(host: ReplicaHost, number: NodeNumber): boolean {
+  return (host as unknown as { around: Surroundings }).around.owners(KEY).includes(number);
+}
+
+/** Two acknowledged batches that only one node has, and its file, which nobody has open. */
+function restarted(change: (file: Database.Database) => void): { engines: Engines; trio: Trio; own: number } {
+  const engines = new Engines({}, () => new Ledger());
+  const trio = new Trio(1, {}, engines.open);
+  const own = NUMBERS.findIndex((number, i) => holds(trio.hosts[i]!, number));
+  for (let i = 0; i < 2; i++) {
+    trio.write(own, 'one');
+    trio.pass(100);
+  }
+  engines.all[own]!.shards.get(ID)!.flush();
+  engines.kill(own);
+  const file = new Database(engines.path(own));
+  change(file);
+  file.close();
+  trio.boot(NUMBERS[own]!, undefined, trio.files[own]!);
+  trio.hear();
+  return { engines, trio, own };
+}
+
+function flip(file: Database.Database, at: number): void {
+  const bytes = file.prepare('SELECT identities FROM ledger_epochs').pluck().get() as Buffer;
+  bytes[at]! ^= 1;
+  file.prepare('UPDATE ledger_epochs SET identities = ?').run(bytes);
+}
+
+test.each([
+  ['a bit of the node number fell over', (file: Database.Database) => flip(file, 4)],
+  ['a bit of the first content sum fell over', (file: Database.Database) => flip(file, 30)],
+  ['the list is gone', (file: Database.Database) => file.exec('DELETE FROM ledger_epochs')],
+])('%s while the node was down: it is damage, and no row goes that is stored', (_, change) => {
+  const { engines, trio, own } = restarted(change);
+  try {
+    expect(engines.ledger(own)).toMatchObject({ replica: 'damaged', damage: expect.stringContaining('identity list') });
+    for (let i = 0; i < 400; i++) {
+      trio.pass(1_000);
+      if (i % 5 === 0) trio.hear();
+      for (const engine of engines.all) engine.step(5, () => trio.now);
+    }
+    const shard = engines.all[own]!.shards.get(ID)!;
+    expect(shard.sizes().rows).toBe(4);
+    expect(engines.ledger(own)).toMatchObject({ replica: 'full', damage: null });
+    // What is stored is listed, so it can be given to others.
+    for (const [version, content] of shard.recomputeContent(engines.ledger(own).floor))
+      expect(engines.ledger(own).contentOf(version)).toBe(content);
+  } finally {
+    engines.remove();
+  }
+});
+
+test('the file of a program that saved no sums of its lists opens, and has them with the next save', () => {
+  const { engines, trio, own } = restarted((file) => {
+    const state = JSON.parse(file.prepare('SELECT state FROM ledger_state').pluck().get() as string);
+    expect(state.total).toMatchObject([2, expect.any(String), expect.any(String), 4]);
+    delete state.total;
+    file.prepare('UPDATE ledger_state SET state = ?').run(JSON.stringify(state));
+  });
+  try {
+    expect(engines.ledger(own)).toMatchObject({ replica: 'full', damage: null, listed: 2 });
+    trio.write(own, 'one');
+    trio.pass(100);
+    engines.all[own]!.shards.get(ID)!.flush();
+    engines.kill(own);
+    const file = new Database(engines.path(own));
+    const state = JSON.parse(file.prepare('SELECT state FROM ledger_state').pluck().get() as string);
+    file.close();
+    expect(engines.ledger(own).listed).toBeGreaterThan(0);
+    expect(state.total[0]).toBe(engines.ledger(own).listed);
+  } finally {
+    engines.remove();
+  }
+});

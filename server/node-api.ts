@@ -86,10 +86,10 @@ export function createNodeApi({ pool, rates, levelling, journal, startedMs, view
         writes.map((write) => ({ ...write, shard: shardKeyFromJson(write.shard) })),
       );
     },
-    async partial(shards, request) {
+    async partial(shards, request, ending) {
       check(shardsAsked, shards);
       check(partialRequest, request);
-      return runLocal(pool, shards, request);
+      return runLocal(pool, shards, request, ending);
     },
     async schemas(shards) {
       check(shardsWithFields, shards);

@@ -43,11 +43,11 @@ export function createQueryBackend(ports: BackendPorts): QueryBackend {
       areHere(ports, targets)
         ? runHere(ports, targets, request, ending, wantsProof ? null : nothings)
         : runEverywhere(ports, targets, request, ending),
-    runHere: (targets, request, answered, failed) => {
+    runHere: (targets, request, answered, failed, ending) => {
       if (!areHere(ports, targets)) return false;
       const all = (answer: PlaceAnswer): void =>
         answered(answer.absent.length === 0 ? judged(ports, targets, [answer]) : null);
-      askWorkers(ports.pool, numbered(targets), request, nothings, all, failed);
+      askWorkers(ports.pool, numbered(targets), request, ending, nothings, all, failed);
       return true;
     },
     unheard: (policy) => unheard(ports.snapshot(), policy),
@@ -63,9 +63,10 @@ export function runLocal(
   pool: WorkerPool,
   shards: readonly NumberedShard[],
   request: PartialRequest,
+  ending: Ending | undefined,
   nothings: Nothings | null = null,
 ): Promise<PlaceAnswer> {
-  return new Promise((resolve, reject) => askWorkers(pool, shards, request, nothings, resolve, reject));
+  return new Promise((resolve, reject) => askWorkers(pool, shards, request, ending, nothings, resolve, reject));
 }
 
 interface NumberedShard {
@@ -73,11 +74,12 @@ interface NumberedShard {
   readonly number: number;
 }
 
-/** Calls one of both, once; `answered` in the order of the workers, whichever answers first. */
+/** Calls one of both, once; `answered` in the order of the workers, whichever answers first. With the ending they stop. */
 function askWorkers(
   pool: WorkerPool,
   shards: readonly NumberedShard[],
   request: PartialRequest,
+  ending: Ending | undefined,
   nothings: Nothings | null,
   answered: (answer: PlaceAnswer) => void,
   failed: (error: Error) => void,
@@ -93,9 +95,17 @@ function askWorkers(
   let open = byWorker.size;
   if (open === 0) answered(joined(answers));
   let hasFailed = false;
+  /** Worker and number of each, one behind the other. */
+  const calls: number[] = [];
+  const stop = (): void => {
+    for (let i = 0; i < calls.length; i += 2) pool.cancel(calls[i]!, calls[i + 1]!);
+    fail(ending!.reason!);
+  };
   const fail = (error: Error): void => {
-    if (!hasFailed) failed(error);
+    if (hasFailed) return;
     hasFailed = true;
+    ending?.forget(stop);
+    failed(error);
   };
   const wanted = nothings === null ? null : wantedOf(request);
   let place = 0;
@@ -106,7 +116,9 @@ function askWorkers(
     const take = (answer: PartialAnswer): void => {
       answers[at] = answer;
       open--;
-      if (open === 0 && !hasFailed) answered(joined(answers));
+      if (open > 0 || hasFailed) return;
+      ending?.forget(stop);
+      answered(joined(answers));
     };
     // A worker that has said of the same question that it has no series for it is left out.
     if (known !== null) {
@@ -117,8 +129,9 @@ function askWorkers(
       if (question !== null) nothings!.note(question, answer);
       take(answer);
     };
-    pool.ask(worker, 'partial', [ids, request], note, fail);
+    calls.push(worker, pool.ask(worker, 'partial', [ids, request], note, fail));
   }
+  if (open > 0 && !hasFailed) ending?.onEnd(stop);
 }
 
 function joined(answers: readonly PartialAnswer[]): PlaceAnswer {
@@ -162,7 +175,7 @@ async function runHere(
   ending: Ending | undefined,
   nothings: Nothings | null,
 ): Promise<PartialAnswers> {
-  const answer = await runLocal(ports.pool, numbered(targets), request, nothings);
+  const answer = await runLocal(ports.pool, numbered(targets), request, ending, nothings);
   if (answer.absent.length === 0) return judged(ports, targets, [answer]);
   // A shard has begun to be filled meanwhile: all are asked for once more, where they are now.
   return runEverywhere(ports, targets, request, ending);
@@ -299,7 +312,7 @@ export async function ask(
 ): Promise<PlaceAnswer | null> {
   const shards = numbered(targets);
   const snapshot = ports.snapshot();
-  if (place === snapshot.self) return runLocal(ports.pool, shards, request);
+  if (place === snapshot.self) return runLocal(ports.pool, shards, request, ending);
   const member = snapshot.members.find((each) => each.number === place);
   if (member === undefined) return null;
   const target = {

@@ -33,7 +33,13 @@ const fieldType: Check = (value) => size(value) && (value as number) <= BOOLEAN;
 const pick: Check = orNull(
   (value) => isObject(value) && ('regex' in value ? anyText(value.regex) : manyOf(anyText)(value.names)),
 );
-const limits = objectOf({ rowsScannedMax: count, rowsMax: count, seriesMax: count, cellsMax: count });
+const limits = objectOf({
+  msMax: count,
+  rowsScannedMax: count,
+  rowsMax: count,
+  seriesMax: count,
+  cellsMax: count,
+});
 
 const equal = objectOf({ key: anyText, value: anyText });
 const matching = objectOf({ key: anyText, regex: anyText });

@@ -17,6 +17,7 @@ import type { PartialRequest } from '../shards/query/partial.ts';
 import type { ShardId, ShardKeyJson } from '../shards/shard-key.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';
 import type { PartialAnswer } from './partial-answer.ts';
+import { Ending } from './query/ending.ts';
 import type { KeptRepair } from './repair-history.ts';
 import type { RepairQuery } from './repair-query.ts';
 import type { RatesStatus } from './repair-rates.ts';
@@ -51,7 +52,12 @@ export interface RepairParts {
 
 /** What every node answers for its own shards. */
 export interface NodeApi {
-  partial(shards: readonly { id: ShardId; number: number }[], request: PartialRequest): Promise<PlaceAnswer>;
+  /** `ending`: of the connection that asked; it is not sent. */
+  partial(
+    shards: readonly { id: ShardId; number: number }[],
+    request: PartialRequest,
+    ending?: Ending,
+  ): Promise<PlaceAnswer>;
   schemas(
     shards: readonly { id: ShardId; number: number; known: number }[],
   ): Promise<{ id: ShardId; fields: readonly FieldRecord[] }[]>;
@@ -158,7 +164,8 @@ export async function serveNodeCall(
     const call = deserialize(await readBytes(request, REQUEST_BYTES_MAX)) as { method: keyof NodeApi; args: unknown[] };
     if (!METHODS.includes(call.method) || !Array.isArray(call.args)) throw new Error('unknown method');
     const method = api[call.method] as (...args: unknown[]) => Promise<unknown>;
-    answer = { ok: true, value: await method(...call.args) };
+    const args = call.method === 'partial' ? [call.args[0], call.args[1], endingOf(response)] : call.args;
+    answer = { ok: true, value: await method(...args) };
   } catch (error) {
     answer = { ok: false, message: (error as Error).message };
   }
@@ -166,6 +173,13 @@ export async function serveNodeCall(
   const body = serialize(answer);
   response.writeHead(200, { 'Content-Type': 'application/octet-stream', 'Content-Length': body.length });
   response.end(body);
+}
+
+/** Who asked is gone: there is nobody to work for. */
+function endingOf(response: ServerResponse): Ending {
+  const ending = new Ending();
+  response.once('close', () => ending.end(new NodeCallError('the connection was closed')));
+  return ending;
 }
 
 export async function readBytes(stream: AsyncIterable<Buffer>, bytesMax: number): Promise<Buffer> {

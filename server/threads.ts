@@ -115,6 +115,7 @@ export interface WorkerApi {
   outboxStatus(): OutboxStatus[];
   counters(): Record<string, number>;
   timings(): WorkerTimings;
+  /** In turns (partial-runs.ts), and until it is cancelled. */
   partial(ids: readonly ShardId[], request: PartialRequest): PartialAnswer;
   /** Fields of those shards that have other than `known` of them. */
   schemas(shards: readonly { id: ShardId; known: number }[]): { id: ShardId; fields: FieldRecord[] }[];
@@ -139,7 +140,8 @@ export type ToWorker =
   | ({ readonly kind: 'cluster' } & ClusterNews)
   | { readonly kind: 'submit'; readonly isScratch: boolean; readonly writes: readonly WriteOnTheWay[] }
   | { readonly kind: 'deliver'; readonly from: NodeNumber; readonly messages: readonly Uint8Array[] }
-  | { readonly kind: 'call'; readonly id: number; readonly method: keyof WorkerApi; readonly args: readonly unknown[] };
+  | { readonly kind: 'call'; readonly id: number; readonly method: keyof WorkerApi; readonly args: readonly unknown[] }
+  | { readonly kind: 'cancel'; readonly id: number };
 
 export interface OutgoingMessage {
   readonly to: readonly NodeNumber[];
@@ -333,23 +335,28 @@ export class WorkerPool {
     return new Promise((resolve, reject) => this.ask(worker, method, args, resolve, reject));
   }
 
-  /** The same without a promise: what is called may not throw. */
+  /** The same without a promise: what is called may not throw. Returns the call's number; 0: it has failed already. */
   ask<K extends keyof WorkerApi>(
     worker: number,
     method: K,
     args: Parameters<WorkerApi[K]>,
     resolve: (value: ReturnType<WorkerApi[K]>) => void,
     reject: (error: Error) => void,
-  ): void {
-    const seat = this.#seats[worker];
-    if (seat === undefined) throw new Error(`no worker ${worker} of ${this.#seats.length}`);
+  ): number {
+    const seat = this.#seats[worker]!;
     if (this.#dead) {
       reject(new WorkerDeathError('worker-gone', 'the node is stopping'));
-      return;
+      return 0;
     }
     const id = this.#nextCall++;
     seat.calls.set(id, { resolve: resolve as PendingCall['resolve'], reject });
     this.#post(seat, { kind: 'call', id, method, args }, []);
+    return id;
+  }
+
+  /** Of a `partial`; neither is called. */
+  cancel(worker: number, call: number): void {
+    if (takeCall(this.#seats[worker]!, call)) this.#post(this.#seats[worker]!, { kind: 'cancel', id: call }, []);
   }
 
   callAll<K extends keyof WorkerApi>(

@@ -9,21 +9,17 @@
 import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
 import { summaryAt } from '../repair/descriptions.ts';
-import { DECODED_LISTS, type Ledger, type Watermark } from '../repair/ledger.ts';
-import { describeLosses, earliestLosses } from '../repair/losses.ts';
+import { DECODED_LISTS } from '../repair/ledger.ts';
 import { partId } from '../repair/repair-order.ts';
 import type { HostEffect } from '../repair/replica-host.ts';
-import { isYoung } from '../repair/replica-table.ts';
-import { errorCodeOf, StorageError } from '../shards/errors.ts';
+import { StorageError } from '../shards/errors.ts';
 import type { Files } from '../shards/files.ts';
 import { storageKernel } from '../shards/kernel/storage-kernel.ts';
-import { runPartial } from '../shards/query/run-partial.ts';
-import type { QueryableShard } from '../shards/queryable.ts';
 import type { ShardId } from '../shards/shard-key.ts';
 import { stampMs, type Version } from '../shards/version.ts';
 import { withKept } from './cluster-news.ts';
 import { nodeFiles } from './node-files.ts';
-import type { PartialAnswer } from './partial-answer.ts';
+import { PartialRuns } from './partial-runs.ts';
 import { RepairTraffic } from './repair-traffic.ts';
 import { SaidNothing } from './said-nothing.ts';
 import { ScratchReplica } from './scratch-replica.ts';
@@ -57,8 +53,6 @@ let bytesSinceStep = 0;
 let stopped = false;
 let fsyncSeconds: number[] = [];
 let stepSeconds: number[] = [];
-/** Buffers of the answer that is being made, which go along instead of being copied. */
-let movedWithAnswer: ArrayBuffer[] = [];
 
 // A program that was not built whole fails here and not at its first write.
 storageKernel();
@@ -80,6 +74,15 @@ const results = new TurnResults({
 });
 const { engine, host, ledgerOf, submit } = openReplica(settings, places, (effect) => results.take(effect));
 const said = new SaidNothing(settings.changes, engine.shards);
+const partials = new PartialRuns({
+  ledgerOf,
+  queryable: (id) => engine.queryable(id),
+  sayNothing: (ids) => said.say(ids, now()),
+  answered: (id, value, moved) => postAnswer(id, value, moved),
+  failed: (id, error) => post({ kind: 'failed', id, error: reportOf(error, true) }),
+  nowMs: () => performance.now(),
+  later: (turn) => void setImmediate(turn),
+});
 let scratch: ScratchReplica | null = null;
 
 function post(message: FromWorker, moved: ArrayBuffer[] = []): void {
@@ -114,7 +117,7 @@ function scheduleStep(): void {
   setImmediate(step);
 }
 
-const api: WorkerApi = {
+const api: Omit<WorkerApi, 'partial'> = {
   openVersions: () => host.openVersions(),
   handover: () => host.handover(),
   describeShards: () => host.describeShards(),
@@ -160,7 +163,6 @@ const api: WorkerApi = {
     stepSeconds = [];
     return answer;
   },
-  partial,
   schemas: (shards) =>
     shards.flatMap(({ id, known }) => {
       if (!engine.shards.has(id)) return [];
@@ -181,6 +183,7 @@ const api: WorkerApi = {
   },
   stop() {
     stopped = true;
+    partials.cancelAll();
     if (scratch !== null) ScratchReplica.discard(directory);
     ticking.stop();
     try {
@@ -194,73 +197,6 @@ const api: WorkerApi = {
     engine.close();
   },
 };
-
-/** Shards that are not here in full are named, and a shard with damaged blocks is left to another replica. */
-function partial(
-  ids: Parameters<WorkerApi['partial']>[0],
-  request: Parameters<WorkerApi['partial']>[1],
-): PartialAnswer {
-  const absent: ShardId[] = [];
-  const present: { id: ShardId; shard: QueryableShard }[] = [];
-  for (const id of ids) {
-    const ledger = ledgerOf(id);
-    const shard = ledger === null || ledger.replica === 'filling' ? null : engine.queryable(id);
-    if (shard === null) absent.push(id);
-    else present.push({ id, shard });
-  }
-  const answered: ShardId[] = [];
-  const results: PartialAnswer['results'][number][] = [];
-  const run = (part: typeof present): boolean => {
-    const buffers: ArrayBuffer[] = [];
-    try {
-      const shards = part.map((each) => each.shard);
-      results.push(runPartial(shards, request, buffers));
-      movedWithAnswer.push(...buffers);
-      answered.push(...part.map((each) => each.id));
-      return true;
-    } catch (error) {
-      if (!errorCodeOf(error).startsWith('damaged')) throw error;
-      return false;
-    }
-  };
-  if (present.length > 0 && !run(present)) for (const each of present) if (!run([each])) absent.push(each.id);
-  // A read may have set a shard aside.
-  const ledgers = answered.map(ledgerOf);
-  const damaged = answered.filter((_, i) => ledgers[i]?.replica === 'damaged');
-  const young = answered.filter((_, i) => ledgers[i] !== null && isYoung(ledgers[i]!));
-  const losses = earliestLosses(ledgers.flatMap((ledger) => (ledger === null ? [] : describeLosses(ledger))));
-  const isNothing =
-    absent.length === 0 &&
-    damaged.length + young.length === 0 &&
-    results.every((result) => result.kind === 'select' && result.seriesMatched === 0);
-  return {
-    results,
-    absent,
-    damaged,
-    young,
-    losses,
-    nothingAsOf: isNothing ? said.say(ids, now()) : null,
-    convergedThroughMs: leastThrough(ledgers, ({ converged }) => converged),
-    // What all owners have, the live ones have.
-    liveConvergedThroughMs: leastThrough(ledgers, ({ converged, liveConverged }) =>
-      (liveConverged?.through ?? '') > (converged?.through ?? '') ? liveConverged : converged,
-    ),
-  };
-}
-
-/** null: there is none, or one that proves nothing; a damaged replica proves nothing of what was read from it. */
-function leastThrough(
-  ledgers: readonly (Ledger | null)[],
-  markOf: (ledger: Ledger) => Watermark | null,
-): number | null {
-  let least: number | null = null;
-  for (const ledger of ledgers) {
-    const mark = ledger === null || ledger.replica === 'damaged' ? null : markOf(ledger);
-    if (mark === null) return null;
-    least = Math.min(least ?? Number.MAX_SAFE_INTEGER, stampMs(mark.through));
-  }
-  return least;
-}
 
 function progressOf(id: ShardId): { isOwner: boolean; liveThroughMs: number } {
   const through = ledgerOf(id)?.liveConverged?.through;
@@ -281,7 +217,7 @@ function scratchEmitter(): (effect: HostEffect) => void {
   return (effect) => ofScratch.take(effect);
 }
 
-const READS: ReadonlySet<keyof WorkerApi> = new Set(['partial', 'schemas', 'describeShard']);
+const READS: ReadonlySet<keyof typeof api> = new Set(['schemas', 'describeShard']);
 
 /** An error without a code of ours is a bug. Those of JavaScript leave everything as it was; a kernel's may not. */
 function reportOf(error: unknown, isRead: boolean): WorkerErrorReport {
@@ -292,22 +228,23 @@ function reportOf(error: unknown, isRead: boolean): WorkerErrorReport {
   return { ...READ_FAULT, message, ...(stack !== undefined && { stack }) };
 }
 
-function answer(id: number, method: keyof WorkerApi, args: readonly unknown[]): void {
+function answer(id: number, method: keyof typeof api, args: readonly unknown[]): void {
   let value: unknown;
   try {
     value = (api[method] as (...args: readonly unknown[]) => unknown)(...args);
   } catch (error) {
     post({ kind: 'failed', id, error: reportOf(error, READS.has(method)) });
-    movedWithAnswer = [];
     return;
   }
+  postAnswer(id, value, []);
+  if (method === 'stop') port.close();
+}
+
+function postAnswer(id: number, value: unknown, moved: ArrayBuffer[]): void {
   // What was produced before the answer leaves before it: a heartbeat that says what is open must not name an older
   // list of shards.
-  if (method !== 'stop') results.end();
-  const moved = movedWithAnswer;
-  movedWithAnswer = [];
+  results.end();
   post({ kind: 'answer', id, value }, moved);
-  if (method === 'stop') port.close();
 }
 
 function timedFiles(inner: Files): Files {
@@ -350,7 +287,12 @@ port.on('message', (message: ToWorker) => {
       host.receive(message.from, message.messages, now());
       break;
     case 'call':
-      answer(message.id, message.method, message.args);
+      if (message.method === 'partial')
+        partials.begin(message.id, ...(message.args as Parameters<WorkerApi['partial']>));
+      else answer(message.id, message.method, message.args);
+      break;
+    case 'cancel':
+      partials.cancel(message.id);
       break;
   }
   scheduleStep();

@@ -12,6 +12,7 @@ export class Memtables {
   readonly #table: SeriesTable;
   #active: Memtable;
   #frozen: Memtable | null = null;
+  #drops = 0;
 
   constructor(table: SeriesTable) {
     this.#table = table;
@@ -20,6 +21,11 @@ export class Memtables {
 
   get active(): Memtable {
     return this.#active;
+  }
+
+  /** How often rows have left for the file, where they may have been settled since. */
+  get drops(): number {
+    return this.#drops;
   }
 
   get rows(): number {
@@ -42,6 +48,7 @@ export class Memtables {
   dropFrozen(): void {
     this.#frozen?.release();
     this.#frozen = null;
+    this.#drops++;
   }
 
   release(): void {

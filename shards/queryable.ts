@@ -8,6 +8,7 @@
 import type { Column, FieldType } from './column.ts';
 import type { SeriesHash, Tag } from './series-key.ts';
 import type { ShardKey } from './shard-key.ts';
+import type { Steps } from './steps.ts';
 import type { TagCondition } from './tag-condition.ts';
 
 export interface QueryableShard {
@@ -29,8 +30,11 @@ export interface QueryableShard {
   hashOf(series: number): SeriesHash;
   /** `visit` returns false to stop the scan. The slice and its arrays belong to the visitor. */
   scan(request: ScanRequest, visit: (slice: SeriesSlice) => boolean): void;
+  /** The same in steps, between which the shard may change: what is read of a series in a window is of one moment. */
+  scanSteps(request: ScanRequest, visit: (slice: SeriesSlice) => boolean): Steps;
   /** The same rows, reduced; `query/aggregate-by-scan.ts` is what it means. What `visit` and `readRows` throw ends it. */
   aggregate(request: AggregateRequest, visit: (runs: AggregateRuns) => void): void;
+  aggregateSteps(request: AggregateRequest, visit: (runs: AggregateRuns) => void): Steps;
 }
 
 export interface TagColumn {

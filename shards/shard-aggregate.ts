@@ -17,13 +17,14 @@ import { seekWindow } from './query/windows.ts';
 import type { AggregateRequest, AggregateRuns, ScanRequest } from './queryable.ts';
 import type { PickFunction, Picks } from './remembered-picks.ts';
 import { firstAtRank, isInMemory, type ScanSources, type Stretch, scanStretch, windowsToRead } from './shard-scan.ts';
+import type { Steps } from './steps.ts';
 import { underDeletes } from './stretch-deletes.ts';
 
-export function aggregateShard(
+export function* aggregateSteps(
   sources: ScanSources,
   request: AggregateRequest,
   visit: (runs: AggregateRuns) => void,
-): void {
+): Steps {
   const { measurement, series, calls, minTime, maxTime } = request;
   const fields = [...new Set(calls.map(({ field }) => field))];
   const picks = PicksLeft.of(request);
@@ -36,8 +37,19 @@ export function aggregateShard(
   const kernel = new KernelAggregate(request, see);
   const run: Run = { sources, request, scan, picks, kernel, visit: see, places: new Uint32Array(0) };
   try {
+    // Runs of a call come in order: stretches that are scanned wait until the kernel's have been handed over.
+    const waiting: Stretch[] = [];
     for (const window of windowsToRead(sources, scan)) {
-      aggregateWindow(run, window);
+      for (const stretch of window) {
+        if (picks !== null && !picks.isIn(stretch)) continue;
+        if (stretch.blocks.length === 0 && !isInMemory(sources, stretch)) continue;
+        reduceStretch(run, stretch, waiting);
+        if (waiting.length >= WAITING_MAX) scanWaiting(run, waiting);
+        // What waits has ranks, which hold for a step.
+        if (waiting.length === 0) yield;
+      }
+      scanWaiting(run, waiting);
+      yield;
       if (picks === null) continue;
       run.kernel.flush();
       if (picks.count === 0) break;
@@ -50,6 +62,8 @@ export function aggregateShard(
 
 /** Values of a block are remembered when one series of so many is asked for, or more: the others are decoded with them. */
 const WANTED_SHARE = 2;
+/** Stretches that are scanned together: more in one step would take too long. */
+const WAITING_MAX = 4;
 
 interface Run {
   readonly sources: ScanSources;
@@ -106,20 +120,14 @@ class PicksLeft {
   }
 }
 
-function aggregateWindow(run: Run, window: Iterable<Stretch>): void {
+/** What the kernel does not do of it is put behind those that wait. */
+function reduceStretch(run: Run, stretch: Stretch, waiting: Stretch[]): void {
   const { sources, picks } = run;
-  // Runs of a call come in order: stretches that are scanned wait until the kernel's have been handed over.
-  const waiting: Stretch[] = [];
-  for (const stretch of window) {
-    if (picks !== null && !picks.isIn(stretch)) continue;
-    if (stretch.blocks.length === 0 && !isInMemory(sources, stretch)) continue;
-    const { left, pieces } = underDeletes(sources, run.scan, stretch, picks?.left ?? null);
-    for (const piece of pieces) {
-      if (piece.isMixed) waiting.push(piece.stretch);
-      else aggregatePlain(run, piece.stretch, left, waiting);
-    }
+  const { left, pieces } = underDeletes(sources, run.scan, stretch, picks?.left ?? null);
+  for (const piece of pieces) {
+    if (piece.isMixed) waiting.push(piece.stretch);
+    else aggregatePlain(run, piece.stretch, left, waiting);
   }
-  scanWaiting(run, waiting);
 }
 
 /** No delete covers a row of its series; `left`: only those places, when it is not null. */

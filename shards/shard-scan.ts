@@ -5,13 +5,18 @@
  * several sources is merged, and then resolved to one row per time. Blocks are decoded when the scan comes to their
  * first series and let go behind their last one, so that the memory in use is about one block per run. Merging is done
  * once for a stretch of series in which the same blocks overlap: series by series it costs 15 microseconds each.
+ *
+ * A scan is done in steps, one stretch each, and holds nothing of the shard between them. What it reads of a series in a
+ * window is as of one moment; of another series, or in another window, it may be a later one. Rows of the memtable are
+ * copied when a window begins and the blocks are looked up behind that. When a flush ends or blocks are replaced (a merge,
+ * mending), the rest of the window is looked up again: a delete may have been forgotten that hid what was read before.
  */
 
 import { firstAbove, firstAtLeast } from './block.ts';
 import type { BlockEntry } from './block-directory.ts';
 import type { BlockStore } from './block-store.ts';
 import type { MeasurementDeletes } from './measurement-deletes.ts';
-import { MemoryRows } from './memory-rows.ts';
+import { MemoryRows, type PickedRows } from './memory-rows.ts';
 import type { Memtables } from './memtables.ts';
 import type { ScanRequest, SeriesSlice } from './queryable.ts';
 import { gatherRows } from './row-gather.ts';
@@ -21,6 +26,7 @@ import type { RowSet } from './row-set.ts';
 import type { ConflictRule } from './row-settle.ts';
 import type { SeriesTable } from './series-table.ts';
 import type { ShardTombstones } from './shard-tombstones.ts';
+import type { Steps } from './steps.ts';
 import type { Tombstone } from './tombstone.ts';
 
 const NO_DELETES: readonly Tombstone[] = [];
@@ -41,7 +47,10 @@ export interface OpenBlock {
   rows: RowSet | null;
 }
 
-/** Series of the request, one behind the other, that lie in the same sources within a window. */
+/** Rows of the memtable in one stretch, about, unless one series has more. */
+const MEMORY_ROWS_MAX = 1 << 16;
+
+/** Series of the request, one behind the other, that lie in the same sources within a window. Its ranks hold for a step. */
 export interface Stretch {
   /** Places in the request's series: first .. end - 1, and their ranks. */
   readonly first: number;
@@ -59,9 +68,12 @@ export interface Stretch {
   readonly deletes: MeasurementDeletes | null;
 }
 
-export function scanShard(sources: ScanSources, request: ScanRequest, visit: (slice: SeriesSlice) => boolean): void {
+export function* scanSteps(sources: ScanSources, request: ScanRequest, visit: (slice: SeriesSlice) => boolean): Steps {
   for (const window of windowsToRead(sources, request)) {
-    for (const stretch of window) if (!scanStretch(sources, request, stretch, visit)) return;
+    for (const stretch of window) {
+      if (!scanStretch(sources, request, stretch, visit)) return;
+      yield;
+    }
   }
 }
 
@@ -74,7 +86,7 @@ export function* windowsToRead(sources: ScanSources, request: ScanRequest): Gene
   for (const window of windowsOf(sources, request, memory)) {
     const from = Math.max(minTime, window * sources.windowNs);
     const to = Math.min(maxTime, (window + 1) * sources.windowNs - 1);
-    yield stretchesOf(sources, request, window, from, to, memory.of(window));
+    yield stretchesOf(sources, request, window, from, to, memory);
   }
 }
 
@@ -96,18 +108,33 @@ function* stretchesOf(
   window: number,
   minTime: number,
   maxTime: number,
-  memory: RowSet | null,
+  memoryRows: MemoryRows,
 ): Generator<Stretch> {
-  const { table, tombstones } = sources;
-  const deletes = tombstones.over(request.measurement, minTime, maxTime);
-  const waiting = sources.store.directory
-    .of(window, request.measurement)
-    .filter((entry) => entry.minTime <= maxTime && entry.maxTime >= minTime)
-    .sort((a, b) => table.rankOf(a.first) - table.rankOf(b.first));
+  const { table, store } = sources;
+  const count = request.series.length;
+  let picked: PickedRows | null = null;
+  let [drops, changes] = [-1, -1];
+  let waiting: readonly BlockEntry[] = [];
+  let deletes: MeasurementDeletes | null = null;
   let next = 0;
   let open: OpenBlock[] = [];
   let memoryCursor = 0;
-  for (let first = 0; first < request.series.length; ) {
+  for (let first = 0; first < count; ) {
+    if (picked === null || first >= picked.end || drops !== sources.memtable.drops) {
+      drops = sources.memtable.drops;
+      picked = memoryRows.of(window, first);
+      memoryCursor = 0;
+      // Blocks behind the memtable: what a flush has moved from there to here is seen here.
+      changes = -1;
+    }
+    if (changes !== store.directory.changes) {
+      changes = store.directory.changes;
+      deletes = sources.tombstones.over(request.measurement, minTime, maxTime);
+      waiting = blocksOf(sources, request, window, minTime, maxTime);
+      next = 0;
+      open = [];
+    }
+    const memory = picked.rows;
     const firstRank = table.rankOf(request.series[first]!);
     open = open.filter(({ entry }) => table.rankOf(entry.last) >= firstRank);
     while (next < waiting.length && table.rankOf(waiting[next]!.first) <= firstRank) {
@@ -117,14 +144,38 @@ function* stretchesOf(
     // Up to this place the sources are the same.
     let lastRank = next < waiting.length ? table.rankOf(waiting[next]!.first) - 1 : Number.POSITIVE_INFINITY;
     for (const { entry } of open) lastRank = Math.min(lastRank, table.rankOf(entry.last));
+    if (picked.end < count) lastRank = Math.min(lastRank, table.rankOf(request.series[picked.end]!) - 1);
+    if (memory !== null) {
+      memoryCursor = firstAtRank(memory.series, memoryCursor, firstRank, table.rankOf);
+      lastRank = Math.min(lastRank, lastRankOf(memory, memoryCursor, table.rankOf));
+    }
     const end =
-      lastRank === Number.POSITIVE_INFINITY
-        ? request.series.length
-        : firstAtRank(request.series, first, lastRank + 1, table.rankOf);
-    if (memory !== null) memoryCursor = firstAtRank(memory.series, memoryCursor, firstRank, table.rankOf);
+      lastRank === Number.POSITIVE_INFINITY ? count : firstAtRank(request.series, first, lastRank + 1, table.rankOf);
     yield { first, end, firstRank, lastRank, blocks: open, memory, memoryCursor, minTime, maxTime, deletes };
     first = end;
   }
+}
+
+function blocksOf(
+  { table, store }: ScanSources,
+  { measurement }: ScanRequest,
+  window: number,
+  minTime: number,
+  maxTime: number,
+): BlockEntry[] {
+  return store.directory
+    .of(window, measurement)
+    .filter((entry) => entry.minTime <= maxTime && entry.maxTime >= minTime)
+    .sort((a, b) => table.rankOf(a.first) - table.rankOf(b.first));
+}
+
+/** The rank up to which the rows from series `cursor` on are few enough for one stretch. */
+function lastRankOf({ series, seriesStart }: RowSet, cursor: number, rankOf: (id: number) => number): number {
+  const most = seriesStart[cursor]! + MEMORY_ROWS_MAX;
+  if (seriesStart[series.length]! <= most) return Number.POSITIVE_INFINITY;
+  let s = cursor + 1;
+  while (s < series.length && seriesStart[s + 1]! <= most) s++;
+  return s < series.length ? rankOf(series[s]!) - 1 : Number.POSITIVE_INFINITY;
 }
 
 /** Whether the memtable has rows of the stretch. */

@@ -25,19 +25,12 @@ import type { HeldFrame } from './held-frame.ts';
 import { storageWords } from './kernel/storage-kernel.ts';
 import { isAfter } from './log-position.ts';
 import { Memtables } from './memtables.ts';
-import type {
-  AggregateRequest,
-  AggregateRuns,
-  QueryableShard,
-  ScanRequest,
-  SeriesSlice,
-  TagColumn,
-} from './queryable.ts';
+import type { QueryableShard, TagColumn } from './queryable.ts';
 import { settleRows } from './row-settle.ts';
 import type { SeriesHash, Tag } from './series-key.ts';
 import type { GivenKeys, SeriesKeys } from './series-keys.ts';
 import { SeriesTable } from './series-table.ts';
-import { aggregateShard } from './shard-aggregate.ts';
+import { aggregateSteps } from './shard-aggregate.ts';
 import { ShardCare } from './shard-care.ts';
 import { ShardCatalog } from './shard-catalog.ts';
 import { contentAbove, contentThrough, type RebuiltBatch, rebuildBatches } from './shard-content.ts';
@@ -48,9 +41,10 @@ import { Flush } from './shard-flush.ts';
 import { type ShardId, type ShardKey, shardId } from './shard-key.ts';
 import { ShardMerging } from './shard-merging.ts';
 import type { ShardPolicy } from './shard-policy.ts';
-import { type ScanSources, scanShard } from './shard-scan.ts';
+import { type ScanSources, scanSteps } from './shard-scan.ts';
 import { type FlushedSizes, readSeries, readState } from './shard-state.ts';
 import { ShardTombstones } from './shard-tombstones.ts';
+import { allSteps } from './steps.ts';
 import type { FillSource, LogPosition, ShardSizes, StoredShard } from './storage.ts';
 import type { StorageLimits } from './storage-limits.ts';
 import type { TagCondition } from './tag-condition.ts';
@@ -429,15 +423,18 @@ export class Shard implements StoredShard, QueryableShard {
     return this.#table.ids.hashOf(series);
   }
 
-  scan(request: ScanRequest, visit: (slice: SeriesSlice) => boolean): void {
-    this.#assertOpen();
-    scanShard(this.#sources, request, visit);
-  }
+  readonly scan: QueryableShard['scan'] = (request, visit) => allSteps(this.scanSteps(request, visit));
+  readonly aggregate: QueryableShard['aggregate'] = (request, visit) => allSteps(this.aggregateSteps(request, visit));
 
-  aggregate(request: AggregateRequest, visit: (runs: AggregateRuns) => void): void {
+  readonly scanSteps: QueryableShard['scanSteps'] = (request, visit) => {
     this.#assertOpen();
-    aggregateShard(this.#sources, request, visit);
-  }
+    return scanSteps(this.#sources, request, visit);
+  };
+
+  readonly aggregateSteps: QueryableShard['aggregateSteps'] = (request, visit) => {
+    this.#assertOpen();
+    return aggregateSteps(this.#sources, request, visit);
+  };
 
   #assertOpen(): void {
     if (this.#closed) throw new Error(`shard ${this.id} was dropped or replaced`);

@@ -1,5 +1,6 @@
 /** Which series have a visible row left, looked up in the rows: only asked where deletes cover a series. */
-import { type ScanSources, scanShard } from './shard-scan.ts';
+import { type ScanSources, scanSteps } from './shard-scan.ts';
+import { allSteps } from './steps.ts';
 
 /** Newest windows first, since new rows are the likeliest to be left. */
 export function seriesWithRows(
@@ -20,10 +21,12 @@ export function seriesWithRows(
     const left = series.filter((id) => !found.has(id));
     if (left.length === 0) break;
     const minTime = window * windowNs;
-    scanShard(sources, { measurement, series: left, fields, minTime, maxTime: minTime + windowNs - 1 }, (slice) => {
+    const request = { measurement, series: left, fields, minTime, maxTime: minTime + windowNs - 1 };
+    const steps = scanSteps(sources, request, (slice) => {
       found.add(slice.series);
       return true;
     });
+    allSteps(steps);
   }
   return found;
 }

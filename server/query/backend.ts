@@ -100,6 +100,7 @@ export interface QueryBackend {
     request: PartialRequest,
     answered: (answers: PartialAnswers | null) => void,
     failed: (error: Error) => void,
+    ending: Ending,
   ): boolean;
   /** In all shards of the policy, also in those that come later. Both bounds inclusive. */
   deleteRows(

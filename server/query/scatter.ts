@@ -243,6 +243,7 @@ export function selectsIn(
 
 export function partialLimits(limits: QueryLimits): Extract<PartialRequest, { kind: 'select' }>['limits'] {
   return {
+    msMax: limits.queryMsMax,
     rowsScannedMax: limits.rowsScannedMax,
     rowsMax: limits.rowsMax,
     seriesMax: limits.seriesMax,

@@ -95,7 +95,7 @@ export function beginStraight(
     if ('statementId' in outcome) finish(outcome);
     else giveUp(outcome);
   };
-  if (backend.runHere?.(targets, request, answered, () => giveUp(again)) === true) return true;
+  if (backend.runHere?.(targets, request, answered, () => giveUp(again), running.ending) === true) return true;
   leave(again);
   return false;
 }

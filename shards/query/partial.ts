@@ -33,13 +33,15 @@ export interface StateCall {
 }
 
 export interface PartialLimits {
+  /** Time that a place works for it. */
+  readonly msMax: number;
   /** Rows read from a shard, before the filter. */
   readonly rowsScannedMax: number;
-  /** Rows handed back by a shard. */
+  /** Rows handed back by a place. */
   readonly rowsMax: number;
   /** Matching series of a shard. */
   readonly seriesMax: number;
-  /** Groups x windows x calls of a shard. */
+  /** Groups x windows x calls, added up over the shards of a place. */
   readonly cellsMax: number;
 }
 

@@ -1,8 +1,12 @@
 /**
- * Answers a partial request over the shards of one place.
+ * Answers a partial request over the shards of one place, in short steps (shards/steps.ts).
+ *
+ * A shard may go, or prove to be damaged, while it is read: the place is asked before every step of one, and what had been read of
+ * it is forgotten. What was finished of a shard before counts.
  */
 import { RegexError } from '../go-regex.ts';
 import type { QueryableShard } from '../queryable.ts';
+import type { Steps } from '../steps.ts';
 import { compileTagCondition } from '../tag-matcher.ts';
 import { type RegexCache, specialise } from './filter.ts';
 import type {
@@ -10,11 +14,23 @@ import type {
   CatalogRequest,
   PartialRequest,
   PartialResult,
+  SchemaRequest,
   SelectRequest,
+  ShardSchema,
   TravellingSelect,
 } from './partial.ts';
-import { runSelect } from './run-select.ts';
+import { Allowance, beginSelect, Refusal, ShardRun } from './run-select.ts';
 import { pickMeasurements, schemaOf } from './shard-schema.ts';
+
+/** Where the shards are. */
+export interface PartialPlace {
+  /** As it was when the request came, still. */
+  isHere(shard: QueryableShard): boolean;
+  /** True: nothing is answered of the shard. `error`: what reading it threw; null: it is not here any more. */
+  leavesOut(shard: QueryableShard, error: unknown): boolean;
+}
+
+const QUIET_PLACE: PartialPlace = { isHere: () => true, leavesOut: () => false };
 
 /** Shards in the order (startNs, number). Buffers that the result may take along to another thread go to `moved`. */
 export function runPartial(
@@ -22,38 +38,159 @@ export function runPartial(
   request: PartialRequest,
   moved: ArrayBuffer[],
 ): PartialResult {
-  const regexes: RegexCache = new Map();
-  try {
-    switch (request.kind) {
-      case 'schema':
-        return { kind: 'schema', shards: shards.map((shard) => schemaOf(shard, request.measurements)) };
-      case 'catalog':
-        return catalog(shards, request, regexes);
-      case 'select': {
-        if (isStale(shards, request)) return { kind: 'stale' };
-        const answers: TravellingSelect[] = [];
-        let seriesMatched = 0;
-        for (const shard of shards) {
-          const answer = runSelect(shard, request, regexes, moved);
-          if (typeof answer === 'string') return { kind: 'refused', message: answer };
-          seriesMatched += answer.seriesMatched;
-          if ('groups' in answer) answers.push(answer);
-        }
-        return { kind: 'select', shards: answers, seriesMatched };
-      }
-    }
-  } catch (error) {
-    if (error instanceof RegexError) return { kind: 'refused', message: error.message };
-    throw error;
+  const reading = new PartialReading(shards, request, moved, QUIET_PLACE);
+  for (;;) {
+    const result = reading.step();
+    if (result !== null) return result;
   }
 }
 
-function isStale(shards: readonly QueryableShard[], { planned }: SelectRequest): boolean {
+/** Reads one shard after the other. */
+interface Reader {
+  /** True: more is left of the shard. A result is that of all shards, whatever is left. */
+  step(shard: QueryableShard): boolean | PartialResult;
+  /** Gives up what is under way. */
+  close(): void;
+  result(): PartialResult;
+}
+
+export class PartialReading {
+  readonly #shards: readonly QueryableShard[];
+  readonly #place: PartialPlace;
+  readonly #moved: ArrayBuffer[];
+  readonly #request: PartialRequest;
+  #reader: Reader | null = null;
+  #next = 0;
+
+  constructor(shards: readonly QueryableShard[], request: PartialRequest, moved: ArrayBuffer[], place: PartialPlace) {
+    this.#shards = shards;
+    this.#place = place;
+    this.#moved = moved;
+    this.#request = request;
+  }
+
+  /** null: more is left. */
+  step(): PartialResult | null {
+    const shard = this.#shards[this.#next];
+    const before = this.#moved.length;
+    try {
+      this.#reader ??= readerOf(this.#request, this.#moved);
+      if (shard === undefined) return this.#reader.result();
+      if (!this.#place.isHere(shard)) {
+        this.#leaveOut(shard, null);
+        return null;
+      }
+      const outcome = this.#reader.step(shard);
+      if (typeof outcome !== 'boolean') return outcome;
+      if (!outcome) this.#next++;
+    } catch (error) {
+      if (error instanceof RegexError) return { kind: 'refused', message: error.message };
+      if (shard === undefined) throw error;
+      this.#leaveOut(shard, error);
+      this.#moved.length = before;
+    }
+    return null;
+  }
+
+  close(): void {
+    this.#reader?.close();
+  }
+
+  #leaveOut(shard: QueryableShard, error: unknown): void {
+    this.close();
+    if (!this.#place.leavesOut(shard, error)) throw error ?? new Error('a shard is not here any more');
+    this.#next++;
+  }
+}
+
+function readerOf(request: PartialRequest, moved: ArrayBuffer[]): Reader {
+  switch (request.kind) {
+    case 'schema':
+      return new SchemaReader(request);
+    case 'catalog':
+      return new CatalogReader(request);
+    case 'select':
+      return new SelectReader(request, moved);
+  }
+}
+
+class SchemaReader implements Reader {
+  readonly #request: SchemaRequest;
+  readonly #schemas: ShardSchema[] = [];
+
+  constructor(request: SchemaRequest) {
+    this.#request = request;
+  }
+
+  step(shard: QueryableShard): boolean {
+    this.#schemas.push(schemaOf(shard, this.#request.measurements));
+    return false;
+  }
+
+  close(): void {}
+
+  result(): PartialResult {
+    return { kind: 'schema', shards: this.#schemas };
+  }
+}
+
+class SelectReader implements Reader {
+  readonly #request: SelectRequest;
+  readonly #moved: ArrayBuffer[];
+  readonly #regexes: RegexCache = new Map();
+  readonly #left: Allowance;
+  readonly #answers: TravellingSelect[] = [];
+  #seriesMatched = 0;
+  #run: ShardRun | null = null;
+  #refused: string | null = null;
+
+  constructor(request: SelectRequest, moved: ArrayBuffer[]) {
+    this.#request = request;
+    this.#moved = moved;
+    this.#left = new Allowance(request.limits);
+  }
+
+  step(shard: QueryableShard): boolean | PartialResult {
+    if (this.#run === null) {
+      // Also of those behind one that refuses: the plan has to be right for that.
+      if (isStale(shard, this.#request)) return { kind: 'stale' };
+      if (this.#refused !== null) return false;
+      const begun = beginSelect(shard, this.#request, this.#regexes, this.#left);
+      if (typeof begun === 'string') this.#refused = begun;
+      else if (begun instanceof ShardRun) this.#run = begun;
+      else this.#seriesMatched += begun.seriesMatched;
+      if (this.#run === null) return false;
+    }
+    try {
+      if (this.#run.step()) return true;
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      this.#refused = error.message;
+      this.#run = null;
+      return false;
+    }
+    const answer = this.#run.finish(this.#moved);
+    this.#run = null;
+    this.#seriesMatched += answer.seriesMatched;
+    this.#answers.push(answer);
+    return false;
+  }
+
+  close(): void {
+    this.#run?.close();
+    this.#run = null;
+  }
+
+  result(): PartialResult {
+    if (this.#refused !== null) return { kind: 'refused', message: this.#refused };
+    return { kind: 'select', shards: this.#answers, seriesMatched: this.#seriesMatched };
+  }
+}
+
+function isStale(shard: QueryableShard, { planned }: SelectRequest): boolean {
   if (planned === null) return false;
-  return shards.some((shard) => {
-    const { shard: id, fingerprint } = schemaOf(shard, planned.measurements);
-    return planned.fingerprints[id] !== fingerprint;
-  });
+  const { shard: id, fingerprint } = schemaOf(shard, planned.measurements);
+  return planned.fingerprints[id] !== fingerprint;
 }
 
 function matchingSeries(
@@ -72,39 +209,77 @@ function matchingSeries(
   });
 }
 
-function catalog(shards: readonly QueryableShard[], request: CatalogRequest, regexes: RegexCache): PartialResult {
-  const wantsKey = request.tagKeys === null ? null : compileTagCondition(request.tagKeys);
-  const found = new Map<string, Set<string>>();
-  let held = 0;
-  for (const shard of shards) {
-    for (const measurement of pickMeasurements(shard, request.measurements)) {
-      const series = matchingSeries(shard, measurement, request, regexes);
+/** Series that are listed in one step. */
+const LISTED_AT_ONCE = 4096;
+
+class CatalogReader implements Reader {
+  readonly #request: CatalogRequest;
+  readonly #regexes: RegexCache = new Map();
+  readonly #wantsKey: ReturnType<typeof compileTagCondition> | null;
+  readonly #found = new Map<string, Set<string>>();
+  #held = 0;
+  #steps: Steps | null = null;
+
+  constructor(request: CatalogRequest) {
+    this.#request = request;
+    this.#wantsKey = request.tagKeys === null ? null : compileTagCondition(request.tagKeys);
+  }
+
+  step(shard: QueryableShard): boolean | PartialResult {
+    this.#steps ??= this.#read(shard);
+    const isMore = this.#steps.next().done !== true;
+    if (!isMore) this.#steps = null;
+    const { seriesMax } = this.#request.limits;
+    if (this.#held <= seriesMax) return isMore;
+    const message = `statement lists more than ${seriesMax} items; narrow it with FROM or WHERE`;
+    return { kind: 'refused', message };
+  }
+
+  close(): void {
+    this.#steps = null;
+  }
+
+  *#read(shard: QueryableShard): Steps {
+    for (const measurement of pickMeasurements(shard, this.#request.measurements)) {
+      const series = matchingSeries(shard, measurement, this.#request, this.#regexes);
       if (series.length === 0) continue;
-      let items = found.get(measurement);
+      let items = this.#found.get(measurement);
       if (items === undefined) {
         items = new Set();
-        found.set(measurement, items);
+        this.#found.set(measurement, items);
       }
-      const before = items.size;
-      if (request.what === 'series') for (const id of series) items.add(shard.keyOf(id));
-      else if (request.what !== 'measurements') {
-        for (const id of series) {
-          for (const tag of shard.tagsOf(id)) {
-            if (request.what === 'tag-keys') items.add(tag.key);
-            else if (wantsKey === null || wantsKey(measurement, [{ key: '_tagKey', value: tag.key }]))
-              // The key's length makes the pair readable again whatever the characters are.
-              items.add(`${tag.key.length}:${tag.key}${tag.value}`);
-          }
-        }
+      for (let from = 0; from < series.length; from += LISTED_AT_ONCE) {
+        const before = items.size;
+        this.#list(shard, measurement, series.subarray(from, from + LISTED_AT_ONCE), items);
+        this.#held += items.size - before;
+        yield;
       }
-      held += items.size - before;
-      if (held > request.limits.seriesMax)
-        return {
-          kind: 'refused',
-          message: `statement lists more than ${request.limits.seriesMax} items; narrow it with FROM or WHERE`,
-        };
     }
   }
-  const entries: CatalogEntry[] = [...found].map(([measurement, items]) => ({ measurement, items: [...items] }));
-  return { kind: 'catalog', entries };
+
+  #list(shard: QueryableShard, measurement: string, series: Uint32Array, items: Set<string>): void {
+    const { what } = this.#request;
+    if (what === 'measurements') return;
+    if (what === 'series') {
+      for (const id of series) items.add(shard.keyOf(id));
+      return;
+    }
+    const wantsKey = this.#wantsKey;
+    for (const id of series) {
+      for (const tag of shard.tagsOf(id)) {
+        if (what === 'tag-keys') items.add(tag.key);
+        else if (wantsKey === null || wantsKey(measurement, [{ key: '_tagKey', value: tag.key }]))
+          // The key's length makes the pair readable again whatever the characters are.
+          items.add(`${tag.key.length}:${tag.key}${tag.value}`);
+      }
+    }
+  }
+
+  result(): PartialResult {
+    const entries: CatalogEntry[] = [...this.#found].map(([measurement, items]) => ({
+      measurement,
+      items: [...items],
+    }));
+    return { kind: 'catalog', entries };
+  }
 }

@@ -3,9 +3,12 @@
  *
  * When only the first rows of each group are wanted (LIMIT without aggregates), the range is read in growing steps and
  * reading stops as soon as every group has enough; a step's rows all lie before the next step's, so this is exact.
+ *
+ * All of it is done in short steps (shards/steps.ts), so that a worker has time for its writes between them.
  */
 import type { Column } from '../column.ts';
 import { AGGREGATE_FUNCTIONS, type AggregateCall, type QueryableShard, type SeriesSlice } from '../queryable.ts';
+import type { Steps } from '../steps.ts';
 import { forEachWindow } from './aggregate-by-scan.ts';
 import { bothMasks, cellValue, columnAs } from './columns.ts';
 import { filterFields, filterMask, type RegexCache } from './filter.ts';
@@ -20,72 +23,57 @@ import { type ShardWindows, shardWindowRange, shardWindows } from './windows.ts'
 /** First step of a limited read. */
 const STEP_NS = 3_600_000_000_000;
 
-class Refusal extends Error {}
+/** The statement's error. */
+export class Refusal extends Error {}
 
 /** No series of the shard has part in the answer: none matched, or the filter leaves none of those that did. */
 export type NoPart = Pick<ShardSelect, 'seriesMatched'>;
 
-/**
- * A string is the error text. Buffers that the answer may take along to another thread are added to `moved`.
- */
-export function runSelect(
-  shard: QueryableShard,
-  request: SelectRequest,
-  regexes: RegexCache,
-  moved: ArrayBuffer[],
-): TravellingSelect | NoPart | string {
-  try {
-    return select(shard, request, regexes, moved);
-  } catch (error) {
-    if (error instanceof Refusal) return error.message;
-    throw error;
+/** What a statement may still have here, after the shards that it has read. */
+export class Allowance {
+  rows: number;
+  cells: number;
+
+  constructor({ rowsMax, cellsMax }: SelectRequest['limits']) {
+    this.rows = rowsMax;
+    this.cells = cellsMax;
   }
 }
 
-function select(
+/** A string is the error text. What is refused later is thrown by `step`, as a Refusal. */
+export function beginSelect(
   shard: QueryableShard,
   request: SelectRequest,
   regexes: RegexCache,
-  moved: ArrayBuffer[],
-): TravellingSelect | NoPart {
+  left: Allowance,
+): ShardRun | NoPart | string {
   const grouped = groupSeries(shard, request, regexes);
-  if (grouped === null)
-    throw new Refusal(`max-select-series limit exceeded: more than ${request.limits.seriesMax} in one shard`);
+  if (grouped === null) return `max-select-series limit exceeded: more than ${request.limits.seriesMax} in one shard`;
   if (grouped.scans.length === 0) return { seriesMatched: grouped.seriesMatched };
-  const { startNs, endNs, number } = shard.key;
+  const { startNs, endNs } = shard.key;
   const minNs = laterOf(request.minNs, startNs);
   const maxNs = request.maxNs < endNs - 1n ? request.maxNs : endNs - 1n;
   const empty = minNs > maxNs;
   const minTime = empty ? 0 : Number(minNs - startNs);
   const maxTime = empty ? 0 : Number(maxNs - startNs);
   const range = empty ? { first: 0, count: 0 } : shardWindowRange(request.windows, startNs, minTime, maxTime);
-  const cells = grouped.groups.measurements.length * range.count;
-  if (cells * request.states.length > request.limits.cellsMax)
-    throw new Refusal(
-      `query holds too many windows at once: ${grouped.groups.measurements.length} groups x ${range.count} windows x ${request.states.length} aggregates (limit ${request.limits.cellsMax})`,
-    );
+  const groups = grouped.groups.measurements.length;
+  if (groups * range.count * request.states.length > left.cells)
+    return `query holds too many windows at once: ${groups} groups x ${range.count} windows x ${request.states.length} aggregates (limit ${request.limits.cellsMax})`;
   const windows = shardWindows(request.windows, range, startNs, minTime, maxTime);
-  const run = new ShardRun(shard, request, grouped, windows, cells, regexes);
-  if (!empty) run.scanAll(minTime, maxTime);
-  const { states, seriesKeys, aux, rows } = run.finish(moved);
-  return {
-    startNs,
-    number,
-    rowsScanned: run.rowsScanned,
-    seriesMatched: grouped.seriesMatched,
-    groups: packGroups(grouped.groups),
-    firstWindow: range.first,
-    windowCount: range.count,
-    states,
-    seriesKeys,
-    aux,
-    rows,
-  };
+  return new ShardRun(shard, request, grouped, windows, range, regexes, left, empty ? null : { minTime, maxTime });
 }
 
 const laterOf = (a: bigint, b: bigint): bigint => (a > b ? a : b);
 
-class ShardRun {
+/** Offsets, both inclusive. */
+interface Range {
+  readonly minTime: number;
+  readonly maxTime: number;
+}
+
+/** A generator for every level would cost small statements half as much again: one of the shard's is under way at a time. */
+export class ShardRun {
   readonly #shard: QueryableShard;
   readonly #request: SelectRequest;
   readonly #grouped: GroupedSeries;
@@ -101,6 +89,16 @@ class ShardRun {
   /** Only for a selector with further columns: the picked row per cell. */
   readonly #pickedSeries: Uint32Array | null;
   readonly #auxValues: (number | bigint | string | boolean | null)[][];
+  readonly #left: Allowance;
+  readonly #suffices: boolean;
+  /** null: the request has no time in this shard. */
+  readonly #whole: Range | null;
+  readonly #windowRange: { readonly first: number; readonly count: number };
+  /** What of it is being read, the next of the scans in it, and that of one that is under way. */
+  #range: Range | null;
+  #nextScan = 0;
+  #reading: Steps | null = null;
+  #stepNs = STEP_NS;
   rowsScanned = 0;
 
   constructor(
@@ -108,9 +106,15 @@ class ShardRun {
     request: SelectRequest,
     grouped: GroupedSeries,
     windows: ShardWindows,
-    cells: number,
+    windowRange: { readonly first: number; readonly count: number },
     regexes: RegexCache,
+    left: Allowance,
+    whole: Range | null,
   ) {
+    const cells = grouped.groups.measurements.length * windowRange.count;
+    this.#left = left;
+    this.#whole = whole;
+    this.#windowRange = windowRange;
     this.#shard = shard;
     this.#request = request;
     this.#grouped = grouped;
@@ -127,39 +131,61 @@ class ShardRun {
     const { states, buffer } = makeStates(request.states, cells);
     this.#states = states;
     this.#statesBuffer = buffer;
+    this.#suffices = this.#statesSuffice();
     this.#runs = request.states.map(({ fn, type }, i) =>
-      fn === 'stddev' || this.#statesSuffice() ? null : new RunBuffer(i, fn, type, 1),
+      fn === 'stddev' || this.#suffices ? null : new RunBuffer(i, fn, type, 1),
     );
     const aux = request.aux.length > 0;
     this.#pickedSeries = aux ? new Uint32Array(cells) : null;
     this.#auxValues = request.aux.map(() => new Array(cells).fill(null));
     this.#rows = request.rows === null ? null : new RowCollector(shard, request.rows, request.descending);
+    this.#range = this.#firstRange();
   }
 
-  scanAll(minTime: number, maxTime: number): void {
-    if (this.#statesSuffice()) {
-      this.#aggregate(minTime, maxTime);
-      return;
+  /** True: more is left. Throws Refusal. */
+  step(): boolean {
+    for (;;) {
+      this.#reading ??= this.#nextReading();
+      if (this.#reading === null) return false;
+      if (this.#reading.next().done !== true) return true;
+      this.#reading = null;
     }
+  }
+
+  /** Gives back what is held. */
+  close(): void {
+    this.#reading?.return();
+  }
+
+  #nextReading(): Steps | null {
+    const { scans } = this.#grouped;
+    if (this.#nextScan === scans.length && this.#range !== null) {
+      this.#range = this.#rangeBehind(this.#range);
+      this.#nextScan = 0;
+    }
+    if (this.#range === null) return null;
+    const scan = scans[this.#nextScan++]!;
+    return this.#suffices ? this.#aggregate(scan, this.#range) : this.#scan(scan, this.#range);
+  }
+
+  /** The part of the whole range that is read first. */
+  #firstRange(): Range | null {
+    const { rows, descending } = this.#request;
+    const whole = this.#whole;
+    if (whole === null || this.#states.length > 0 || (rows?.perGroup ?? null) === null) return whole;
+    return cut(whole, descending, STEP_NS);
+  }
+
+  #rangeBehind({ minTime, maxTime }: Range): Range | null {
+    const whole = this.#whole!;
     const wanted = this.#request.rows?.perGroup ?? null;
-    if (wanted === null || this.#states.length > 0) {
-      this.#scan(minTime, maxTime);
-      return;
-    }
-    let step = STEP_NS;
-    if (this.#request.descending) {
-      for (let high = maxTime; high >= minTime && !this.#enough(wanted); step *= 2) {
-        const low = Math.max(minTime, high - step + 1);
-        this.#scan(low, high);
-        high = low - 1;
-      }
-    } else {
-      for (let low = minTime; low <= maxTime && !this.#enough(wanted); step *= 2) {
-        const high = Math.min(maxTime, low + step - 1);
-        this.#scan(low, high);
-        low = high + 1;
-      }
-    }
+    if (wanted === null || this.#rows!.groupsWith(wanted) >= this.#grouped.groups.measurements.length) return null;
+    const { descending } = this.#request;
+    const rest = descending
+      ? { minTime: whole.minTime, maxTime: minTime - 1 }
+      : { minTime: maxTime + 1, maxTime: whole.maxTime };
+    this.#stepNs *= 2;
+    return rest.minTime > rest.maxTime ? null : cut(rest, descending, this.#stepNs);
   }
 
   /** No row is looked at by itself: neither filtered, nor handed back, nor asked for its other columns. */
@@ -173,15 +199,13 @@ class ShardRun {
     );
   }
 
-  #aggregate(minTime: number, maxTime: number): void {
+  #aggregate({ measurement, series, groups }: MeasurementScan, { minTime, maxTime }: Range): Steps {
     const { offsets, count } = this.#windows;
     const calls = this.#request.states as readonly AggregateCall[];
-    for (const { measurement, series, groups } of this.#grouped.scans) {
-      this.#shard.aggregate(
-        { measurement, series, calls, minTime, maxTime, offsets, readRows: (rows) => this.#readRows(rows) },
-        (runs) => addRuns(this.#states[runs.call]!, runs, groups, count),
-      );
-    }
+    return this.#shard.aggregateSteps(
+      { measurement, series, calls, minTime, maxTime, offsets, readRows: (rows) => this.#readRows(rows) },
+      (runs) => addRuns(this.#states[runs.call]!, runs, groups, count),
+    );
   }
 
   #readRows(rows: number): void {
@@ -192,28 +216,21 @@ class ShardRun {
       );
   }
 
-  #enough(wanted: number): boolean {
-    return this.#rows!.groupsWith(wanted) >= this.#grouped.groups.measurements.length;
-  }
-
-  #scan(minTime: number, maxTime: number): void {
-    const descending = this.#request.descending;
-    for (const scan of this.#grouped.scans) {
-      const { measurement, series } = scan;
-      const request = { measurement, series, fields: this.#fields, minTime, maxTime };
-      let place = 0;
-      this.#shard.scan(descending && this.#states.length === 0 ? { ...request, descending } : request, (slice) => {
-        this.#readRows(slice.times.length);
-        // Slices come in the order of the series, from the first one again in each storage window.
-        while (series[place] !== slice.series) place = place + 1 < series.length ? place + 1 : 0;
-        this.#visit(scan, place, slice);
-        if (this.#rows !== null && this.#rows.length > this.#request.limits.rowsMax)
-          throw new Refusal(
-            `query reads too many rows at once: more than ${this.#request.limits.rowsMax} in one shard; narrow the time range or use LIMIT`,
-          );
-        return true;
-      });
-    }
+  #scan(scan: MeasurementScan, { minTime, maxTime }: Range): Steps {
+    const { measurement, series } = scan;
+    const { descending, limits } = this.#request;
+    const request = { measurement, series, fields: this.#fields, minTime, maxTime };
+    let place = 0;
+    const wanted = descending && this.#states.length === 0 ? { ...request, descending } : request;
+    return this.#shard.scanSteps(wanted, (slice) => {
+      this.#readRows(slice.times.length);
+      // Slices come in the order of the series, from the first one again in each storage window.
+      while (series[place] !== slice.series) place = place + 1 < series.length ? place + 1 : 0;
+      this.#visit(scan, place, slice);
+      if (this.#rows !== null && this.#rows.length > this.#left.rows)
+        throw new Refusal(`query reads more than ${limits.rowsMax} rows at once; narrow the time range or use LIMIT`);
+      return true;
+    });
   }
 
   #visit(scan: MeasurementScan, place: number, slice: SeriesSlice): void {
@@ -266,7 +283,9 @@ class ShardRun {
     });
   }
 
-  finish(moved: ArrayBuffer[]): Pick<TravellingSelect, 'states' | 'seriesKeys' | 'aux' | 'rows'> {
+  /** When no step is left. Buffers that the answer may take along to another thread are added to `moved`. */
+  finish(moved: ArrayBuffer[]): TravellingSelect {
+    const { groups, seriesMatched } = this.#grouped;
     const keys = new SeriesKeys(this.#shard);
     let picked: Uint32Array | null = null;
     if (this.#pickedSeries !== null) {
@@ -277,13 +296,29 @@ class ShardRun {
     }
     const rows = this.#rows === null ? null : this.#rows.finish((series) => keys.indexOf(series), moved);
     if (this.#statesBuffer.byteLength > 0) moved.push(this.#statesBuffer);
+    this.#left.cells -= groups.measurements.length * this.#windowRange.count * this.#states.length;
+    this.#left.rows -= rows?.times.length ?? 0;
     return {
+      startNs: this.#shard.key.startNs,
+      number: this.#shard.key.number,
+      rowsScanned: this.rowsScanned,
+      seriesMatched,
+      groups: packGroups(groups),
+      firstWindow: this.#windowRange.first,
+      windowCount: this.#windowRange.count,
       states: packStates(this.#states, this.#statesBuffer, picked),
       seriesKeys: keys.list,
       aux: this.#auxValues as readonly RowValues[],
       rows,
     };
   }
+}
+
+/** The first or last part of a range. */
+function cut({ minTime, maxTime }: Range, last: boolean, ns: number): Range {
+  return last
+    ? { minTime: Math.max(minTime, maxTime - ns + 1), maxTime }
+    : { minTime, maxTime: Math.min(maxTime, minTime + ns - 1) };
 }
 
 class SeriesKeys {

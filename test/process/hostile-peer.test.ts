@@ -191,7 +191,7 @@ describe('nodes with a broken member', () => {
   test('nonsense between nodes about reads of shards is answered as such', async () => {
     const [{ id, number }] = shards as [ShardPage & { number: number }];
     const asked = { id, number };
-    const limits = { rowsScannedMax: 100, rowsMax: 100, seriesMax: 100, cellsMax: 100 };
+    const limits = { msMax: 1000, rowsScannedMax: 100, rowsMax: 100, seriesMax: 100, cellsMax: 100 };
     const select = {
       kind: 'select',
       planned: null,

@@ -148,8 +148,18 @@ export class MemoryShard implements QueryableShard {
     }
   }
 
+  *scanSteps(request: ScanRequest, visit: (slice: SeriesSlice) => boolean): Generator<void> {
+    this.scan(request, visit);
+    yield;
+  }
+
   aggregate(request: AggregateRequest, visit: (runs: AggregateRuns) => void): void {
     aggregateByScan(this, request, visit);
+  }
+
+  *aggregateSteps(request: AggregateRequest, visit: (runs: AggregateRuns) => void): Generator<void> {
+    this.aggregate(request, visit);
+    yield;
   }
 
   #slice(id: number, request: ScanRequest, from: number, to: number): SeriesSlice | null {

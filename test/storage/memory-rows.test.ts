@@ -60,13 +60,24 @@ test.each(Array.from({ length: 20 }, (_, seed) => seed))(
     expect(windows.length).toBeGreaterThan(3);
     const largest = Math.max(...windows.map((window) => rowsOf(whole, window).length));
     for (const rowsMax of [1, 2 * largest, 1e6]) {
+      let parts = 0;
       const memory = new MemoryRows(memtables, request, WINDOW_NS, series.length / all.length, rowsMax);
       for (const window of windows) expect(memory.windows.has(window)).toBe(true);
       for (const window of random(2) === 0 ? windows : [...windows].reverse()) {
-        const rows = memory.of(window);
-        expect(rowsOf(rows, window)).toEqual(rowsOf(whole, window));
-        if (series === all) expect(rows!.times.length).toBeLessThanOrEqual(Math.max(rowsMax, largest));
+        const rows: string[] = [];
+        for (let place = 0; place < series.length; ) {
+          const picked = memory.of(window, place);
+          expect(memory.of(window, picked.end - 1)).toBe(picked);
+          rows.push(...rowsOf(picked.rows, window));
+          if (series === all) expect(picked.rows?.times.length ?? 0).toBeLessThanOrEqual(Math.max(rowsMax, largest));
+          place = picked.end;
+          parts++;
+        }
+        expect(rows).toEqual(rowsOf(whole, window));
       }
+      // A window with many rows in parts of its series.
+      if (rowsMax === 1) expect(parts).toBeGreaterThan(windows.length);
+      if (rowsMax === 1e6) expect(parts).toBe(windows.length);
     }
     memtables.release();
     table.close();
@@ -77,7 +88,7 @@ test('a measurement without rows has none', () => {
   const { memtables, table } = filled(1);
   const request = { measurement: 'none', series: Uint32Array.of(0), fields: ['f0'], minTime: 0, maxTime: HOUR_NS };
   const memory = new MemoryRows(memtables, request, WINDOW_NS, 1);
-  expect([memory.windows.size, memory.of(0)]).toEqual([0, null]);
+  expect([memory.windows.size, memory.of(0, 0).rows]).toEqual([0, null]);
   expect(memtables.windowRows('none', WINDOW_NS).size).toBe(0);
   memtables.release();
   table.close();

@@ -6,7 +6,7 @@
  * time; the order of the results does not matter, because each carries its shards one by one.
  */
 import type { ClusterSnapshot, DatabaseDefinition, RetentionPolicyDefinition } from '../repair/cluster.ts';
-import type { PartialRequest } from '../shards/query/partial.ts';
+import type { PartialRequest, PartialResult } from '../shards/query/partial.ts';
 import type { ShardId } from '../shards/shard-key.ts';
 import type { NodeNumber } from '../shards/version.ts';
 import { LevelledReads } from './levelled-reads.ts';
@@ -97,8 +97,11 @@ function askWorkers(
   let hasFailed = false;
   /** Worker and number of each, one behind the other. */
   const calls: number[] = [];
-  const stop = (): void => {
+  const cancelAll = (): void => {
     for (let i = 0; i < calls.length; i += 2) pool.cancel(calls[i]!, calls[i + 1]!);
+  };
+  const stop = (): void => {
+    cancelAll();
     fail(ending!.reason!);
   };
   const fail = (error: Error): void => {
@@ -108,6 +111,8 @@ function askWorkers(
     failed(error);
   };
   const wanted = nothings === null ? null : wantedOf(request);
+  const rowsMax = request.kind === 'select' ? request.limits.rowsMax : Number.POSITIVE_INFINITY;
+  let rows = 0;
   let place = 0;
   for (const [worker, ids] of byWorker) {
     const at = place++;
@@ -116,9 +121,17 @@ function askWorkers(
     const take = (answer: PartialAnswer): void => {
       answers[at] = answer;
       open--;
-      if (open > 0 || hasFailed) return;
+      rows += rowsIn(answer);
+      // Each worker keeps to the limit by itself: with more together, the rest of them need not go on.
+      const isTooMuch = rows > rowsMax;
+      if ((open > 0 && !isTooMuch) || hasFailed) return;
       ending?.forget(stop);
-      answered(joined(answers));
+      if (!isTooMuch) answered(joined(answers));
+      else {
+        hasFailed = true;
+        cancelAll();
+        answered({ ...joined(answers.filter((each) => each !== undefined)), results: [tooManyRows(rowsMax)] });
+      }
     };
     // A worker that has said of the same question that it has no series for it is left out.
     if (known !== null) {
@@ -132,6 +145,18 @@ function askWorkers(
     calls.push(worker, pool.ask(worker, 'partial', [ids, request], note, fail));
   }
   if (open > 0 && !hasFailed) ending?.onEnd(stop);
+}
+
+function rowsIn({ results }: PartialAnswer): number {
+  let rows = 0;
+  for (const result of results)
+    if (result.kind === 'select') for (const shard of result.shards) rows += shard.rows?.times.length ?? 0;
+  return rows;
+}
+
+function tooManyRows(rowsMax: number): PartialResult {
+  const message = `query holds more than ${rowsMax} rows; narrow the time range or use LIMIT`;
+  return { kind: 'refused', message };
 }
 
 function joined(answers: readonly PartialAnswer[]): PlaceAnswer {

@@ -243,3 +243,24 @@ test('a regular expression that is none is an error of the statement', () => {
   runs.begin(1, ['s'], { ...listed, tagKeys: condition, limits: LIMITS });
   expect(answers.get(1)!.results).toEqual([{ kind: 'refused', message: expect.any(String) }]);
 });
+
+test('rows are counted as workers answer: those that are not needed any more stop', async () => {
+  const asked: ((answer: PartialAnswer) => void)[] = [];
+  const cancelled: number[][] = [];
+  const pool = {
+    workerOf: (number: number) => number,
+    ask: (_worker: number, _method: string, _args: unknown, resolve: (answer: PartialAnswer) => void) =>
+      asked.push(resolve),
+    cancel: (worker: number, call: number) => cancelled.push([worker, call]),
+  } as unknown as WorkerPool;
+  add('s', 1);
+  runs.begin(1, ['s'], request());
+  const three = [0, 1, 2].map((number) => ({ id: `s${number}`, number }));
+  const running = runLocal(pool, three, request({ rowsMax: 3 }), new Ending());
+  asked[1]!(answers.get(1)!);
+  expect(cancelled).toEqual([]);
+  asked[2]!(answers.get(1)!);
+  const message = 'query holds more than 3 rows; narrow the time range or use LIMIT';
+  expect((await running).results).toEqual([{ kind: 'refused', message }]);
+  expect(cancelled.map(([worker]) => worker)).toContain(0);
+});

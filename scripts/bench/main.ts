@@ -1,6 +1,7 @@
 /** `npm run bench`: see options.ts for what can be given. */
 import { DifferenceError } from './checks.ts';
 import { runCurve } from './curve-mode.ts';
+import { runDecode } from './decode-mode.ts';
 import { runOpen } from './open-mode.ts';
 import { type BenchOptions, type Mode, parseOptions, USAGE, UsageError } from './options.ts';
 import { runRecover } from './recover-mode.ts';
@@ -14,6 +15,7 @@ const RUN: Readonly<Record<Mode, (options: BenchOptions) => Promise<void>>> = {
   open: runOpen,
   recover: runRecover,
   repair: runRepair,
+  decode: runDecode,
   show: async (options) => showTables(options),
 };
 

@@ -15,6 +15,7 @@ import { BOOLEAN, type FieldType } from '../../shards/column.ts';
 import { LineParser, type Precision } from '../../shards/line-protocol.ts';
 import { LINE_LIMITS } from '../../shards/line-protocol-errors.ts';
 import { runPartial } from '../../shards/query/run-partial.ts';
+import type { QueryableShard } from '../../shards/queryable.ts';
 import { SeriesCache } from '../../shards/series-cache.ts';
 import { hashSeriesKey } from '../../shards/series-key.ts';
 import { type ShardKey, shardId, shardRange } from '../../shards/shard-key.ts';
@@ -27,6 +28,8 @@ export interface MemoryOptions {
   /** Which place runs a shard; places answer in this order. */
   readonly placeOf?: (index: number) => number;
   readonly shardDurationNs?: bigint;
+  /** What answers in place of a shard as plain maps. */
+  readonly stored?: (id: string) => QueryableShard;
 }
 
 export class MemoryBackend {
@@ -75,7 +78,7 @@ export class MemoryBackend {
           results: ordered.map(([, list]) =>
             structuredClone(
               runPartial(
-                list.map((target) => this.shards.get(target.id)!),
+                list.map((target) => options.stored?.(target.id) ?? this.shards.get(target.id)!),
                 structuredClone(request),
                 [],
               ),

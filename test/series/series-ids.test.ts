@@ -2,8 +2,11 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { UNKNOWN_ID } from '../../shards/kernel/series-kernel.ts';
 import { storageBytes, storageKernel } from '../../shards/kernel/storage-kernel.ts';
+import { LineParser } from '../../shards/line-protocol.ts';
+import { LINE_LIMITS } from '../../shards/line-protocol-errors.ts';
+import { SeriesCache } from '../../shards/series-cache.ts';
 import { SeriesIds } from '../../shards/series-ids.ts';
-import { formatSeriesKey, parseSeriesKey } from '../../shards/series-key.ts';
+import { formatSeriesKey, hashSeriesKey, parseSeriesKey } from '../../shards/series-key.ts';
 import { SeriesTable } from '../../shards/series-table.ts';
 import { anyKey, followingSeries, hashOf, hostKey } from './keys.ts';
 
@@ -205,6 +208,23 @@ test('a hundred thousand series: found in any order, unknown ones told apart, an
   const before = storageKernel().memory.buffer.byteLength;
   for (let round = 0; round < 2; round++) make().close();
   expect(storageKernel().memory.buffer.byteLength).toBe(before);
+});
+
+test('series take the same memory whatever the order of tags in their lines', () => {
+  const bytesOf = (tagsOf: (n: number) => string[]): number => {
+    const cache = new SeriesCache((key) => hashSeriesKey('seed', key), 100_000, 1);
+    const lines = Array.from({ length: 3000 }, (_, n) => `cpu,${tagsOf(n).join(',')} f=1 1`);
+    const { groups } = new LineParser(cache, LINE_LIMITS).parse(Buffer.from(lines.join('\n')), 'n', 0n);
+    const ids = new SeriesIds();
+    for (const id of groups[0]!.rowSeries.subarray(0, 3000))
+      ids.add(hashSeriesKey('seed', cache.key(id)), cache.key(id));
+    expect(ids.count).toBe(3000);
+    const { bytes } = ids;
+    ids.close();
+    return bytes;
+  };
+  const ordered = bytesOf((n) => [`a=${n % 7}`, `host=h${n}`, `region=r${n % 3}`]);
+  expect(bytesOf((n) => [`region=r${n % 3}`, `host=h${n}`, `a=${n % 7}`])).toBe(ordered);
 });
 
 test('a million series of ten tags take less than 80 bytes each, and are found by a tag', () => {

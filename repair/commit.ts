@@ -9,7 +9,7 @@
  * earlier groups have been applied by then, so a series whose key came with an earlier batch is known.
  */
 import type { FrameHead } from '../shards/batch-codec.ts';
-import { attempt } from '../shards/errors.ts';
+import { attempt, type StorageError } from '../shards/errors.ts';
 import { type HeldFrame, holdFrame, holdFrameOf } from '../shards/held-frame.ts';
 import type { GivenKeys } from '../shards/series-keys.ts';
 import type { ShardId, ShardKey } from '../shards/shard-key.ts';
@@ -340,9 +340,12 @@ export class CommitQueue {
     const held = entry.held!;
     const add = attempt(() => replica.ledger.prepare(entry.version), refusalOf);
     if (typeof add !== 'function') return add;
-    replica.stored.apply(held, entry.keys, position);
-    add(held.content, held.rows);
-    return null;
+    const lacking = attempt((): CommitResult | null => {
+      replica.stored.apply(held, entry.keys, position);
+      return null;
+    }, needsKeys);
+    if (lacking === null) add(held.content, held.rows);
+    return lacking;
   }
 
   /**
@@ -365,6 +368,12 @@ export class CommitQueue {
     entry.held?.release();
     for (const done of entry.waiters) done(result);
   }
+}
+
+/** A batch of its group was to bring them, and could not be applied; nothing is changed. */
+function needsKeys(error: StorageError): CommitResult {
+  if (error.code !== 'unknown-series') throw error;
+  return { kind: 'need-keys' };
 }
 
 /** Typed errors of storage and codec carry `code` and `retry`; anything else is our own fault and goes on upwards. */

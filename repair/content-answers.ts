@@ -4,12 +4,12 @@
  */
 import type { GroupSum } from '../shards/care.ts';
 import { addSums, sumToHex } from '../shards/checksum.ts';
-import { attempt, StorageError } from '../shards/errors.ts';
+import { attempt, isDamage, StorageError } from '../shards/errors.ts';
 import { shardId, shardKeyFromJson } from '../shards/shard-key.ts';
 import { type NodeNumber, STAMP_ZERO } from '../shards/version.ts';
 import type { ContentMessage, ContentStatus } from './content-messages.ts';
 import { EMPTY_ROOT, rootToJson } from './ledger.ts';
-import { claimOf, isDamage, markDamaged, meetFloor, type Replica, type ReplicaTable } from './replica-table.ts';
+import { claimOf, markDamaged, meetFloor, type Replica, type ReplicaTable } from './replica-table.ts';
 import type { Surroundings } from './surroundings.ts';
 
 type Question = Extract<ContentMessage, { t: 'content-windows' | 'content-groups' | 'content-copy' }>;

@@ -6,14 +6,14 @@
  * it ended is remembered: a snapshot takes one of few places and holds compaction up, and the next shard of a lost disk
  * waits for that place.
  */
-import { StorageError } from '../shards/errors.ts';
+import { isDamage, StorageError } from '../shards/errors.ts';
 import { pageHash } from '../shards/fill-page.ts';
 import { type ShardId, shardId, shardKeyFromJson } from '../shards/shard-key.ts';
 import type { FillSource } from '../shards/storage.ts';
 import type { NodeNumber } from '../shards/version.ts';
 import { isOver } from './mail-receiver.ts';
 import type { MessageOf, PullStatus } from './replica-messages.ts';
-import { isDamage, markDamaged, type ReplicaTable } from './replica-table.ts';
+import { markDamaged, type ReplicaTable } from './replica-table.ts';
 import type { Surroundings } from './surroundings.ts';
 
 interface Given {

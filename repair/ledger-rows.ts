@@ -25,6 +25,10 @@ export function readEpoch(database: Database, epoch: number): Uint8Array | undef
   return database.prepare<[number], Uint8Array>(READ_EPOCH).pluck().get(epoch);
 }
 
+export function writeEpoch(database: Database, epoch: number, identities: Uint8Array): void {
+  database.prepare(WRITE_EPOCH).run(epoch, identities);
+}
+
 /** The lists of one moment. */
 export interface FrozenLists {
   /** The epoch of the floor. */

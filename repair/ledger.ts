@@ -15,13 +15,13 @@
  * throws StorageError when it cannot, with nothing changed: has, lists, add, prepare, restate, identities, contentOf, rowsIn, versions,
  * oldest and adoptFloor; root and epochSums for the epochs that their ends lie in.
  *
- * With the state the sums over all lists are saved. A list that makes no sense, or is met damaged later, costs the file: it is
- * set aside, and filled from another owner. Lists that make sense, and are not those that were saved, are damage of the replica:
+ * With the state the sums over all lists are saved. A list that makes no sense when the file is opened, or is met damaged later
+ * and does not follow from what is stored, costs the file: it is set aside, and filled from another owner. Lists that make sense, and are not those that were saved, are damage of the replica:
  * batches that are stored are entered again, those that are not are sought (mend.ts).
  */
 import type { Database } from 'better-sqlite3';
 import { type Sum128, sumToHex } from '../shards/checksum.ts';
-import type { ReadFile, ShardCompanion } from '../shards/companion.ts';
+import type { ReadBatches, ReadFile, ShardCompanion } from '../shards/companion.ts';
 import type { HeldFrame } from '../shards/held-frame.ts';
 import {
   EPOCH_MS,
@@ -133,8 +133,8 @@ export class Ledger implements ShardCompanion {
     return [...this.epochs.map.values()].reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
-  attach(readFile: ReadFile): void {
-    this.pages = new LedgerPages(readFile);
+  attach(readFile: ReadFile, readBatches: ReadBatches = () => []): void {
+    this.pages = new LedgerPages(readFile, readBatches);
   }
 
   /** Throws StorageError while a list that could not be read still cannot. */

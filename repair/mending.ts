@@ -14,14 +14,14 @@
  * ones that with the least number, and the others copy it.
  */
 import { BatchError } from '../shards/batch-codec.ts';
-import { StorageError } from '../shards/errors.ts';
+import { isDamage, StorageError } from '../shards/errors.ts';
 import type { ShardId } from '../shards/shard-key.ts';
 import type { Filling } from './filling.ts';
 import { liveFullHolders } from './held-shards.ts';
 import { Mend, MendError, type MendProgress, type Step } from './mend.ts';
 import type { Received } from './replica-messages.ts';
 import { READ_BYTES_MAX } from './replica-reading.ts';
-import { isDamage, markDamaged, type Replica, type ReplicaTable } from './replica-table.ts';
+import { markDamaged, type Replica, type ReplicaTable } from './replica-table.ts';
 import type { Requests } from './requests.ts';
 import type { Surroundings } from './surroundings.ts';
 

@@ -5,7 +5,7 @@
  * with an owner that has a floor turns it filling (protocol rule 19).
  */
 import { deleteShardOf, isDeleteShard } from '../shards/delete-shard.ts';
-import { StorageError } from '../shards/errors.ts';
+import { isDamage, StorageError } from '../shards/errors.ts';
 import { type ShardId, type ShardKey, shardId } from '../shards/shard-key.ts';
 import type { Storage, StoredShard } from '../shards/storage.ts';
 import { STAMP_ZERO, type Version } from '../shards/version.ts';
@@ -200,10 +200,6 @@ export function rebuildReadable(
     unreadable ??= one.unreadable;
   }
   return { batches, unreadable };
-}
-
-export function isDamage(error: StorageError): boolean {
-  return error.code.startsWith('damaged');
 }
 
 export function claimOf(ledger: Ledger): FloorClaim {

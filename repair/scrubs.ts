@@ -8,14 +8,14 @@
  * last read: a restart goes on with the shards that the run has not come to. One shard is read at a time. What the last run
  * came to is kept in `last-run.json`, and told as a repair: that all was read and nothing found is worth knowing.
  */
-import { StorageError } from '../shards/errors.ts';
+import { isDamage, StorageError } from '../shards/errors.ts';
 import { type Files, joinPath } from '../shards/files.ts';
 import type { ShardId } from '../shards/shard-key.ts';
 import type { ScrubReport } from './records.ts';
 import { repairRecord } from './repair-records.ts';
 import { readJson, replaceJson } from './replaced-file.ts';
 import { READ_BYTES_MAX, ReplicaReading, type Verdict } from './replica-reading.ts';
-import { isDamage, markDamaged, type Replica, type ReplicaTable } from './replica-table.ts';
+import { markDamaged, type Replica, type ReplicaTable } from './replica-table.ts';
 import type { Surroundings } from './surroundings.ts';
 
 /** Told of a scrub that somebody waits for. */

@@ -7,6 +7,7 @@
  * come while a flush runs.
  */
 import type { Database } from 'better-sqlite3';
+import type { Sum128 } from './checksum.ts';
 import type { HeldFrame } from './held-frame.ts';
 import type { ShardKey } from './shard-key.ts';
 import type { Stamp, Version } from './version.ts';
@@ -16,6 +17,18 @@ import type { Stamp, Version } from './version.ts';
  * what `read` says so of (shard-file.ts, damageNamed), and the file is then set aside with the next step of the engine.
  */
 export type ReadFile = <T>(read: (database: Database) => T) => T;
+
+/** What a batch is by what is stored of it. */
+export interface StoredBatch {
+  readonly version: Version;
+  readonly rows: number;
+  readonly content: Sum128;
+}
+
+/**
+ * Batches with stamps in (after, through] as the shard has them, ascending: reads all that may hold rows of them. Throws StorageError.
+ */
+export type ReadBatches = (after: Stamp, through: Stamp) => StoredBatch[];
 
 export interface ShardCompanion {
   /**
@@ -28,7 +41,7 @@ export interface ShardCompanion {
   /** True when a batch of this version is already in the shard: recovery then skips its log record. */
   has(version: Version): boolean;
   /** Before `load`. */
-  attach?(readFile: ReadFile): void;
+  attach?(readFile: ReadFile, readBatches: ReadBatches): void;
   load(database: Database): void;
   replayed(frame: HeldFrame): void;
   /** A record of the log that may have been this shard's, and is not in its file, cannot be read any more. */

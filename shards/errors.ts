@@ -50,6 +50,10 @@ export class StorageError extends Error {
   }
 }
 
+export function isDamage(error: StorageError): boolean {
+  return error.code.startsWith('damaged');
+}
+
 /** Runs `action`; what it comes to when storage refuses is for `refused` to say. */
 export function attempt<T, U>(action: () => T, refused: (error: StorageError) => U): T | U {
   try {

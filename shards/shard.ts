@@ -47,6 +47,7 @@ import { ShardTombstones } from './shard-tombstones.ts';
 import { allSteps } from './steps.ts';
 import type { FillSource, LogPosition, ShardSizes, StoredShard } from './storage.ts';
 import type { StorageLimits } from './storage-limits.ts';
+import { storedBatches } from './stored-batches.ts';
 import type { TagCondition } from './tag-condition.ts';
 import type { FreeBuffers } from './used-rows.ts';
 import { earlierOf, isThrough, STAMP_ZERO, type Stamp, type Version } from './version.ts';
@@ -151,7 +152,10 @@ export class Shard implements StoredShard, QueryableShard {
       merging: this.#merging,
       isGone: () => this.#closed,
     });
-    companion.attach?.((read) => this.#reading(() => read(parts.file.database)));
+    companion.attach?.(
+      (read) => this.#reading(() => read(parts.file.database)),
+      (after, through) => storedBatches(this.#sources, this.key, after, through),
+    );
     const kept = { companion, fields: this.#fieldsKept, tombstones: this.tombstones, dropped: this.#dropped };
     const state = readState(database, kept);
     this.#settledThrough = companion.floor;

@@ -2,6 +2,7 @@
 import Database from 'better-sqlite3';
 import { expect, test } from 'vitest';
 import { Ledger } from '../../repair/ledger.ts';
+import { DecodedLists } from '../../repair/ledger-epoch.ts';
 import type { ReplicaHost } from '../../repair/replica-host.ts';
 import type { Surroundings } from '../../repair/surroundings.ts';
 import type { NodeNumber } from '../../shards/version.ts';
@@ -56,6 +57,40 @@ test.each([
     // What is stored is listed, so it can be given to others.
     for (const [version, content] of shard.recomputeContent(engines.ledger(own).floor))
       expect(engines.ledger(own).contentOf(version)).toBe(content);
+  } finally {
+    engines.remove();
+  }
+});
+
+test.each([
+  ['a bit fell over', (file: Database.Database) => flip(file, 30)],
+  ['it is gone', (file: Database.Database) => file.exec('DELETE FROM ledger_epochs')],
+])('a list is damaged while the node runs, %s: it is made anew from what is stored', (_, change) => {
+  const decoded = new DecodedLists(1);
+  const engines = new Engines({}, () => new Ledger(0, decoded));
+  try {
+    const trio = new Trio(1, {}, engines.open);
+    const own = NUMBERS.findIndex((number, i) => holds(trio.hosts[i]!, number));
+    const sets: string[] = [];
+    engines.setAside = (_at, id) => sets.push(id);
+    for (let i = 0; i < 2; i++) {
+      trio.write(own, 'one');
+      trio.pass(100);
+    }
+    const shard = engines.all[own]!.shards.get(ID)!;
+    shard.flush();
+    const ledger = engines.ledger(own);
+    const file = new Database(engines.path(own));
+    const rowOf = () => file.prepare('SELECT identities FROM ledger_epochs').pluck().get();
+    const before = rowOf();
+    change(file);
+    expect(rowOf()).not.toEqual(before);
+    expect(ledger.versions()).toEqual([...shard.recomputeContent(ledger.floor).keys()].sort());
+    expect(rowOf()).toEqual(before);
+    file.close();
+    engines.all[own]!.step(5, () => trio.now);
+    expect(sets).toEqual([]);
+    expect(shard.sizes().rows).toBe(4);
   } finally {
     engines.remove();
   }

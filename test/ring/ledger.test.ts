@@ -2,7 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import Database from 'better-sqlite3';
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { Ledger, rootsEqual } from '../../repair/ledger.ts';
 import { decodeIdentities, encodeIdentities, type Identity, LedgerError } from '../../repair/ledger-codec.ts';
 import { makeStamp, STAMP_ZERO, stampBefore, stampMs } from '../../shards/version.ts';
@@ -187,6 +187,33 @@ describe('ledger', () => {
     expect(loaded.versions()).toHaveLength(3);
     database.close();
   });
+});
+
+test('a root near the newest end, and a save, look at few of many epochs', () => {
+  const EPOCHS = 2_000;
+  const database = new Database(':memory:');
+  const ledger = new Ledger();
+  ledger.attach((read) => read(database));
+  for (let i = 0; i < EPOCHS; i++) ledger.add(versionAt(i * 10_000), BigInt(i + 1), 1);
+  const save = () => {
+    ledger.save(database);
+    ledger.saved();
+  };
+  save();
+  const get = vi.spyOn(Map.prototype, 'get');
+  const looksOf = (action: () => void) => {
+    get.mockClear();
+    action();
+    return get.mock.calls.length;
+  };
+  try {
+    expect(looksOf(() => ledger.root(stampAt((EPOCHS - 3) * 10_000)))).toBeLessThan(50);
+    ledger.add(versionAt(EPOCHS * 10_000), 1n, 1);
+    expect(looksOf(save)).toBeLessThan(200);
+  } finally {
+    get.mockRestore();
+    database.close();
+  }
 });
 
 describe('identity lists', () => {

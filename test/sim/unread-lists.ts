@@ -26,14 +26,14 @@ export class UnreadLists {
 
   watch(ledger: Ledger): Ledger {
     const attach = ledger.attach.bind(ledger);
-    ledger.attach = (readFile) =>
+    ledger.attach = (readFile, readBatches) =>
       attach((read) => {
         if (lookingUp > 0) return readFile(read);
         this.asked++;
         if (!this.failing) return readFile(read);
         this.failed++;
         throw new StorageError('disk-failed', 'the disk does not give an identity list');
-      });
+      }, readBatches);
     return ledger;
   }
 }

@@ -3,7 +3,7 @@
  *
  * Mail:
  *    0   u8 magic 0x53 · u8 format (2) · u16 length of the shard's key
- *    4   u32 length of the series keys, 0 when none go along
+ *    4   u32 length of the series keys, 0 when none go along; + 2^31 when an outbox sends it (outbox-arrivals.ts)
  *    8   version, 16 bytes, big-endian as everywhere
  *   24   the shard's key, JSON as in the frame (shards/shard-key.ts); series keys; frame, to the end
  * Series keys and frame carry CRCs of their own (shards/batch-codec.ts), so whoever carries the message has to protect
@@ -41,6 +41,7 @@ const ANSWER_BYTES_MIN = SHARD_ID_BYTES + VERSION_BYTES + 4;
 const OFFERS_HEAD_BYTES = 8;
 export const OFFER_BYTES = SHARD_ID_BYTES + VERSION_BYTES;
 const RETRY = 0x80;
+const FROM_OUTBOX = 0x80000000;
 /** A batch on its way, the offer of one, or the answer to either. */
 export function isMail(message: Uint8Array): boolean {
   return message[1] === MAIL_FORMAT || message[1] === ANSWERS_FORMAT || message[1] === OFFERS_FORMAT;
@@ -58,6 +59,7 @@ export interface MailMessage {
   readonly t: 'mail';
   readonly key: ShardKey;
   readonly version: Version;
+  readonly isFromOutbox?: boolean;
 }
 
 /** Are they there? What is not is answered with `lacks`. */
@@ -76,7 +78,10 @@ export interface MailAnswers {
 
 const NOTHING = new Uint8Array(0);
 
-export function encodeMail({ key, version }: MailMessage, attachments: readonly Uint8Array[]): Uint8Array {
+export function encodeMail(
+  { key, version, isFromOutbox }: MailMessage,
+  attachments: readonly Uint8Array[],
+): Uint8Array {
   const [frame = NOTHING, keys = NOTHING] = attachments;
   const text = textOf(key);
   const head = MAIL_HEAD_BYTES + text.length;
@@ -84,7 +89,7 @@ export function encodeMail({ key, version }: MailMessage, attachments: readonly 
   out[0] = MAGIC;
   out[1] = MAIL_FORMAT;
   out.writeUInt16LE(text.length, 2);
-  out.writeUInt32LE(keys.byteLength, 4);
+  out.writeUInt32LE(keys.byteLength + (isFromOutbox === true ? FROM_OUTBOX : 0), 4);
   out.fill(0, 8, MAIL_HEAD_BYTES);
   out.write(version, 8, VERSION_BYTES, 'hex');
   out.set(text, MAIL_HEAD_BYTES);
@@ -97,12 +102,14 @@ export function encodeMail({ key, version }: MailMessage, attachments: readonly 
 export function decodeMail(input: Buffer): { message: MailMessage; attachments: Uint8Array[] } {
   if (input.length < MAIL_HEAD_BYTES) throw malformed(`mail of ${input.length} bytes`);
   const head = MAIL_HEAD_BYTES + input.readUInt16LE(2);
-  const frameAt = head + input.readUInt32LE(4);
+  const length = input.readUInt32LE(4);
+  const isFromOutbox = length >= FROM_OUTBOX;
+  const frameAt = head + (isFromOutbox ? length - FROM_OUTBOX : length);
   if (frameAt > input.length) throw malformed(`mail: the frame begins at ${frameAt} of ${input.length} bytes`);
   const key = keyOf(input.toString('latin1', MAIL_HEAD_BYTES, head), input, head);
   const version = input.toString('hex', 8, MAIL_HEAD_BYTES);
   return {
-    message: { t: 'mail', key, version },
+    message: isFromOutbox ? { t: 'mail', key, version, isFromOutbox } : { t: 'mail', key, version },
     attachments: [input.subarray(frameAt), input.subarray(head, frameAt)],
   };
 }

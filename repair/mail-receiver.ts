@@ -9,6 +9,7 @@ import { type NodeNumber, stampMs, type Version } from '../shards/version.ts';
 import type { ClusterSnapshot, DatabaseDefinition } from './cluster.ts';
 import type { CommitQueue, CommitResult } from './commit.ts';
 import type { MailAnswer, MailMessage, MailOffers } from './mail-messages.ts';
+import type { OutboxArrivals } from './outbox-arrivals.ts';
 import { policyOf } from './owners.ts';
 import type { ReplicaTable } from './replica-table.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -30,10 +31,12 @@ export class MailReceiver {
   private judgedUnder: ClusterSnapshot | null = null;
   private readonly commit: CommitQueue;
   private readonly replicas: ReplicaTable;
+  private readonly arrivals: OutboxArrivals;
   private readonly around: Surroundings;
 
-  constructor(commit: CommitQueue, replicas: ReplicaTable, around: Surroundings) {
+  constructor(commit: CommitQueue, replicas: ReplicaTable, arrivals: OutboxArrivals, around: Surroundings) {
     this.commit = commit;
+    this.arrivals = arrivals;
     this.replicas = replicas;
     this.around = around;
   }
@@ -41,12 +44,17 @@ export class MailReceiver {
   /** `bytes`: of which the attachments are views; null: they are to be kept. */
   receive(
     from: NodeNumber,
-    { key, version }: MailMessage,
+    { key, version, isFromOutbox = false }: MailMessage,
     attachments: readonly Uint8Array[],
     bytes: Uint8Array | null,
   ): void {
     const id = shardId(key);
+    let isToTell = isFromOutbox && this.arrivals.isLacked(id, version);
     const answer = (result: CommitResult | { kind: 'not-mine' }) => {
+      if (isToTell && (result.kind === 'stored' || result.kind === 'applied')) {
+        this.arrivals.came(from, id, version, attachments[0]!.byteLength);
+        isToTell = false;
+      }
       this.answer(from, key.number, id, version, result);
       // Log and memtable have copies.
       if (bytes !== null && result.kind !== 'applied') this.around.released(bytes);

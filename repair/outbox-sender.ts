@@ -308,7 +308,7 @@ export class OutboxSender {
     this.around.count('outbox_sent');
     if (number === this.around.self) this.deliverHere(entry, parts.frame, parts.keys);
     else {
-      const message = { t: 'mail' as const, key: entry.key, version: entry.version };
+      const message = { t: 'mail' as const, key: entry.key, version: entry.version, isFromOutbox: true };
       this.around.send(number, entry.key.number, message, [parts.frame, parts.keys]);
     }
   }

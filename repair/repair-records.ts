@@ -5,6 +5,7 @@
  *   `copy`         a replica was replaced by a copy of a full owner's
  *   `mend`         a damaged replica was mended
  *   `read-repair`  a replica was levelled for a query
+ *   `outbox`       a member that missed batches got them from another's outbox (outbox-arrivals.ts)
  *   `conflict`     two replicas had one batch with different content
  *   `scrub`, `preview`  asked for by hand
  *
@@ -25,7 +26,7 @@ import type {
   SkippedMember,
 } from './records.ts';
 
-export const REPAIR_KINDS = ['pass', 'copy', 'mend', 'read-repair', 'conflict', 'scrub', 'preview'] as const;
+export const REPAIR_KINDS = ['pass', 'copy', 'mend', 'read-repair', 'outbox', 'conflict', 'scrub', 'preview'] as const;
 export type RepairKind = (typeof REPAIR_KINDS)[number];
 /** `overtaken`: a pass, by a newer one that has proven more. `unfinished`: its end has not been heard of. */
 export const REPAIR_OUTCOMES = ['running', 'done', 'overtaken', 'failed', 'damage', 'cancelled', 'unfinished'] as const;

@@ -30,6 +30,7 @@ import { MailReceiver } from './mail-receiver.ts';
 import { MessageError } from './message-checks.ts';
 import { OpenList } from './open-versions.ts';
 import { Outbox } from './outbox.ts';
+import { OutboxArrivals } from './outbox-arrivals.ts';
 import { OutboxSender } from './outbox-sender.ts';
 import { OutgoingBundles } from './outgoing-bundles.ts';
 import { OwnerTable } from './owners.ts';
@@ -72,6 +73,7 @@ export class ReplicaHost {
   private readonly sender: OutboxSender;
   private readonly mail: Mail;
   private readonly receiver: MailReceiver;
+  private readonly arrivals: OutboxArrivals;
   private readonly filling: Filling;
   private readonly fillingSource: FillingSource;
   private readonly ring: Ring;
@@ -99,9 +101,10 @@ export class ReplicaHost {
     const requests = new Requests(around);
     const asked = new BatchesAsked(around);
     const outbox = new Outbox(files, outboxDirectory, limits.outboxBytesMax, limits.outboxSegmentBytes);
-    const receiver = new MailReceiver(commit, replicas, around);
+    this.arrivals = new OutboxArrivals(commit, replicas, around);
+    const receiver = new MailReceiver(commit, replicas, this.arrivals, around);
     const sender = new OutboxSender(outbox, around, (entry, frame, keys) => {
-      const message = { t: 'mail' as const, key: entry.key, version: entry.version };
+      const message = { t: 'mail' as const, key: entry.key, version: entry.version, isFromOutbox: true };
       this.toSelf.push({ message, attachments: [frame, keys] });
     });
     const written = (request: number, outcome: WriteOutcome) => emit({ kind: 'written', request, outcome });
@@ -194,6 +197,7 @@ export class ReplicaHost {
       this.budget.metered(() => {
         this.budget.tick(this.nowMs);
         this.sender.tick();
+        this.arrivals.tick();
         this.filling.tick();
         this.fillingSource.tick();
         this.ring.tick();

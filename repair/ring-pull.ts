@@ -7,14 +7,15 @@
  * content are damage, reported and not overwritten.
  */
 import { BatchError } from '../shards/batch-codec.ts';
-import { attempt, StorageError } from '../shards/errors.ts';
+import { attempt } from '../shards/errors.ts';
 import { SeriesKeys } from '../shards/series-keys.ts';
 import { shardKeyToJson } from '../shards/shard-key.ts';
 import { epochOf, type NodeNumber, type Stamp, type Version } from '../shards/version.ts';
 import type { AskedPage, BatchesAsked } from './batches-asked.ts';
 import type { CommitQueue } from './commit.ts';
 import type { Unequal } from './conflicts.ts';
-import { Explanation, SAMPLES_MAX } from './explanation.ts';
+import { examine } from './examining.ts';
+import { Explanation } from './explanation.ts';
 import { rootFromJson, rootsEqual, rootToJson } from './ledger.ts';
 import { decodeIdentities, type Identity, LedgerError } from './ledger-codec.ts';
 import { databaseOf } from './mail-receiver.ts';
@@ -250,7 +251,7 @@ export class Pull {
     const ready = (why: string | null, ofWhat: typeof outcome = 'failed') => {
       if (why !== null && failure === null) [failure, outcome] = [why, ofWhat];
       if (--open > 0) return;
-      if (!this.ended) this.examine(came);
+      if (!this.ended && commit.holds(replica)) examine(this.found, replica, came, around);
       asked.end(page);
       if (failure === null) then();
       else this.fail(failure, outcome);
@@ -300,20 +301,6 @@ export class Pull {
       }
     }
     commit.pump();
-  }
-
-  /** Damage that is only met here must not keep what has come from counting: mending finds it as well. */
-  private examine(came: readonly Identity[]): void {
-    const { replica, around, commit } = this.o;
-    if (came.length === 0 || !commit.holds(replica)) return;
-    const versions = new Set(came.map(({ version }) => version));
-    const question = { versions, rowsMax: around.limits.contestRowsMax, samplesMax: SAMPLES_MAX };
-    try {
-      around.budget.metered(() => this.found.add(replica.stored.care.contests(question)));
-    } catch (error) {
-      if (!(error instanceof StorageError)) throw error;
-      this.found.unexamined(came.reduce((sum, { rows }) => sum + rows, 0));
-    }
   }
 
   private fail(reason: string, outcome: 'failed' | 'refused' = 'failed'): void {

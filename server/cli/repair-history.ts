@@ -33,7 +33,7 @@ export function addRepairHistoryCommand(repair: Command): void {
     .description('repairs that moved something or failed, of all members, newest first')
     .option('--shard <id>', 'of one shard')
     .option('-d, --database <name>', 'of a database')
-    .option('--kind <kind>', 'pass, copy, mend, read-repair, conflict, scrub or preview')
+    .option('--kind <kind>', 'pass, copy, mend, read-repair, outbox, conflict, scrub or preview')
     .option('--state <state>', 'done, overtaken, failed, damage, cancelled or unfinished')
     .option('--member <name>', 'in which a member took part')
     .option('--since <time>', 'that ended then or later (RFC 3339, or milliseconds)')

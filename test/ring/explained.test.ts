@@ -180,4 +180,56 @@ describe('a conflict is explained where it is found', () => {
     trio.level(0, 'all');
     expect(trio.repairs).toEqual([]);
   });
+
+  test('outboxes: an acknowledged value that a later one overrules, told once for all that came from one peer', () => {
+    const trio = trioOfEngines();
+    // What is mailed is nothing to tell of.
+    trio.write(1, 'all');
+    const lost = lonely(trio, 0);
+    lonely(trio, 2);
+    const won = lonely(trio, 2);
+    trio.pass(500);
+    expect(new Set(seen()).size).toBe(1);
+    expect(trio.repairs).toEqual([]);
+    trio.pass(6_000);
+    expect(
+      trio.repairs.every(({ kind, outcome, shard }) => `${kind} ${outcome} ${shard}` === `outbox done ${ID}`),
+    ).toBe(true);
+    const steps = trio.repairs.flatMap((record) => record.steps);
+    const moved = steps.map(({ from, to, batches, rows }) => `${from[0]}>${to[0]} ${batches} ${rows}`);
+    expect(moved.toSorted()).toEqual(['1>2 1 2', '1>3 1 2', '3>1 2 4', '3>2 2 4']);
+    for (const { bytes } of steps) expect(bytes).toBeGreaterThan(100);
+    const toFirst = trio.repairs.find(({ steps: [step] }) => step!.to === FIRST)!;
+    const contests = toFirst.samples.flatMap((sample) => sample.contests);
+    expect(contests).toContainEqual(
+      expect.objectContaining({
+        rule: 'later',
+        winner: expect.objectContaining({ version: won, value: String(stampMs(won)), came: true }),
+        loser: expect.objectContaining({ version: lost, value: String(stampMs(lost)), came: false }),
+      }),
+    );
+    trio.repairs.length = 0;
+    trio.pass(70_000);
+    expect(trio.repairs).toEqual([]);
+  });
+
+  test('outboxes: what an owner has already got in another way is told of no more, and long catching up minute by minute', () => {
+    const trio = trioOfEngines();
+    lonely(trio, 0);
+    expect(trio.repair(0, 'ring')).toMatchObject({ state: 'done' });
+    trio.repairs.length = 0;
+    trio.pass(10_000);
+    expect(trio.repairs).toEqual([]);
+    for (let second = 0; second < 80; second++) {
+      lonely(trio, 0);
+      trio.pass(1_000);
+    }
+    trio.pass(6_000);
+    const batches = trio.repairs
+      .flatMap(({ steps }) => steps.filter(({ to }) => to === THIRD))
+      .map((step) => step.batches);
+    expect(batches).toHaveLength(2);
+    expect(batches[0]! + batches[1]!).toBe(80);
+    expect(Math.abs(batches[0]! - 60)).toBeLessThan(3);
+  });
 });

@@ -58,6 +58,9 @@ describe('messages', () => {
     const { message, attachments } = decodeMessage(encodeMessage({ t: 'mail', key: shard, version }, sent));
     expect(message).toEqual({ t: 'mail', key: shard, version });
     expect(attachments.map((part) => [...part])).toEqual(got);
+    const late = decodeMessage(encodeMessage({ t: 'mail', key: shard, version, isFromOutbox: true }, sent));
+    expect(late.message).toEqual({ t: 'mail', key: shard, version, isFromOutbox: true });
+    expect(late.attachments.map((part) => [...part])).toEqual(got);
   });
 
   test('what of mail covers itself is its keys and its frame, and of other messages nothing', () => {

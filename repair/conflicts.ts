@@ -110,6 +110,8 @@ export class Conflicts {
     const { around } = this.o;
     const { ledger, stored } = replica;
     const given = contentOf(frame, replica, version);
+    // What comes of it is told when nothing can fail any more.
+    const rows = ledger.rowsIn(version);
     const own = rebuildReadable(stored, new Set([version])).batches[0]?.frame ?? null;
     const ownContent = own === null ? null : contentOf(own, replica, version);
     let verdict: string;
@@ -132,10 +134,16 @@ export class Conflicts {
       this.replace(replica, version, given, frame, keys);
       verdict = 'written twice under one version: the greater bytes are kept, which are those of the other one';
     }
-    this.explain(replica, other, version, frame.byteLength, verdict);
+    this.explain(replica, other, version, { batches: 1, rows, bytes: frame.byteLength }, verdict);
   }
 
-  private explain(replica: Replica, other: NodeNumber, version: Version, bytes: number, verdict: string): void {
+  private explain(
+    replica: Replica,
+    other: NodeNumber,
+    version: Version,
+    batch: { readonly batches: number; readonly rows: number; readonly bytes: number },
+    verdict: string,
+  ): void {
     const { around } = this.o;
     const at = around.wallMs;
     const given = {
@@ -147,7 +155,6 @@ export class Conflicts {
       startedMs: at,
       finishedMs: at,
     } as const;
-    const batch = { batches: 1, rows: replica.ledger.rowsIn(version), bytes };
     around.repaired(repairRecord(given, { steps: [stepOf(other, around.self, batch)] }));
   }
 

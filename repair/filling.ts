@@ -412,7 +412,6 @@ export class Filling {
   }
 }
 
-/** Of a replica that a copy takes the place of. */
 /** null: it cannot be read now. */
 function owedOf({ ledger }: Replica): Set<Version> | null {
   return attempt(
@@ -421,6 +420,7 @@ function owedOf({ ledger }: Replica): Set<Version> | null {
   );
 }
 
+/** Of a replica that a copy takes the place of. */
 function ownState(ledger: Ledger): OwnState {
   const { since, mustDisown } = ledger;
   return {

@@ -7,12 +7,13 @@ import { type NodeNumber, STAMP_ZERO } from '../shards/version.ts';
 import type { Unequal } from './conflicts.ts';
 import type { Filling } from './filling.ts';
 import type { KnownDeletes } from './known-deletes.ts';
-import { identitiesEqual, rootFromJson } from './ledger.ts';
+import { identitiesEqual, rootFromJson, rootsEqual } from './ledger.ts';
 import type { LettingGo } from './letting-go.ts';
 import type { Outbox } from './outbox.ts';
 import type { PassRecord } from './records.ts';
 import type { FloorClaim, MessageOf } from './replica-messages.ts';
 import { isYoung, meetFloor, type Replica, type ReplicaTable } from './replica-table.ts';
+import { cannotRead, noteHeldBackHere } from './ring-fitness.ts';
 import { heldBackAfter } from './ring-token.ts';
 import type { Surroundings } from './surroundings.ts';
 
@@ -45,7 +46,11 @@ export class Proofs {
     const { around } = this.o;
     attempt(
       () => this.take(from, m),
-      () => around.count('proofs_refused_by_disk'),
+      (error) => {
+        around.count('proofs_refused_by_disk');
+        const replica = this.o.replicas.get(shardId(shardKeyFromJson(m.key)));
+        if (replica !== null) noteHeldBackHere(replica, cannotRead(error), around);
+      },
     );
   }
 
@@ -56,12 +61,14 @@ export class Proofs {
     const replica = replicas.get(id);
     if (replica === null || replica.ledger.replica !== 'full') return;
     const { ledger, notes } = replica;
+    const wasYoung = isYoung(ledger);
+    const root = rootFromJson(m.root);
+    // First what may have to be read: a proof that is put off is not shown.
+    const mine = m.through < ledger.floor ? null : ledger.root(m.through);
+    if (m.kind === 'full' && mine !== null && rootsEqual(mine, root)) ledger.adoptFloor(m.through);
     noteEnd(replica, m.record, around);
     notes.passMs = m.record.finishedMs - m.record.startedMs;
-    if (m.through < ledger.floor) return;
-    const wasYoung = isYoung(ledger);
-    const mine = ledger.root(m.through);
-    const root = rootFromJson(m.root);
+    if (mine === null) return;
     const watermark = { through: m.through, pass: m.pass, members: m.members, root: m.root };
     if (!identitiesEqual(mine, root)) {
       // In the proof and yet different: something came or went since. Rule 19 decides, exactly as with a token.
@@ -73,8 +80,6 @@ export class Proofs {
       return;
     }
     if (m.kind === 'full') {
-      // First what may have to be read.
-      ledger.adoptFloor(m.through);
       if (m.through > (ledger.converged?.through ?? STAMP_ZERO)) ledger.converged = watermark;
       around.count('floors_adopted');
     }

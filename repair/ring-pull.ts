@@ -70,6 +70,9 @@ export class Pull {
   private isNewcomer: boolean | null = null;
   private restarts = 0;
   private ended = false;
+  /** How it ended, until that is told. */
+  private untold: Pulled | null = null;
+  private isReading = false;
   private readonly o: PullOptions;
 
   constructor(options: PullOptions) {
@@ -131,7 +134,14 @@ export class Pull {
   }
 
   private reading(work: () => void): void {
-    attempt(work, (error) => this.fail(cannotRead(error), 'refused'));
+    const isWithin = this.isReading;
+    this.isReading = true;
+    try {
+      attempt(work, (error) => this.fail(cannotRead(error), 'refused'));
+    } finally {
+      this.isReading = isWithin;
+    }
+    this.tell();
   }
 
   private differs(go: () => void): void {
@@ -320,7 +330,16 @@ export class Pull {
   private end(outcome: Pulled['outcome'], reason: string): void {
     if (this.ended) return;
     this.ended = true;
-    this.o.done(this.result(outcome, reason));
+    this.untold = this.result(outcome, reason);
+    this.tell();
+  }
+
+  /** After what was read here: whoever goes on then may fail on its own account. */
+  private tell(): void {
+    const { untold } = this;
+    if (untold === null || this.isReading) return;
+    this.untold = null;
+    this.o.done(untold);
   }
 
   private result(outcome: Pulled['outcome'], reason: string): Pulled {

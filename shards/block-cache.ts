@@ -10,7 +10,7 @@ import type { BlockEntry } from './block-directory.ts';
 import type { BlockHead } from './block-head.ts';
 import { KERNEL_SLACK_BYTES } from './codec/kernel-codec.ts';
 import { storageKernel } from './kernel/storage-kernel.ts';
-import { BYTES_PER_PICK, type Picks } from './remembered-picks.ts';
+import { BYTES_PER_PICK, type RememberedPicks } from './remembered-picks.ts';
 
 export interface CachedBlock {
   readonly head: BlockHead;
@@ -18,7 +18,7 @@ export interface CachedBlock {
   readonly body: number;
   readonly starts: number;
   /** What was remembered of it (remembered-picks.ts). */
-  readonly picks: readonly Picks[];
+  readonly picks: readonly RememberedPicks[];
 }
 
 /** What a decoded head takes beside its encoded bytes: the arrays of its series, objects per column, texts of versions. */
@@ -30,7 +30,7 @@ interface Kept {
   head: BlockHead;
   body: number;
   starts: number;
-  readonly picks: Picks[];
+  readonly picks: RememberedPicks[];
   bytes: number;
   usedMs: number;
 }
@@ -98,10 +98,10 @@ export class BlockCache {
   }
 
   /** As long as the block is here, which it has to be now. */
-  remember(entry: BlockEntry, picks: Picks): void {
+  remember(entry: BlockEntry, remembered: RememberedPicks): void {
     const kept = this.#blocks.get(entry)!;
-    kept.picks.push(picks);
-    const bytes = picks.counts.length * BYTES_PER_PICK + BYTES_PER_COLUMN;
+    kept.picks.push(remembered);
+    const bytes = (remembered.picks?.counts.length ?? 0) * BYTES_PER_PICK + BYTES_PER_COLUMN;
     kept.bytes += bytes;
     this.#bytes += bytes;
     this.#shrink(entry);

@@ -145,10 +145,10 @@ export class BlockStore {
    */
   picks(entry: BlockEntry, column: BlockColumn, fn: PickFunction): Picks | null {
     const block = this.placed(entry);
-    const known = block.picks.find((picks) => picks.fn === fn && picks.column.offset === column.offset);
-    if (known !== undefined) return known;
+    const known = block.picks.find((some) => some.fn === fn && some.column.offset === column.offset);
+    if (known !== undefined) return known.picks;
     const picks = this.#checked(entry, () => picksOf(block, column, fn));
-    if (picks !== null) this.#cache.remember(entry, picks);
+    this.#cache.remember(entry, { fn, column, picks });
     return picks;
   }
 

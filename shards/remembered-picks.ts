@@ -15,12 +15,17 @@ export type PickFunction = 'first' | 'last';
 
 /** By series of the block. */
 export interface Picks {
-  readonly fn: PickFunction;
-  readonly column: BlockColumn;
   /** Values in all; 0: the series has none, and the others are nothing. */
   readonly counts: Float64Array;
   readonly numbers: Float64Array;
   readonly times: Float64Array;
+}
+
+/** `picks` null: some time occurs twice in a series, and there are none. */
+export interface RememberedPicks {
+  readonly fn: PickFunction;
+  readonly column: BlockColumn;
+  readonly picks: Picks | null;
 }
 
 export const BYTES_PER_PICK = 24;
@@ -53,5 +58,5 @@ export function picksOf(block: CachedBlock, column: BlockColumn, fn: PickFunctio
   } finally {
     kernel.close();
   }
-  return { fn, column, counts, numbers, times };
+  return { counts, numbers, times };
 }

@@ -178,7 +178,7 @@ export function guarded<T>(path: string, action: () => T): T {
 
 /**
  * Runs `action`, which reads what the file says; what the companion, the codecs, the inflater and parsers say of bytes
- * that make no sense becomes `damaged-file` as well. `damaged` hears of it.
+ * that make no sense becomes `damaged-file` as well, but not that memory is lacking. `damaged` hears of it.
  */
 export function damageNamed<T>(path: string, action: () => T, damaged: (error: StorageError) => void = () => {}): T {
   try {
@@ -195,7 +195,7 @@ function asDamage(path: string, error: unknown): unknown {
   const isDamage =
     /^(damaged|corrupt|future|Z_|ERR_BUFFER_TOO_LARGE)/.test(errorCodeOf(error)) ||
     error instanceof SyntaxError ||
-    error instanceof RangeError;
+    (error instanceof RangeError && !/allocation failed/i.test(error.message));
   if (!isDamage) return error;
   const message = error instanceof Error ? error.message : String(error);
   return new StorageError('damaged-file', `${path}: ${message}`, { cause: error });

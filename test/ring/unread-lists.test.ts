@@ -6,6 +6,7 @@ import { Ledger } from '../../repair/ledger.ts';
 import { DecodedLists } from '../../repair/ledger-epoch.ts';
 import { DEFAULT_REPLICA_LIMITS } from '../../repair/replica-limits.ts';
 import { claimOf } from '../../repair/replica-table.ts';
+import { StorageError } from '../../shards/errors.ts';
 import { shardKeyToJson } from '../../shards/shard-key.ts';
 import { epochOf, STAMP_ZERO, type Version } from '../../shards/version.ts';
 import { UnreadLists } from '../sim/unread-lists.ts';
@@ -126,6 +127,21 @@ test('a list that can no longer be read when its batch has been synced: refused,
   lists[0]!.failing = false;
   live(trio, 3 * INTERVAL_MS);
   expect(storages.map(({ shards }) => shards.get(ID)!.batches.size)).toEqual([3, 3, 3]);
+});
+
+test('a proof that cannot be taken is not shown as the last pass, and the replica says why', () => {
+  const { trio, storages } = cluster();
+  const ledger = storages[1]!.ledgers.get(ID)!;
+  const told = () => trio.hosts[1]!.describeShard(ID)!;
+  const before = told().lastPass;
+  ledger.adoptFloor = (through) => {
+    if (through > ledger.floor) throw new StorageError('disk-failed', 'for the test');
+  };
+  trio.write(0, 'all');
+  for (let i = 0; i < 40 && trio.hosts[1]!.counters().proofs_refused_by_disk === undefined; i++) live(trio, 500);
+  expect(trio.hosts[1]!.counters().proofs_refused_by_disk).toBe(1);
+  expect(told().lastPass).toEqual(before);
+  expect(told().heldBackBy).toMatch(/^n2: it cannot read what it has: disk-failed/);
 });
 
 test('what others ask of a list that cannot be read is answered: busy', () => {

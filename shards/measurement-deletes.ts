@@ -2,10 +2,11 @@
  * The deletes that may cover rows of a measurement, by the series that they cover.
  *
  * Deletes are kept for ever, and most of them name a tag: a shard may have thousands, each of which covers a few series.
- * So each is matched once with all series (by their columns of tags, tag-index.ts), and with those that have come since
- * when it is next asked; and readers ask for the deletes of a series. One that covers no stored row any more, and never
+ * So they are matched once with all series (delete-index.ts), and with those that have come since when they are next
+ * asked; and readers ask for the deletes of a series. One that covers no stored row any more, and never
  * will (delete-review.ts), is *spent*: it only marks series that come as covered, for whoever asks what is visible.
  */
+import { type ConditionOfDelete, DeleteIndex } from './delete-index.ts';
 import type { SeriesMarks } from './series-marks.ts';
 import { SeriesSet } from './series-set.ts';
 import type { SeriesTable } from './series-table.ts';
@@ -21,24 +22,24 @@ export interface MatchedTombstone extends Tombstone {
   readonly matches: TagMatcher | null;
 }
 
-interface Entry {
+interface Entry extends ConditionOfDelete {
   readonly tombstone: MatchedTombstone;
   /** null: it is spent. */
   series: SeriesSet | null;
 }
 
 const NONE: readonly Tombstone[] = [];
-/** So many new series are held against each delete one by one; for more of them columns are searched anew. */
-const ONE_BY_ONE_MAX = 64;
 
 export class MeasurementDeletes {
   readonly #measurement: string;
   readonly #table: SeriesTable;
   readonly #marks: SeriesMarks;
   readonly #entries = new Map<Version, Entry>();
-  /** How many of all deletes have been looked at, and of the shard's series. */
+  readonly #index: DeleteIndex<Entry>;
+  /** How many of all deletes have been looked at, and of the shard's series; of these so many are the measurement's. */
   #seen = 0;
   #series = 0;
+  #members = 0;
   readonly #live = new Set<Tombstone>();
   /** Live ones that cover few series, by series; the others. */
   readonly #narrow = new Map<number, readonly Tombstone[]>();
@@ -48,6 +49,7 @@ export class MeasurementDeletes {
     this.#measurement = measurement;
     this.#table = table;
     this.#marks = marks;
+    this.#index = new DeleteIndex(measurement, table);
   }
 
   /** Takes in what has come since: series, and deletes (`all` has become longer). */
@@ -55,40 +57,29 @@ export class MeasurementDeletes {
     const { count } = this.#table;
     this.#marks.reserve(count);
     if (count > this.#series) {
-      if (this.#entries.size > 0) this.#enterFresh(count);
+      // Mostly they are other measurements'.
+      const members = this.#table.memberCount(this.#measurement);
+      if (members > this.#members && this.#entries.size > 0) this.#index.match(this.#series, this.#entered);
+      this.#members = members;
       this.#series = count;
     }
+    if (this.#seen === all.length) return;
+    const added = new DeleteIndex<Entry>(this.#measurement, this.#table);
     for (; this.#seen < all.length; this.#seen++) {
       const tombstone = all[this.#seen]!;
       if (!tombstone.isOf(this.#measurement)) continue;
-      const entry: Entry = { tombstone, series: isSpent(tombstone) ? null : new SeriesSet() };
+      const { condition } = tombstone.predicate;
+      const series = isSpent(tombstone) ? null : new SeriesSet();
+      const entry: Entry = { tombstone, condition, matches: tombstone.matches, series };
       this.#entries.set(tombstone.version, entry);
-      if (entry.series !== null) this.#live.add(tombstone);
-      this.#enter(entry, this.#table.match(this.#measurement, tombstone.predicate.condition));
+      if (series !== null) this.#live.add(tombstone);
+      this.#index.add(entry);
+      added.add(entry);
     }
+    added.match(0, this.#entered);
   }
 
-  #enterFresh(count: number): void {
-    const from = this.#series;
-    if (count - from > ONE_BY_ONE_MAX) {
-      for (const entry of this.#entries.values()) {
-        const ids = this.#table.match(this.#measurement, entry.tombstone.predicate.condition);
-        this.#enter(
-          entry,
-          ids.filter((id) => id >= from),
-        );
-      }
-      return;
-    }
-    for (let id = from; id < count; id++) {
-      if (this.#table.measurementOf(id) !== this.#measurement) continue;
-      const tags = this.#table.tagsOf(id);
-      for (const entry of this.#entries.values()) {
-        const { matches } = entry.tombstone;
-        if (matches === null || matches(this.#measurement, tags)) this.#enter(entry, Uint32Array.of(id));
-      }
-    }
-  }
+  readonly #entered = (entry: Entry, ids: Uint32Array): void => this.#enter(entry, ids);
 
   /** `ids` are covered. */
   #enter(entry: Entry, ids: Uint32Array): void {

@@ -171,6 +171,37 @@ export class SeriesTable {
     return { codes, valueOf: (code) => (code === 0 ? '' : this.ids.text(key, code - 1)) };
   }
 
+  /** The code of a value in `tagColumn`; -1: no series has it. */
+  tagCode(tagKey: string, value: string): number {
+    if (value === '') return 0;
+    const key = this.ids.codeOf(TAG_KEYS, tagKey);
+    const code = key < 0 ? -1 : this.ids.codeOf(key, value);
+    return code < 0 ? -1 : code + 1;
+  }
+
+  /** How many values series of any measurement have for it. */
+  tagValueCount(tagKey: string): number {
+    const key = this.ids.codeOf(TAG_KEYS, tagKey);
+    return key < 0 ? 0 : this.#kernel.seriesTextCount(this.ids.address, key);
+  }
+
+  /** How many series are of the measurement. */
+  memberCount(measurement: string): number {
+    const number = this.#numberOf(measurement);
+    return number < 0 ? 0 : this.#kernel.measurementMembers(this.ids.address, number);
+  }
+
+  /** Those of the measurement whose ids are `from` or greater. */
+  membersFrom(measurement: string, from: number): Uint32Array {
+    const { count } = this;
+    if (from === 0) return this.sorted(measurement).slice();
+    if (count - from > this.memberCount(measurement)) return this.sorted(measurement).filter((id) => id >= from);
+    const number = this.#numberOf(measurement);
+    const found: number[] = [];
+    for (let id = from; id < count; id++) if (this.ids.measurementOf(id) === number) found.push(id);
+    return Uint32Array.from(found);
+  }
+
   measurementOf(id: number): string {
     const number = this.ids.measurementOf(id);
     this.#names[number] ??= this.ids.text(MEASUREMENTS, number);

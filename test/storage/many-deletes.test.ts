@@ -86,15 +86,15 @@ test('after a thousand deletes of a host each a count reads no more blocks and j
     return calls;
   };
   expect(count()).toBe(left);
-  // Each delete is matched once; whether the deleted hosts have a row left is looked up in the block.
-  expect(asked()).toEqual([deletes + 1, 0, 1]);
+  // The deletes are looked up together; whether the deleted hosts have a row left is looked up in the block.
+  expect(asked()).toEqual([1, 0, 1]);
   expect(count()).toBe(left);
   expect(asked()).toEqual([1, 0, 0]);
   bench.writeRows(versionAt(5000), [{ key: 'm,host=new', time: SECOND, fields: { f: 1 } }]);
   asked();
   expect(count()).toBe(left + 1);
-  // The new series alone is judged, its tags are read once; the memtable is merged by a scan.
-  expect(asked().slice(0, 2)).toEqual([1, 1]);
+  // The new series is looked up by its host; the memtable is merged by a scan.
+  expect(asked().slice(0, 2)).toEqual([1, 0]);
   settle();
   count();
   asked();
@@ -106,6 +106,58 @@ test('after a thousand deletes of a host each a count reads no more blocks and j
   bench.reopen();
   expect(count()).toBe(left + 1);
   expect(bench.shard().series('m', { op: '=', key: 'host', value: 'h1000' })).toHaveLength(0);
+});
+
+test('many series that come under many deletes are looked up by their tags, and those of other measurements not at all', () => {
+  bench = new Bench();
+  let at = 1;
+  const write = (measurement: string, first: number, count: number): void => {
+    const rows = Array.from({ length: count }, (_, n) => {
+      const host = first + n;
+      return { key: `${measurement},host=h${host},rack=r${host % 10}`, time: SECOND, fields: { f: host } };
+    });
+    bench.writeRows(versionAt(at++), rows);
+  };
+  const remove = (condition: DeletePredicate['condition']): void => {
+    deleteRows(at++, { measurement: { name: 'm' }, condition });
+  };
+  write('m', 0, 1000);
+  for (let n = 0; n < 300; n++) remove({ op: '=', key: 'host', value: `h${5 * n}` });
+  for (let n = 0; n < 100; n++) {
+    const [host, rack] = [5 * n + 1, (5 * n + 1 + (n % 2)) % 10]; // half of the racks are wrong ones
+    const terms = [
+      { op: '=' as const, key: 'rack', value: `r${rack}` },
+      { op: '=' as const, key: 'host', value: `h${host}` },
+    ];
+    remove({ op: 'and', terms });
+  }
+  remove({ op: '=~', key: 'host', regex: '^h1*7$' });
+  const matches = vi.spyOn(SeriesTable.prototype, 'match');
+  const tags = vi.spyOn(SeriesTable.prototype, 'tagsOf');
+  const asked = (): number[] => {
+    const over = bench.shard().tombstones.over('m', 0, HOUR_NS);
+    expect(over).not.toBeNull();
+    const calls = [matches, tags].map((spy) => spy.mock.calls.length);
+    for (const spy of [matches, tags]) spy.mockClear();
+    return calls;
+  };
+  // Only the regular expression has to be held against all; of the others' two tags the rack is looked at.
+  expect(asked()).toEqual([1, 100]);
+  write('other', 0, 1000);
+  expect(asked()).toEqual([0, 0]);
+  write('m', 1000, 100);
+  expect(asked()).toEqual([1, 0]);
+  const covered = (host: number): boolean =>
+    host % 5 === 0 || (host < 500 && host % 10 === 1) || [7, 17, 117].includes(host);
+  const hosts = Array.from({ length: 1100 }, (_, host) => host);
+  const over = bench.shard().tombstones.over('m', 0, HOUR_NS)!;
+  const idOf = (host: number): number =>
+    bench.shard().series('m', { op: '=', key: 'host', value: `h${host}` })[0] ?? Number.NaN;
+  // What came after its delete is there, and is covered all the same; what came before is not there.
+  for (const host of hosts.slice(1000)) expect(over.of(idOf(host)).length, `h${host}`).toBe(covered(host) ? 1 : 0);
+  const left = hosts.filter((host) => host >= 1000 || !covered(host));
+  const keys = [...bench.shard().series('m', null)].map((id) => bench.shard().keyOf(id));
+  expect(keys.sort()).toEqual(left.map((host) => `m,host=h${host},rack=r${host % 10}`).sort());
 });
 
 test('a write to series that were visible leaves the schema as it was known, one that brings a series back does not', () => {

@@ -64,6 +64,17 @@ const PROBES: readonly Probe[] = [
       `SELECT last(usage_user) FROM cpu WHERE time >= ${end - HOUR - Math.floor(random() * HOUR)}s GROUP BY hostname`,
   },
   {
+    what: 'first rows with a value, no range',
+    // Of another text each time, and every row passes.
+    query: (_end, random) =>
+      `SELECT usage_user FROM cpu WHERE usage_user > -${1 + Math.floor(random() * 1e6)} LIMIT 10`,
+  },
+  {
+    what: 'newest rows, no range',
+    query: (_end, random) =>
+      `SELECT usage_user FROM cpu WHERE usage_user > -${1 + Math.floor(random() * 1e6)} ORDER BY time DESC LIMIT 10`,
+  },
+  {
     what: 'count over everything',
     query: (_end, random) =>
       `SELECT count(usage_user) FROM cpu WHERE time >= ${START_SECONDS - Math.floor(random() * HOUR)}s`,

@@ -26,7 +26,7 @@ import { gridOf } from './grid.ts';
 import { Group } from './groups.ts';
 import { outputValue } from './output.ts';
 import { bucketsMax, extentOf, type PlannedSource, type SelectPlan } from './plan.ts';
-import { QueryError } from './query-error.ts';
+import { requireRows, selectByRange } from './ranges.ts';
 import { type RowGroup, RowMerge, type RowTable, type SubqueryRows } from './row-table.ts';
 import { partialLimits, type StatementContext, selectOn } from './scatter.ts';
 import { typeName } from './schema.ts';
@@ -269,7 +269,14 @@ async function readRows(
   }));
   const asked = requests.filter(({ source }) => source.measurements.length > 0);
   const ask = ({ source, request }: (typeof requests)[number]) => selectOn(context, source.targets, request);
-  const shards = asked.length === 1 ? await ask(asked[0]!) : (await Promise.all(asked.map(ask))).flat();
+  const [first] = asked;
+  const isRows = span.windows === null && wanted.states.length === 0;
+  const shards =
+    isRows && first !== undefined && plan.sources.length === 1
+      ? await selectByRange(context, first.source.targets, first.request)
+      : asked.length === 1
+        ? await ask(first!)
+        : (await Promise.all(asked.map(ask))).flat();
   if (requests.length > 0 && wanted.states.length > 0)
     states = mergeStates(shards, requests[0]!.request, context.limits.cellsMax);
   if (wanted.columns.length === 0) return { states, rows: [], table: NO_ROWS };
@@ -293,8 +300,7 @@ export function rowsOf(
   let held = 0;
   for (const { rows } of shards) held += rows?.times.length ?? 0;
   for (const { times } of subqueries) held += times.length;
-  if (held > context.limits.rowsMax)
-    throw new QueryError(`query holds more than ${context.limits.rowsMax} rows; narrow the time range or use LIMIT`);
+  requireRows(held, context);
   const { descending } = plan;
   const emptyGroups = plan.seriesLimit > 0 || plan.seriesOffset > 0;
   const merge = new RowMerge(shards, subqueries, columns.length, { dimensions, descending, emptyGroups });

@@ -5,7 +5,7 @@ import type { ClusterSnapshot, DatabaseDefinition, RetentionPolicyDefinition } f
 import { earliestLosses } from '../../repair/losses.ts';
 import type { LossDescription } from '../../repair/records.ts';
 import { unpackGroups } from '../../shards/query/packed-groups.ts';
-import type { PartialRequest, PartialResult, ShardSelect } from '../../shards/query/partial.ts';
+import type { PartialRequest, PartialResult, SelectRequest, ShardSelect } from '../../shards/query/partial.ts';
 import { unpackStates } from '../../shards/query/state-arrays.ts';
 import type { LevelReport, PartialAnswers, QueryBackend, ShardTarget } from './backend.ts';
 import type { Ending } from './ending.ts';
@@ -195,17 +195,35 @@ function refuse(results: readonly PartialResult[]): void {
 export async function selectOn(
   context: StatementContext,
   targets: readonly ShardTarget[],
-  request: Extract<PartialRequest, { kind: 'select' }>,
+  request: SelectRequest,
 ): Promise<ShardSelect[]> {
   context.ending.throwIfEnded();
   return targets.length === 0 ? [] : selectsIn(context, targets, request, await run(context, targets, request));
+}
+
+/**
+ * Shards of which the plan needs no rows: throws StalePlan when one has another schema than planned. One that is not up keeps
+ * what it had.
+ */
+export async function confirmOn(
+  context: StatementContext,
+  targets: readonly ShardTarget[],
+  request: SelectRequest,
+): Promise<void> {
+  const { ending, planning } = context;
+  ending.throwIfEnded();
+  if (targets.length === 0 || request.planned === null) return;
+  const { results } = await run(context, targets, { ...request, measurements: [] });
+  ending.throwIfEnded();
+  if (results.some((result) => result.kind === 'stale')) throw new StalePlan();
+  planning.confirm(request.planned, targets.length);
 }
 
 /** The shards that have part in the answers, in order. Throws StalePlan, and QueryError for what was refused. */
 export function selectsIn(
   context: StatementContext,
   targets: readonly ShardTarget[],
-  request: Extract<PartialRequest, { kind: 'select' }>,
+  request: SelectRequest,
   answers: PartialAnswers,
 ): ShardSelect[] {
   const { ending, tally } = context;
@@ -215,7 +233,7 @@ export function selectsIn(
   if (request.planned !== null) {
     // A place that refuses has found its schema to be the planned one before.
     if (tally.lacksShards || results.some((result) => result.kind === 'stale')) throw new StalePlan();
-    context.planning.confirm(request.planned);
+    context.planning.confirm(request.planned, targets.length);
   }
   refuse(results);
   const shards: ShardSelect[] = [];
@@ -241,7 +259,7 @@ export function selectsIn(
   return inShardOrder(shards);
 }
 
-export function partialLimits(limits: QueryLimits): Extract<PartialRequest, { kind: 'select' }>['limits'] {
+export function partialLimits(limits: QueryLimits): SelectRequest['limits'] {
   return {
     msMax: limits.queryMsMax,
     rowsScannedMax: limits.rowsScannedMax,

@@ -105,7 +105,8 @@ export interface SourceSchemas {
 export class Planning {
   readonly #memory: SchemaMemory;
   readonly #asks: boolean;
-  readonly #open = new Set<PlannedSchemas>();
+  /** With the number of shards that have not confirmed them. */
+  readonly #open = new Map<PlannedSchemas, number>();
   /** By pick and shards: what was asked for. */
   readonly #asked = new Map<string, SourceSchemas>();
 
@@ -124,8 +125,11 @@ export class Planning {
     return new Planning(this.#memory, true);
   }
 
-  confirm(planned: PlannedSchemas): void {
-    this.#open.delete(planned);
+  /** By so many shards that had not done so. */
+  confirm(planned: PlannedSchemas, shards: number): void {
+    const left = (this.#open.get(planned) ?? 0) - shards;
+    if (left > 0) this.#open.set(planned, left);
+    else this.#open.delete(planned);
   }
 
   /** From memory, or as they were asked for; null: they have to be. */
@@ -140,7 +144,7 @@ export class Planning {
     if (known === null) return null;
     const { source, fingerprints } = known;
     const planned = { measurements, fingerprints };
-    this.#open.add(planned);
+    this.#open.set(planned, targets.length);
     return { source, planned };
   }
 

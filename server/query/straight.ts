@@ -31,6 +31,7 @@ import { gridTable } from './grid-table.ts';
 import type { QueryLimits } from './limits.ts';
 import type { OutputTable } from './output.ts';
 import { OUTERMOST, type PlannedSource, planNow, type SelectPlan } from './plan.ts';
+import { isOneRequest } from './ranges.ts';
 import type { QueryOptions, StatementResult } from './result.ts';
 import { type BegunStatement, Running } from './running.ts';
 import { contextOf, StalePlan, type StatementContext, selectsIn } from './scatter.ts';
@@ -160,10 +161,12 @@ function rawRound(plan: SelectPlan, source: ShardSource, context: StatementConte
   if (hasNoColumn(plan)) return null;
   const dimensions = dimensionsOf(plan, []);
   const { wanted, span } = rawNeeds(plan);
+  const request = selectRequest(plan, span, wanted, dimensions, source, context);
+  if (!isOneRequest(source.targets, request)) return null;
   return {
     plan,
     targets: source.targets,
-    request: selectRequest(plan, span, wanted, dimensions, source, context),
+    request,
     tableOf: (shards) => rawTable(plan, rowsOf(plan, shards, [], wanted, dimensions, context)),
   };
 }

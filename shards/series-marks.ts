@@ -10,7 +10,11 @@ const COVERED = 4;
 
 export class SeriesMarks {
   #marks = new Uint8Array(0);
-  #wakes = 0;
+  #wakes: number;
+
+  constructor(wakes = 0) {
+    this.#wakes = wakes;
+  }
 
   /** Grows whenever a series may have got its first visible row. */
   get wakes(): number {
@@ -25,8 +29,9 @@ export class SeriesMarks {
     this.#marks = marks;
   }
 
-  clear(): void {
-    this.#marks = new Uint8Array(0);
+  /** Marks without anything known, in place of these: deletes that were handed out go on reading these (shard-scan.ts). */
+  anew(): SeriesMarks {
+    return new SeriesMarks(this.#wakes);
   }
 
   isCovered(id: number): boolean {

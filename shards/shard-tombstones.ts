@@ -55,7 +55,7 @@ export class ShardTombstones {
   /** Not yet in the file. */
   #fresh: KeptTombstone[] = [];
   #greatest: Version = '';
-  readonly #marks = new SeriesMarks();
+  #marks = new SeriesMarks();
   /** Deletes up to there have been held against those before them. */
   #lookedThrough: Stamp = STAMP_ZERO;
 
@@ -207,10 +207,10 @@ export class ShardTombstones {
     this.unload();
   }
 
-  /** What is known of series can be found again. */
+  /** What is known of series can be found again. A reading that is under way keeps what it was given, as it was. */
   unload(): void {
     this.#measurements.clear();
-    this.#marks.clear();
+    this.#marks = this.#marks.anew();
   }
 
   #reviewAnew(): void {

@@ -2,32 +2,19 @@
 import { afterEach, expect, test } from 'vitest';
 import type { Batch, DeletePredicate } from '../../shards/batch.ts';
 import { BatchError, decodeBatch, encodeBatch } from '../../shards/batch-codec.ts';
-import { deleteShardOf, predicateIn } from '../../shards/delete-shard.ts';
+import { predicateIn } from '../../shards/delete-shard.ts';
 import { holdFrame } from '../../shards/held-frame.ts';
 import type { Shard } from '../../shards/shard.ts';
-import { shardId, TIME_MAX_NS, TIME_MIN_NS } from '../../shards/shard-key.ts';
+import { shardId, TIME_MAX_NS } from '../../shards/shard-key.ts';
 import { STAMP_ZERO, stampOf } from '../../shards/version.ts';
+import { ALWAYS, DELETES, deleteEverywhere, deletesOf } from './delete-everywhere.ts';
 import { Bench, cellsOf, KEY, keysOf, SHARD, type VersionSet, versionAt, writeBatch } from './helpers.ts';
-
-const DELETES = deleteShardOf(KEY);
-const ALWAYS = { minNs: TIME_MIN_NS, maxNs: TIME_MAX_NS };
 
 let bench: Bench;
 afterEach(() => bench.remove());
 
-const deletes = (): Shard => (bench.engine.shards.get(shardId(DELETES)) ?? bench.engine.create(DELETES)) as Shard;
-
-function deleteEverywhere(n: number, predicate: Partial<DeletePredicate> = {}): void {
-  const whole = { measurement: null, condition: null, minTime: 0, maxTime: 0, times: ALWAYS };
-  const batch: Batch = { kind: 'delete', shard: DELETES, version: versionAt(n), predicate: { ...whole, ...predicate } };
-  const shard = deletes();
-  const frame = encodeBatch(batch);
-  const position = bench.engine.append([{ shard: shard.id, keys: [], frame }]);
-  bench.sync();
-  const held = holdFrame(frame);
-  shard.apply(held, [], position);
-  (shard.companion as VersionSet).replayed(held);
-}
+const deletes = (): Shard => deletesOf(bench);
+const deleteAll = (n: number, predicate: Partial<DeletePredicate> = {}): void => deleteEverywhere(bench, n, predicate);
 
 const write = (n: number, host = 'a', time = 1000): void => {
   bench.writeRows(versionAt(n), [{ key: `m,host=${host}`, time, fields: { f: n } }]);
@@ -50,7 +37,7 @@ test('a delete covers older rows of every shard of the policy: those that are th
   bench = new Bench();
   write(1, 'a');
   write(2, 'b');
-  deleteEverywhere(5, { condition: { op: '=', key: 'host', value: 'a' } });
+  deleteAll(5, { condition: { op: '=', key: 'host', value: 'a' } });
   expect(values()).toEqual([2]);
   write(3, 'a', 2000); // on its way since before the delete
   write(6, 'a', 3000);
@@ -68,7 +55,7 @@ test('times are kept as they were given, and mean the right offsets in each shar
   bench = new Bench();
   write(1, 'a', 1000);
   write(2, 'a', 2000);
-  deleteEverywhere(5, { times: { minNs: -7n, maxNs: KEY.startNs + 1000n } });
+  deleteAll(5, { times: { minNs: -7n, maxNs: KEY.startNs + 1000n } });
   expect(values()).toEqual([2]);
   const predicate = { measurement: null, condition: null, minTime: 0, maxTime: 0 };
   expect(predicateIn({ ...predicate, times: { minNs: KEY.endNs, maxNs: TIME_MAX_NS } }, KEY)).toBeNull();
@@ -78,7 +65,7 @@ test('times are kept as they were given, and mean the right offsets in each shar
 test('they are there again after a restart, from the log and from the file', () => {
   bench = new Bench();
   write(1);
-  deleteEverywhere(5);
+  deleteAll(5);
   bench.crash();
   expect(values()).toEqual([]);
   deletes().flush();
@@ -100,11 +87,11 @@ test('rows are settled no further than the deletes are known to be complete', ()
   floorOf(deletes(), -1);
   merge();
   expect(bench.shard().sizes().rows).toBe(2);
-  deleteEverywhere(2);
+  deleteAll(2);
   floorOf(deletes(), 3);
   merge();
   expect([bench.shard().sizes().rows, values()]).toEqual([1, [3]]);
-  deleteEverywhere(4);
+  deleteAll(4);
   write(5, 'b');
   floorOf(deletes(), 5);
   floorOf(bench.shard(), 5);
@@ -132,7 +119,7 @@ test('the first write wins where the database says so: of those that no delete h
   bench.engine.setRules(() => ({ conflict: 'first-write-wins', hasDeletes: true }));
   for (const n of [1, 3, 4]) write(n);
   expect(values()).toEqual([1]);
-  deleteEverywhere(2);
+  deleteAll(2);
   expect(values()).toEqual([3]);
   bench.shard().flush();
   floorOf(deletes(), 4);

@@ -9,7 +9,8 @@ import type {
   SeriesSlice,
 } from '../../shards/queryable.ts';
 import type { Steps } from '../../shards/steps.ts';
-import { makeStamp } from '../../shards/version.ts';
+import { makeStamp, stampOf } from '../../shards/version.ts';
+import { deleteEverywhere, deletesOf } from './delete-everywhere.ts';
 import { Bench, deleteBatch, HOUR_NS, KEY, type PlainRow, versionAt } from './helpers.ts';
 import { randomOf } from './random-batches.ts';
 
@@ -59,6 +60,14 @@ function aggregated(shard: ReturnType<Bench['shard']>, request: AggregateRequest
       );
   });
   return { steps, found };
+}
+
+const likeHost = (regex: string) => ({ op: '=~', key: 'host', regex }) as const;
+
+/** In all shards. */
+function deleteBefore(n: number, hosts: string, offset: number): void {
+  const times = { minNs: 0n, maxNs: KEY.startNs + BigInt(offset) };
+  deleteEverywhere(bench, n, { condition: likeHost(hosts), times });
 }
 
 const all = (steps: Steps): number => {
@@ -179,3 +188,44 @@ test('a delete that is done with between two steps hides what was read before', 
   const left = rows.filter(({ key, time }) => key !== 'm,host=h1' || time > HOUR_NS + 15);
   expect([...found.keys()].sort()).toEqual(left.map(({ key, time }) => `${key} ${time}`).sort());
 });
+
+test.each([
+  ['the first delete of the policy', [], () => deleteBefore(2, 'none', SPAN)],
+  [
+    'one of the policy that goes, covered by another',
+    [1, 399],
+    () => {
+      Object.assign(deletesOf(bench).companion, { floor: stampOf(versionAt(9)) });
+      deletesOf(bench).flush();
+    },
+  ],
+] as const)(
+  'what was deleted stays hidden when deletes are looked through anew between two steps: %s',
+  (_, ends, between) => {
+    bench = new Bench(LIMITS);
+    const shard = bench.shard();
+    const rows = Array.from({ length: 800 }, (_, i) => ({
+      key: `m,host=h${i % 40}`,
+      time: i,
+      fields: { f: Math.sin(i) },
+    }));
+    bench.writeRows(versionAt(0), rows);
+    shard.flush();
+    const odd = '[13579]$';
+    if (ends.length === 0) bench.write(deleteBatch(versionAt(1), { condition: likeHost(odd), maxTime: 399 }));
+    ends.forEach((end, n) => {
+      deleteBefore(n + 1, odd, end);
+    });
+    const request = { measurement: 'm', series: shard.series('m', null), minTime: 0, maxTime: SPAN };
+    const scan = scanned(shard, { ...request, fields: ['f'] });
+    const calls = [{ fn: 'count', field: 'f', type: FLOAT }] as const;
+    const runs = aggregated(shard, { ...request, calls, offsets: Float64Array.of(0, SPAN + 1), readRows: () => {} });
+    for (const { steps } of [scan, runs]) steps.next();
+    const changes = shard.tombstones.stamp;
+    between();
+    expect(shard.tombstones.stamp).not.toBe(changes);
+    for (const { steps } of [scan, runs]) expect(all(steps)).toBeGreaterThan(0);
+    expect(scan.found).toHaveLength(600);
+    expect(runs.found[0]!.reduce((sum, run) => sum + Number(run.split(',')[2]), 0)).toBe(600);
+  },
+);

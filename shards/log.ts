@@ -306,7 +306,10 @@ export class Log {
       return;
     }
     try {
-      if (file.size > size) file.truncate(size);
+      // A cut whose sync failed may be held for written: only a file that changes anew has its length written again.
+      file.truncate(size);
+      file.append([Uint8Array.of(0)]);
+      file.truncate(size);
     } catch {
       file.close();
       return;
@@ -371,6 +374,7 @@ export class Log {
     this.#file?.close();
     this.#unsynced = [];
     this.#file = null;
+    this.#givenUp.clear();
   }
 
   #path(number: number): string {

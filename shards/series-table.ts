@@ -98,6 +98,7 @@ export class SeriesTable {
 
   /** Lets the memory go until the next use, when all series are in the file. */
   unload(): void {
+    this.#endReading();
     if (this.#ids === null || this.#ids.count > this.#persisted) return;
     this.#forget();
     this.#ids = null;

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { crc32, deflateRawSync, inflateRawSync } from 'node:zlib';
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { addSeriesChunk, encodeSeriesChunk } from '../../shards/series-chunk.ts';
 import { SeriesIds } from '../../shards/series-ids.ts';
 import { formatSeriesKey, parseSeriesKey } from '../../shards/series-key.ts';
@@ -134,6 +134,25 @@ describe('against plain lists', () => {
       { numRuns: 40 },
     );
   });
+});
+
+test('a table that is let go while it is being read gives back what was read of it', () => {
+  const begun: SeriesIds[] = [];
+  const load = (ids: SeriesIds) => {
+    begun.push(ids);
+    let left = 2;
+    return () => {
+      ids.add(hashOf(hostKey(left)), hostKey(left));
+      return --left > 0;
+    };
+  };
+  const table = new SeriesTable(load, false);
+  expect(table.readStep()).toBe(true);
+  const close = vi.spyOn(begun[0]!, 'close');
+  table.unload();
+  expect(close).toHaveBeenCalledOnce();
+  expect([table.count, begun.length]).toEqual([2, 2]);
+  table.close();
 });
 
 test('a regular expression of a bad form is refused', () => {

@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { nodeFiles } from '../../server/node-files.ts';
 import { encodeBatch } from '../../shards/batch-codec.ts';
 import { Log } from '../../shards/log.ts';
@@ -310,6 +310,24 @@ describe('the log', () => {
     // The cut is durable, and records say so: an end that is torn is damage again.
     files.open(path).truncate(files.bytesOf(path).length - 1);
     expect(replayed(open())).toMatchObject({ texts: ['second', 'third', 'fourth', 'fifth'], lost: [[null, 3]] });
+  });
+
+  test('a log that is closed while a cut is synced opens no other', () => {
+    const log = open();
+    append(log, 'first');
+    expect(sync(log)).toBeNull();
+    for (const text of ['refused', 'this, too']) {
+      append(log, text);
+      files.failNextSync = true;
+      expect(sync(log)).not.toBeNull();
+    }
+    append(log, 'second');
+    log.sync((error) => expect(error).toBeNull());
+    files.runSyncs(1);
+    log.close();
+    const opened = vi.spyOn(files, 'open');
+    files.runSyncs();
+    expect(opened).not.toHaveBeenCalled();
   });
 
   test('a segment is removed when every shard has flushed past it', () => {

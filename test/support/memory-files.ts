@@ -10,8 +10,10 @@ interface Stored {
   bytes: Buffer;
   /** Length that survives every crash. */
   synced: number;
-  /** What was cut off since the last sync, and may come back. */
+  /** What was cut off and is not durably so: it may come back. */
   cutOff: Buffer;
+  /** Changed since a sync last ran, which makes durable what is so, also one that fails: then nothing is. */
+  isDirty: boolean;
 }
 
 const NOTHING = Buffer.alloc(0);
@@ -86,7 +88,7 @@ export class MemoryFiles implements Files {
 
   open(path: string): AppendFile {
     if (this.#isReal(path)) return this.#openReal(path);
-    if (!this.#files.has(path)) this.#files.set(path, { bytes: NOTHING, synced: 0, cutOff: NOTHING });
+    if (!this.#files.has(path)) this.#files.set(path, { bytes: NOTHING, synced: 0, cutOff: NOTHING, isDirty: false });
     const stored = this.#stored(path);
     const syncNow = (): void => {
       if (this.failNextSync) {
@@ -102,9 +104,10 @@ export class MemoryFiles implements Files {
         return stored.bytes.length;
       },
       append: (chunks) => {
-        stored.cutOff = NOTHING; // written over
+        stored.isDirty = true;
         for (const chunk of chunks) {
           const fits = Math.min(chunk.byteLength, this.room);
+          stored.cutOff = stored.cutOff.subarray(fits); // written over
           stored.bytes = Buffer.concat([stored.bytes, chunk.subarray(0, fits)]);
           this.room -= fits;
           if (fits < chunk.byteLength) throw new StorageError('disk-full', `${path}: no room`);
@@ -113,20 +116,24 @@ export class MemoryFiles implements Files {
       truncate: (size) => {
         if (this.failTruncate) throw new StorageError('disk-failed', `${path}: the disk refused`);
         this.room += stored.bytes.length - size;
-        if (size < stored.bytes.length) stored.cutOff = stored.bytes.subarray(size);
+        if (size === stored.bytes.length) return;
+        stored.isDirty = true;
+        stored.cutOff = Buffer.concat([stored.bytes.subarray(size), stored.cutOff]);
         stored.bytes = stored.bytes.subarray(0, size);
         stored.synced = Math.min(stored.synced, size);
       },
       sync: (done) => {
         const { length } = stored.bytes;
         const { cutOff } = stored;
+        const { isDirty } = stored;
+        stored.isDirty = false;
         this.#syncs.push(() => {
           if (this.failNextSync) {
             this.failNextSync = false;
             done(new StorageError('disk-failed', `${path}: the disk refused`));
             return;
           }
-          if (stored.cutOff === cutOff) stored.cutOff = NOTHING;
+          if (isDirty && stored.cutOff === cutOff) stored.cutOff = NOTHING;
           stored.synced = Math.max(stored.synced, Math.min(length, stored.bytes.length));
           done(null);
         });

@@ -47,8 +47,8 @@ interface Job {
   owed: Set<Version> | null;
   source: NodeNumber | null;
   readonly avoid: Set<NodeNumber>;
-  /** Nobody who was asked had a place for another copy. */
-  isQueued: boolean;
+  /** Since when nobody who was asked had a place for the copy. */
+  queuedMs: number | null;
   /** Who has one now. */
   offered: NodeNumber | null;
   target: FillTarget | null;
@@ -162,7 +162,7 @@ export class Filling {
       owed: owedOf(replica),
       source: null,
       avoid: new Set(),
-      isQueued: false,
+      queuedMs: null,
       offered: null,
       target: null,
       waiting: false,
@@ -277,6 +277,7 @@ export class Filling {
       const message = answer?.message as MessageOf<'fill-answer'> | undefined;
       if (message?.status !== 'ok') return this.restart(job, message?.status ?? 'no answer');
       job.stage = 'copying';
+      job.queuedMs = null;
       job.grantedMs = around.nowMs;
       job.bytesTotal = message.bytesTotal;
       job.bytesDone = 0;
@@ -381,13 +382,14 @@ export class Filling {
     this.passPlace(job.source!);
   }
 
-  /** Whoever has waited for longest is asked for at once, and not when it would be tried again. */
+  /** Of those that would ask there, whoever has waited for longest does at once, and not when it would try again. */
   private passPlace(source: NodeNumber): void {
-    for (const job of this.jobs.values()) {
-      if (!job.isQueued) continue;
-      Object.assign(job, { isQueued: false, offered: source, retryAtMs: 0 });
+    const queued = [...this.jobs.values()].filter((job) => job.queuedMs !== null && !job.waiting);
+    for (const job of queued.sort((a, b) => a.queuedMs! - b.queuedMs!)) {
+      if (!liveFullHolders(this.o.around, job.id).includes(source)) continue;
+      Object.assign(job, { offered: source, retryAtMs: 0 });
       this.step(job);
-      return;
+      if (job.source === source) return;
     }
   }
 
@@ -404,11 +406,12 @@ export class Filling {
     job.source = null;
     job.stage = 'asking';
     job.bytesTotal = null;
-    job.isQueued = reason === 'busy';
-    job.retryAtMs = around.nowMs + (job.isQueued ? around.limits.requestTimeoutMs : around.limits.backoffMsMin);
+    const isBusy = reason === 'busy';
+    job.queuedMs = isBusy ? (job.queuedMs ?? around.nowMs) : null;
+    job.retryAtMs = around.nowMs + (isBusy ? around.limits.requestTimeoutMs : around.limits.backoffMsMin);
     // Of what had no place nothing was broken off.
-    if (!job.isQueued) job.restarts++;
-    around.count(job.isQueued ? 'fill_waits_for_source' : 'fill_restarts');
+    if (!isBusy) job.restarts++;
+    around.count(isBusy ? 'fill_waits_for_source' : 'fill_restarts');
   }
 }
 

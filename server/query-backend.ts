@@ -244,7 +244,10 @@ async function runEverywhere(
   return judged(ports, targets, answers, missing, failed);
 }
 
-/** The same for replicas that were read as they are: of what is young more may be with a member that is not up. */
+/**
+ * The same for replicas that were read as they are. Of what is young more may be with a member that is not up: it is named,
+ * and no reason for an error, since a replica counts as young after a crash, too, though it lacks nothing.
+ */
 function judged(
   { places }: BackendPorts,
   targets: readonly ShardTarget[],
@@ -252,18 +255,11 @@ function judged(
   missing: readonly ShardTarget[] = [],
   failed: ReadonlySet<NodeNumber> = new Set(),
 ): PartialAnswers {
+  const found = together(targets, answers, missing);
   const young = new Set(answers.flatMap((answer) => answer.young));
-  if (young.size === 0) return together(targets, answers, missing);
-  const silent = new Set<string>();
-  const elsewhere: ShardTarget[] = [];
-  for (const target of targets) {
-    if (!young.has(target.id)) continue;
-    const elders = places.absentElders(target, failed);
-    if (elders.holders.length > 0) elsewhere.push(target);
-    for (const { name } of elders.silent) silent.add(name);
-  }
-  const found = together(targets, answers, [...missing, ...elsewhere]);
-  return silent.size === 0 ? found : { ...found, silent: [...silent] };
+  if (young.size === 0) return found;
+  const elders = targets.filter(({ id }) => young.has(id)).flatMap((target) => places.absentElders(target, failed));
+  return elders.length === 0 ? found : { ...found, silent: [...new Set(elders.map(({ name }) => name))] };
 }
 
 /** The answers of all places; nothing is proven of a shard that is missing. */

@@ -139,20 +139,17 @@ export class ShardPlaces {
    * Who may have more than a young replica, and is not up: those that list an older one, and owners whose list has not come
    * since this node started. `failed`: they did not answer just now. An owner that is up, or whose list is without the shard, has no more.
    */
-  absentElders(
-    { id, key }: KnownShard,
-    failed: ReadonlySet<NodeNumber>,
-  ): { readonly holders: readonly Member[]; readonly silent: readonly Member[] } {
+  absentElders({ id, key }: KnownShard, failed: ReadonlySet<NodeNumber>): Member[] {
     const { live, members, heldBy } = this.#source.snapshot();
     const isAway = ({ number, state }: Member) =>
       state !== 'removed' && number !== this.#source.self && (!live.includes(number) || failed.has(number));
-    const away = members.filter(isAway);
     const owners = this.#source.owners(key);
-    const isElder = (held: HeldShard | undefined) => held !== undefined && held.young !== true;
-    return {
-      holders: away.filter(({ number }) => isElder(heldIn(heldBy[number], id))),
-      silent: away.filter(({ number }) => heldBy[number] === undefined && owners.includes(number)),
-    };
+    return members.filter(isAway).filter(({ number }) => {
+      const list = heldBy[number];
+      if (list === undefined) return owners.includes(number);
+      const held = heldIn(list, id);
+      return held !== undefined && held.young !== true;
+    });
   }
 
   find(id: ShardId): KnownShard | null {

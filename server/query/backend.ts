@@ -20,9 +20,9 @@ export interface ShardTarget {
 export interface PartialAnswers {
   /** One per executing place, in any order. */
   readonly results: readonly PartialResult[];
-  /** Targets of which nobody is up who has all: they are not read, or from a replica that was made while those were away. */
+  /** Targets of which no owner is up. */
   readonly missing: readonly ShardTarget[];
-  /** Names of owners of such replicas that are not up, and have not said since this node started what they hold. */
+  /** Members that are not up and may have more of a target than the replica that was read, which no other was proven equal to yet. */
   readonly silent?: readonly string[];
   /** Targets that were read from a damaged replica, because no other is up: rows may be missing. */
   readonly damaged: readonly ShardTarget[];

@@ -134,11 +134,11 @@ describe('a young replica here is read', () => {
     return [missing.map((target) => target.id), silent];
   }
 
-  test('while an older one is listed by a member that is not up: nobody is up who has all', async () => {
-    expect(await readYoung({ [N2]: listed(false), [N3]: [] })).toEqual([[id], []]);
-    expect(await readYoung({ [N2]: [], [N3]: listed(false) })).toEqual([[id], []]);
+  test('while an older one is listed by a member that is not up: that one is named', async () => {
+    expect(await readYoung({ [N2]: listed(false), [N3]: [] })).toEqual([[], ['n2']]);
+    expect(await readYoung({ [N2]: [], [N3]: listed(false) })).toEqual([[], ['n3']]);
     // It cannot be asked, though it was heard a moment ago.
-    expect(await readYoung({ [N2]: listed(false), [N3]: [] }, { live: [SELF, N2] })).toEqual([[id], []]);
+    expect(await readYoung({ [N2]: listed(false), [N3]: [] }, { live: [SELF, N2] })).toEqual([[], ['n2']]);
   });
 
   test('an owner that is not up and has not said what it has is named', async () => {

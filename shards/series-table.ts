@@ -228,6 +228,8 @@ export class SeriesTable {
     if (job === 0) return;
     try {
       while (this.#kernel.orderStep(job) !== 0) yield;
+      // The last step may have moved them.
+      this.#ranks = new Uint32Array(0);
     } finally {
       this.#kernel.orderEnd(job);
     }

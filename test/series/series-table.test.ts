@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { crc32, deflateRawSync, inflateRawSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test, vi } from 'vitest';
+import { storageBytes, storageKernel } from '../../shards/kernel/storage-kernel.ts';
 import { addSeriesChunk, encodeSeriesChunk } from '../../shards/series-chunk.ts';
 import { SeriesIds } from '../../shards/series-ids.ts';
 import { formatSeriesKey, parseSeriesKey } from '../../shards/series-key.ts';
@@ -181,15 +182,16 @@ test('a few new series among many known ones are merged, many are sorted again',
   table.close();
 });
 
+// The odd factors turn different numbers into different words; all words of a hash look random.
+const madeHash = (n: number) =>
+  [0x9e3779b1, 0x85ebca6b, 0xc2b2ae35, 0x27d4eb2f]
+    .map((factor) => (Math.imul(n + 1, factor) >>> 0).toString(16).padStart(8, '0'))
+    .join('');
+
 test('a job puts many new series in order in steps, whatever is added and asked in between', () => {
   const add = (table: SeriesTable, from: number, count: number): void => {
     for (let n = from; n < from + count; n++) table.add(madeHash(n), hostKey(n));
   };
-  // The odd factors turn different numbers into different words; all words of a hash look random.
-  const madeHash = (n: number) =>
-    [0x9e3779b1, 0x85ebca6b, 0xc2b2ae35, 0x27d4eb2f]
-      .map((factor) => (Math.imul(n + 1, factor) >>> 0).toString(16).padStart(8, '0'))
-      .join('');
   const expectOrder = (table: SeriesTable, count: number): void => {
     const wanted = Array.from({ length: count }, (_, n) => madeHash(n)).sort();
     const sorted = table.sorted('cpu').slice();
@@ -212,6 +214,44 @@ test('a job puts many new series in order in steps, whatever is added and asked 
     expect([...table.sortSteps('cpu')].length).toBe(0);
     table.close();
   }
+});
+
+test.each([
+  ['half of them are new', 600_000, 1],
+  ['their array has to move', 1000, 0],
+])('ranks of series that are known hold while many new ones are sorted in steps: %s', (_, known, more) => {
+  const table = new SeriesTable();
+  let count = 0;
+  const addMore = (members: number): void => {
+    for (const end = count + members; count < end; count++) table.add(madeHash(count), `cpu,host=${count}`);
+  };
+  addMore(known);
+  table.sorted('cpu');
+  addMore(more); // with these there is room for more ranks than are in use
+  const order = table.sorted('cpu').slice();
+  const kernel = storageKernel();
+  const expectRising = (): void => {
+    // What others put where the array was.
+    const held = Array.from({ length: 300 }, () => kernel.alloc(4000));
+    for (const at of held) {
+      storageBytes().fill(0xff, at, at + 4000);
+      kernel.free(at);
+    }
+    let wrong = 0;
+    for (let place = 1; place < order.length; place++)
+      if (table.rankOf(order[place]!) <= table.rankOf(order[place - 1]!)) wrong++;
+    expect(wrong).toBe(0);
+  };
+  addMore(140_000);
+  let steps = 0;
+  for (const _ of table.sortSteps('cpu')) {
+    steps++;
+    expectRising();
+  }
+  expect(steps).toBeGreaterThan(20);
+  expectRising();
+  expect([...table.sortSteps('cpu')].length).toBe(0);
+  table.close();
 });
 
 describe('chunks', () => {

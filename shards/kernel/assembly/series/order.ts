@@ -5,8 +5,8 @@
  * that a few new ones among a million move blocks of memory and compare little. Many new ones are sorted together with
  * the known ones: a merge would read each hash. Who has time may sort those in steps beforehand (`orderBegin`).
  *
- * Job (28 bytes):  0 table   4 measurement   8 how many were in order   12 members   16 their ids   20 sort
- *                 24 how many of them have their ranks
+ * Job (32 bytes):  0 table   4 measurement   8 how many were in order   12 members   16 their ids   20 sort
+ *                 24 how many of them have their ranks   28 their ranks, by member
  */
 import { hashIdsCompare } from './hash-ids';
 import { sortBegin, sortFree, sortStep } from './order-sort';
@@ -17,7 +17,7 @@ const MERGE_SHARE: u32 = 16;
 /** Fewer new ones are not worth steps: they are sorted in some five milliseconds. */
 const STEPS_MEMBERS_MIN: u32 = 1 << 17;
 const STEP_MEMBERS: u32 = 1 << 16;
-const JOB_BYTES: u32 = 28;
+const JOB_BYTES: u32 = 32;
 
 /** Brings order and ranks of a measurement up to date. Returns the address of its ids in order (u32 each). */
 export function orderUpdate(table: usize, number: u32): usize {
@@ -74,6 +74,7 @@ export function orderBegin(table: usize, number: u32): usize {
   store<u32>(job, <u32>ids, 16);
   store<u32>(job, <u32>sortBegin(table, ids, members), 20);
   store<u32>(job, 0, 24);
+  store<u32>(job, <u32>heap.alloc(members * 4), 28);
   return job;
 }
 
@@ -86,21 +87,35 @@ export function orderStep(job: usize): bool {
   const members = load<u32>(job, 12);
   const ids: usize = load<u32>(job, 16);
   const first = load<u32>(job, 24);
-  // Ranks hold for nobody before the order is up to date, which they make anew.
-  reserveRanks(table);
+  const own: usize = load<u32>(job, 28);
+  const memberOf: usize = load<u32>(table, 32);
   const end = min(members, first + STEP_MEMBERS);
-  setRanks(table, ids, first, end);
+  for (let rank = first; rank < end; rank++)
+    store<u32>(own + (load<u32>(memberOf + (load<u32>(ids + (rank << 2)) << 2)) << 2), rank);
   store<u32>(job, end, 24);
   if (end < members) return true;
+  // Whoever reads in turns uses the ranks between steps: they change all at once, with the order.
+  takeRanks(table, load<u32>(measurement, 4), own, members);
   memory.copy(makeRoom(measurement, members), ids, members << 2);
   store<u32>(measurement, members, 16);
   return false;
+}
+
+/** Ids of members ascend, so that a million take some milliseconds. */
+function takeRanks(table: usize, members: usize, own: usize, count: u32): void {
+  reserveRanks(table);
+  const ranks: usize = load<u32>(table, 40);
+  for (let member: u32 = 0; member < count; member++) {
+    const at = member << 2;
+    store<u32>(ranks + (load<u32>(members + at) << 2), load<u32>(own + at));
+  }
 }
 
 /** Gives the job's memory back, whatever has become of the table. */
 export function orderEnd(job: usize): void {
   sortFree(load<u32>(job, 20));
   heap.free(load<u32>(job, 16));
+  heap.free(load<u32>(job, 28));
   heap.free(job);
 }
 

@@ -36,6 +36,7 @@ export function* aggregateSteps(
   };
   const kernel = new KernelAggregate(request, see);
   const run: Run = { sources, request, scan, picks, kernel, visit: see, places: new Uint32Array(0) };
+  sources.readings.open++;
   try {
     // Runs of a call come in order: stretches that are scanned wait until the kernel's have been handed over.
     const waiting: Stretch[] = [];
@@ -56,6 +57,7 @@ export function* aggregateSteps(
     }
     run.kernel.flush();
   } finally {
+    sources.readings.open--;
     run.kernel.close();
   }
 }

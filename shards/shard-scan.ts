@@ -37,6 +37,8 @@ export interface ScanSources {
   readonly memtable: Memtables;
   readonly tombstones: ShardTombstones;
   readonly windowNs: number;
+  /** How many are under way: table and directory, which they go on asking, stay in memory until they end. */
+  readonly readings: { open: number };
   /** Asked for anew with every scan: the cluster's metadata say it. */
   readonly conflict: ConflictRule;
 }
@@ -69,11 +71,16 @@ export interface Stretch {
 }
 
 export function* scanSteps(sources: ScanSources, request: ScanRequest, visit: (slice: SeriesSlice) => boolean): Steps {
-  for (const window of windowsToRead(sources, request)) {
-    for (const stretch of window) {
-      if (!scanStretch(sources, request, stretch, visit)) return;
-      yield;
+  sources.readings.open++;
+  try {
+    for (const window of windowsToRead(sources, request)) {
+      for (const stretch of window) {
+        if (!scanStretch(sources, request, stretch, visit)) return;
+        yield;
+      }
     }
+  } finally {
+    sources.readings.open--;
   }
 }
 
@@ -151,6 +158,7 @@ function* stretchesOf(
     }
     const end =
       lastRank === Number.POSITIVE_INFINITY ? count : firstAtRank(request.series, first, lastRank + 1, table.rankOf);
+    if (end <= first) throw new Error(`a stretch of window ${window} has no series: ranks and blocks do not fit`);
     yield { first, end, firstRank, lastRank, blocks: open, memory, memoryCursor, minTime, maxTime, deletes };
     first = end;
   }

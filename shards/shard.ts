@@ -127,6 +127,7 @@ export class Shard implements StoredShard, QueryableShard {
       memtable: this.#memtables,
       tombstones: this.tombstones,
       windowNs: this.windowNs,
+      readings: { open: 0 },
       get conflict() {
         return policy.conflict;
       },
@@ -312,6 +313,7 @@ export class Shard implements StoredShard, QueryableShard {
 
   /** Lets go of what can be read again when nothing has asked for it for long. */
   #unload(): void {
+    if (this.#sources.readings.open > 0) return;
     const unusedMs = this.#clockMs - this.#usedMs;
     if (this.isDirty || this.#flush !== null || unusedMs < this.#parts.limits.unusedMs || !this.#merging.isDone) return;
     this.#flushedSizes = this.#fileSizes();

@@ -229,3 +229,38 @@ test.each([
     expect(runs.found[0]!.reduce((sum, run) => sum + Number(run.split(',')[2]), 0)).toBe(600);
   },
 );
+
+test('series and blocks stay in memory while they are read, however long nobody asks, and go behind that', () => {
+  bench = new Bench({ ...LIMITS, unusedMs: 1000 });
+  const shard = bench.shard();
+  for (let n = 0; n < 3; n++) bench.writeRows(versionAt(n), rowsOf(n, HOSTS));
+  shard.flush();
+  let nowMs = 1;
+  shard.tick(nowMs);
+  const rest = (): void => {
+    shard.tick(++nowMs);
+    nowMs += 5000;
+    shard.tick(nowMs);
+    for (let n = 0; n < 200 && shard.compactStep(); n++);
+  };
+  const request = { measurement: 'm', series: shard.series('m', null), minTime: 0, maxTime: SPAN };
+  const calls = [{ fn: 'count', field: 'f', type: FLOAT }] as const;
+  const aggregate = { ...request, calls, offsets: Float64Array.of(0, SPAN + 1), readRows: () => {} };
+  const whole = [scanned(shard, { ...request, fields: ['f'] }), aggregated(shard, aggregate)] as const;
+  for (const { steps } of whole) all(steps);
+  const turns = [scanned(shard, { ...request, fields: ['f'] }), aggregated(shard, aggregate)] as const;
+  turns.forEach(({ steps, found }, n) => {
+    steps.next();
+    rest();
+    expect(shard.isResident).toBe(true);
+    all(steps);
+    expect(found).toEqual(whole[n]!.found);
+    rest();
+    expect(shard.isResident).toBe(false);
+  });
+  const given = scanned(shard, { ...request, fields: ['f'] });
+  given.steps.next();
+  given.steps.return();
+  rest();
+  expect(shard.isResident).toBe(false);
+});

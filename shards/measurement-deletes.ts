@@ -139,6 +139,10 @@ export class MeasurementDeletes {
     return [...found];
   }
 
+  knows({ version }: Tombstone): boolean {
+    return this.#entries.has(version);
+  }
+
   covers(tombstone: Tombstone, series: number): boolean {
     const entry = this.#entries.get(tombstone.version);
     if (entry === undefined) return false;

@@ -244,9 +244,18 @@ export class ShardTombstones {
       matches,
       isOf: measurementTest(predicate),
       isWhole: matches === null && predicate.minTime <= 0 && predicate.maxTime >= this.#spanNs - 1,
-      covers: (series) => this.#of(this.#table.measurementOf(series))?.covers(tombstone, series) === true,
+      covers: (series) => this.#covers(tombstone, series),
     };
     return tombstone;
+  }
+
+  /** Also one that was dropped meanwhile: a reading that is under way may hold it, without the one that covers it. */
+  #covers(tombstone: ShardTombstone, series: number): boolean {
+    const measurement = this.#table.measurementOf(series);
+    const deletes = this.#of(measurement);
+    if (deletes?.knows(tombstone) === true) return deletes.covers(tombstone, series);
+    const { matches } = tombstone;
+    return tombstone.isOf(measurement) && (matches === null || matches(measurement, this.#table.tagsOf(series)));
   }
 }
 

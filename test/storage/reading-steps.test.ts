@@ -17,6 +17,7 @@ import { randomOf } from './random-batches.ts';
 let bench: Bench;
 /** Between two steps of a reading, in all tests. */
 let merges = 0;
+let forgotten = 0;
 afterEach(() => bench.remove());
 
 const LIMITS = { blockBytesTarget: 300, transactionBytesMax: 1200, compactionRowsMax: 60 };
@@ -87,6 +88,8 @@ test.each(Array.from({ length: 6 }, (_, seed) => seed))(
       bench.writeRows(versionAt(version++), rowsOf(n, HOSTS));
       if (n < 5 || seed % 2 === 0) shard.flush();
     }
+    bench.write(deleteBatch(versionAt(version++), { condition: likeHost('^h.*[13]$'), maxTime: 2 * HOUR_NS }));
+    deleteBefore(version++, '^h.*[579]$', 2 * HOUR_NS);
     const request = { measurement: 'm', series: shard.series('m', null), minTime: 0, maxTime: SPAN };
     const scan = { ...request, fields: ['f', 'g'], descending: seed % 3 === 0 };
     const fns = seed % 4 === 0 ? (['last'] as const) : (['sum', 'count', 'max'] as const);
@@ -105,6 +108,15 @@ test.each(Array.from({ length: 6 }, (_, seed) => seed))(
       if (random(2) === 0) for (let n = random(200); n > 0 && shard.compactStep(); n--);
       if (shard.sizes().blocks < blocks) merges++;
       blocks = shard.sizes().blocks;
+      // Each covers more than the one before it, but no row that is read, and has that one forgotten.
+      if (random(4) > 0) return;
+      deleteBefore(version++, random(2) === 0 ? 'none' : '^h.*[579]$', 2 * HOUR_NS + version);
+      const before = deletesOf(bench).tombstones.count;
+      Object.assign(deletesOf(bench).companion, { floor: stampOf(versionAt(version - 1)) });
+      if (random(2) === 0) deletesOf(bench).flush();
+      forgotten += before - deletesOf(bench).tombstones.count;
+      // Somebody asks.
+      void shard.schemaStamp;
     };
     const rows = scanned(shard, scan);
     const runs = aggregated(shard, aggregate);
@@ -122,9 +134,10 @@ test.each(Array.from({ length: 6 }, (_, seed) => seed))(
   },
 );
 
-test('merges came between', () => {
+test('merges came between, and deletes that others had overtaken went', () => {
   bench = new Bench();
   expect(merges).toBeGreaterThan(5);
+  expect(forgotten).toBeGreaterThan(5);
 });
 
 test('many rows in the memtable are read in steps of some, which give the same', () => {

@@ -2,8 +2,12 @@
  * The partial requests that a worker answers: each in turns of some milliseconds, with the worker's other work (writes,
  * acknowledgements, passes, flushes) between them, those that are under way one after the other.
  *
- * What is done within its first turn, as nearly all are, is answered in the call that brings it. A run ends before its
- * time when it is cancelled (its statement has ended, whoever asked is gone) and when the place's time for it is up.
+ * What is done within its first turn, as nearly all are, is answered in the call that brings it, unless those that came
+ * just before it have had that turn's time. A run ends before its time when it is cancelled (its statement has ended,
+ * whoever asked is gone) and when the place's time for it is up, counted from its arrival.
+ *
+ * What a run holds may be most of what a statement may hold, so few are under way. With as many, another one is tried for
+ * a moment, which is enough for what is small; else what it has read is given back, and it begins anew when there is room.
  *
  * What is said of a run's shards as a whole must hold of what was read first: watermarks are those of its beginning, and
  * that there is nothing is only said when no turn came between.
@@ -20,6 +24,9 @@ import { stampMs } from '../shards/version.ts';
 import type { PartialAnswer } from './partial-answer.ts';
 
 const TURN_MS = 5;
+/** That one is tried for. */
+const TRIAL_MS = 1;
+const UNDER_WAY_MAX = 4;
 
 export interface PartialPorts {
   /** null: there is no such shard here. */
@@ -38,37 +45,50 @@ export interface PartialPorts {
 
 export class PartialRuns {
   readonly #ports: PartialPorts;
-  /** By the caller's number; the next turn is that of the first one. */
-  readonly #runs = new Map<number, PartialRun>();
+  /** By the caller's number; the next turn is that of the first one that may have it. */
+  readonly #runs = new Map<number, PartialRun | WaitingRun>();
+  #underWay = 0;
   #isWaiting = false;
+  /** Of the first turns that are given at once: what they took, less what has gone by since the last of them. */
+  #usedMs = 0;
+  #endedMs = 0;
 
   constructor(ports: PartialPorts) {
     this.#ports = ports;
   }
 
-  /** Those under way. */
+  /** Those under way, and those that wait for it. */
   get count(): number {
     return this.#runs.size;
   }
 
   begin(number: number, ids: readonly ShardId[], request: PartialRequest): void {
-    const run = new PartialRun(this.#ports, ids, request);
-    if (!this.#turn(number, run)) this.#wait(number, run);
+    const arrivedMs = this.#ports.nowMs();
+    const usedMs = Math.max(0, this.#usedMs - (arrivedMs - this.#endedMs));
+    if (usedMs >= TURN_MS) {
+      this.#runs.set(number, { ids, request, arrivedMs, wasTried: false });
+      this.#wait();
+      return;
+    }
+    this.#first(number, new PartialRun(this.#ports, ids, request, arrivedMs), arrivedMs, TURN_MS - usedMs);
+    this.#endedMs = this.#ports.nowMs();
+    this.#usedMs = usedMs + this.#endedMs - arrivedMs;
   }
 
   /** Nothing is answered any more. */
   cancel(number: number): void {
     const run = this.#runs.get(number);
     this.#runs.delete(number);
-    run?.close();
+    if (!(run instanceof PartialRun)) return;
+    this.#underWay--;
+    run.close();
   }
 
   cancelAll(): void {
     for (const number of [...this.#runs.keys()]) this.cancel(number);
   }
 
-  #wait(number: number, run: PartialRun): void {
-    this.#runs.set(number, run);
+  #wait(): void {
     if (this.#isWaiting) return;
     this.#isWaiting = true;
     this.#ports.later(this.#next);
@@ -76,21 +96,48 @@ export class PartialRuns {
 
   readonly #next = (): void => {
     this.#isWaiting = false;
+    this.#usedMs = 0;
+    let nowMs = this.#ports.nowMs();
+    const untilMs = nowMs + TURN_MS;
     for (const [number, run] of this.#runs) {
-      this.#runs.delete(number);
-      if (!this.#turn(number, run)) this.#runs.set(number, run);
-      break;
+      if (run instanceof PartialRun) {
+        this.#runs.delete(number);
+        if (this.#turn(number, run, nowMs, untilMs)) this.#underWay--;
+        else this.#runs.set(number, run);
+      } else if (this.#underWay < UNDER_WAY_MAX || !run.wasTried) {
+        const { ids, request, arrivedMs } = run;
+        this.#first(number, new PartialRun(this.#ports, ids, request, arrivedMs), nowMs, untilMs - nowMs);
+      } else continue;
+      nowMs = this.#ports.nowMs();
+      if (nowMs >= untilMs) break;
     }
-    if (this.#runs.size === 0) return;
-    this.#isWaiting = true;
-    this.#ports.later(this.#next);
+    if (this.#runs.size > 0) this.#wait();
   };
 
+  #first(number: number, run: PartialRun, nowMs: number, ms: number): void {
+    const hasRoom = this.#underWay < UNDER_WAY_MAX;
+    if (this.#turn(number, run, nowMs, nowMs + (hasRoom ? ms : Math.min(ms, TRIAL_MS)))) {
+      this.#runs.delete(number);
+      return;
+    }
+    if (hasRoom) {
+      this.#underWay++;
+      // Behind those that wait.
+      this.#runs.delete(number);
+      this.#runs.set(number, run);
+    } else {
+      run.close();
+      const { ids, request, arrivedMs } = run;
+      this.#runs.set(number, { ids, request, arrivedMs, wasTried: true });
+    }
+    this.#wait();
+  }
+
   /** True: it is over. */
-  #turn(number: number, run: PartialRun): boolean {
+  #turn(number: number, run: PartialRun, nowMs: number, untilMs: number): boolean {
     let answer: PartialAnswer | null;
     try {
-      answer = run.turn();
+      answer = run.turn(nowMs, untilMs);
     } catch (error) {
       this.#ports.failed(number, error);
       return true;
@@ -101,16 +148,26 @@ export class PartialRuns {
   }
 }
 
+/** Holds nothing yet. */
+interface WaitingRun {
+  readonly ids: readonly ShardId[];
+  readonly request: PartialRequest;
+  readonly arrivedMs: number;
+  /** It is longer than a trial. */
+  readonly wasTried: boolean;
+}
+
 interface Marks {
   readonly convergedThroughMs: number | null;
   readonly liveConvergedThroughMs: number | null;
 }
 
 class PartialRun implements PartialPlace {
+  readonly ids: readonly ShardId[];
+  readonly request: PartialRequest;
+  readonly arrivedMs: number;
   readonly moved: ArrayBuffer[] = [];
   readonly #ports: PartialPorts;
-  readonly #ids: readonly ShardId[];
-  readonly #beganMs: number;
   readonly #msMax: number;
   readonly #reading: PartialReading;
   readonly #absent: ShardId[] = [];
@@ -122,10 +179,11 @@ class PartialRun implements PartialPlace {
   readonly #losses: PartialAnswer['losses'];
   #turns = 0;
 
-  constructor(ports: PartialPorts, ids: readonly ShardId[], request: PartialRequest) {
+  constructor(ports: PartialPorts, ids: readonly ShardId[], request: PartialRequest, arrivedMs: number) {
     this.#ports = ports;
-    this.#ids = ids;
-    this.#beganMs = ports.nowMs();
+    this.ids = ids;
+    this.request = request;
+    this.arrivedMs = arrivedMs;
     this.#msMax = request.kind === 'schema' ? Number.POSITIVE_INFINITY : request.limits.msMax;
     for (const id of ids) {
       const shard = this.#readable(id);
@@ -139,18 +197,17 @@ class PartialRun implements PartialPlace {
   }
 
   /** null: it is not over. */
-  turn(): PartialAnswer | null {
-    const { nowMs } = this.#ports;
-    const began = this.#turns++ === 0 ? this.#beganMs : nowMs();
-    for (;;) {
-      const result = this.#reading.step();
-      if (result !== null) return this.#answer(this.#present.size === 0 ? [] : [result]);
-      const now = nowMs();
-      if (now - this.#beganMs > this.#msMax) {
+  turn(beganMs: number, untilMs: number): PartialAnswer | null {
+    this.#turns++;
+    for (let now = beganMs; ; ) {
+      if (now - this.arrivedMs > this.#msMax) {
         this.close();
         return this.#answer([{ kind: 'refused', message: 'query timeout reached' }]);
       }
-      if (now - began >= TURN_MS) return null;
+      const result = this.#reading.step();
+      if (result !== null) return this.#answer(this.#present.size === 0 ? [] : [result]);
+      now = this.#ports.nowMs();
+      if (now >= untilMs) return null;
     }
   }
 
@@ -193,7 +250,7 @@ class PartialRun implements PartialPlace {
       damaged,
       young,
       losses: this.#turns === 1 ? this.#losses : earliestLosses([...this.#losses, ...this.#lossesNow()]),
-      nothingAsOf: isNothing ? sayNothing(this.#ids) : null,
+      nothingAsOf: isNothing ? sayNothing(this.ids) : null,
       ...marks,
     };
   }

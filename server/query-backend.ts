@@ -45,8 +45,10 @@ export function createQueryBackend(ports: BackendPorts): QueryBackend {
         : runEverywhere(ports, targets, request, ending),
     runHere: (targets, request, answered, failed, ending) => {
       if (!areHere(ports, targets)) return false;
-      const all = (answer: PlaceAnswer): void =>
-        answered(answer.absent.length === 0 ? judged(ports, targets, [answer]) : null);
+      const all = (answer: PlaceAnswer): void => {
+        if (isWhole(answer)) answered(judged(ports, targets, [answer]));
+        else runEverywhere(ports, targets, request, ending, answer).then(answered, failed);
+      };
       askWorkers(ports.pool, numbered(targets), request, ending, nothings, all, failed);
       return true;
     },
@@ -94,20 +96,18 @@ function askWorkers(
   const answers: PartialAnswer[] = [];
   let open = byWorker.size;
   if (open === 0) answered(joined(answers));
-  let hasFailed = false;
+  let isOver = false;
   /** Worker and number of each, one behind the other. */
   const calls: number[] = [];
   const cancelAll = (): void => {
     for (let i = 0; i < calls.length; i += 2) pool.cancel(calls[i]!, calls[i + 1]!);
   };
-  const stop = (): void => {
-    cancelAll();
-    fail(ending!.reason!);
-  };
+  const stop = (): void => fail(ending!.reason!);
   const fail = (error: Error): void => {
-    if (hasFailed) return;
-    hasFailed = true;
+    if (isOver) return;
+    isOver = true;
     ending?.forget(stop);
+    cancelAll();
     failed(error);
   };
   const wanted = nothings === null ? null : wantedOf(request);
@@ -123,15 +123,19 @@ function askWorkers(
       open--;
       rows += rowsIn(answer);
       // Each worker keeps to the limit by itself: with more together, the rest of them need not go on.
-      const isTooMuch = rows > rowsMax;
-      if ((open > 0 && !isTooMuch) || hasFailed) return;
+      const hasVerdict = isVerdict(answer);
+      const isTooMuch = rows > rowsMax && !hasVerdict;
+      const isEarly = isTooMuch || hasVerdict;
+      if ((open > 0 && !isEarly) || isOver) return;
       ending?.forget(stop);
-      if (!isTooMuch) answered(joined(answers));
-      else {
-        hasFailed = true;
-        cancelAll();
-        answered({ ...joined(answers.filter((each) => each !== undefined)), results: [tooManyRows(rowsMax)] });
+      if (!isEarly) {
+        answered(joined(answers));
+        return;
       }
+      isOver = true;
+      cancelAll();
+      const there = joined(answers.filter((each) => each !== undefined));
+      answered(isTooMuch ? { ...there, results: [tooManyRows(rowsMax)] } : there);
     };
     // A worker that has said of the same question that it has no series for it is left out.
     if (known !== null) {
@@ -143,9 +147,19 @@ function askWorkers(
       take(answer);
     };
     calls.push(worker, pool.ask(worker, 'partial', [ids, request], note, fail));
+    if (isOver) cancelAll();
   }
-  if (open > 0 && !hasFailed) ending?.onEnd(stop);
+  if (open > 0 && !isOver) ending?.onEnd(stop);
 }
+
+/** The statement ends with it, or is planned anew, whatever others answer. */
+function isVerdict({ results }: PlaceAnswer): boolean {
+  for (const { kind } of results) if (kind === 'refused' || kind === 'stale') return true;
+  return false;
+}
+
+/** Nothing needs to be asked for elsewhere. */
+const isWhole = (answer: PlaceAnswer): boolean => answer.absent.length === 0 || isVerdict(answer);
 
 function rowsIn({ results }: PartialAnswer): number {
   let rows = 0;
@@ -201,25 +215,26 @@ async function runHere(
   nothings: Nothings | null,
 ): Promise<PartialAnswers> {
   const answer = await runLocal(ports.pool, numbered(targets), request, ending, nothings);
-  if (answer.absent.length === 0) return judged(ports, targets, [answer]);
-  // A shard has begun to be filled meanwhile: all are asked for once more, where they are now.
-  return runEverywhere(ports, targets, request, ending);
+  return isWhole(answer) ? judged(ports, targets, [answer]) : runEverywhere(ports, targets, request, ending, answer);
 }
 
+/** `here`: what this node has answered before; shards that went meanwhile are asked for where they are now. */
 async function runEverywhere(
   ports: BackendPorts,
   targets: readonly ShardTarget[],
   request: PartialRequest,
   ending: Ending | undefined,
+  here: PlaceAnswer | null = null,
 ): Promise<PartialAnswers> {
-  const answers: PlaceAnswer[] = [];
+  const answers: PlaceAnswer[] = here === null ? [] : [here];
   const missing: ShardTarget[] = [];
   const failed = new Set<NodeNumber>();
   const tried = new Map<ShardId, Set<NodeNumber>>();
-  let left: readonly ShardTarget[] = targets;
+  let left = here === null ? targets : targets.filter(({ id }) => here.absent.includes(id));
   for (let round = 0; left.length > 0; round++) {
     const { places, absent } = assign(ports, left, tried, round);
-    missing.push(...absent);
+    // One that nobody lists any more was removed meanwhile.
+    missing.push(...absent.filter(({ id }) => ports.places.isKnown(id)));
     left = [];
     const outcomes = await Promise.all(
       [...places].map(async ([place, shards]) => ({
@@ -239,7 +254,7 @@ async function runEverywhere(
       answers.push(answer);
       again.push(...shards.filter((shard) => answer.absent.includes(shard.id)));
     }
-    left = again;
+    left = answers.some(isVerdict) ? [] : again;
   }
   return judged(ports, targets, answers, missing, failed);
 }

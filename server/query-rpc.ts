@@ -178,7 +178,10 @@ export async function serveNodeCall(
 /** Who asked is gone: there is nobody to work for. */
 function endingOf(response: ServerResponse): Ending {
   const ending = new Ending();
-  response.once('close', () => ending.end(new NodeCallError('the connection was closed')));
+  const gone = (): void => ending.end(new NodeCallError('the connection was closed'));
+  // It may have left while its request was read.
+  if (response.destroyed) gone();
+  else response.once('close', gone);
   return ending;
 }
 

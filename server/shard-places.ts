@@ -88,7 +88,7 @@ export class ShardPlaces {
 
   /** A member has just said that the shard exists; its list may not have come here by itself yet. */
   noteReported(id: ShardId, key: ShardKeyJson): void {
-    if (this.#known().has(id)) return;
+    if (this.isKnown(id)) return;
     this.noteWritten(id, shardKeyFromJson(key));
     this.noteAcknowledged(id);
   }
@@ -150,6 +150,11 @@ export class ShardPlaces {
       const held = heldIn(list, id);
       return held !== undefined && held.young !== true;
     });
+  }
+
+  /** Somebody lists it, or has acknowledged a write to it. */
+  isKnown(id: ShardId): boolean {
+    return this.#known().has(id);
   }
 
   find(id: ShardId): KnownShard | null {

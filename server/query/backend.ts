@@ -93,12 +93,12 @@ export interface QueryBackend {
   ): Promise<PartialAnswers>;
   /**
    * The same for shards that are all in this node's workers, without a proof and without a promise; false: they are not, and
-   * nothing was asked. `answered` is told null when some have to be asked for elsewhere meanwhile; neither may throw.
+   * nothing was asked. Shards that go meanwhile are asked for elsewhere. Neither may throw.
    */
   runHere?(
     targets: readonly ShardTarget[],
     request: PartialRequest,
-    answered: (answers: PartialAnswers | null) => void,
+    answered: (answers: PartialAnswers) => void,
     failed: (error: Error) => void,
     ending: Ending,
   ): boolean;

@@ -4,6 +4,9 @@
  * What an AbortController says, at a fraction of its price: making one and listening to it takes longer than parsing a
  * statement. One is made where an interface asks for its signal.
  */
+/** Of what has ended: nobody is added any more. */
+const NONE: (() => void)[] = [];
+
 export class Ending {
   #reason: Error | null = null;
   /** Mostly one. */
@@ -20,7 +23,7 @@ export class Ending {
     if (this.#reason !== null) return;
     this.#reason = reason;
     const listeners = this.#listeners;
-    this.#listeners = [];
+    this.#listeners = NONE;
     for (const listener of listeners) listener();
     this.#controller?.abort(reason);
   }

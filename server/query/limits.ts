@@ -6,13 +6,13 @@ export interface QueryLimits {
   readonly queryMsMax: number;
   /** Rows read from each shard (before field conditions). */
   readonly rowsScannedMax: number;
-  /** Rows that the shards of one place hand to the coordinator, and that the coordinator holds for one statement. */
+  /** Rows that the shards of one worker hand to the coordinator, all that of one node do, and that the coordinator holds for one statement. */
   readonly rowsMax: number;
   /** Matching series of one shard. */
   readonly seriesMax: number;
   /** Windows per series, as InfluxDB's max-select-buckets. */
   readonly bucketsMax: number;
-  /** Groups x windows x calls held at once, in a place (added up over its shards) and here. */
+  /** Groups x windows x calls held at once for one statement, in each worker (added up over its shards) and here. */
   readonly cellsMax: number;
   /** Rows answered per statement. */
   readonly responseRowsMax: number;

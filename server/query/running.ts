@@ -6,7 +6,11 @@ import type { SelectStatement } from '../influxql/ast.ts';
 import type { Deadlines } from './deadlines.ts';
 import { Ending } from './ending.ts';
 import type { SelectPlan } from './plan.ts';
+import { QueryError } from './query-error.ts';
 import type { StatementContext } from './scatter.ts';
+
+/** Shared: an error for each statement would cost a stack. */
+const OVER = new QueryError('statement is over');
 
 export class Running {
   readonly ending = new Ending();
@@ -21,9 +25,11 @@ export class Running {
     request?.onEnd(this.#leave);
   }
 
+  /** What is still worked for it, after another part of it has failed, stops. */
   done(): void {
     this.#deadlines.done(this.ending);
     this.#request?.forget(this.#leave);
+    this.ending.end(OVER);
   }
 
   readonly #leave = (): void => this.ending.end(this.#request!.reason!);

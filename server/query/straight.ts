@@ -90,9 +90,9 @@ export function beginStraight(
   const { targets, request } = round;
   const again: Left = { plan, context };
   running.ending.onEnd(() => finish({ statementId: 0, error: running.ending.reason!.message }));
-  const answered = (answers: PartialAnswers | null): void => {
+  const answered = (answers: PartialAnswers): void => {
     if (isOver) return;
-    const outcome = answers === null ? again : resultOf(statement, round, answers, context);
+    const outcome = resultOf(statement, round, answers, context);
     if ('statementId' in outcome) finish(outcome);
     else giveUp(outcome);
   };

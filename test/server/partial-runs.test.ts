@@ -104,6 +104,10 @@ function turn(): void {
   for (const each of waiting.splice(0)) each();
 }
 
+function allTurns(): void {
+  while (waiting.length > 0) turn();
+}
+
 const rowsOf = ({ results }: PartialAnswer): (number | undefined)[] =>
   results.flatMap((result) => (result.kind === 'select' ? result.shards.map(({ rows }) => rows?.times.length) : []));
 
@@ -129,6 +133,64 @@ test('what takes longer is done in turns of some milliseconds, those under way o
   expect(Math.max(...longest)).toBe(5);
   expect([...answers.keys()]).toEqual([2, 1]);
   expect([...answers.values()].map(rowsOf)).toEqual([[2], [2]]);
+});
+
+test('of those that come together, the first turns that are given at once take no longer than one', () => {
+  for (const id of ['a', 'b', 'c', 'd']) add(id, 3);
+  for (const [number, id] of [...shards.keys()].entries()) runs.begin(number, [id], request());
+  // A write that has come with them is waiting behind.
+  expect([worked, [...answers.keys()], waiting.length]).toEqual([5, [0], 1]);
+  turn();
+  expect([worked, [...answers.keys()]]).toEqual([10, [0, 1, 2]]);
+  turn();
+  expect([worked, [...answers.keys()]]).toEqual([12, [0, 1, 2, 3]]);
+  // The time that has gone by since is time for others: nothing waits behind what was long over.
+  clockMs += 3;
+  runs.begin(9, ['a'], request());
+  clockMs += 3;
+  runs.begin(10, ['a'], request());
+  expect([answers.has(9), answers.has(10), waiting.length]).toEqual([true, true, 0]);
+});
+
+test('few hold what they have read at a time: the others begin in order, and what is small is not kept waiting', () => {
+  let open = 0;
+  let most = 0;
+  const order: number[] = [];
+  for (let n = 0; n < 10; n++) {
+    const id = `long${n}`;
+    const shard = add(id, 100);
+    const { scanSteps } = shard;
+    shard.scanSteps = function* (scan, visit) {
+      most = Math.max(most, ++open);
+      try {
+        yield* scanSteps.call(shard, scan, visit);
+        order.push(n);
+      } finally {
+        open--;
+      }
+    };
+    runs.begin(n, [id], request({ msMax: 1e6 }));
+    turn();
+  }
+  add('small', 0);
+  for (let n = 0; n < 10; n++) turn();
+  runs.begin(10, ['small'], request());
+  expect(rowsOf(answers.get(10)!)).toEqual([2]);
+  // Its time is counted from when it came, though it waits.
+  add('hurried', 100);
+  runs.begin(11, ['hurried'], request({ msMax: 400 }));
+  runs.cancel(9);
+  while (waiting.length > 0) {
+    expect(waiting).toHaveLength(1);
+    const before = worked;
+    turn();
+    expect(worked - before).toBeLessThanOrEqual(5);
+  }
+  // One more while it is tried.
+  expect([most, open, runs.count]).toEqual([5, 0, 0]);
+  expect(order).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8]);
+  expect(answers.get(11)!.results).toEqual([{ kind: 'refused', message: 'query timeout reached' }]);
+  expect(answers.has(9)).toBe(false);
 });
 
 test('a run that is cancelled, or has had its time, works no more', () => {
@@ -190,15 +252,19 @@ test('what is said of the whole holds of what was read first', () => {
 test('rows and cells are counted over all shards of the place', () => {
   for (const id of ['a', 'b', 'c']) add(id, 1);
   runs.begin(1, ['a', 'b', 'c'], request({ rowsMax: 5 }));
+  allTurns();
   expect(answers.get(1)!.results).toEqual([
     { kind: 'refused', message: expect.stringMatching(/more than 5 rows at once/) },
   ]);
   runs.begin(2, ['a', 'b', 'c'], request({ rowsMax: 6 }));
+  allTurns();
   expect(rowsOf(answers.get(2)!)).toEqual([2, 2, 2]);
   const states = { rows: null, states: [{ fn: 'stddev', field: 'v', type: FLOAT }] } as const;
   runs.begin(3, ['a', 'b', 'c'], { ...request({ cellsMax: 2 }), ...states });
+  allTurns();
   expect(answers.get(3)!.results[0]).toMatchObject({ kind: 'refused' });
   runs.begin(4, ['a', 'b', 'c'], { ...request({ cellsMax: 3 }), ...states });
+  allTurns();
   expect(answers.get(4)!.results[0]).toMatchObject({ kind: 'select' });
 });
 

@@ -13,6 +13,7 @@ import { ScratchReplica } from '../../server/scratch-replica.ts';
 import type { PostedWrite, WorkerPool, WriteOnTheWay } from '../../server/threads.ts';
 import { WarmUp } from '../../server/warm-up.ts';
 import { workerSettings } from '../../server/worker-settings.ts';
+import { NO_KEYS_ENCODED } from '../../shards/series-keys.ts';
 
 const SELF = '1'.repeat(16);
 const WORKERS = 2;
@@ -58,7 +59,10 @@ class Workers {
     this.writes += writes.length;
     if (this.writes > this.stopAfter) this.warmUp.stop();
     const onTheWay = writes.map(({ request, frame, keys, allKeys, ...terms }): WriteOnTheWay => {
-      return [request, frame, keys.byteLength > 4 ? keys : null, allKeys, terms];
+      // As between threads: the bytes that say that there are none are the process's own, and what a worker gets it frees.
+      const some = (bytes: Uint8Array | null) =>
+        bytes === null || bytes.byteLength <= NO_KEYS_ENCODED.byteLength ? null : bytes;
+      return [request, frame, some(keys), some(allKeys), terms];
     });
     setImmediate(() => this.#replicas[worker]!.submit(onTheWay));
   }

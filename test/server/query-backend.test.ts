@@ -6,6 +6,15 @@ import { ShardPlaces } from '../../server/shard-places.ts';
 import { shardId, shardKeyToJson } from '../../shards/shard-key.ts';
 
 const SELF = '1'.repeat(16);
+const KEY = {
+  database: 'd',
+  databaseGeneration: 0,
+  retentionPolicy: 'autogen',
+  retentionPolicyGeneration: 0,
+  startNs: 0n,
+  endNs: 10n,
+  number: 2,
+};
 
 function snapshotOf(states: readonly MemberState[], heard: readonly number[]): ClusterSnapshot {
   const members = states.map((state, i) => ({
@@ -57,15 +66,6 @@ describe('members that have not said which shards they hold', () => {
 });
 
 test('a shard that a member has just told of is known at once, and once', () => {
-  const key = {
-    database: 'd',
-    databaseGeneration: 0,
-    retentionPolicy: 'autogen',
-    retentionPolicyGeneration: 0,
-    startNs: 0n,
-    endNs: 10n,
-    number: 2,
-  };
   const snapshot = snapshotOf(['up', 'up'], []);
   const places = new ShardPlaces({ self: SELF, snapshot: () => snapshot, owners: () => [SELF], nowMs: () => 0 });
   const policy = {
@@ -85,23 +85,14 @@ test('a shard that a member has just told of is known at once, and once', () => 
     retentionPolicies: [policy],
   };
   expect(places.targets(database, policy, 0n, 5n)).toEqual([]);
-  for (let i = 0; i < 2; i++) places.noteReported(shardId(key), ['d', 0, 'autogen', 0, '0', '10', 2]);
-  expect(places.targets(database, policy, 0n, 5n)).toEqual([{ id: shardId(key), key }]);
+  for (let i = 0; i < 2; i++) places.noteReported(shardId(KEY), ['d', 0, 'autogen', 0, '0', '10', 2]);
+  expect(places.targets(database, policy, 0n, 5n)).toEqual([{ id: shardId(KEY), key: KEY }]);
 });
 
 describe('a young replica here is read', () => {
   const [N2, N3] = ['2'.repeat(16), '3'.repeat(16)] as const;
-  const key = {
-    database: 'd',
-    databaseGeneration: 0,
-    retentionPolicy: 'autogen',
-    retentionPolicyGeneration: 0,
-    startNs: 0n,
-    endNs: 10n,
-    number: 2,
-  };
-  const id = shardId(key);
-  const listed = (young: boolean) => [{ id, key: shardKeyToJson(key), state: 'full' as const, young }];
+  const id = shardId(KEY);
+  const listed = (young: boolean) => [{ id, key: shardKeyToJson(KEY), state: 'full' as const, young }];
 
   async function readYoung(
     lists: Readonly<Record<string, ReturnType<typeof listed> | []>>,
@@ -114,7 +105,7 @@ describe('a young replica here is read', () => {
       owners: () => [SELF, N2],
       nowMs: () => 0,
     });
-    places.setLocal([{ id, key: shardKeyToJson(key), state: 'full', young: true }]);
+    places.setLocal([{ id, key: shardKeyToJson(KEY), state: 'full', young: true }]);
     const nothing = {
       results: [],
       absent: [],
@@ -130,7 +121,7 @@ describe('a young replica here is read', () => {
     };
     const ports = { snapshot: () => snapshot, places, pool, clusterId: () => 'c', queryTimeoutMs: 100 };
     const backend = createQueryBackend(ports as unknown as BackendPorts);
-    const { missing, silent = [] } = await backend.run([{ id, key }], { kind: 'show' } as never);
+    const { missing, silent = [] } = await backend.run([{ id, key: KEY }], { kind: 'show' } as never);
     return [missing.map((target) => target.id), silent];
   }
 

@@ -9,29 +9,45 @@
  * read any more are lost in the same way; whose they were is told, or guessed broadly, by shards/engine-recovery.ts at each start, since
  * the log keeps the damage until all of those have it in their ledgers (shards/log-reader.ts).
  */
-import { shardId, shardKeyFromJson } from '../shards/shard-key.ts';
+import { type ShardId, shardId, shardKeyFromJson } from '../shards/shard-key.ts';
 import type { NodeNumber } from '../shards/version.ts';
+import { joinLostFiles, lostFile } from './lost-files.ts';
 import type { Mail } from './mail.ts';
 import type { OutboxSender } from './outbox-sender.ts';
+import type { GoneMember } from './passed-lists.ts';
 import type { MessageOf } from './replica-messages.ts';
+import { type ReplicaTable, tryFlush } from './replica-table.ts';
 import type { Surroundings } from './surroundings.ts';
 
 export class Disowning {
-  private readonly mail: Mail;
-  private readonly sender: OutboxSender;
-  private readonly around: Surroundings;
+  private readonly o: { replicas: ReplicaTable; mail: Mail; sender: OutboxSender; around: Surroundings };
+  /** Notes that the disk refused. */
+  private readonly unsaved = new Set<string>();
 
-  constructor(mail: Mail, sender: OutboxSender, around: Surroundings) {
-    this.mail = mail;
-    this.sender = sender;
-    this.around = around;
+  constructor(options: Disowning['o']) {
+    this.o = options;
   }
 
   /** No answer while the disk refuses: it is asked again. */
-  asked(from: NodeNumber, { request, key }: MessageOf<'disown'>): void {
+  asked(from: NodeNumber, { request, key, through }: MessageOf<'disown'>): void {
+    const { mail, sender, around } = this.o;
     const { number } = shardKeyFromJson(key);
     const shard = shardId(shardKeyFromJson(key));
-    this.mail.disown(shard, from, 'its file was lost');
-    this.sender.disown(shard, from, () => this.around.send(from, number, { t: 'disowned', request, shard }));
+    mail.disown(shard, from, 'its file was lost');
+    if (!this.note(shard, lostFile(from, through))) return;
+    sender.disown(shard, from, () => around.send(from, number, { t: 'disowned', request, shard }));
+  }
+
+  /** Whether it is durable. */
+  private note(shard: ShardId, lost: GoneMember): boolean {
+    const replica = this.o.replicas.get(shard);
+    if (replica === null) return true;
+    const { ledger, stored } = replica;
+    const name = shard + lost.number;
+    const joined = joinLostFiles(ledger.lostFiles, [lost]);
+    if (joined !== ledger.lostFiles) this.unsaved.add(name);
+    ledger.lostFiles = joined;
+    if (this.unsaved.has(name) && tryFlush(stored)) this.unsaved.delete(name);
+    return !this.unsaved.has(name);
   }
 }

@@ -425,12 +425,14 @@ function owedOf({ ledger }: Replica): Set<Version> | null {
 
 /** Of a replica that a copy takes the place of. */
 function ownState(ledger: Ledger): OwnState {
-  const { since, mustDisown } = ledger;
+  const { since, mustDisown, lostThrough, lostFiles } = ledger;
   return {
     replica: mustDisown ? 'damaged' : 'full',
     damage: mustDisown ? FILE_LOST : null,
     newcomer: isNewcomer(ledger),
     mustDisown,
+    lostThrough,
+    lostFiles,
     since,
   };
 }

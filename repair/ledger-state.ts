@@ -5,6 +5,8 @@ import type { RootJson, Watermark } from './ledger.ts';
 import { LedgerError } from './ledger-codec.ts';
 import type { TotalJson } from './ledger-epochs.ts';
 import type { Loss } from './losses.ts';
+import { joinLostFiles } from './lost-files.ts';
+import type { GoneMember } from './passed-lists.ts';
 
 export interface StateJson {
   readonly sequence: number;
@@ -19,6 +21,8 @@ export interface StateJson {
   readonly scrubbedMs?: number;
   readonly losses?: readonly Loss[];
   readonly mustDisown?: boolean;
+  readonly lostThrough?: Stamp | null;
+  readonly lostFiles?: readonly GoneMember[];
   readonly since?: Stamp;
   /** Of all identity lists in the file. */
   readonly total?: TotalJson;
@@ -45,7 +49,10 @@ export function writeState(database: Database, state: StateJson): void {
 }
 
 /** Of a replica itself, whatever it has copied. */
-export type OwnState = Pick<StateJson, 'replica' | 'damage' | 'newcomer' | 'mustDisown' | 'since'>;
+export type OwnState = Pick<
+  StateJson,
+  'replica' | 'damage' | 'newcomer' | 'mustDisown' | 'lostThrough' | 'lostFiles' | 'since'
+>;
 
 /**
  * The file is a copy of another member's, which says of that one in what state its replica is and since when it
@@ -54,5 +61,8 @@ export type OwnState = Pick<StateJson, 'replica' | 'damage' | 'newcomer' | 'must
 export function stateOwn(database: Database, own: OwnState): void {
   database.exec(CREATE_STATE);
   const copied = readState(database);
-  if (copied !== null) writeState(database, { ...copied, ...own });
+  if (copied === null) return;
+  // The snapshot may be of before its source was told.
+  const lostFiles = joinLostFiles(copied.lostFiles ?? [], own.lostFiles ?? []);
+  writeState(database, { ...copied, ...own, lostFiles });
 }

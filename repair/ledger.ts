@@ -77,6 +77,8 @@ export class Ledger implements ShardCompanion {
   damage: string | null = null;
   /** Its file, or a part of the log behind it, was lost: what it acknowledged before still counts at members that have not been told (mend.ts). */
   mustDisown = false;
+  /** What was lost was accepted up to there; null: not said to anybody yet. */
+  lostThrough: Stamp | null = null;
   /** See `HeldShard.since`. */
   since: Stamp = STAMP_ZERO;
   /** When all that is stored was read again last; 0: never. */
@@ -89,6 +91,8 @@ export class Ledger implements ShardCompanion {
   losses: readonly Loss[] = [];
   /** As the view says. */
   gone: readonly GoneMember[] = [];
+  /** Durable with the next flush, and copied with the file. */
+  lostFiles: readonly GoneMember[] = [];
   readonly passed = new PassedLists();
   private floorStamp: Stamp = STAMP_ZERO;
   private collapsed: Root = EMPTY_ROOT;
@@ -117,6 +121,11 @@ export class Ledger implements ShardCompanion {
 
   get newest(): Version | null {
     return this.newestVersion;
+  }
+
+  /** With each of them batches may have gone that nobody else had. */
+  get disksGone(): readonly GoneMember[] {
+    return this.lostFiles.length === 0 ? this.gone : [...this.gone, ...this.lostFiles];
   }
 
   get awaitsCopy(): boolean {
@@ -190,6 +199,7 @@ export class Ledger implements ShardCompanion {
   /** Durable with the flush that says that the file has what was logged up to there. */
   recordLost(): void {
     this.mustDisown = true;
+    this.lostThrough = null;
     this.noteDamage('records of its log were damaged');
   }
 
@@ -273,7 +283,7 @@ export class Ledger implements ShardCompanion {
   /** Collapses everything at or below `through`. The caller has made sure that the root there is proven (rule 18). */
   adoptFloor(through: Stamp): void {
     if (through <= this.floorStamp) return;
-    const { gone, floorStamp: floor } = this;
+    const { disksGone: gone, floorStamp: floor } = this;
     const last = epochOf(through);
     // What has to be read is read before anything is changed.
     const collapsed = this.root(through);
@@ -310,6 +320,8 @@ export class Ledger implements ShardCompanion {
     this.newcomer = state.newcomer ?? false;
     this.losses = state.losses ?? [];
     this.mustDisown = state.mustDisown ?? false;
+    this.lostThrough = state.lostThrough ?? null;
+    this.lostFiles = state.lostFiles ?? [];
     this.since = state.since ?? STAMP_ZERO;
     for (const { epoch, identities } of readEpochs(database)) this.loadEpoch(epoch, identities);
     if (state.total !== undefined && String(state.total) !== String(this.epochs.totalToJson()))
@@ -381,6 +393,8 @@ export class Ledger implements ShardCompanion {
       losses: this.losses,
       total: this.epochs.totalToJson(),
       ...(this.mustDisown && { mustDisown: true }),
+      ...(this.lostThrough !== null && { lostThrough: this.lostThrough }),
+      ...(this.lostFiles.length > 0 && { lostFiles: this.lostFiles }),
       ...(this.since !== STAMP_ZERO && { since: this.since }),
     };
   }

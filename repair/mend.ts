@@ -6,7 +6,7 @@ import type { DamagedPart, ReplacementRequest } from '../shards/care.ts';
 import { holdFrame } from '../shards/held-frame.ts';
 import { SeriesKeys } from '../shards/series-keys.ts';
 import { shardKeyToJson } from '../shards/shard-key.ts';
-import { makeStamp, type NodeNumber, type Version } from '../shards/version.ts';
+import { makeStamp, type NodeNumber, type Stamp, type Version } from '../shards/version.ts';
 import { heldIn } from './held-shards.ts';
 import { level } from './level.ts';
 import { type DifferingGroup, differedOf, type RepairStep, stepOf } from './repair-records.ts';
@@ -139,11 +139,23 @@ export class Mend {
     const { around, replica, progress } = this;
     progress.stage = 'telling all members that what was here is lost';
     if (around.snapshot === null) throw new MendError('the cluster is not known yet');
+    const through = this.lostThrough();
     for (const { number, name, state } of around.snapshot.members) {
       if (state === 'removed') continue;
-      const answer = yield* ask(number, { t: 'disown', key: shardKeyToJson(replica.key) });
+      const answer = yield* ask(number, { t: 'disown', key: shardKeyToJson(replica.key), through });
       if (answer === null) throw new MendError(`${name} still counts on what was lost here, and cannot be reached`);
     }
+  }
+
+  /** Above all that was acknowledged with what was lost. The same each time: it names the loss. */
+  private lostThrough(): Stamp {
+    const { around, replica } = this;
+    const { ledger, stored } = replica;
+    if (ledger.lostThrough === null) {
+      ledger.lostThrough = makeStamp(around.wallMs + 2 * around.limits.clockDriftMsMax, 0);
+      tryFlush(stored);
+    }
+    return ledger.lostThrough;
   }
 
   /** What is open is let go of. */
@@ -363,6 +375,7 @@ export class Mend {
       // Above the clock of every member that has been told, so above what it closed before.
       ledger.since = makeStamp(around.wallMs + 2 * around.limits.clockDriftMsMax, 0);
       ledger.mustDisown = false;
+      ledger.lostThrough = null;
     }
     notes.damage = null;
     notes.heldBackBy = null;

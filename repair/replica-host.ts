@@ -144,7 +144,7 @@ export class ReplicaHost {
     this.sender = sender;
     this.receiver = receiver;
     const { fillingSource, debts, upkeep, repairsTable: repairs } = this;
-    const disowning = new Disowning(this.mail, sender, around);
+    const disowning = new Disowning({ replicas, mail: this.mail, sender, around });
     this.parts = { ring, debts, disowning, answers, fillingSource, upkeep, requests, repairs };
     if (outbox.damaged > 0) this.counted.set('outbox_damaged', outbox.damaged);
   }

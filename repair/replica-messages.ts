@@ -181,7 +181,7 @@ export type Message =
       readonly versions: readonly Version[];
     }
   /** The sender's file was lost: what it has acknowledged of the shard counts no longer. Answered when that is durable. */
-  | { readonly t: 'disown'; readonly request: number; readonly key: ShardKeyJson }
+  | { readonly t: 'disown'; readonly request: number; readonly key: ShardKeyJson; readonly through: Stamp }
   | { readonly t: 'disowned'; readonly request: number; readonly shard: string }
   | ({ readonly t: 'fill-open'; readonly request: number; readonly key: ShardKeyJson } & FloorClaim)
   | {
@@ -398,7 +398,7 @@ const FIELDS: Record<JsonKind, Record<string, Check>> = {
   'identities-answer': { request: size, shard: text, status: pullStatus, more: flag },
   fetch: { request: size, key, versions: listOf(version) },
   'fetch-answer': { request: size, shard: text, status: pullStatus, versions: listOf(version) },
-  disown: { request: size, key },
+  disown: { request: size, key, through: stamp },
   disowned: { request: size, shard: text },
   'fill-open': { ...claim, request: size, key },
   'fill-page': { request: size, key, snapshot: size, index: size, kept: orAbsent(sum) },

@@ -3,7 +3,7 @@
  * write, for its outbox), each once for all batches.
  */
 import type { ClusterSnapshot } from '../repair/cluster.ts';
-import type { FoundWrite } from '../repair/found-writes.ts';
+import { type FoundWrite, havingIt } from '../repair/found-writes.ts';
 import { heldIn } from '../repair/held-shards.ts';
 import { judgeFrame } from '../repair/mail-receiver.ts';
 import { type ShardKey, shardId, shardKeyToJson } from '../shards/shard-key.ts';
@@ -22,8 +22,8 @@ export interface ReceiptPorts {
 
 /**
  * `proven`: all owners are proven to have it. `stored`: some member has it. `outbox`: on disk, on its way to the owners.
- * `lost`: it went with a member that was given up or replaced, and the others are proven to be without it. `unsure`: such a member
- * went, and nobody can tell any more whether the others had it. `unknown`: no member that could be asked has it, or it was never
+ * `lost`: it went with a member that was given up or replaced, or with a file that was set aside, and the others are proven to be
+ * without it. `unsure`: such a member or file went, and nobody can tell any more whether the others had it. `unknown`: no member that could be asked has it, or it was never
  * accepted. `dropped`, `expired`: with its database, or by its retention policy.
  */
 export type BatchState = 'proven' | 'stored' | 'outbox' | 'lost' | 'unsure' | 'unknown' | 'dropped' | 'expired';
@@ -157,10 +157,11 @@ function stateOf(
 ): BatchState {
   const refusal = judgeFrame(snapshot, shard, version, nowMs, Number.POSITIVE_INFINITY);
   if (refusal?.code === 'dropped' || refusal?.code === 'expired') return refusal.code;
-  const isProven = ({ knowledge, convergedThrough }: FoundWrite) =>
-    knowledge === 'known' && convergedThrough !== null && isThrough(version, convergedThrough);
-  if (found.some(isProven)) return 'proven';
-  if (found.some(({ knowledge }) => knowledge === 'known')) return 'stored';
+  const having = havingIt(found);
+  const isProven = ({ convergedThrough }: FoundWrite) =>
+    convergedThrough !== null && isThrough(version, convergedThrough);
+  if (having.some(isProven)) return 'proven';
+  if (having.length > 0) return 'stored';
   if (found.some(({ isInOutbox }) => isInOutbox)) return 'outbox';
   if (found.some(({ knowledge }) => knowledge === 'never')) return 'lost';
   return found.some(({ knowledge, state }) => knowledge === 'unsure' && state !== 'filling') ? 'unsure' : 'unknown';

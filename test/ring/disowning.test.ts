@@ -130,7 +130,8 @@ test('who is asked twice answers neither question before what it no longer count
   const { trio, first, other } = lost();
   trio.settle();
   trio.sent.length = 0;
-  const ask = (request: number) => trio.say(first, other, { t: 'disown', request, key: shardKeyToJson(KEY) });
+  const ask = (request: number) =>
+    trio.say(first, other, { t: 'disown', request, key: shardKeyToJson(KEY), through: makeStamp(trio.now, 0) });
   ask(1);
   ask(2);
   expect(trio.sent).not.toContain('disowned');

@@ -1,8 +1,12 @@
-/** What a receipt says of a write that was with one member only, when that member is given up or its name is taken over. */
-import { expect, test } from 'vitest';
+/** What a receipt says of a write that was with one member only, when that member is given up, its name is taken over, or its file is lost. */
+import Database from 'better-sqlite3';
+import { describe, expect, test } from 'vitest';
+import { Ledger } from '../../repair/ledger.ts';
+import { stateOwn } from '../../repair/ledger-state.ts';
+import { lostFile } from '../../repair/lost-files.ts';
 import { type ReceiptPorts, receiptStatus } from '../../server/receipt-status.ts';
-import { makeStamp } from '../../shards/version.ts';
-import { ID, KEY, NUMBERS, Trio } from './trio.ts';
+import { makeStamp, stampOf } from '../../shards/version.ts';
+import { ID, KEY, NUMBERS, START, Trio } from './trio.ts';
 
 /** n3 has a batch that all have, and is away with one that it alone has. */
 function cutOff() {
@@ -34,18 +38,18 @@ function prove(trio: Trio): void {
 }
 
 /** As n1 and n2 say. */
-async function statusOf(trio: Trio, version: string) {
+async function statusOf(trio: Trio, version: string, at = 0) {
   const snapshot = { self: NUMBERS[0]!, live: NUMBERS.slice(0, 2), heldBy: {}, droppedThrough: {}, databases: [] };
   const members = NUMBERS.map((number, at) => ({ number, name: `n${at + 1}`, address: '', state: 'up' }));
   const found = (at: number) => trio.hosts[at]!.findWrites([{ shard: KEY, version }]);
   const ports = {
-    nodeApi: { findWrites: async () => found(0) },
+    nodeApi: { findWrites: async () => found(at) },
     snapshot: () => ({ ...snapshot, members }),
     clusterId: () => null,
     owners: () => NUMBERS.slice(0, 1),
     nowMs: () => trio.now,
   } as unknown as ReceiptPorts;
-  expect(found(1)[0]!.knowledge).toBe(found(0)[0]!.knowledge);
+  if (at === 0) expect(found(1)[0]!.knowledge).toBe(found(0)[0]!.knowledge);
   const { proven, stored, batches } = await receiptStatus(ports, [{ shard: KEY, version }]);
   return [batches[0]!.state, batches[0]!.replicas[0]!.stored, proven, stored];
 }
@@ -88,4 +92,71 @@ test('a batch that one member that went had alone is not known because another o
   trio.hear();
   prove(trio);
   expect(await statusOf(trio, alone)).toEqual(['lost', false, false, false]);
+});
+
+describe('a file of a shard that was set aside', () => {
+  /** Only that member has it, and no outbox. */
+  function alone(trio: Trio, at: number): string {
+    const { version, frame } = trio.prepare(at);
+    trio.say((at + 1) % 3, at, { t: 'mail', key: KEY, version }, [frame, new Uint8Array()]);
+    trio.pass(100);
+    return version;
+  }
+
+  function lose(trio: Trio, at: number): void {
+    trio.storages[at]!.drop(ID);
+    trio.hosts[at]!.shardLost(ID);
+    // Made again by the next write.
+    trio.write(at, 'one');
+    for (let i = 0; i < 10; i++) {
+      trio.repair(0, 'ring');
+      trio.pass(4_000);
+      trio.hear();
+    }
+    expect(trio.storages[at]!.ledgers.get(ID)).toMatchObject({ replica: 'full', mustDisown: false });
+  }
+
+  test('what only it had is lost, also after another floor, a restart, and another loss', async () => {
+    const trio = new Trio();
+    const shared = trio.prepare(0, 'all');
+    trio.hosts[0]!.submit([shared], trio.now);
+    trio.pass(100);
+    const lost = alone(trio, 2);
+    expect(await statusOf(trio, lost, 2)).toEqual(['stored', true, false, true]);
+    lose(trio, 2);
+    prove(trio);
+    expect(trio.storages[0]!.ledgers.get(ID)!.floor > stampOf(lost)).toBe(true);
+    for (const at of [0, 2]) {
+      expect(await statusOf(trio, lost, at)).toEqual(['lost', false, false, false]);
+      expect(await statusOf(trio, shared.version, at)).toEqual(['proven', true, true, true]);
+    }
+    const later = alone(trio, 2);
+    lose(trio, 2);
+    prove(trio);
+    for (const [at, { disk }] of [...trio.storages].entries()) {
+      trio.storages[at]!.shards.get(ID)!.flush();
+      trio.boot(NUMBERS[at]!, disk, trio.files[at]);
+    }
+    trio.hear();
+    for (const version of [lost, later]) expect(await statusOf(trio, version)).toEqual(['lost', false, false, false]);
+    expect(await statusOf(trio, shared.version)).toEqual(['proven', true, true, true]);
+  });
+
+  test('which a replica was told of is known after a copy of before that', () => {
+    const source = new Ledger();
+    const told = new Ledger();
+    const stamp = (ms: number) => makeStamp(START + ms, 0);
+    source.lostFiles = [lostFile(NUMBERS[0]!, stamp(1))];
+    told.lostFiles = [lostFile(NUMBERS[1]!, stamp(2)), lostFile(NUMBERS[0]!, stamp(1))];
+    const file = new Database(':memory:');
+    source.save(file);
+    const { replica, damage, newcomer, mustDisown, lostThrough, lostFiles, since } = told;
+    stateOwn(file, { replica, damage, newcomer, mustDisown, lostThrough, lostFiles, since });
+    const copied = new Ledger();
+    copied.load(file);
+    expect(copied.lostFiles.map(({ removedAt }) => removedAt)).toEqual([stamp(1), stamp(2)]);
+    copied.add(stamp(3) + NUMBERS[0], 1n, 1);
+    copied.adoptFloor(stamp(4));
+    expect(copied.passed.had(stamp(1) + NUMBERS[2], copied.lostFiles[1]!.number)).toBe(false);
+  });
 });

@@ -185,7 +185,7 @@ function say(event: ReplicaEvent, { trio, floor, proven }: Situation): void {
       trio.say(0, 1, { t: 'suspect', key, version: null, content: null });
       break;
     case 'disown':
-      trio.say(0, 1, { t: 'disown', request: 1, key });
+      trio.say(0, 1, { t: 'disown', request: 1, key, through: STAMP_ZERO });
       break;
     case 'dropped':
       trio.dropped = { d: 0 };

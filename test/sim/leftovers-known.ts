@@ -4,6 +4,7 @@
  * member did not have may be: it lies below a floor that was proven with it.) And each acknowledged write is looked for as a
  * receipt would: one that is there is not lost, and one that is not there is neither proven nor stored.
  */
+import { havingIt } from '../../repair/found-writes.ts';
 import { goneMembers } from '../../repair/losses.ts';
 import { verdictOf } from '../../server/leftover-owners.ts';
 import type { ShardId } from '../../shards/shard-key.ts';
@@ -27,9 +28,10 @@ export class Leftovers {
       const id = books.written.get(version)!.shard;
       if (!ids.includes(id)) continue;
       const sought = [{ shard: books.shards.get(id)!, version }];
-      const said = nodes.map(({ process }) => process!.host.findWrites(sought)[0]!.knowledge);
+      const found = nodes.map(({ process }) => process!.host.findWrites(sought)[0]!);
+      const said = found.map(({ knowledge }) => knowledge);
       const isThere = nodes.some(({ process }) => process!.open.contents(id).has(version));
-      const verdict = said.includes('known') ? 'known' : said.includes('never') ? 'never' : 'unsure';
+      const verdict = havingIt(found).length > 0 ? 'known' : said.includes('never') ? 'never' : 'unsure';
       const name = `receipts_${isThere ? '' : 'gone_'}${verdict}`;
       counters[name] = (counters[name] ?? 0) + 1;
       // A crash before the sync, or damage, takes what a ledger goes on counting with the others.

@@ -53,6 +53,8 @@ export interface RepairTally {
 export interface OrderStatus {
   readonly order: RepairOrder;
   readonly tally: RepairTally;
+  /** Somebody has paused it, and not resumed it: parts of members that are away may be, too. */
+  readonly isPaused?: boolean;
 }
 
 export const NO_STATES: RepairTally['states'] = { queued: 0, running: 0, paused: 0, done: 0, failed: 0, cancelled: 0 };

@@ -17,6 +17,7 @@ export interface KeptOrder {
   readonly order: RepairOrder;
   /** Of those of its parts that are not kept any more. */
   readonly forgotten: RepairTally;
+  readonly isPaused?: boolean;
 }
 
 export interface KeptRepairs {

@@ -22,7 +22,7 @@ import {
   tallyOf,
 } from './repair-order.ts';
 import { recordOfOrder } from './repair-records.ts';
-import { freshRepair, type RepairsFile } from './repairs-file.ts';
+import { freshRepair, type KeptOrder, type RepairsFile } from './repairs-file.ts';
 import type { ReplicaTable } from './replica-table.ts';
 import type { Requests } from './requests.ts';
 import type { Ring } from './ring.ts';
@@ -53,7 +53,7 @@ const SAVE_EVERY_MS = 1_000;
 export class Repairs {
   private readonly all = new Map<string, Running>();
   /** With what is left of their parts that were forgotten. */
-  private readonly orders = new Map<string, { order: RepairOrder; forgotten: RepairTally }>();
+  private readonly orders = new Map<string, KeptOrder>();
   private unsaved = false;
   private savedMs = Number.NEGATIVE_INFINITY;
   private readonly o: {
@@ -68,7 +68,7 @@ export class Repairs {
   constructor(options: Repairs['o']) {
     this.o = options;
     const { repairs, orders } = options.file.load();
-    for (const { order, forgotten } of orders) this.orders.set(order.id, { order, forgotten });
+    for (const kept of orders) this.orders.set(kept.order.id, kept);
     for (const status of repairs) {
       const running = this.track({ ...status, pass: status.pass ?? null }, null);
       running.isDue = status.state === 'running' || status.state === 'queued';
@@ -112,8 +112,9 @@ export class Repairs {
       mends.push({ order: orderOfMend(running.status, this.o.around.self), tally });
     }
     const orders = [...this.orders.values()].filter(({ order }) => id === '' || order.id === id);
-    const told = orders.map(({ order, forgotten }) => ({
+    const told = orders.map(({ order, forgotten, isPaused }) => ({
       order,
+      isPaused,
       tally: addTally(forgotten, tallies.get(order.id) ?? EMPTY_TALLY),
     }));
     return [...told, ...mends];
@@ -122,7 +123,7 @@ export class Repairs {
   noteOrder(order: RepairOrder): void {
     const known = this.orders.get(order.id);
     if (known !== undefined && known.order.revision >= order.revision) return;
-    this.orders.set(order.id, { order, forgotten: known?.forgotten ?? EMPTY_TALLY });
+    this.orders.set(order.id, { forgotten: EMPTY_TALLY, ...known, order });
     this.forgetOld();
   }
 
@@ -203,6 +204,11 @@ export class Repairs {
 
   /** All parts of an order. Mends go on: they are no order. */
   control(order: string, action: 'pause' | 'resume' | 'cancel'): void {
+    const kept = this.orders.get(order);
+    if (kept !== undefined) {
+      this.orders.set(order, { ...kept, isPaused: action === 'pause' });
+      this.unsaved = true;
+    }
     for (const running of this.all.values()) {
       const { status } = running;
       if (orderOf(status) !== order || isOver(status.state) || running.mend !== null) continue;
@@ -394,10 +400,11 @@ export class Repairs {
     this.unsaved = true;
   }
 
-  private forgetParts(kept: { readonly order: RepairOrder; forgotten: RepairTally }): void {
+  private forgetParts(kept: KeptOrder): void {
     const parts = this.list(kept.order.id);
     if (parts.some(({ finishedMs }) => finishedMs === null)) return;
-    kept.forgotten = parts.map(tallyOf).reduce(addTally, kept.forgotten);
+    const forgotten = parts.map(tallyOf).reduce(addTally, kept.forgotten);
+    this.orders.set(kept.order.id, { ...kept, forgotten });
     for (const { id } of parts) this.all.delete(id);
   }
 }

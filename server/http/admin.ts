@@ -23,6 +23,8 @@ export interface MemberStatus {
   readonly address: string;
   readonly state: string;
   readonly live: boolean;
+  /** null: not since this node began. */
+  readonly lastHeardMsAgo: number | null;
 }
 
 export interface AdminPorts {

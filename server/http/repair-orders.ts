@@ -3,7 +3,8 @@
  * an order is kept here: any node answers for any order, also after the one that was asked has been restarted.
  *
  * Whoever finds that an order is over tells those that have it what it came to. The node that was asked for it looks until it
- * is, so that this does not wait for somebody who wants to know.
+ * is, so that this does not wait for somebody who wants to know. What is left to members that nobody has heard for an hour has
+ * failed, as what was left to one that was removed; when one comes back after all, its part goes on there and counts no more.
  */
 import { randomBytes } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
@@ -20,6 +21,10 @@ import { apiOf, orNothing } from './member-calls.ts';
 
 const FOLLOW_MS = 1_000;
 const FOLLOW_MS_MAX = 60_000;
+/** An order in which nothing changes, because it is paused, say, is left to whoever looks at it. */
+const FOLLOW_UNCHANGED_MS_MAX = 86_400_000;
+/** Then what a member was to do of an order has failed. A machine has been started again by then, or somebody has to see to it. */
+export const SILENT_MS_MAX = 3_600_000;
 
 /** Sums over the shards of a repair, in the words of one shard's status. */
 export interface RepairSummary extends Omit<RepairStatus, 'shard' | 'differences' | 'pass'> {
@@ -191,21 +196,24 @@ interface Standing {
   readonly silent: readonly string[];
   /** Parts that are not known any more where they were started. */
   readonly gone: number;
+  readonly isPaused: boolean;
 }
 
 async function summarize(ports: AdminPorts, answers: Answers): Promise<RepairSummary[]> {
-  const orders = new Map<string, { order: RepairOrder; tallies: Map<NodeNumber, RepairTally[]> }>();
+  const orders = new Map<string, { order: RepairOrder; tallies: Map<NodeNumber, RepairTally[]>; isPaused: boolean }>();
   for (const [member, answer] of answers) {
-    for (const { order, tally } of answer?.orders ?? []) {
-      const known = orders.get(order.id) ?? { order, tallies: new Map<NodeNumber, RepairTally[]>() };
+    for (const { order, tally, isPaused } of answer?.orders ?? []) {
+      const unknown = { order, tallies: new Map<NodeNumber, RepairTally[]>(), isPaused: false };
+      const known = orders.get(order.id) ?? unknown;
+      known.isPaused ||= isPaused === true;
       if (order.revision > known.order.revision) known.order = order;
       known.tallies.set(member, [...(known.tallies.get(member) ?? []), tally]);
       orders.set(order.id, known);
     }
   }
   return Promise.all(
-    [...orders.values()].map(async ({ order, tallies }) => {
-      const standing = standingOf(ports, order, tallies, answers);
+    [...orders.values()].map(async ({ order, tallies, isPaused }) => {
+      const standing = standingOf(ports, order, tallies, answers, isPaused);
       const summary = summaryOf(order, standing);
       if (order.ended === undefined && order.mode !== 'mend' && isOver(summary.state) && standing.gone === 0)
         await tellEnd(ports, order, standing.all, [...tallies.keys()]);
@@ -224,12 +232,21 @@ async function tellEnd(
   await Promise.all(members.map((member) => orNothing(apiOf(ports, ports.nodeApi, member)?.startRepair(over))));
 }
 
-/** Looks less and less often until an order is over, or nobody knows of it any more. */
-export async function followToEnd(ports: AdminPorts, id: string): Promise<void> {
+/** Looks less and less often until an order is over, nobody knows of it any more, or nothing of it has changed for long. */
+export async function followToEnd(
+  ports: AdminPorts,
+  id: string,
+  wait = (ms: number): Promise<unknown> => setTimeout(ms, undefined, { ref: false }),
+): Promise<void> {
+  let last = '';
+  let changedMs = ports.nowMs();
   for (let waitMs = FOLLOW_MS; ; waitMs = Math.min(FOLLOW_MS_MAX, 2 * waitMs)) {
-    await setTimeout(waitMs, undefined, { ref: false });
+    await wait(waitMs);
     const summary = await followOrder(ports, id);
     if (summary === null || isOver(summary.state)) return;
+    const text = JSON.stringify(summary);
+    if (text !== last) [last, changedMs] = [text, ports.nowMs()];
+    else if (ports.nowMs() - changedMs >= FOLLOW_UNCHANGED_MS_MAX) return;
   }
 }
 
@@ -238,28 +255,46 @@ function standingOf(
   { members, ended }: RepairOrder,
   tallies: ReadonlyMap<NodeNumber, readonly RepairTally[]>,
   answers: Answers,
+  isPaused: boolean,
 ): Standing {
-  if (ended !== undefined) return { all: ended, each: [ended], waiting: 0, silent: [], gone: 0 };
+  if (ended !== undefined) return { all: ended, each: [ended], waiting: 0, silent: [], gone: 0, isPaused: false };
   const snapshot = ports.snapshot();
   const present = new Set(ports.members().flatMap(({ number, state }) => (state === 'removed' ? [] : [number])));
-  const silent: string[] = [];
+  const silentOnes: NodeNumber[] = [];
   let [waiting, gone] = [0, 0];
   for (const { member, shards } of members) {
     const known = (tallies.get(member) ?? []).reduce((sum, each) => sum + each.shards, 0);
     if (answers.get(member) !== undefined || !present.has(member)) gone += Math.max(0, shards - known);
     else {
-      silent.push(nameOf(snapshot, member));
+      silentOnes.push(member);
       waiting += shards;
     }
   }
+  const silent = silentOnes.map((member) => nameOf(snapshot, member));
   const each = [...tallies.values()].flat();
-  return { all: each.reduce(addTally, EMPTY_TALLY), each, waiting, silent, gone };
+  const all = each.reduce(addTally, EMPTY_TALLY);
+  const { running, queued, paused } = all.states;
+  const isLeftToSilent = waiting > 0 && !isPaused && running + queued + paused === 0;
+  if (!isLeftToSilent || !silentOnes.every((member) => isSilentForLong(ports, member)))
+    return { all, each, waiting, silent, gone, isPaused };
+  const failure = `${silent.join(', ')} did not answer for ${SILENT_MS_MAX / 3_600_000} h: to be asked for again`;
+  const states = { ...EMPTY_TALLY.states, failed: waiting };
+  const given = { shards: waiting, percentages: 100 * waiting, finishedMs: ports.nowMs() };
+  const lost = { ...EMPTY_TALLY, ...given, states, failure };
+  return { all: addTally(all, lost), each: [...each, lost], waiting: 0, silent: [], gone, isPaused };
+}
+
+/** Counts from the start of this node at the earliest: who has just begun has heard nobody. */
+function isSilentForLong(ports: AdminPorts, member: NodeNumber): boolean {
+  const upMs = ports.nowMs() - ports.startedMs;
+  const agoMs = ports.members().find(({ number }) => number === member)?.lastHeardMsAgo ?? upMs;
+  return Math.min(agoMs, upMs) >= SILENT_MS_MAX;
 }
 
 function summaryOf(order: RepairOrder, standing: Standing): RepairSummary {
-  const { all, each, waiting, silent, gone } = standing;
+  const { all, each, waiting, silent, gone, isPaused } = standing;
   const total = all.shards + waiting + gone;
-  const state = stateOf(all.states, waiting, gone + order.unreachable.length);
+  const state = stateOf(all.states, waiting, gone + order.unreachable.length, isPaused);
   const percentage = total === 0 ? 100 : Math.floor((all.percentages + 100 * gone) / total);
   const { id, mode, scope, startedMs, unreachable } = order;
   const { hop, hops, batchesMoved, rowsMoved, bytesMoved, workedMs } = all;
@@ -284,11 +319,11 @@ function summaryOf(order: RepairOrder, standing: Standing): RepairSummary {
   };
 }
 
-function stateOf(states: RepairTally['states'], waiting: number, lost: number): RepairState {
+function stateOf(states: RepairTally['states'], waiting: number, lost: number, isPaused: boolean): RepairState {
   if (states.running + states.queued > 0) return 'running';
   if (states.paused > 0) return 'paused';
-  // Whoever does not answer goes on when it is back.
-  if (waiting > 0) return 'running';
+  // Whoever does not answer goes on when it is back, unless it was told to wait.
+  if (waiting > 0) return isPaused ? 'paused' : 'running';
   if (states.failed + lost > 0) return 'failed';
   return states.cancelled > 0 ? 'cancelled' : 'done';
 }

@@ -40,7 +40,10 @@ export class AdminNode {
   readonly nodes: readonly AdminNode[];
   /** What the others take it for. */
   live = true;
+  lastHeardMsAgo = 0;
   state = 'up';
+  nowMs = START;
+  readonly ports: AdminPorts;
   url = '';
 
   /** `workers`: of a node that holds shards; `more`: what its routes have to know besides. */
@@ -82,12 +85,14 @@ export class AdminNode {
       snapshot,
       clusterId: () => CLUSTER,
       members: () => this.members(),
-      nowMs: () => START,
+      startedMs: START,
+      nowMs: () => this.nowMs,
       places: more.places,
-    };
+    } as unknown as AdminPorts;
+    this.ports = ports;
     const app = express();
     app.post('/internal/query', (request, response) => serveNodeCall(request, response, CLUSTER, nodeApi));
-    addRepairRoutes(app, ports as unknown as AdminPorts, rates);
+    addRepairRoutes(app, ports, rates);
     addErrorHandling(app, pino({ level: 'debug' }, stream));
     this.server = app.listen(0, '127.0.0.1');
   }
@@ -98,8 +103,8 @@ export class AdminNode {
   }
 
   private members() {
-    return this.nodes.map(({ number, url: address, state, live }, i) => {
-      return { number, name: `n${i + 1}`, address, state, live };
+    return this.nodes.map(({ number, url: address, state, live, lastHeardMsAgo }, i) => {
+      return { number, name: `n${i + 1}`, address, state, live, lastHeardMsAgo };
     });
   }
 

@@ -10,7 +10,7 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { partId, type RepairOrder } from '../../repair/repair-order.ts';
 import type { ReplicaHost } from '../../repair/replica-host.ts';
 import { addRepairCommand } from '../../server/cli/repair.ts';
-import type { RepairDetails } from '../../server/http/repair-orders.ts';
+import { followToEnd, type RepairDetails } from '../../server/http/repair-orders.ts';
 import { ID, KEY, NUMBERS, Trio } from '../ring/trio.ts';
 import { AdminNode } from './admin-nodes.ts';
 
@@ -185,6 +185,69 @@ test('a member that does not answer: it is named, the repair is not over, and st
   Object.assign(nodes[1], { url: address, live: true, state: 'up' });
   expect((await nodes[0].post(`/api/repairs/${id}/cancel`)).body).toMatchObject({ unreachable: [] });
   expect((await told(nodes[2], id)).state).toBe('cancelled');
+});
+
+/** One part is left, at n2, which nobody hears any more. */
+async function leftToSilent(): Promise<string> {
+  trio.storages[1]!.shards.get(ID)!.care.readingBytes = 10_000;
+  const id = await order(nodes[0], 'scrub');
+  trio.pass(2_000);
+  return id;
+}
+function silence(ms: number): void {
+  Object.assign(nodes[1], { url: 'http://127.0.0.1:1', live: false, lastHeardMsAgo: ms });
+}
+
+test('what is left to a member that is silent for an hour has failed, and stays so when that is back', async () => {
+  const id = await leftToSilent();
+  const address = nodes[1].url;
+  silence(3_599_999);
+  for (const node of nodes) node.nowMs += 3_600_000;
+  expect(await told(nodes[0], id)).toMatchObject({ state: 'running', silent: ['n2'] });
+  silence(3_600_000);
+  // Of a node that has just begun nobody knows for how long it would have heard that member.
+  nodes[2].nowMs -= 1;
+  expect(await told(nodes[2], id)).toMatchObject({ state: 'running', silent: ['n2'] });
+  const over = { state: 'failed', percentage: 100, silent: [], finishedMs: nodes[0].nowMs };
+  const message = '3 replicas; n2 did not answer for 1 h: to be asked for again';
+  for (const node of [nodes[0], nodes[2]]) expect(await told(node, id)).toMatchObject({ ...over, message });
+  Object.assign(nodes[1], { url: address, live: true, lastHeardMsAgo: 0 });
+  trio.pass(20_000);
+  restart(0);
+  for (const node of nodes) expect(await told(node, id)).toMatchObject({ ...over, message });
+  const again = await order(nodes[2], 'scrub');
+  trio.pass(20_000);
+  expect(await told(nodes[1], again)).toMatchObject({ state: 'done', message: '3 replicas' });
+});
+
+test('one that is paused waits for a silent member, also over a restart, until it is resumed', async () => {
+  const id = await leftToSilent();
+  expect((await nodes[2].post(`/api/repairs/${id}/pause`)).status).toBe(202);
+  for (const node of nodes) node.nowMs += 10_000_000;
+  silence(9_000_000);
+  for (const at of [0, 2]) restart(at);
+  expect(await told(nodes[2], id)).toMatchObject({ state: 'paused', silent: ['n2'] });
+  expect((await nodes[0].post(`/api/repairs/${id}/resume`)).body).toMatchObject({ unreachable: ['n2'] });
+  expect(await told(nodes[2], id)).toMatchObject({ state: 'failed', silent: [] });
+});
+
+test('who was asked for it looks for an hour where a member is silent, and for a day where nothing changes', async () => {
+  const id = await leftToSilent();
+  silence(0);
+  const follow = async (): Promise<number> => {
+    const beganMs = nodes[0].nowMs;
+    await followToEnd(nodes[0].ports, id, async (ms) => {
+      nodes[0].nowMs += ms;
+      nodes[1].lastHeardMsAgo += ms;
+    });
+    return Math.floor((nodes[0].nowMs - beganMs) / 3_600_000);
+  };
+  await nodes[0].post(`/api/repairs/${id}/pause`);
+  expect(await follow()).toBe(24);
+  expect((await told(nodes[0], id)).state).toBe('paused');
+  await nodes[0].post(`/api/repairs/${id}/resume`);
+  nodes[1].lastHeardMsAgo = 0;
+  expect(await follow()).toBe(1);
 });
 
 test('what is over stays as it was found when a member leaves, or its disk is lost', async () => {

@@ -4,13 +4,15 @@
  * in its outbox, and nowhere else. Each replica keeps a note of it beside its watermark, and copies carry it along.
  *
  * A replica is concerned when it has something from before the removal and no proof from after it. A note becomes durable
- * with the ledger, as does the watermark that would hide the need for it: a crash in between means that it is made again.
+ * with the ledger, as does the watermark that would hide the need for it: a crash in between means that it is made again, as it
+ * was made (losses-file.ts).
  */
 import { attempt } from '../shards/errors.ts';
 import type { NodeNumber, Stamp } from '../shards/version.ts';
 import { STAMP_ZERO, stampMs, stampOf } from '../shards/version.ts';
 import type { ClusterSnapshot, Member } from './cluster.ts';
 import type { Ledger } from './ledger.ts';
+import type { LossesFile } from './losses-file.ts';
 import type { GoneMember } from './passed-lists.ts';
 import type { LossDescription } from './records.ts';
 import type { ReplicaTable } from './replica-table.ts';
@@ -45,7 +47,7 @@ export function goneMembers(snapshot: ClusterSnapshot): GoneMember[] {
 }
 
 /** When the members have changed. Returns how many notes were made. */
-export function noteLosses(replicas: ReplicaTable, snapshot: ClusterSnapshot): number {
+export function noteLosses(replicas: ReplicaTable, snapshot: ClusterSnapshot, file: LossesFile): number {
   const gone = snapshot.members.filter(({ removal }) => removal === 'forced' || removal === 'replaced');
   if (gone.length === 0) return 0;
   let noted = 0;
@@ -53,11 +55,13 @@ export function noteLosses(replicas: ReplicaTable, snapshot: ClusterSnapshot): n
     const { ledger } = replicas.get(id)!;
     for (const member of gone) {
       if (!isConcerned(ledger, member)) continue;
-      const loss = { member: member.number, name: member.name, after: ledger.converged?.through ?? STAMP_ZERO };
+      const after = ledger.converged?.through ?? STAMP_ZERO;
+      const loss = file.get(id, member.number) ?? { member: member.number, name: member.name, after };
       ledger.losses = [...ledger.losses, loss].slice(-LOSSES_MAX);
       noted++;
     }
   }
+  if (noted > 0) file.replace(new Map([...replicas.ids()].map((id) => [id, replicas.get(id)!.ledger.losses])));
   return noted;
 }
 

@@ -25,6 +25,7 @@ import { KnownDeletes } from './known-deletes.ts';
 import { LettingGo } from './letting-go.ts';
 import { Levelling, type LevelOrder, type LevelResult } from './levelling.ts';
 import { noteLosses } from './losses.ts';
+import { LossesFile } from './losses-file.ts';
 import { Mail, type SubmittedWrite, type WriteOutcome } from './mail.ts';
 import { MailReceiver } from './mail-receiver.ts';
 import { MessageError } from './message-checks.ts';
@@ -80,6 +81,7 @@ export class ReplicaHost {
   private readonly debts: DebtSettling;
   private readonly retention: Retention;
   private readonly repairsTable: Repairs;
+  private readonly losses: LossesFile;
   private readonly upkeep: Upkeep;
   private readonly levelling: Levelling;
   private readonly around: Surroundings;
@@ -123,6 +125,7 @@ export class ReplicaHost {
     const { ring } = this;
     const directory = options.scrubDirectory;
     this.upkeep = new Upkeep({ replicas, requests, filling, around, files, directory });
+    this.losses = new LossesFile(files, directory);
     const file = new RepairsFile(files, directory);
     this.repairsTable = new Repairs({ replicas, requests, ring, scrubs: this.upkeep.scrubs, around, file });
     this.upkeep.observer = this.repairsTable;
@@ -159,7 +162,7 @@ export class ReplicaHost {
       if (!isOtherView) return;
       this.sender.reroute();
       this.replicas.viewChanged(snapshot);
-      this.count('losses_noted', noteLosses(this.replicas, snapshot));
+      this.count('losses_noted', noteLosses(this.replicas, snapshot, this.losses));
     });
   }
 
@@ -194,6 +197,7 @@ export class ReplicaHost {
       this.mail.tick();
       this.debts.tick();
       this.retention.tick();
+      this.losses.tick();
       this.budget.metered(() => {
         this.budget.tick(this.nowMs);
         this.sender.tick();

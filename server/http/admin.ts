@@ -25,6 +25,8 @@ export interface MemberStatus {
   readonly live: boolean;
   /** null: not since this node began. */
   readonly lastHeardMsAgo: number | null;
+  /** Who hears it where this node does not; null: nobody. */
+  readonly heardBy: string | null;
 }
 
 export interface AdminPorts {

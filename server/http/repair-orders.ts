@@ -287,8 +287,8 @@ function standingOf(
 /** Counts from the start of this node at the earliest: who has just begun has heard nobody. */
 function isSilentForLong(ports: AdminPorts, member: NodeNumber): boolean {
   const upMs = ports.nowMs() - ports.startedMs;
-  const agoMs = ports.members().find(({ number }) => number === member)?.lastHeardMsAgo ?? upMs;
-  return Math.min(agoMs, upMs) >= SILENT_MS_MAX;
+  const silent = ports.members().find(({ number }) => number === member);
+  return (silent?.heardBy ?? null) === null && Math.min(silent?.lastHeardMsAgo ?? upMs, upMs) >= SILENT_MS_MAX;
 }
 
 function summaryOf(order: RepairOrder, standing: Standing): RepairSummary {

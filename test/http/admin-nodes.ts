@@ -41,6 +41,7 @@ export class AdminNode {
   /** What the others take it for. */
   live = true;
   lastHeardMsAgo = 0;
+  heardBy: string | null = null;
   state = 'up';
   nowMs = START;
   readonly ports: AdminPorts;
@@ -103,8 +104,8 @@ export class AdminNode {
   }
 
   private members() {
-    return this.nodes.map(({ number, url: address, state, live, lastHeardMsAgo }, i) => {
-      return { number, name: `n${i + 1}`, address, state, live, lastHeardMsAgo };
+    return this.nodes.map(({ number, url: address, state, live, lastHeardMsAgo, heardBy }, i) => {
+      return { number, name: `n${i + 1}`, address, state, live, lastHeardMsAgo, heardBy };
     });
   }
 

@@ -208,6 +208,9 @@ test('what is left to a member that is silent for an hour has failed, and stays 
   // Of a node that has just begun nobody knows for how long it would have heard that member.
   nodes[2].nowMs -= 1;
   expect(await told(nodes[2], id)).toMatchObject({ state: 'running', silent: ['n2'] });
+  nodes[1].heardBy = 'n3';
+  expect(await told(nodes[0], id)).toMatchObject({ state: 'running', silent: ['n2'] });
+  nodes[1].heardBy = null;
   const over = { state: 'failed', percentage: 100, silent: [], finishedMs: nodes[0].nowMs };
   const message = '3 replicas; n2 did not answer for 1 h: to be asked for again';
   for (const node of [nodes[0], nodes[2]]) expect(await told(node, id)).toMatchObject({ ...over, message });

@@ -1,5 +1,6 @@
 /** Shards that change their owners: who lets go, when, and what is said of a member that was given up. */
 import { describe, expect, test } from 'vitest';
+import { StorageError } from '../../shards/errors.ts';
 import { makeStamp } from '../../shards/version.ts';
 import { ID, KEY, NUMBERS, Trio } from './trio.ts';
 
@@ -162,6 +163,46 @@ describe('a member that was given up (rule 23)', () => {
     trio.view = 'x';
     trio.hear();
     expect(trio.hosts[0]!.describeShard(ID)!.losses).toEqual([loss]);
+  });
+
+  test.each([
+    ['is made again as it was', false],
+    ['is made again as it was, also when the disk refused it at first', true],
+  ])('a note that a crash takes %s', (_, isFull) => {
+    const trio = new Trio();
+    const disk = trio.storages[0]!.disk;
+    trio.write(0, 'all');
+    trio.pass(100);
+    trio.hear();
+    ring(trio, 0);
+    trio.storages[0]!.shards.get(ID)!.flush();
+    trio.write(0, 'all');
+    trio.now += 1_000;
+    trio.hear();
+    // Proven with the member that goes then, and not in the shard's file.
+    ring(trio, 0);
+    const { throughMs } = trio.hosts[0]!.describeShard(ID)!.converged!;
+    trio.cut.add(NUMBERS[2]!);
+    trio.changed.set(NUMBERS[2]!, { state: 'removed', removal: 'forced', removedAt: makeStamp(trio.now + 10, 0) });
+    trio.view = 'w';
+    const files = trio.files[0]!;
+    const { makeDirectory } = files;
+    if (isFull)
+      files.makeDirectory = () => {
+        throw new StorageError('disk-full', 'no room');
+      };
+    trio.hear();
+    files.makeDirectory = makeDirectory;
+    if (isFull) trio.pass(100);
+    const loss = { member: NUMBERS[2]!, name: 'n3', afterMs: throughMs };
+    expect(trio.hosts[0]!.describeShard(ID)!.losses).toEqual([loss]);
+    for (let crash = 0; crash < 2; crash++) {
+      files.crash();
+      trio.boot(NUMBERS[0]!, disk, files);
+      trio.hear();
+      expect(trio.hosts[0]!.describeShard(ID)!.converged!.throughMs).toBeLessThan(throughMs);
+      expect(trio.hosts[0]!.describeShard(ID)!.losses).toEqual([loss]);
+    }
   });
 
   test('a shard that was made afterwards has lost nothing', () => {

@@ -13,7 +13,7 @@ import type { MembershipLimits } from './membership-limits.ts';
 import { Metadata, type Register, type RegisterStore } from './metadata.ts';
 
 /** Registers that only the functions for members and databases may write. */
-const RESERVED = /^(member|database|policy|dropped|deletes)\//;
+const RESERVED = /^(member|loss|database|policy|dropped|deletes)\//;
 const KEY_LENGTH_MAX = 1_024;
 
 export class ClusterState {

@@ -28,6 +28,8 @@ export interface Member {
   /** Only of a removed member. */
   readonly removal?: Removal;
   readonly removedAt?: Stamp;
+  /** Of one that was given up or replaced: when an operator has taken note of what may be lost with it. */
+  readonly lossAcknowledgedMs?: number;
 }
 
 export interface RetentionPolicyDefinition extends ShardLayout {

@@ -16,9 +16,11 @@
 import type { NodeNumber } from '../shards/version.ts';
 import type { Member } from './cluster.ts';
 import type { ClusterState } from './cluster-state.ts';
+import type { Change } from './databases.ts';
 import type { JudgedClock } from './judged-clock.ts';
 import type { Liveness } from './liveness.ts';
-import { memberChange, memberKey } from './members.ts';
+import { isGivenUp } from './losses.ts';
+import { lossChange, memberChange, memberKey } from './members.ts';
 import { MembershipError } from './membership-error.ts';
 import type { Register } from './metadata.ts';
 
@@ -104,7 +106,7 @@ export class Departures {
         (other.number === self || liveness.isLive(other.number, nowMs)),
     );
     if (heir === undefined) throw wrongState(`no other live member could take what ${nameOf(member)} holds`);
-    this.#write({ ...member, state: 'leaving' }, nowMs);
+    this.#write(memberChange({ ...member, state: 'leaving' }), nowMs);
   }
 
   /** Idempotent. Throws MembershipError `member-not-found` or `member-state`. */
@@ -125,7 +127,15 @@ export class Departures {
         `this node has just started, or has just heard of ${nameOf(member)}, and does not know yet whether it is live: ask again`,
       );
     }
-    this.#write({ ...member, state: 'removed', removal: 'forced' }, nowMs);
+    this.#write(memberChange({ ...member, state: 'removed', removal: 'forced' }), nowMs);
+  }
+
+  /** What may be lost with it is known, and counted no more. Idempotent. Throws MembershipError `member-not-found` or `member-state`. */
+  acknowledgeLoss(number: NodeNumber, nowMs: number): void {
+    const member = this.#memberOf(number);
+    if (!isGivenUp(member))
+      throw wrongState(`${nameOf(member)} was neither given up nor replaced: nothing is lost with it`);
+    if (member.lossAcknowledgedMs === undefined) this.#write(lossChange(number, nowMs), nowMs);
   }
 
   /**
@@ -159,10 +169,10 @@ export class Departures {
       if (member.number !== self && member.state !== 'removed') sendRegisters(member.number, [own]);
   }
 
-  #write(member: Member, nowMs: number): void {
+  #write(change: Change, nowMs: number): void {
     const { state, clock, mayMint, spread } = this.#o;
     mayMint(nowMs);
-    spread([state.registerOf(memberChange(member), clock.mint(nowMs))], nowMs);
+    spread([state.registerOf(change, clock.mint(nowMs))], nowMs);
   }
 
   #note(left: Handover, nowMs: number): void {

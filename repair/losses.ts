@@ -39,16 +39,33 @@ export function earliestLosses(losses: Iterable<LossDescription>): LossDescripti
   return [...found.values()];
 }
 
-/** Given up or replaced: what only they held may be lost. */
+/** What only it held may be lost. */
+export function isGivenUp({ removal }: Pick<Member, 'removal'>): boolean {
+  return removal === 'forced' || removal === 'replaced';
+}
+
 export function goneMembers(snapshot: ClusterSnapshot): GoneMember[] {
-  return snapshot.members.flatMap(({ number, removal, removedAt }) =>
-    (removal === 'forced' || removal === 'replaced') && removedAt !== undefined ? [{ number, removedAt }] : [],
-  );
+  return snapshot.members
+    .filter(isGivenUp)
+    .flatMap(({ number, removedAt }) => (removedAt === undefined ? [] : [{ number, removedAt }]));
+}
+
+/** With when an operator has taken note of each. */
+export function withAcknowledged(losses: readonly LossDescription[], members: readonly Member[]): LossDescription[] {
+  return losses.map((loss) => {
+    const acknowledgedMs = members.find(({ number }) => number === loss.member)?.lossAcknowledgedMs;
+    return acknowledgedMs === undefined ? loss : { ...loss, acknowledgedMs };
+  });
+}
+
+/** Those that nobody has taken note of. */
+export function openLosses(losses: readonly LossDescription[], members: readonly Member[]): LossDescription[] {
+  return withAcknowledged(losses, members).filter(({ acknowledgedMs }) => acknowledgedMs === undefined);
 }
 
 /** When the members have changed. Returns how many notes were made. */
 export function noteLosses(replicas: ReplicaTable, snapshot: ClusterSnapshot, file: LossesFile): number {
-  const gone = snapshot.members.filter(({ removal }) => removal === 'forced' || removal === 'replaced');
+  const gone = snapshot.members.filter(isGivenUp);
   if (gone.length === 0) return 0;
   let noted = 0;
   for (const id of replicas.ids()) {

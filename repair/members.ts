@@ -2,6 +2,7 @@
  * Members as registers, and the hash of the view that rests on them.
  *
  *   member/<number>   rank = the state's place in joining, up, leaving, removed; {name, address, removal}
+ *   loss/<number>     {acknowledgedMs}: an operator knows what may be lost with that removed member (losses.ts)
  *
  * Because the rank decides before the version, a state only rises, whatever the versions say; removed is final
  * (protocol rule 23). An address is last-writer-wins within a state, and each member corrects its own.
@@ -14,6 +15,8 @@ import type { Change } from './databases.ts';
 import { jsonOf, type Metadata, type Register } from './metadata.ts';
 
 const PREFIX = 'member/';
+const LOSS_PREFIX = 'loss/';
+const lossSchema = z.object({ acknowledgedMs: z.number() });
 const valueSchema = z.object({
   name: z.string().min(1).max(255),
   address: z.string().max(1_024),
@@ -25,9 +28,19 @@ export function membersOf(metadata: Metadata): Member[] {
   const members: Member[] = [];
   for (const register of metadata.withPrefix(PREFIX)) {
     const member = memberOfRegister(register);
-    if (member !== null) members.push(member);
+    if (member !== null) members.push({ ...member, ...acknowledgedLoss(metadata, member) });
   }
   return members;
+}
+
+function acknowledgedLoss(metadata: Metadata, { number, state }: Member): Pick<Member, 'lossAcknowledgedMs'> {
+  const register = state === 'removed' ? metadata.get(LOSS_PREFIX + number) : null;
+  const value = lossSchema.safeParse(register === null ? undefined : jsonOf(register));
+  return value.success ? { lossAcknowledgedMs: value.data.acknowledgedMs } : {};
+}
+
+export function lossChange(number: NodeNumber, acknowledgedMs: number): Change {
+  return { key: LOSS_PREFIX + number, rank: 0, value: { acknowledgedMs } };
 }
 
 export function memberChange(member: Member): Change {

@@ -59,6 +59,8 @@ export interface LossDescription {
   readonly member: NodeNumber;
   readonly name: string;
   readonly afterMs: number;
+  /** When an operator has taken note of it; left out: not yet. Said by whoever has the metadata, not by replicas. */
+  readonly acknowledgedMs?: number;
 }
 
 export interface ShardDescription {

@@ -6,6 +6,7 @@ import type { Express } from 'express';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { RepairRates } from '../repair/budget.ts';
 import type { ClusterSnapshot } from '../repair/cluster.ts';
+import { openLosses } from '../repair/losses.ts';
 import type { NodeCore } from '../repair/node-core.ts';
 import type { PassRecord } from '../repair/records.ts';
 import type { ConvergenceBound } from './http/admin.ts';
@@ -109,15 +110,16 @@ export class Metrics {
     gauges.ledgerBytes.set(timings.reduce((sum, each) => sum + each.ledgerBytes, 0));
     for (const memory of [threadMemory(), ...timings.map((each) => each.memory)])
       for (const [kind, bytes] of Object.entries(memory)) gauges.memory.inc({ kind }, bytes);
+    const { members } = sources.snapshot();
     for (const shard of shards.flat()) {
       const labels = { database: shard.database, shard: shard.id };
       if (shard.converged !== null) gauges.converged.set(labels, shard.converged.throughMs / 1000);
       if (shard.liveConverged !== null) gauges.liveConverged.set(labels, shard.liveConverged.throughMs / 1000);
       gauges.shardRows.set(labels, shard.rows);
-      if (shard.losses.length > 0) gauges.shardLosses.set(labels, shard.losses.length);
+      if (shard.losses.length > 0) gauges.shardLosses.set(labels, openLosses(shard.losses, members).length);
       gauges.shardBytes.set(labels, shard.fileBytes);
     }
-    const names = new Map(sources.snapshot().members.map((member) => [member.number, member.name]));
+    const names = new Map(members.map((member) => [member.number, member.name]));
     const nameOf = (number: string) => names.get(number) ?? number;
     for (const peer of sources.peers().status()) {
       gauges.outboxBytes.set({ peer: nameOf(peer.peer) }, 0);
@@ -172,7 +174,7 @@ function makeGauges(registry: Registry) {
     shardRows: gauge('starling_shard_rows', 'rows stored, fragments included', perShard),
     shardLosses: gauge(
       'starling_shard_losses',
-      'members that were given up or replaced, with whom writes of the shard may be lost',
+      'members that were given up or replaced, with whom writes of the shard may be lost, and that nobody has acknowledged',
       perShard,
     ),
     shardBytes: gauge('starling_shard_file_bytes', 'size of the shard file', perShard),

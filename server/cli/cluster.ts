@@ -12,6 +12,12 @@ interface MemberJson {
   why: string;
 }
 
+interface AcknowledgedJson {
+  number: string;
+  name: string;
+  acknowledgedMs: number;
+}
+
 interface ClusterJson {
   name: string | null;
   version: string;
@@ -70,6 +76,14 @@ starling cluster shows how far it is`);
       const { number, why } = await callJson<MemberJson>(url, 'POST', path, { force: true });
       console.log(`${name} (${number}): ${why}`);
     });
+  withUrl(command.command('acknowledge-loss <name>'))
+    .description('what may be lost with a member that was given up or replaced is known: it is reported no more')
+    .action(async (name: string, { url }: { url: string }) => {
+      const path = `/api/cluster/members/${encodeURIComponent(name)}/acknowledge-loss`;
+      const { acknowledged } = await callJson<{ acknowledged: AcknowledgedJson[] }>(url, 'POST', path);
+      for (const { name: called, number, acknowledgedMs } of acknowledged)
+        console.log(`${called} (${number}): acknowledged at ${new Date(acknowledgedMs).toISOString()}`);
+    });
 }
 
 function describeCluster(cluster: ClusterJson): string {
@@ -109,7 +123,7 @@ function describeCluster(cluster: ClusterJson): string {
 
 function lossText({ name, member, afterMs, shards }: ClusterJson['losses'][number]): string {
   const after = afterMs === 0 ? 'at any time' : `after ${new Date(afterMs).toISOString()}`;
-  return `Lost with ${name} (${member}): what was accepted ${after} and only it held, in ${shards.length} shards (starling shards names them)`;
+  return `Lost with ${name} (${member}): what was accepted ${after} and only it held, in ${shards.length} shards (starling shards names them; starling cluster acknowledge-loss ${name} when you know)`;
 }
 
 function spanOf(ms: number): string {

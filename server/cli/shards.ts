@@ -81,9 +81,10 @@ function describeShard(shard: ShardPage): string {
     '',
     `proven equal on all owners:   ${formatAgo(shard.converged?.throughMs ?? null, now)}`,
     `proven equal on live owners:  ${formatAgo(shard.liveConverged?.throughMs ?? null, now)}`,
-    ...shard.losses.map(({ name, member, afterMs }) => {
+    ...shard.losses.map(({ name, member, afterMs, acknowledgedMs }) => {
       const after = afterMs === 0 ? 'at any time' : `after ${new Date(afterMs).toISOString()}`;
-      return `lost with ${name} (${member}): what was accepted ${after} and only it held`;
+      const known = acknowledgedMs === undefined ? '' : `, acknowledged ${formatAgo(acknowledgedMs, now)}`;
+      return `lost with ${name} (${member}): what was accepted ${after} and only it held${known}`;
     }),
     ...(shard.heldBackBy === null ? [] : [`held back by: ${shard.heldBackBy}`]),
     ...(shard.fill === null

@@ -4,12 +4,15 @@
  *   POST /api/cluster/leave                  this node hands everything over, and goes
  *   POST /api/cluster/members/:name/leave    the same for another member
  *   POST /api/cluster/members/:name/remove   {"force": true}: gives up a member that is dead
+ *   POST /api/cluster/members/:name/acknowledge-loss
+ *     what may be lost with members of that name that were given up or replaced is known: 200 {acknowledged: [{number, name, acknowledgedMs}]}
  *
- * `:name` is a member's name or number. Answers are 202 with the member as `GET /api/cluster` shows it, which shows the
+ * `:name` is a member's name or number. Answers of the others are 202 with the member as `GET /api/cluster` shows it, which shows the
  * progress as well; what the member's state does not allow is 409 with the reason.
  */
 import express, { type Express, type Response } from 'express';
 import { z } from 'zod';
+import { isGivenUp } from '../../repair/losses.ts';
 import type { MemberDescription } from '../../repair/member-description.ts';
 import { MembershipError } from '../../repair/membership-error.ts';
 import type { NodeCore } from '../../repair/node-core.ts';
@@ -30,14 +33,10 @@ export function addMemberRoutes(app: Express, { core, nowMs }: MemberPorts): voi
       sendError(response, 404, 'not found', `no member is called ${name}`);
       return;
     }
-    try {
+    refusing(response, () => {
       run(member.number);
-    } catch (error) {
-      if (!(error instanceof MembershipError)) throw error;
-      sendError(response, error.status, error.code, error.message);
-      return;
-    }
-    response.status(202).json(find(core.describeMembers(nowMs()), member.number));
+      response.status(202).json(find(core.describeMembers(nowMs()), member.number));
+    });
   };
   const body = express.json({ limit: BODY_BYTES_MAX, type: () => true });
   app.post('/api/cluster/leave', (_request, response) => {
@@ -56,6 +55,30 @@ export function addMemberRoutes(app: Express, { core, nowMs }: MemberPorts): voi
       core.departures.giveUp(number, parsed.data.force, nowMs()),
     );
   });
+  app.post('/api/cluster/members/:name/acknowledge-loss', (request, response) => {
+    const { name } = request.params;
+    const gone = () =>
+      core.snapshot().members.filter((each) => isGivenUp(each) && (each.name === name || each.number === name));
+    if (gone().length === 0)
+      return sendError(response, 404, 'not found', `no member called ${name} was given up or replaced`);
+    refusing(response, () => {
+      for (const { number } of gone()) core.departures.acknowledgeLoss(number, nowMs());
+      const acknowledged = gone().map(({ number, name, lossAcknowledgedMs }) => {
+        return { number, name, acknowledgedMs: lossAcknowledgedMs };
+      });
+      response.json({ acknowledged });
+    });
+  });
+}
+
+/** What the members' states do not allow is answered as such. */
+function refusing(response: Response, run: () => void): void {
+  try {
+    run();
+  } catch (error) {
+    if (!(error instanceof MembershipError)) throw error;
+    sendError(response, error.status, error.code, error.message);
+  }
 }
 
 /** A name that was taken over belongs to the member that is there. */

@@ -7,6 +7,7 @@
  */
 import type { Express } from 'express';
 import type { ClusterSnapshot } from '../../repair/cluster.ts';
+import { withAcknowledged } from '../../repair/losses.ts';
 import type { OutboxStatus, ShardDescription } from '../../repair/records.ts';
 import type { NodeNumber, Stamp } from '../../shards/version.ts';
 import type { PeerStatus } from '../peers.ts';
@@ -152,11 +153,12 @@ async function describeCluster(ports: AdminPorts): Promise<object> {
   };
 }
 
-/** By member: which shards may lack what only it held, and since when. */
+/** By member: which shards may lack what only it held, and since when; but for those that somebody has taken note of. */
 function lossesOf(shards: readonly ShardDescription[]): object[] {
   const found = new Map<string, { member: string; name: string; afterMs: number; shards: string[] }>();
   for (const { id, losses } of shards) {
-    for (const { member, name, afterMs } of losses) {
+    for (const { member, name, afterMs, acknowledgedMs } of losses) {
+      if (acknowledgedMs !== undefined) continue;
       const before = found.get(member);
       if (before === undefined) found.set(member, { member, name, afterMs, shards: [id] });
       else {
@@ -174,7 +176,10 @@ export async function describeShards(ports: AdminPorts): Promise<ShardDescriptio
   const here = new Set(own.map((shard) => shard.id));
   const elsewhere = ports.places.all().filter((shard) => !here.has(shard.id));
   const asked = await Promise.all(elsewhere.map((shard) => askHolder(ports, shard)));
-  const found = [...own, ...asked.filter((shard) => shard !== null)];
+  const { members } = ports.snapshot();
+  const found = [...own, ...asked.filter((shard) => shard !== null)].map((shard) =>
+    shard.losses.length === 0 ? shard : { ...shard, losses: withAcknowledged(shard.losses, members) },
+  );
   return found.sort((a, b) =>
     a.database !== b.database
       ? a.database < b.database
@@ -247,7 +252,8 @@ async function describeShardEverywhere(ports: AdminPorts, shard: KnownShard): Pr
   );
   const equal =
     checksums.every(({ state }) => state === 'full') && roots.every((root) => root !== null && root === roots[0]);
-  return { ...base, checksums, checksumsThrough: through, equal: through === null ? true : equal };
+  const losses = withAcknowledged(base.losses, snapshot.members);
+  return { ...base, losses, checksums, checksumsThrough: through, equal: through === null ? true : equal };
 }
 
 async function outboxes(pool: WorkerPool): Promise<OutboxStatus[]> {

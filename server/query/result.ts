@@ -75,9 +75,14 @@ export interface Completeness {
   readonly unheard_members?: readonly string[];
   /**
    * Members that were given up or replaced: of what was read, a write that was accepted after this instant (seconds since
-   * 1970; null: at any time) and was only with them is lost, whatever the watermarks say. Absent: none.
+   * 1970; null: at any time) and was only with them is lost, whatever the watermarks say. It is, though an operator has taken
+   * note of it (`acknowledged`). Absent: none.
    */
-  readonly losses?: readonly { readonly member: string; readonly after: number | null }[];
+  readonly losses?: readonly {
+    readonly member: string;
+    readonly after: number | null;
+    readonly acknowledged?: boolean;
+  }[];
   /** Where a consistency was asked for: the level that was reached, */
   readonly consistency?: ReadLevel;
   /** the members whose replicas the answer rests on, */

@@ -1,8 +1,8 @@
 /**
  * Runs partial requests where the shards are, for one statement: counts what is missing, keeps to the time allowed.
  */
-import type { ClusterSnapshot, DatabaseDefinition, RetentionPolicyDefinition } from '../../repair/cluster.ts';
-import { earliestLosses } from '../../repair/losses.ts';
+import type { ClusterSnapshot, DatabaseDefinition, Member, RetentionPolicyDefinition } from '../../repair/cluster.ts';
+import { earliestLosses, withAcknowledged } from '../../repair/losses.ts';
 import type { LossDescription } from '../../repair/records.ts';
 import { unpackGroups } from '../../shards/query/packed-groups.ts';
 import type { PartialRequest, PartialResult, SelectRequest, ShardSelect } from '../../shards/query/partial.ts';
@@ -113,7 +113,7 @@ export class Tally {
     this.#liveConverged = new Least();
   }
 
-  completeness(report: LevelReport | null): Completeness {
+  completeness(report: LevelReport | null, members: readonly Member[]): Completeness {
     const unheard = [...new Set([...this.#unheard, ...this.#silent])].sort();
     const damaged = [...this.#damaged].sort();
     // Of shards that nobody here knows nothing is proven.
@@ -125,7 +125,7 @@ export class Tally {
       live_converged_through: isKnown ? this.#liveConverged.seconds : null,
       ...(damaged.length === 0 ? {} : { damaged_shards: damaged }),
       ...(isKnown ? {} : { unheard_members: unheard }),
-      ...(this.#losses.length === 0 ? {} : { losses: this.#lossesByName() }),
+      ...(this.#losses.length === 0 ? {} : { losses: this.#lossesByName(members) }),
       ...(report === null
         ? {}
         : {
@@ -141,10 +141,11 @@ export class Tally {
     };
   }
 
-  #lossesByName(): NonNullable<Completeness['losses']> {
-    const named = this.#losses.map(({ name, afterMs }) => ({
+  #lossesByName(members: readonly Member[]): NonNullable<Completeness['losses']> {
+    const named = withAcknowledged(this.#losses, members).map(({ name, afterMs, acknowledgedMs }) => ({
       member: name,
       after: afterMs === 0 ? null : afterMs / 1000,
+      ...(acknowledgedMs === undefined ? {} : { acknowledged: true }),
     }));
     return named.sort((a, b) => (a.member < b.member ? -1 : a.member > b.member ? 1 : (a.after ?? 0) - (b.after ?? 0)));
   }

@@ -112,7 +112,9 @@ async function executeStatement(
     return {
       statementId,
       ...(series.length === 0 ? {} : { series }),
-      ...(options.completeness ? { completeness: context.tally.completeness(report) } : {}),
+      ...(options.completeness
+        ? { completeness: context.tally.completeness(report, context.backend.snapshot().members) }
+        : {}),
       ...(options.readOnly && changes(statement) ? { messages: [deprecation(statement)] } : {}),
     };
   } catch (error) {

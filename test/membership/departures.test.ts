@@ -135,6 +135,43 @@ describe('giving up a member', () => {
     expect(giveUp(true)).toBe('not refused');
   });
 
+  test('what may be lost with it is acknowledged at any node, once, for all, also those that are away, and over restarts', () => {
+    const network = new Network();
+    const [a, b, c] = threeNodes(network);
+    const dead = c.core.identity.number;
+    const acknowledge = (node: TestNode, number: string) =>
+      refusal(() => node.core.departures.acknowledgeLoss(number, network.nowMs));
+    const known = (node: TestNode) =>
+      node.core.snapshot().members.map(({ name, lossAcknowledgedMs }) => [name, lossAcknowledgedMs]);
+    expect(acknowledge(a, dead)).toContain('was neither given up nor replaced: nothing is lost with it');
+    network.stop(c);
+    network.run(5_000);
+    a.core.departures.giveUp(dead, true, network.nowMs);
+    network.run(500);
+    network.stop(a);
+    const { viewHash } = b.core.snapshot();
+    const ms = network.nowMs;
+    expect(acknowledge(b, dead)).toBe('not refused');
+    network.run(500);
+    const again = network.start(a.disk, A, [B]);
+    network.run(5_000);
+    expect(acknowledge(again, dead)).toBe('not refused');
+    network.run(500);
+    network.stop(b);
+    const restarted = network.start(b.disk, B, [A]);
+    network.run(500);
+    for (const node of [again, restarted]) {
+      expect(known(node)).toEqual([
+        ['n1', undefined],
+        ['n2', undefined],
+        ['n3', ms],
+      ]);
+      // No pass waits for it: it is no part of the view.
+      expect(node.core.snapshot().viewHash).toBe(viewHash);
+    }
+    expect(acknowledge(again, 'f'.repeat(16))).toContain('member-not-found');
+  });
+
   test('is refused by a node that has just started: it cannot know yet who is dead', () => {
     const network = new Network();
     const [a, b] = threeNodes(network);

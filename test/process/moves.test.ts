@@ -148,6 +148,21 @@ describe('four nodes that come and go', () => {
       const [read] = await node.query('SELECT count(v) FROM m', 'd', { completeness: '1' });
       expect(read!.completeness).toMatchObject({ complete: true, losses: [{ member: 'n3' }] });
     }
+    await starling('cluster', 'acknowledge-loss', 'n3', '--url', n4.url);
+    await eventually('the other one knows', 10_000, async () => (await page(n2)).losses.length === 0);
+    expect(await starling('cluster', '--url', n2.url)).not.toContain('Lost with n3');
+    expect(await starling('cluster', 'acknowledge-loss', 'n3', '--url', n2.url)).toMatch(
+      /^n3 \([0-9a-f]{16}\): acknow/,
+    );
+    for (const node of [n2, n4]) {
+      expect((await node.get('/metrics')).text).not.toMatch(/^starling_shard_losses\{.*\} 1$/m);
+      expect((await node.get('/metrics')).text).toMatch(/^starling_shard_losses\{.*\} 0$/m);
+      const [read] = await node.query('SELECT count(v) FROM m', 'd', { completeness: '1' });
+      expect(read!.completeness).toMatchObject({ losses: [{ member: 'n3', acknowledged: true }] });
+    }
+    const [shard] = (await n2.json<{ shards: { id: string }[] }>('/api/shards')).shards;
+    expect(await starling('shards', shard!.id, '--url', n2.url)).toMatch(/lost with n3 .* acknowledged/);
+    expect((await n2.request('POST', '/api/cluster/members/n2/acknowledge-loss')).status).toBe(404);
     expect(await n3.runToEnd()).toBe(1);
     expect(n3.stderr).toContain('Removal is final');
   }, 150_000);

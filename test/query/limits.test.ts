@@ -104,6 +104,21 @@ describe('what an answer rests on', () => {
         { member: 'n3', after: 2.5 },
       ],
     });
+    const acknowledged = Object.assign(Object.create(bereft) as MemoryBackend, {
+      backend: {
+        ...bereft.backend,
+        snapshot: () => ({
+          ...memory.backend.snapshot(),
+          members: [{ number: 'b', name: 'n3', address: '', state: 'removed', lossAcknowledgedMs: 1 }],
+        }),
+      },
+    });
+    expect((await ask(acknowledged, 'SELECT v FROM m', named))[0]!.completeness).toMatchObject({
+      losses: [
+        { member: 'n2', after: null },
+        { member: 'n3', after: 2.5, acknowledged: true },
+      ],
+    });
     const deaf = with_({ unheard: () => ['n3', 'n2'] });
     expect((await ask(deaf, 'SELECT v FROM m', named))[0]!.completeness).toEqual({
       complete: false,

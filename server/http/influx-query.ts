@@ -6,7 +6,7 @@ import type { QueryService } from '../query/result.ts';
 import { BodyError, readBody } from './body.ts';
 import { answeredByMethod, type ErrorForm, sendInfluxError } from './influx-answer.ts';
 import { type AnswerSink, answerQuery, type QueryDoorLimits, wantsCsv } from './query-answer.ts';
-import { fieldsOfBody, fieldsOfUrl } from './query-parameters.ts';
+import { fieldsOfBody, fieldsOfQuery } from './query-parameters.ts';
 
 /** Answers every expected failure itself; rejects only for our own mistakes, after answering 500. */
 export async function handleQuery(
@@ -17,7 +17,7 @@ export async function handleQuery(
   limits: QueryDoorLimits,
 ): Promise<void> {
   if (answeredByMethod(request, response, ['GET', 'POST'])) return;
-  const fields = fieldsOfUrl(url.searchParams);
+  const fields = fieldsOfQuery(url.search.slice(1));
   const method = request.method!;
   try {
     const body = await readBody(request, limits.bodyBytesMax, 'empty');

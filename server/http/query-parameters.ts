@@ -1,8 +1,9 @@
 /**
  * Parameters of /query: from the URL, a form body or a multipart body; the body's come first, as in InfluxDB.
  *
- * An empty value is an absent one: clients send `epoch=&rp=&params=null`.
+ * An empty value is an absent one: clients send `epoch=&rp=&params=null`. Text that is no UTF-8 is refused, as in writes.
  */
+import { isAscii, isUtf8 } from 'node:buffer';
 import type { ReadLevel } from '../../repair/levelling.ts';
 import { type Epoch, epochOf } from './response-time.ts';
 
@@ -10,6 +11,10 @@ import { type Epoch, epochOf } from './response-time.ts';
 export const CHUNK_ROWS_DEFAULT = 10_000;
 /** Bound of what one chunk holds in memory, whatever `chunk_size` asks for. */
 export const CHUNK_ROWS_MAX = 1_000_000;
+
+/** What is looked for, or shown: with other characters it would be something else. */
+const TEXTS = ['q', 'db', 'rp', 'params'] as const;
+const [PERCENT, PLUS, SPACE] = [0x25, 0x2b, 0x20];
 
 /** As for writes; one replica is read anyway. */
 const CONSISTENCIES: readonly string[] = ['', 'any', 'one', 'quorum', 'all'];
@@ -28,38 +33,61 @@ export interface QueryParameters {
 
 export type Fields = ReadonlyMap<string, string>;
 
-export function fieldsOfUrl(parameters: URLSearchParams): Map<string, string> {
-  const fields = new Map<string, string>();
-  for (const [name, value] of parameters) if (!fields.has(name)) fields.set(name, value);
-  return fields;
+/** Stands for bytes that are no UTF-8: half of a pair, which no bytes read as. */
+export const NO_TEXT = '\ud800';
+
+/** Of the query of a URL, which has no characters beyond ASCII; as URLSearchParams, but for bytes that are no UTF-8. */
+export function fieldsOfQuery(query: string): Map<string, string> {
+  return fieldsOf(query, unescaped);
 }
 
-/** The same of the text of a query, which mostly needs no general parser. */
-export function fieldsOfQuery(query: string): Map<string, string> {
+function fieldsOf(query: string, textOf: (escaped: string) => string): Map<string, string> {
   const fields = new Map<string, string>();
-  try {
-    for (const pair of query.split('&')) {
-      if (pair === '') continue;
-      const equals = pair.indexOf('=');
-      const name = unescaped(equals < 0 ? pair : pair.slice(0, equals));
-      if (!fields.has(name)) fields.set(name, equals < 0 ? '' : unescaped(pair.slice(equals + 1)));
-    }
-    return fields;
-  } catch {
-    // Bytes that are no UTF-8, or a % without digits. A question mark in front would be taken off.
-    return fieldsOfUrl(new URLSearchParams(`?${query}`));
+  for (const pair of query.split('&')) {
+    if (pair === '') continue;
+    const equals = pair.indexOf('=');
+    const name = textOf(equals < 0 ? pair : pair.slice(0, equals));
+    if (!fields.has(name)) fields.set(name, equals < 0 ? '' : textOf(pair.slice(equals + 1)));
   }
+  return fields;
 }
 
 function unescaped(text: string): string {
   const spaced = text.includes('+') ? text.replaceAll('+', ' ') : text;
-  return spaced.includes('%') ? decodeURIComponent(spaced) : spaced;
+  if (!spaced.includes('%')) return spaced;
+  try {
+    return decodeURIComponent(spaced);
+  } catch {
+    // Bytes that are no UTF-8, or a % without digits.
+    return unescapedBytes(text);
+  }
+}
+
+const ESCAPE = /^[0-9a-fA-F]{2}$/;
+
+/** `escaped`: a character for each byte. A % without digits is one. */
+function unescapedBytes(escaped: string): string {
+  const bytes = Buffer.allocUnsafe(escaped.length);
+  let length = 0;
+  for (let at = 0; at < escaped.length; at++) {
+    const code = escaped.charCodeAt(at);
+    const digits = code === PERCENT ? escaped.slice(at + 1, at + 3) : '';
+    const isEscape = ESCAPE.test(digits);
+    bytes[length++] = isEscape ? Number.parseInt(digits, 16) : code === PLUS ? SPACE : code;
+    if (isEscape) at += 2;
+  }
+  return textOf(bytes.subarray(0, length));
+}
+
+function textOf(bytes: Buffer): string {
+  return isUtf8(bytes) ? bytes.toString('utf8') : NO_TEXT;
 }
 
 /** Fields of the body; none when its type is no form. */
 export function fieldsOfBody(contentType: string, body: Buffer): Map<string, string> {
   const type = (contentType.split(';', 1)[0] as string).trim().toLowerCase();
-  if (type === 'application/x-www-form-urlencoded') return fieldsOfUrl(new URLSearchParams(body.toString('utf8')));
+  if (type === 'application/x-www-form-urlencoded')
+    return fieldsOf(body.toString('latin1'), isAscii(body) ? unescaped : unescapedBytes);
   const boundary = /;\s*boundary=(?:"([^"]+)"|([^;\s]+))/i.exec(contentType);
   if (type !== 'multipart/form-data' || boundary === null) return new Map();
   return fieldsOfMultipart(body, (boundary[1] ?? boundary[2]) as string);
@@ -76,7 +104,7 @@ function fieldsOfMultipart(body: Buffer, boundary: string): Map<string, string> 
     const headEnd = body.indexOf('\r\n\r\n', start);
     if (headEnd >= 0 && headEnd < end) {
       const name = /name="([^"]*)"/i.exec(body.toString('utf8', start, headEnd))?.[1];
-      const value = body.toString('utf8', headEnd + 4, Math.max(headEnd + 4, end - 2));
+      const value = textOf(body.subarray(headEnd + 4, Math.max(headEnd + 4, end - 2)));
       if (name !== undefined && !fields.has(name)) fields.set(name, value);
     }
     from = end;
@@ -87,6 +115,7 @@ function fieldsOfMultipart(body: Buffer, boundary: string): Map<string, string> 
 /** The parameters, or the error to answer with status 400. */
 export function queryParameters(fields: Fields): QueryParameters | string {
   const get = (name: string): string => fields.get(name) ?? '';
+  for (const name of TEXTS) if (fields.get(name) === NO_TEXT) return `invalid UTF-8 in parameter "${name}"`;
   const text = get('q').trim();
   if (text === '') return 'missing required parameter "q"';
   let params: Record<string, unknown> | undefined;

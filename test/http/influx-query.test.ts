@@ -58,6 +58,7 @@ describe('parameters', () => {
   test.each([
     ['/query', 'missing required parameter "q"'],
     ['/query?q=+', 'missing required parameter "q"'],
+    ['/query?q=SELECT+%E9', 'invalid UTF-8 in parameter "q"'],
     ['/query?q=x&params=%7B%22h%22%3A', 'error parsing query parameters: unexpected EOF'],
     [
       '/query?q=x&params=%5B1%5D',

@@ -28,12 +28,14 @@ export class FreedLater {
 
   /** The arrays are empty some time later. Only buffers that are an array's alone are freed. */
   add(arrays: readonly Uint8Array[]): void {
-    for (const { buffer, byteLength } of arrays) {
-      if (!(buffer instanceof ArrayBuffer) || buffer.byteLength !== byteLength || byteLength === 0) continue;
-      if (this.#buffers.has(buffer)) continue;
-      this.#buffers.add(buffer);
-      this.#bytes += byteLength;
-    }
+    for (const { buffer, byteLength } of arrays) if (buffer.byteLength === byteLength) this.addBuffer(buffer);
+  }
+
+  /** As `add`, with whatever arrays lie on it. */
+  addBuffer(buffer: ArrayBufferLike): void {
+    if (!(buffer instanceof ArrayBuffer) || buffer.byteLength === 0 || this.#buffers.has(buffer)) return;
+    this.#buffers.add(buffer);
+    this.#bytes += buffer.byteLength;
     if (this.#bytes < GATHERED_BYTES) return;
     freeBuffers([...this.#buffers]);
     this.#buffers.clear();

@@ -1,5 +1,6 @@
 /** The answer to a plain query, written to its socket: whole with its length, or in chunks. */
 import type { Socket } from 'node:net';
+import { FreedLater } from '../freed-buffers.ts';
 import type { ErrorForm } from './influx-answer.ts';
 import type { PlainAnswers } from './plain-answers.ts';
 import type { AnswerSink } from './query-answer.ts';
@@ -7,6 +8,10 @@ import type { AnswerSink } from './query-answer.ts';
 /** Up to here a copy costs less than a system call with two buffers. */
 const JOINED_BYTES_MAX = 32 * 1024;
 const LAST_CHUNK = '0\r\n\r\n';
+
+/** Pieces of answers that have left, from this size on. */
+const freed = new FreedLater();
+const FREED_BYTES_MIN = 16 * 1024;
 
 export class PlainSink implements AnswerSink {
   hasBegun = false;
@@ -82,7 +87,7 @@ export class PlainSink implements AnswerSink {
     if (body.length > JOINED_BYTES_MAX) {
       socket.cork();
       socket.write(head, 'latin1');
-      socket.write(body);
+      writeFreed(socket, body);
       socket.uncork();
       return;
     }
@@ -95,7 +100,17 @@ export class PlainSink implements AnswerSink {
   #chunk(piece: string | Buffer): void {
     const socket = this.#socket;
     socket.write(`${Buffer.byteLength(piece).toString(16)}\r\n`, 'latin1');
-    socket.write(piece);
+    if (typeof piece === 'string') socket.write(piece);
+    else writeFreed(socket, piece);
     socket.write('\r\n', 'latin1');
   }
+}
+
+/** Of a write that failed the system may still hold the bytes. */
+function writeFreed(socket: Socket, bytes: Buffer): void {
+  if (bytes.length < FREED_BYTES_MIN) socket.write(bytes);
+  else
+    socket.write(bytes, (error) => {
+      if (error == null) freed.add([bytes]);
+    });
 }

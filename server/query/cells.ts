@@ -9,6 +9,7 @@ import type { Scalar } from '../../shards/query/arithmetic.ts';
 import type { SelectRequest, ShardSelect, StateArrays, StateCall } from '../../shards/query/partial.ts';
 import { halvesOf } from '../../shards/query/run-buffer.ts';
 import { comparePicks } from '../../shards/query/state-arrays.ts';
+import { FreedLater } from '../freed-buffers.ts';
 import type { Group } from './groups.ts';
 import { mergeGroups } from './merged-groups.ts';
 import { QueryError } from './query-error.ts';
@@ -54,6 +55,21 @@ export function mergeStates(shards: readonly ShardSelect[], request: SelectReque
       addCells(calls[c]!, { shards, s, c }, places[s]!, windows.length, offset, shard.windowCount);
   });
   return { groups, windows, calls, shards };
+}
+
+const freed = new FreedLater();
+/** Of fewer bytes nothing is worth giving back by hand. */
+const FREED_BYTES_MIN = 16 * 1024;
+
+/** Gives its memory back, and that of the shards' states: nobody reads either again. */
+export function freeGrid({ calls, shards }: CellGrid): void {
+  for (const { count } of calls) freeCells(count);
+  for (const { states } of shards) for (const { count } of states) freeCells(count);
+}
+
+/** With all that lies in the same buffer. */
+function freeCells({ buffer }: Float64Array): void {
+  if (buffer.byteLength >= FREED_BYTES_MIN) freed.addBuffer(buffer);
 }
 
 export function tooManyWindows(detail: string): QueryError {

@@ -14,7 +14,7 @@ import type { SelectRequest, ShardSelect } from '../../shards/query/partial.ts';
 import type { SelectStatement } from '../influxql/ast.ts';
 import type { StatementForms } from '../influxql/statement-forms.ts';
 import type { PartialAnswers, QueryBackend, ShardTarget } from './backend.ts';
-import { mergeStates } from './cells.ts';
+import { freeGrid, mergeStates } from './cells.ts';
 import {
   hasEnough,
   limitedSpan,
@@ -187,7 +187,9 @@ function callsRound(plan: SelectPlan, source: ShardSource, context: StatementCon
     tableOf: (shards) => {
       const grid = mergeStates(shards, request, cellsMax);
       if (part !== null && !hasEnough(grid, plan)) return null;
-      return gridTable(plan, calls, statesOnly(span, grid, stateIndex), cellsMax, false);
+      const table = gridTable(plan, calls, statesOnly(span, grid, stateIndex), cellsMax, false);
+      freeGrid(grid);
+      return table;
     },
   };
 }

@@ -73,6 +73,26 @@ it.each([
   expect(shown(await straight!)).toEqual(shown(await generally(service, text)));
 });
 
+it('gives the memory of states back when their rows are made', async () => {
+  const { memory, service } = await prepared();
+  const { backend } = memory;
+  const given: ArrayBuffer[] = [];
+  vi.spyOn(backend, 'runHere').mockImplementation((targets, request, answered) => {
+    void backend.run(targets, request).then((answers) => {
+      for (const result of answers.results)
+        if (result.kind === 'select') for (const { states } of result.shards) given.push(states.numbers);
+      answered(answers);
+    });
+    return true;
+  });
+  const text =
+    "SELECT mean(f), max(n) FROM m WHERE host != 'f' AND time >= 0 AND time < 20000 GROUP BY time(1ns), host fill(none)";
+  const straight = await begun(service, text);
+  expect(given.length).toBeGreaterThan(1);
+  expect(given.map(({ byteLength }) => byteLength)).toEqual(given.map(() => 0));
+  expect(shown(straight)).toEqual(shown(await generally(service, text)));
+});
+
 it.each([
   'SELECT derivative(mean(f)) FROM m WHERE time > 0 AND time < 50 GROUP BY time(10ns)',
   'SELECT median(f) FROM m',

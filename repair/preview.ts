@@ -17,7 +17,7 @@ import type { RepairDifference } from './records.ts';
 import type { MessageOf, Received } from './replica-messages.ts';
 import type { Replica, ReplicaTable } from './replica-table.ts';
 import type { Requests } from './requests.ts';
-import { cannotRead } from './ring-fitness.ts';
+import { cannotRead, NO_PROGRESS } from './ring-fitness.ts';
 import { nameOf, type Surroundings } from './surroundings.ts';
 
 export interface PreviewObserver {
@@ -157,6 +157,7 @@ export class Preview {
       } else if (m?.status === 'ok' && m.root !== null && m.floor === floor) {
         const all = [...sums, ...m.sums];
         if (ledger.floor > floor) this.begin(ledger.floor);
+        else if (m.next !== null && m.next <= from) this.leaveOut(member, `${NO_PROGRESS}: not compared`);
         else if (m.next !== null) this.compare(ledger, member, m.next, all);
         else this.compared(ledger, member, rootFromJson(m.root), rootFromJson(m.floorRoot), all);
       } else if (m !== undefined && m.floor > floor) this.begin(m.floor);
@@ -207,7 +208,8 @@ export class Preview {
       }
       for (const each of entries) listed.set(each.version, each);
       const last = entries.at(-1)?.version;
-      if (m.more && last !== undefined) this.list(member, wanted, last);
+      if (m.more && (last ?? '') <= above) this.leaveOut(member, `${NO_PROGRESS}: not compared`);
+      else if (m.more && last !== undefined) this.list(member, wanted, last);
       else this.list(member, { ...wanted, epochs: epochs.slice(page.length) }, '');
     });
   }

@@ -23,6 +23,9 @@ export function syncProblem(commit: CommitQueue, { limits }: Surroundings): stri
   return stalledMs > limits.hopTimeoutMs ? `its disk has not synced for ${Math.floor(stalledMs / 1000)} s` : null;
 }
 
+/** Of a source whose next page is none: it would be asked for ever. */
+export const NO_PROGRESS = 'the list of the source does not go on';
+
 /** Of what repair reads. */
 export function cannotRead(error: StorageError): string {
   return `it cannot read what it has: ${error.code}`;

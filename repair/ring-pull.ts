@@ -22,7 +22,7 @@ import { databaseOf } from './mail-receiver.ts';
 import type { FloorClaim, MessageOf, Received } from './replica-messages.ts';
 import { claimOf, type Replica } from './replica-table.ts';
 import type { Requests } from './requests.ts';
-import { cannotRead } from './ring-fitness.ts';
+import { cannotRead, NO_PROGRESS } from './ring-fitness.ts';
 import type { Surroundings } from './surroundings.ts';
 
 export interface Pulled {
@@ -119,6 +119,7 @@ export class Pull {
         rootsEqual(ledger.root(through), rootFromJson(message.root));
       if (isEqual) return this.finish();
       this.noteDiffering(message, after, from);
+      if (message.next !== null && message.next <= from) return this.fail(NO_PROGRESS);
       if (message.next !== null) this.compare(message.next);
       else if (this.epochs.length === 0) this.finish();
       else this.differs(() => this.identities(0, ''));
@@ -191,6 +192,7 @@ export class Pull {
       const last = listed.at(-1);
       const next = at + epochs.length;
       let then = () => this.finish();
+      if (message.more && (last?.version ?? '') <= above) return this.fail(NO_PROGRESS);
       if (message.more && last !== undefined) then = () => this.identities(at, last.version);
       else if (next < this.epochs.length) then = () => this.identities(next, '');
       this.fetch(missing, then);

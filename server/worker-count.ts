@@ -20,15 +20,18 @@ import { type NodeFile, saveNodeFile } from './node-identity.ts';
 
 /** How soon a sync that failed is tried again. */
 const RETRY_MS = 200;
+/** Of a disk that does not take what a worker is given; then the start has failed, and the next one goes on with what is left. */
+const RETRIES_MAX = 300;
 
 export async function changeWorkerCount(
   directory: string,
   node: NodeFile,
   workers: number,
   files: Files = nodeFiles(),
+  retryMs = RETRY_MS,
 ): Promise<NodeFile> {
   for (let index = 0; index < node.workers; index++) flushFormerLog(directory, files, index, node.workers);
-  await moveOutboxes(directory, files, workers);
+  await moveOutboxes(directory, files, workers, retryMs);
   const changed = { ...node, workers };
   saveNodeFile(directory, changed);
   return changed;
@@ -52,8 +55,21 @@ function flushFormerLog(directory: string, files: Files, index: number, count: n
   rmSync(join(own, 'log'), { recursive: true });
 }
 
+/** A sync that fails is tried again, and again, but not for ever. */
+function retrying(outbox: Outbox, worker: number, everyMs: number): { tooMany: Promise<never>; stop(): void } {
+  let retry: NodeJS.Timeout | undefined;
+  const tooMany = new Promise<never>((_, reject) => {
+    let tries = 0;
+    retry = setInterval(() => {
+      if (tries++ < RETRIES_MAX) outbox.retrySync();
+      else reject(new Error(`the disk does not sync what worker ${worker} is given of a former outbox`));
+    }, everyMs);
+  });
+  return { tooMany, stop: () => clearInterval(retry) };
+}
+
 /** The former outboxes are set aside as `outbox-former-<i>` first, so that a second try finds what is left of them. */
-async function moveOutboxes(directory: string, files: Files, workers: number): Promise<void> {
+async function moveOutboxes(directory: string, files: Files, workers: number, retryMs: number): Promise<void> {
   for (const name of readdirSync(directory)) {
     const outbox = join(directory, name, 'outbox');
     const aside = join(directory, `outbox-former-${name}`);
@@ -67,8 +83,8 @@ async function moveOutboxes(directory: string, files: Files, workers: number): P
       const entries = [...former.entries.values()].filter((entry) => entry.key.number % workers === worker);
       if (entries.length === 0) continue;
       const target = new Outbox(files, join(directory, `worker-${worker}`, 'outbox'), bytesMax, outboxSegmentBytes);
-      const retry = setInterval(() => target.retrySync(), RETRY_MS);
-      await Promise.all(
+      const retries = retrying(target, worker, retryMs);
+      const puts = Promise.all(
         entries.map((entry) => {
           const content = former.read(entry);
           if (content === null) return null;
@@ -86,7 +102,8 @@ async function moveOutboxes(directory: string, files: Files, workers: number): P
             if (!kept) reject(new Error(`the outbox of worker ${worker} takes nothing: is the disk full?`));
           });
         }),
-      ).finally(() => clearInterval(retry));
+      );
+      await Promise.race([puts, retries.tooMany]).finally(() => retries.stop());
       target.close();
     }
     former.close();

@@ -2,12 +2,13 @@
 import { describe, expect, test } from 'vitest';
 import { Ledger } from '../../repair/ledger.ts';
 import type { RepairStatus } from '../../repair/records.ts';
+import type { ReplicaLimits } from '../../repair/replica-limits.ts';
 import { ID, NUMBERS, Trio } from './trio.ts';
 
 const [FIRST, SECOND, THIRD] = NUMBERS as [string, string, string];
 
-function equalTrio(replication = 3): Trio {
-  const trio = new Trio(replication);
+function equalTrio(replication = 3, limits: Partial<ReplicaLimits> = {}): Trio {
+  const trio = new Trio(replication, limits);
   for (let i = 0; i < 3; i++) trio.write(0, replication === 3 ? 'all' : 'one');
   trio.pass(100);
   trio.hear();
@@ -37,6 +38,35 @@ describe('a preview', () => {
     expect(preview).toMatchObject({ state: 'done', message: 'no differences among the 3 compared replicas' });
     expect(preview.differences.map(({ result }) => result)).toEqual(['equal', 'equal', 'equal']);
     expect(trio.sent).not.toContain('identities');
+  });
+
+  test.each([
+    ['sums', 'compare-answer'],
+    ['identities', 'identities-answer'],
+  ])('and a pass end with a source whose list of %s does not go on', (what, answered) => {
+    const trio = equalTrio(3, { identitiesPerPage: 1 });
+    trio.onSend = (_, to, { t }) => (t === 'mail' && to === SECOND ? 'lost' : null);
+    trio.write(0);
+    trio.pass(100);
+    trio.hear();
+    let asked = 0;
+    trio.onSend = (from, _, { t }) => {
+      if (from === FIRST && t === answered && ++asked > 50) throw new Error('asked for ever');
+    };
+    const ledger = ledgerOf(trio, 0);
+    if (what === 'sums') ledger.epochSums = (_after, _through, from) => ({ sums: [], next: from });
+    else {
+      const { identities } = ledger;
+      ledger.identities = (epoch, after, through, _above, max) =>
+        identities.call(ledger, epoch, after, through, '', max);
+    }
+    const preview = trio.repair(1, 'preview');
+    expect(of(preview, FIRST)).toMatchObject({
+      result: 'not-compared',
+      note: 'the list of the source does not go on: not compared',
+    });
+    const pass = trio.repair(0, 'ring');
+    expect(pass).toMatchObject({ state: 'failed', message: expect.stringContaining('the list of the source') });
   });
 
   test('finds a batch that has another content at one replica, and changes nothing', () => {

@@ -57,6 +57,22 @@ function failingOnce(files: Files): Files {
   };
 }
 
+test('a disk that never syncs ends the start, and the next one finds all', async () => {
+  await fill();
+  const files = nodeFiles();
+  const stuck: Files = {
+    ...files,
+    open(path) {
+      const file = files.open(path);
+      const sync: typeof file.sync = (done) => void setImmediate(() => done(new StorageError('disk-failed', path)));
+      return Object.assign(Object.create(file) as typeof file, { sync });
+    },
+  };
+  await expect(changeWorkerCount(directory, NODE, 2, stuck, 1)).rejects.toThrow('the disk does not sync what worker 0');
+  await changeWorkerCount(directory, NODE, 2);
+  expect([0, 1].map((worker) => outboxOf(worker)?.entries.size)).toEqual([ENTRIES / 2, ENTRIES / 2]);
+});
+
 test.each(['as it should', 'and fails to sync once'])(
   'former outboxes go to their new workers, the disk works %s',
   async (how) => {

@@ -14,7 +14,7 @@ const LOST_FILES_MAX = 64;
 
 /** Whatever the file had was accepted up to `through`. Named by both: a member may lose several. */
 export function lostFile(member: NodeNumber, through: Stamp): GoneMember {
-  return { number: `${member}@${through}`, removedAt: through };
+  return { number: `${member}@${through}`, removedAt: through, isFile: true };
 }
 
 /** Both, each once, by when they were lost. */

@@ -22,6 +22,8 @@ import {
 export interface GoneMember {
   readonly number: NodeNumber;
   readonly removedAt: Stamp;
+  /** A file of the shard that a member lost (lost-files.ts): nothing in it is later than `removedAt`. */
+  readonly isFile?: boolean;
 }
 
 interface Passed extends GoneMember {
@@ -67,12 +69,15 @@ export class PassedLists {
 
   /** Before a floor moves from `floor` to `through`. `listed`: all versions above `floor`, when it is of interest. */
   note(gone: readonly GoneMember[], floor: Stamp, through: Stamp, listed: readonly Version[]): void {
-    for (const { number, removedAt } of gone) {
+    for (const { number, removedAt, isFile } of gone) {
       if (floor > removedAt) continue;
       const known = this.lists.get(number);
       // The last list for this member: it has also what came late, above the new floor.
       const isLast = through > removedAt;
-      const versions = listed.filter((version) => isLast || stampOf(version) <= through);
+      // While a member is away that has to be told, much comes that is later.
+      const last = isFile === true ? removedAt : null;
+      const most = isLast ? last : through;
+      const versions = listed.filter((version) => most === null || stampOf(version) <= most);
       const added = Buffer.from(versions.join(''), 'hex');
       const all = known === undefined ? added : known.versions && Buffer.concat([known.versions, added]);
       const kept = all !== null && all.byteLength <= this.listBytesMax ? all : null;

@@ -77,6 +77,19 @@ describe('lists that a floor has passed', () => {
     ]);
   });
 
+  test('of a lost file what is later takes no room', () => {
+    const passed = new PassedLists(32);
+    const gone = [{ number: GONE, removedAt: stampAt(2_500), isFile: true }];
+    const listed = Array.from({ length: 20 }, (_, i) => versionAt(2_000 + 400 * i, OTHER));
+    passed.note(gone, stampAt(1_000), stampAt(30_000), listed);
+    expect([900, 2_000, 2_200, 2_400].map((ms) => passed.had(versionAt(ms, OTHER), GONE))).toEqual([
+      true,
+      true,
+      false,
+      true,
+    ]);
+  });
+
   test('of many members the one that was removed first is forgotten', () => {
     const passed = new PassedLists();
     for (let i = 0; i < 18; i++) {

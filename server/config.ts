@@ -222,7 +222,7 @@ const DEFINITIONS = {
     schema: count(1, 1_000_000_000),
     value: 'N',
     fallback: '50000000',
-    about: 'most rows and buckets that one statement may produce',
+    about: 'most rows that one statement may hold at once',
   },
   'query-series-max': {
     schema: count(1, 100_000_000),

@@ -170,7 +170,7 @@ function rowsIn({ results }: PartialAnswer): number {
 
 function tooManyRows(rowsMax: number): PartialResult {
   const message = `query holds more than ${rowsMax} rows; narrow the time range or use LIMIT`;
-  return { kind: 'refused', message };
+  return { kind: 'refused', message, isTooManyRows: true };
 }
 
 function joined(answers: readonly PartialAnswer[]): PlaceAnswer {

@@ -29,6 +29,9 @@ export class CsvPrinter {
         previous = one;
         yield* this.rows(one);
       }
+      // InfluxDB prints none: behind rows that have left the rest would seem to be there.
+      const { error } = result;
+      if (error !== undefined && result.statementId === this.statementId) yield `\n${csvError(error)}`;
     }
   }
 

@@ -14,7 +14,9 @@ export interface QueryLimits {
   readonly bucketsMax: number;
   /** Groups x windows x calls held at once for one statement, in each worker (added up over its shards) and here. */
   readonly cellsMax: number;
-  /** Rows answered per statement. */
+  /** Rows that the shards of one node hand over at once for an answer that leaves while it is read. */
+  readonly streamedRowsMax: number;
+  /** Rows answered per statement, unless they leave while it is read. */
   readonly responseRowsMax: number;
   /** Statements in one request. */
   readonly statementsMax: number;
@@ -29,6 +31,7 @@ export const DEFAULT_QUERY_LIMITS: QueryLimits = {
   seriesMax: 2_000_000,
   bucketsMax: 1_000_000,
   cellsMax: 20_000_000,
+  streamedRowsMax: 100_000,
   responseRowsMax: 5_000_000,
   statementsMax: 1_000,
   nestingMax: 16,

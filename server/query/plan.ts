@@ -88,6 +88,25 @@ export async function planSelect(statement: SelectStatement, context: StatementC
   }
 }
 
+/** Planned from memory first; what was not confirmed by the shards is planned again from what they say. */
+export async function confirmed<T>(
+  statement: SelectStatement,
+  plan: SelectPlan | null,
+  context: StatementContext,
+  run: (plan: SelectPlan, context: StatementContext) => Promise<T>,
+): Promise<T> {
+  const { planning } = context;
+  try {
+    const answer = await run(plan ?? (await planSelect(statement, context)), context);
+    if (planning.isConfirmed) return answer;
+  } catch (error) {
+    if (planning.isConfirmed) throw error;
+  }
+  context.tally.clear();
+  const again = { ...context, planning: planning.again() };
+  return run(await planSelect(statement, again), again);
+}
+
 /** Throws SchemaUnknown as well as QueryError. */
 export function planNow(statement: SelectStatement, scope: Scope, context: StatementContext): SelectPlan {
   if (scope.depth > context.limits.nestingMax)

@@ -4,3 +4,6 @@ export class QueryError extends Error {
   readonly status = 200;
   readonly retry = false;
 }
+
+/** The shards of one node have more rows for a request than they may hand over at once. */
+export class TooManyRows extends QueryError {}

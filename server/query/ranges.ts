@@ -35,12 +35,19 @@ export function isOneRequest(targets: readonly ShardTarget[], request: SelectReq
   return rangesOf(targets).length <= firstWidth(request);
 }
 
+/** The shards of which rows are asked first. */
+export function firstRanges(targets: readonly ShardTarget[], request: SelectRequest): ShardTarget[] {
+  const ranges = rangesOf(targets);
+  if (request.descending) ranges.reverse();
+  return ranges.slice(0, firstWidth(request)).flat();
+}
+
 function firstWidth(request: SelectRequest): number {
   return canEnd(request) ? 1 : UNENDED_FIRST;
 }
 
 /** Which groups a tag has is known behind the last shard only: then LIMIT ends nothing. */
-function canEnd({ rows, dimensions }: SelectRequest): boolean {
+export function canEnd({ rows, dimensions }: SelectRequest): boolean {
   return (rows?.perGroup ?? null) !== null && dimensions.length === 0;
 }
 

@@ -16,6 +16,7 @@ export class Running {
   readonly ending = new Ending();
   readonly #deadlines: Deadlines;
   readonly #request: Ending | undefined;
+  #usedMs = 0;
 
   /** `done` has to be called in the end. */
   constructor(deadlines: Deadlines, request: Ending | undefined) {
@@ -32,7 +33,25 @@ export class Running {
     this.ending.end(OVER);
   }
 
+  /** Until the client has read what it was given: that is no time of the statement's. */
+  rest(): void {
+    this.#usedMs = this.#deadlines.rest(this.ending);
+  }
+
+  goOn(): void {
+    this.#deadlines.begin(this.ending, this.#usedMs);
+  }
+
   readonly #leave = (): void => this.ending.end(this.#request!.reason!);
+}
+
+/** What is not done by then is left alone. */
+export function untilEnd<T>(work: Promise<T>, ending: Ending): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const over = (): void => reject(ending.reason!);
+    ending.onEnd(over);
+    work.then(resolve, reject).finally(() => ending.forget(over));
+  });
 }
 
 /** What the straight way leaves of a statement: it still runs. */

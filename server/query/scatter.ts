@@ -10,7 +10,7 @@ import { unpackStates } from '../../shards/query/state-arrays.ts';
 import type { LevelReport, PartialAnswers, QueryBackend, ShardTarget } from './backend.ts';
 import type { Ending } from './ending.ts';
 import type { QueryLimits } from './limits.ts';
-import { QueryError } from './query-error.ts';
+import { QueryError, TooManyRows } from './query-error.ts';
 import type { Completeness, QueryOptions } from './result.ts';
 import { Planning, type SchemaMemory } from './schema-memory.ts';
 
@@ -166,6 +166,20 @@ export class Tally {
   }
 }
 
+/** What the answer rests on. */
+export function completenessOf({ tally, backend }: StatementContext, report: LevelReport | null): Completeness {
+  return tally.completeness(report, backend.snapshot().members);
+}
+
+/** What a statement says that failed with it; a defect is thrown on. `names`: the answer names what is missing. */
+export function errorText(error: unknown, { tally }: StatementContext, names: boolean): string {
+  // What could not be read may be why a statement failed.
+  const shortfall = names ? null : tally.shortfall();
+  // Typed errors of all rooms carry a code and a text for people; anything else is a defect and must show.
+  if (error instanceof Error && 'code' in error) return shortfall ?? error.message;
+  throw error;
+}
+
 export async function runOn(
   context: StatementContext,
   targets: readonly ShardTarget[],
@@ -190,7 +204,9 @@ function run(
 }
 
 function refuse(results: readonly PartialResult[]): void {
-  for (const result of results) if (result.kind === 'refused') throw new QueryError(result.message);
+  for (const result of results)
+    if (result.kind === 'refused')
+      throw result.isTooManyRows === true ? new TooManyRows(result.message) : new QueryError(result.message);
 }
 
 export async function selectOn(
@@ -203,20 +219,21 @@ export async function selectOn(
 }
 
 /**
- * Shards of which the plan needs no rows: throws StalePlan when one has another schema than planned. One that is not up keeps
- * what it had.
+ * Shards of which the plan needs no rows, or none yet: throws StalePlan when one has another schema than planned. One that is
+ * not up keeps what it had, unless `needsAll`.
  */
 export async function confirmOn(
   context: StatementContext,
   targets: readonly ShardTarget[],
   request: SelectRequest,
+  needsAll = false,
 ): Promise<void> {
   const { ending, planning } = context;
   ending.throwIfEnded();
   if (targets.length === 0 || request.planned === null) return;
-  const { results } = await run(context, targets, { ...request, measurements: [] });
+  const { results, missing } = await run(context, targets, { ...request, measurements: [] });
   ending.throwIfEnded();
-  if (results.some((result) => result.kind === 'stale')) throw new StalePlan();
+  if (results.some((result) => result.kind === 'stale') || (needsAll && missing.length > 0)) throw new StalePlan();
   planning.confirm(request.planned, targets.length);
 }
 

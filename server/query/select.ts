@@ -33,6 +33,15 @@ import type { StatementContext } from './scatter.ts';
 import { typeName } from './schema.ts';
 import { integral, TRANSFORMATIONS, transform } from './transformations.ts';
 
+/** The whole answer. */
+export async function gathered(
+  statement: SelectStatement,
+  plan: SelectPlan,
+  context: StatementContext,
+): Promise<ResultSeries[]> {
+  return seriesOf(statement, plan, await runPlan(plan, [], context, false), context);
+}
+
 /** `outer`: dimensions of the query around a subquery; `exact`: integers stay bigint. */
 export function runPlan(
   plan: SelectPlan,
@@ -76,8 +85,7 @@ export function rawTable(plan: SelectPlan, { rows, table }: RawRows): OutputTabl
   const times = new BigInt64Array(order.length);
   for (let i = 0; i < order.length; i++) times[i] = table.times[order[i]!]!;
   const columns = plan.fields.map(({ expression }): OutputColumn => {
-    if (expression.kind === 'reference')
-      return gathered(table.columns[columnIndex.get(columnKey(expression))!]!, order);
+    if (expression.kind === 'reference') return picked(table.columns[columnIndex.get(columnKey(expression))!]!, order);
     return Array.from(order, (row) =>
       finite(
         evaluate(expression, (slot) =>
@@ -89,7 +97,7 @@ export function rawTable(plan: SelectPlan, { rows, table }: RawRows): OutputTabl
   return { groups, starts, times, columns };
 }
 
-function gathered(column: OutputColumn, order: Uint32Array): OutputColumn {
+function picked(column: OutputColumn, order: Uint32Array): OutputColumn {
   if (!(column instanceof Float64Array)) return Array.from(order, (row) => column[row]!);
   const out = new Float64Array(order.length);
   for (let i = 0; i < out.length; i++) out[i] = column[order[i]!]!;

@@ -10,11 +10,11 @@ import { ParseError, parseQuery } from '../influxql/parser.ts';
 import { printStatement } from '../influxql/printer.ts';
 import { StatementForms } from '../influxql/statement-forms.ts';
 import type { LevelledBackend, QueryBackend } from './backend.ts';
+import { executeChunked } from './chunked.ts';
 import { Deadlines } from './deadlines.ts';
 import { runDeletion } from './deletion.ts';
-import type { Ending } from './ending.ts';
 import type { QueryLimits } from './limits.ts';
-import { planSelect, type SelectPlan } from './plan.ts';
+import { confirmed, type SelectPlan } from './plan.ts';
 import { QueryError } from './query-error.ts';
 import {
   type QueryOptions,
@@ -23,10 +23,10 @@ import {
   type ResultSeries,
   type StatementResult,
 } from './result.ts';
-import { Running } from './running.ts';
-import { contextOf, findDatabase, type StatementContext } from './scatter.ts';
+import { Running, untilEnd } from './running.ts';
+import { completenessOf, contextOf, errorText, findDatabase, type StatementContext } from './scatter.ts';
 import { SchemaMemory } from './schema-memory.ts';
-import { runPlan, seriesOf } from './select.ts';
+import { gathered } from './select.ts';
 import {
   showDatabases,
   showFieldKeys,
@@ -69,12 +69,18 @@ async function* execute(
     }
     const running = begun?.running ?? new Running(kept.deadlines, options.ending);
     const context = begun?.context ?? contextOf(backend, limits, kept.memory, options, running.ending);
+    const statement = statements[statementId]!;
+    if (options.chunkSize !== null && statement.kind === 'select') {
+      for await (const result of executeChunked(statement, statementId, running, context, options)) {
+        if (result.error !== undefined) failed = true;
+        yield result;
+      }
+      continue;
+    }
     const plan = begun?.plan ?? null;
-    const result = await executeStatement(statements[statementId]!, statementId, plan, running, context, options);
+    const result = await executeStatement(statement, statementId, plan, running, context, options);
     if (result.error !== undefined) failed = true;
-    const isChunked = options.chunkSize !== null && result.series !== undefined;
-    if (isChunked && statements[statementId]!.kind === 'select') yield* chunks(result, options.chunkSize!);
-    else yield result;
+    yield result;
   }
 }
 
@@ -112,37 +118,21 @@ async function executeStatement(
     return {
       statementId,
       ...(series.length === 0 ? {} : { series }),
-      ...(options.completeness
-        ? { completeness: context.tally.completeness(report, context.backend.snapshot().members) }
-        : {}),
+      ...(options.completeness ? { completeness: completenessOf(context, report) } : {}),
       ...(options.readOnly && changes(statement) ? { messages: [deprecation(statement)] } : {}),
     };
   } catch (error) {
-    return { statementId, error: errorText(error, context, options) };
+    return { statementId, error: errorText(error, context, options.completeness) };
   } finally {
     running.done();
   }
 }
 
-function errorText(error: unknown, context: StatementContext, options: QueryOptions): string {
-  // What could not be read may be why a statement failed.
-  const shortfall = options.completeness ? null : context.tally.shortfall();
-  // Typed errors of all rooms carry a code and a text for people; anything else is a defect and must show.
-  if (error instanceof Error && 'code' in error) return shortfall ?? error.message;
-  throw error;
-}
-
-/** What is not done by then is left alone. */
-function untilEnd<T>(work: Promise<T>, ending: Ending): Promise<T> {
-  return new Promise((resolve, reject) => {
-    ending.onEnd(() => reject(ending.reason!));
-    work.then(resolve, reject);
-  });
-}
-
 /** A SELECT passes through as few promises as can be. */
 function run(statement: Statement, plan: SelectPlan | null, context: StatementContext): Promise<ResultSeries[]> {
-  return statement.kind === 'select' ? select(statement, plan, context) : runOther(statement, context);
+  return statement.kind === 'select'
+    ? confirmed(statement, plan, context, (made, within) => gathered(statement, made, within))
+    : runOther(statement, context);
 }
 
 async function runOther(
@@ -201,41 +191,4 @@ function deprecation(statement: Statement): { level: 'warning'; text: string } {
     level: 'warning',
     text: `deprecated use of '${printStatement(statement)}' in a read only context, please use a POST request instead`,
   };
-}
-
-/** Planned from memory first; what was not confirmed by the shards is planned again from what they say. */
-async function select(
-  statement: SelectStatement,
-  plan: SelectPlan | null,
-  context: StatementContext,
-): Promise<ResultSeries[]> {
-  const { planning } = context;
-  try {
-    const answer = await selectOnce(statement, plan, context);
-    if (planning.isConfirmed) return answer;
-  } catch (error) {
-    if (planning.isConfirmed) throw error;
-  }
-  context.tally.clear();
-  return selectOnce(statement, null, { ...context, planning: planning.again() });
-}
-
-async function selectOnce(
-  statement: SelectStatement,
-  made: SelectPlan | null,
-  context: StatementContext,
-): Promise<ResultSeries[]> {
-  const plan = made ?? (await planSelect(statement, context));
-  return seriesOf(statement, plan, await runPlan(plan, [], context, false), context);
-}
-
-/** Chunked answers have one series a result, at most `size` rows each; more of the same series: partial. */
-function* chunks({ series, ...rest }: StatementResult, size: number): Generator<StatementResult> {
-  for (const one of series!) {
-    for (let from = 0; from < one.values.length; from += size) {
-      const partial = from + size < one.values.length;
-      const part = { ...one, values: one.values.slice(from, from + size), ...(partial ? { partial } : {}) };
-      yield { ...rest, series: [part], ...(partial ? { partial } : {}) };
-    }
-  }
 }

@@ -202,4 +202,11 @@ export type PartialResult =
   /** `seriesMatched`: by the request's condition, in all shards; its filter may have left none of them. */
   | { readonly kind: 'select'; readonly shards: readonly TravellingSelect[]; readonly seriesMatched: number }
   /** A limit was hit or the request cannot be answered: the statement's error. */
-  | { readonly kind: 'refused'; readonly message: string };
+  | Refused;
+
+export interface Refused {
+  readonly kind: 'refused';
+  readonly message: string;
+  /** More rows than a place may hand over at once: for less time there may be few enough. */
+  readonly isTooManyRows?: boolean;
+}

@@ -14,6 +14,7 @@ import type {
   CatalogRequest,
   PartialRequest,
   PartialResult,
+  Refused,
   SchemaRequest,
   SelectRequest,
   ShardSchema,
@@ -142,7 +143,7 @@ class SelectReader implements Reader {
   readonly #answers: TravellingSelect[] = [];
   #seriesMatched = 0;
   #run: ShardRun | null = null;
-  #refused: string | null = null;
+  #refused: Refused | null = null;
 
   constructor(request: SelectRequest, moved: ArrayBuffer[]) {
     this.#request = request;
@@ -156,7 +157,7 @@ class SelectReader implements Reader {
       if (isStale(shard, this.#request)) return { kind: 'stale' };
       if (this.#refused !== null) return false;
       const begun = beginSelect(shard, this.#request, this.#regexes, this.#left);
-      if (typeof begun === 'string') this.#refused = begun;
+      if (typeof begun === 'string') this.#refused = { kind: 'refused', message: begun };
       else if (begun instanceof ShardRun) this.#run = begun;
       else this.#seriesMatched += begun.seriesMatched;
       if (this.#run === null) return false;
@@ -165,7 +166,8 @@ class SelectReader implements Reader {
       if (this.#run.step()) return true;
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
-      this.#refused = error.message;
+      const { message, isTooManyRows } = error;
+      this.#refused = { kind: 'refused', message, ...(isTooManyRows ? { isTooManyRows } : {}) };
       this.#run = null;
       return false;
     }
@@ -182,7 +184,7 @@ class SelectReader implements Reader {
   }
 
   result(): PartialResult {
-    if (this.#refused !== null) return { kind: 'refused', message: this.#refused };
+    if (this.#refused !== null) return this.#refused;
     return { kind: 'select', shards: this.#answers, seriesMatched: this.#seriesMatched };
   }
 }

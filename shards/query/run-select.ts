@@ -24,7 +24,14 @@ import { type ShardWindows, shardWindowRange, shardWindows } from './windows.ts'
 const STEP_NS = 3_600_000_000_000;
 
 /** The statement's error. */
-export class Refusal extends Error {}
+export class Refusal extends Error {
+  readonly isTooManyRows: boolean;
+
+  constructor(message: string, isTooManyRows = false) {
+    super(message);
+    this.isTooManyRows = isTooManyRows;
+  }
+}
 
 /** No series of the shard has part in the answer: none matched, or the filter leaves none of those that did. */
 export type NoPart = Pick<ShardSelect, 'seriesMatched'>;
@@ -228,7 +235,10 @@ export class ShardRun {
       while (series[place] !== slice.series) place = place + 1 < series.length ? place + 1 : 0;
       this.#visit(scan, place, slice);
       if (this.#rows !== null && this.#rows.length > this.#left.rows)
-        throw new Refusal(`query reads more than ${limits.rowsMax} rows at once; narrow the time range or use LIMIT`);
+        throw new Refusal(
+          `query reads more than ${limits.rowsMax} rows at once; narrow the time range or use LIMIT`,
+          true,
+        );
       return true;
     });
   }

@@ -31,3 +31,22 @@ test('each after the same time, whatever others began and ended before', () => {
   vi.advanceTimersByTime(1001);
   expect(ended()).toEqual([1, 2, 3, 4]);
 });
+
+test('time in which it rests is not its own', () => {
+  const deadlines = new Deadlines(1000);
+  const [resting, other] = [new Ending(), new Ending()];
+  deadlines.begin(resting);
+  vi.advanceTimersByTime(700);
+  const used = deadlines.rest(resting);
+  expect(used).toBe(700);
+  deadlines.begin(other);
+  vi.advanceTimersByTime(400);
+  deadlines.begin(resting, used);
+  vi.advanceTimersByTime(299);
+  expect([resting.reason, other.reason]).toEqual([null, null]);
+  // Before that of the one that began earlier.
+  vi.advanceTimersByTime(2);
+  expect([resting.reason === null, other.reason]).toEqual([false, null]);
+  vi.advanceTimersByTime(300);
+  expect(other.reason).not.toBeNull();
+});

@@ -254,7 +254,7 @@ test('rows and cells are counted over all shards of the place', () => {
   runs.begin(1, ['a', 'b', 'c'], request({ rowsMax: 5 }));
   allTurns();
   expect(answers.get(1)!.results).toEqual([
-    { kind: 'refused', message: expect.stringMatching(/more than 5 rows at once/) },
+    { kind: 'refused', isTooManyRows: true, message: expect.stringMatching(/more than 5 rows at once/) },
   ]);
   runs.begin(2, ['a', 'b', 'c'], request({ rowsMax: 6 }));
   allTurns();
@@ -327,6 +327,6 @@ test('rows are counted as workers answer: those that are not needed any more sto
   expect(cancelled).toEqual([]);
   asked[2]!(answers.get(1)!);
   const message = 'query holds more than 3 rows; narrow the time range or use LIMIT';
-  expect((await running).results).toEqual([{ kind: 'refused', message }]);
+  expect((await running).results).toEqual([{ kind: 'refused', isTooManyRows: true, message }]);
   expect(cancelled.map(([worker]) => worker)).toContain(0);
 });

@@ -66,7 +66,9 @@ export class Conflicts {
 
   private readAgain(replica: Replica): void {
     const { scrubs, around } = this.o;
-    if (around.wallMs - replica.ledger.scrubbedMs > READ_AGAIN_MS) scrubs.startOne(replica.id, null);
+    const agoMs = around.wallMs - replica.ledger.scrubbedMs;
+    // Of a clock that was ahead: nothing is known of when that was.
+    if (agoMs > READ_AGAIN_MS || agoMs < 0) scrubs.startOne(replica.id, null);
   }
 
   private tell(replica: Replica, other: NodeNumber, version: Version | null): void {

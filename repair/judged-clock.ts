@@ -63,11 +63,16 @@ export class JudgedClock {
   }
 
   #skewedError(nowMs: number): MembershipError {
+    const { clockDriftMaxMs } = this.#limits;
     const offMs = this.#liveness.selfOffsetMs(nowMs);
+    if (this.#liveness.agreesWithMedian(nowMs)) {
+      // The wall clock was set right; a hybrid clock never goes back.
+      return new MembershipError('skewed', `skewed: ${this.#liveness.handedOut(nowMs)}`);
+    }
     const side = offMs > 0 ? 'ahead of' : 'behind';
     return new MembershipError(
       'skewed',
-      `skewed: the clock of this node is ${Math.round(Math.abs(offMs))} ms ${side} the median of the members' clocks, at most ${this.#limits.clockDriftMaxMs} ms are allowed: set the clock`,
+      `skewed: the clock of this node is ${Math.round(Math.abs(offMs))} ms ${side} the median of the members' clocks, at most ${clockDriftMaxMs} ms are allowed: set the clock`,
     );
   }
 }

@@ -183,6 +183,13 @@ export class Liveness {
     return this.#selfAheadMs - this.#medianWith(this.#selfAheadMs, nowMs);
   }
 
+  /** For people, of this node while its wall clock agrees with the others' again and its hybrid clock is still ahead. */
+  handedOut(nowMs: number): string {
+    const lastMs = nowMs + this.#selfAheadMs;
+    const [last, from] = [lastMs, lastMs - this.#limits.clockDriftMaxMs].map((ms) => new Date(ms).toISOString());
+    return `this node gave writes times up to ${last} while its clock was ahead, and takes part again from ${from}`;
+  }
+
   /** Of the wall clocks heard lately and the own one, relative to the own one. */
   medianOffsetMs(nowMs: number): number {
     return this.#medianWith(0, nowMs);

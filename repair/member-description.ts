@@ -46,6 +46,8 @@ export function describeMembers(
     const heardBy = isHeard ? (members.find(({ number }) => number === hearsay.by)?.name ?? hearsay.by) : null;
     const offsetMs = own ? 0 : liveness.offsetMs(member.number);
     const offMs = own ? liveness.selfOffsetMs(nowMs) : (offsetMs ?? 0) - medianMs;
+    const isRightAgain = own && liveness.agreesWithMedian(nowMs);
+    const skew = !skewed ? null : isRightAgain ? liveness.handedOut(nowMs) : skewText(offMs);
     const handover = member.state === 'leaving' ? (handovers.get(member.number) ?? null) : null;
     return {
       ...member,
@@ -54,7 +56,7 @@ export function describeMembers(
       lastHeardMsAgo: agoMs,
       heardBy,
       clockOffsetMs: offsetMs,
-      why: reasonOf(member, own, skewed, live, agoMs, offMs, handover) + (isHeard ? `, but ${heardBy} hears it` : ''),
+      why: reasonOf(member, own, skew, live, agoMs, handover) + (isHeard ? `, but ${heardBy} hears it` : ''),
       handover,
     };
   });
@@ -63,21 +65,22 @@ export function describeMembers(
 function reasonOf(
   { state, removal }: Member,
   own: boolean,
-  skewed: boolean,
+  skew: string | null,
   live: boolean,
   agoMs: number | null,
-  offMs: number,
   handover: HandoverProgress | null,
 ): string {
   if (state === 'removed') return REMOVED[removal ?? 'unknown'];
-  if (skewed) {
-    return `its clock is ${(Math.abs(offMs) / 1_000).toFixed(1)} s ${offMs > 0 ? 'ahead of' : 'behind'} the members' median`;
-  }
+  if (skew !== null) return skew;
   if (handover !== null && live) return handoverText(handover);
   if (own) return 'this node';
   if (agoMs === null) return 'not heard since this node started';
   const ago = `${(agoMs / 1_000).toFixed(1)} s`;
   return live ? `heard ${ago} ago` : `not heard for ${ago}`;
+}
+
+function skewText(offMs: number): string {
+  return `its clock is ${(Math.abs(offMs) / 1_000).toFixed(1)} s ${offMs > 0 ? 'ahead of' : 'behind'} the members' median`;
 }
 
 function handoverText({ shards, shardsAtFirst, writes, outboxEntries, etaMs }: HandoverProgress): string {

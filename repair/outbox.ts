@@ -56,6 +56,8 @@ export class Outbox {
   /** Damaged records met on opening. */
   damaged = 0;
   private readonly stored = this.entries as Map<string, Stored>;
+  /** All entries that are not `unplaced`: they may become debts. */
+  private readonly placed = new Set<Stored>();
   private readonly segments: OutboxSegments;
   private liveBytes = 0;
   /** Of what is owed, for segments that go: being written, or not yet synced. */
@@ -260,8 +262,7 @@ export class Outbox {
 
   private makeRoom(bytes: number, owners: (key: ShardKey) => readonly NodeNumber[]): boolean {
     if (this.liveBytes + bytes <= this.bytesMax) return true;
-    for (const entry of this.stored.values()) {
-      if (entry.acks.size === 0) continue;
+    for (const entry of this.placed) {
       this.toDebt(entry, owners);
       if (this.liveBytes + bytes <= this.bytesMax) return true;
     }
@@ -393,6 +394,7 @@ export class Outbox {
   private forget(entry: Stored): void {
     this.stored.delete(entry.name);
     this.unplaced.delete(entry);
+    this.placed.delete(entry);
     this.open.remove(entry.name);
     this.liveBytes -= entry.bytes;
     tally(this.tallies, entry.id, -1, -entry.bytes);
@@ -400,8 +402,9 @@ export class Outbox {
 
   /** To be called when its acknowledgements have changed. */
   private place(entry: Stored): void {
-    if (entry.acks.size === 0) this.unplaced.add(entry);
-    else this.unplaced.delete(entry);
+    const [into, from] = entry.acks.size === 0 ? [this.unplaced, this.placed] : [this.placed, this.unplaced];
+    into.add(entry);
+    from.delete(entry);
     this.open.place(entry);
   }
 

@@ -41,7 +41,9 @@ const FINDINGS_MAX = 100;
 
 export class Scrubs {
   private readonly tasks: Task[] = [];
-  private report: ScrubReport | null = null;
+  private report: ScrubReport | null;
+  /** The start of a run that a restart interrupted: the first tick goes on with it, when the time is known. */
+  private interruptedMs: number | null;
   private tickedMs: number | null = null;
   /** Bytes that may be read now. A block is read whole: what it has more is waited for afterwards. */
   private credit: number;
@@ -52,9 +54,8 @@ export class Scrubs {
     const { files, directory } = options;
     this.credit = this.allowance(SAVED_MS_MAX / 2);
     const begun = files.list(directory).flatMap((name) => RUN_FILE.exec(name)?.[1] ?? []);
-    const last = begun.map(Number).sort((a, b) => b - a)[0];
-    if (last !== undefined) this.begin(last);
-    else this.report = readReport(files, directory);
+    this.interruptedMs = begun.map(Number).sort((a, b) => b - a)[0] ?? null;
+    this.report = readReport(files, directory);
   }
 
   /** The run over all shards that is under way or was the last. */
@@ -64,6 +65,7 @@ export class Scrubs {
 
   /** Idempotent while a run is under way. */
   startAll(): void {
+    if (this.interruptedMs !== null) return;
     if (this.report !== null && this.report.finishedMs === null) return;
     const { files, directory, around } = this.o;
     const startedMs = around.wallMs;
@@ -95,13 +97,17 @@ export class Scrubs {
     const { nowMs } = this.o.around;
     const elapsedMs = Math.min(SAVED_MS_MAX, nowMs - (this.tickedMs ?? nowMs));
     this.tickedMs = nowMs;
+    if (this.interruptedMs !== null) this.begin(this.interruptedMs);
+    this.interruptedMs = null;
     this.credit = Math.min(this.allowance(SAVED_MS_MAX), this.credit + this.allowance(elapsedMs));
     this.work();
   }
 
   private begin(startedMs: number): void {
-    const { replicas } = this.o;
-    const due = [...replicas.ids()].filter((id) => replicas.get(id)!.ledger.scrubbedMs < startedMs);
+    const { replicas, around } = this.o;
+    // A time that is still to come is of a clock that was ahead, and says nothing.
+    const isRead = (ms: number): boolean => ms >= startedMs && ms <= around.wallMs;
+    const due = [...replicas.ids()].filter((id) => !isRead(replicas.get(id)!.ledger.scrubbedMs));
     const shards = [...replicas.ids()].length;
     this.report = { startedMs, finishedMs: null, shards, shardsDone: shards - due.length, bytesRead: 0, damaged: [] };
     for (const id of due) this.tasks.push({ id, observer: null, isOfRun: true, reading: null });

@@ -3,8 +3,8 @@
  * the configuration. Nodes with one expression do not all read at once: each begins up to an hour later, by its number.
  */
 import type { Express } from 'express';
-import { schedule } from 'node-cron';
 import type { NodeNumber } from '../shards/version.ts';
+import { atTimes } from './clock-times.ts';
 import { addScrubRoutes } from './http/admin-scrubs.ts';
 import type { WorkerPool } from './threads.ts';
 
@@ -37,11 +37,11 @@ export function startScrubs(app: Express, { pool, cron, self, log }: ScrubPorts)
       log.error({ problem: (error as Error).message }, 'scrub did not begin');
     }
   };
-  const task = schedule(cron, () => {
+  const stop = atTimes(cron, () => {
     waiting ??= setTimeout(() => void begin(), scrubDelayMs(self));
   });
   return async () => {
     if (waiting !== null) clearTimeout(waiting);
-    await task.destroy();
+    stop();
   };
 }

@@ -162,7 +162,7 @@ export class AlertManager {
     if (changed) this.#save(name, after, nowMs);
     const told = await this.#notify(compiled, after, nowMs);
     const savedAtMs = this.#local.get(name)?.savedAtMs ?? 0;
-    if (told !== after || nowMs - savedAtMs >= STATE_SAVE_MS) this.#save(name, told, nowMs);
+    if (told !== after || Math.abs(nowMs - savedAtMs) >= STATE_SAVE_MS) this.#save(name, told, nowMs);
     else this.#local.set(name, { state: told, savedAtMs });
   }
 

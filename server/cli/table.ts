@@ -26,13 +26,21 @@ export function formatBytes(bytes: number): string {
   return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
 }
 
-/** How long ago an instant was: `3.2 s ago`; `-` when there is none. */
+/** Clocks of two machines differ by less, usually. */
+const SAME_SECONDS = 1;
+
+/** How long ago an instant was: `3.2 s ago`; of a clock that is ahead: `20 min ahead`; `-` when there is none. */
 export function formatAgo(atMs: number | null, nowMs: number): string {
   if (atMs === null) return '-';
   const seconds = (nowMs - atMs) / 1000;
-  if (seconds < 120) return `${seconds.toFixed(1)} s ago`;
-  if (seconds < 7200) return `${Math.round(seconds / 60)} min ago`;
-  return `${Math.round(seconds / 3600)} h ago`;
+  if (seconds < -SAME_SECONDS) return `${formatSpan(-seconds)} ahead`;
+  return `${formatSpan(Math.max(0, seconds))} ago`;
+}
+
+function formatSpan(seconds: number): string {
+  if (seconds < 120) return `${seconds.toFixed(1)} s`;
+  if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
+  return `${Math.round(seconds / 3600)} h`;
 }
 
 /** How long something will take: `12 s`; `-` when nobody knows. */

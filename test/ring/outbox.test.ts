@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { Outbox } from '../../repair/outbox.ts';
 import { type ShardKey, shardId } from '../../shards/shard-key.ts';
 import { makeStamp } from '../../shards/version.ts';
@@ -42,6 +42,21 @@ describe('outbox', () => {
     expect(durable).toBe(1);
     expect([...again.entries.values()].map((entry) => entry.version)).toEqual([version(1)]);
     expect([...again.read([...again.entries.values()][0]!)!.frame]).toEqual([...frame(1)]);
+  });
+
+  test('a write that is refused looks at no entries that cannot become debts', () => {
+    const { open, put } = setUp(1_020);
+    const outbox = open();
+    put(outbox, 0, [OWNERS[0]!]);
+    for (let n = 1; n < 10; n++) expect(put(outbox, n)).toBe(true);
+    expect(put(outbox, 10)).toBe(true);
+    expect(outbox.debts.size).toBe(1);
+    const walked = vi.spyOn(outbox.entries, 'values');
+    expect(put(outbox, 11)).toBe(false);
+    expect(walked).not.toHaveBeenCalled();
+    // Who has been acknowledged meanwhile makes room.
+    outbox.acknowledge([...outbox.entries.keys()][0]!, OWNERS[1]!);
+    expect(put(outbox, 11)).toBe(true);
   });
 
   test('removed entries do not come back, over many segments and a reopening', () => {

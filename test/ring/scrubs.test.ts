@@ -109,8 +109,8 @@ test('after a restart it goes on with the shards that it has not come to', () =>
   expect(shards.read).toEqual(['a', 'b']);
   clock.nowMs += 3_600_000;
   const again = open(shards, files, clock);
-  expect(again.lastRun()).toMatchObject({ startedMs: 1_000_000, shardsDone: 1, finishedMs: null });
   again.tick();
+  expect(again.lastRun()).toMatchObject({ startedMs: 1_000_000, shardsDone: 1, finishedMs: null });
   pass(again, clock, 25_000);
   expect(shards.read).toEqual(['a', 'b', 'b', 'c']);
   expect(again.lastRun()!.finishedMs).not.toBeNull();
@@ -126,6 +126,21 @@ test('after a restart it goes on with the shards that it has not come to', () =>
     file.close();
     expect(open(shards, files, clock).lastRun()).toBeNull();
   }
+});
+
+test('what was read by a clock that was ahead is read again', () => {
+  const [shards, clock, files] = [new Shards(), { nowMs: 1_000_000 }, new SimFiles(() => {})];
+  clock.nowMs += 86_400_000;
+  const ahead = open(shards, files, clock);
+  ahead.startAll();
+  pass(ahead, clock, 31_000);
+  expect(shards.read).toEqual(['a', 'b', 'c']);
+  clock.nowMs = 2_000_000;
+  const scrubs = open(shards, files, clock);
+  scrubs.startAll();
+  pass(scrubs, clock, 31_000);
+  expect(shards.read).toEqual(['a', 'b', 'c', 'a', 'b', 'c']);
+  expect(scrubs.lastRun()).toMatchObject({ shardsDone: 3, bytesRead: 3 * SHARD_BYTES });
 });
 
 test('what an operator asks for comes before the rest of a run', () => {

@@ -4,17 +4,9 @@ import type { ClusterSnapshot, MemberState } from '../../repair/cluster.ts';
 import { type BackendPorts, createQueryBackend } from '../../server/query-backend.ts';
 import { ShardPlaces } from '../../server/shard-places.ts';
 import { shardId, shardKeyToJson } from '../../shards/shard-key.ts';
+import { KEY } from './shard.ts';
 
 const SELF = '1'.repeat(16);
-const KEY = {
-  database: 'd',
-  databaseGeneration: 0,
-  retentionPolicy: 'autogen',
-  retentionPolicyGeneration: 0,
-  startNs: 0n,
-  endNs: 10n,
-  number: 2,
-};
 
 function snapshotOf(states: readonly MemberState[], heard: readonly number[]): ClusterSnapshot {
   const members = states.map((state, i) => ({

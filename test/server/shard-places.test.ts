@@ -3,17 +3,9 @@ import { describe, expect, test } from 'vitest';
 import type { ClusterSnapshot, HeldShard } from '../../repair/cluster.ts';
 import { ShardPlaces } from '../../server/shard-places.ts';
 import { shardId, shardKeyToJson } from '../../shards/shard-key.ts';
+import { KEY } from './shard.ts';
 
 const [SELF, OTHER] = ['1'.repeat(16), '2'.repeat(16)] as const;
-const KEY = {
-  database: 'd',
-  databaseGeneration: 0,
-  retentionPolicy: 'autogen',
-  retentionPolicyGeneration: 0,
-  startNs: 0n,
-  endNs: 10n,
-  number: 2,
-};
 const ID = shardId(KEY);
 
 const held = (state: HeldShard['state'], young: boolean): HeldShard => ({

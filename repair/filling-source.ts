@@ -6,14 +6,14 @@
  * it ended is remembered: a snapshot takes one of few places and holds compaction up, and the next shard of a lost disk
  * waits for that place.
  */
-import { isDamage, StorageError } from '../shards/errors.ts';
+import { attempt, isDamage, StorageError } from '../shards/errors.ts';
 import { pageHash } from '../shards/fill-page.ts';
 import { type ShardId, shardId, shardKeyFromJson } from '../shards/shard-key.ts';
 import type { FillSource } from '../shards/storage.ts';
 import type { NodeNumber } from '../shards/version.ts';
 import { isOver } from './mail-receiver.ts';
-import type { MessageOf, PullStatus } from './replica-messages.ts';
-import { markDamaged, type ReplicaTable } from './replica-table.ts';
+import type { FloorClaim, MessageOf, PullStatus } from './replica-messages.ts';
+import { markDamaged, meetFloor, type Replica, type ReplicaTable } from './replica-table.ts';
 import type { Surroundings } from './surroundings.ts';
 
 interface Given {
@@ -53,12 +53,8 @@ export class FillingSource {
     const id = shardId(key);
     const replica = replicas.get(id);
     for (const [number, given] of this.given) if (given.to === from && given.id === id) this.drop(number, given);
-    let status: PullStatus = 'ok';
-    if (replica === null || isOver(around.snapshot, replica.key, around.wallMs)) status = 'absent';
-    else if (replica.ledger.replica !== 'full') status = replica.ledger.replica;
-    // A copy of something with a lower floor would take back what has been proven.
-    else if (replica.ledger.floor < m.floor) status = 'floor';
-    else if (this.running() >= around.limits.snapshotsMax) status = 'busy';
+    let status = this.fitness(replica, m);
+    if (status === 'ok' && this.running() >= around.limits.snapshotsMax) status = 'busy';
     if (status !== 'ok') {
       this.answer(from, m.request, id, key.number, status, 0, 0, null);
       return;
@@ -75,6 +71,19 @@ export class FillingSource {
     const given = { id, to: from, source, end: null, usedMs: around.nowMs };
     this.given.set(number, given);
     this.give(given, m.request, key.number, number, 0);
+  }
+
+  private fitness(replica: Replica | null, claim: FloorClaim): PullStatus {
+    const { around } = this;
+    if (replica === null || isOver(around.snapshot, replica.key, around.wallMs)) return 'absent';
+    const { ledger } = replica;
+    if (ledger.replica !== 'full') return ledger.replica;
+    // A copy of something with a lower floor would take back what has been proven, unless it has all of that (rule 19).
+    if (ledger.floor >= claim.floor) return 'ok';
+    return attempt(
+      () => (meetFloor(ledger, claim, true) === 'level' ? 'ok' : 'floor'),
+      () => 'busy',
+    );
   }
 
   page(from: NodeNumber, m: MessageOf<'fill-page'>): void {

@@ -10,7 +10,7 @@
  * that are still the same are not given again (shards/fill-target.ts). Who gave something is asked again first, since only its own
  * pages are likely to be the same; who gave nothing new is avoided. When a copy ends, its place at the source goes to a shard that
  * has found none.
- * The other side is filling-source.ts.
+ * The other side is filling-source.ts; where there is none, nobody-full.ts says who goes on.
  */
 
 import { attempt, StorageError } from '../shards/errors.ts';
@@ -22,6 +22,7 @@ import { recordOfCopy } from './copy-record.ts';
 import { liveFullHolders } from './held-shards.ts';
 import type { Ledger } from './ledger.ts';
 import { type OwnState, stateOwn } from './ledger-state.ts';
+import type { NobodyFull } from './nobody-full.ts';
 import type { AddOpen } from './open-versions.ts';
 import type { Outbox } from './outbox.ts';
 import type { OutboxSender } from './outbox-sender.ts';
@@ -47,6 +48,8 @@ interface Job {
   owed: Set<Version> | null;
   source: NodeNumber | null;
   readonly avoid: Set<NodeNumber>;
+  /** They lack what is proven here: they can give nothing. */
+  readonly below: Set<NodeNumber>;
   /** Since when nobody who was asked had a place for the copy. */
   queuedMs: number | null;
   /** Who has one now. */
@@ -88,6 +91,7 @@ export class Filling {
     outbox: Outbox;
     sender: OutboxSender;
     around: Surroundings;
+    nobodyFull: NobodyFull;
     /** What this node has acknowledged of the shard counts no longer. */
     disown: (id: ShardId) => void;
   };
@@ -101,7 +105,6 @@ export class Filling {
     const { ledger } = replica;
     if (ledger.replica === 'filling') return;
     ledger.replica = 'filling';
-    replica.notes.heldBackBy = `this replica is being filled: ${reason}`;
     this.o.around.count('replicas_fenced');
     this.o.around.heldChanged();
     this.startJob(replica, reason);
@@ -155,6 +158,7 @@ export class Filling {
   }
 
   private startJob(replica: Replica, reason: string): void {
+    replica.notes.heldBackBy = `this replica is being filled: ${reason}`;
     const job: Job = {
       id: replica.id,
       key: replica.key,
@@ -162,6 +166,7 @@ export class Filling {
       owed: owedOf(replica),
       source: null,
       avoid: new Set(),
+      below: new Set(),
       queuedMs: null,
       offered: null,
       target: null,
@@ -266,7 +271,12 @@ export class Filling {
   private askSource(job: Job, replica: Replica): void {
     const { around, requests, storage } = this.o;
     const source = this.chooseSource(job);
-    if (source === null) return;
+    if (source === null) {
+      const outcome = this.o.nobodyFull.ask(replica);
+      if (outcome === 'over') job.below.clear();
+      if (outcome === 'goes on') this.jobs.delete(job.id);
+      return;
+    }
     job.source = source;
     job.waiting = true;
     const question = { t: 'fill-open' as const, key: shardKeyToJson(job.key), ...claimOf(replica.ledger) };
@@ -300,7 +310,7 @@ export class Filling {
   /** Whose pages are kept comes first: others cut theirs otherwise. */
   private chooseSource(job: Job): NodeNumber | null {
     const { around, storage } = this.o;
-    const sources = liveFullHolders(around, job.id);
+    const sources = liveFullHolders(around, job.id).filter((member) => !job.below.has(member));
     const fresh = sources.filter((member) => !job.avoid.has(member));
     if (fresh.length === 0) job.avoid.clear();
     const choice = fresh.length > 0 ? fresh : sources;
@@ -402,6 +412,7 @@ export class Filling {
     const reached = job.bytesDone + job.bytesKept;
     // Who has brought the copy further is asked for the rest.
     if (job.source !== null && reached <= job.reached) job.avoid.add(job.source);
+    if (job.source !== null && reason === 'floor') job.below.add(job.source);
     job.reached = Math.max(reached, job.reached);
     job.source = null;
     job.stage = 'asking';

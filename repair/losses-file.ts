@@ -9,7 +9,7 @@
 import type { Files } from '../shards/files.ts';
 import type { ShardId } from '../shards/shard-key.ts';
 import type { NodeNumber } from '../shards/version.ts';
-import type { Loss } from './losses.ts';
+import { type Loss, lossName } from './losses.ts';
 import { readJson, replaceJson } from './replaced-file.ts';
 
 const FORMAT = 1;
@@ -27,9 +27,9 @@ export class LossesFile {
     this.notes = new Map(notesOf(readJson(files, directory, NAME)));
   }
 
-  /** As it was made before. */
+  /** That of its removal, as it was made before. */
   get(shard: ShardId, member: NodeNumber): Loss | undefined {
-    return this.notes.get(shard)?.find((loss) => loss.member === member);
+    return this.notes.get(shard)?.find((loss) => lossName(loss) === member);
   }
 
   /** Durable when it returns, but for a disk that refuses. */

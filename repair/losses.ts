@@ -1,7 +1,8 @@
 /**
  * What may be lost with a member that was given up or replaced (protocol rule 23): of each shard that it may have had writes
  * of, everything accepted above the watermark that was proven while it was there. Such a write may have been on its disk, or
- * in its outbox, and nowhere else. Each replica keeps a note of it beside its watermark, and copies carry it along.
+ * in its outbox, and nowhere else. Each replica keeps a note of it beside its watermark, and copies carry it along. So does one
+ * that went on when no member had a full replica any more (rule 33).
  *
  * A replica is concerned when it has something from before the removal and no proof from after it. A note becomes durable
  * with the ledger, as does the watermark that would hide the need for it: a crash in between means that it is made again, as it
@@ -22,20 +23,28 @@ export interface Loss {
   readonly name: string;
   /** What was accepted with a stamp above it may be lost. */
   readonly after: Stamp;
+  /** Not with the member: it had the most when nobody had all, and went on with that (nobody-full.ts). */
+  readonly wentOn?: true;
 }
 
 /** Of one replica; the oldest go first. */
 const LOSSES_MAX = 16;
 
 export function describeLosses(ledger: Pick<Ledger, 'losses'>): LossDescription[] {
-  return ledger.losses.map(({ member, name, after }) => ({ member, name, afterMs: stampMs(after) }));
+  return ledger.losses.map(({ after, ...loss }) => ({ ...loss, afterMs: stampMs(after) }));
 }
 
-/** Of several replicas: each member once, with the earliest that may be lost with it. */
+/** Of two losses with one member only that in which it went on is another one. */
+export function lossName({ member, wentOn }: Pick<Loss, 'member' | 'wentOn'>): string {
+  return wentOn === true ? `${member} went on` : member;
+}
+
+/** Of several replicas: each loss once, with the earliest that may be lost. */
 export function earliestLosses(losses: Iterable<LossDescription>): LossDescription[] {
-  const found = new Map<NodeNumber, LossDescription>();
+  const found = new Map<string, LossDescription>();
   for (const loss of losses)
-    if (loss.afterMs < (found.get(loss.member)?.afterMs ?? Number.POSITIVE_INFINITY)) found.set(loss.member, loss);
+    if (loss.afterMs < (found.get(lossName(loss))?.afterMs ?? Number.POSITIVE_INFINITY))
+      found.set(lossName(loss), loss);
   return [...found.values()];
 }
 
@@ -53,7 +62,7 @@ export function goneMembers(snapshot: ClusterSnapshot): GoneMember[] {
 /** With when an operator has taken note of each. */
 export function withAcknowledged(losses: readonly LossDescription[], members: readonly Member[]): LossDescription[] {
   return losses.map((loss) => {
-    const acknowledgedMs = members.find(({ number }) => number === loss.member)?.lossAcknowledgedMs;
+    const acknowledgedMs = members.find(({ number }) => number === lossName(loss))?.lossAcknowledgedMs;
     return acknowledgedMs === undefined ? loss : { ...loss, acknowledgedMs };
   });
 }
@@ -74,7 +83,7 @@ export function noteLosses(replicas: ReplicaTable, snapshot: ClusterSnapshot, fi
       if (!isConcerned(ledger, member)) continue;
       const after = ledger.converged?.through ?? STAMP_ZERO;
       const loss = file.get(id, member.number) ?? { member: member.number, name: member.name, after };
-      ledger.losses = [...ledger.losses, loss].slice(-LOSSES_MAX);
+      note(ledger, loss);
       noted++;
     }
   }
@@ -82,8 +91,18 @@ export function noteLosses(replicas: ReplicaTable, snapshot: ClusterSnapshot, fi
   return noted;
 }
 
+/** Its own floor is what it certainly has all of. An earlier note of the same names more than this one. */
+export function noteGoingOn(ledger: Ledger, member: NodeNumber, name: string): void {
+  const loss = { member, name, after: ledger.floor, wentOn: true } as const;
+  if (!ledger.losses.some((each) => lossName(each) === lossName(loss))) note(ledger, loss);
+}
+
+function note(ledger: Ledger, loss: Loss): void {
+  ledger.losses = [...ledger.losses, loss].slice(-LOSSES_MAX);
+}
+
 function isConcerned(ledger: Ledger, { number, removedAt }: Member): boolean {
-  if (removedAt === undefined || ledger.losses.some(({ member }) => member === number)) return false;
+  if (removedAt === undefined || ledger.losses.some((loss) => lossName(loss) === number)) return false;
   if (ledger.converged !== null && ledger.converged.through >= removedAt) return false;
   if (ledger.floor > STAMP_ZERO) return ledger.floor <= removedAt;
   // Rather a note too many than none.

@@ -61,6 +61,8 @@ export interface LossDescription {
   readonly afterMs: number;
   /** When an operator has taken note of it; left out: not yet. Said by whoever has the metadata, not by replicas. */
   readonly acknowledgedMs?: number;
+  /** See `Loss.wentOn`. */
+  readonly wentOn?: true;
 }
 
 export interface ShardDescription {

@@ -29,6 +29,7 @@ import { LossesFile } from './losses-file.ts';
 import { Mail, type SubmittedWrite, type WriteOutcome } from './mail.ts';
 import { MailReceiver } from './mail-receiver.ts';
 import { MessageError } from './message-checks.ts';
+import { NobodyFull } from './nobody-full.ts';
 import { OpenList } from './open-versions.ts';
 import { Outbox } from './outbox.ts';
 import { OutboxArrivals } from './outbox-arrivals.ts';
@@ -112,7 +113,8 @@ export class ReplicaHost {
     const written = (request: number, outcome: WriteOutcome) => emit({ kind: 'written', request, outcome });
     this.mail = new Mail({ commit, outbox, sender, around, written });
     const disown = (id: ShardId) => this.mail.disown(id, around.self, 'the replica here is being filled');
-    this.filling = new Filling({ storage, replicas, requests, outbox, sender, around, disown });
+    const nobodyFull = new NobodyFull(requests, around);
+    this.filling = new Filling({ storage, replicas, requests, outbox, sender, around, nobodyFull, disown });
     this.fillingSource = new FillingSource(replicas, around);
     const answers = new RingAnswers(replicas, around, (replica, reason) => this.filling.demote(replica, reason));
     const progressed: Repairs['progressed'] = (pass, progress) => this.repairsTable.progressed(pass, progress);

@@ -174,7 +174,7 @@ function makeGauges(registry: Registry) {
     shardRows: gauge('starling_shard_rows', 'rows stored, fragments included', perShard),
     shardLosses: gauge(
       'starling_shard_losses',
-      'members that were given up or replaced, with whom writes of the shard may be lost, and that nobody has acknowledged',
+      'members with whom writes of the shard may be lost, as nobody has acknowledged: given up, replaced, or gone on when nobody was full',
       perShard,
     ),
     shardBytes: gauge('starling_shard_file_bytes', 'size of the shard file', perShard),

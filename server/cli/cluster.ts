@@ -2,9 +2,10 @@
  * `starling cluster`: members, the convergence bound, and up to when the replicas are proven equal; `leave` and `remove`.
  */
 import type { Command } from 'commander';
+import type { LossDescription } from '../../repair/records.ts';
 import { formatDurationMs } from '../duration.ts';
 import { CliError, callJson, withUrl } from './client.ts';
-import { formatAgo, formatBytes, formatTable } from './table.ts';
+import { formatAgo, formatBytes, formatLoss, formatTable } from './table.ts';
 
 interface MemberJson {
   number: string;
@@ -42,7 +43,7 @@ interface ClusterJson {
   convergedThroughMs: number | null;
   liveConvergedThroughMs: number | null;
   shards: number;
-  losses: { name: string; member: string; afterMs: number; shards: string[] }[];
+  losses: (LossDescription & { shards: string[] })[];
 }
 
 export function addClusterCommand(program: Command): void {
@@ -121,9 +122,9 @@ function describeCluster(cluster: ClusterJson): string {
   ].join('\n');
 }
 
-function lossText({ name, member, afterMs, shards }: ClusterJson['losses'][number]): string {
-  const after = afterMs === 0 ? 'at any time' : `after ${new Date(afterMs).toISOString()}`;
-  return `Lost with ${name} (${member}): what was accepted ${after} and only it held, in ${shards.length} shards (starling shards names them; starling cluster acknowledge-loss ${name} when you know)`;
+function lossText(loss: ClusterJson['losses'][number]): string {
+  const known = loss.wentOn === true ? '' : `; starling cluster acknowledge-loss ${loss.name} when you know`;
+  return `Lost ${formatLoss(loss)}, in ${loss.shards.length} shards (starling shards names them${known})`;
 }
 
 function spanOf(ms: number): string {

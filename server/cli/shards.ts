@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import type { LedgerSummary, ShardDescription } from '../../repair/records.ts';
 import { callJson, withUrl } from './client.ts';
-import { formatAgo, formatBytes, formatTable } from './table.ts';
+import { formatAgo, formatBytes, formatLoss, formatTable } from './table.ts';
 
 interface ShardPage extends ShardDescription {
   checksums: { member: string; name: string; state: string; ledger: LedgerSummary | null }[];
@@ -81,10 +81,10 @@ function describeShard(shard: ShardPage): string {
     '',
     `proven equal on all owners:   ${formatAgo(shard.converged?.throughMs ?? null, now)}`,
     `proven equal on live owners:  ${formatAgo(shard.liveConverged?.throughMs ?? null, now)}`,
-    ...shard.losses.map(({ name, member, afterMs, acknowledgedMs }) => {
-      const after = afterMs === 0 ? 'at any time' : `after ${new Date(afterMs).toISOString()}`;
+    ...shard.losses.map((loss) => {
+      const { acknowledgedMs } = loss;
       const known = acknowledgedMs === undefined ? '' : `, acknowledged ${formatAgo(acknowledgedMs, now)}`;
-      return `lost with ${name} (${member}): what was accepted ${after} and only it held${known}`;
+      return `lost ${formatLoss(loss)}${known}`;
     }),
     ...(shard.heldBackBy === null ? [] : [`held back by: ${shard.heldBackBy}`]),
     ...(shard.fill === null

@@ -1,4 +1,6 @@
 /** Columns for a terminal: left-aligned text, right-aligned numbers, no frames, so that `awk` and `grep` work too. */
+import type { LossDescription } from '../../repair/records.ts';
+
 export type Cell = string | number | null;
 
 export function formatTable(columns: readonly string[], rows: readonly (readonly Cell[])[]): string {
@@ -50,4 +52,12 @@ export function formatLeft(ms: number | null): string {
   if (seconds < 120) return `${seconds} s`;
   if (seconds < 7200) return `${Math.round(seconds / 60)} min`;
   return `${Math.round(seconds / 3600)} h`;
+}
+
+/** Goes on after "lost". */
+export function formatLoss({ name, member, afterMs, wentOn }: LossDescription): string {
+  const what = `what was accepted ${afterMs === 0 ? 'at any time' : `after ${new Date(afterMs).toISOString()}`} and`;
+  return wentOn === true
+    ? `before ${name} (${member}) went on, when no member had a full replica: ${what} it lacked`
+    : `with ${name} (${member}): ${what} only it held`;
 }

@@ -7,8 +7,8 @@
  */
 import type { Express } from 'express';
 import type { ClusterSnapshot } from '../../repair/cluster.ts';
-import { withAcknowledged } from '../../repair/losses.ts';
-import type { OutboxStatus, ShardDescription } from '../../repair/records.ts';
+import { lossName, withAcknowledged } from '../../repair/losses.ts';
+import type { LossDescription, OutboxStatus, ShardDescription } from '../../repair/records.ts';
 import type { NodeNumber, Stamp } from '../../shards/version.ts';
 import type { PeerStatus } from '../peers.ts';
 import { nameOf } from '../query-backend.ts';
@@ -153,16 +153,16 @@ async function describeCluster(ports: AdminPorts): Promise<object> {
   };
 }
 
-/** By member: which shards may lack what only it held, and since when; but for those that somebody has taken note of. */
+/** By member: which shards may lack what only it held, or what it lacked when it went on, and since when; but for those that somebody has taken note of. */
 function lossesOf(shards: readonly ShardDescription[]): object[] {
-  const found = new Map<string, { member: string; name: string; afterMs: number; shards: string[] }>();
+  const found = new Map<string, LossDescription & { afterMs: number; shards: string[] }>();
   for (const { id, losses } of shards) {
-    for (const { member, name, afterMs, acknowledgedMs } of losses) {
-      if (acknowledgedMs !== undefined) continue;
-      const before = found.get(member);
-      if (before === undefined) found.set(member, { member, name, afterMs, shards: [id] });
+    for (const loss of losses) {
+      if (loss.acknowledgedMs !== undefined) continue;
+      const before = found.get(lossName(loss));
+      if (before === undefined) found.set(lossName(loss), { ...loss, shards: [id] });
       else {
-        before.afterMs = Math.min(before.afterMs, afterMs);
+        before.afterMs = Math.min(before.afterMs, loss.afterMs);
         before.shards.push(id);
       }
     }

@@ -82,6 +82,7 @@ export interface Completeness {
     readonly member: string;
     readonly after: number | null;
     readonly acknowledged?: boolean;
+    readonly went_on?: boolean;
   }[];
   /** Where a consistency was asked for: the level that was reached, */
   readonly consistency?: ReadLevel;

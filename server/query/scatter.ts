@@ -142,10 +142,11 @@ export class Tally {
   }
 
   #lossesByName(members: readonly Member[]): NonNullable<Completeness['losses']> {
-    const named = withAcknowledged(this.#losses, members).map(({ name, afterMs, acknowledgedMs }) => ({
+    const named = withAcknowledged(this.#losses, members).map(({ name, afterMs, acknowledgedMs, wentOn }) => ({
       member: name,
       after: afterMs === 0 ? null : afterMs / 1000,
       ...(acknowledgedMs === undefined ? {} : { acknowledged: true }),
+      ...(wentOn === true && { went_on: true }),
     }));
     return named.sort((a, b) => (a.member < b.member ? -1 : a.member > b.member ? 1 : (a.after ?? 0) - (b.after ?? 0)));
   }

@@ -196,6 +196,11 @@ function say(event: ReplicaEvent, { trio, floor, proven }: Situation): void {
       trio.hear();
       trio.pass(20_000);
       break;
+    case 'time, and no other member has the shard':
+      for (const at of [0, 2]) trio.storages[at]!.drop(ID);
+      trio.hear();
+      trio.pass(20_000);
+      break;
     case 'identities':
       trio.say(0, 1, { t: 'identities', request: 1, key, after: floor, through: above, epochs: [], above: '' });
       break;
@@ -204,6 +209,12 @@ function say(event: ReplicaEvent, { trio, floor, proven }: Situation): void {
       break;
     case 'fill-open':
       trio.say(0, 1, { t: 'fill-open', request: 1, key, ...equal });
+      break;
+    case 'fill-open with a higher floor and an equal root':
+      trio.say(0, 1, { t: 'fill-open', request: 1, key, ...higher });
+      break;
+    case 'fill-open with a higher floor and other batches':
+      trio.say(0, 1, { t: 'fill-open', request: 1, key, ...others });
       break;
     case 'fill-page of a snapshot that is gone':
       trio.say(0, 1, { t: 'fill-page', request: 1, key, snapshot: 7, index: 0 });

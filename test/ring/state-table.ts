@@ -52,7 +52,11 @@ export const EVENTS_OF = {
   'identities-answer': { stateless: 'of the pull that asked' },
   fetch: ['fetch'],
   'fetch-answer': { stateless: 'of the pull or mend that asked' },
-  'fill-open': ['fill-open'],
+  'fill-open': [
+    'fill-open',
+    'fill-open with a higher floor and an equal root',
+    'fill-open with a higher floor and other batches',
+  ],
   'fill-page': ['fill-page of a snapshot that is gone'],
   'fill-answer': { stateless: 'of the filling that asked' },
   'content-windows': ['content-windows', 'content-windows with a higher floor and other batches'],
@@ -71,7 +75,11 @@ export const EVENTS_OF = {
 type Told = Extract<(typeof EVENTS_OF)[Message['t']], readonly string[]>[number];
 
 /** What nobody says. */
-export const OWN_EVENTS = ['dropped', 'time, with full owners that are live'] as const;
+export const OWN_EVENTS = [
+  'dropped',
+  'time, with full owners that are live',
+  'time, and no other member has the shard',
+] as const;
 
 export type ReplicaEvent = Told | (typeof OWN_EVENTS)[number];
 
@@ -228,6 +236,19 @@ export const STATE_TABLE = {
   identities: row(to('absent', 'absent'), to('ok', 'full'), to('filling', 'filling'), to('ok', 'damaged')),
   fetch: row(to('absent', 'absent'), to('ok', 'full'), to('filling', 'filling'), to('ok', 'damaged')),
   'fill-open': row(to('absent', 'absent'), to('ok', 'full'), to('filling', 'filling'), to('damaged', 'damaged')),
+  'fill-open with a higher floor and an equal root': row(
+    to('absent', 'absent'),
+    to('ok', 'full'),
+    to('filling', 'filling'),
+    to('damaged', 'damaged'),
+  ),
+  // It can give nothing; what becomes of it is told when the floors of full ones meet.
+  'fill-open with a higher floor and other batches': row(
+    to('absent', 'absent'),
+    to('floor', 'full'),
+    to('filling', 'filling'),
+    to('damaged', 'damaged'),
+  ),
   'fill-page of a snapshot that is gone': row(
     to('gone', 'absent'),
     to('gone', 'full'),
@@ -249,6 +270,13 @@ export const STATE_TABLE = {
   dropped: row(to('nothing', 'absent'), to('nothing', 'absent'), to('nothing', 'absent'), to('nothing', 'absent')),
   // Copied, and mended.
   'time, with full owners that are live': row(
+    to('nothing', 'absent'),
+    to('nothing', 'full'),
+    to('nothing', 'full'),
+    to('nothing', 'full'),
+  ),
+  // Goes on with what it has, or without what it lacks.
+  'time, and no other member has the shard': row(
     to('nothing', 'absent'),
     to('nothing', 'full'),
     to('nothing', 'full'),

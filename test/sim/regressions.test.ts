@@ -85,6 +85,13 @@ const REGRESSIONS: readonly Regression[] = [
     options: { seed: 9_244, scenario: 'losses' },
     occurs: ({ destroyed }) => destroyed > 0,
   },
+  {
+    found:
+      'the only full owner loses its disk while another one, below its floor, is to be filled: nobody was a source any more, ' +
+      'and the shard stayed filling',
+    options: { seed: 740_020, scenario: 'losses' },
+    occurs: ({ counters }) => counters.replicas_went_on! > 0,
+  },
 ];
 
 describe('seeds that have found something', () => {

@@ -13,11 +13,11 @@
  * The other side is filling-source.ts; where there is none, nobody-full.ts says who goes on.
  */
 
-import { attempt, StorageError } from '../shards/errors.ts';
+import { StorageError } from '../shards/errors.ts';
 import { encodeKeys } from '../shards/series-keys.ts';
 import { type ShardId, type ShardKey, shardKeyToJson } from '../shards/shard-key.ts';
 import type { FillTarget, Storage } from '../shards/storage.ts';
-import { type NodeNumber, VERSION_BYTES, type Version } from '../shards/version.ts';
+import type { NodeNumber, Version } from '../shards/version.ts';
 import { recordOfCopy } from './copy-record.ts';
 import { liveFullHolders } from './held-shards.ts';
 import type { Ledger } from './ledger.ts';
@@ -26,6 +26,7 @@ import type { NobodyFull } from './nobody-full.ts';
 import type { AddOpen } from './open-versions.ts';
 import type { Outbox } from './outbox.ts';
 import type { OutboxSender } from './outbox-sender.ts';
+import { OwedVersions } from './owed-versions.ts';
 import type { FillDescription } from './records.ts';
 import type { MessageOf, Received } from './replica-messages.ts';
 import {
@@ -44,8 +45,8 @@ interface Job {
   readonly id: ShardId;
   readonly key: ShardKey;
   stage: 'owing' | 'saving' | 'asking' | 'copying';
-  /** Versions that are not durable in the outbox yet, ascending; null: which they are has yet to be read. */
-  owed: Set<Version> | null;
+  /** Versions that are not durable in the outbox yet, ascending; or what tells which they are. */
+  owed: Set<Version> | OwedVersions;
   source: NodeNumber | null;
   readonly avoid: Set<NodeNumber>;
   /** They lack what is proven here: they can give nothing. */
@@ -113,7 +114,9 @@ export class Filling {
 
   /** The replica's file was set aside: what is here now is not what was to be filled. */
   forget(id: ShardId): void {
-    this.jobs.get(id)?.target?.abort();
+    const job = this.jobs.get(id);
+    job?.target?.abort();
+    if (job?.owed instanceof OwedVersions) job.owed.close();
     this.jobs.delete(id);
   }
 
@@ -127,15 +130,10 @@ export class Filling {
   addOpen(add: AddOpen): void {
     this.resume();
     for (const job of this.jobs.values()) {
-      const oldest = job.owed === null ? this.leastOwed(job) : job.owed.values().next().value;
+      const { owed } = job;
+      const oldest = owed instanceof Set ? owed.values().next().value : owed.least(this.o.replicas.get(job.id));
       if (oldest !== undefined) add(job.id, oldest, []);
     }
-  }
-
-  /** Not above any that is owed. */
-  private leastOwed({ id }: Job): Version | undefined {
-    const stamp = this.o.replicas.get(id)?.ledger.oldestStamp ?? null;
-    return stamp === null ? undefined : stamp.padEnd(2 * VERSION_BYTES, '0');
   }
 
   tick(): void {
@@ -189,8 +187,7 @@ export class Filling {
   private step(job: Job): void {
     const replica = this.o.replicas.get(job.id);
     if (replica === null) {
-      job.target?.abort();
-      this.jobs.delete(job.id);
+      this.forget(job.id);
       return;
     }
     if (job.waiting || this.o.around.nowMs < job.retryAtMs) return;
@@ -208,12 +205,10 @@ export class Filling {
 
   private owe(job: Job, replica: Replica): void {
     const { outbox, sender, around } = this.o;
-    job.owed ??= owedOf(replica);
-    if (job.owed === null) {
-      this.later(job, 'fill_waits_for_disk');
-      return;
-    }
-    const { owed } = job;
+    const owed = job.owed instanceof Set ? job.owed : job.owed.read(replica);
+    if (owed === 'refused') this.later(job, 'fill_waits_for_disk');
+    if (!(owed instanceof Set)) return;
+    job.owed = owed;
     if (owed.size === 0) {
       job.stage = 'saving';
       return;
@@ -426,12 +421,10 @@ export class Filling {
   }
 }
 
-/** null: it cannot be read now. */
-function owedOf({ ledger }: Replica): Set<Version> | null {
-  return attempt(
-    () => new Set(ledger.versions()),
-    () => null,
-  );
+function owedOf(replica: Replica): Job['owed'] {
+  const owed = new OwedVersions();
+  const listed = replica.ledger.damage === null ? owed.read(replica) : null;
+  return listed instanceof Set ? listed : owed;
 }
 
 /** Of a replica that a copy takes the place of. */

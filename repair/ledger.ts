@@ -204,6 +204,8 @@ export class Ledger implements ShardCompanion {
   }
 
   private noteDamage(damage: string): void {
+    // One that is to be filled stays so: what it owes is then read from its file as well (owed-versions.ts).
+    if (this.replica === 'filling') this.damage ??= damage;
     if (this.replica !== 'full') return;
     this.replica = 'damaged';
     this.damage = damage;

@@ -7,6 +7,7 @@ import type { ReplicaHost } from '../../repair/replica-host.ts';
 import type { Surroundings } from '../../repair/surroundings.ts';
 import type { NodeNumber } from '../../shards/version.ts';
 import { Engines } from './engine-trio.ts';
+import { fence } from './lonely.ts';
 import { ID, KEY, NUMBERS, Trio } from './trio.ts';
 
 function holds(host: ReplicaHost, number: NodeNumber): boolean {
@@ -114,6 +115,53 @@ test('the file of a program that saved no sums of its lists opens, and has them 
     file.close();
     expect(engines.ledger(own).listed).toBeGreaterThan(0);
     expect(state.total[0]).toBe(engines.ledger(own).listed);
+  } finally {
+    engines.remove();
+  }
+});
+
+test.each([
+  ['as its process ends right after it turned filling', false],
+  ['as a damaged one that is then found below a floor', true],
+])('what only a replica has that is to be filled is handed on, though its list is gone: %s', (_, isFencedLater) => {
+  const engines = new Engines({}, () => new Ledger());
+  try {
+    const trio = new Trio(3, {}, engines.open);
+    trio.write(0, 'all');
+    trio.pass(100);
+    trio.hear();
+    trio.repair(0, 'ring');
+    trio.pass(100);
+    trio.cut = new Set([NUMBERS[0]!, NUMBERS[1]!]);
+    trio.hear();
+    trio.write(2);
+    const own = engines.ledger(2).newest!;
+    if (!isFencedLater) trio.say(0, 2, fence);
+    engines.all[2]!.shards.get(ID)!.flush();
+    engines.kill(2);
+    const file = new Database(engines.path(2));
+    expect(file.prepare('DELETE FROM ledger_epochs').run().changes).toBe(1);
+    file.close();
+    // With an outbox that has nothing of it.
+    trio.boot(NUMBERS[2]!);
+    if (isFencedLater) {
+      expect(engines.ledger(2).replica).toBe('damaged');
+      trio.say(0, 2, fence);
+    }
+    expect(engines.ledger(2).replica).toBe('filling');
+    // Until it is known what that is, no cutoff passes it.
+    const open = trio.hosts[2]!.openVersions();
+    expect(open.every(({ oldest }) => oldest <= own) && open.length > 0).toBe(true);
+    trio.cut.clear();
+    for (let i = 0; i < 20; i++) {
+      trio.hear();
+      trio.pass(1_000);
+      for (const engine of engines.all) engine.step(5, () => trio.now);
+    }
+    for (const at of [0, 1, 2]) {
+      expect(engines.ledger(at).replica).toBe('full');
+      expect(engines.ledger(at).has(own) && engines.all[at]!.shards.get(ID)!.sizes().rows).toBe(4);
+    }
   } finally {
     engines.remove();
   }

@@ -7,7 +7,7 @@
  * given up some time. Resumed it begins anew, which moves only what is still missing.
  */
 import type { ShardId } from '../shards/shard-key.ts';
-import { type MendProgress, mendEtaMs } from './mend.ts';
+import type { MendProgress } from './mend.ts';
 import { Preview, type PreviewObserver } from './preview.ts';
 import type { PassRecord, RepairMode, RepairStatus } from './records.ts';
 import {
@@ -21,6 +21,16 @@ import {
   type RepairTally,
   tallyOf,
 } from './repair-order.ts';
+import {
+  etaByCount,
+  type Mutable,
+  newPart,
+  type RepairPart,
+  setAside,
+  showMend,
+  shown,
+  workedMs,
+} from './repair-part.ts';
 import { recordOfOrder } from './repair-records.ts';
 import { freshRepair, type KeptOrder, type RepairsFile } from './repairs-file.ts';
 import type { ReplicaTable } from './replica-table.ts';
@@ -30,28 +40,11 @@ import type { PassProgress } from './ring-token.ts';
 import type { ScrubObserver, Scrubs } from './scrubs.ts';
 import { nameOf, type Surroundings } from './surroundings.ts';
 
-type Mutable<T> = { -readonly [K in keyof T]: T[K] };
-interface Running {
-  status: Mutable<RepairStatus>;
-  pass: string | null;
-  mend: MendProgress | null;
-  /** Stops a scrub or a preview that runs. */
-  stop: (() => void) | null;
-  /** When it was begun, or begun anew; null: not since this process began, or since it was resumed. */
-  sinceMs: number | null;
-  /** How long it had worked by then, and what moved. */
-  before: Pick<RepairStatus, 'workedMs' | 'batchesMoved' | 'rowsMoved' | 'bytesMoved'>;
-  /** To be begun as soon as it can be: it ran when the process before this one ended, or was resumed. */
-  isDue: boolean;
-  /** Since when that has been tried. */
-  dueMs: number | null;
-}
-
 /** What has changed is saved at most this often: a repair of all shards is hundreds of changes. */
 const SAVE_EVERY_MS = 1_000;
 
 export class Repairs {
-  private readonly all = new Map<string, Running>();
+  private readonly all = new Map<string, RepairPart>();
   /** With what is left of their parts that were forgotten. */
   private readonly orders = new Map<string, KeptOrder>();
   private unsaved = false;
@@ -80,6 +73,7 @@ export class Repairs {
     const { around } = this.o;
     // What ran goes on once there is a cluster to run in.
     if (around.snapshot !== null) for (const running of this.all.values()) if (running.isDue) this.beginAnew(running);
+    for (const running of this.all.values()) if (running.pass !== null) this.listen(running, running.pass);
     if (around.nowMs - this.savedMs >= SAVE_EVERY_MS) this.save();
   }
 
@@ -95,7 +89,7 @@ export class Repairs {
   list(order: string): RepairStatus[] {
     const found: RepairStatus[] = [];
     for (const running of this.all.values())
-      if (order === '' || orderOf(running.status) === order) found.push(this.shown(running));
+      if (order === '' || orderOf(running.status) === order) found.push(shown(running, this.o.around.nowMs));
     return found;
   }
 
@@ -106,7 +100,7 @@ export class Repairs {
     for (const running of this.all.values()) {
       const order = orderOf(running.status);
       if (id !== '' && order !== id) continue;
-      const tally = tallyOf(this.shown(running));
+      const tally = tallyOf(shown(running, this.o.around.nowMs));
       tallies.set(order, addTally(tallies.get(order) ?? EMPTY_TALLY, tally));
       if (running.mend === null || running.status.finishedMs !== null) continue;
       mends.push({ order: orderOfMend(running.status, this.o.around.self), tally });
@@ -127,23 +121,15 @@ export class Repairs {
     this.forgetOld();
   }
 
-  private shown(running: Running): RepairStatus {
-    const { status, mend } = running;
-    const { nowMs } = this.o.around;
-    if (mend !== null && status.finishedMs === null) showMend(status, mend, nowMs);
-    return { ...status, workedMs: workedMs(running, nowMs) };
-  }
-
-  private add(id: string, shard: ShardId, mode: RepairMode): Running {
+  private add(id: string, shard: ShardId, mode: RepairMode): RepairPart {
     const { nowMs } = this.o.around;
     const running = this.track(freshRepair(id, shard, mode, nowMs), nowMs);
     this.forgetOld();
     return running;
   }
 
-  private track(status: Mutable<RepairStatus>, sinceMs: number | null): Running {
-    const none = { pass: null, mend: null, stop: null, isDue: false, dueMs: null };
-    const running: Running = { status, ...none, sinceMs, before: { ...status } };
+  private track(status: Mutable<RepairStatus>, sinceMs: number | null): RepairPart {
+    const running = newPart(status, sinceMs);
     this.all.set(status.id, running);
     this.unsaved = true;
     return running;
@@ -157,7 +143,7 @@ export class Repairs {
   }
 
   /** Why it cannot be started; null when all is well. */
-  private begin(running: Running): string | null {
+  private begin(running: RepairPart): string | null {
     const { replicas, ring } = this.o;
     const { status } = running;
     const replica = replicas.get(status.shard);
@@ -176,14 +162,14 @@ export class Repairs {
     }
     const result = ring.start(replica, true);
     if ('refused' in result) return result.refused;
-    running.pass = result.pass;
+    running.pass = { id: result.pass, heardMs: this.o.around.nowMs };
     status.message = `pass ${result.pass}`;
     const ended = replica.notes.lastPass;
     if (ended?.id === result.pass) this.passEnded(ended);
     return null;
   }
 
-  private beginAnew(running: Running): void {
+  private beginAnew(running: RepairPart): void {
     const { around, replicas } = this.o;
     const { status } = running;
     running.dueMs ??= around.nowMs;
@@ -200,6 +186,30 @@ export class Repairs {
     }
     running.isDue = false;
     this.unsaved = true;
+  }
+
+  /**
+   * Its end is one message, and a token may die with those who had it. Whoever has it lets it go after `passMsMax`; and a hop that
+   * takes long is told of when it is over. So a pass of which nothing is heard for longer than that is over, whatever became of it.
+   */
+  private listen(running: RepairPart, pass: { readonly id: string; heardMs: number }): void {
+    const { ring, around } = this.o;
+    const { nowMs, limits } = around;
+    if (ring.held.of(pass.id).length > 0) pass.heardMs = nowMs;
+    if (nowMs - pass.heardMs <= limits.passMsMax + 2 * limits.hopTimeoutMs) return;
+    around.count('passes_unheard');
+    running.unheard++;
+    if (running.unheard >= limits.passTriesMax) {
+      const what = `the end of pass ${pass.id} was not heard, nor of those before it (${running.unheard} passes)`;
+      this.finish(running, 'failed', `${what}: a member may have died, or its messages be lost`);
+      return;
+    }
+    setAside(running, nowMs);
+    running.pass = null;
+    running.sinceMs = null;
+    running.dueMs = null;
+    running.isDue = true;
+    running.status.message = `the end of pass ${pass.id} was not heard: to be begun anew`;
   }
 
   /** All parts of an order. Mends go on: they are no order. */
@@ -224,27 +234,26 @@ export class Repairs {
   }
 
   /** Whatever runs of it here or elsewhere ends. */
-  private halt(running: Running, action: 'pause' | 'cancel'): void {
+  private halt(running: RepairPart, action: 'pause' | 'cancel'): void {
     const { around, ring, replicas } = this.o;
     const { status, pass } = running;
-    const worked = workedMs(running, around.nowMs);
+    setAside(running, around.nowMs);
     running.isDue = false;
     running.pass = null;
     running.stop?.();
     running.stop = null;
-    if (status.state === 'running') running.before = { ...status, workedMs: worked };
     status.state = 'paused';
     status.message = 'paused by the operator';
     status.etaMs = null;
     if (pass === null) return;
     const replica = replicas.get(status.shard);
-    const message = { t: 'pass-control' as const, shard: status.shard, pass, action };
+    const message = { t: 'pass-control' as const, shard: status.shard, pass: pass.id, action };
     for (const { number } of around.snapshot?.members ?? [])
       if (number !== around.self && replica !== null) around.send(number, replica.key.number, message);
-    ring.callOff(pass, action);
+    ring.callOff(pass.id, action);
   }
 
-  private resume(running: Running): void {
+  private resume(running: RepairPart): void {
     const { status } = running;
     status.state = 'running';
     status.message = 'resumed';
@@ -258,7 +267,8 @@ export class Repairs {
 
   progressed(pass: string, progress: PassProgress): void {
     for (const { status, before, sinceMs, pass: own } of this.all.values()) {
-      if (own !== pass || status.finishedMs !== null) continue;
+      if (own?.id !== pass) continue;
+      own.heardMs = this.o.around.nowMs;
       status.hop = Math.max(status.hop, progress.hop);
       status.hops = progress.hops;
       status.percentage = Math.min(99, Math.round((100 * status.hop) / status.hops));
@@ -272,7 +282,7 @@ export class Repairs {
   passEnded(record: PassRecord): void {
     for (const running of this.all.values()) {
       const { status, before } = running;
-      if (running.pass !== record.id || status.finishedMs !== null) continue;
+      if (running.pass?.id !== record.id) continue;
       status.pass = record;
       status.batchesMoved = before.batchesMoved + record.batchesMoved;
       status.rowsMoved = before.rowsMoved + record.rowsMoved;
@@ -296,7 +306,7 @@ export class Repairs {
     }
   }
 
-  private scrub(running: Running, id: ShardId): void {
+  private scrub(running: RepairPart, id: ShardId): void {
     const { scrubs, around } = this.o;
     const { status, before } = running;
     // Those before it in the queue come first.
@@ -322,7 +332,7 @@ export class Repairs {
     scrubs.startOne(id, observer);
   }
 
-  private previewObserver(running: Running): PreviewObserver {
+  private previewObserver(running: RepairPart): PreviewObserver {
     const { around } = this.o;
     const { status } = running;
     return {
@@ -360,7 +370,7 @@ export class Repairs {
     }
   }
 
-  private finish(running: Running, state: 'done' | 'failed' | 'cancelled', message: string): void {
+  private finish(running: RepairPart, state: 'done' | 'failed' | 'cancelled', message: string): void {
     const { status } = running;
     if (status.finishedMs !== null) return;
     this.unsaved = true;
@@ -370,6 +380,7 @@ export class Repairs {
     status.message = message;
     status.etaMs = null;
     running.isDue = false;
+    running.pass = null;
     running.stop = null;
     if (state === 'done') status.percentage = 100;
     if (status.mode !== 'ring') this.o.around.repaired(recordOfOrder(status, running.mend, this.o.around.self));
@@ -407,24 +418,4 @@ export class Repairs {
     this.orders.set(kept.order.id, { ...kept, forgotten });
     for (const { id } of parts) this.all.delete(id);
   }
-}
-
-function workedMs({ status, before, sinceMs }: Running, nowMs: number): number {
-  if (status.finishedMs !== null) return status.workedMs;
-  return before.workedMs + (status.state === 'running' && sinceMs !== null ? nowMs - sinceMs : 0);
-}
-
-/** As fast as so far; null: there is nothing to go by. */
-function etaByCount(elapsedMs: number, done: number, total: number): number | null {
-  return done === 0 ? null : Math.round((elapsedMs * (total - done)) / done);
-}
-
-function showMend(status: Mutable<RepairStatus>, progress: MendProgress, nowMs: number): void {
-  const { stage, rows, batches, bytes, bytesRead, bytesTotal } = progress;
-  status.rowsMoved = rows;
-  status.batchesMoved = batches;
-  status.bytesMoved = bytes;
-  status.percentage = bytesTotal === 0 ? 0 : Math.min(99, Math.floor((100 * bytesRead) / bytesTotal));
-  status.message = stage;
-  status.etaMs = mendEtaMs(progress, nowMs);
 }

@@ -14,6 +14,8 @@ export interface ReplicaLimits {
   readonly requestTriesMax: number;
   /** A pass that has not ended by then is given up by every node that holds a part of it. */
   readonly passMsMax: number;
+  /** Passes for a repair that was asked for, when no end of them is heard. */
+  readonly passTriesMax: number;
   /** Passes that this worker has started and that run at the same time; others wait for their turn. */
   readonly passesAtOnceMax: number;
   /** Passes that are started together: what they cost is one turn, and what they say is one message. */
@@ -77,6 +79,7 @@ export const DEFAULT_REPLICA_LIMITS: ReplicaLimits = {
   requestTimeoutMs: 1_000,
   requestTriesMax: 5,
   passMsMax: 600_000,
+  passTriesMax: 3,
   passesAtOnceMax: 2_048,
   passesPerTickMax: 256,
   pullsAtOnceMax: 16,

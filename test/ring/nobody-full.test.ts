@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { type Stamp, stampMs, stampOf, type Version } from '../../shards/version.ts';
 import { fence } from './lonely.ts';
-import { ID, NUMBERS, Trio } from './trio.ts';
+import { ID, KEY, NUMBERS, Trio } from './trio.ts';
 
 const FIRST = NUMBERS[0]!;
 const SECOND = NUMBERS[1]!;
@@ -61,7 +61,7 @@ function lost(): ReturnType<typeof proven> {
 
 describe('a replica that is to be filled, and nobody is full', () => {
   test('goes on with what it has, names what may be lost, and is copied', () => {
-    const { trio, floor, own } = lost();
+    const { trio, floor, more, own } = lost();
     expect(states(trio)).toEqual(['absent', 'absent', 'filling']);
     goOn(trio, 8);
     expect(states(trio)).toEqual(['full', 'full', 'full']);
@@ -73,6 +73,14 @@ describe('a replica that is to be filled, and nobody is full', () => {
     for (const at of [0, 1, 2]) expect(versionsOf(trio, at)).toContain(own);
     expect(trio.counts()).toEqual([3, 3, 3]);
     expect(ledgerOf(trio, 2)!.floor > floor).toBe(true);
+    // A receipt of what was lost says so once a floor has passed it.
+    trio.now += 5_000;
+    goOn(trio, 2);
+    expect(ledgerOf(trio, 2)!.floor > stampOf(more)).toBe(true);
+    for (const host of trio.hosts)
+      expect(
+        host.findWrites([more, own].map((version) => ({ shard: KEY, version }))).map(({ knowledge }) => knowledge),
+      ).toEqual(['never', 'known']);
     // Also over a restart.
     trio.storages[2]!.shards.get(ID)!.flush();
     trio.boot(THIRD, trio.storages[2]!.disk);

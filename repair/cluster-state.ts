@@ -7,7 +7,7 @@
 import type { NodeNumber, Version } from '../shards/version.ts';
 import type { DatabaseDefinition, Member } from './cluster.ts';
 import { type Change, databasesOf, droppedThroughOf } from './databases.ts';
-import { memberKey, membersOf, viewHashOf } from './members.ts';
+import { memberKey, membersOf, standingOf, viewHashOf } from './members.ts';
 import { MembershipError } from './membership-error.ts';
 import type { MembershipLimits } from './membership-limits.ts';
 import { Metadata, type Register, type RegisterStore } from './metadata.ts';
@@ -19,7 +19,10 @@ const KEY_LENGTH_MAX = 1_024;
 export class ClusterState {
   readonly metadata: Metadata;
   readonly #limits: MembershipLimits;
+  /** As their registers say. */
   members: readonly Member[] = [];
+  /** The same, where nobody stays as if none had been told to leave. */
+  standing: readonly Member[] = [];
   databases: readonly DatabaseDefinition[] = [];
   droppedThrough: Readonly<Record<string, number>> = {};
   viewHash = '';
@@ -90,6 +93,7 @@ export class ClusterState {
 
   #derive(): void {
     this.members = membersOf(this.metadata);
+    this.standing = standingOf(this.members);
     this.#byNumber = new Map(this.members.map((member) => [member.number, member]));
     this.present = new Set(this.members.filter(({ state }) => state !== 'removed').map(({ number }) => number));
     this.databases = databasesOf(this.metadata);

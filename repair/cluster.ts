@@ -56,6 +56,7 @@ export interface ClusterSnapshot {
   /** Hash over members with states, databases and retention policies (protocol rule 11). */
   readonly viewHash: string;
   readonly self: NodeNumber;
+  /** Where nobody stays, those that leave are `up` in it (`standingOf`). */
   readonly members: readonly Member[];
   /** Members heard of lately, self included; a skewed member is not in it (protocol rule 3). */
   readonly live: readonly NodeNumber[];

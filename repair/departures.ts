@@ -6,6 +6,8 @@
  * member itself. Between the two questions every version that it has minted has reached its workers; so when nothing is left the
  * second time, every write that it took is at its owners, and no cutoff needs its word again (protocol rules 9 and 23).
  * Nothing of this is durable but the member's state: after a restart it is asked anew.
+ * The last member that would stay is refused. Where all are told at the same moment all the same, each is an owner as before, and
+ * none hands anything over, until somebody joins (`standingOf`).
  *
  * The last word is repeated for a while, after a restart as well: those who have heard it do not listen to this node any
  * more, so nobody confirms it.
@@ -69,18 +71,21 @@ export class Departures {
     this.#o = options;
   }
 
-  /** Everything has been handed over but for the proof of it: nothing may be minted. */
-  get draining(): boolean {
+  /** Asked before anything is minted. Everything has been handed over but for the proof of it: nothing may be. */
+  isDraining(): boolean {
+    // What is minted while nobody stays is handed over when somebody does: asked twice again.
+    if (!this.isLeaving) this.#draining = false;
     return this.#draining;
   }
 
   get progress(): HandoverProgress | null {
-    return this.handovers.get(this.#o.self) ?? null;
+    return this.isLeaving ? (this.handovers.get(this.#o.self) ?? null) : null;
   }
 
   /** Whether `handover` has to be called. */
   get isLeaving(): boolean {
-    return this.#o.isUp() && this.#o.state.member(this.#o.self)?.state === 'leaving';
+    const { self, state, isUp } = this.#o;
+    return isUp() && state.standing.some((member) => member.number === self && member.state === 'leaving');
   }
 
   heard(from: NodeNumber, handover: HandoverProgress | null): void {
@@ -105,7 +110,11 @@ export class Departures {
         other.state === 'up' &&
         (other.number === self || liveness.isLive(other.number, nowMs)),
     );
-    if (heir === undefined) throw wrongState(`no other live member could take what ${nameOf(member)} holds`);
+    if (heir === undefined) {
+      throw wrongState(
+        `no other live member stays that could take what ${nameOf(member)} holds: start a new node first (starling serve --join), or the one that is down`,
+      );
+    }
     this.#write(memberChange({ ...member, state: 'leaving' }), nowMs);
   }
 

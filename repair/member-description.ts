@@ -28,6 +28,9 @@ const REMOVED: Record<Removal | 'unknown', string> = {
   unknown: 'removed from the cluster',
 };
 
+const NOBODY_STAYS =
+  'told to leave, as all others were: it goes on as before until a new node has joined, and leaves then';
+
 export function describeMembers(
   members: readonly Member[],
   self: NodeNumber,
@@ -35,6 +38,7 @@ export function describeMembers(
   handovers: ReadonlyMap<NodeNumber, HandoverProgress>,
   nowMs: number,
 ): MemberDescription[] {
+  const nobodyStays = !members.some(({ state }) => state === 'up');
   const medianMs = liveness.medianOffsetMs(nowMs);
   return members.map((member) => {
     const own = member.number === self;
@@ -48,7 +52,9 @@ export function describeMembers(
     const offMs = own ? liveness.selfOffsetMs(nowMs) : (offsetMs ?? 0) - medianMs;
     const isRightAgain = own && liveness.agreesWithMedian(nowMs);
     const skew = !skewed ? null : isRightAgain ? liveness.handedOut(nowMs) : skewText(offMs);
-    const handover = member.state === 'leaving' ? (handovers.get(member.number) ?? null) : null;
+    const isLeaving = member.state === 'leaving';
+    const handover = isLeaving && !nobodyStays ? (handovers.get(member.number) ?? null) : null;
+    const standing = reasonOf(member, own, skew, live, agoMs, handover) + (isHeard ? `, but ${heardBy} hears it` : '');
     return {
       ...member,
       live,
@@ -56,7 +62,7 @@ export function describeMembers(
       lastHeardMsAgo: agoMs,
       heardBy,
       clockOffsetMs: offsetMs,
-      why: reasonOf(member, own, skew, live, agoMs, handover) + (isHeard ? `, but ${heardBy} hears it` : ''),
+      why: isLeaving && nobodyStays ? `${standing}; ${NOBODY_STAYS}` : standing,
       handover,
     };
   });

@@ -70,6 +70,15 @@ function memberOfRegister(register: Register): Member | null {
 }
 
 /**
+ * As owners, deletes and all else that goes by who is up has to see them: leaving takes effect while somebody stays to take over.
+ * All may have been told to leave at the same moment, or on both sides of a cut; then each goes on as it was, until one joins.
+ */
+export function standingOf(members: readonly Member[]): readonly Member[] {
+  if (members.some(({ state }) => state === 'up')) return members;
+  return members.map((member) => (member.state === 'leaving' ? { ...member, state: 'up' } : member));
+}
+
+/**
  * Over members with their states, databases and policies (protocol rule 11). Addresses are left out: they decide nothing
  * that a pass rests on. 32 hexadecimal digits.
  */

@@ -210,7 +210,7 @@ export class NodeCore {
   isListening(nowMs: number): boolean {
     const upMs = nowMs - this.#startedMs;
     if (upMs < 0 || upMs > this.#liveness.windowMs || this.#liveness.knowsClocks) return false;
-    return this.#state.members.some(({ number, state }) => number !== this.#self && state === 'up');
+    return this.#state.standing.some(({ number, state }) => number !== this.#self && state === 'up');
   }
 
   /**
@@ -261,7 +261,7 @@ export class NodeCore {
       this.#snapshot = {
         viewHash: this.#state.viewHash,
         self: this.#self,
-        members: this.#state.members,
+        members: this.#state.standing,
         live: this.#live(),
         databases: this.#state.databases,
         droppedThrough: this.#state.droppedThrough,
@@ -420,7 +420,7 @@ export class NodeCore {
   #mayMint(nowMs: number): void {
     if (this.state === 'refused') throw new MembershipError('stopped-member', this.problem ?? 'stopped');
     if (this.state === 'left') throw new MembershipError('leaving', this.problem ?? 'left');
-    if (this.departures.draining) {
+    if (this.departures.isDraining()) {
       throw new MembershipError(
         'leaving',
         'this node is leaving the cluster and takes nothing more: ask another member',

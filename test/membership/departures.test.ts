@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Handover } from '../../repair/departures.ts';
+import type { ShardKey } from '../../shards/shard-key.ts';
 import { A, B, D, Network, type TestNode, threeNodes } from './network.ts';
 
 const NOTHING: Handover = { shards: 0, bytes: 0, writes: 0, outboxEntries: 0, outboxBytes: 0 };
@@ -109,8 +110,83 @@ describe('leaving', () => {
     expect(leave('f'.repeat(16))).toContain('member-not-found');
     network.stop(b);
     network.run(5_000);
-    expect(leave(a.core.identity.number)).toContain('no other live member could take what member "n1"');
+    expect(leave(a.core.identity.number)).toContain('no other live member stays that could take what member "n1"');
     expect(states(a)).toEqual(['n1 up', 'n2 up', 'n3 up']);
+  });
+});
+
+describe('when all have been told to leave at the same moment', () => {
+  const KEY: ShardKey = {
+    database: 'd',
+    databaseGeneration: 0,
+    retentionPolicy: 'autogen',
+    retentionPolicyGeneration: 0,
+    startNs: 0n,
+    endNs: 1n << 50n,
+    number: 0,
+  };
+  function allLeaving(): { network: Network; nodes: TestNode[] } {
+    const network = new Network();
+    const nodes = threeNodes(network);
+    nodes[0]!.core.definitions.createDatabase('d', null, network.nowMs);
+    network.run(1_000);
+    for (const { core } of nodes) core.departures.leave(core.identity.number, network.nowMs);
+    network.run(1_000);
+    return { network, nodes };
+  }
+
+  test('all go on as owners, hand nothing over, and say what is the matter', () => {
+    const { network, nodes } = allLeaving();
+    for (const node of nodes) {
+      const { core } = node;
+      const described = core.describeMembers(network.nowMs);
+      expect(described.map(({ state }) => state)).toEqual(['leaving', 'leaving', 'leaving']);
+      for (const { why } of described) expect(why).toContain('told to leave, as all others were');
+      expect(states(node)).toEqual(['n1 up', 'n2 up', 'n3 up']);
+      expect([...core.owners(KEY)].sort()).toEqual(nodes.map((each) => each.core.identity.number).sort());
+      expect(core.departures.isLeaving).toBe(false);
+      // Empty or not: it is asked nothing, and what was asked before does not keep it from taking writes.
+      core.departures.handover(NOTHING, network.nowMs);
+      core.departures.handover(NOTHING, network.nowMs);
+      expect(core.state).toBe('up');
+      core.mint(network.nowMs);
+    }
+    expect(new Set(nodes.map(({ core }) => core.snapshot().viewHash)).size).toBe(1);
+  });
+
+  test('one that joins owns everything, and they leave', () => {
+    const { network, nodes } = allLeaving();
+    const d = network.start(network.disk('n4'), D, [A, B]);
+    network.run(6_000);
+    expect(d.core.state).toBe('up');
+    for (const { core } of nodes) {
+      expect(core.owners(KEY)).toEqual([d.core.identity.number]);
+      expect(core.departures.isLeaving).toBe(true);
+      core.departures.handover(NOTHING, network.nowMs);
+      core.departures.handover(NOTHING, network.nowMs);
+      expect(core.state).toBe('left');
+    }
+    network.run(1_000);
+    expect(states(d)).toEqual(['n1 removed left', 'n2 removed left', 'n3 removed left', 'n4 up']);
+  });
+
+  test('one that was empty before it heard of it mints again, and is then asked twice anew', () => {
+    const network = new Network();
+    const [a, b, c] = threeNodes(network);
+    const leave = ({ core }: TestNode) => core.departures.leave(core.identity.number, network.nowMs);
+    leave(a);
+    a.core.departures.handover(NOTHING, network.nowMs);
+    expect(refusal(() => a.core.mint(network.nowMs))).toContain('leaving: ');
+    leave(b);
+    leave(c);
+    network.run(1_000);
+    a.core.mint(network.nowMs);
+    network.start(network.disk('n4'), D, [A, B]);
+    network.run(6_000);
+    a.core.departures.handover(NOTHING, network.nowMs);
+    expect(a.core.state).toBe('up');
+    a.core.departures.handover(NOTHING, network.nowMs);
+    expect(a.core.state).toBe('left');
   });
 });
 

@@ -8,12 +8,14 @@
  * pages of a copy, and what the outbox sends. What comparing costs, and giving to others, is charged and not held back:
  * the watermark moves on, and a request that is put off would be asked again.
  */
+export type RepairKind = 'copies' | 'reads' | 'pulls';
+
 export interface RepairRates {
   /** null: as fast as it goes. */
   readonly bytesPerSecond: number | null;
   /** 0 .. 1 of a core, of each worker; null: no limit. */
   readonly cpuShare: number | null;
-  /** Nothing is compared or copied by this node; direct mail and its outbox go on. */
+  /** Nothing is compared or copied by this node; direct mail, its outbox, and what queries ask for by their consistency go on. */
   readonly paused: boolean;
 }
 
@@ -43,8 +45,8 @@ export class RepairBudget {
   private cpuMs = 0;
   private filledMs: number | null = null;
   private metering = false;
-  /** Copies come before pulls: their sources keep a snapshot for them. */
-  private readonly waiting: { copies: Waiting[]; pulls: Waiting[] } = { copies: [], pulls: [] };
+  /** Copies come first: their sources keep a snapshot for them. Then what a query waits for (levelling.ts), also while it is paused. */
+  private readonly waiting: Record<RepairKind, Waiting[]> = { copies: [], reads: [], pulls: [] };
   private readonly now: () => number;
   private readonly count: (name: string, by: number) => void;
 
@@ -71,18 +73,14 @@ export class RepairBudget {
     return (bytesPerSecond === null || this.bytes > 0) && (cpuShare === null || this.cpuMs > 0);
   }
 
-  get isOpen(): boolean {
-    return !this.current.paused && this.hasRoom;
-  }
-
   /** Requests that wait for their turn. */
   get waits(): number {
-    return this.waiting.copies.length + this.waiting.pulls.length;
+    return this.waiting.copies.length + this.waiting.reads.length + this.waiting.pulls.length;
   }
 
   /** Runs when there is room: at once, or from a later tick. `bytes` are taken then; to be settled by `settle`. */
-  whenOpen(kind: 'copies' | 'pulls', bytes: number, run: () => void): void {
-    if (this.isOpen && this.waits === 0) {
+  whenOpen(kind: RepairKind, bytes: number, run: () => void): void {
+    if (this.hasRoom && this.areNoneBefore(kind)) {
       this.bytes -= bytes;
       run();
       return;
@@ -124,12 +122,22 @@ export class RepairBudget {
     this.filledMs = nowMs;
     this.bytes = Math.min(this.bytesMax, this.bytes + (spanMs * (bytesPerSecond ?? 0)) / 1000);
     this.cpuMs = Math.min(this.cpuMsMax, this.cpuMs + spanMs * (cpuShare ?? 0));
-    while (this.isOpen) {
-      const next = this.waiting.copies.shift() ?? this.waiting.pulls.shift();
+    while (this.hasRoom) {
+      const next = this.next();
       if (next === undefined) return;
       this.bytes -= next.bytes;
       next.run();
     }
+  }
+
+  private areNoneBefore(kind: RepairKind): boolean {
+    if (this.current.paused) return kind === 'reads' && this.waiting.reads.length === 0;
+    return this.waits === 0;
+  }
+
+  private next(): Waiting | undefined {
+    const { copies, reads, pulls } = this.waiting;
+    return this.current.paused ? reads.shift() : (copies.shift() ?? reads.shift() ?? pulls.shift());
   }
 
   private get bytesMax(): number {

@@ -192,6 +192,7 @@ export class Levelling {
         replica,
         source,
         through: EVERYTHING,
+        kind: 'reads',
         commit,
         requests,
         asked,

@@ -45,6 +45,8 @@ export interface PullOptions {
   readonly replica: Replica;
   readonly source: NodeNumber;
   readonly through: Stamp;
+  /** What is fetched is of what repair may take: as a pass, or for a query that waits. */
+  readonly kind: 'pulls' | 'reads';
   readonly commit: CommitQueue;
   readonly requests: Requests;
   readonly asked: BatchesAsked;
@@ -222,7 +224,7 @@ export class Pull {
       return;
     }
     const { budget, limits } = around;
-    budget.whenOpen('pulls', limits.fetchBytesMax, () => {
+    budget.whenOpen(this.o.kind, limits.fetchBytesMax, () => {
       // While the store here takes nothing, one is asked for to see whether it does again.
       const most = this.o.commit.isRefusing ? 1 : limits.fetchBatchesMax;
       const lacking = this.lacking(wanted);

@@ -131,6 +131,7 @@ export class Ring {
       replica,
       source: from,
       through: token.through,
+      kind: 'pulls',
       meet: (claim) => this.proofs.meet(replica, claim, from),
       moved: (batches, rows) => {
         around.count('repair_batches_taken', batches);

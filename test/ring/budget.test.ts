@@ -73,7 +73,22 @@ describe('a budget', () => {
     own.charge(1e9);
     work(1e6);
     own.set({ ...UNLIMITED, bytesPerSecond: 1_000, cpuShare: 0.5 });
-    expect(own.isOpen).toBe(true);
+    expect(own.hasRoom).toBe(true);
+  });
+
+  test('what a query waits for goes on while it is paused, at the rate that there is', () => {
+    const { own, pass } = budget();
+    own.set({ ...UNLIMITED, bytesPerSecond: 1_000, paused: true });
+    const order: string[] = [];
+    for (const kind of ['copies', 'reads', 'pulls', 'reads'] as const)
+      own.whenOpen(kind, 1_000, () => order.push(kind));
+    pass(500);
+    expect(order).toEqual(['reads']);
+    pass(1_000);
+    expect(order).toEqual(['reads', 'reads']);
+    own.set(UNLIMITED);
+    pass(20);
+    expect(order).toEqual(['reads', 'reads', 'copies', 'pulls']);
   });
 
   test('pages of copies come before batches of pulls', () => {

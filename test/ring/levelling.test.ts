@@ -49,6 +49,17 @@ describe('levelling', () => {
     expect(trio.hosts[0]!.counters()).toMatchObject({ read_repairs: 1, read_repair_batches_taken: 1 });
   });
 
+  test('goes on while repair is paused, at this member and at the others', () => {
+    const trio = new Trio();
+    trio.write(0, 'all');
+    trio.pass(100);
+    lonely(trio, 2);
+    for (const host of trio.hosts) host.setRepairRates({ paused: true, bytesPerSecond: null, cpuShare: null });
+    expect(trio.repair(0, 'ring')).toMatchObject({ state: 'failed' });
+    expect(trio.level(0, 'all')).toMatchObject({ outcome: 'level', missing: [], batches: 1 });
+    expect(trio.counts()).toEqual([2, 1, 2]);
+  });
+
   test('what several have comes once; who does not go on holds up nobody', () => {
     const trio = new Trio();
     trio.write(0, 'all');

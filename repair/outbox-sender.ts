@@ -113,6 +113,8 @@ export class OutboxSender {
           }
         }
         this.route(entry);
+        // What its log still had it has.
+        this.wasSent(entry.name, member);
       } catch (error) {
         if (!(error instanceof StorageError)) throw error;
         refused = true;

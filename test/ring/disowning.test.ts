@@ -126,6 +126,17 @@ test('a scrub that finds all as the ledger says does not make it full before all
   expect(trio.storages[first]!.ledgers.get(ID)).toMatchObject({ replica: 'full', mustDisown: false });
 });
 
+test('what no longer counts as acknowledged is offered, and not sent to one whose log still had it', () => {
+  const { trio, first, other, version } = lost();
+  trio.sent.length = 0;
+  trio.say(first, other, { t: 'disown', request: 1, key: shardKeyToJson(KEY), through: makeStamp(trio.now, 0) });
+  trio.settle();
+  expect(trio.hosts[other]!.openVersions()).toMatchObject([{ oldest: version, acknowledgedBy: [] }]);
+  trio.pass(1_000);
+  expect(trio.sent.filter((t) => t === 'mail-offers' || t === 'mail')).toEqual(['mail-offers']);
+  expect(trio.hosts[other]!.openVersions()).toMatchObject([{ oldest: version, acknowledgedBy: [NUMBERS[first]] }]);
+});
+
 test('who is asked twice answers neither question before what it no longer counts on is durable', () => {
   const { trio, first, other } = lost();
   trio.settle();

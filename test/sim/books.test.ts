@@ -18,7 +18,7 @@ const CUTOFF = makeStamp(START_MS + 1_000, 0);
 /** What the books ask of a node. */
 function nodeOf(name: string, number: NodeNumber, owners: readonly NodeNumber[]) {
   const batches = new Map<Version, bigint | null>([[VERSION, null]]);
-  const disk = { logWasDamaged: false };
+  const disk = { logWasDamaged: false, lostFiles: new Set<string>() };
   const ledger = { lists: (version: Version) => batches.has(version), replica: 'full', floor: STAMP_ZERO };
   const open = { storage: { shards: new Map([[SHARD, {}]]) }, ledgerOf: () => ledger };
   const process = { ownersOf: () => owners, open, host: { outbox: { entries: new Map() } } };

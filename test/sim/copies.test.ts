@@ -16,7 +16,7 @@ function setUp(durability: 'fsync' | 'interval' = 'fsync') {
     const open = { storage: { shards: new Map([[SHARD, {}]]) }, ledgerOf: () => ledger };
     const owners: NodeNumber[] = ['1', '2'];
     const process = { open, host: { outbox: { entries: new Map() } }, ownersOf: () => owners };
-    const disk = { logWasDamaged: false };
+    const disk = { logWasDamaged: false, lostFiles: new Set<string>() };
     const node = { name, number: String(nodes.length + 1), process, stored: () => batches, disk, batches };
     nodes.push(node as unknown as SimNode);
     return node as unknown as SimNode & { batches: Map<Version, null>; process: unknown };
@@ -61,6 +61,19 @@ test('what a process does not have again after a crash was lost by the code, unl
   again();
   expect(unsynced.copies.lost.get(VERSION)).toBe('unsynced');
   expect(copies.lost.size).toBe(0);
+});
+
+test('what lay in a file that was set aside is destroyed, and what lay in another is not', () => {
+  for (const lost of [SHARD, 'another']) {
+    const { copies, add, kill } = setUp();
+    const node = add('n1', true);
+    const restart = kill(node);
+    node.batches.clear();
+    node.disk.lostFiles = new Set([lost]);
+    if (lost === SHARD) restart();
+    else expect(restart).toThrow(/n1 lost .* in a crash/);
+    expect(copies.lost.get(VERSION)).toBe(lost === SHARD ? 'bits' : undefined);
+  }
 });
 
 test('an acknowledged write that is on no disk, though none was destroyed, is a fault', () => {

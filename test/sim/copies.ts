@@ -78,7 +78,8 @@ export class Copies {
     this.atRest.delete(node.number);
     for (const version of before ?? []) {
       if (this.has(node, version)) this.destroyed.get(version)?.delete(node.number);
-      else if (node.disk.logWasDamaged) this.destroy(node, version, 'bits');
+      else if (node.disk.logWasDamaged || node.disk.lostFiles.has(this.o.shardOf(version)))
+        this.destroy(node, version, 'bits');
       else if (this.o.durability === 'interval') this.destroy(node, version, 'unsynced');
       else if (!this.o.isOver(version)) throw new Violation('nothing-lost', `${node.name} lost ${version} in a crash`);
     }

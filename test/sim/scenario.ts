@@ -28,10 +28,10 @@ export const SCENARIOS = [
  * and are cut off while the news of them is lost. `clocks`: nodes come back alone and with a clock that was set back.
  * `slow`: mail takes seconds while passes are frequent. `full`: outboxes have room for a few batches, disks have none for
  * a while, and nodes are away for long. `damage` (with the real engine): bits fall over in the files of one node, again
- * and again. `levelled`: many queries ask for a consistency. `moves`: nodes join and leave all the time, while writes have
+ * and again, some so that the file is set aside. `levelled`: many queries ask for a consistency. `moves`: nodes join and leave all the time, while writes have
  * few owners. `deletes`: many are for all shards of the policy, and members that have been away bring rows from before them.
  * `retention`: shards expire all the time, by clocks that differ and are set, while disks are lost and members come and go.
- * `losses`: disks are lost, and members given up, whatever only they have. `sick`: when all other faults are over, the disk
+ * `losses`: disks are lost, with the real engine also files of shards, and members given up, whatever only they have. `sick`: when all other faults are over, the disk
  * of one member still has no room, or does not sync: what is promised of the others is timed before it is well again.
  * `unread`: disks do not give identity lists for a while, again and again, while members are cut off and crash.
  */
@@ -72,6 +72,8 @@ export interface Scenario {
   readonly slowCopies: boolean;
   /** Bits that fall over in stored blocks. */
   readonly flips: number;
+  /** Files of shards that are damaged as a whole when their node comes back. */
+  readonly lostFiles: number;
   /** Statements that create and drop databases. */
   readonly ddl: boolean;
   readonly clockSteps: boolean;
@@ -162,6 +164,7 @@ function withoutExpiry(name: ScenarioName, engine: EngineKind, chance: Chance): 
     givenUp: 0,
     slowCopies: false,
     flips: 0,
+    lostFiles: 0,
     ddl: chance.of(0.3),
     clockSteps: chance.of(0.4),
     clockStepMsMax: CLOCK_STEP_MS_MAX,
@@ -232,7 +235,7 @@ function withoutExpiry(name: ScenarioName, engine: EngineKind, chance: Chance): 
     return { ...mixed, ...calm, nodes: 4, replication: 2, mailLateness: 0.5, writeEveryMs: 15, limits };
   }
   if (name === 'damage') {
-    const often = { troubleMs: 400, crashShare: 0.15, writeEveryMs: 20, wipes: 0, joiners: 0, flips: 30 };
+    const often = { troubleMs: 400, crashShare: 0.15, writeEveryMs: 20, wipes: 0, joiners: 0, flips: 30, lostFiles: 4 };
     return { ...mixed, ...often, durability: 'fsync', deafness: false, ddl: false };
   }
   if (name === 'clocks') {
@@ -246,7 +249,8 @@ function withoutExpiry(name: ScenarioName, engine: EngineKind, chance: Chance): 
   if (name === 'losses') {
     const often = { losses: true, wipes: 6, wipeShare: 0.3, givenUp: 2, troubleMs: 700, crashShare: 0.3 };
     const rest = { replication: chance.pick([1, 2, 3]), deafness: false, ddl: false, slowCopies: true };
-    return { ...mixed, ...often, ...rest, nodes: 5, writesMs: 9_000, writeEveryMs: 25 };
+    const lostFiles = engine === 'real' ? 4 : 0;
+    return { ...mixed, ...often, ...rest, lostFiles, nodes: 5, writesMs: 9_000, writeEveryMs: 25 };
   }
   if (name === 'retention') {
     const often = { crashShare: 0.25, troubleMs: 700, wipes: 3, wipeShare: 0.15, clockShare: 0.7, clockSteps: true };

@@ -25,14 +25,18 @@ describe('simulated cluster', () => {
     expect(sums.filled).toBeGreaterThanOrEqual(filled);
   });
 
-  test('bits that fall over in stored blocks are found, and mended from the others', { timeout: 120_000 }, () => {
-    let mended = 0;
+  test('bits that fall over in stored blocks are found, and mended from the others; files that are set aside are disowned', {
+    timeout: 120_000,
+  }, () => {
+    let [mended, setAside] = [0, 0];
     for (let seed = 4; seed <= 6; seed++) {
       const result = simulate({ seed, engine: 'real', scenario: 'damage' });
       expect(result.failure, `seed ${seed}`).toBeNull();
       mended += result.counters.replicas_mended ?? 0;
+      setAside += result.counters.shards_set_aside ?? 0;
     }
     expect(mended).toBeGreaterThanOrEqual(3);
+    expect(setAside).toBeGreaterThanOrEqual(1);
   });
 
   test.each([

@@ -5,7 +5,7 @@
  * Two kinds of storage: `memory` (maps of batches, fast) and `real` (the Engine; its SQLite files lie in a temporary
  * directory, in memory where the system has such a place).
  */
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
@@ -46,9 +46,14 @@ const LIMITS: StorageLimits = {
 };
 
 const ROOT = '/disk';
+/** In the head of an SQLite file. */
+const APPLICATION_ID_OFFSET = 68;
 
 export interface OpenStorage {
   readonly storage: Storage;
+  /** Shards of which a file was set aside, at any time; and those of which it was now. */
+  readonly setAside: readonly ShardId[];
+  readonly unopened: readonly ShardId[];
   ledgerOf(id: ShardId): Ledger;
   /** All batches by version, with the content of those that the rows still tell apart. */
   contents(id: ShardId): Map<Version, bigint | null>;
@@ -83,6 +88,10 @@ export class SimDisk {
   private logFlipped = false;
   /** Bits of the log had fallen over when it was read: what only it had is gone. */
   logWasDamaged = false;
+  /** Files of shards that have been spoilt since the last start. */
+  private readonly spoiltFiles = new Set<ShardId>();
+  /** Those that had been by then: what only they had is gone. */
+  lostFiles: ReadonlySet<ShardId> = new Set();
   private running: OpenStorage | null = null;
   readonly lists = new UnreadLists();
   /** What the disk has done and tells nobody; null: it tells. */
@@ -106,6 +115,10 @@ export class SimDisk {
   ): OpenStorage {
     this.logWasDamaged = this.logFlipped;
     this.logFlipped = false;
+    this.lostFiles = new Set(this.spoiltFiles);
+    // What the log still holds of such a shard has its series' keys in the file, where they are not in the log as well.
+    this.spoilt ||= this.spoiltFiles.size > 0;
+    this.spoiltFiles.clear();
     // What a start cannot read keeps it from starting.
     this.lists.failing = false;
     const make = () => this.lists.watch(makeLedger());
@@ -150,10 +163,8 @@ export class SimDisk {
 
   /** A bit of a block falls over, while the node runs or is down. null: there is no block. */
   flipBit(chance: Chance): StoredWindow | null {
-    const shards = join(this.directory!, 'shards');
-    const names = existsSync(shards) ? readdirSync(shards).filter((name) => name.endsWith('.sqlite')) : [];
-    if (names.length === 0) return null;
-    const shard = chance.pick(names.sort()).slice(0, -'.sqlite'.length);
+    const shard = this.pickFile(chance);
+    if (shard === null) return null;
     return this.inFile(shard, (database) => {
       const ids = database.prepare('SELECT id FROM blocks ORDER BY id').pluck().all() as number[];
       if (ids.length === 0) return null;
@@ -164,6 +175,34 @@ export class SimDisk {
       const window = database.prepare('SELECT window FROM blocks WHERE id = ?').pluck().get(id) as number;
       return { shard, window };
     });
+  }
+
+  /** Of a node that is down: a file that will be set aside when it starts. null: there is none. */
+  spoilFile(chance: Chance): ShardId | null {
+    const shard = this.pickFile(chance);
+    if (shard === null) return null;
+    this.spoiltFiles.add(shard);
+    if (chance.of(0.5)) {
+      const file = openSync(this.pathOf(shard), 'r+');
+      writeSync(file, Buffer.alloc(4), 0, 4, APPLICATION_ID_OFFSET);
+      closeSync(file);
+    } else
+      this.inFile(shard, (database) => {
+        const inEpoch = 'UPDATE ledger_epochs SET identities = ? WHERE epoch = (SELECT min(epoch) FROM ledger_epochs)';
+        const { changes } = database.prepare(inEpoch).run(Buffer.from([0xff]));
+        if (changes === 0) database.prepare('UPDATE ledger_state SET state = ?').run('{');
+      });
+    return shard;
+  }
+
+  private pickFile(chance: Chance): ShardId | null {
+    const shards = join(this.directory!, 'shards');
+    const names = existsSync(shards) ? readdirSync(shards).filter((name) => name.endsWith('.sqlite')) : [];
+    return names.length === 0 ? null : chance.pick(names.sort()).slice(0, -'.sqlite'.length);
+  }
+
+  private pathOf(shard: ShardId): string {
+    return join(this.directory!, 'shards', `${shard}.sqlite`);
   }
 
   /**
@@ -192,7 +231,7 @@ export class SimDisk {
   }
 
   private inFile<T>(shard: ShardId, use: (database: Database.Database) => T): T {
-    const database = new Database(join(this.directory!, 'shards', `${shard}.sqlite`));
+    const database = new Database(this.pathOf(shard));
     try {
       return use(database);
     } finally {
@@ -222,11 +261,14 @@ export class SimDisk {
       },
       nowMs: () => 0,
     });
-    const { unopened, damaged } = engine.recovery;
-    // A spoilt tail that was never synced may be set aside (and is met again at later starts); nothing else may.
-    if (unopened.length + (this.spoilt ? 0 : damaged.length) > 0)
-      throw new Error(`recovery: ${JSON.stringify({ unopened, damaged })}`);
+    const { unopened, damaged, setAside } = engine.recovery;
+    const unforeseen = unopened.filter(({ id }) => !this.lostFiles.has(id));
+    // A spoilt tail that was never synced may be set aside, and records whose keys are lost (both are met again at later starts); nothing else may.
+    if (unforeseen.length + (this.spoilt ? 0 : damaged.length) > 0)
+      throw new Error(`recovery: ${JSON.stringify({ unforeseen, damaged })}`);
     return {
+      setAside,
+      unopened: unopened.map(({ id }) => id),
       storage: engine,
       ledgerOf: (id) => engine.companionOf(id) as Ledger,
       contents: (id) => {
@@ -264,6 +306,8 @@ function openMemory(disk: MemoryDisk, later: (run: () => void) => void, makeLedg
   const storage = new MemoryStorage(disk, later, makeLedger);
   return {
     storage,
+    setAside: [],
+    unopened: [],
     ledgerOf: (id) => storage.ledgers.get(id)!,
     contents: (id) => storage.shards.get(id)?.recomputeContent(STAMP_ZERO) ?? new Map(),
     queryable: () => null,

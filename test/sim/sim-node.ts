@@ -227,6 +227,8 @@ export class Process {
     const stepMs = STEP_EVERY * tickMs;
     this.core.start(node.world.joinAddresses(node), node.wallMs);
     this.share();
+    for (const id of this.open.setAside) this.host.shardWasLost(id);
+    for (const id of this.open.unopened) this.host.shardLost(id);
     this.every(tickMs, chance.between(0, tickMs), () => {
       this.core.tick(node.wallMs);
       this.host.tick(node.wallMs);

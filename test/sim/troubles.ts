@@ -21,6 +21,8 @@ const UNREAD_MS_MAX = 2_000;
 const SICK_MS = 2_500;
 /** Of the bits that fall over: in the log or the outbox. */
 const LOG_SHARE = 0.3;
+/** Of faults. */
+const LOST_FILE_SHARE = 0.15;
 
 export class Troubles {
   /** How many there were, those that were left out included. */
@@ -30,6 +32,7 @@ export class Troubles {
   private on = false;
   private wiped = 0;
   private flipped = 0;
+  private filesLost = 0;
   private readonly world: World;
   private readonly nodes: readonly SimNode[];
   private readonly scenario: Scenario;
@@ -132,6 +135,7 @@ export class Troubles {
     if (scenario.clockSteps && chance.of(0.2)) this.stepClock(node, chance);
     if (chance.of(scenario.fullShare)) this.fill(chance.pick(this.nodes), chance);
     if (scenario.flips > 0) this.damage(chance);
+    if (scenario.lostFiles > 0 && this.loseFile(chance.fork('file'))) return;
     if (scenario.unreadShare > 0) this.hideLists(chance.fork('lists'));
     if (scenario.losses && this.moves.abandoned < scenario.givenUp && chance.of(0.15)) {
       this.moves.abandon(chance);
@@ -212,6 +216,20 @@ export class Troubles {
     this.flipped++;
     this.mends.flipped(node!, found);
     this.world.trace(`a bit of ${found.shard} falls over on ${node!.name}`);
+  }
+
+  /** A node is down, and a file of a shard will be set aside when it comes back. Only where nothing is lost by it, unless the scenario loses. */
+  private loseFile(chance: Chance): boolean {
+    const { scenario, world, books } = this;
+    if (this.filesLost >= scenario.lostFiles || !chance.of(LOST_FILE_SHARE)) return false;
+    const node = scenario.losses ? chance.pick(this.nodes) : this.nodes[0]!;
+    if (!node.up || !(scenario.losses || books.isSpare(node))) return false;
+    this.crash(node);
+    const shard = node.disk.spoilFile(chance);
+    if (shard === null) return true;
+    this.filesLost++;
+    world.trace(`the file of ${shard} is lost on ${node.name}`);
+    return true;
   }
 
   private crash(node: SimNode): void {

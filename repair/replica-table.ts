@@ -32,6 +32,8 @@ export interface ReplicaNotes {
   /** When a pass was last seen to begin (rule 28). */
   begunMs: number;
   lastPass: PassRecord | null;
+  /** Passes of whose end was heard lately (`isNews`). */
+  ended: readonly string[];
   passMs: number | null;
   /** Span of a page of the copy that filled it. */
   fillPageMs: number | null;
@@ -126,7 +128,7 @@ export class ReplicaTable {
     if (notes === undefined) {
       // As if a pass had begun up to one interval ago: after a start not all shards are passed at the same moment.
       const begunMs = this.around.nowMs - Math.floor(this.around.random() * this.around.limits.passIntervalMs);
-      const unknown = { lastPass: null, passMs: null, fillPageMs: null };
+      const unknown = { lastPass: null, ended: [], passMs: null, fillPageMs: null };
       notes = { begunMs, ...unknown, heldBackBy: null, damage: null, unreadable: null };
       this.notes.set(id, notes);
     }

@@ -25,6 +25,20 @@ export function noteEnd({ ledger, notes }: Replica, record: PassRecord, around: 
   if (heldBackBy !== undefined && ledger.replica === 'full') notes.heldBackBy = heldBackBy;
 }
 
+/** Passes of a shard that overlap are few. */
+const ENDED_MAX = 4;
+
+/**
+ * An end may be heard more than once: a message is repeated, or a pass had gone two ways. That one was proven is news also
+ * where it was heard that it has failed.
+ */
+export function isNews({ notes }: Replica, { id, outcome }: PassRecord): boolean {
+  const end = `${id} ${outcome === 'proven' ? 'proven' : 'not proven'}`;
+  if (notes.ended.includes(end)) return false;
+  notes.ended = [end, ...notes.ended.slice(0, ENDED_MAX - 1)];
+  return true;
+}
+
 export class Proofs {
   /** Somebody has to find out who is right; set before the first turn. */
   suspected: (replica: Replica, other: NodeNumber | null, unequal: Unequal | null) => void = () => {};

@@ -144,6 +144,7 @@ function hopOf({ from, sinceMs }: Held, pulled: Pulled, { self, nowMs }: Surroun
 
 /** Says at once what came, and what became of it: the token carries no more than counts. */
 export function tellFound(held: Held, pulled: Pulled, around: Surroundings): void {
+  around.count('repair_epochs_differing', pulled.epochs);
   if (pulled.batches === 0) return;
   const { token, id, from } = held;
   const sample = sampleOf(around.self, from, pulled.found);

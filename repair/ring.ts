@@ -23,7 +23,7 @@ import { EvenPasses, evenMessage, staysEven } from './ring-even.ts';
 import { cannotRead, noteHeldBackHere, PAUSED, startProblem, syncProblem } from './ring-fitness.ts';
 import { type Held, HeldTokens, heldToken } from './ring-held.ts';
 import type { RingOptions } from './ring-options.ts';
-import { noteEnd, Proofs } from './ring-proof.ts';
+import { isNews, noteEnd, Proofs } from './ring-proof.ts';
 import { Pull, type Pulled } from './ring-pull.ts';
 import { SeenTokens } from './ring-seen.ts';
 import { PassSlots, PullSlots } from './ring-slots.ts';
@@ -426,7 +426,8 @@ export class Ring {
   private ended(record: PassRecord): void {
     this.slots.free(record.id);
     this.even.forget(record.id);
-    this.o.around.passEnded(record);
+    const replica = this.o.replicas.get(record.shard);
+    if (replica === null || isNews(replica, record)) this.o.around.passEnded(record);
   }
 
   /** Tokens of the pass that left here before this hop have been taken on. */

@@ -1,6 +1,6 @@
 /**
  * `GET /metrics`: what Prometheus is told about this node. Histograms are fed as things happen, those of requests in
- * request-metrics.ts; gauges are read from the workers when somebody asks.
+ * request-metrics.ts, of passes in repair-metrics.ts; gauges are read from the workers when somebody asks.
  */
 import type { Express } from 'express';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
@@ -8,9 +8,9 @@ import type { RepairRates } from '../repair/budget.ts';
 import type { ClusterSnapshot } from '../repair/cluster.ts';
 import { openLosses } from '../repair/losses.ts';
 import type { NodeCore } from '../repair/node-core.ts';
-import type { PassRecord } from '../repair/records.ts';
 import type { ConvergenceBound } from './http/admin.ts';
 import type { Peers } from './peers.ts';
+import { RepairMetrics } from './repair-metrics.ts';
 import { RequestMetrics, SECONDS_FAST } from './request-metrics.ts';
 import { threadMemory } from './thread-memory.ts';
 import type { WorkerPool } from './threads.ts';
@@ -37,12 +37,9 @@ export interface MetricSources {
 export class Metrics {
   #registry = new Registry();
   readonly requests: RequestMetrics;
+  readonly repairs: RepairMetrics;
   #fsync: Histogram;
   #flush: Histogram;
-  #passes: Counter<'kind' | 'outcome'>;
-  #found: Counter;
-  #repaired: Counter;
-  #passSeconds: Histogram;
   #exceeded: Counter;
 
   constructor() {
@@ -53,32 +50,11 @@ export class Metrics {
     this.requests = new RequestMetrics(this.#registry);
     this.#fsync = histogram('starling_fsync_seconds', 'fdatasync of logs and outboxes');
     this.#flush = histogram('starling_flush_seconds', 'steps of flushing and compaction');
-    this.#passes = new Counter({
-      name: 'starling_repair_passes_total',
-      help: 'repair passes that ended on this node',
-      labelNames: ['kind', 'outcome'],
-      registers,
-    });
-    this.#found = counter(
-      'starling_repair_differences_found_total',
-      'epochs that differed between two replicas in a pass',
-    );
-    this.#repaired = counter(
-      'starling_repair_differences_repaired_total',
-      'batches that a pass moved to a replica that lacked them',
-    );
+    this.repairs = new RepairMetrics(this.#registry);
     this.#exceeded = counter(
       'starling_convergence_bound_exceeded_total',
       'times that a shard was not proven equal on the live owners within the bound',
     );
-    this.#passSeconds = histogram('starling_repair_pass_seconds', 'time of a pass');
-  }
-
-  observePass(record: PassRecord): void {
-    this.#passes.inc({ kind: record.kind, outcome: record.outcome });
-    this.#passSeconds.observe((record.finishedMs - record.startedMs) / 1000);
-    this.#found.inc(record.hops.reduce((sum, hop) => sum + hop.epochsDiffering, 0));
-    this.#repaired.inc(record.batchesMoved);
   }
 
   addRoute(app: Express, sources: MetricSources): void {
@@ -100,6 +76,7 @@ export class Metrics {
     ]);
     for (const gauge of Object.values(gauges)) gauge.reset();
     this.requests.collect();
+    this.repairs.collect(counters);
     for (const { fsyncSeconds, flushSeconds } of timings) {
       for (const seconds of fsyncSeconds) this.#fsync.observe(seconds);
       for (const seconds of flushSeconds) this.#flush.observe(seconds);

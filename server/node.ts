@@ -369,7 +369,7 @@ export class Node implements RunningNode {
     }
     this.#levelling.settle(turn.levelled);
     this.#journal.take(turn);
-    for (const record of turn.passes) this.#metrics.observePass(record);
+    for (const record of turn.passes) this.#metrics.repairs.passEnded(record, this.#file.number);
   }
 
   #httpPorts(): HttpPorts {

@@ -153,7 +153,7 @@ export class RepairCluster {
     return sum;
   }
 
-  /** Passes that have ended with this outcome, as each node counts its own. */
+  /** Passes that have ended with this outcome: each is counted by the node that started it. */
   async passes(outcome: string): Promise<number> {
     let sum = 0;
     for (const port of this.system.ports) {

@@ -55,7 +55,7 @@ function shortest(bits: u64, to: usize): usize {
   // Numbers below 1e-6 do not come here, so the exponent is never that of subnormal ones.
   const c = fraction | 0x10000000000000;
   const q = exponent - 1075;
-  const isEven = (c & 1) === 0;
+  const odd = c & 1;
   const lowerIsCloser = fraction === 0 && exponent > 1;
   const k = (q * 1262611 - (lowerIsCloser ? 524031 : 0)) >> 22;
   const h = <u64>(q + ((-k * 1741647) >> 19) + 1);
@@ -63,9 +63,18 @@ function shortest(bits: u64, to: usize): usize {
   const power = powers + <usize>((-k - POWER_MIN) << 4);
   const high = load<u64>(power);
   const low = load<u64>(power, 8);
-  const lower = roundToOdd(high, low, (4 * c - 2 + (lowerIsCloser ? 1 : 0)) << h) + (isEven ? 0 : 1);
-  const middle = roundToOdd(high, low, (4 * c) << h);
-  const upper = roundToOdd(high, low, (4 * c + 2) << h) - (isEven ? 0 : 1);
+  // 192 bits of the power times 4c, and of what is between that and the upper end; the lower one is as far, or half as far.
+  const factor = (4 * c) << h;
+  const m0 = low * factor;
+  const cross = upperProduct(low, factor);
+  const product = high * factor;
+  const m1 = product + cross;
+  const m2 = upperProduct(high, factor) + (m1 < cross ? 1 : 0);
+  const shift = h + 1;
+  const middle = oddOf(m1, m2);
+  const upper = above(m0, m1, m2, low << shift, (high << shift) | (low >> (64 - shift)), high >> (64 - shift)) - odd;
+  const less = lowerIsCloser ? h : shift;
+  const lower = below(m0, m1, m2, low << less, (high << less) | (low >> (64 - less)), high >> (64 - less)) + odd;
   const s = middle >> 2;
   if (s >= 10) {
     const tenth = s / 10;
@@ -81,15 +90,31 @@ function shortest(bits: u64, to: usize): usize {
   return writeDecimal(s + (roundsUp ? 1 : 0), k, to);
 }
 
-/** The upper 64 bits of a 192-bit product; the lowest bit says whether anything was cut off. */
+/** The upper 64 of 192 bits; the lowest of them says whether anything was cut off. The power is rounded up, hence 1. */
 // @ts-expect-error: decorator of AssemblyScript
 @inline
-function roundToOdd(high: u64, low: u64, factor: u64): u64 {
-  const carry = upperProduct(low, factor);
-  const lowProduct = high * factor;
-  const sum = lowProduct + carry;
-  const upper = upperProduct(high, factor) + (sum < lowProduct ? 1 : 0);
-  return upper | (sum > 1 ? 1 : 0);
+function oddOf(m1: u64, m2: u64): u64 {
+  return m2 | (m1 > 1 ? 1 : 0);
+}
+
+/** The same of the sum of two numbers of 192 bits. */
+// @ts-expect-error: decorator of AssemblyScript
+@inline
+function above(m0: u64, m1: u64, m2: u64, d0: u64, d1: u64, d2: u64): u64 {
+  const s0 = m0 + d0;
+  const part = m1 + d1;
+  const s1 = part + (s0 < d0 ? 1 : 0);
+  return oddOf(s1, m2 + d2 + (part < d1 ? 1 : 0) + (s1 < part ? 1 : 0));
+}
+
+/** The same of a difference. */
+// @ts-expect-error: decorator of AssemblyScript
+@inline
+function below(m0: u64, m1: u64, m2: u64, d0: u64, d1: u64, d2: u64): u64 {
+  const borrow: u64 = m0 < d0 ? 1 : 0;
+  const part = m1 - d1;
+  const s1 = part - borrow;
+  return oddOf(s1, m2 - d2 - (m1 < d1 ? 1 : 0) - (part < borrow ? 1 : 0));
 }
 
 // @ts-expect-error: decorator of AssemblyScript
@@ -112,8 +137,9 @@ export function writeDecimal(value: u64, k: i32, to: usize): usize {
       value /= 10000;
       k += 4;
     }
-    while ((value & 1) === 0 && value % 10 === 0) {
-      value /= 10;
+    // Half of all numbers are even: to ask for that first would be wrong too often for the processor.
+    for (let tenth = value / 10; tenth * 10 === value; tenth = value / 10) {
+      value = tenth;
       k++;
     }
   }
@@ -149,14 +175,9 @@ function writeDigits(value: u64, end: usize): void {
   let at = end;
   while (value >= 100000000) {
     const upper = value / 100000000;
-    let part = <u32>(value - upper * 100000000);
+    at -= 8;
+    store<u64>(at, eightDigits(<u32>(value - upper * 100000000)));
     value = upper;
-    for (let i = 0; i < 4; i++) {
-      const rest = part / 100;
-      at -= 2;
-      writePair(part - rest * 100, at);
-      part = rest;
-    }
   }
   let part = <u32>value;
   while (part >= 100) {
@@ -167,6 +188,18 @@ function writeDigits(value: u64, end: usize): void {
   }
   if (part >= 10) writePair(part, at - 2);
   else store<u8>(at - 1, 48 + part);
+}
+
+/** Eight digits, the first one lowest: halves, pairs and digits are each divided in all lanes at once. */
+// @ts-expect-error: decorator of AssemblyScript
+@inline
+function eightDigits(value: u32): u64 {
+  const upper = value / 10000;
+  const fours = <u64>upper | (<u64>(value - upper * 10000) << 32);
+  const hundreds = ((fours * 10486) >> 20) & 0x0000007f0000007f;
+  const pairs = hundreds | ((fours - hundreds * 100) << 16);
+  const tens = ((pairs * 103) >> 10) & 0x000f000f000f000f;
+  return (tens | ((pairs - tens * 10) << 8)) + 0x3030303030303030;
 }
 
 // @ts-expect-error: decorator of AssemblyScript

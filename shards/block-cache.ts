@@ -27,6 +27,10 @@ const BYTES_PER_COLUMN = 200;
 const BYTES_PER_VERSION = 64;
 
 interface Kept {
+  readonly entry: BlockEntry;
+  /** In the order of use. */
+  before: Kept | null;
+  behind: Kept | null;
   head: BlockHead;
   body: number;
   starts: number;
@@ -43,8 +47,10 @@ const forgotten = new FinalizationRegistry<ReadonlySet<number>>((addresses) => {
 export class BlockCache {
   readonly #bytesMax: number;
   readonly #unusedMs: number;
-  /** The one that was not used for longest comes first. */
   readonly #blocks = new Map<BlockEntry, Kept>();
+  /** Ends of the list in the order of use, which changes with every question for a block: a map would be made anew all the time. */
+  #oldest: Kept | null = null;
+  #newest: Kept | null = null;
   readonly #addresses = new Set<number>();
   /** Stay whatever the bytes: several blocks are being read at once. */
   #held: ReadonlySet<BlockEntry> = new Set();
@@ -64,8 +70,10 @@ export class BlockCache {
   get(entry: BlockEntry): CachedBlock | null {
     const kept = this.#blocks.get(entry);
     if (kept === undefined) return null;
-    this.#blocks.delete(entry);
-    this.#blocks.set(entry, kept);
+    if (kept !== this.#newest) {
+      this.#unlink(kept);
+      this.#append(kept);
+    }
     kept.usedMs = this.#clockMs;
     return kept;
   }
@@ -76,7 +84,10 @@ export class BlockCache {
     // Versions are read when somebody asks for one of them, and then stay: they count from the beginning.
     const tables = series.length * BYTES_PER_SERIES + versionCount * BYTES_PER_VERSION;
     const bytes = encodedBytes + tables + columns.length * BYTES_PER_COLUMN;
-    this.#blocks.set(entry, { head, body: 0, starts: 0, picks: [], bytes, usedMs: this.#clockMs });
+    const usedMs = this.#clockMs;
+    const kept: Kept = { entry, before: null, behind: null, head, body: 0, starts: 0, picks: [], bytes, usedMs };
+    this.#blocks.set(entry, kept);
+    this.#append(kept);
     this.#bytes += bytes;
     this.#shrink(entry);
   }
@@ -112,9 +123,10 @@ export class BlockCache {
     // What came before the first tick counts as used then.
     if (this.#clockMs === 0) for (const kept of this.#blocks.values()) kept.usedMs = nowMs;
     this.#clockMs = nowMs;
-    for (const [entry, { usedMs }] of this.#blocks) {
-      if (nowMs - usedMs < this.#unusedMs) break;
+    for (let kept = this.#oldest; kept !== null && nowMs - kept.usedMs >= this.#unusedMs; ) {
+      const { entry, behind } = kept;
       if (!this.#held.has(entry)) this.drop(entry);
+      kept = behind;
     }
   }
 
@@ -127,6 +139,7 @@ export class BlockCache {
     const kept = this.#blocks.get(entry);
     if (kept === undefined) return;
     this.#blocks.delete(entry);
+    this.#unlink(kept);
     this.#bytes -= kept.bytes;
     if (kept.body === 0) return;
     this.#free(kept.body);
@@ -145,9 +158,25 @@ export class BlockCache {
   }
 
   #shrink(except: BlockEntry): void {
-    for (const entry of this.#blocks.keys()) {
-      if (this.#bytes <= this.#bytesMax) break;
+    for (let kept = this.#oldest; kept !== null && this.#bytes > this.#bytesMax; ) {
+      const { entry, behind } = kept;
       if (entry !== except && !this.#held.has(entry)) this.drop(entry);
+      kept = behind;
     }
+  }
+
+  #append(kept: Kept): void {
+    kept.before = this.#newest;
+    kept.behind = null;
+    if (this.#newest === null) this.#oldest = kept;
+    else this.#newest.behind = kept;
+    this.#newest = kept;
+  }
+
+  #unlink({ before, behind }: Kept): void {
+    if (before === null) this.#oldest = behind;
+    else before.behind = behind;
+    if (behind === null) this.#newest = before;
+    else behind.before = before;
   }
 }

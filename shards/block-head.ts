@@ -52,6 +52,8 @@ export interface BlockHead {
   /** Decoded at first use: most reads compare versions by their index only. */
   readonly versionTable: readonly Version[];
   readonly columns: readonly BlockColumn[];
+  /** Of the columns. Heads with the same ones mostly share the list: readers of many blocks look at it alone. */
+  readonly fields: readonly string[];
   readonly timesOffset: number;
   readonly timesLength: number;
   readonly versionsOffset: number;
@@ -74,7 +76,7 @@ const INTEGER_STATISTICS = 2;
 const BOOLEAN_STATISTICS = 3;
 const MASK_64 = (1n << 64n) - 1n;
 
-export function writeHead(head: Omit<BlockHead, 'versionCount'>): Uint8Array {
+export function writeHead(head: Omit<BlockHead, 'versionCount' | 'fields'>): Uint8Array {
   const writer = new ByteWriter();
   writer.u8(BLOCK_FORMAT);
   writer.u8(head.ascends ? ASCENDS : 0);
@@ -132,6 +134,19 @@ function readStatistics(reader: ByteReader, type: FieldType): Pick<BlockColumn, 
   const [min, max, low, high] = [reader.i64(), reader.i64(), reader.i64(), reader.i64()];
   const sum = (high << 64n) | (low & MASK_64);
   return type === 2 ? { min: min & MASK_64, max: max & MASK_64, sum } : { min, max, sum };
+}
+
+/** Lists of fields that are kept; with more, heads that are decoded later have lists of their own. */
+const LISTS_MAX = 1024;
+const lists = new Map<string, readonly string[]>();
+
+function listOnce(fields: readonly string[]): readonly string[] {
+  const key = JSON.stringify(fields);
+  const known = lists.get(key);
+  if (known !== undefined) return known;
+  if (lists.size === LISTS_MAX) lists.clear();
+  lists.set(key, fields);
+  return fields;
 }
 
 /** Throws BlockError. */
@@ -200,6 +215,7 @@ export function decodeBlockHead(bytes: Uint8Array): BlockHead {
       return versionTable;
     },
     columns: parts,
+    fields: listOnce(parts.map(({ field }) => field)),
     timesOffset: 0,
     timesLength,
     versionsOffset,

@@ -9,8 +9,8 @@
  */
 import { reduceAppended } from './appended-rows.ts';
 import type { BlockEntry } from './block-directory.ts';
-import type { BlockColumn, BlockHead } from './block-head.ts';
-import { isReducible, KernelAggregate, UNWANTED } from './codec/kernel-aggregate.ts';
+import type { BlockHead } from './block-head.ts';
+import { KernelAggregate, UNWANTED } from './codec/kernel-aggregate.ts';
 import { FLOAT } from './column.ts';
 import { aggregateByScan } from './query/aggregate-by-scan.ts';
 import { seekWindow } from './query/windows.ts';
@@ -19,6 +19,7 @@ import type { PickFunction, Picks } from './remembered-picks.ts';
 import { firstAtRank, isInMemory, type ScanSources, type Stretch, scanStretch, windowsToRead } from './shard-scan.ts';
 import type { Steps } from './steps.ts';
 import { underDeletes } from './stretch-deletes.ts';
+import { type WantedColumn, WantedColumns } from './wanted-columns.ts';
 
 export function* aggregateSteps(
   sources: ScanSources,
@@ -35,7 +36,8 @@ export function* aggregateSteps(
     visit(runs);
   };
   const kernel = new KernelAggregate(request, see);
-  const run: Run = { sources, request, scan, picks, kernel, visit: see, places: new Uint32Array(0) };
+  const columns = new WantedColumns(calls);
+  const run: Run = { sources, request, scan, picks, kernel, columns, visit: see, places: new Uint32Array(0) };
   sources.readings.open++;
   try {
     // Runs of a call come in order: stretches that are scanned wait until the kernel's have been handed over.
@@ -73,6 +75,7 @@ interface Run {
   readonly scan: ScanRequest;
   readonly picks: PicksLeft | null;
   readonly kernel: KernelAggregate;
+  readonly columns: WantedColumns;
   readonly visit: (runs: AggregateRuns) => void;
   /** Of the series of a block; for one after the other. */
   places: Uint32Array;
@@ -143,7 +146,7 @@ function aggregatePlain(run: Run, stretch: Stretch, left: Uint8Array | null, wai
   }
   const { entry } = stretch.blocks[0]!;
   const head = sources.store.head(entry);
-  const columns = columnsOf(head, run.request);
+  const columns = run.columns.of(head);
   if (columns !== null) scanWaiting(run, waiting);
   if (columns === null || !reduceBlock(run, stretch, left, entry, head, columns)) waiting.push(stretch);
 }
@@ -167,33 +170,6 @@ function scanWaiting({ sources, request, scan, picks, kernel, visit }: Run, wait
     request,
     visit,
   );
-}
-
-/** A column of a block and the calls that want it. */
-interface WantedColumn {
-  readonly column: BlockColumn;
-  readonly calls: number[];
-}
-
-/** The columns that calls want; null when the kernel cannot answer one of them. Blocks are many: no Map for each. */
-function columnsOf({ columns }: BlockHead, { calls }: AggregateRequest): WantedColumn[] | null {
-  const wanted: WantedColumn[] = [];
-  for (let call = 0; call < calls.length; call++) {
-    const { field } = calls[call]!;
-    let found: BlockColumn | null = null;
-    for (const column of columns) {
-      if (column.field !== field) continue;
-      // A field of two types: which cells are visible depends on all of them.
-      if (found !== null) return null;
-      found = column;
-    }
-    if (found === null) continue;
-    if (!isReducible(calls[call]!, found)) return null;
-    const known = wanted.find(({ column }) => column === found);
-    if (known === undefined) wanted.push({ column: found, calls: [call] });
-    else known.calls.push(call);
-  }
-  return wanted;
 }
 
 /** False when the block has two rows at one time. Throws BlockError. */
@@ -233,9 +209,8 @@ function reduceBlock(
     const known = picksOfColumns(run, entry, columns);
     if (known !== null) {
       request.readRows(rowsOf(head, from, range));
-      known.forEach((picked, c) => {
-        for (const call of columns[c]!.calls) kernel.addPicks(picked, from, to, range, call);
-      });
+      for (let c = 0; c < known.length; c++)
+        for (const call of columns[c]!.calls) kernel.addPicks(known[c]!, from, to, range, call);
       return true;
     }
   }
@@ -255,7 +230,7 @@ function picksOfColumns(
   entry: BlockEntry,
   columns: readonly WantedColumn[],
 ): Picks[] | null {
-  if (columns.some(({ column }) => column.type !== FLOAT)) return null;
+  for (const { column } of columns) if (column.type !== FLOAT) return null;
   const fn = request.calls[0]!.fn as PickFunction;
   const known: Picks[] = [];
   for (const { column } of columns) {

@@ -45,6 +45,51 @@ it('of blocks that were put before time began to go on, none is dropped for its 
   expect(cache.get(block.entry)).not.toBe(null);
 });
 
+it('lets go of what was not asked for for longest when room is short, and not of what is held', () => {
+  const blocks = Array.from({ length: 8 }, (_, seed) => blockOf(seed));
+  const sizes = blocks.map((block) => {
+    const alone = new BlockCache(1 << 30, UNUSED_MS);
+    alone.putHead(block.entry, decodeBlockHead(block.head), block.head.byteLength);
+    const head = alone.bytes;
+    alone.putBody(block.entry, block.body);
+    return { head, whole: alone.bytes };
+  });
+  const bytesMax = sizes.reduce((sum, { whole }) => sum + whole, 0) / 2;
+  for (let seed = 0; seed < 30; seed++) {
+    const random = randomFrom(seed);
+    const any = (): number => Math.floor(random() * blocks.length);
+    const cache = new BlockCache(bytesMax, UNUSED_MS);
+    const held = new Set(seed % 2 === 0 ? [] : [any(), any()]);
+    cache.hold(new Set([...held].map((at) => blocks[at]!.entry)));
+    /** In the order of use: bytes by block. */
+    const model = new Map<number, number>();
+    const use = (at: number, bytes: number): void => {
+      model.delete(at);
+      model.set(at, bytes);
+      let sum = [...model.values()].reduce((all, one) => all + one, 0);
+      for (const [other, size] of [...model]) {
+        if (sum <= bytesMax) break;
+        if (other === at || held.has(other)) continue;
+        model.delete(other);
+        sum -= size;
+      }
+    };
+    for (let step = 0; step < 60; step++) {
+      const at = any();
+      if (random() < 0.5) {
+        put(cache, blocks[at]!);
+        use(at, sizes[at]!.head);
+        use(at, sizes[at]!.whole);
+      } else {
+        const isThere = cache.get(blocks[at]!.entry) !== null;
+        expect(isThere).toBe(model.has(at));
+        if (isThere) use(at, model.get(at)!);
+      }
+    }
+    expect(cache.bytes).toBe([...model.values()].reduce((all, one) => all + one, 0));
+  }
+});
+
 it('takes no more of the kernel than what it holds at once, whatever came through it', () => {
   const cache = new BlockCache(256 << 10, UNUSED_MS);
   const blocks = Array.from({ length: 50 }, (_, seed) => blockOf(seed));

@@ -80,6 +80,7 @@ export class Repairs {
   /** At once: whoever is told that it is done counts on it. A disk that refuses is tried again. */
   save(): void {
     if (!this.unsaved) return;
+    this.forgetOld();
     const { around, file } = this.o;
     this.savedMs = around.nowMs;
     this.unsaved = !file.save({ repairs: this.list(''), orders: [...this.orders.values()] });
@@ -118,14 +119,13 @@ export class Repairs {
     const known = this.orders.get(order.id);
     if (known !== undefined && known.order.revision >= order.revision) return;
     this.orders.set(order.id, { forgotten: EMPTY_TALLY, ...known, order });
+    this.unsaved = true;
     this.forgetOld();
   }
 
   private add(id: string, shard: ShardId, mode: RepairMode): RepairPart {
     const { nowMs } = this.o.around;
-    const running = this.track(freshRepair(id, shard, mode, nowMs), nowMs);
-    this.forgetOld();
-    return running;
+    return this.track(freshRepair(id, shard, mode, nowMs), nowMs);
   }
 
   private track(status: Mutable<RepairStatus>, sinceMs: number | null): RepairPart {
@@ -391,31 +391,31 @@ export class Repairs {
    * sums, until there are too many of those.
    */
   private forgetOld(): void {
+    const { all, orders } = this;
     const max = this.o.around.limits.repairsKeptMax;
-    const newest = [...this.orders.keys()].at(-1);
-    const tried = new Set<string>();
-    for (const { status } of this.all.values()) {
-      if (this.all.size <= max) break;
-      const order = this.orders.get(orderOf(status));
-      if (status.finishedMs === null) continue;
-      if (order === undefined) this.all.delete(status.id);
-      else if (order.order.id !== newest && !tried.has(order.order.id)) {
-        tried.add(order.order.id);
-        this.forgetParts(order);
+    if (all.size <= max && orders.size <= max) return;
+    const newest = [...orders.keys()].at(-1);
+    const byOrder = new Map<string, RepairPart[]>();
+    for (const part of all.values()) {
+      const order = orderOf(part.status);
+      const parts = byOrder.get(order);
+      if (parts === undefined) byOrder.set(order, [part]);
+      else parts.push(part);
+    }
+    for (const [id, parts] of byOrder) {
+      if (all.size <= max) break;
+      if (id === newest || parts.some(({ status }) => status.finishedMs === null)) continue;
+      const kept = orders.get(id);
+      if (kept !== undefined) {
+        const forgotten = parts.map(({ status }) => tallyOf(status)).reduce(addTally, kept.forgotten);
+        orders.set(id, { ...kept, forgotten });
       }
+      for (const { status } of parts) all.delete(status.id);
+      byOrder.delete(id);
     }
-    for (const id of this.orders.keys()) {
-      if (this.orders.size <= max) break;
-      if (id !== newest && this.list(id).length === 0) this.orders.delete(id);
+    for (const id of orders.keys()) {
+      if (orders.size <= max) break;
+      if (id !== newest && !byOrder.has(id)) orders.delete(id);
     }
-    this.unsaved = true;
-  }
-
-  private forgetParts(kept: KeptOrder): void {
-    const parts = this.list(kept.order.id);
-    if (parts.some(({ finishedMs }) => finishedMs === null)) return;
-    const forgotten = parts.map(tallyOf).reduce(addTally, kept.forgotten);
-    this.orders.set(kept.order.id, { ...kept, forgotten });
-    for (const { id } of parts) this.all.delete(id);
   }
 }

@@ -28,6 +28,8 @@ import { sendError } from './server.ts';
 const EVENT_INTERVAL_MS = 250;
 const EVENT_STREAMS_MAX = 100;
 const BODY_BYTES_MAX = 64 * 1024;
+/** Orders that are not over, in the cluster: each has a part for every one of its shards, which members keep and save. */
+export const OPEN_ORDERS_MAX = 64;
 
 const requestSchema = z
   .object({
@@ -48,6 +50,8 @@ export function addRepairRoutes(app: Express, ports: AdminPorts, rates: RepairRa
   addRepairLimitRoutes(app, ports, rates);
   const own = ports.nodeApi;
   let streams = 0;
+  /** Orders that are being told to members: not all of them would be listed. */
+  let starting = 0;
 
   app.post('/api/repairs', express.json({ limit: BODY_BYTES_MAX, type: () => true }), async (request, response) => {
     const parsed = requestSchema.safeParse(request.body ?? {});
@@ -69,10 +73,23 @@ export function addRepairRoutes(app: Express, ports: AdminPorts, rates: RepairRa
       return sendError(response, 404, 'not found', `database not found: ${database}`);
     }
     const scope = shard !== undefined ? `shard ${shard}` : database !== undefined ? `database ${database}` : 'all';
-    const { id, unreachable, without } = await startOrder(ports, wanted, mode, scope);
-    // Of a node that stops: whoever looks at the repair later finds its end as well.
-    followToEnd(ports, id).catch(() => {});
-    response.status(202).json({ id, shards: wanted.length - unreachable.length, unreachable, without });
+    starting++;
+    try {
+      const open = (await listOrders(ports)).filter((each) => each.mode !== 'mend' && !isOver(each.state));
+      const same = open.find((each) => mode === 'scrub' && each.mode === mode && each.scope === scope);
+      // What waits for a silent member alone has read all others already.
+      if (same?.state === 'running' && same.silent.length === 0) {
+        const { id, unreachable } = same;
+        return response.status(202).json({ id, shards: wanted.length, unreachable, without: [], joined: true });
+      }
+      if (open.length + starting > OPEN_ORDERS_MAX) return sendTooMany(response, open);
+      const { id, unreachable, without } = await startOrder(ports, wanted, mode, scope);
+      // Of a node that stops: whoever looks at the repair later finds its end as well.
+      followToEnd(ports, id).catch(() => {});
+      response.status(202).json({ id, shards: wanted.length - unreachable.length, unreachable, without });
+    } finally {
+      starting--;
+    }
   });
   app.get('/api/repairs', async (request, response) => {
     const parsed = repairParameters.safeParse(request.query);
@@ -138,6 +155,20 @@ function whyNot({ id, mode, state }: RepairSummary): string | null {
   if (mode === 'mend')
     return `${id} is no order: a damaged replica is mended by itself, because it holds the proofs of its shard back until then`;
   return isOver(state) ? `repair ${id} is over: ${state}` : null;
+}
+
+/** `open`: newest first. */
+function sendTooMany(response: Response, open: readonly RepairSummary[]): void {
+  const oldest = open.at(-1);
+  const which =
+    oldest === undefined ? '' : `; the oldest is ${oldest.id} (${oldest.mode}, ${oldest.scope}, ${oldest.state})`;
+  const what = `${OPEN_ORDERS_MAX} repairs that were asked for run or are paused, and there may be no more`;
+  sendError(
+    response,
+    429,
+    'too many',
+    `${what}: wait until some are over, or cancel them (starling repair cancel ID)${which}`,
+  );
 }
 
 function sendUnknown(response: Response, id: string): void {

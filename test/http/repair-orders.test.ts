@@ -10,6 +10,7 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { partId, type RepairOrder } from '../../repair/repair-order.ts';
 import type { ReplicaHost } from '../../repair/replica-host.ts';
 import { addRepairCommand } from '../../server/cli/repair.ts';
+import { OPEN_ORDERS_MAX } from '../../server/http/admin-repairs.ts';
 import { followToEnd, type RepairDetails } from '../../server/http/repair-orders.ts';
 import { ID, KEY, NUMBERS, Trio } from '../ring/trio.ts';
 import { AdminNode } from './admin-nodes.ts';
@@ -383,4 +384,45 @@ test('clients that leave before their first event was made give their places bac
   const one = await fetch(events);
   expect(one.status).toBe(200);
   await one.body!.cancel();
+});
+
+test('a scrub that is asked for while one of the same shards runs is that one; a paused one, and another mode, is not', async () => {
+  slowToRead();
+  const id = await order(nodes[0], 'scrub');
+  for (const node of nodes)
+    expect(await node.post('/api/repairs', { all: true, mode: 'scrub' })).toMatchObject({
+      status: 202,
+      body: { id, joined: true, shards: 1 },
+    });
+  expect(await order(nodes[0], 'preview')).not.toBe(id);
+  expect((await nodes[1].get('/api/repairs')).body.repairs).toHaveLength(2);
+  await nodes[1].post(`/api/repairs/${id}/pause`);
+  expect(await order(nodes[2], 'scrub')).not.toBe(id);
+});
+
+test('a scrub that waits for nobody but a silent member is not joined: it has read all others before', async () => {
+  trio.storages[2]!.shards.get(ID)!.care.readingBytes = 1e9;
+  const id = await order(nodes[0], 'scrub');
+  trio.pass(5_000);
+  nodes[2].live = false;
+  expect(await told(nodes[0], id)).toMatchObject({ state: 'running', silent: ['n3'] });
+  expect(await order(nodes[0], 'scrub')).not.toBe(id);
+});
+
+test('more orders than may be open are refused, however many ask at once, until one is over', async () => {
+  trio.onSend = () => 'lost';
+  const ids: string[] = [];
+  for (let i = 0; i < OPEN_ORDERS_MAX - 4; i++) ids.push(await order(nodes[i % 3]!, 'preview'));
+  const answers = await Promise.all(
+    Array.from({ length: 10 }, () => nodes[0].post('/api/repairs', { all: true, mode: 'preview' })),
+  );
+  expect(answers.filter(({ status }) => status === 202).length).toBeLessThanOrEqual(4);
+  for (const { body } of answers) if (body.id !== undefined) ids.push(body.id as string);
+  while (ids.length < OPEN_ORDERS_MAX) ids.push(await order(nodes[1], 'preview'));
+  const { status, body } = await nodes[1].post('/api/repairs', { all: true, mode: 'ring' });
+  expect([status, body.code]).toEqual([429, 'too many']);
+  expect(body.message).toContain(`${OPEN_ORDERS_MAX} repairs that were asked for run or are paused`);
+  expect(body.message).toContain('(preview, all, running)');
+  await nodes[2].post(`/api/repairs/${ids[0]}/cancel`);
+  expect((await nodes[1].post('/api/repairs', { all: true, mode: 'ring' })).status).toBe(202);
 });

@@ -245,7 +245,7 @@ export function recordsOf(log: Log, id: ShardId, through: LogPosition): LoggedRe
   log.read((record, position) => {
     if (record.shard !== id || isAfter(position, through)) return;
     // A copy: the segment's bytes need not stay in memory for it.
-    records.push({ record: { ...record, payload: record.payload.slice() }, position });
+    records.push({ record: { ...record, payload: new Uint8Array(record.payload) }, position });
   });
   return records;
 }
@@ -282,7 +282,7 @@ type LoggedKeys = Map<ShardId, SeriesKeys[]>;
 function rememberKeys(keys: LoggedKeys, record: LogRecord): void {
   const known = keys.get(record.shard) ?? [];
   // A copy: the segment's bytes need not stay in memory for it.
-  known.push(SeriesKeys.read(record.payload.slice()));
+  known.push(SeriesKeys.read(new Uint8Array(record.payload)));
   keys.set(record.shard, known);
 }
 

@@ -131,7 +131,7 @@ export class LogReader {
       else if (newest) {
         replayed.truncatedBytes += end - start;
         this.#cutTail(segment, start);
-      } else tails.push({ segment, start, bytes: part.slice() });
+      } else tails.push({ segment, start, bytes: new Uint8Array(part) });
     }
   }
 

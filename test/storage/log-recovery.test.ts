@@ -28,6 +28,19 @@ describe('recovery', () => {
     expect(bench.engine.recovery.damaged).toHaveLength(1);
   });
 
+  test('keys outlive the segment that they came in, for batches of later ones', () => {
+    bench = new Bench({ segmentBytesMax: 1 });
+    bench.writeRows(versionAt(0), [row(0)]);
+    bench.write(writeBatch(versionAt(1), [{ ...row(0), time: 1 }]), []);
+    bench.write(writeBatch(versionAt(2), [{ ...row(0), time: 2 }]), []);
+    // Segments are read into the same memory; the batch that brought the keys is damaged, so they are still wanted.
+    const path = '/memory/log/0000000001.log';
+    bench.files.flipBit(path, bench.files.bytesOf(path).lastIndexOf('REC1') + 60);
+    bench.crash();
+    expect(bench.engine.recovery.damaged).toHaveLength(1);
+    expect(cellsOf(bench).size).toBe(2);
+  });
+
   describe('a damaged record', () => {
     const OTHER = { ...KEY, number: 1 };
     const lost = (key = KEY) => (bench.engine.shards.get(shardId(key))!.companion as VersionSet).recordsLost;

@@ -50,6 +50,19 @@ describe('a shard whose series are damaged', () => {
     expect(cellsOf(bench).size).toBe(6);
   });
 
+  test('gets back what several segments of the log have of it, each as it is', () => {
+    bench = new Bench({ segmentBytesMax: 1024, logBytesMax: 1 << 20 });
+    for (let i = 1; i <= 20; i++) bench.writeRows(versionAt(i), [{ key: `m,host=h${i}`, time: i, fields: { f: i } }]);
+    const cells = cellsOf(bench);
+    expect(bench.files.list('/memory/log').length).toBeGreaterThan(2);
+    bench.shard().unreadable = new StorageError('damaged-file', 'the series cannot be read');
+    bench.step();
+    expect(bench.setAside).toEqual([SHARD]);
+    expect(cellsOf(bench)).toEqual(cells);
+    bench.crash();
+    expect(cellsOf(bench)).toEqual(cells);
+  });
+
   test('found while it holds rows that are in no file: they come from the log, now and after a crash', () => {
     bench.writeRows(versionAt(2), [{ key: 'm,host=new', time: 5, fields: { f: 7 } }]);
     bench.shard().unreadable = new StorageError('damaged-file', 'the series cannot be read');

@@ -23,6 +23,11 @@ import { type ShardWindows, shardWindowRange, shardWindows } from './windows.ts'
 /** First step of a limited read. */
 const STEP_NS = 3_600_000_000_000;
 
+/** Of more series some row passes a filter nearly always. */
+const PROBED_SERIES_MAX = 4;
+/** Fields that are read in all for each of a filter, at least: with fewer there is little to be spared. */
+const PROBED_SHARE = 3;
+
 /** The statement's error. */
 export class Refusal extends Error {
   readonly isTooManyRows: boolean;
@@ -172,7 +177,9 @@ export class ShardRun {
     }
     if (this.#range === null) return null;
     const scan = scans[this.#nextScan++]!;
-    return this.#suffices ? this.#aggregate(scan, this.#range) : this.#scan(scan, this.#range);
+    if (this.#suffices) return this.#aggregate(scan, this.#range);
+    const probed = this.#fieldsToProbe(scan);
+    return probed === null ? this.#scan(scan, this.#range) : this.#scanProbed(scan, probed, this.#range);
   }
 
   /** The part of the whole range that is read first. */
@@ -227,13 +234,11 @@ export class ShardRun {
     const { measurement, series } = scan;
     const { descending, limits } = this.#request;
     const request = { measurement, series, fields: this.#fields, minTime, maxTime };
-    let place = 0;
+    const placeOf = placesIn(series);
     const wanted = descending && this.#states.length === 0 ? { ...request, descending } : request;
     return this.#shard.scanSteps(wanted, (slice) => {
       this.#readRows(slice.times.length);
-      // Slices come in the order of the series, from the first one again in each storage window.
-      while (series[place] !== slice.series) place = place + 1 < series.length ? place + 1 : 0;
-      this.#visit(scan, place, slice);
+      this.#visit(scan, placeOf(slice.series), slice);
       if (this.#rows !== null && this.#rows.length > this.#left.rows)
         throw new Refusal(
           `query reads more than ${limits.rowsMax} rows at once; narrow the time range or use LIMIT`,
@@ -241,6 +246,35 @@ export class ShardRun {
         );
       return true;
     });
+  }
+
+  /** Those of the filters, when it is worth looking whether any row passes them before all fields are read. */
+  #fieldsToProbe({ series, filters }: MeasurementScan): readonly string[] | null {
+    if (filters === null || series.length > PROBED_SERIES_MAX) return null;
+    const fields = new Set<string>();
+    for (const filter of filters) {
+      if (filter === null) return null;
+      filterFields(filter, fields);
+    }
+    return fields.size * PROBED_SHARE > this.#fields.length ? null : [...fields];
+  }
+
+  /** A row that has none of the filter's fields does not pass it, so that it need not be met. */
+  *#scanProbed(scan: MeasurementScan, fields: readonly string[], range: Range): Steps {
+    const { measurement, series, filters } = scan;
+    const before = this.rowsScanned;
+    const placeOf = placesIn(series);
+    let passes = false;
+    yield* this.#shard.scanSteps({ measurement, series, fields, ...range }, (slice) => {
+      const rows = slice.times.length;
+      this.#readRows(rows);
+      const columnOf = (field: string): Column | null => slice.columns[fields.indexOf(field)] ?? null;
+      passes = filterMask(filters![placeOf(slice.series)]!, columnOf, rows, this.#regexes).includes(1);
+      return !passes;
+    });
+    if (!passes) return;
+    this.rowsScanned = before;
+    yield* this.#scan(scan, range);
   }
 
   #visit(scan: MeasurementScan, place: number, slice: SeriesSlice): void {
@@ -322,6 +356,15 @@ export class ShardRun {
       rows,
     };
   }
+}
+
+/** The place of each series in turn: slices come in their order, from the first one again in each storage window. */
+function placesIn(series: Uint32Array): (id: number) => number {
+  let place = 0;
+  return (id) => {
+    while (series[place] !== id) place = place + 1 < series.length ? place + 1 : 0;
+    return place;
+  };
 }
 
 /** The first or last part of a range. */

@@ -10,7 +10,7 @@
  * that are still the same are not given again (shards/fill-target.ts). Who gave something is asked again first, since only its own
  * pages are likely to be the same; who gave nothing new is avoided. When a copy ends, its place at the source goes to a shard that
  * has found none.
- * The other side is filling-source.ts; where there is none, nobody-full.ts says who goes on.
+ * The other side is filling-source.ts; where there is none, nobody-full.ts says who goes on, which owes nothing.
  */
 
 import { StorageError } from '../shards/errors.ts';
@@ -26,7 +26,7 @@ import type { NobodyFull } from './nobody-full.ts';
 import type { AddOpen } from './open-versions.ts';
 import type { Outbox } from './outbox.ts';
 import type { OutboxSender } from './outbox-sender.ts';
-import { OwedVersions } from './owed-versions.ts';
+import { OwedVersions, owedOf } from './owed-versions.ts';
 import type { FillDescription } from './records.ts';
 import type { MessageOf, Received } from './replica-messages.ts';
 import {
@@ -247,7 +247,7 @@ export class Filling {
           : outbox.put(job.key, version, frame, encodeKeys(keys), [], owners, done, lost);
       if (!taken) {
         putting--;
-        this.later(job, 'fill_waits_for_outbox');
+        this.waitForRoom(job, replica, putting);
         break;
       }
       around.count('fill_batches_owed');
@@ -256,6 +256,15 @@ export class Filling {
       for (const owner of around.owners(job.key)) sender.wasSent(name, owner);
     }
     job.waiting = putting > 0;
+  }
+
+  /** Room is made by what a full owner acknowledges: where nobody is full there is none, ever, and whoever goes on owes nothing. */
+  private waitForRoom(job: Job, replica: Replica, putting: number): void {
+    this.later(job, 'fill_waits_for_outbox');
+    if (liveFullHolders(this.o.around, job.id).length > 0)
+      replica.notes.heldBackBy = `this replica is being filled: its outbox has no room yet for what it owes (${job.reason})`;
+    // What it is has to be durable first, or a restart might make a full one of it that names no loss.
+    else if (putting === 0 && flushOutcome(replica.stored) !== 'refused') this.askWhetherToGoOn(job, replica);
   }
 
   private later(job: Job, why: string): void {
@@ -267,9 +276,7 @@ export class Filling {
     const { around, requests, storage } = this.o;
     const source = this.chooseSource(job);
     if (source === null) {
-      const outcome = this.o.nobodyFull.ask(replica);
-      if (outcome === 'over') job.below.clear();
-      if (outcome === 'goes on') this.jobs.delete(job.id);
+      this.askWhetherToGoOn(job, replica);
       return;
     }
     job.source = source;
@@ -300,6 +307,12 @@ export class Filling {
       job.target = target;
       this.accept(job, target, answer!);
     });
+  }
+
+  private askWhetherToGoOn(job: Job, replica: Replica): void {
+    const outcome = this.o.nobodyFull.ask(replica);
+    if (outcome === 'over') job.below.clear();
+    if (outcome === 'goes on') this.jobs.delete(job.id);
   }
 
   /** Whose pages are kept comes first: others cut theirs otherwise. */
@@ -419,12 +432,6 @@ export class Filling {
     if (!isBusy) job.restarts++;
     around.count(isBusy ? 'fill_waits_for_source' : 'fill_restarts');
   }
-}
-
-function owedOf(replica: Replica): Job['owed'] {
-  const owed = new OwedVersions();
-  const listed = replica.ledger.damage === null ? owed.read(replica) : null;
-  return listed instanceof Set ? listed : owed;
 }
 
 /** Of a replica that a copy takes the place of. */

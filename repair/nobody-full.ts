@@ -9,10 +9,11 @@
  *
  * It asks all members that are not removed, by a comparison that changes nothing, what they have at its own floor. What counts is
  *   absent, or at this floor other batches: nothing that could fill it (rule 19: that one lies below this floor, and is filled itself);
- *   filling: its floor; what it has above it is named as open until its outbox has it (rule 31), and comes from there;
+ *   filling: its floor; what it has above it is named as open until its outbox has it (rule 31), and comes from there once somebody is full;
  *   all up to this floor or beyond, full or damaged: it will be the source (filling-source.ts), and is waited for;
  *   no answer: such a one may be full. It is waited for, and named, until it is back or given up (rule 23).
- * Answers are those of one round, under one view; a round with a doubt in it is begun anew after `backoffMsMax`.
+ * It asks also while its outbox has no room for what it owes: only what a full owner acknowledges makes room. Who goes on keeps all it has, and
+ * owes nothing. Answers are those of one round, under one view; a round with a doubt in it is begun anew after `backoffMsMax`.
  *
  * This needs no unanimity to be safe, only to be honest. An answer may be overtaken, two may go on, and a full owner may turn up that was in
  * nobody's view: whoever went on is then a full replica with a true floor, as any that was cut off, and where floors meet the lower one
@@ -57,8 +58,8 @@ export class NobodyFull {
   }
 
   /**
-   * To be called for as long as a filling replica, whose owed batches are durable, knows of no source. `over`: a round has ended, and it may
-   * not go on; told once of each.
+   * To be called for as long as a filling replica, whose state is durable, knows of no source, or of no full one where its outbox has no room.
+   * `over`: a round has ended, and it may not go on; told once of each.
    */
   ask(replica: Replica): 'waiting' | 'over' | 'goes on' {
     const { snapshot, nowMs, limits } = this.around;

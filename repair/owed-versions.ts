@@ -9,6 +9,13 @@ import { VERSION_BYTES, type Version } from '../shards/version.ts';
 import { READ_BYTES_MAX } from './replica-reading.ts';
 import type { Replica } from './replica-table.ts';
 
+/** At once where nothing has to be read for it. */
+export function owedOf(replica: Replica): Set<Version> | OwedVersions {
+  const owed = new OwedVersions();
+  const listed = replica.ledger.damage === null ? owed.read(replica) : null;
+  return listed instanceof Set ? listed : owed;
+}
+
 export class OwedVersions {
   private reading: Reading | null = null;
 

@@ -1,7 +1,7 @@
 /** Nobody has a full replica any more (rule 33): who goes on, when, and what it says of that (repair/nobody-full.ts). */
 import { describe, expect, test } from 'vitest';
 import { type Stamp, stampMs, stampOf, type Version } from '../../shards/version.ts';
-import { fence } from './lonely.ts';
+import { fence, writeLonely } from './lonely.ts';
 import { ID, KEY, NUMBERS, Trio } from './trio.ts';
 
 const FIRST = NUMBERS[0]!;
@@ -187,6 +187,26 @@ describe('of several that turn filling at once', () => {
     expect(wentOn(trio)).toEqual(new Set(['n2']));
     // What the third one alone had, it had owed.
     expect(trio.counts()).toEqual([3, 3, 3]);
+  });
+
+  test('that with the greatest floor goes on also where its outbox has no room for what it owes, and keeps that', () => {
+    const trio = new Trio(3, { outboxBytesMax: 600, outboxSegmentBytes: 600 });
+    trio.write(0, 'all');
+    trio.pass(100);
+    trio.hear();
+    trio.repair(0, 'ring');
+    writeLonely(trio, 2, 1);
+    ledgerOf(trio, 2)!.adoptFloor(stampOf(ledgerOf(trio, 2)!.newest!));
+    trio.storages[2]!.shards.get(ID)!.flush();
+    writeLonely(trio, 2, 10);
+    for (const at of [0, 1, 2]) trio.say((at + 1) % 3, at, fence);
+    trio.settle();
+    trio.cut.clear();
+    expect(states(trio)).toEqual(['filling', 'filling', 'filling']);
+    goOn(trio, 40);
+    expect(states(trio)).toEqual(['full', 'full', 'full']);
+    expect(wentOn(trio)).toEqual(new Set(['n3']));
+    expect(trio.counts()).toEqual([12, 12, 12]);
   });
 
   test('that with the least number, where floors are equal', () => {

@@ -4,7 +4,7 @@
  *
  * Two buckets that fill with time, as told by `tick`. Whoever wants to move something waits until neither is empty, and
  * takes its estimate of bytes at once; what it took really is settled afterwards, so a bucket may be overdrawn by what a
- * few requests bring, and the rate holds over a second. Held back is what a replica asks for: the batches of a pull, the
+ * few requests bring, and the rate holds over a second. Where several kinds want more than there is they take turns. Held back is what a replica asks for: the batches of a pull, the
  * pages of a copy, and what the outbox sends. What comparing costs, and giving to others, is charged and not held back:
  * the watermark moves on, and a request that is put off would be asked again.
  */
@@ -28,6 +28,14 @@ export const CPU_SHARE_MIN = 0.02;
 
 export const UNLIMITED: RepairRates = { bytesPerSecond: null, cpuShare: null, paused: false };
 
+/**
+ * Who is next where several wait. A copy asks for its next page before there is room for it: without turns one that runs would leave nothing to
+ * all others. It has half, since its source keeps a snapshot for it, and gives that up when no page is asked for.
+ */
+const TURNS: readonly (RepairKind | 'sends')[] = ['copies', 'sends', 'copies', 'reads', 'copies', 'pulls'];
+/** Of all that repair may take, as far as they want it. */
+export const SHARE_OF_COPIES = TURNS.filter((kind) => kind === 'copies').length / TURNS.length;
+
 /** What may be saved up: bursts are no longer than that. */
 const BUCKET_MS = 200;
 
@@ -45,8 +53,11 @@ export class RepairBudget {
   private cpuMs = 0;
   private filledMs: number | null = null;
   private metering = false;
-  /** Copies come first: their sources keep a snapshot for them. Then what a query waits for (levelling.ts), also while it is paused. */
+  /** `reads`: what a query waits for (levelling.ts), also while repair is paused. */
   private readonly waiting: Record<RepairKind, Waiting[]> = { copies: [], reads: [], pulls: [] };
+  private turn = 0;
+  /** The outbox has found no room since its last turn. */
+  private isToSend = false;
   private readonly now: () => number;
   private readonly count: (name: string, by: number) => void;
 
@@ -71,6 +82,12 @@ export class RepairBudget {
   get hasRoom(): boolean {
     const { bytesPerSecond, cpuShare } = this.current;
     return (bytesPerSecond === null || this.bytes > 0) && (cpuShare === null || this.cpuMs > 0);
+  }
+
+  /** For the outbox, which looks with each tick: where others wait it has its turn, in which room is left to it until the next tick. */
+  roomToSend(): boolean {
+    this.isToSend ||= !this.hasRoom;
+    return this.hasRoom;
   }
 
   /** Requests that wait for their turn. */
@@ -135,9 +152,21 @@ export class RepairBudget {
     return this.waits === 0;
   }
 
+  /** A turn that nobody wants is the next one's; undefined: room is left to whoever looks for it (`roomToSend`). */
   private next(): Waiting | undefined {
-    const { copies, reads, pulls } = this.waiting;
-    return this.current.paused ? reads.shift() : (copies.shift() ?? reads.shift() ?? pulls.shift());
+    if (this.current.paused) return this.waiting.reads.shift();
+    while (this.waits > 0) {
+      const kind = TURNS[this.turn]!;
+      this.turn = (this.turn + 1) % TURNS.length;
+      if (kind !== 'sends') {
+        const next = this.waiting[kind].shift();
+        if (next !== undefined) return next;
+      } else if (this.isToSend) {
+        this.isToSend = false;
+        return undefined;
+      }
+    }
+    return undefined;
   }
 
   private get bytesMax(): number {

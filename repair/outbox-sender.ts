@@ -256,7 +256,7 @@ export class OutboxSender {
     let looked = 0;
     for (const name of peer.queue) {
       if (looked++ >= SCAN_MAX || peer.flightBytes >= limits.outboxWindowBytes || peer.budgetBytes <= 0) break;
-      if (!this.around.budget.hasRoom) break;
+      if (!this.around.budget.roomToSend()) break;
       const entry = this.outbox.entries.get(name);
       if (entry === undefined) {
         peer.queue.delete(name);

@@ -5,7 +5,7 @@
  * the shards that hold rows. What waits in the outboxes of others is not known here: they publish it.
  */
 import { type BoundTimes, type BoundView, boundParameters, convergenceBound } from '../repair/bound.ts';
-import { type RepairRates, UNLIMITED } from '../repair/budget.ts';
+import { type RepairRates, SHARE_OF_COPIES, UNLIMITED } from '../repair/budget.ts';
 import type { ClusterSnapshot } from '../repair/cluster.ts';
 import { DEFAULT_REPLICATION } from '../repair/databases.ts';
 import type { OutboxStatus, ShardDescription } from '../repair/records.ts';
@@ -38,9 +38,10 @@ export function measuredBound(
   const durabilities = snapshot.databases.map(({ durability }) => durability);
   const limits = limitsWith(config);
   const sizes = shards.map((shard) => shard.fileBytes + shard.memtableBytes);
-  // A limit is for all copies that run at once.
   const { bytesPerSecond } = rates;
-  const limitedMs = bytesPerSecond === null ? 0 : (1000 * limits.fillPageBytes * limits.snapshotsMax) / bytesPerSecond;
+  // A limit is for all copies that run at once, and for pulls beside them.
+  const forCopies = (bytesPerSecond ?? Number.POSITIVE_INFINITY) * SHARE_OF_COPIES;
+  const limitedMs = (1000 * limits.fillPageBytes * limits.snapshotsMax) / forCopies;
   const copies = {
     shards: shards.length,
     bytes: sizes.reduce((sum, bytes) => sum + bytes, 0),

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { RepairBudget, UNLIMITED } from '../../repair/budget.ts';
+import { RepairBudget, type RepairKind, UNLIMITED } from '../../repair/budget.ts';
 import { makeStamp } from '../../shards/version.ts';
 import { ID, NUMBERS, Trio } from './trio.ts';
 
@@ -91,14 +91,41 @@ describe('a budget', () => {
     expect(order).toEqual(['reads', 'reads', 'copies', 'pulls']);
   });
 
-  test('pages of copies come before batches of pulls', () => {
+  test('a copy that always wants more leaves their turns to all others, and all have their shares', () => {
     const { own, pass } = budget();
-    own.set({ ...UNLIMITED, paused: true });
-    const order: string[] = [];
-    for (const kind of ['pulls', 'copies', 'pulls', 'copies'] as const) own.whenOpen(kind, 1, () => order.push(kind));
-    own.set(UNLIMITED);
-    pass(20);
-    expect(order).toEqual(['copies', 'copies', 'pulls', 'pulls']);
+    own.set({ ...UNLIMITED, bytesPerSecond: 10_000 });
+    const ran: string[] = [];
+    // Each asks for the next before there is room for it.
+    const goOn = (kind: RepairKind): void =>
+      own.whenOpen(kind, 1_000, () => {
+        ran.push(kind);
+        goOn(kind);
+      });
+    const send = () => {
+      while (own.roomToSend()) {
+        own.charge(1_000);
+        ran.push('sends');
+      }
+    };
+    const shareOf = (kind: string) => ran.filter((each) => each === kind).length / ran.length;
+    goOn('copies');
+    pass(5_000);
+    expect(ran.length).toBeGreaterThan(45);
+    for (const kind of ['reads', 'pulls'] as const) own.whenOpen(kind, 1_000, () => ran.push(kind));
+    for (let i = 0; i < 50; i++) {
+      send();
+      pass(20);
+    }
+    for (const kind of ['reads', 'pulls', 'sends']) expect(ran).toContain(kind);
+    for (const kind of ['copies', 'reads', 'pulls', 'pulls'] as const) goOn(kind);
+    ran.length = 0;
+    for (let i = 0; i < 1_000; i++) {
+      send();
+      pass(20);
+    }
+    expect(ran.length).toBeGreaterThan(180);
+    expect(shareOf('copies')).toBeCloseTo(0.5, 1);
+    for (const kind of ['reads', 'pulls', 'sends']) expect(shareOf(kind)).toBeGreaterThan(0.14);
   });
 });
 

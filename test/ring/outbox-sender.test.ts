@@ -33,7 +33,7 @@ describe('what waits for an answer', () => {
       self: SELF,
       limits: DEFAULT_REPLICA_LIMITS,
       random: () => 0.5,
-      budget: { hasRoom: true, charge: () => {} },
+      budget: { roomToSend: () => true, charge: () => {} },
       owners: () => [SELF, OTHER],
       isLive: () => true,
       count: () => {},

@@ -49,6 +49,7 @@ import { RepairJournal } from './repair-journal.ts';
 import { RepairRatesStore } from './repair-rates.ts';
 import { startScrubs } from './scrub.ts';
 import { ShardPlaces } from './shard-places.ts';
+import { followMembers } from './silence.ts';
 import { WorkerPool, type WorkerTurn } from './threads.ts';
 import { WarmUp } from './warm-up.ts';
 import { workerSettings } from './worker-settings.ts';
@@ -226,8 +227,7 @@ export class Node implements RunningNode {
     const owners = this.#core.owners.bind(this.#core);
     const [config, log, places, metrics] = [this.#config, this.#log, this.#places, this.#metrics];
     const rates = this.#rates.current;
-    const watched = { config, log, pool, places, snapshot, owners, metrics: metrics.requests, rates };
-    this.#boundWatch = watchOf(watched);
+    this.#boundWatch = watchOf({ config, log, pool, places, snapshot, owners, metrics: metrics.requests, rates });
     const shared = {
       version: packageVersion(),
       startedMs,
@@ -237,7 +237,7 @@ export class Node implements RunningNode {
       journal: this.#journal,
       snapshot,
       clusterId: () => this.#file.clusterId,
-      members: () => this.#core.describeMembers(Date.now()),
+      ...followMembers(() => this.#core.describeMembers(Date.now()), this.#stops),
       peers: () => this.#peers.status(),
       notReady: () => this.#notReady(),
       bound: () => this.#boundWatch.measured(),

@@ -40,6 +40,8 @@ export interface AdminPorts {
   snapshot(): ClusterSnapshot;
   clusterId(): string | null;
   members(): readonly MemberStatus[];
+  /** For how long nothing of it has been heard while this node ran (silence.ts). */
+  silentMs(member: NodeNumber): number;
   peers(): readonly PeerStatus[];
   notReady(): string | null;
   bound(): Promise<ConvergenceBound>;

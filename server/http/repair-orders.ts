@@ -239,14 +239,16 @@ export async function followToEnd(
   wait = (ms: number): Promise<unknown> => setTimeout(ms, undefined, { ref: false }),
 ): Promise<void> {
   let last = '';
-  let changedMs = ports.nowMs();
+  // Counted in waits: a clock may be set.
+  let unchangedMs = 0;
   for (let waitMs = FOLLOW_MS; ; waitMs = Math.min(FOLLOW_MS_MAX, 2 * waitMs)) {
     await wait(waitMs);
     const summary = await followOrder(ports, id);
     if (summary === null || isOver(summary.state)) return;
     const text = JSON.stringify(summary);
-    if (text !== last) [last, changedMs] = [text, ports.nowMs()];
-    else if (ports.nowMs() - changedMs >= FOLLOW_UNCHANGED_MS_MAX) return;
+    unchangedMs = text === last ? unchangedMs + waitMs : 0;
+    if (unchangedMs >= FOLLOW_UNCHANGED_MS_MAX) return;
+    last = text;
   }
 }
 
@@ -275,20 +277,13 @@ function standingOf(
   const all = each.reduce(addTally, EMPTY_TALLY);
   const { running, queued, paused } = all.states;
   const isLeftToSilent = waiting > 0 && !isPaused && running + queued + paused === 0;
-  if (!isLeftToSilent || !silentOnes.every((member) => isSilentForLong(ports, member)))
+  if (!isLeftToSilent || !silentOnes.every((member) => ports.silentMs(member) >= SILENT_MS_MAX))
     return { all, each, waiting, silent, gone, isPaused };
   const failure = `${silent.join(', ')} did not answer for ${SILENT_MS_MAX / 3_600_000} h: to be asked for again`;
   const states = { ...EMPTY_TALLY.states, failed: waiting };
   const given = { shards: waiting, percentages: 100 * waiting, finishedMs: ports.nowMs() };
   const lost = { ...EMPTY_TALLY, ...given, states, failure };
   return { all: addTally(all, lost), each: [...each, lost], waiting: 0, silent: [], gone, isPaused };
-}
-
-/** Counts from the start of this node at the earliest: who has just begun has heard nobody. */
-function isSilentForLong(ports: AdminPorts, member: NodeNumber): boolean {
-  const upMs = ports.nowMs() - ports.startedMs;
-  const silent = ports.members().find(({ number }) => number === member);
-  return (silent?.heardBy ?? null) === null && Math.min(silent?.lastHeardMsAgo ?? upMs, upMs) >= SILENT_MS_MAX;
 }
 
 function summaryOf(order: RepairOrder, standing: Standing): RepairSummary {

@@ -41,6 +41,7 @@ export class AdminNode {
   /** What the others take it for. */
   live = true;
   lastHeardMsAgo = 0;
+  silentMs = 0;
   heardBy: string | null = null;
   state = 'up';
   nowMs = START;
@@ -86,6 +87,7 @@ export class AdminNode {
       snapshot,
       clusterId: () => CLUSTER,
       members: () => this.members(),
+      silentMs: (member: string) => this.nodes.find(({ number }) => number === member)!.silentMs,
       startedMs: START,
       nowMs: () => this.nowMs,
       places: more.places,

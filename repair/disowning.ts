@@ -9,10 +9,12 @@
  * read any more are lost in the same way; whose they were is told, or guessed broadly, by shards/engine-recovery.ts at each start, since
  * the log keeps the damage until all of those have it in their ledgers (shards/log-reader.ts).
  */
-import { type ShardId, shardId, shardKeyFromJson } from '../shards/shard-key.ts';
+import { attempt } from '../shards/errors.ts';
+import { type ShardKey, shardId, shardKeyFromJson } from '../shards/shard-key.ts';
 import type { NodeNumber } from '../shards/version.ts';
 import { joinLostFiles, lostFile } from './lost-files.ts';
 import type { Mail } from './mail.ts';
+import { isOver } from './mail-receiver.ts';
 import type { OutboxSender } from './outbox-sender.ts';
 import type { GoneMember } from './passed-lists.ts';
 import type { MessageOf } from './replica-messages.ts';
@@ -34,12 +36,21 @@ export class Disowning {
     const { number } = shardKeyFromJson(key);
     const shard = shardId(shardKeyFromJson(key));
     mail.disown(shard, from, 'its file was lost');
-    if (!this.note(shard, lostFile(from, through))) return;
+    if (!this.note(shardKeyFromJson(key), lostFile(from, through))) return;
     sender.disown(shard, from, () => around.send(from, number, { t: 'disowned', request, shard }));
   }
 
-  /** Whether it is durable. */
-  private note(shard: ShardId, lost: GoneMember): boolean {
+  /** Whether it is durable, where there is something to note it in. */
+  private note(key: ShardKey, lost: GoneMember): boolean {
+    const shard = shardId(key);
+    if (
+      this.isNewOwner(key) &&
+      attempt(
+        () => this.o.replicas.ensure(key),
+        () => null,
+      ) === null
+    )
+      return false;
     const replica = this.o.replicas.get(shard);
     if (replica === null) return true;
     const { ledger, stored } = replica;
@@ -49,5 +60,13 @@ export class Disowning {
     ledger.lostFiles = joined;
     if (this.unsaved.has(name) && tryFlush(stored)) this.unsaved.delete(name);
     return !this.unsaved.has(name);
+  }
+
+  /** It has nothing of the shard yet: it will take over from the one that has lost its file, and must not know less. */
+  private isNewOwner(key: ShardKey): boolean {
+    const { replicas, around } = this.o;
+    const { self, snapshot, wallMs } = around;
+    if (replicas.get(shardId(key)) !== null || snapshot === null || isOver(snapshot, key, wallMs)) return false;
+    return around.owners(key).includes(self);
   }
 }

@@ -13,7 +13,8 @@ export function handoverOf(
   snapshot: ClusterSnapshot | null,
   nowMs: number,
 ): Handover {
-  let [shards, bytes, outboxEntries, outboxBytes] = [0, 0, 0, 0];
+  // Who does not know what it has lost must not leave: others would take it that nothing was.
+  let [shards, bytes, outboxEntries, outboxBytes] = [replicas.untold, 0, 0, 0];
   for (const id of replicas.ids()) {
     const { key, stored } = replicas.get(id)!;
     if (snapshot !== null && isOver(snapshot, key, nowMs)) continue;

@@ -1,6 +1,6 @@
 /** What a ReplicaHost is given, and what it asks of its surroundings. */
 import type { Files } from '../shards/files.ts';
-import type { ShardId } from '../shards/shard-key.ts';
+import type { ShardId, ShardKey } from '../shards/shard-key.ts';
 import type { Storage } from '../shards/storage.ts';
 import type { NodeNumber } from '../shards/version.ts';
 import type { Ledger } from './ledger.ts';
@@ -24,6 +24,8 @@ export interface ReplicaHostOptions {
   readonly self: NodeNumber;
   readonly storage: Storage;
   readonly ledgerOf: (id: ShardId) => Ledger;
+  /** Of shards of this node: those of the other workers are not; without it all are this one's. */
+  readonly isHere?: (key: ShardKey) => boolean;
   readonly outboxDirectory: string;
   /** For what a restart has to know of scrubs, and of repairs that were asked for by hand. */
   readonly scrubDirectory: string;

@@ -4,7 +4,8 @@
  * was given up (passed-lists.ts), and in the same words, since for this shard the member went and came back empty.
  *
  * A member that has lost one tells every replica (disowning.ts) before it takes part in a full proof again, and so before any floor
- * moves; an answer means that the note is durable there. Copies carry notes along. A replica that goes on when nobody is full
+ * moves; an answer means that the note is durable there. So a shard is made anew wherever a file was lost (shards/engine.ts, or
+ * `ReplicaTable.makeLost`), owner or not, and an owner that has nothing of it yet makes one to note it in. Copies carry notes along. A replica that goes on when nobody is full
  * (nobody-full.ts) notes the same for itself: all others copy it.
  */
 import type { NodeNumber, Stamp } from '../shards/version.ts';

@@ -98,7 +98,7 @@ export class ReplicaHost {
     this.around = around;
     // A turn of its own: what the end of a sync causes (answers, the next group) leaves at once, not with the next tick.
     const sync: Storage['sync'] = (done) => storage.sync((error) => this.turn(this.wallMs, () => done(error)));
-    const replicas = new ReplicaTable(storage, ledgerOf, around);
+    const replicas = new ReplicaTable(storage, ledgerOf, around, options.isHere);
     const deletes = new KnownDeletes(replicas, around);
     const commit = new CommitQueue(storage, sync, replicas, around);
     const requests = new Requests(around);
@@ -161,6 +161,7 @@ export class ReplicaHost {
       this.snapshot = snapshot;
       this.live = new Set(snapshot.live);
       if (this.deletes.hear(snapshot)) this.around.heldChanged();
+      this.replicas.makeLost();
       if (!isOtherView) return;
       this.sender.reroute();
       this.replicas.viewChanged(snapshot);

@@ -10,6 +10,7 @@ import { type ShardId, type ShardKey, shardId } from '../shards/shard-key.ts';
 import type { Storage, StoredShard } from '../shards/storage.ts';
 import { STAMP_ZERO, type Version } from '../shards/version.ts';
 import type { ClusterSnapshot } from './cluster.ts';
+import { keyIn } from './held-shards.ts';
 import { identitiesEqual, type Ledger, type Root, rootFromJson, rootsEqual, rootToJson } from './ledger.ts';
 import { goneMembers } from './losses.ts';
 import { policyOf } from './owners.ts';
@@ -51,11 +52,19 @@ export class ReplicaTable {
   private readonly storage: Storage;
   private readonly ledgerOf: (id: ShardId) => Ledger;
   private readonly around: Surroundings;
+  private readonly isHere: (key: ShardKey) => boolean;
 
-  constructor(storage: Storage, ledgerOf: (id: ShardId) => Ledger, around: Surroundings) {
+  /** `isHere`: the shard, if this node has it, is this worker's. */
+  constructor(
+    storage: Storage,
+    ledgerOf: (id: ShardId) => Ledger,
+    around: Surroundings,
+    isHere: (key: ShardKey) => boolean = () => true,
+  ) {
     this.storage = storage;
     this.ledgerOf = ledgerOf;
     this.around = around;
+    this.isHere = isHere;
   }
 
   get(id: ShardId): Replica | null {
@@ -77,7 +86,25 @@ export class ReplicaTable {
    */
   lost(id: ShardId): void {
     this.lostOnes.add(id);
-    this.get(id);
+    if (this.get(id) === null) this.makeLost();
+  }
+
+  /**
+   * An empty replica in the place of each that was lost, whether this member owns the shard or not: without one nobody would be told.
+   * Where the lost file no longer says which shard it was (the engine makes the others), lists of those who have it do.
+   */
+  makeLost(): void {
+    for (const id of this.lostOnes) {
+      const key = keyIn(this.around.snapshot, id);
+      if (key === null) continue;
+      if (this.isHere(key)) this.ensureOrWait(key);
+      else this.lostOnes.delete(id);
+    }
+  }
+
+  /** Shards that were lost and that nothing stands for yet: what only they had has not been told of. */
+  get untold(): number {
+    return this.lostOnes.size;
   }
 
   private markLost(replica: Replica): void {
@@ -111,8 +138,12 @@ export class ReplicaTable {
   private ensureDeletesOf(key: ShardKey): void {
     const { snapshot } = this.around;
     if (snapshot === null || isDeleteShard(key) || policyOf(snapshot, key)?.hasDeletes !== true) return;
+    this.ensureOrWait(deleteShardOf(key));
+  }
+
+  private ensureOrWait(key: ShardKey): void {
     try {
-      this.ensure(deleteShardOf(key));
+      this.ensure(key);
     } catch (error) {
       if (!(error instanceof StorageError)) throw error;
       this.around.heldChanged();

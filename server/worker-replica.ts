@@ -10,7 +10,7 @@ import { peekBatch } from '../shards/batch-codec.ts';
 import { Engine } from '../shards/engine.ts';
 import type { Files } from '../shards/files.ts';
 import { type GivenKeys, SeriesKeys } from '../shards/series-keys.ts';
-import type { ShardId } from '../shards/shard-key.ts';
+import type { ShardId, ShardKey } from '../shards/shard-key.ts';
 import { STORAGE_LIMITS } from '../shards/storage-limits.ts';
 import { FreedLater, freeBuffers } from './freed-buffers.ts';
 import type { WorkerSettings, WriteOnTheWay } from './threads.ts';
@@ -41,10 +41,11 @@ export function openReplica(
   emit: (effect: HostEffect) => void,
 ): WorkerReplica {
   const now = () => Date.now();
+  const isHere = (key: ShardKey) => key.number % settings.workers === settings.index;
   const engine = Engine.open({
     shardsDirectory,
     directory,
-    owns: (key) => key.number % settings.workers === settings.index,
+    owns: isHere,
     files,
     companion: () => new Ledger(),
     limits: {
@@ -69,6 +70,7 @@ export function openReplica(
     self: settings.self,
     storage: engine,
     ledgerOf: (id) => ledgerOf(id)!,
+    isHere,
     outboxDirectory: join(directory, 'outbox'),
     scrubDirectory: join(directory, 'scrub'),
     workMs: () => performance.now(),

@@ -14,6 +14,7 @@
  */
 import type { Database } from 'better-sqlite3';
 import { BatchError, peekBatch } from './batch-codec.ts';
+import type { EngineOptions } from './engine-options.ts';
 import { StorageError } from './errors.ts';
 import { type Files, joinPath, syncFile } from './files.ts';
 import { type HeldFrame, holdFrameOf } from './held-frame.ts';
@@ -138,8 +139,16 @@ export function setShardFileAside(files: Files, directory: string, path: string)
   files.syncDirectory(directory);
 }
 
-/** Shards of which a file was set aside, now or at any time before. */
-export function shardsSetAside(files: Files, directory: string): Set<ShardId> {
+/**
+ * Shards of which a file was set aside, now or at any time before: of those that are here, and those that have no new file. (Others
+ * are another worker's.)
+ */
+export function setAsideOf(files: Files, directory: string, here: ReadonlyMap<ShardId, unknown>): ShardId[] {
+  const lost = lostShards(files, directory);
+  return [...shardsSetAside(files, directory)].filter((id) => here.has(id) || lost.has(id));
+}
+
+function shardsSetAside(files: Files, directory: string): Set<ShardId> {
   const found = files.list(directory).map((name) => DAMAGED_FILE.exec(name)?.[1]);
   return new Set(found.filter((id) => id !== undefined));
 }
@@ -148,6 +157,36 @@ export function shardsSetAside(files: Files, directory: string): Set<ShardId> {
 export function lostShards(files: Files, directory: string): Set<ShardId> {
   const isGone = (id: ShardId) => !files.exists(joinPath(directory, `${id}.sqlite`));
   return new Set([...shardsSetAside(files, directory)].filter(isGone));
+}
+
+/** This worker's of those that have no new file and are not here, as far as the files that were set aside still say which they are. */
+export function lostKeys(
+  { files, shardsDirectory, openDatabase, owns }: EngineOptions,
+  here: ReadonlyMap<ShardId, unknown>,
+): ShardKey[] {
+  const lost = lostShards(files, shardsDirectory);
+  const keys = new Map<ShardId, ShardKey>();
+  for (const name of lost.size === 0 ? [] : files.list(shardsDirectory)) {
+    const id = DAMAGED_FILE.exec(name)?.[1];
+    if (id === undefined || !lost.has(id) || here.has(id) || keys.has(id)) continue;
+    const key = keyInDamaged(openDatabase, joinPath(shardsDirectory, name));
+    if (key !== null && shardId(key) === id && owns(key)) keys.set(id, key);
+  }
+  return [...keys.values()];
+}
+
+/** Whatever else is wrong with the file. */
+function keyInDamaged(open: OpenDatabase, path: string): ShardKey | null {
+  try {
+    const database = open(path);
+    try {
+      return readShardKey(database, path);
+    } finally {
+      database.close();
+    }
+  } catch {
+    return null;
+  }
 }
 
 export interface Replay {

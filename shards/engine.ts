@@ -14,13 +14,14 @@ import type { ShardCompanion } from './companion.ts';
 import type { EngineOptions } from './engine-options.ts';
 import {
   applyRecords,
+  lostKeys,
   lostShards,
   openShards,
   type Recovery,
   recordsOf,
   replayLog,
+  setAsideOf,
   setShardFileAside,
-  shardsSetAside,
   type UnopenedShard,
 } from './engine-recovery.ts';
 import { StorageError } from './errors.ts';
@@ -102,7 +103,9 @@ export class Engine implements Storage {
       applied: () => this.#flushAbove(limits.memtableBytesMax),
     });
     const { records, bytes, applied, truncatedBytes, damaged } = replayed;
-    const setAside = [...shardsSetAside(files, options.shardsDirectory)];
+    for (const key of lostKeys(options, this.#shards)) this.#lost.set(shardId(key), { key, applied: LOG_START });
+    for (const id of this.#lost.keys()) this.#remake(id);
+    const setAside = setAsideOf(files, options.shardsDirectory, this.#shards);
     const ms = options.nowMs() - startMs;
     this.recovery = { records, bytes, applied, truncatedBytes, damaged, unopened, setAside, ms };
   }
@@ -323,14 +326,14 @@ export class Engine implements Storage {
     this.#options.setAside?.(id);
   }
 
-  /** Tried again with the next step when the disk refuses. */
+  /** Also where the log has nothing: who has no shard could tell nobody of it. Tried again with the next step when the disk refuses. */
   #remake(id: ShardId): void {
     const lost = this.#lost.get(id);
     if (lost === undefined) return;
     try {
       // All of them, as at a start: what was flushed went into the damaged file.
       const records = recordsOf(this.#log, id, lost.applied);
-      if (records.length > 0) applyRecords(this.#createAt(lost.key, LOG_START), records);
+      applyRecords(this.#createAt(lost.key, LOG_START), records);
       this.#lost.delete(id);
     } catch (error) {
       if (!(error instanceof StorageError)) throw error;

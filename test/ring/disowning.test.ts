@@ -99,6 +99,71 @@ describe('a shard whose file was lost', () => {
   });
 });
 
+describe('whoever had the only copy of a batch, and is no owner any more,', () => {
+  /** One owner from now on; the batch, which came while there were three, is at another one alone. */
+  function moved(): { trio: Trio; owner: number; holder: number; version: Version } {
+    const trio = new Trio(3);
+    trio.write(0, 'all');
+    trio.pass(100);
+    const { version, frame } = trio.prepare(2);
+    trio.say(1, 2, { t: 'mail', key: KEY, version }, [frame, new Uint8Array()]);
+    trio.pass(100);
+    trio.replication = 1;
+    trio.view = 'w';
+    trio.hear();
+    const owner = [0, 1, 2].find((i) => trio.hosts[i]!.owns(ID))!;
+    expect(owner).not.toBe(2);
+    return { trio, owner, holder: 2, version };
+  }
+
+  const knowledge = (trio: Trio, at: number, version: Version) =>
+    trio.hosts[at]!.findWrites([{ shard: KEY, version }])[0]!.knowledge;
+
+  test('tells the owner when its file is lost, before a floor passes that', () => {
+    const { trio, owner, holder, version } = moved();
+    lose(trio, holder);
+    expect(trio.hosts[holder]!.heldShards()).toMatchObject([{ id: ID, state: 'damaged' }]);
+    for (let i = 0; i < 6; i++) {
+      trio.hear();
+      trio.repair(owner, 'ring');
+      trio.pass(4_000);
+    }
+    expect(trio.storages[owner]!.ledgers.get(ID)!.floor > stampOf(version)).toBe(true);
+    expect(knowledge(trio, owner, version)).toBe('never');
+    expect(trio.storages[holder]!.shards.has(ID)).toBe(false);
+  });
+
+  test('does not leave before that, and an owner that has nothing yet knows of it', () => {
+    const trio = new Trio(1);
+    trio.write(0, 'all');
+    trio.pass(100);
+    const holder = trio.counts().indexOf(1);
+    const version = trio.storages[holder]!.ledgers.get(ID)!.newest!;
+    trio.changed.set(NUMBERS[holder]!, { state: 'leaving' });
+    trio.view = 'w';
+    trio.hear();
+    lose(trio, holder);
+    expect(trio.hosts[holder]!.handover().shards).toBe(1);
+    for (let i = 0; i < 6; i++) {
+      trio.hear();
+      for (const at of [0, 1, 2]) if (trio.storages[at]!.shards.has(ID)) trio.repair(at, 'ring');
+      trio.pass(4_000);
+    }
+    expect(trio.hosts[holder]!.handover().shards).toBe(0);
+    const owner = [0, 1, 2].find((i) => trio.hosts[i]!.owns(ID))!;
+    expect(trio.storages[owner]!.ledgers.get(ID)!.floor > stampOf(version)).toBe(true);
+    expect(knowledge(trio, owner, version)).toBe('never');
+  });
+
+  test('stays while it does not know which shard it has lost', () => {
+    const trio = new Trio(1);
+    const at = 0;
+    trio.hosts[at]!.shardWasLost('f'.repeat(16));
+    trio.hear();
+    expect(trio.hosts[at]!.handover().shards).toBe(1);
+  });
+});
+
 test('a scrub that finds all as the ledger says does not make it full before all are told', () => {
   const { trio, first, second, other, version } = lost();
   trio.hear(); // what the outbox says is heard, and then nothing more of who says it

@@ -63,6 +63,21 @@ describe('a shard whose series are damaged', () => {
     expect(cellsOf(bench)).toEqual(cells);
   });
 
+  test('of which the log has nothing is made anew, and empty, at once and at a start', () => {
+    bench.crash();
+    bench.shard().flush();
+    bench.step();
+    expect(bench.files.list('/memory/log')).toEqual([]);
+    bench.shard().unreadable = new StorageError('damaged-file', 'the series cannot be read');
+    bench.step();
+    expect(bench.engine.shards.get(SHARD)?.sizes()).toMatchObject({ rows: 0 });
+    bench.engine.close();
+    edit('PRAGMA application_id = 0');
+    bench.reopen();
+    expect(bench.engine.recovery).toMatchObject({ unopened: [{ id: SHARD }], setAside: [SHARD] });
+    expect(bench.engine.shards.get(SHARD)?.sizes()).toMatchObject({ rows: 0 });
+  });
+
   test('found while it holds rows that are in no file: they come from the log, now and after a crash', () => {
     bench.writeRows(versionAt(2), [{ key: 'm,host=new', time: 5, fields: { f: 7 } }]);
     bench.shard().unreadable = new StorageError('damaged-file', 'the series cannot be read');

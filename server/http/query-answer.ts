@@ -5,13 +5,15 @@
  * and an error must still be able to set the status. With `chunked` every result is sent as it comes; the client's
  * slowness holds the query back, and a client that leaves ends it, as does one that reads nothing for minutes.
  */
+import type { Steps } from '../../shards/steps.ts';
 import type { Ending } from '../query/ending.ts';
 import { QueryError } from '../query/query-error.ts';
 import type { QueryOptions, QueryService, ResultSeries, StatementResult } from '../query/result.ts';
+import { mainTurns } from '../turns.ts';
 import type { ErrorForm } from './influx-answer.ts';
 import { type Fields, type QueryParameters, queryParameters } from './query-parameters.ts';
 import { CsvPrinter } from './response-csv.ts';
-import { indentJson, jsonError, jsonPieces } from './response-json.ts';
+import { indented, jsonError, jsonPieces } from './response-json.ts';
 
 export interface QueryDoorLimits {
   /** Of a form or multipart body. */
@@ -184,7 +186,7 @@ function printerOf({ epoch, pretty }: QueryParameters, csv: boolean): Print {
     const printer = new CsvPrinter(epoch);
     return (some) => printer.pieces(some);
   }
-  if (pretty) return (some) => [indentJson(Buffer.concat([...jsonPieces(some, epoch)]).toString())];
+  if (pretty) return (some) => indented(jsonPieces(some, epoch));
   return (some) => jsonPieces(some, epoch);
 }
 
@@ -214,18 +216,47 @@ async function send(
   leaving: Ending,
   ends: boolean,
 ): Promise<void> {
-  let held: string | Buffer = '';
-  for (const piece of pieces) {
-    if (typeof piece === 'string' && typeof held === 'string' && held.length + piece.length < WRITE_CHARACTERS_MIN) {
-      held += piece;
-      continue;
-    }
-    if (held.length > 0 && !sink.write(held)) await drained(sink, leaving);
-    held = piece;
+  const left = pieces[Symbol.iterator]();
+  const held: Held = { piece: '' };
+  for (;;) {
+    const sent = await mainTurns.of(sendSome(sink, left, held, leaving), leaving);
+    if (sent === null) break;
+    await sent.drained;
   }
   leaving.throwIfEnded();
-  if (ends) sink.end(held);
-  else if (held.length > 0 && !sink.write(held)) await drained(sink, leaving);
+  if (ends) sink.end(held.piece);
+  else if (held.piece.length > 0 && !sink.write(held.piece)) await drained(sink, leaving);
+}
+
+/** What is not written yet. */
+interface Held {
+  piece: string | Buffer;
+}
+
+/** In an object: a promise that is what another one gives is waited for with that. */
+interface Sent {
+  readonly drained: Promise<void>;
+}
+
+/** Prints and writes piece by piece, until the next one has to wait for these to leave; null: that is all of them. */
+function* sendSome(sink: AnswerSink, left: Iterator<string | Buffer>, held: Held, leaving: Ending): Steps<Sent | null> {
+  for (;;) {
+    const { value: piece, done } = left.next();
+    if (done === true) return null;
+    const { piece: before } = held;
+    if (
+      typeof piece === 'string' &&
+      typeof before === 'string' &&
+      before.length + piece.length < WRITE_CHARACTERS_MIN
+    ) {
+      held.piece += piece;
+      continue;
+    }
+    held.piece = piece;
+    // Listened for at once: what leaves in this call has left before any promise goes on.
+    if (before.length > 0 && !sink.write(before)) return { drained: drained(sink, leaving) };
+    yield;
+  }
 }
 
 function drained(sink: AnswerSink, leaving: Ending): Promise<void> {

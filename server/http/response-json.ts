@@ -266,19 +266,29 @@ export function jsonError(message: string): string {
 
 /** Compact JSON with line breaks and four blanks a level, as Go's MarshalIndent prints it. */
 export function indentJson(compact: string): string {
-  let text = '';
-  let depth = 0;
+  return [...indented([Buffer.from(compact)])].join('');
+}
+
+/** The same piece by piece; each ends behind a token. */
+export function* indented(pieces: Iterable<Buffer>): Generator<string> {
   const token = /"(?:[^"\\]|\\.)*"|[{}[\],:]|[^\s"{}[\],:]+/g;
+  let depth = 0;
   let opened = false;
-  for (let match = token.exec(compact); match !== null; match = token.exec(compact)) {
-    const part = match[0];
-    const closes = part === '}' || part === ']';
-    if (closes) depth--;
-    if (opened !== closes) text += `\n${'    '.repeat(depth)}`;
-    opened = part === '{' || part === '[';
-    if (opened) depth++;
-    text += part === ':' ? ': ' : part;
-    if (part === ',') text += `\n${'    '.repeat(depth)}`;
+  for (const piece of pieces) {
+    const compact = piece.toString();
+    let text = '';
+    token.lastIndex = 0;
+    for (let match = token.exec(compact); match !== null; match = token.exec(compact)) {
+      const part = match[0];
+      const closes = part === '}' || part === ']';
+      if (closes) depth--;
+      if (opened !== closes) text += `\n${'    '.repeat(depth)}`;
+      opened = part === '{' || part === '[';
+      if (opened) depth++;
+      text += part === ':' ? ': ' : part;
+      if (part === ',') text += `\n${'    '.repeat(depth)}`;
+    }
+    yield text;
   }
-  return `${text}\n`;
+  yield '\n';
 }

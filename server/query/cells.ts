@@ -9,7 +9,9 @@ import type { Scalar } from '../../shards/query/arithmetic.ts';
 import type { SelectRequest, ShardSelect, StateArrays, StateCall } from '../../shards/query/partial.ts';
 import { halvesOf } from '../../shards/query/run-buffer.ts';
 import { comparePicks } from '../../shards/query/state-arrays.ts';
+import type { Steps } from '../../shards/steps.ts';
 import { FreedLater } from '../freed-buffers.ts';
+import { inRanges } from '../turns.ts';
 import type { Group } from './groups.ts';
 import { mergeGroups } from './merged-groups.ts';
 import { QueryError } from './query-error.ts';
@@ -37,10 +39,14 @@ export interface CellGrid {
   readonly shards: readonly ShardSelect[];
 }
 
-/** `cellsMax`: states held at once, over all shards. */
-export function mergeStates(shards: readonly ShardSelect[], request: SelectRequest, cellsMax: number): CellGrid {
+/** In short steps. `cellsMax`: states held at once, over all shards. */
+export function* mergeStates(
+  shards: readonly ShardSelect[],
+  request: SelectRequest,
+  cellsMax: number,
+): Steps<CellGrid> {
   const windows = windowsOf(shards);
-  const { groups, places } = mergeGroups(shards, request.dimensions, request.measurements);
+  const { groups, places } = yield* mergeGroups(shards, request.dimensions, request.measurements);
   const cells = groups.length * windows.length;
   if (cells * request.states.length > cellsMax) throw tooManyWindows(`more than ${cellsMax} of all series`);
   if (shards.length === 1 && isInOrder(places[0]!)) {
@@ -48,14 +54,29 @@ export function mergeStates(shards: readonly ShardSelect[], request: SelectReque
     return { groups, windows, calls, shards };
   }
   const calls = request.states.map((call, c) => makeCells(call, shards[0]?.states[c] ?? null, cells));
-  shards.forEach((shard, s) => {
-    if (shard.windowCount === 0) return;
-    const offset = positionOf(windows, shard.firstWindow);
-    for (let c = 0; c < calls.length; c++)
-      addCells(calls[c]!, { shards, s, c }, places[s]!, windows.length, offset, shard.windowCount);
-  });
+  for (let s = 0; s < shards.length; s++) {
+    const { windowCount, firstWindow } = shards[s]!;
+    if (windowCount === 0) continue;
+    const from: ShardCells = {
+      places: places[s]!,
+      width: windows.length,
+      offset: positionOf(windows, firstWindow),
+      count: windowCount,
+    };
+    const own = from.places.length * windowCount;
+    for (let c = 0; c < calls.length; c++) {
+      const of = { shards, s, c };
+      if (own <= FEW_CELLS) addCells(calls[c]!, of, from, 0, own);
+      else yield* inRanges(own, (first, end) => addCells(calls[c]!, of, from, first, end));
+    }
+    if (s % STEP_SHARDS === STEP_SHARDS - 1) yield;
+  }
   return { groups, windows, calls, shards };
 }
+
+/** Of a call in a shard: all calls of so few are done in one step, as those of a few shards are. */
+const FEW_CELLS = 1024;
+const STEP_SHARDS = 4;
 
 const freed = new FreedLater();
 /** Of fewer bytes nothing is worth giving back by hand. */
@@ -153,25 +174,28 @@ interface StateOf {
   readonly c: number;
 }
 
+/** Where the cells of a shard are in the grid: those of its group g are `count` neighbouring ones from places[g] * width + offset on. */
+interface ShardCells {
+  readonly places: Uint32Array;
+  readonly width: number;
+  readonly offset: number;
+  readonly count: number;
+}
+
 /**
- * Adds the cells of all groups of a shard, `count` windows each: those of group g to `count` neighbouring cells from
- * places[g] * width + offset on. Most cells of most answers are in one shard alone and are numbers: no call for each of them.
+ * Adds cells first..end-1 of a shard. Most cells of most answers are in one shard alone and are numbers: no call for each of
+ * them.
  */
-function addCells(
-  into: CallCells,
-  of: StateOf,
-  places: Uint32Array,
-  width: number,
-  offset: number,
-  count: number,
-): void {
+function addCells(into: CallCells, of: StateOf, place: ShardCells, first: number, end: number): void {
   const from = of.shards[of.s]!.states[of.c]!;
+  const { places, width, offset, count: windows } = place;
   const { count: counts, numbers, shard, shardCell } = into;
   const isOneNumber = numbers !== null && into.numbers2 === null;
   const fromNumbers = from.numbers!;
-  for (let g = 0, source = 0; g < places.length; g++) {
-    const first = places[g]! * width + offset;
-    for (let cell = first; cell < first + count; cell++, source++) {
+  for (let g = Math.floor(first / windows), source = first; source < end; g++) {
+    const next = Math.min(end, (g + 1) * windows);
+    let cell = places[g]! * width + offset + source - g * windows;
+    for (; source < next; cell++, source++) {
       const rows = from.count[source]!;
       if (rows === 0) continue;
       const held = counts[cell]!;
@@ -326,33 +350,51 @@ export function cellResult(cells: CallCells, cell: number): Scalar {
   }
 }
 
-/**
- * The results of all cells as numbers, when every one of them is one that float64 holds: absent cells and those without
- * a result are NaN. null: to be taken one by one.
- */
-export function cellNumbers(cells: CallCells): Float64Array | null {
+/** Results of cells as numbers: absent cells and those without a result are NaN. */
+export interface CellNumbers {
+  readonly numbers: Float64Array;
+  /** Those of a range of cells; false: one of them is none that float64 holds. */
+  put(from: number, to: number): boolean;
+}
+
+/** null: they are no numbers, and have to be taken one by one. */
+export function cellNumbers(cells: CallCells): CellNumbers | null {
   const { fn, type } = cells.call;
-  const { count, numbers, numbers2 } = cells;
-  const out = new Float64Array(count.length).fill(Number.NaN);
-  if (fn === 'count') for (let i = 0; i < out.length; i++) out[i] = count[i]! > 0 ? count[i]! : Number.NaN;
-  else if (numbers !== null && type !== 4) {
-    if (fn === 'mean') for (let i = 0; i < out.length; i++) out[i] = numbers[i]! / count[i]!;
-    else if (fn === 'spread') {
-      for (let i = 0; i < out.length; i++) if (count[i]! > 0) out[i] = numbers2![i]! - numbers[i]!;
-    } else if (fn === 'stddev') {
-      for (let i = 0; i < out.length; i++) if (count[i]! > 1) out[i] = Math.sqrt(numbers2![i]! / (count[i]! - 1));
-    } else for (let i = 0; i < out.length; i++) if (count[i]! > 0) out[i] = numbers[i]!;
-  } else if (type === INTEGER || type === UNSIGNED) {
-    const halves = halvesOf(cells.integers!);
-    const highs = type === UNSIGNED ? halves : new Int32Array(halves.buffer, halves.byteOffset, halves.length);
-    for (let i = 0; i < out.length; i++) {
-      if (count[i] === 0) continue;
-      const number =
-        fn === 'spread' ? Number(cellResult(cells, i)) : highs[i * 2 + 1]! * 4_294_967_296 + halves[i * 2]!;
-      if (fn === 'mean') out[i] = number / count[i]!;
-      else if (Number.isSafeInteger(number)) out[i] = number;
-      else return null;
-    }
-  } else return null;
-  return out;
+  const isInteger = type === INTEGER || type === UNSIGNED;
+  if (fn !== 'count' && !isInteger && (cells.numbers === null || type === 4)) return null;
+  const numbers = new Float64Array(cells.count.length).fill(Number.NaN);
+  const put = fn === 'count' || (cells.numbers !== null && type !== 4) ? putNumbers : putIntegers;
+  return { numbers, put: (from, to) => put(cells, numbers, from, to) };
+}
+
+function putNumbers(
+  { call: { fn }, count, numbers, numbers2 }: CallCells,
+  out: Float64Array,
+  from: number,
+  to: number,
+): true {
+  if (fn === 'count') for (let i = from; i < to; i++) out[i] = count[i]! > 0 ? count[i]! : Number.NaN;
+  else if (fn === 'mean') for (let i = from; i < to; i++) out[i] = numbers![i]! / count[i]!;
+  else if (fn === 'spread') {
+    for (let i = from; i < to; i++) if (count[i]! > 0) out[i] = numbers2![i]! - numbers![i]!;
+  } else if (fn === 'stddev') {
+    for (let i = from; i < to; i++) if (count[i]! > 1) out[i] = Math.sqrt(numbers2![i]! / (count[i]! - 1));
+  } else for (let i = from; i < to; i++) if (count[i]! > 0) out[i] = numbers![i]!;
+  return true;
+}
+
+/** False: one of them is more than float64 holds. */
+function putIntegers(cells: CallCells, out: Float64Array, from: number, to: number): boolean {
+  const { fn, type } = cells.call;
+  const { count } = cells;
+  const halves = halvesOf(cells.integers!);
+  const highs = type === UNSIGNED ? halves : new Int32Array(halves.buffer, halves.byteOffset, halves.length);
+  for (let i = from; i < to; i++) {
+    if (count[i] === 0) continue;
+    const number = fn === 'spread' ? Number(cellResult(cells, i)) : highs[i * 2 + 1]! * 4_294_967_296 + halves[i * 2]!;
+    if (fn === 'mean') out[i] = number / count[i]!;
+    else if (Number.isSafeInteger(number)) out[i] = number;
+    else return false;
+  }
+  return true;
 }

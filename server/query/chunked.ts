@@ -3,6 +3,7 @@
  * rows of the series follow. What can leave before all of it was read does (row-stream.ts): the next rows are asked for when the
  * client has taken those before. What the answer rests on (`completeness`) is said with the last chunk.
  */
+import { allSteps } from '../../shards/steps.ts';
 import type { SelectStatement } from '../influxql/ast.ts';
 import { Chunks } from './chunks.ts';
 import { confirmed, type SelectPlan } from './plan.ts';
@@ -70,7 +71,8 @@ async function* streamed(
   const chunks = new Chunks(size);
   let series: ResultSeries | null = null;
   for (let table = await stream.next(); table !== null; table = await stream.next()) {
-    series = seriesOf(statement, stream.plan, table, context)[0]!;
+    // Of one series no step takes long.
+    series = allSteps(seriesOf(statement, stream.plan, table, context))[0]!;
     for (const values of chunks.add(series.values as TableRows)) yield { ...series, values, partial: true };
   }
   return series === null ? null : { ...series, values: chunks.rest()! };

@@ -17,7 +17,9 @@ import {
 } from '../../shards/query/partial.ts';
 import { type Windows, windowStart } from '../../shards/query/windows.ts';
 import { TIME_MAX_NS, TIME_MIN_NS } from '../../shards/shard-key.ts';
+import type { Steps } from '../../shards/steps.ts';
 import type { Expression } from '../influxql/ast.ts';
+import { mainTurns } from '../turns.ts';
 import { type Call, typeOf } from './calls.ts';
 import { type CellGrid, mergeStates } from './cells.ts';
 import { tagPart } from './condition.ts';
@@ -27,7 +29,7 @@ import { Group } from './groups.ts';
 import { outputValue } from './output.ts';
 import { bucketsMax, extentOf, type PlannedSource, type SelectPlan } from './plan.ts';
 import { requireRows, selectByRange } from './ranges.ts';
-import { type RowGroup, RowMerge, type RowTable, type SubqueryRows } from './row-table.ts';
+import { mergeRows, type RowGroup, type RowTable, type SubqueryRows } from './row-table.ts';
 import { partialLimits, type StatementContext, selectOn } from './scatter.ts';
 import { typeName } from './schema.ts';
 import { runPlan } from './select.ts';
@@ -278,33 +280,34 @@ async function readRows(
         ? await ask(first!)
         : (await Promise.all(asked.map(ask))).flat();
   if (requests.length > 0 && wanted.states.length > 0)
-    states = mergeStates(shards, requests[0]!.request, context.limits.cellsMax);
+    states = await mainTurns.of(mergeStates(shards, requests[0]!.request, context.limits.cellsMax), context.ending);
   if (wanted.columns.length === 0) return { states, rows: [], table: NO_ROWS };
   const subqueries: SubqueryRows[] = [];
   for (const source of plan.sources)
     if (source.kind === 'subquery')
       subqueries.push(...(await subqueryRows(plan, source.plan, wanted.columns, dimensions, context)));
-  const { rows, table } = rowsOf(plan, shards, subqueries, wanted, dimensions, context);
+  const merging = rowsOf(plan, shards, subqueries, wanted, dimensions, context);
+  const { rows, table } = await mainTurns.of(merging, context.ending);
   return { states, rows, table };
 }
 
-/** Rows of all sources, group by group. */
-export function rowsOf(
+/** Rows of all sources, group by group; in short steps. */
+export function* rowsOf(
   plan: SelectPlan,
   shards: readonly ShardSelect[],
   subqueries: readonly SubqueryRows[],
   { columns }: Wanted,
   dimensions: readonly string[],
   context: StatementContext,
-): { rows: RowGroup[]; table: RowTable } {
+): Steps<{ rows: RowGroup[]; table: RowTable }> {
   let held = 0;
   for (const { rows } of shards) held += rows?.times.length ?? 0;
   for (const { times } of subqueries) held += times.length;
   requireRows(held, context);
   const { descending } = plan;
   const emptyGroups = plan.seriesLimit > 0 || plan.seriesOffset > 0;
-  const merge = new RowMerge(shards, subqueries, columns.length, { dimensions, descending, emptyGroups });
-  const { table, groups } = merge.finish();
+  const options = { dimensions, descending, emptyGroups };
+  const { table, groups } = yield* mergeRows(shards, subqueries, columns.length, options);
   return { rows: limitSeries(groups, plan), table };
 }
 

@@ -7,9 +7,19 @@
  */
 import type { Scalar } from '../../shards/query/arithmetic.ts';
 import { windowStart, windowStarts } from '../../shards/query/windows.ts';
+import type { Steps } from '../../shards/steps.ts';
 import type { Expression } from '../influxql/ast.ts';
+import { inRanges } from '../turns.ts';
 import { type Call, callKey, typeOf } from './calls.ts';
-import { type CellGrid, cellNumbers, cellResult, pickAux, pickTimes, tooManyWindows } from './cells.ts';
+import {
+  type CellGrid,
+  type CellNumbers,
+  cellNumbers,
+  cellResult,
+  pickAux,
+  pickTimes,
+  tooManyWindows,
+} from './cells.ts';
 import { columnKey, limitSeries, type SpanData } from './data.ts';
 import { evaluate } from './evaluate.ts';
 import { between, castFill } from './fill.ts';
@@ -32,20 +42,36 @@ interface GridCall {
   readonly absent: number;
 }
 
-/** `exact`: integers stay bigint. */
-export function gridTable(
+/** Windows in one step. */
+const STEP_WINDOWS = 4096;
+
+/** In short steps. `exact`: integers stay bigint. */
+export function* gridTable(
   plan: SelectPlan,
   calls: readonly Call[],
   data: SpanData,
   cellsMax: number,
   exact: boolean,
-): OutputTable {
+): Steps<OutputTable> {
   const grid = data.states!;
   // Nobody had a series for it: not even the types of the cells are known then.
   if (grid.groups.length === 0) return tableOf([], plan.fields.length);
   const rows = new GridRows(plan, calls, data, grid, cellsMax);
-  if (!rows.areCells) for (const { index } of rows.ordered) rows.addGroup(index);
-  return rows.finish(exact);
+  let left = STEP_WINDOWS;
+  if (!rows.areCells)
+    for (const { index } of rows.ordered) {
+      rows.beginGroup(index);
+      for (let more = true; more; ) {
+        const before = rows.length;
+        more = rows.walk(STEP_WINDOWS);
+        // A group costs as much as a few of its windows.
+        left -= more ? STEP_WINDOWS : rows.length - before + 8;
+        if (left > 0) continue;
+        left = STEP_WINDOWS;
+        yield;
+      }
+    }
+  return yield* rows.finish(exact);
 }
 
 class GridRows {
@@ -67,6 +93,8 @@ class GridRows {
     readonly previous: Int32Array;
     readonly current: Int32Array;
   };
+  /** In the group at hand. */
+  #place = { group: 0, filled: false, low: 0, steps: 0, step: 0, position: 0, before: 0 };
   /** Values of fill(linear). */
   readonly #interpolated: Scalar[] = [];
   readonly #groups: Group[] = [];
@@ -133,24 +161,39 @@ class GridRows {
     return -1;
   }
 
-  addGroup(group: number): void {
+  get length(): number {
+    return this.#windows.length;
+  }
+
+  /** `walk` has to be called until it is done. */
+  beginGroup(group: number): void {
+    const { windows } = this.#data.span;
+    const filled = windows !== null && this.#plan.fill.kind !== 'none';
+    const width = this.#grid.windows.length;
+    const low = this.#startWalk(group, filled);
+    const steps = low === Number.POSITIVE_INFINITY ? 0 : filled ? windows.count - low : width;
+    const position = this.#plan.descending ? width - 1 : 0;
+    this.#place = { group, filled, low, steps, step: 0, position, before: this.#windows.length };
+  }
+
+  /** The next so many windows of the group at hand; false: it is done. */
+  walk(most: number): boolean {
+    const place = this.#place;
+    const { group, filled, low, before } = place;
     const { windows: positions } = this.#grid;
     const { descending, fill, limit, offset } = this.#plan;
     const { windows } = this.#data.span;
     const calls = this.#gridCalls;
     const counts = this.#counts;
     const width = positions.length;
-    const filled = windows !== null && fill.kind !== 'none';
-    const low = this.#startWalk(group, filled);
-    if (low === Number.POSITIVE_INFINITY) return;
     const { firsts, seen, previous, current } = this.#walk;
-    const steps = filled ? windows.count - low : width;
-    const before = this.#windows.length;
     const last = limit === 0 ? Number.POSITIVE_INFINITY : offset + limit;
     // Where in the grid's windows the walk is: with fill it meets windows that the grid does not have.
-    let position = descending ? width - 1 : 0;
-    for (let step = 0; step < steps; step++) {
-      const window = filled ? (descending ? windows.count - 1 - step : low + step) : positions[position]!;
+    let { position, step } = place;
+    const end = Math.min(place.steps, step + most);
+    let isOpen = end < place.steps;
+    for (; step < end; step++) {
+      const window = filled ? (descending ? windows!.count - 1 - step : low + step) : positions[position]!;
       const inGrid = position >= 0 && position < width && positions[position] === window;
       const cell = group * width + position;
       let any = false;
@@ -174,11 +217,19 @@ class GridRows {
         this.#windows.push(window);
         for (let c = 0; c < calls.length; c++) this.#shown.push(current[c]!);
       }
-      if (!open) break;
+      if (!open) {
+        isOpen = false;
+        break;
+      }
     }
-    if (this.#windows.length === before) return;
-    this.#groups.push(this.#grid.groups[group]!);
-    this.#starts.push(this.#windows.length);
+    place.position = position;
+    place.step = step;
+    if (isOpen) return true;
+    if (this.#windows.length > before) {
+      this.#groups.push(this.#grid.groups[group]!);
+      this.#starts.push(this.#windows.length);
+    }
+    return false;
   }
 
   /** First window of the group that a call has a point in, as an index in all windows; Infinity: no call has one. */
@@ -219,17 +270,33 @@ class GridRows {
     return INTERPOLATED - (this.#interpolated.length - 1);
   }
 
-  finish(exact: boolean): OutputTable {
+  *finish(exact: boolean): Steps<OutputTable> {
     const { groups, windows } = this.#grid;
     const rows = this.areCells ? groups.length * windows.length : this.#windows.length;
-    const times = this.#times(rows);
+    const times = yield* this.#times(rows);
     const callIndex = new Map(this.#calls.map((call, i) => [call.key, i]));
-    const columns = this.#plan.fields.map(({ expression }): OutputColumn => {
+    const columns: OutputColumn[] = [];
+    for (const { expression } of this.#plan.fields) {
       const direct =
         expression.kind === 'call' || expression.kind === 'distinct' ? callIndex.get(callKey(expression)) : undefined;
-      if (direct !== undefined) return this.#direct(direct, exact, rows);
-      return Array.from({ length: rows }, (_, row) => this.#evaluated(expression, row, callIndex));
-    });
+      if (direct === undefined) {
+        columns.push(yield* cellsOf(rows, (row) => this.#evaluated(expression, row, callIndex)));
+        continue;
+      }
+      const found = this.#numbersOf(direct, exact);
+      let areNumbers = found !== null;
+      if (found !== null)
+        yield* inRanges(found.numbers.length, (from, to) => {
+          areNumbers &&= found.put(from, to);
+        });
+      if (!areNumbers) columns.push(yield* cellsOf(rows, (row) => this.#value(direct, this.#shownIn(row, direct))));
+      else if (this.areCells) columns.push(found!.numbers);
+      else {
+        const column = new Float64Array(rows);
+        yield* inRanges(rows, (from, to) => this.#show(direct, found!.numbers, column, from, to));
+        columns.push(column);
+      }
+    }
     if (!this.areCells) return { groups: this.#groups, starts: this.#starts, times, columns };
     return { groups, starts: Array.from({ length: groups.length + 1 }, (_, g) => g * windows.length), times, columns };
   }
@@ -240,57 +307,64 @@ class GridRows {
   }
 
   /** Time of an aggregate: its window, else the start of the range, else 1970; of a selector without windows: its row's. */
-  #times(rows: number): BigInt64Array {
+  *#times(rows: number): Steps<BigInt64Array> {
     const { windows, minNs } = this.#data.span;
     if (this.areCells && windows !== null) {
       const starts = windowStarts(windows, this.#grid.windows);
       if (starts.length === rows) return starts;
       const times = new BigInt64Array(rows);
-      for (let row = 0; row < rows; row += starts.length) times.set(starts, row);
+      yield* inRanges(rows / starts.length, (from, to) => {
+        for (let group = from; group < to; group++) times.set(starts, group * starts.length);
+      });
       return times;
     }
     const times = new BigInt64Array(rows);
     if (windows === null) {
       if (!this.#plan.selector) return times.fill(minNs ?? 0n);
       const { state } = this.#gridCalls[0]!;
-      pickTimes(this.#grid, state, (row) => this.#shownIn(row, 0), times);
+      yield* inRanges(rows, (from, to) => {
+        pickTimes(this.#grid, state, (row) => this.#shownIn(from + row, 0), times.subarray(from, to));
+      });
       return times;
     }
     const starts = new Map<number, bigint>();
-    for (let row = 0; row < rows; row++) {
-      const window = this.#windows[row]!;
-      let start = starts.get(window);
-      if (start === undefined) {
-        start = windowStart(windows, window);
-        starts.set(window, start);
+    yield* inRanges(rows, (from, to) => {
+      for (let row = from; row < to; row++) {
+        const window = this.#windows[row]!;
+        let start = starts.get(window);
+        if (start === undefined) {
+          start = windowStart(windows, window);
+          starts.set(window, start);
+        }
+        times[row] = start;
       }
-      times[row] = start;
-    }
+    });
     return times;
   }
 
-  #direct(c: number, exact: boolean, rows: number): OutputColumn {
+  /** null: what call c shows is not all numbers. */
+  #numbersOf(c: number, exact: boolean): CellNumbers | null {
     const { state, filler } = this.#gridCalls[c]!;
     const cells = this.#grid.calls[state]!;
     const integers = cells.call.fn === 'count' || cells.integers !== null;
-    const numbers = exact && integers ? null : cellNumbers(cells);
     const fits =
       filler === null ||
       typeof filler === 'number' ||
       (typeof filler === 'bigint' && Number.isSafeInteger(Number(filler)));
-    if (numbers === null || !fits)
-      return Array.from({ length: rows }, (_, row) => this.#value(c, this.#shownIn(row, c)));
-    if (this.areCells) return numbers;
-    const column = new Float64Array(rows);
+    return fits && !(exact && integers) ? cellNumbers(cells) : null;
+  }
+
+  /** Of rows from..to-1 what call c shows, of whose cells these are the numbers. */
+  #show(c: number, numbers: Float64Array, column: Float64Array, from: number, to: number): void {
+    const { filler } = this.#gridCalls[c]!;
     const fillNumber = filler === null ? Number.NaN : Number(filler);
-    for (let row = 0; row < rows; row++) {
+    for (let row = from; row < to; row++) {
       const shown = this.#shownIn(row, c);
       if (shown >= 0) column[row] = numbers[shown]!;
       else if (shown === NOTHING) column[row] = Number.NaN;
       else if (shown === FILLED) column[row] = fillNumber;
       else column[row] = Number(this.#interpolated[INTERPOLATED - shown] ?? Number.NaN);
     }
-    return column;
   }
 
   #value(c: number, shown: number): Scalar {
@@ -319,6 +393,14 @@ class GridRows {
   #raw(c: number, shown: number): Scalar {
     return shown >= 0 ? cellResult(this.#grid.calls[this.#gridCalls[c]!.state]!, shown) : this.#value(c, shown);
   }
+}
+
+function* cellsOf(rows: number, cellOf: (row: number) => Scalar): Steps<Scalar[]> {
+  const cells = new Array<Scalar>(rows);
+  yield* inRanges(rows, (from, to) => {
+    for (let row = from; row < to; row++) cells[row] = cellOf(row);
+  });
+  return cells;
 }
 
 function isFull(counts: Float64Array): boolean {

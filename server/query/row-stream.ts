@@ -13,6 +13,8 @@
  */
 import type { SelectRequest, ShardSelect } from '../../shards/query/partial.ts';
 import { TIME_MAX_NS, TIME_MIN_NS } from '../../shards/shard-key.ts';
+import type { Steps } from '../../shards/steps.ts';
+import { mainTurns } from '../turns.ts';
 import type { ShardTarget } from './backend.ts';
 import { rawNeeds, rowsOf, selectRequest, type Wanted } from './data.ts';
 import type { OutputTable } from './output.ts';
@@ -91,7 +93,7 @@ export class RowStream {
     for (let slice = this.#slice(); slice !== null && this.#toGive > 0; slice = this.#slice()) {
       const shards = await this.#read(slice);
       if (shards === null) continue;
-      const table = this.#tableOf(shards);
+      const table = await mainTurns.of(this.#tableOf(shards), this.#context.ending);
       const { descending } = this.plan;
       this.#left = descending
         ? { minNs: this.#left.minNs, maxNs: slice.minNs - 1n }
@@ -168,9 +170,9 @@ export class RowStream {
   }
 
   /** Without LIMIT and OFFSET, which count over all slices. */
-  #tableOf(shards: readonly ShardSelect[]): OutputTable {
+  *#tableOf(shards: readonly ShardSelect[]): Steps<OutputTable> {
     const plan = { ...this.plan, limit: 0, offset: 0 };
-    return rawTable(plan, rowsOf(plan, shards, [], this.#wanted, [], this.#context));
+    return yield* rawTable(plan, yield* rowsOf(plan, shards, [], this.#wanted, [], this.#context));
   }
 }
 

@@ -7,6 +7,8 @@ import type { LossDescription } from '../../repair/records.ts';
 import { unpackGroups } from '../../shards/query/packed-groups.ts';
 import type { PartialRequest, PartialResult, SelectRequest, ShardSelect } from '../../shards/query/partial.ts';
 import { unpackStates } from '../../shards/query/state-arrays.ts';
+import type { Steps } from '../../shards/steps.ts';
+import { mainTurns } from '../turns.ts';
 import type { LevelReport, PartialAnswers, QueryBackend, ShardTarget } from './backend.ts';
 import type { Ending } from './ending.ts';
 import type { QueryLimits } from './limits.ts';
@@ -216,7 +218,9 @@ export async function selectOn(
   request: SelectRequest,
 ): Promise<ShardSelect[]> {
   context.ending.throwIfEnded();
-  return targets.length === 0 ? [] : selectsIn(context, targets, request, await run(context, targets, request));
+  if (targets.length === 0) return [];
+  const answers = await run(context, targets, request);
+  return mainTurns.of(selectsIn(context, targets, request, answers), context.ending);
 }
 
 /**
@@ -238,13 +242,16 @@ export async function confirmOn(
   planning.confirm(request.planned, targets.length);
 }
 
-/** The shards that have part in the answers, in order. Throws StalePlan, and QueryError for what was refused. */
-export function selectsIn(
+/** Groups that are unpacked in one step. */
+const STEP_GROUPS = 8192;
+
+/** The shards that have part in the answers, in order. Throws StalePlan, and QueryError for what was refused. In short steps. */
+export function* selectsIn(
   context: StatementContext,
   targets: readonly ShardTarget[],
   request: SelectRequest,
   answers: PartialAnswers,
-): ShardSelect[] {
+): Steps<ShardSelect[]> {
   const { ending, tally } = context;
   const { results } = answers;
   ending.throwIfEnded();
@@ -256,6 +263,7 @@ export function selectsIn(
   }
   refuse(results);
   const shards: ShardSelect[] = [];
+  let left = STEP_GROUPS;
   for (const result of results)
     if (result.kind === 'select')
       for (const shard of result.shards) {
@@ -274,6 +282,10 @@ export function selectsIn(
           aux: shard.aux,
           rows: shard.rows,
         });
+        left -= groups.measurements.length;
+        if (left > 0) continue;
+        left = STEP_GROUPS;
+        yield;
       }
   return inShardOrder(shards);
 }

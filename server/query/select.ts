@@ -3,8 +3,11 @@
  * result columns. Works the same whether the data came as states or as rows, from shards or from a subquery.
  */
 import type { Scalar } from '../../shards/query/arithmetic.ts';
+import { halvesOf } from '../../shards/query/run-buffer.ts';
 import { windowIndex, windowStart } from '../../shards/query/windows.ts';
+import type { Steps } from '../../shards/steps.ts';
 import type { Expression, SelectStatement } from '../influxql/ast.ts';
+import { inRanges, mainTurns } from '../turns.ts';
 import { type Call, callKey, typeOf } from './calls.ts';
 import { cellResult, pickAux, pickTime, tooManyWindows } from './cells.ts';
 import {
@@ -33,13 +36,17 @@ import type { StatementContext } from './scatter.ts';
 import { typeName } from './schema.ts';
 import { integral, TRANSFORMATIONS, transform } from './transformations.ts';
 
+/** Groups in one step. */
+const STEP_GROUPS = 1024;
+
 /** The whole answer. */
 export async function gathered(
   statement: SelectStatement,
   plan: SelectPlan,
   context: StatementContext,
 ): Promise<ResultSeries[]> {
-  return seriesOf(statement, plan, await runPlan(plan, [], context, false), context);
+  const table = await runPlan(plan, [], context, false);
+  return mainTurns.of(seriesOf(statement, plan, table, context), context.ending);
 }
 
 /** `outer`: dimensions of the query around a subquery; `exact`: integers stay bigint. */
@@ -58,7 +65,9 @@ export function dimensionsOf(plan: SelectPlan, outer: readonly string[]): string
 }
 
 async function raw(plan: SelectPlan, dimensions: readonly string[], context: StatementContext): Promise<OutputTable> {
-  return hasNoColumn(plan) ? tableOf([], 0) : rawTable(plan, await readRaw(plan, dimensions, context));
+  if (hasNoColumn(plan)) return tableOf([], 0);
+  const rows = await readRaw(plan, dimensions, context);
+  return mainTurns.of(rawTable(plan, rows), context.ending);
 }
 
 /** Nothing that a raw query names is there. */
@@ -66,7 +75,8 @@ export function hasNoColumn({ references, schema }: SelectPlan): boolean {
   return references.every((reference) => typeOf(reference, schema) === null);
 }
 
-export function rawTable(plan: SelectPlan, { rows, table }: RawRows): OutputTable {
+/** In short steps. */
+export function* rawTable(plan: SelectPlan, { rows, table }: RawRows): Steps<OutputTable> {
   const columnIndex = indexOf(plan.references);
   const groups: Group[] = [];
   const starts = [0];
@@ -77,31 +87,50 @@ export function rawTable(plan: SelectPlan, { rows, table }: RawRows): OutputTabl
     groups.push(group);
     parts.push(kept);
     starts.push(starts.at(-1)! + kept.length);
+    if (groups.length % STEP_GROUPS === 0) yield;
   }
   const order = new Uint32Array(starts.at(-1)!);
   parts.forEach((part, g) => {
     order.set(part, starts[g]!);
   });
   const times = new BigInt64Array(order.length);
-  for (let i = 0; i < order.length; i++) times[i] = table.times[order[i]!]!;
-  const columns = plan.fields.map(({ expression }): OutputColumn => {
-    if (expression.kind === 'reference') return picked(table.columns[columnIndex.get(columnKey(expression))!]!, order);
-    return Array.from(order, (row) =>
+  const [halves, all] = [halvesOf(times), halvesOf(table.times)];
+  yield* inRanges(order.length, (from, to) => {
+    for (let i = from; i < to; i++) {
+      const row = order[i]!;
+      halves[i * 2] = all[row * 2]!;
+      halves[i * 2 + 1] = all[row * 2 + 1]!;
+    }
+  });
+  const columns: OutputColumn[] = [];
+  for (const { expression } of plan.fields) {
+    const cell = (row: number): Scalar =>
       finite(
         evaluate(expression, (slot) =>
           slot.kind === 'reference' ? rowValue(table, columnIndex.get(columnKey(slot))!, row) : null,
         ),
-      ),
-    );
-  });
+      );
+    const column = expression.kind === 'reference' ? table.columns[columnIndex.get(columnKey(expression))!]! : cell;
+    columns.push(yield* picked(column, order));
+  }
   return { groups, starts, times, columns };
 }
 
-function picked(column: OutputColumn, order: Uint32Array): OutputColumn {
-  if (!(column instanceof Float64Array)) return Array.from(order, (row) => column[row]!);
-  const out = new Float64Array(order.length);
-  for (let i = 0; i < out.length; i++) out[i] = column[order[i]!]!;
-  return out;
+/** Cells of a column, or what is said of a row, in an order of rows. */
+function* picked(column: OutputColumn | ((row: number) => Scalar), order: Uint32Array): Steps<OutputColumn> {
+  if (column instanceof Float64Array) {
+    const numbers = new Float64Array(order.length);
+    yield* inRanges(order.length, (from, to) => {
+      for (let i = from; i < to; i++) numbers[i] = column[order[i]!]!;
+    });
+    return numbers;
+  }
+  const cellOf = typeof column === 'function' ? column : (row: number): Scalar => column[row]!;
+  const cells = new Array<Scalar>(order.length);
+  yield* inRanges(order.length, (from, to) => {
+    for (let i = from; i < to; i++) cells[i] = cellOf(order[i]!);
+  });
+  return cells;
 }
 
 /** LIMIT and OFFSET of the points or rows of a group. */
@@ -123,7 +152,7 @@ async function aggregated(
   const data = await readCalls(plan, known, dimensions, context);
   const direct = data.get(0);
   if (direct !== undefined && known.every((call) => direct.stateIndex.has(call.key)))
-    return gridTable(plan, known, direct, context.limits.cellsMax, exact);
+    return mainTurns.of(gridTable(plan, known, direct, context.limits.cellsMax, exact), context.ending);
   const streams = known.map((call) => {
     const span = data.get(plan.interval === null ? 0 : lookbackOf(call))!;
     return streamsOf(call, plan, span, context.limits.cellsMax).map(({ group, points }) => ({
@@ -142,27 +171,35 @@ export function knownCalls({ calls, schema }: SelectPlan): Call[] {
   });
 }
 
-/** Throws QueryError when they are too many rows. */
-export function seriesOf(
+/** In short steps. Throws QueryError when they are too many rows. */
+export function* seriesOf(
   statement: SelectStatement,
   plan: SelectPlan,
   table: OutputTable,
   context: StatementContext,
-): ResultSeries[] {
+): Steps<ResultSeries[]> {
   if (table.times.length > context.limits.responseRowsMax)
     throw new QueryError(`answer has more than ${context.limits.responseRowsMax} rows; use LIMIT or a longer interval`);
   const columns = [plan.timeName, ...plan.columns];
   const grouped = plan.dimensions.length > 0;
   const { timeZone } = statement;
-  return table.groups.map((group, g): ResultSeries => {
-    const { name } = group;
-    const values = new TableRows(table, table.starts[g]!, table.starts[g + 1]!);
-    if (timeZone !== undefined)
-      return { name, ...(grouped ? { tags: group.tags } : {}), columns, timeColumn: 0, values, timeZone };
-    return grouped
-      ? { name, tags: group.tags, columns, timeColumn: 0, values }
-      : { name, columns, timeColumn: 0, values };
+  const all: ResultSeries[] = [];
+  yield* inRanges(table.groups.length, (from, to) => {
+    for (let g = from; g < to; g++) {
+      const group = table.groups[g]!;
+      const { name } = group;
+      const values = new TableRows(table, table.starts[g]!, table.starts[g + 1]!);
+      if (timeZone !== undefined)
+        all.push({ name, ...(grouped ? { tags: group.tags } : {}), columns, timeColumn: 0, values, timeZone });
+      else
+        all.push(
+          grouped
+            ? { name, tags: group.tags, columns, timeColumn: 0, values }
+            : { name, columns, timeColumn: 0, values },
+        );
+    }
   });
+  return all;
 }
 
 /** Streams of a call, one per group that has points. */

@@ -11,8 +11,10 @@
  * cannot be seen.
  */
 import type { SelectRequest, ShardSelect } from '../../shards/query/partial.ts';
+import type { Steps } from '../../shards/steps.ts';
 import type { SelectStatement } from '../influxql/ast.ts';
 import type { StatementForms } from '../influxql/statement-forms.ts';
+import { mainTurns } from '../turns.ts';
 import type { PartialAnswers, QueryBackend, ShardTarget } from './backend.ts';
 import { freeGrid, mergeStates } from './cells.ts';
 import {
@@ -92,9 +94,12 @@ export function beginStraight(
   running.ending.onEnd(() => finish({ statementId: 0, error: running.ending.reason!.message }));
   const answered = (answers: PartialAnswers): void => {
     if (isOver) return;
-    const outcome = resultOf(statement, round, answers, context);
-    if ('statementId' in outcome) finish(outcome);
-    else giveUp(outcome);
+    const taken = (outcome: StatementResult | Left): void => {
+      if ('statementId' in outcome) finish(outcome);
+      else giveUp(outcome);
+    };
+    // It fails with the ending alone, which has told already.
+    mainTurns.run(resultOf(statement, round, answers, context), running.ending, taken, () => {});
   };
   if (backend.runHere?.(targets, request, answered, () => giveUp(again), running.ending) === true) return true;
   leave(again);
@@ -104,17 +109,17 @@ export function beginStraight(
 /** What is left to the general way. */
 type Left = Pick<BegunStatement, 'plan' | 'context'>;
 
-/** A result, or what is left of the statement because its answer is of another kind than what is plain. */
-function resultOf(
+/** A result, or what is left of the statement because its answer is of another kind than what is plain; in short steps. */
+function* resultOf(
   statement: SelectStatement,
   { plan, targets, request, tableOf }: Round,
   answers: PartialAnswers,
   context: StatementContext,
-): StatementResult | Left {
+): Steps<StatementResult | Left> {
   try {
-    const table = tableOf(selectsIn(context, targets, request, answers));
+    const table = yield* tableOf(yield* selectsIn(context, targets, request, answers));
     if (table === null) return { plan, context: { ...context, needsAllWindows: true } };
-    const series = seriesOf(statement, plan, table, context);
+    const series = yield* seriesOf(statement, plan, table, context);
     return series.length === 0 ? { statementId: 0 } : { statementId: 0, series };
   } catch (error) {
     const isTold = error instanceof Error && 'code' in error && context.planning.isConfirmed;
@@ -131,7 +136,7 @@ interface Round {
   readonly targets: readonly ShardTarget[];
   readonly request: SelectRequest;
   /** null: windows beyond those that were asked for are needed. */
-  tableOf(shards: readonly ShardSelect[]): OutputTable | null;
+  tableOf(shards: readonly ShardSelect[]): Steps<OutputTable | null>;
 }
 
 /** null: what it needs is not remembered, or something is wrong with it, which the general way says. */
@@ -167,7 +172,9 @@ function rawRound(plan: SelectPlan, source: ShardSource, context: StatementConte
     plan,
     targets: source.targets,
     request,
-    tableOf: (shards) => rawTable(plan, rowsOf(plan, shards, [], wanted, dimensions, context)),
+    *tableOf(shards) {
+      return yield* rawTable(plan, yield* rowsOf(plan, shards, [], wanted, dimensions, context));
+    },
   };
 }
 
@@ -184,10 +191,10 @@ function callsRound(plan: SelectPlan, source: ShardSource, context: StatementCon
     plan,
     targets: source.targets,
     request,
-    tableOf: (shards) => {
-      const grid = mergeStates(shards, request, cellsMax);
+    *tableOf(shards) {
+      const grid = yield* mergeStates(shards, request, cellsMax);
       if (part !== null && !hasEnough(grid, plan)) return null;
-      const table = gridTable(plan, calls, statesOnly(span, grid, stateIndex), cellsMax, false);
+      const table = yield* gridTable(plan, calls, statesOnly(span, grid, stateIndex), cellsMax, false);
       freeGrid(grid);
       return table;
     },

@@ -1,9 +1,11 @@
 /** Groups of several shards in one list: merged where shards give them in order, sorted where they do not. */
+
 import { describe, expect, test } from 'vitest';
 import { mergeGroups } from '../../server/query/merged-groups.ts';
 import type { ShardSelect } from '../../shards/query/partial.ts';
 import { placesByValue } from '../../shards/query/value-order.ts';
 import type { QueryableShard } from '../../shards/queryable.ts';
+import { allSteps } from '../../shards/steps.ts';
 
 function shardOf(measurements: readonly string[], ...tagValues: string[][]): ShardSelect {
   return { groups: { measurements, tagValues } } as unknown as ShardSelect;
@@ -17,7 +19,7 @@ const ofOne = (...values: string[]): ShardSelect =>
 
 /** For each shard the keys of its groups, looked up in the merged list. */
 function keysOf(shards: readonly ShardSelect[], dimensions: readonly string[], measurements: readonly string[]) {
-  const { groups, places } = mergeGroups(shards, dimensions, measurements);
+  const { groups, places } = allSteps(mergeGroups(shards, dimensions, measurements));
   return {
     keys: groups.map(({ key }) => key),
     tags: groups.map(({ tags }) => tags),

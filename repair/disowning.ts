@@ -11,12 +11,11 @@
  */
 import { attempt } from '../shards/errors.ts';
 import { type ShardKey, shardId, shardKeyFromJson } from '../shards/shard-key.ts';
-import type { NodeNumber } from '../shards/version.ts';
-import { joinLostFiles, lostFile } from './lost-files.ts';
+import type { NodeNumber, Stamp } from '../shards/version.ts';
+import { joinLostFiles, lostFileOf } from './lost-files.ts';
 import type { Mail } from './mail.ts';
 import { isOver } from './mail-receiver.ts';
 import type { OutboxSender } from './outbox-sender.ts';
-import type { GoneMember } from './passed-lists.ts';
 import type { MessageOf } from './replica-messages.ts';
 import { type ReplicaTable, tryFlush } from './replica-table.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -36,12 +35,12 @@ export class Disowning {
     const { number } = shardKeyFromJson(key);
     const shard = shardId(shardKeyFromJson(key));
     mail.disown(shard, from, 'its file was lost');
-    if (!this.note(shardKeyFromJson(key), lostFile(from, through))) return;
+    if (!this.note(shardKeyFromJson(key), from, through)) return;
     sender.disown(shard, from, () => around.send(from, number, { t: 'disowned', request, shard }));
   }
 
   /** Whether it is durable, where there is something to note it in. */
-  private note(key: ShardKey, lost: GoneMember): boolean {
+  private note(key: ShardKey, from: NodeNumber, through: Stamp): boolean {
     const shard = shardId(key);
     if (
       this.isNewOwner(key) &&
@@ -54,6 +53,7 @@ export class Disowning {
     const replica = this.o.replicas.get(shard);
     if (replica === null) return true;
     const { ledger, stored } = replica;
+    const lost = lostFileOf(from, through, ledger.floor, this.o.around);
     const name = shard + lost.number;
     const joined = joinLostFiles(ledger.lostFiles, [lost]);
     if (joined !== ledger.lostFiles) this.unsaved.add(name);

@@ -8,15 +8,35 @@
  * `ReplicaTable.makeLost`), owner or not, and an owner that has nothing of it yet makes one to note it in. Copies carry notes along. A replica that goes on when nobody is full
  * (nobody-full.ts) notes the same for itself: all others copy it.
  */
-import type { NodeNumber, Stamp } from '../shards/version.ts';
+import { makeStamp, type NodeNumber, type Stamp, stampMs } from '../shards/version.ts';
 import type { GoneMember } from './passed-lists.ts';
+import type { Surroundings } from './surroundings.ts';
 
 /** Of one shard; the oldest go first, and then nobody can tell any more what went with those. */
 const LOST_FILES_MAX = 64;
 
-/** Whatever the file had was accepted up to `through`. Named by both: a member may lose several. */
-export function lostFile(member: NodeNumber, through: Stamp): GoneMember {
-  return { number: `${member}@${through}`, removedAt: through, isFile: true };
+/** Whatever the file had was accepted up to `removedAt`. Named by the member and what it said of that: it may lose several. */
+export function lostFile(member: NodeNumber, through: Stamp, removedAt = through): GoneMember {
+  return { number: `${member}@${through}`, removedAt, isFile: true };
+}
+
+/**
+ * Above all that was acknowledged by now, also where the wall clock here is behind: what others have closed is what they may have
+ * minted.
+ */
+export function aboveAll({ snapshot, wallMs, limits }: Surroundings): Stamp {
+  const closedMs = snapshot?.statements.map(({ closed }) => stampMs(closed)) ?? [];
+  return makeStamp(Math.max(wallMs, ...closedMs) + 2 * limits.clockDriftMsMax, 0);
+}
+
+/**
+ * As it is noted here: nobody has lost yet what is accepted later, whatever the clock of that member says, or each floor would
+ * add to the list; and what the floor here has passed was proven with it.
+ */
+export function lostFileOf(member: NodeNumber, through: Stamp, floor: Stamp, around: Surroundings): GoneMember {
+  const most = aboveAll(around);
+  const removedAt = through < most ? through : most;
+  return lostFile(member, through, removedAt > floor ? removedAt : floor);
 }
 
 /** Both, each once, by when they were lost. */

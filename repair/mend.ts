@@ -6,9 +6,11 @@ import type { DamagedPart, ReplacementRequest } from '../shards/care.ts';
 import { holdFrame } from '../shards/held-frame.ts';
 import { SeriesKeys } from '../shards/series-keys.ts';
 import { shardKeyToJson } from '../shards/shard-key.ts';
-import { makeStamp, type NodeNumber, type Stamp, type Version } from '../shards/version.ts';
+import type { NodeNumber, Stamp, Version } from '../shards/version.ts';
+import type { Member } from './cluster.ts';
 import { heldIn } from './held-shards.ts';
 import { level } from './level.ts';
+import { aboveAll } from './lost-files.ts';
 import { type DifferingGroup, differedOf, type RepairStep, stepOf } from './repair-records.ts';
 import type { MessageOf, Received } from './replica-messages.ts';
 import { ReplicaReading, type Verdict } from './replica-reading.ts';
@@ -137,25 +139,33 @@ export class Mend {
   /** Everybody is told, the own outbox too, that nothing that was acknowledged before the file was lost is here. */
   private *disown(): Steps<void> {
     const { around, replica, progress } = this;
+    const { ledger } = replica;
     progress.stage = 'telling all members that what was here is lost';
     if (around.snapshot === null) throw new MendError('the cluster is not known yet');
-    const through = this.lostThrough();
-    for (const { number, name, state } of around.snapshot.members) {
-      if (state === 'removed') continue;
+    const members = around.snapshot.members.filter(({ state }) => state !== 'removed');
+    const through = ledger.lostThrough ?? this.stampOfLoss(members);
+    for (const { number, name } of members) {
       const answer = yield* ask(number, { t: 'disown', key: shardKeyToJson(replica.key), through });
       if (answer === null) throw new MendError(`${name} still counts on what was lost here, and cannot be reached`);
     }
   }
 
-  /** Above all that was acknowledged with what was lost. The same each time: it names the loss. */
-  private lostThrough(): Stamp {
+  /**
+   * Above all that was acknowledged with what was lost. The same from now on: it names the loss. So no clock is taken for it that nobody
+   * has judged, as right after a boot.
+   */
+  private stampOfLoss(members: readonly Member[]): Stamp {
     const { around, replica } = this;
-    const { ledger, stored } = replica;
-    if (ledger.lostThrough === null) {
-      ledger.lostThrough = makeStamp(around.wallMs + 2 * around.limits.clockDriftMsMax, 0);
-      tryFlush(stored);
-    }
-    return ledger.lostThrough;
+    const { self, snapshot } = around;
+    const isHeard = (member: NodeNumber) =>
+      member !== self && snapshot!.statements.some((said) => said.member === member);
+    if (members.some(({ number }) => number !== self) && !members.some(({ number }) => isHeard(number)))
+      throw new MendError('no other member has been heard yet');
+    if (!around.isLive(self)) throw new MendError('the clock of this node is skewed');
+    const through = aboveAll(around);
+    replica.ledger.lostThrough = through;
+    tryFlush(replica.stored);
+    return through;
   }
 
   /** What is open is let go of. */
@@ -373,7 +383,7 @@ export class Mend {
     ledger.damage = null;
     if (ledger.mustDisown) {
       // Above the clock of every member that has been told, so above what it closed before.
-      ledger.since = makeStamp(around.wallMs + 2 * around.limits.clockDriftMsMax, 0);
+      ledger.since = aboveAll(around);
       ledger.mustDisown = false;
       ledger.lostThrough = null;
     }

@@ -25,11 +25,11 @@
  * deletes up to the floor are here, and so are the rows that they killed, or neither.
  */
 import { type ShardId, shardKeyToJson } from '../shards/shard-key.ts';
-import { makeStamp, type Stamp } from '../shards/version.ts';
+import type { Stamp } from '../shards/version.ts';
 import type { Member } from './cluster.ts';
 import { rootFromJson, rootsEqual } from './ledger.ts';
 import { noteGoingOn } from './losses.ts';
-import { joinLostFiles, lostFile } from './lost-files.ts';
+import { aboveAll, joinLostFiles, lostFile } from './lost-files.ts';
 import type { FloorClaim, MessageOf, Received } from './replica-messages.ts';
 import { claimOf, type Replica, tryFlush } from './replica-table.ts';
 import type { Requests } from './requests.ts';
@@ -121,12 +121,12 @@ export class NobodyFull {
   }
 
   private goOn(replica: Replica): void {
-    const { self, snapshot, nowMs, wallMs, limits, count, heldChanged } = this.around;
+    const { self, snapshot, nowMs, count, heldChanged } = this.around;
     const { ledger, notes, stored } = replica;
     const reason = 'no member had a full replica, and this one had the greatest floor: it goes on with what it has';
     noteGoingOn(ledger, self, nameOf(snapshot, self));
     // What full replicas had above this floor is gone as with their files: receipts have to say so.
-    const lost = lostFile(self, makeStamp(wallMs + 2 * limits.clockDriftMsMax, 0));
+    const lost = lostFile(self, aboveAll(this.around));
     ledger.lostFiles = joinLostFiles(ledger.lostFiles, [lost]);
     ledger.replica = 'damaged';
     ledger.damage = reason;

@@ -142,6 +142,45 @@ describe('a file of a shard that was set aside', () => {
     expect(await statusOf(trio, shared.version)).toEqual(['proven', true, true, true]);
   });
 
+  test.each([
+    ['an hour behind', -3_600_000],
+    ['a year ahead', 365 * 86_400_000],
+  ])('by a member whose clock is %s is noted for what was there, and nothing later', async (_, offMs) => {
+    const trio = new Trio();
+    trio.write(0, 'all');
+    trio.pass(100);
+    const lost = alone(trio, 2);
+    const host = trio.hosts[2]!;
+    const { tick, receive } = host;
+    host.tick = (now) => tick.call(host, now + offMs);
+    host.receive = (from, messages, now) => receive.call(host, from, messages, now + offMs);
+    trio.storages[2]!.drop(ID);
+    host.shardLost(ID);
+    for (let i = 0; i < 6; i++) {
+      trio.hear();
+      trio.repair(0, 'ring');
+      trio.pass(4_000);
+    }
+    const { floor, lostFiles } = trio.storages[0]!.ledgers.get(ID)!;
+    expect(floor > stampOf(lost)).toBe(true);
+    expect(trio.hosts[0]!.findWrites([{ shard: KEY, version: lost }])[0]!.knowledge).toBe('never');
+    expect(lostFiles).toHaveLength(1);
+    expect(lostFiles[0]!.removedAt > stampOf(lost)).toBe(true);
+    expect(lostFiles[0]!.removedAt < makeStamp(trio.now, 0)).toBe(true);
+  });
+
+  test('has no stamp before others have judged the clock here', () => {
+    const trio = new Trio();
+    trio.write(0, 'all');
+    trio.pass(100);
+    trio.cut.add(NUMBERS[2]!);
+    trio.hear();
+    trio.storages[2]!.drop(ID);
+    trio.hosts[2]!.shardLost(ID);
+    trio.pass(4_000);
+    expect(trio.storages[2]!.ledgers.get(ID)).toMatchObject({ mustDisown: true, lostThrough: null });
+  });
+
   test('which a replica was told of is known after a copy of before that', () => {
     const source = new Ledger();
     const told = new Ledger();

@@ -3,7 +3,7 @@
  *
  * A note says up to where its replica was proven when the member went. In the shard's file it comes with the next flush, as does
  * every later watermark; a crash before that brings back an older watermark, and the note is to be made again. Then it is taken
- * from here. It is written when notes are made, once for all shards, and read by nothing else; where the disk refuses it is tried
+ * from here; and so are all of a shard whose file was lost. It is written when notes are made, once for all shards, and read by nothing else; where the disk refuses it is tried
  * again with each tick.
  */
 import type { Files } from '../shards/files.ts';
@@ -29,7 +29,11 @@ export class LossesFile {
 
   /** That of its removal, as it was made before. */
   get(shard: ShardId, member: NodeNumber): Loss | undefined {
-    return this.notes.get(shard)?.find((loss) => lossName(loss) === member);
+    return this.all(shard).find((loss) => lossName(loss) === member);
+  }
+
+  all(shard: ShardId): readonly Loss[] {
+    return this.notes.get(shard) ?? [];
   }
 
   /** Durable when it returns, but for a disk that refuses. */

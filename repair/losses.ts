@@ -2,7 +2,7 @@
  * What may be lost with a member that was given up or replaced (protocol rule 23): of each shard that it may have had writes
  * of, everything accepted above the watermark that was proven while it was there. Such a write may have been on its disk, or
  * in its outbox, and nowhere else. Each replica keeps a note of it beside its watermark, and copies carry it along. So does one
- * that went on when no member had a full replica any more (rule 33).
+ * that went on when no member had a full replica any more (rule 33), or whose file was lost when no other had one (mend.ts).
  *
  * A replica is concerned when it has something from before the removal and no proof from after it. A note becomes durable
  * with the ledger, as does the watermark that would hide the need for it: a crash in between means that it is made again, as it
@@ -91,10 +91,19 @@ export function noteLosses(replicas: ReplicaTable, snapshot: ClusterSnapshot, fi
   return noted;
 }
 
-/** Its own floor is what it certainly has all of. An earlier note of the same names more than this one. */
+/** Its own floor is what it certainly has all of. Of two notes of the same the one with the lower floor names more. */
 export function noteGoingOn(ledger: Ledger, member: NodeNumber, name: string): void {
   const loss = { member, name, after: ledger.floor, wentOn: true } as const;
-  if (!ledger.losses.some((each) => lossName(each) === lossName(loss))) note(ledger, loss);
+  const known = ledger.losses.find((each) => lossName(each) === lossName(loss));
+  if (known !== undefined && known.after <= loss.after) return;
+  ledger.losses = ledger.losses.filter((each) => each !== known);
+  note(ledger, loss);
+}
+
+/** Those of the file of before, which was set aside. */
+export function takeOver(ledger: Ledger, former: readonly Loss[]): void {
+  const isNews = (loss: Loss) => !ledger.losses.some((each) => lossName(each) === lossName(loss));
+  ledger.losses = [...former.filter(isNews), ...ledger.losses].slice(-LOSSES_MAX);
 }
 
 function note(ledger: Ledger, loss: Loss): void {

@@ -10,13 +10,14 @@ import type { NodeNumber, Stamp, Version } from '../shards/version.ts';
 import type { Member } from './cluster.ts';
 import { heldIn } from './held-shards.ts';
 import { level } from './level.ts';
+import { noteGoingOn } from './losses.ts';
 import { aboveAll } from './lost-files.ts';
 import { type DifferingGroup, differedOf, type RepairStep, stepOf } from './repair-records.ts';
 import type { MessageOf, Received } from './replica-messages.ts';
 import { ReplicaReading, type Verdict } from './replica-reading.ts';
-import { type Replica, rebuildReadable, tryFlush } from './replica-table.ts';
+import { FILE_LOST, type Replica, rebuildReadable, tryFlush } from './replica-table.ts';
 import type { RequestMessage } from './requests.ts';
-import type { Surroundings } from './surroundings.ts';
+import { nameOf, type Surroundings } from './surroundings.ts';
 
 type Distribute<T> = T extends unknown ? Omit<T, 'request'> : never;
 
@@ -376,9 +377,21 @@ export class Mend {
     }
   }
 
+  /** Somebody else has, or had when last heard of, whatever was proven. */
+  private hasHeir(): boolean {
+    const { around, replica } = this;
+    const { members = [], heldBy = {} } = around.snapshot ?? {};
+    return members.some(({ number, state }) => {
+      const held = heldIn(heldBy[number], replica.id);
+      return number !== around.self && state !== 'removed' && held?.state === 'full' && held.young !== true;
+    });
+  }
+
   private becomeFull(): void {
     const { replica, around } = this;
     const { ledger, notes, stored } = replica;
+    if (ledger.damage === FILE_LOST && !this.hasHeir())
+      noteGoingOn(ledger, around.self, nameOf(around.snapshot, around.self));
     ledger.replica = 'full';
     ledger.damage = null;
     if (ledger.mustDisown) {

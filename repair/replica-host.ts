@@ -128,6 +128,7 @@ export class ReplicaHost {
     const directory = options.scrubDirectory;
     this.upkeep = new Upkeep({ replicas, requests, filling, around, files, directory });
     this.losses = new LossesFile(files, directory);
+    replicas.formerLosses = (id) => this.losses.all(id);
     const file = new RepairsFile(files, directory);
     this.repairsTable = new Repairs({ replicas, requests, ring, scrubs: this.upkeep.scrubs, around, file });
     this.upkeep.observer = this.repairsTable;

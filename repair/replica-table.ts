@@ -12,7 +12,7 @@ import { STAMP_ZERO, type Version } from '../shards/version.ts';
 import type { ClusterSnapshot } from './cluster.ts';
 import { keyIn } from './held-shards.ts';
 import { identitiesEqual, type Ledger, type Root, rootFromJson, rootsEqual, rootToJson } from './ledger.ts';
-import { goneMembers } from './losses.ts';
+import { goneMembers, type Loss, takeOver } from './losses.ts';
 import { policyOf } from './owners.ts';
 import type { GoneMember } from './passed-lists.ts';
 import type { DamageDescription, PassRecord } from './records.ts';
@@ -53,6 +53,8 @@ export class ReplicaTable {
   private readonly ledgerOf: (id: ShardId) => Ledger;
   private readonly around: Surroundings;
   private readonly isHere: (key: ShardKey) => boolean;
+  /** Notes of what may be lost, as they were made of the file of before. */
+  formerLosses: (id: ShardId) => readonly Loss[] = () => [];
 
   /** `isHere`: the shard, if this node has it, is this worker's. */
   constructor(
@@ -110,7 +112,11 @@ export class ReplicaTable {
   private markLost(replica: Replica): void {
     const { ledger } = replica;
     // It was told to all already, when it was set aside.
-    if (ledger.since !== STAMP_ZERO || ledger.mustDisown) return;
+    if (ledger.since !== STAMP_ZERO) return;
+    takeOver(ledger, this.formerLosses(replica.id));
+    // What the log has of it was damaged, too.
+    if (ledger.replica === 'damaged') ledger.damage = FILE_LOST;
+    if (ledger.mustDisown) return;
     ledger.mustDisown = true;
     markDamaged(replica, FILE_LOST, this.around);
   }

@@ -164,6 +164,49 @@ describe('whoever had the only copy of a batch, and is no owner any more,', () =
   });
 });
 
+test('a file that was lost is named as a loss where nobody else had what it held, and notes of before are kept', () => {
+  const trio = new Trio(1);
+  for (let i = 0; i < 5; i++) trio.write(0, 'all');
+  trio.pass(100);
+  const at = trio.counts().indexOf(5);
+  const prove = () => {
+    trio.hear();
+    trio.repair(at, 'ring');
+    trio.pass(100);
+  };
+  prove();
+  const gone = NUMBERS[(at + 1) % 3]!;
+  trio.changed.set(gone, { state: 'removed', removal: 'forced', removedAt: makeStamp(trio.now + 1, 0) });
+  trio.view = 'w';
+  trio.write(at);
+  trio.hear();
+  const losses = () => trio.hosts[at]!.describeShard(ID)!.losses;
+  expect(losses()).toMatchObject([{ member: gone }]);
+  const [before] = losses();
+  lose(trio, at);
+  for (let i = 0; i < 4; i++) {
+    trio.pass(4_000);
+    prove();
+  }
+  expect(trio.storages[at]!.ledgers.get(ID)).toMatchObject({ replica: 'full', mustDisown: false });
+  expect(losses()).toEqual([before, { member: NUMBERS[at], name: `n${at + 1}`, afterMs: 0, wentOn: true }]);
+});
+
+test('a file that was lost is no loss to name where another owner is proven to have what it held', () => {
+  const trio = new Trio(3);
+  trio.write(0, 'all');
+  trio.hear();
+  trio.repair(0, 'ring');
+  trio.pass(100);
+  lose(trio, 2);
+  for (let i = 0; i < 4; i++) {
+    trio.hear();
+    trio.pass(4_000);
+    trio.repair(0, 'ring');
+  }
+  expect(trio.storages[2]!.ledgers.get(ID)).toMatchObject({ replica: 'full', losses: [] });
+});
+
 test('a scrub that finds all as the ledger says does not make it full before all are told', () => {
   const { trio, first, second, other, version } = lost();
   trio.hear(); // what the outbox says is heard, and then nothing more of who says it

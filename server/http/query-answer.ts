@@ -5,6 +5,7 @@
  * and an error must still be able to set the status. With `chunked` every result is sent as it comes; the client's
  * slowness holds the query back, and a client that leaves ends it, as does one that reads nothing for minutes.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Steps } from '../../shards/steps.ts';
 import type { Ending } from '../query/ending.ts';
 import { QueryError } from '../query/query-error.ts';
@@ -45,6 +46,9 @@ export interface AnswerSink {
   /** The answer is an error; nothing was written. */
   refuse(status: number, message: string, form: ErrorForm): void;
 }
+
+/** For which chunks are sent one after the other before other work has its turn. */
+const TURN_MS = 5;
 
 /** Text gathered before it is given to the socket. */
 const WRITE_CHARACTERS_MIN = 64 * 1024;
@@ -154,7 +158,14 @@ async function sendEach(
   print: Print,
   leaving: Ending,
 ): Promise<void> {
-  for await (const result of results) await send(sink, print([result]), leaving, false);
+  let beganMs = performance.now();
+  for await (const result of results) {
+    await send(sink, print([result]), leaving, false);
+    // Many small ones that are taken at once would leave no other work its turn.
+    if (performance.now() - beganMs < TURN_MS) continue;
+    await nextTurn();
+    beganMs = performance.now();
+  }
   // Nothing came: the text held no statement.
   await send(sink, sink.hasBegun ? [] : print([]), leaving, true);
 }

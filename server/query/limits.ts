@@ -31,7 +31,7 @@ export const DEFAULT_QUERY_LIMITS: QueryLimits = {
   seriesMax: 2_000_000,
   bucketsMax: 1_000_000,
   cellsMax: 20_000_000,
-  streamedRowsMax: 100_000,
+  streamedRowsMax: 1_000_000,
   responseRowsMax: 5_000_000,
   statementsMax: 1_000,
   nestingMax: 16,

@@ -52,3 +52,50 @@ test('a client that reads nothing for minutes is cut off, and its query ends', a
     vi.useRealTimers();
   }
 });
+
+test('small chunks that a client takes at once leave other work its turns', async () => {
+  const CHUNKS = 500;
+  // A chunk takes a millisecond.
+  let nowMs = 0;
+  const clock = vi.spyOn(performance, 'now').mockImplementation(() => nowMs);
+  try {
+    let chunks = 0;
+    let longest = 0;
+    let beganAt = 0;
+    const sink: AnswerSink = {
+      hasBegun: true,
+      write: () => {
+        nowMs++;
+        longest = Math.max(longest, ++chunks - beganAt);
+        return true;
+      },
+      onDrained: () => {},
+      end: () => {},
+      refuse: () => {},
+      breakOff: () => {},
+    };
+    const service: QueryService = {
+      async *execute() {
+        for (let statementId = 0; statementId < CHUNKS; statementId++) yield { statementId };
+      },
+    };
+    const fields = new Map([
+      ['q', 'x'],
+      ['chunked', 'true'],
+    ]);
+    const limits = { bodyBytesMax: 1, rowsMax: 0, nowNs: () => 0n };
+    let isAnswered = false;
+    const answered = answerQuery({ method: 'GET', fields, csv: false }, sink, new Ending(), service, limits);
+    void answered.then(() => {
+      isAnswered = true;
+    });
+    while (!isAnswered) {
+      beganAt = chunks;
+      await new Promise(setImmediate);
+    }
+    expect(chunks).toBeGreaterThanOrEqual(CHUNKS);
+    expect(longest).toBeLessThanOrEqual(12);
+  } finally {
+    clock.mockRestore();
+  }
+});

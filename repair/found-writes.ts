@@ -65,6 +65,11 @@ export function havingIt<T extends Pick<FoundWrite, 'knowledge' | 'isListed'>>(f
   return found.filter(({ knowledge, isListed }) => knowledge === 'known' && (isListed || !isGone));
 }
 
+/** Whether that one of them has it; null: nobody knows. */
+export function isStoredBy(one: FoundWrite, found: readonly FoundWrite[]): boolean | null {
+  return one.knowledge === 'unsure' ? null : havingIt(found).includes(one);
+}
+
 function knowledgeOf(ledger: Ledger | null, version: Version, foundWith: NodeNumber | undefined): Knowledge {
   if (ledger === null) return 'not-here';
   if (ledger.replica === 'filling') return 'unsure';

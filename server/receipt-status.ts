@@ -3,7 +3,7 @@
  * write, for its outbox), each once for all batches.
  */
 import type { ClusterSnapshot } from '../repair/cluster.ts';
-import { type FoundWrite, havingIt } from '../repair/found-writes.ts';
+import { type FoundWrite, havingIt, isStoredBy } from '../repair/found-writes.ts';
 import { heldIn } from '../repair/held-shards.ts';
 import { judgeFrame } from '../repair/mail-receiver.ts';
 import { type ShardKey, shardId, shardKeyToJson } from '../shards/shard-key.ts';
@@ -130,7 +130,7 @@ function statusOf(
       name: name(member),
       owner: owners.includes(member),
       state: typeof answer === 'string' ? answer : answer.state,
-      stored: typeof answer === 'string' ? null : storedOf(answer),
+      stored: typeof answer === 'string' ? null : isStoredBy(answer, found),
       converged_through: typeof answer === 'string' ? null : seconds(answer.convergedThrough),
     }));
   const outbox = [...answers].flatMap(([member, answer]) =>
@@ -165,10 +165,6 @@ function stateOf(
   if (found.some(({ isInOutbox }) => isInOutbox)) return 'outbox';
   if (found.some(({ knowledge }) => knowledge === 'never')) return 'lost';
   return found.some(({ knowledge, state }) => knowledge === 'unsure' && state !== 'filling') ? 'unsure' : 'unknown';
-}
-
-function storedOf({ knowledge }: FoundWrite): boolean | null {
-  return knowledge === 'unsure' ? null : knowledge === 'known';
 }
 
 function seconds(stamp: string | null): number | null {

@@ -1,6 +1,7 @@
 /** What a receipt says of a write that was with one member only, when that member is given up, its name is taken over, or its file is lost. */
 import Database from 'better-sqlite3';
 import { describe, expect, test } from 'vitest';
+import { type FoundWrite, isStoredBy } from '../../repair/found-writes.ts';
 import { Ledger } from '../../repair/ledger.ts';
 import { stateOwn } from '../../repair/ledger-state.ts';
 import { lostFile } from '../../repair/lost-files.ts';
@@ -179,6 +180,17 @@ describe('a file of a shard that was set aside', () => {
     trio.hosts[2]!.shardLost(ID);
     trio.pass(4_000);
     expect(trio.storages[2]!.ledgers.get(ID)).toMatchObject({ mustDisown: true, lostThrough: null });
+  });
+
+  test('is not stored at a replica that has not heard of the loss, when another one is proven to be without it', () => {
+    const said = { state: 'full', convergedThrough: null, isInOutbox: false, isOver: false } as const;
+    const unheard = { ...said, knowledge: 'known', isListed: false } as const;
+    const listed = { ...said, knowledge: 'known', isListed: true } as const;
+    const told = { ...said, knowledge: 'never', isListed: false } as const;
+    const stored = (...found: FoundWrite[]) => found.map((one) => isStoredBy(one, found));
+    expect(stored(unheard, told)).toEqual([false, false]);
+    expect(stored(unheard, { ...said, knowledge: 'unsure', isListed: false })).toEqual([true, null]);
+    expect(stored(listed, told)).toEqual([true, false]);
   });
 
   test('which a replica was told of is known after a copy of before that', () => {

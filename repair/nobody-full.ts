@@ -13,7 +13,7 @@
  *   all up to this floor or beyond, full or damaged: it will be the source (filling-source.ts), and is waited for;
  *   no answer: such a one may be full. It is waited for, and named, until it is back or given up (rule 23).
  * It asks also while its outbox has no room for what it owes: only what a full owner acknowledges makes room. Who goes on keeps all it has, and
- * owes nothing. Answers are those of one round, under one view; a round with a doubt in it is begun anew after `backoffMsMax`.
+ * owes nothing. Answers are those of one round of just now, under one view; a round with a doubt in it is begun anew after `backoffMsMax`.
  *
  * This needs no unanimity to be safe, only to be honest. An answer may be overtaken, two may go on, and a full owner may turn up that was in
  * nobody's view: whoever went on is then a full replica with a true floor, as any that was cut off, and where floors meet the lower one
@@ -66,7 +66,8 @@ export class NobodyFull {
     const { id, ledger, notes } = replica;
     const round = this.rounds.get(id);
     if (snapshot === null || (round?.open ?? 0) > 0) return 'waiting';
-    if (round?.isTold === false) {
+    // An older one was of before a source was there, and has gone again.
+    if (round?.isTold === false && nowMs - round.endedMs <= 2 * limits.backoffMsMax) {
       round.isTold = true;
       if (round.viewHash !== snapshot.viewHash || round.floor !== ledger.floor)
         round.problem ??= 'the members have changed';

@@ -107,6 +107,25 @@ describe('a replica that is to be filled, and nobody is full', () => {
     for (const host of trio.hosts) expect(host.describeShard(ID)!.losses).toEqual([]);
   });
 
+  test('goes by no round of before there was a source that has gone again', () => {
+    const { trio } = lost();
+    // Nothing was said against it. Before it has looked at that there is a source, which gives nothing; and then nobody knows any more what it has.
+    trio.sent.length = 0;
+    trio.hear();
+    while (!trio.sent.includes('compare')) trio.pass(50);
+    expect(stateOf(trio, 2)).toBe('filling');
+    const held = trio.hosts.map((host) => host.heldShards());
+    trio.hosts[0]!.heldShards = () => [{ ...held[2]![0]!, id: ID, state: 'full' }];
+    trio.onSend = (_, __, { t }) => (t === 'fill-open' ? 'lost' : undefined);
+    trio.hear();
+    trio.pass(20_000);
+    trio.hosts[0]!.heldShards = () => held[0]!;
+    trio.cut = new Set([FIRST, SECOND]);
+    trio.hear();
+    trio.pass(20_000);
+    expect(stateOf(trio, 2)).toBe('filling');
+  });
+
   test('does not wait for a member that was given up', () => {
     const { trio } = lost();
     trio.cut = new Set([SECOND]);

@@ -55,6 +55,8 @@ export interface OrderStatus {
   readonly tally: RepairTally;
   /** Somebody has paused it, and not resumed it: parts of members that are away may be, too. */
   readonly isPaused?: boolean;
+  /** When somebody has last steered it here, by the wall clock: who was away then still says what held before. */
+  readonly steeredMs?: number;
 }
 
 export const NO_STATES: RepairTally['states'] = { queued: 0, running: 0, paused: 0, done: 0, failed: 0, cancelled: 0 };

@@ -18,6 +18,8 @@ export interface KeptOrder {
   /** Of those of its parts that are not kept any more. */
   readonly forgotten: RepairTally;
   readonly isPaused?: boolean;
+  /** When it was paused, resumed or cancelled last. */
+  readonly steeredMs?: number;
 }
 
 export interface KeptRepairs {

@@ -107,9 +107,10 @@ export class Repairs {
       mends.push({ order: orderOfMend(running.status, this.o.around.self), tally });
     }
     const orders = [...this.orders.values()].filter(({ order }) => id === '' || order.id === id);
-    const told = orders.map(({ order, forgotten, isPaused }) => ({
+    const told = orders.map(({ order, forgotten, isPaused, steeredMs }) => ({
       order,
       isPaused,
+      steeredMs,
       tally: addTally(forgotten, tallies.get(order.id) ?? EMPTY_TALLY),
     }));
     return [...told, ...mends];
@@ -216,7 +217,7 @@ export class Repairs {
   control(order: string, action: 'pause' | 'resume' | 'cancel'): void {
     const kept = this.orders.get(order);
     if (kept !== undefined) {
-      this.orders.set(order, { ...kept, isPaused: action === 'pause' });
+      this.orders.set(order, { ...kept, isPaused: action === 'pause', steeredMs: this.o.around.wallMs });
       this.unsaved = true;
     }
     for (const running of this.all.values()) {

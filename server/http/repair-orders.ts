@@ -199,13 +199,22 @@ interface Standing {
   readonly isPaused: boolean;
 }
 
+interface KnownOrder {
+  order: RepairOrder;
+  readonly tallies: Map<NodeNumber, RepairTally[]>;
+  /** As those say who were told of it last. */
+  isPaused: boolean;
+  steeredMs: number;
+}
+
 async function summarize(ports: AdminPorts, answers: Answers): Promise<RepairSummary[]> {
-  const orders = new Map<string, { order: RepairOrder; tallies: Map<NodeNumber, RepairTally[]>; isPaused: boolean }>();
+  const orders = new Map<string, KnownOrder>();
   for (const [member, answer] of answers) {
-    for (const { order, tally, isPaused } of answer?.orders ?? []) {
-      const unknown = { order, tallies: new Map<NodeNumber, RepairTally[]>(), isPaused: false };
+    for (const { order, tally, isPaused = false, steeredMs = 0 } of answer?.orders ?? []) {
+      const unknown = { order, tallies: new Map<NodeNumber, RepairTally[]>(), isPaused, steeredMs };
       const known = orders.get(order.id) ?? unknown;
-      known.isPaused ||= isPaused === true;
+      if (steeredMs > known.steeredMs) Object.assign(known, { isPaused, steeredMs });
+      else if (steeredMs === known.steeredMs) known.isPaused ||= isPaused;
       if (order.revision > known.order.revision) known.order = order;
       known.tallies.set(member, [...(known.tallies.get(member) ?? []), tally]);
       orders.set(order.id, known);

@@ -241,6 +241,18 @@ test('one that is paused waits for a silent member, also over a restart, until i
   expect(await told(nodes[2], id)).toMatchObject({ state: 'failed', silent: [] });
 });
 
+test('that it was resumed is not forgotten for a member that was away then', async () => {
+  const id = await leftToSilent();
+  const away = nodes[2].url;
+  expect((await nodes[0].post(`/api/repairs/${id}/pause`)).body).toMatchObject({ unreachable: [] });
+  nodes[2].url = 'http://127.0.0.1:1';
+  trio.pass(100);
+  expect((await nodes[0].post(`/api/repairs/${id}/resume`)).body).toMatchObject({ unreachable: ['n3'] });
+  nodes[2].url = away;
+  silence(9_000_000);
+  expect(await told(nodes[0], id)).toMatchObject({ state: 'failed', silent: [] });
+});
+
 test('who was asked for it looks for an hour where a member is silent, and for a day where nothing changes', async () => {
   const id = await leftToSilent();
   silence(0);

@@ -52,6 +52,8 @@ export function addRepairRoutes(app: Express, ports: AdminPorts, rates: RepairRa
   let streams = 0;
   /** Orders that are being told to members: not all of them would be listed. */
   let starting = 0;
+  /** Of each request that looks for open orders those that were told since it began: its list may be of before. */
+  const looking = new Set<Set<string>>();
 
   app.post('/api/repairs', express.json({ limit: BODY_BYTES_MAX, type: () => true }), async (request, response) => {
     const parsed = requestSchema.safeParse(request.body ?? {});
@@ -74,6 +76,8 @@ export function addRepairRoutes(app: Express, ports: AdminPorts, rates: RepairRa
     }
     const scope = shard !== undefined ? `shard ${shard}` : database !== undefined ? `database ${database}` : 'all';
     starting++;
+    const since = new Set<string>();
+    looking.add(since);
     try {
       const open = (await listOrders(ports)).filter((each) => each.mode !== 'mend' && !isOver(each.state));
       const same = open.find((each) => mode === 'scrub' && each.mode === mode && each.scope === scope);
@@ -82,13 +86,16 @@ export function addRepairRoutes(app: Express, ports: AdminPorts, rates: RepairRa
         const { id, unreachable } = same;
         return response.status(202).json({ id, shards: wanted.length, unreachable, without: [], joined: true });
       }
-      if (open.length + starting > OPEN_ORDERS_MAX) return sendTooMany(response, open);
+      const ids = new Set([...open.map(({ id }) => id), ...since]);
+      if (ids.size + starting > OPEN_ORDERS_MAX) return sendTooMany(response, open);
       const { id, unreachable, without } = await startOrder(ports, wanted, mode, scope);
+      for (const each of looking) each.add(id);
       // Of a node that stops: whoever looks at the repair later finds its end as well.
       followToEnd(ports, id).catch(() => {});
       response.status(202).json({ id, shards: wanted.length - unreachable.length, unreachable, without });
     } finally {
       starting--;
+      looking.delete(since);
     }
   });
   app.get('/api/repairs', async (request, response) => {

@@ -77,6 +77,17 @@ export const EMPTY_TALLY: RepairTally = {
   notCompared: 0,
 };
 
+/**
+ * Which of two tellings of an order counts. Two nodes on both sides of a cut may each have found an end of their own: that with less that
+ * failed counts (it has heard of more), and of two alike one that everybody takes.
+ */
+export function outranks(a: RepairOrder, b: RepairOrder): boolean {
+  if (a.revision !== b.revision) return a.revision > b.revision;
+  const failed = ({ ended }: RepairOrder) => ended?.states.failed ?? Number.POSITIVE_INFINITY;
+  if (failed(a) !== failed(b)) return failed(a) < failed(b);
+  return JSON.stringify(a.ended) < JSON.stringify(b.ended);
+}
+
 /** A part is named after its order and its shard. */
 export function partId(order: string, shard: ShardId): string {
   return `${order}.${shard}`;

@@ -9,7 +9,15 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout } from 'node:timers/promises';
 import type { RepairMode, RepairState, RepairStatus } from '../../repair/records.ts';
-import { addTally, EMPTY_TALLY, etaOf, isOver, type RepairOrder, type RepairTally } from '../../repair/repair-order.ts';
+import {
+  addTally,
+  EMPTY_TALLY,
+  etaOf,
+  isOver,
+  outranks,
+  type RepairOrder,
+  type RepairTally,
+} from '../../repair/repair-order.ts';
 import { nameOf } from '../../repair/surroundings.ts';
 import type { ShardId } from '../../shards/shard-key.ts';
 import { shardKeyToJson } from '../../shards/shard-key.ts';
@@ -215,7 +223,7 @@ async function summarize(ports: AdminPorts, answers: Answers): Promise<RepairSum
       const known = orders.get(order.id) ?? unknown;
       if (steeredMs > known.steeredMs) Object.assign(known, { isPaused, steeredMs });
       else if (steeredMs === known.steeredMs) known.isPaused ||= isPaused;
-      if (order.revision > known.order.revision) known.order = order;
+      if (outranks(order, known.order)) known.order = order;
       known.tallies.set(member, [...(known.tallies.get(member) ?? []), tally]);
       orders.set(order.id, known);
     }

@@ -274,6 +274,17 @@ test('who was asked for it looks for an hour where a member is silent, and for a
   expect(await follow()).toBe(1);
 });
 
+test('ends that were found on both sides of a cut: all nodes tell of that with less that failed', async () => {
+  const id = await order(nodes[0], 'scrub');
+  trio.pass(20_000);
+  const [known] = trio.hosts[0]!.orders(id);
+  const tally = known!.tally;
+  const failed = { ...tally, states: { ...tally.states, done: 0, failed: 1 }, failure: 'n2 did not answer' };
+  for (const [at, ended] of [failed, tally, failed].entries())
+    trio.hosts[at]!.noteOrder({ ...known!.order, revision: known!.order.revision + 1, ended });
+  for (const node of nodes) expect((await told(node, id)).state).toBe('done');
+});
+
 test('what is over stays as it was found when a member leaves, or its disk is lost', async () => {
   const id = await order(nodes[0], 'scrub');
   trio.pass(20_000);

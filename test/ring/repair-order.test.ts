@@ -1,6 +1,13 @@
 /** How long an order will take, from what its workers have done and what their parts have measured. */
 import { expect, test } from 'vitest';
-import { EMPTY_TALLY, etaOf, NO_STATES, type RepairTally } from '../../repair/repair-order.ts';
+import {
+  EMPTY_TALLY,
+  etaOf,
+  NO_STATES,
+  outranks,
+  type RepairOrder,
+  type RepairTally,
+} from '../../repair/repair-order.ts';
 
 const running = (shards: number, percentages: number, workedMs: number, etaMs: number | null = null): RepairTally => ({
   ...EMPTY_TALLY,
@@ -31,4 +38,30 @@ test.each<[string, RepairTally[], number | null]>([
   ['what is paused does not', [{ ...running(4, 100, 1_000), states: { ...NO_STATES, paused: 4 } }], null],
 ])('%s', (_, tallies, expected) => {
   expect(etaOf(tallies)).toBe(expected);
+});
+
+test('of two ends that were found on two sides of a cut everybody takes the same', () => {
+  const order: RepairOrder = {
+    id: 'a',
+    mode: 'scrub',
+    scope: 'all',
+    startedMs: 1,
+    members: [],
+    unreachable: [],
+    without: [],
+    revision: 1,
+  };
+  const failed = { ...ended(3), states: { ...NO_STATES, done: 2, failed: 1 } };
+  const later = { ...ended(3), finishedMs: 7 };
+  const [done, other, worse, open] = [ended(3), later, failed, undefined].map((each) => ({ ...order, ended: each }));
+  for (const [better, than] of [
+    [done, worse],
+    [worse, open],
+    [{ ...worse!, revision: 2 }, done],
+  ]) {
+    expect(outranks(better!, than!)).toBe(true);
+    expect(outranks(than!, better!)).toBe(false);
+  }
+  expect(outranks(done!, other!)).not.toBe(outranks(other!, done!));
+  expect(outranks(done!, done!)).toBe(false);
 });

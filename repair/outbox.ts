@@ -8,7 +8,8 @@
  * disk refuses otherwise: outbox-segments.ts.
  *
  * An entry is routed by its shard, not by a node (rule 8): it ends when every current owner has acknowledged it.
- * Bounded by `outboxBytesMax`. When full, the oldest entries that a full owner has acknowledged become debts: only
+ * Bounded by `outboxBytesMax`. When full, entries that a full owner has acknowledged become debts, in the order in which they were first
+ * acknowledged (one that was disowned and acknowledged anew is a late one): only
  * *that* something is owed is kept, and the ring carries the batch. An entry that nobody acknowledged is never given up;
  * when there is no room for a new one, `put` says so and the write is refused.
  */

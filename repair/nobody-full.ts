@@ -116,7 +116,7 @@ export class NobodyFull {
         ? `${name} is being filled, too, and has the higher floor, or the lesser number: it goes on first`
         : null;
     }
-    if (status === 'busy') return `${name} cannot read what it has now`;
+    if (status === 'busy') return `${name} cannot read what it has`;
     const hasAll = floor > claim.floor || rootsEqual(rootFromJson(floorRoot), rootFromJson(claim.floorRoot));
     return hasAll ? `${name} has all that is needed, and is not ready to give it yet` : null;
   }

@@ -156,6 +156,11 @@ export class ReplicaTable {
     }
   }
 
+  /** What is here of it cannot be read by this process. */
+  isUnopened(id: ShardId): boolean {
+    return this.storage.isUnopened(id);
+  }
+
   ids(): IterableIterator<ShardId> {
     return this.storage.shards.keys();
   }

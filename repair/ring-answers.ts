@@ -56,7 +56,8 @@ export class RingAnswers {
       });
     };
     if (replica === null) {
-      answer('absent');
+      // It may be a full one: nobody goes on without it (rule 33).
+      answer(m.preview && this.replicas.isUnopened(id) ? 'busy' : 'absent');
       return;
     }
     if (replica.ledger.replica === 'filling') {

@@ -133,9 +133,8 @@ export class Engine implements Storage {
   #createAt(key: ShardKey, flushed: LogPosition): Shard {
     const { files, openDatabase } = this.#options;
     const path = this.#path(shardId(key));
-    if (files.exists(path)) {
+    if (files.exists(path))
       throw new StorageError('future-format', `${path} is there and could not be opened: see the report of the start`);
-    }
     let made: Shard | null = null;
     const image = shardFileImage(openDatabase, key, (database) => {
       database.prepare(WRITE_META).run('flushed', JSON.stringify(flushed));
@@ -157,6 +156,7 @@ export class Engine implements Storage {
   }
 
   readonly setRules = (rulesOf: RulesOf): void => this.#policies.setRules(rulesOf);
+  readonly isUnopened = (id: ShardId): boolean => !this.#shards.has(id) && this.#options.files.exists(this.#path(id));
 
   drop(id: ShardId): void {
     const { files, shardsDirectory } = this.#options;

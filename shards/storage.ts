@@ -52,6 +52,8 @@ export interface Storage {
   beginFill(key: ShardKey, origin: string): FillTarget;
   /** Of whose copy pages are kept; null: of nobody's. */
   copyOrigin(id: ShardId): string | null;
+  /** Its file is there and could not be opened: it is of a later format, and left alone. */
+  isUnopened(id: ShardId): boolean;
 }
 
 export interface StoredShard {

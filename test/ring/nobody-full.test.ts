@@ -1,5 +1,6 @@
 /** Nobody has a full replica any more (rule 33): who goes on, when, and what it says of that (repair/nobody-full.ts). */
 import { describe, expect, test } from 'vitest';
+import { StorageError } from '../../shards/errors.ts';
 import { type Stamp, stampMs, stampOf, type Version } from '../../shards/version.ts';
 import { fence, writeLonely } from './lonely.ts';
 import { ID, KEY, NUMBERS, Trio } from './trio.ts';
@@ -124,6 +125,20 @@ describe('a replica that is to be filled, and nobody is full', () => {
     trio.hear();
     trio.pass(20_000);
     expect(stateOf(trio, 2)).toBe('filling');
+  });
+
+  test('waits for a member that has a file of it which it cannot open, and says so', () => {
+    const { trio } = lost();
+    trio.storages[0]!.isUnopened = (id) => id === ID;
+    trio.storages[0]!.create = () => {
+      throw new StorageError('future-format', 'it is there');
+    };
+    for (let i = 0; i < 5; i++) {
+      trio.hear();
+      trio.pass(3_000);
+    }
+    expect(stateOf(trio, 2)).toBe('filling');
+    expect(trio.hosts[2]!.describeShard(ID)!.heldBackBy).toMatch(/n1 cannot read what it has/);
   });
 
   test('does not wait for a member that was given up', () => {

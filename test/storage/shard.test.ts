@@ -185,6 +185,7 @@ describe('a shard', () => {
     bench.reopen();
     expect(bench.engine.shards.size).toBe(0);
     expect(bench.engine.recovery.unopened).toMatchObject([{ id: SHARD, code: 'future-format' }]);
+    expect(bench.engine.isUnopened(SHARD)).toBe(true);
     expect(() => bench.engine.create(KEY)).toThrow(expect.objectContaining({ code: 'future-format' }));
     bench.engine.close();
     edit('PRAGMA user_version = 1');

@@ -217,6 +217,10 @@ export class MemoryStorage implements Storage {
     return false;
   }
 
+  isUnopened(_: ShardId): boolean {
+    return false;
+  }
+
   copyOrigin(): null {
     return null;
   }

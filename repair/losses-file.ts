@@ -4,7 +4,7 @@
  * A note says up to where its replica was proven when the member went. In the shard's file it comes with the next flush, as does
  * every later watermark; a crash before that brings back an older watermark, and the note is to be made again. Then it is taken
  * from here; and so are all of a shard whose file was lost. It is written when notes are made, once for all shards, and read by nothing else; where the disk refuses it is tried
- * again with each tick.
+ * again once a second.
  */
 import type { Files } from '../shards/files.ts';
 import type { ShardId } from '../shards/shard-key.ts';
@@ -14,12 +14,14 @@ import { readJson, replaceJson } from './replaced-file.ts';
 
 const FORMAT = 1;
 const NAME = 'losses.json';
+const RETRY_MS = 1_000;
 
 export class LossesFile {
   private readonly files: Files;
   private readonly directory: string;
   private notes: ReadonlyMap<ShardId, readonly Loss[]>;
   private unsaved = false;
+  private triedMs = 0;
 
   constructor(files: Files, directory: string) {
     this.files = files;
@@ -38,14 +40,18 @@ export class LossesFile {
 
   /** Durable when it returns, but for a disk that refuses. */
   replace(notes: ReadonlyMap<ShardId, readonly Loss[]>): void {
-    this.notes = notes;
-    this.unsaved = true;
-    this.tick();
+    this.notes = new Map([...notes].filter(([, losses]) => losses.length > 0));
+    this.save();
   }
 
-  tick(): void {
-    if (this.unsaved)
-      this.unsaved = !replaceJson(this.files, this.directory, NAME, { format: FORMAT, notes: [...this.notes] });
+  tick(nowMs: number): void {
+    if (!this.unsaved || Math.abs(nowMs - this.triedMs) < RETRY_MS) return;
+    this.triedMs = nowMs;
+    this.save();
+  }
+
+  private save(): void {
+    this.unsaved = !replaceJson(this.files, this.directory, NAME, { format: FORMAT, notes: [...this.notes] });
   }
 }
 

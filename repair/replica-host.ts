@@ -201,7 +201,7 @@ export class ReplicaHost {
       this.mail.tick();
       this.debts.tick();
       this.retention.tick();
-      this.losses.tick();
+      this.losses.tick(this.nowMs);
       this.budget.metered(() => {
         this.budget.tick(this.nowMs);
         this.sender.tick();

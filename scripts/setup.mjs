@@ -4,7 +4,17 @@
 // and turns the usual obstacles into one clear line each: an old Node, a full disk, a missing compiler, no network.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -134,7 +144,23 @@ function build() {
   writeFileSync(stampFile, stamp);
 }
 
+/**
+ * `npx starling` finds it there. Otherwise npx links it into a cache of its own, and a first call before there was a build leaves
+ * a cache without it, for good.
+ */
+function link() {
+  if (process.platform === 'win32') return;
+  const program = join(root, 'dist/server/cli/main.js');
+  const at = join(root, 'node_modules/.bin/starling');
+  chmodSync(program, 0o755);
+  if (existsSync(at)) return;
+  // One that leads nowhere does not exist, and is in the way.
+  rmSync(at, { force: true });
+  symlinkSync('../../dist/server/cli/main.js', at);
+}
+
 checkNode();
 checkDisk();
 install();
 build();
+link();

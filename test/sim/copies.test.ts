@@ -72,7 +72,7 @@ test('what lay in a file that was set aside is destroyed, and what lay in anothe
     node.disk.lostFiles = new Set([lost]);
     if (lost === SHARD) restart();
     else expect(restart).toThrow(/n1 lost .* in a crash/);
-    expect(copies.lost.get(VERSION)).toBe(lost === SHARD ? 'bits' : undefined);
+    expect(copies.lost.get(VERSION)).toBe(lost === SHARD ? 'file lost' : undefined);
   }
 });
 

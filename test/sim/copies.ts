@@ -3,7 +3,7 @@
  * destroyed.
  *
  * A copy is a batch that a replica stores, or that an outbox has durably. A copy is *destroyed* with a disk that is wiped or
- * never comes back (a member given up), by a bit that falls over, and, with `durability: interval`, by a crash before the
+ * never comes back (a member given up), with a file that is set aside, by a bit that falls over, and, with `durability: interval`, by a crash before the
  * sync. Other copies go because somebody else has the batch: a holder lets its replica go on the word of owners, an
  * outbox its entry on the word of who has acknowledged it. That word may be about a copy that has been destroyed since.
  *
@@ -20,7 +20,7 @@ import type { SimNode } from './sim-node.ts';
 import { lookUp } from './unread-lists.ts';
 import { Violation } from './violation.ts';
 
-export type Destruction = 'wiped' | 'given up' | 'bits' | 'unsynced';
+export type Destruction = 'wiped' | 'given up' | 'file lost' | 'bits' | 'unsynced';
 
 export class Copies {
   /** Of batches that any copy of was destroyed: on which disks. */
@@ -28,7 +28,7 @@ export class Copies {
   /** Of which no copy was left, and why. One may have been on its way to somebody then. */
   readonly lost = new Map<Version, Destruction>();
   /** Copies, by what destroyed them. */
-  readonly counts: Record<Destruction, number> = { wiped: 0, 'given up': 0, bits: 0, unsynced: 0 };
+  readonly counts: Record<Destruction, number> = { wiped: 0, 'given up': 0, 'file lost': 0, bits: 0, unsynced: 0 };
   /** Of disks whose process is dead: what they had then. */
   private readonly atRest = new Map<NodeNumber, ReadonlySet<Version>>();
   private readonly o: {
@@ -51,6 +51,12 @@ export class Copies {
   /** No disk has it, and none would if the code were right. */
   isLost(version: Version): boolean {
     return this.lost.has(version) && !this.isSomewhere(version);
+  }
+
+  /** Each of its copies went in a way that replicas are told of. One that bits or a crash took may be in a ledger for good. */
+  wentOpenly(version: Version): boolean {
+    const isTold = (why: Destruction | undefined) => why !== undefined && why !== 'bits' && why !== 'unsynced';
+    return isTold(this.lost.get(version)) && [...(this.destroyed.get(version)?.values() ?? [])].every(isTold);
   }
 
   get copiesDestroyed(): number {
@@ -78,8 +84,8 @@ export class Copies {
     this.atRest.delete(node.number);
     for (const version of before ?? []) {
       if (this.has(node, version)) this.destroyed.get(version)?.delete(node.number);
-      else if (node.disk.logWasDamaged || node.disk.lostFiles.has(this.o.shardOf(version)))
-        this.destroy(node, version, 'bits');
+      else if (node.disk.logWasDamaged) this.destroy(node, version, 'bits');
+      else if (node.disk.lostFiles.has(this.o.shardOf(version))) this.destroy(node, version, 'file lost');
       else if (this.o.durability === 'interval') this.destroy(node, version, 'unsynced');
       else if (!this.o.isOver(version)) throw new Violation('nothing-lost', `${node.name} lost ${version} in a crash`);
     }

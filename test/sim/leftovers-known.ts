@@ -34,9 +34,8 @@ export class Leftovers {
       const verdict = havingIt(found).length > 0 ? 'known' : said.includes('never') ? 'never' : 'unsure';
       const name = `receipts_${isThere ? '' : 'gone_'}${verdict}`;
       counters[name] = (counters[name] ?? 0) + 1;
-      // A crash before the sync, or damage, takes what a ledger goes on counting with the others.
-      const why = books.copies.lost.get(version);
-      if (isThere ? verdict === 'never' : verdict === 'known' && (why === 'wiped' || why === 'given up'))
+      // A crash before the sync, or a bit that falls over, takes what a ledger goes on counting with the others.
+      if (isThere ? verdict === 'never' : verdict === 'known' && books.copies.wentOpenly(version))
         throw new Violation(
           'receipts-judged',
           `the receipt of ${version} of ${id} says ${verdict}; it is ${isThere ? '' : 'not '}there`,

@@ -37,7 +37,14 @@ function fillingOf() {
   };
   const replicas = new Map(
     KEYS.map((key) => {
-      const ledger = { replica: 'full', versions: () => [], floor: '', floorRoot: () => EMPTY_ROOT, since: null };
+      const ledger = {
+        replica: 'full',
+        versions: () => [],
+        floor: '',
+        floorRoot: () => EMPTY_ROOT,
+        since: null,
+        damage: null,
+      };
       const stored = { flush: () => {}, sizes: () => ({ rows: 0 }) };
       return [shardId(key), { id: shardId(key), key, ledger, notes: {}, stored }];
     }),

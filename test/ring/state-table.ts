@@ -266,7 +266,8 @@ export const STATE_TABLE = {
   'content-copy': row(to('absent', 'absent'), to('ok', 'full'), to('filling', 'filling'), to('ok', 'damaged')),
   // What comes of it comes later: the batch is asked for, or the replica read again.
   suspect: row(to('nothing', 'absent'), to('nothing', 'full'), to('nothing', 'filling'), to('nothing', 'damaged')),
-  disown: row(to('disowned', 'absent'), to('disowned', 'full'), to('disowned', 'filling'), to('disowned', 'damaged')),
+  // An owner that has nothing of the shard makes it: there it is noted what is lost.
+  disown: row(to('disowned', 'full'), to('disowned', 'full'), to('disowned', 'filling'), to('disowned', 'damaged')),
   dropped: row(to('nothing', 'absent'), to('nothing', 'absent'), to('nothing', 'absent'), to('nothing', 'absent')),
   // Copied, and mended.
   'time, with full owners that are live': row(

@@ -32,25 +32,21 @@ export class Disowning {
   /** No answer while the disk refuses: it is asked again. */
   asked(from: NodeNumber, { request, key, through }: MessageOf<'disown'>): void {
     const { mail, sender, around } = this.o;
-    const { number } = shardKeyFromJson(key);
-    const shard = shardId(shardKeyFromJson(key));
+    const shardKey = shardKeyFromJson(key);
+    const shard = shardId(shardKey);
     mail.disown(shard, from, 'its file was lost');
-    if (!this.note(shardKeyFromJson(key), from, through)) return;
-    sender.disown(shard, from, () => around.send(from, number, { t: 'disowned', request, shard }));
+    if (!this.note(shardKey, from, through)) return;
+    sender.disown(shard, from, () => around.send(from, shardKey.number, { t: 'disowned', request, shard }));
   }
 
   /** Whether it is durable, where there is something to note it in. */
   private note(key: ShardKey, from: NodeNumber, through: Stamp): boolean {
+    const { replicas } = this.o;
+    const make = () => replicas.ensure(key);
+    const made = this.isNewOwner(key) ? attempt(make, () => null) : undefined;
+    if (made === null) return false;
     const shard = shardId(key);
-    if (
-      this.isNewOwner(key) &&
-      attempt(
-        () => this.o.replicas.ensure(key),
-        () => null,
-      ) === null
-    )
-      return false;
-    const replica = this.o.replicas.get(shard);
+    const replica = replicas.get(shard);
     if (replica === null) return true;
     const { ledger, stored } = replica;
     const lost = lostFileOf(from, through, ledger.floor, this.o.around);

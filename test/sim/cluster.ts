@@ -159,7 +159,7 @@ class Cluster implements World {
     this.listsOpen = chance.fork('lists').pick([0, 0, 1, 8]);
     this.expiry = new Expiry(this.scenario, this.time);
     this.books = new Books(this.nodes, this.durability, this.scenario.conflict, this.time, this.expiry);
-    this.traffic = new FetchTraffic(this.limits.requestTimeoutMs);
+    this.traffic = new FetchTraffic({ ...this.limits, ...this.rhythm });
     this.network = new Network(this, this.nodes, this.scenario, [this.traffic, this.mail, this.mends], (bytes) =>
       this.note(bytes),
     );

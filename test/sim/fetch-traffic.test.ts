@@ -14,6 +14,7 @@ const SHARD = shardId(KEY);
 const START_MS = 1_700_000_000_000;
 const VERSION = makeVersion(makeStamp(START_MS, 0), 'a'.repeat(16));
 const TIMEOUT_MS = 500;
+const TICK_MS = 40;
 const PARTS = [new Uint8Array(90), new Uint8Array(10)];
 
 /** A node whose replica lacks the batch unless told otherwise. */
@@ -25,7 +26,7 @@ function situation() {
   };
   const clock = { wallMs: START_MS };
   const node = Object.assign(clock, { name: 'n1', number: '1'.repeat(16), process: { open } }) as unknown as SimNode;
-  const traffic = new FetchTraffic(TIMEOUT_MS);
+  const traffic = new FetchTraffic({ requestTimeoutMs: TIMEOUT_MS, tickMs: TICK_MS });
   const ask = (request: number, ms: number, isAmongFaults = true) => {
     clock.wallMs = ms;
     const question = { t: 'fetch', request, key: shardKeyToJson(KEY), versions: [VERSION] } as const;
@@ -79,5 +80,17 @@ describe('what is fetched and what was missing', () => {
       come(2);
       expect([traffic.fetched, traffic.missing]).toEqual([bytes, 100]);
     }
+  });
+
+  test.each([
+    [TIMEOUT_MS - TICK_MS, 100],
+    [TIMEOUT_MS - TICK_MS - 1, 200],
+  ])('a process whose disk calls it takes the time of its last turn: after %i ms', (ms, bytes) => {
+    const { traffic, ask, come } = situation();
+    ask(1, START_MS);
+    ask(2, START_MS + ms);
+    come(1);
+    come(2);
+    expect([traffic.fetched, traffic.missing]).toEqual([bytes, 100]);
   });
 });

@@ -8,7 +8,8 @@
  * again (a crash, a copy from elsewhere) misses it anew. A damaged replica lacks whatever it asks for.
  *
  * While there are faults, what the network alone causes is left out of both: the second answer to a question that was
- * repeated, and what was asked for again when the first question had been without an answer for `requestTimeoutMs`. Of questions
+ * repeated, and what was asked for again when the first question had been without an answer for `requestTimeoutMs`, by the time that
+ * the process knows: when its disk calls it, that is the time of its last turn. Of questions
  * that left after the faults nothing is left out. Comparisons, identities and tokens are not counted: what they
  * cost is `npm run sim -- --nodes 100`'s to say, and the benchmark's.
  */
@@ -53,11 +54,12 @@ interface Tally {
 export class FetchTraffic implements MessageWatcher {
   private readonly processes = new WeakMap<Process, OfProcess>();
   private readonly tallies = new Map<string, Tally>();
-  private readonly requestTimeoutMs: number;
+  private readonly awaitedMs: number;
   private order = 0;
 
-  constructor(requestTimeoutMs: number) {
-    this.requestTimeoutMs = requestTimeoutMs;
+  /** A turn comes with each tick, at least. */
+  constructor({ requestTimeoutMs, tickMs }: { readonly requestTimeoutMs: number; readonly tickMs: number }) {
+    this.awaitedMs = requestTimeoutMs - tickMs;
   }
 
   get fetched(): number {
@@ -119,7 +121,7 @@ export class FetchTraffic implements MessageWatcher {
   private isOfNetwork(one: Question, other: Question): boolean {
     const [first] = one.askedMs <= other.askedMs ? [one] : [other];
     const ms = Math.max(Math.abs(one.askedMs - other.askedMs), Math.abs(one.askedWallMs - other.askedWallMs));
-    return first.isAmongFaults && ms >= this.requestTimeoutMs;
+    return first.isAmongFaults && ms >= this.awaitedMs;
   }
 
   private of(process: Process): OfProcess {

@@ -8,7 +8,7 @@
 import type { Steps } from '../shards/steps.ts';
 import type { Ending } from './query/ending.ts';
 
-const TURN_MS = 5;
+export const TURN_MS = 5;
 
 export interface TurnsPorts {
   nowMs(): number;

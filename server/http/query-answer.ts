@@ -10,7 +10,7 @@ import type { Steps } from '../../shards/steps.ts';
 import type { Ending } from '../query/ending.ts';
 import { QueryError } from '../query/query-error.ts';
 import type { QueryOptions, QueryService, ResultSeries, StatementResult } from '../query/result.ts';
-import { mainTurns } from '../turns.ts';
+import { mainTurns, TURN_MS } from '../turns.ts';
 import type { ErrorForm } from './influx-answer.ts';
 import { type Fields, type QueryParameters, queryParameters } from './query-parameters.ts';
 import { CsvPrinter } from './response-csv.ts';
@@ -46,9 +46,6 @@ export interface AnswerSink {
   /** The answer is an error; nothing was written. */
   refuse(status: number, message: string, form: ErrorForm): void;
 }
-
-/** For which chunks are sent one after the other before other work has its turn. */
-const TURN_MS = 5;
 
 /** Text gathered before it is given to the socket. */
 const WRITE_CHARACTERS_MIN = 64 * 1024;

@@ -4,6 +4,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { csvError } from './response-csv.ts';
 import { indentJson, jsonError } from './response-json.ts';
+import { v2ErrorAnswer } from './v2-answer.ts';
 
 const HEADER_CHARACTERS_MAX = 1_000;
 
@@ -17,6 +18,10 @@ export interface ErrorForm {
   readonly csv?: boolean;
   readonly pretty?: boolean;
   readonly retryAfterSeconds?: number;
+  /** As 2.x tells errors. */
+  readonly v2?: boolean;
+  /** There: what the status alone does not say. */
+  readonly code?: string;
   /** Beside the error, in JSON. */
   readonly more?: Readonly<Record<string, unknown>>;
 }
@@ -27,6 +32,7 @@ export interface ErrorAnswer {
 }
 
 export function errorAnswer(status: number, message: string, form: ErrorForm): ErrorAnswer {
+  if (form.v2 === true) return v2ErrorAnswer(status, message, form);
   const headers: [string, string][] = [];
   if (status !== 401) headers.push(['X-Influxdb-Error', headerText(message)]);
   if (form.retryAfterSeconds !== undefined) headers.push(['Retry-After', String(form.retryAfterSeconds)]);

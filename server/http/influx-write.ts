@@ -1,6 +1,8 @@
 /**
  * POST /write as InfluxDB 1.x serves it, for the requests that node:http reads; plain ones are served by plain-door.ts.
  *
+ * What /api/v2/write (v2-write.ts) has in other words is a `WriteApi`; all else is the same.
+ *
  * `receipt=1` asks for a token that names the batches of the write (receipt.ts): 200 and JSON instead of 204.
  * The type of the body is not looked at: agents send text/plain, octet-stream, an empty type or none. Credentials in the
  * URL (`u`, `p`) are accepted and go nowhere.
@@ -8,7 +10,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { RECEIPT_BATCHES_MAX, type ReceiptBatch } from '../receipt.ts';
 import { BodyError, freePieces, readPieces } from './body.ts';
-import { answeredByMethod, sendInfluxError } from './influx-answer.ts';
+import { answeredByMethod, type ErrorForm, sendInfluxError } from './influx-answer.ts';
 
 /** As the line-protocol parser knows them; the door maps '' and 'ns' to 'n'. */
 export type WritePrecision = 'n' | 'u' | 'ms' | 's' | 'm' | 'h';
@@ -27,15 +29,15 @@ export interface WriteRequest {
   readonly receipt?: boolean;
 }
 
-export type WriteResult =
-  | { readonly status: 204; readonly batches?: readonly ReceiptBatch[] }
-  | {
-      readonly status: number;
-      readonly error: string;
-      readonly retryAfterSeconds?: number;
-      /** Of the good lines of a write that was taken in part. */
-      readonly batches?: readonly ReceiptBatch[];
-    };
+export interface Refusal {
+  readonly status: number;
+  readonly error: string;
+  readonly retryAfterSeconds?: number;
+  /** Of the good lines of a write that was taken in part. */
+  readonly batches?: readonly ReceiptBatch[];
+}
+
+export type WriteResult = { readonly status: 204; readonly batches?: readonly ReceiptBatch[] } | Refusal;
 
 export interface WriteCoordinator {
   /** `answered` is called once, at once or later. */
@@ -52,35 +54,55 @@ export interface WriteLimits {
   receiptOf(batches: readonly ReceiptBatch[]): string | null;
 }
 
-const PRECISIONS: Readonly<Record<string, WritePrecision>> = {
-  '': 'n',
-  n: 'n',
-  ns: 'n',
-  u: 'u',
-  µ: 'u',
-  us: 'u',
-  ms: 'ms',
-  s: 's',
-  m: 'm',
-  h: 'h',
-};
+/** By the names that clients give them; without one it is nanoseconds. */
+export const WRITE_PRECISIONS: ReadonlyMap<string, WritePrecision> = new Map([
+  ['', 'n'],
+  ['n', 'n'],
+  ['ns', 'n'],
+  ['u', 'u'],
+  ['µ', 'u'],
+  ['us', 'u'],
+  ['ms', 'ms'],
+  ['s', 's'],
+  ['m', 'm'],
+  ['h', 'h'],
+]);
 const CONSISTENCIES: readonly string[] = ['any', 'one', 'quorum', 'all'];
 
 export type WriteParameters = Pick<WriteRequest, 'database' | 'retentionPolicy' | 'precision' | 'consistency'> & {
   readonly receipt: boolean;
 };
 
-/** What the URL says, or the error to answer. */
-export function parametersOf(url: URL, limits: WriteLimits): WriteParameters | string {
-  const get = (name: string): string => url.searchParams.get(name) ?? '';
+/** What the paths that take line protocol differ in. */
+export interface WriteApi {
+  /** What the URL says, or the error to answer. */
+  parametersOf(url: URL, limits: WriteLimits): WriteParameters | string;
+  /** How it is told. */
+  refusalOf(refused: Refusal): Refusal & ErrorForm;
+}
+
+export const WRITE_V1: WriteApi = { parametersOf, refusalOf: (refused) => refused };
+
+function parametersOf({ searchParams }: URL, limits: WriteLimits): WriteParameters | string {
+  const get = (name: string): string => searchParams.get(name) ?? '';
   const database = get('db');
   if (database === '') return 'database is required';
-  const precision = Object.hasOwn(PRECISIONS, get('precision')) ? PRECISIONS[get('precision')] : undefined;
+  const precision = WRITE_PRECISIONS.get(get('precision'));
   if (precision === undefined) return `invalid precision "${get('precision')}" (use n, u, ms, s, m or h)`;
-  const consistency = get('consistency').toLowerCase() || limits.defaultConsistency;
+  return writtenAs(searchParams, { database, retentionPolicy: get('rp'), precision }, limits);
+}
+
+/** With those parameters that all paths have. */
+export function writtenAs(
+  searchParams: URLSearchParams,
+  { database, retentionPolicy, precision }: Pick<WriteRequest, 'database' | 'retentionPolicy' | 'precision'>,
+  limits: WriteLimits,
+): WriteParameters | string {
+  const consistency = (searchParams.get('consistency') ?? '').toLowerCase() || limits.defaultConsistency;
   if (!CONSISTENCIES.includes(consistency)) return 'invalid consistency level';
-  const receipt = get('receipt') === '1' || get('receipt') === 'true';
-  return { database, retentionPolicy: get('rp'), precision, consistency: consistency as WriteConsistency, receipt };
+  const wanted = searchParams.get('receipt');
+  const receipt = wanted === '1' || wanted === 'true';
+  return { database, retentionPolicy, precision, consistency: consistency as WriteConsistency, receipt };
 }
 
 export function writeBody(
@@ -103,19 +125,24 @@ export async function handleWrite(
   url: URL,
   coordinator: WriteCoordinator,
   limits: WriteLimits,
+  api: WriteApi = WRITE_V1,
 ): Promise<void> {
   if (answeredByMethod(request, response, ['POST'])) return;
-  const parameters = parametersOf(url, limits);
+  const refuse = (refused: Refusal, more: ErrorForm = {}): void => {
+    const refusal = api.refusalOf(refused);
+    sendInfluxError(response, refusal.status, refusal.error, { ...refusal, ...more });
+  };
+  const parameters = api.parametersOf(url, limits);
   let body: readonly Uint8Array[];
   try {
     body = await readPieces(request, limits.bodyBytesMax);
   } catch (error) {
     if (!(error instanceof BodyError)) throw error;
-    sendInfluxError(response, error.status, error.message);
+    refuse({ status: error.status, error: error.message });
     return;
   }
   if (typeof parameters === 'string') {
-    sendInfluxError(response, 400, parameters);
+    refuse({ status: 400, error: parameters });
     return;
   }
   let result: WriteResult;
@@ -124,15 +151,14 @@ export async function handleWrite(
       writeBody(coordinator, parameters, body, limits, answered);
     });
   } catch (error) {
-    sendInfluxError(response, 500, 'internal error; safe to retry');
+    refuse({ status: 500, error: 'internal error; safe to retry' });
     throw error;
   } finally {
     freePieces(body);
   }
   const { batches } = result;
   if ('error' in result) {
-    const more = batches === undefined || batches.length === 0 ? {} : { more: receiptFor(batches, limits) };
-    sendInfluxError(response, result.status, result.error, { ...result, ...more });
+    refuse(result, batches === undefined || batches.length === 0 ? {} : { more: receiptFor(batches, limits) });
     return;
   }
   response.setHeader('Content-Type', 'application/json');

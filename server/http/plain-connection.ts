@@ -17,7 +17,7 @@ import type { Socket } from 'node:net';
 import { Ending } from '../query/ending.ts';
 import { QueryError } from '../query/query-error.ts';
 import { BodyError, freePieces, unpackBody } from './body.ts';
-import { type WriteParameters, type WriteResult, writeBody } from './influx-write.ts';
+import { type Refusal, type WriteApi, type WriteParameters, type WriteResult, writeBody } from './influx-write.ts';
 import type { PlainDoor, PlainDoorTimeouts } from './plain-door.ts';
 import type { PlainHead, QueryHead, WriteHead } from './plain-head.ts';
 import { PlainSink } from './plain-sink.ts';
@@ -208,13 +208,18 @@ export class PlainConnection {
   #giveAnswer(result: WriteResult, served: readonly Buffer[]): void {
     freePieces(served);
     const { answers, isClosing } = this.#door;
-    this.#observe('write', result.status);
+    const refusal = 'error' in result ? this.#refusalOf(result) : null;
+    this.#observe('write', refusal === null ? result.status : refusal.status);
     const { socket } = this;
     if (!socket.writable) return;
     const isLast = this.#hasEnded || isClosing;
-    if ('error' in result) socket.write(answers.error(isLast, result.status, result.error, result));
+    if (refusal !== null) socket.write(answers.error(isLast, refusal.status, refusal.error, refusal));
     else socket.write(answers.noContent(isLast), 'latin1');
     this.#answered(isLast);
+  }
+
+  #refusalOf(refused: Refusal): ReturnType<WriteApi['refusalOf']> {
+    return (this.#head as WriteHead).api.refusalOf(refused);
   }
 
   #observe(route: 'write' | 'query', status: number): void {

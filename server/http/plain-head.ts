@@ -2,21 +2,23 @@
  * Heads of plain requests: the writes that agents send thousands of times a second and the queries of dashboards, read
  * without a general HTTP parser.
  *
- * A head is plain when nothing in it can change what node:http would make of the request: POST /write?..., GET or POST
- * /query?..., HTTP/1.1, lines that end in CRLF, printable ASCII, each header at most once and one of `PLAIN_HEADERS`, a
+ * A head is plain when nothing in it can change what node:http would make of the request: POST /write?... or
+ * /api/v2/write?..., GET or POST /query?..., HTTP/1.1, lines that end in CRLF, printable ASCII, each header at most once and one of `PLAIN_HEADERS`, a
  * host, a length of the body in digits alone within the limit, for a write parameters that are right. Whatever is not is
  * for node:http: two readers that differ about where a request ends would be a hole (request smuggling), so this one
  * never guesses.
  */
-import { parametersOf, type WriteLimits, type WriteParameters } from './influx-write.ts';
+import { WRITE_V1, type WriteApi, type WriteLimits, type WriteParameters } from './influx-write.ts';
 import { wantsCsv } from './query-answer.ts';
 import { fieldsOfQuery } from './query-parameters.ts';
+import { WRITE_V2 } from './v2-write.ts';
 
 /** Longer heads are not plain; node:http takes up to 16 KiB. */
 export const HEAD_BYTES_MAX = 4096;
 
 export interface WriteHead {
   readonly kind: 'write';
+  readonly api: WriteApi;
   readonly parameters: WriteParameters;
   /** Of the body as it is sent. */
   readonly bodyBytes: number;
@@ -46,11 +48,12 @@ export interface HeadLimits {
 const KEPT_MAX = 2048;
 const KEPT_BYTES_MAX = 1024;
 
-const REQUEST_LINE = /^(POST|GET) (\/(?:write|query)\?[A-Za-z0-9\-._~!$&'()*+,;=:@%/?]*) HTTP\/1\.1$/;
+const REQUEST_LINE = /^(POST|GET) (\/(?:write|query|api\/v2\/write)\?[A-Za-z0-9\-._~!$&'()*+,;=:@%/?]*) HTTP\/1\.1$/;
 const HEADER_LINE = /^([A-Za-z-]+): ([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)$/;
 const LENGTH = /^\d{1,15}$/;
 const PACKED: ReadonlySet<string> = new Set(['gzip', 'x-gzip']);
 const QUERY_PATH = '/query?';
+const WRITE_V1_PATH = '/write?';
 
 /** Those that nobody looks at, and of the others the values that are understood here. */
 const PLAIN_HEADERS: ReadonlyMap<string, (value: string) => boolean> = new Map<string, (value: string) => boolean>([
@@ -133,10 +136,11 @@ function writeHead(target: string, headers: Headers, limits: WriteLimits): Write
   const length = headers.get('content-length');
   if (length === undefined || !URL.canParse(target, 'http://node')) return null;
   const bodyBytes = Number(length);
-  const parameters = parametersOf(new URL(target, 'http://node'), limits);
+  const api = target.startsWith(WRITE_V1_PATH) ? WRITE_V1 : WRITE_V2;
+  const parameters = api.parametersOf(new URL(target, 'http://node'), limits);
   // A receipt is an answer of another form.
   if (bodyBytes > limits.bodyBytesMax || typeof parameters === 'string' || parameters.receipt) return null;
-  return { kind: 'write', parameters, bodyBytes, isPacked: PACKED.has(headers.get('content-encoding') ?? '') };
+  return { kind: 'write', api, parameters, bodyBytes, isPacked: PACKED.has(headers.get('content-encoding') ?? '') };
 }
 
 /** The characters of a plain target are those that no URL parser changes, so its query is read as it is. */

@@ -12,10 +12,12 @@ import express, { type Express, type NextFunction, type Request, type Response }
 import type { ListenAddress } from '../config-values.ts';
 import { StartError } from '../node-identity.ts';
 import { ClientErrors } from './client-error.ts';
+import { answeredByMethod, type ErrorForm, errorAnswer } from './influx-answer.ts';
 import { handlePing, setInfluxHeaders } from './influx-ping.ts';
 import { handleQuery } from './influx-query.ts';
-import { handleWrite } from './influx-write.ts';
+import { handleWrite, WRITE_V1, type WriteApi } from './influx-write.ts';
 import { PlainDoor, type PlainDoorPorts } from './plain-door.ts';
+import { WRITE_V2 } from './v2-write.ts';
 
 /** Keep-alive of agents that push every few seconds. */
 const KEEP_ALIVE_MS = 65_000;
@@ -156,12 +158,13 @@ function route(app: Express, ports: HttpPorts, request: IncomingMessage, respons
   const path = end < 0 ? text : text.slice(0, end);
   switch (path) {
     case '/write':
-      door('write', ports, request, response, (url) =>
-        handleWrite(request, response, url, ports.coordinator(), ports.writeLimits),
-      );
+      writeDoor(WRITE_V1, ports, request, response);
+      return;
+    case '/api/v2/write':
+      writeDoor(WRITE_V2, ports, request, response);
       return;
     case '/query':
-      door('query', ports, request, response, (url) =>
+      door('query', {}, ports, request, response, (url) =>
         handleQuery(request, response, url, ports.queryService(), ports.queryLimits),
       );
       return;
@@ -173,6 +176,11 @@ function route(app: Express, ports: HttpPorts, request: IncomingMessage, respons
       else handlePing(request, response, url, ports.version);
       return;
     }
+    case '/status':
+      setInfluxHeaders(request, response, ports.version);
+      request.resume();
+      if (!answeredByMethod(request, response, ['GET', 'HEAD'])) response.writeHead(204).end();
+      return;
     case '/internal/call':
       guarded(ports, response, ports.internalCall(request, response));
       return;
@@ -184,8 +192,15 @@ function route(app: Express, ports: HttpPorts, request: IncomingMessage, respons
   }
 }
 
+function writeDoor(api: WriteApi, ports: HttpPorts, request: IncomingMessage, response: ServerResponse): void {
+  door('write', { v2: api === WRITE_V2 }, ports, request, response, (url) =>
+    handleWrite(request, response, url, ports.coordinator(), ports.writeLimits, api),
+  );
+}
+
 function door(
   name: 'write' | 'query',
+  form: ErrorForm,
   ports: HttpPorts,
   request: IncomingMessage,
   response: ServerResponse,
@@ -199,10 +214,10 @@ function door(
   const problem = url === null ? 'bad request' : ports.notReady();
   if (url === null || problem !== null) {
     request.resume();
-    if (url !== null) response.setHeader('Retry-After', '1');
-    response.setHeader('X-Influxdb-Error', problem!);
-    response.writeHead(url === null ? 400 : 503, { 'Content-Type': 'application/json' });
-    response.end(`${JSON.stringify({ error: problem })}\n`);
+    const status = url === null ? 400 : 503;
+    const { headers, body } = errorAnswer(status, problem!, url === null ? form : { ...form, retryAfterSeconds: 1 });
+    for (const [header, value] of headers) response.setHeader(header, value);
+    response.writeHead(status).end(Buffer.from(body));
     return;
   }
   guarded(ports, response, handle(url));

@@ -61,6 +61,9 @@ const chunked = (text: string) =>
     `POST /write?db=t HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n${text.length.toString(16)}\r\n${text}\r\n0\r\n\r\n`,
   );
 
+const v2Write = (body: string | Buffer, parameters: string, headers = '') =>
+  write(body, headers, parameters, '/api/v2/write');
+
 /** Requests after which a connection goes on. */
 const KINDS: Readonly<Record<string, (n: number) => Buffer>> = {
   plain: (n) => write(`${POINT} ${n}`),
@@ -81,6 +84,12 @@ const KINDS: Readonly<Record<string, (n: number) => Buffer>> = {
   'no database': (n) => write(`${POINT} ${n}`, '', 'precision=s'),
   'bad precision': (n) => write(`${POINT} ${n}`, '', 'db=t&precision=x'),
   chunked: (n) => chunked(`${POINT} ${n}`),
+  'write of 2.x': (n) => v2Write(`${POINT} ${n}`, 'org=o&bucket=t%2Frp&precision=ms', 'Authorization: Token x\r\n'),
+  'packed write of 2.x': (n) => v2Write(gzipSync(`${POINT} ${n}`), 'bucket=t', 'Content-Encoding: gzip\r\n'),
+  'bad gzip of 2.x': () => v2Write('no gzip at all', 'bucket=t', 'Content-Encoding: gzip\r\n'),
+  'bad line of 2.x': (n) => v2Write(`bad ${n}`, 'bucket=t&org=o'),
+  'no bucket': (n) => v2Write(`${POINT} ${n}`, 'org=o'),
+  'precision that 2.x does not have': (n) => v2Write(`${POINT} ${n}`, 'bucket=t&precision=h'),
   query: (n) => query(`db=t&epoch=s&q=SELECT+${n}`, 'Accept: */*\r\nUser-Agent: a\r\n'),
   'query with escapes': (n) => query(`q=%22%C3%A4%22+%zz%FF'(a)/*${n}*/?&q=second&&=&db&db=t&rp=%20`),
   'query with a length': (n) => query(`q=${n}`, 'Content-Length: 0\r\nContent-Encoding: gzip\r\n'),
@@ -166,8 +175,10 @@ describe('the door of plain requests', () => {
     expect([door.slow, door.arrived.length, door.observed]).toEqual([0, 3, [204, 204, 204]]);
     await exchange(door, [{ pieces: [write(POINT), KINDS.query!(1), KINDS.form!(1)], answers: 3 }]);
     expect([door.slow, door.arrived.length]).toEqual([0, 6]);
+    await exchange(door, [{ pieces: [KINDS['write of 2.x']!(1), KINDS['packed write of 2.x']!(2)], answers: 2 }]);
+    expect([door.slow, door.arrived.length]).toEqual([0, 8]);
     await exchange(door, [{ pieces: [write(POINT), KINDS.origin!(1), write(POINT)], answers: 3 }]);
-    expect([door.slow, door.arrived.length]).toEqual([2, 9]);
+    expect([door.slow, door.arrived.length]).toEqual([2, 11]);
   });
 
   test('any requests, one after the other on one connection, in any pieces', async () => {

@@ -5,12 +5,14 @@ import { setInfluxHeaders } from '../../server/http/influx-ping.ts';
 import { handleQuery } from '../../server/http/influx-query.ts';
 import {
   handleWrite,
+  WRITE_V1,
   type WriteCoordinator,
   type WriteRequest,
   type WriteResult,
 } from '../../server/http/influx-write.ts';
 import type { PlainDoor } from '../../server/http/plain-door.ts';
 import { openPlainDoor } from '../../server/http/server.ts';
+import { WRITE_V2 } from '../../server/http/v2-write.ts';
 import {
   type QueryOptions,
   QueryParseError,
@@ -86,8 +88,9 @@ export class Side {
   #serve(request: IncomingMessage, response: ServerResponse, coordinator: WriteCoordinator): void {
     setInfluxHeaders(request, response, VERSION);
     const url = new URL(request.url ?? '/', 'http://x');
-    if (url.pathname === '/write') {
-      void handleWrite(request, response, url, coordinator, LIMITS).catch(() => {});
+    if (url.pathname === '/write' || url.pathname === '/api/v2/write') {
+      const api = url.pathname === '/write' ? WRITE_V1 : WRITE_V2;
+      void handleWrite(request, response, url, coordinator, LIMITS, api).catch(() => {});
       return;
     }
     if (url.pathname === '/query') {
@@ -154,9 +157,9 @@ export function answersIn(text: string): number {
   }
 }
 
-export function write(body: string | Buffer, headers = '', query = 'db=t'): Buffer {
+export function write(body: string | Buffer, headers = '', query = 'db=t', path = '/write'): Buffer {
   const bytes = Buffer.from(body as string, 'latin1');
-  const head = `POST /write?${query} HTTP/1.1\r\nHost: x\r\n${headers}Content-Length: ${bytes.length}\r\n\r\n`;
+  const head = `POST ${path}?${query} HTTP/1.1\r\nHost: x\r\n${headers}Content-Length: ${bytes.length}\r\n\r\n`;
   return Buffer.concat([Buffer.from(head), bytes]);
 }
 

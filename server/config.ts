@@ -6,13 +6,12 @@
  * line makes its help from `SERVE_OPTIONS`. Relations between limits are checked here, once, when the configuration is
  * built; the rest of the program relies on them.
  */
-import { readFileSync } from 'node:fs';
 import { availableParallelism, hostname } from 'node:os';
-import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { CPU_SHARE_MIN, REPAIR_RATE_MIN } from '../repair/budget.ts';
 import { DEFAULT_MEMBERSHIP_LIMITS, type MembershipLimits } from '../repair/membership-limits.ts';
 import { SHARDS_PER_GROUP } from '../shards/shard-key.ts';
+import { ConfigError, readConfigFile } from './config-file.ts';
 import {
   bytes,
   count,
@@ -31,10 +30,9 @@ import {
   share,
   urlList,
 } from './config-values.ts';
+import { type UdpSettings, udpListeners } from './udp-settings.ts';
 
-export class ConfigError extends Error {
-  readonly code = 'config';
-}
+export { ConfigError };
 
 interface OptionDefinition {
   readonly schema: z.ZodType<unknown, string>;
@@ -93,6 +91,13 @@ const DEFINITIONS = {
     value: 'on|off',
     fallback: 'on',
     about: 'write made-up rows to a scratch shard at the start, so that the first real ones find compiled code',
+  },
+  udp: {
+    schema: udpListeners,
+    value: 'SETTINGS',
+    fallback: '',
+    about:
+      "listen for line protocol over UDP: 'bind-address=HOST:PORT,database=NAME,precision=ms', several with ; between",
   },
   rules: { schema: optionalPath, value: 'DIR', fallback: '', about: 'directory with alert rules (*.yml, *.yaml)' },
   'log-level': {
@@ -256,6 +261,7 @@ export interface Config {
   readonly readmit: boolean;
   readonly workers: number;
   readonly warmUp: boolean;
+  readonly udp: readonly UdpSettings[];
   readonly rulesDirectory: string | null;
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
   readonly passIntervalMs: number;
@@ -319,7 +325,7 @@ export function loadConfig(sources: ConfigSources): Config {
     if (name !== 'config' && !(name in DEFINITIONS)) throw new ConfigError(`unknown option --${name}`);
   }
   const path = flags.config ?? environment.STARLING_CONFIG;
-  const file = path === undefined || path === '' ? {} : readConfigFile(path);
+  const file = path === undefined || path === '' ? {} : readConfigFile(path, Object.keys(DEFINITIONS));
 
   const resolve = <T>(name: OptionName, schema: z.ZodType<T, string>): T => {
     const from = pickSource(name, flags, environment, file, path);
@@ -337,6 +343,7 @@ export function loadConfig(sources: ConfigSources): Config {
     readmit: resolve('readmit', d.readmit.schema),
     workers: resolve('workers', d.workers.schema),
     warmUp: resolve('warm-up', d['warm-up'].schema),
+    udp: resolve('udp', d.udp.schema),
     rulesDirectory: resolve('rules', d.rules.schema),
     logLevel: resolve('log-level', d['log-level'].schema),
     passIntervalMs: resolve('pass-interval', d['pass-interval'].schema),
@@ -408,34 +415,4 @@ function pickSource(
   const fromFile = file[name];
   if (fromFile !== undefined) return { text: fromFile, where: `${path}: ${name}` };
   return { text: DEFINITIONS[name].fallback, where: `default of --${name}` };
-}
-
-function readConfigFile(path: string): Record<string, string> {
-  let text: string;
-  try {
-    text = readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new ConfigError(`cannot read the configuration file ${path}: ${(error as Error).message}`);
-  }
-  let parsed: unknown;
-  try {
-    parsed = parseYaml(text);
-  } catch (error) {
-    throw new ConfigError(`${path} is not valid YAML: ${(error as Error).message.split('\n')[0]}`);
-  }
-  if (parsed === null || parsed === undefined) return {};
-  if (typeof parsed !== 'object' || Array.isArray(parsed))
-    throw new ConfigError(`${path}: expected a mapping of options`);
-  const options: Record<string, string> = {};
-  for (const [key, value] of Object.entries(parsed)) {
-    const name = key.replaceAll('_', '-');
-    if (!(name in DEFINITIONS)) {
-      throw new ConfigError(`${path}: unknown option "${key}" (known: ${Object.keys(DEFINITIONS).join(', ')})`);
-    }
-    if (Array.isArray(value)) options[name] = value.join(',');
-    else if (value === null) options[name] = '';
-    else if (typeof value === 'object') throw new ConfigError(`${path}: "${key}" must be a single value`);
-    else options[name] = String(value);
-  }
-  return options;
 }

@@ -14,6 +14,7 @@ import { RepairMetrics } from './repair-metrics.ts';
 import { RequestMetrics, SECONDS_FAST } from './request-metrics.ts';
 import { threadMemory } from './thread-memory.ts';
 import type { WorkerPool } from './threads.ts';
+import type { UdpListeners } from './udp-listeners.ts';
 
 export interface MetricSources {
   readonly pool: WorkerPool;
@@ -32,6 +33,7 @@ export interface MetricSources {
   coordinatorBytes(): number;
   rates(): RepairRates;
   boundWatch(): { readonly exceeded: number };
+  readonly udp: UdpListeners;
 }
 
 export class Metrics {
@@ -58,6 +60,7 @@ export class Metrics {
   }
 
   addRoute(app: Express, sources: MetricSources): void {
+    sources.udp.addTo(this.#registry);
     const gauges = makeGauges(this.#registry);
     app.get('/metrics', async (_request, response) => {
       await this.#collect(gauges, sources);

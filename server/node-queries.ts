@@ -1,6 +1,7 @@
 /** Queries of a node, bound to its parts. */
 import type { NodeCore } from '../repair/node-core.ts';
 import type { Config } from './config.ts';
+import type { QueryBackend } from './query/backend.ts';
 import { DEFAULT_QUERY_LIMITS } from './query/limits.ts';
 import type { QueryService } from './query/result.ts';
 import { createQueryService } from './query/service.ts';
@@ -13,7 +14,12 @@ export interface NodeQueryParts
   readonly core: NodeCore;
 }
 
-export function createNodeQueries({ config, core, ...parts }: NodeQueryParts): QueryService {
+export interface NodeQueries {
+  readonly service: QueryService;
+  readonly backend: QueryBackend;
+}
+
+export function createNodeQueries({ config, core, ...parts }: NodeQueryParts): NodeQueries {
   const backend = createQueryBackend({
     ...parts,
     metadata: queryMetadata(core),
@@ -23,10 +29,11 @@ export function createNodeQueries({ config, core, ...parts }: NodeQueryParts): Q
     readRepairTimeoutMs: config.readRepairTimeoutMs,
     snapshot: () => core.snapshot(),
   });
-  return createQueryService(backend, {
+  const service = createQueryService(backend, {
     ...DEFAULT_QUERY_LIMITS,
     queryMsMax: config.queryTimeoutMs,
     rowsMax: Math.min(DEFAULT_QUERY_LIMITS.rowsMax, config.queryPointsMax),
     seriesMax: config.querySeriesMax,
   });
+  return { service, backend };
 }

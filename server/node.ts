@@ -22,12 +22,7 @@ import { type Config, membershipLimits } from './config.ts';
 import { hostText } from './config-values.ts';
 import type { Coordinator } from './coordinator.ts';
 import { startHeartbeat } from './heartbeat.ts';
-import { addAdminRoutes } from './http/admin.ts';
-import { addMemberRoutes } from './http/admin-members.ts';
-import { addRepairRoutes } from './http/admin-repairs.ts';
-import { addReceiptRoutes } from './http/receipts.ts';
-import { addErrorHandling, type HttpFront, type HttpPorts, startHttp } from './http/server.ts';
-import { addStatusPage } from './http/status-page.ts';
+import { type HttpFront, type HttpPorts, startHttp } from './http/server.ts';
 import { LevellingDesk } from './levelling-desk.ts';
 import type { Extension, NodeContext, RunningNode } from './main.ts';
 import { Metrics } from './metrics.ts';
@@ -35,6 +30,7 @@ import { createNodeApi } from './node-api.ts';
 import { createHttpPorts } from './node-http.ts';
 import { clockReservation, type NodeDirectory, type NodeFile, StartError, saveNodeFile } from './node-identity.ts';
 import { createNodeQueries } from './node-queries.ts';
+import { addNodeRoutes } from './node-routes.ts';
 import { createWriter, type Writer } from './node-writer.ts';
 import { OutgoingCalls } from './outgoing-calls.ts';
 import { packageVersion } from './package-version.ts';
@@ -42,15 +38,15 @@ import { Peers } from './peers.ts';
 import { linkIdentityOf } from './peers-link.ts';
 import { LANE_NODE, type Packet } from './peers-packet.ts';
 import { diskTrouble, endWithError, watchProcess } from './process-life.ts';
+import type { QueryBackend } from './query/backend.ts';
 import type { QueryService } from './query/result.ts';
 import type { NodeApi } from './query-rpc.ts';
 import { whyNotReady } from './readiness.ts';
 import { RepairJournal } from './repair-journal.ts';
 import { RepairRatesStore } from './repair-rates.ts';
-import { startScrubs } from './scrub.ts';
 import { ShardPlaces } from './shard-places.ts';
-import { followMembers } from './silence.ts';
 import { WorkerPool, type WorkerTurn } from './threads.ts';
+import { UdpListeners } from './udp-listeners.ts';
 import { WarmUp } from './warm-up.ts';
 import { workerSettings } from './worker-settings.ts';
 
@@ -76,6 +72,7 @@ export class Node implements RunningNode {
   #writer: Writer | null = null;
   #warmUp: WarmUp | null = null;
   #queryService!: QueryService;
+  readonly #udp = new UdpListeners();
   #metrics!: Metrics;
   #journal!: RepairJournal;
   #rates!: RepairRatesStore;
@@ -190,7 +187,7 @@ export class Node implements RunningNode {
     for (const turn of this.#early.splice(0)) this.#takeTurn(turn);
     this.#log.info({ ...pool.recovery(), shards: pool.held().length }, 'shards recovered');
 
-    this.#queryService = createNodeQueries({
+    const queries = createNodeQueries({
       config,
       core: this.#core,
       pool,
@@ -199,6 +196,7 @@ export class Node implements RunningNode {
       coordinator: () => this.#writing().coordinator,
       clusterId: () => this.#file.clusterId ?? '',
     });
+    this.#queryService = queries.service;
     this.#context = {
       config,
       url: this.#url,
@@ -207,12 +205,13 @@ export class Node implements RunningNode {
       log: this.#log,
       isReady: () => this.#notReady() === null,
     };
-    this.#addRoutes(pool, startedMs, extensions);
+    this.#addRoutes(pool, startedMs, queries.backend, extensions);
     const scratch = { config, self: this.#file.number, pool, log: this.#log };
     const writtenBytes = () => this.#metrics.requests.writtenBytes;
     if (config.warmUp) this.#warmUp = new WarmUp({ ...scratch, writtenBytes });
     this.#core.start(config.join, Date.now());
     this.#startTimers(pool);
+    await this.#startUdp();
     await this.#calls.untilChecked();
   }
 
@@ -221,51 +220,43 @@ export class Node implements RunningNode {
     return isScratch ? this.#warmUp?.coordinator : this.#writer?.coordinator;
   }
 
-  #addRoutes(pool: WorkerPool, startedMs: number, extensions: readonly Extension[]): void {
-    const { app } = this.#http;
-    const snapshot = (): ClusterSnapshot => this.#core.snapshot();
-    const owners = this.#core.owners.bind(this.#core);
-    const [config, log, places, metrics] = [this.#config, this.#log, this.#places, this.#metrics];
-    const rates = this.#rates.current;
-    this.#boundWatch = watchOf({ config, log, pool, places, snapshot, owners, metrics: metrics.requests, rates });
-    const shared = {
-      version: packageVersion(),
+  #addRoutes(pool: WorkerPool, startedMs: number, queries: QueryBackend, extensions: readonly Extension[]): void {
+    const [config, log, core, places] = [this.#config, this.#log, this.#core, this.#places];
+    const [metrics, rates] = [this.#metrics, this.#rates];
+    const snapshot = (): ClusterSnapshot => core.snapshot();
+    const owners = core.owners.bind(core);
+    const watched = { config, log, pool, places, snapshot, owners };
+    this.#boundWatch = watchOf({ ...watched, metrics: metrics.requests, rates: rates.current });
+    const parts = {
+      ...watched,
+      core,
+      metrics,
+      rates,
+      queries,
       startedMs,
-      pool,
       nodeApi: this.#nodeApi!,
-      places,
       journal: this.#journal,
-      snapshot,
+      boundWatch: this.#boundWatch,
+      context: this.#context,
+      port: this.#http.port,
       clusterId: () => this.#file.clusterId,
-      ...followMembers(() => this.#core.describeMembers(Date.now()), this.#stops),
-      peers: () => this.#peers.status(),
-      notReady: () => this.#notReady(),
-      bound: () => this.#boundWatch.measured(),
-      owners,
-      nowMs: Date.now,
-    };
-    addAdminRoutes(app, shared);
-    addMemberRoutes(app, { core: this.#core, nowMs: Date.now });
-    addRepairRoutes(app, shared, this.#rates);
-    this.#stops.push(startScrubs(app, { pool, cron: config.scrub, self: this.#file.number, log }));
-    addReceiptRoutes(app, shared);
-    metrics.addRoute(app, {
-      pool,
-      snapshot,
-      bound: shared.bound,
       peers: () => this.#peers,
-      members: shared.members,
+      udp: this.#udp,
+      notReady: () => this.#notReady(),
       coordinatorBytes: () => this.#writer?.coordinator.inFlightBytes ?? 0,
-      core: this.#core,
-      rates: this.#rates.current,
-      boundWatch: () => this.#boundWatch,
+    };
+    addNodeRoutes(this.#http.app, parts, extensions, this.#stops);
+  }
+
+  #startUdp(): Promise<void> {
+    return this.#udp.start(this.#config.udp, {
+      notReady: () => this.#notReady(),
+      coordinator: () => this.#writing().coordinator,
+      hasDatabase: (name) => this.#core.snapshot().databases.some((database) => database.name === name),
+      createDatabase: (name) => this.#core.definitions.createDatabase(name, null, Date.now()),
+      nowMs: Date.now,
+      log: this.#log,
     });
-    addStatusPage(app);
-    for (const extension of extensions) {
-      const stop = extension(app, this.#context);
-      if (stop !== undefined) this.#stops.push(stop);
-    }
-    addErrorHandling(app, log);
   }
 
   #startTimers(pool: WorkerPool): void {
@@ -426,6 +417,8 @@ export class Node implements RunningNode {
   }
 
   async #stop(): Promise<void> {
+    // Before this node stops taking writes: what came is handed in, and drained with the rest.
+    this.#udp.close();
     const closed = this.#http.close();
     const drainUntil = Date.now() + DRAIN_MS_MAX;
     while ((this.#writer?.coordinator.inFlightBytes ?? 0) > 0 && Date.now() < drainUntil) {
@@ -437,6 +430,7 @@ export class Node implements RunningNode {
   }
 
   async #takeApart(): Promise<void> {
+    this.#udp.close();
     this.#warmUp?.stop();
     for (const stop of this.#stops.splice(0).reverse()) await stop();
     this.#peers?.close();

@@ -2,6 +2,15 @@
 import { Counter, type Registry } from 'prom-client';
 import { type ObservedSeconds, SecondsHistogram } from './seconds-histogram.ts';
 
+/** Requests of one kind since the start. */
+export interface RequestTotals {
+  readonly requests: number;
+  readonly seconds: number;
+  /** By the status of their answers: 400 to 499, and from 500 on. */
+  readonly clientErrors: number;
+  readonly serverErrors: number;
+}
+
 /** Bounds of histograms. */
 export const SECONDS_FAST = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
@@ -25,8 +34,10 @@ export class RequestMetrics {
   #rows: Counter;
   #failedRows: Counter;
   #bodyBytes: Counter;
-  /** Bytes of bodies that were taken in. */
+  /** Bytes of bodies that were taken in, and rows, since the start. */
   writtenBytes = 0;
+  writtenRows = 0;
+  refusedRows = 0;
 
   constructor(registry: Registry) {
     const registers = [registry];
@@ -59,6 +70,19 @@ export class RequestMetrics {
     fresh.failedRows += failedRows;
     fresh.bytes += bytes;
     this.writtenBytes += bytes;
+    this.writtenRows += rows;
+    this.refusedRows += failedRows;
+  }
+
+  totals(route: 'write' | 'query'): RequestTotals {
+    const total = { requests: 0, seconds: 0, clientErrors: 0, serverErrors: 0 };
+    for (const [status, observed] of this.#requestsOf[route]) {
+      total.requests += observed.count;
+      total.seconds += observed.sum;
+      if (status >= 500) total.serverErrors += observed.count;
+      else if (status >= 400) total.clientErrors += observed.count;
+    }
+    return total;
   }
 
   /** To be called before the registry is read. */

@@ -38,6 +38,14 @@ export class ObservedSeconds {
     this.#sum += seconds;
   }
 
+  get count(): number {
+    return this.#counts.reduce((sum, each) => sum + each, 0);
+  }
+
+  get sum(): number {
+    return this.#sum;
+  }
+
   samples(name: string): Sample[] {
     const sharedLabels = this.labels;
     let count = 0;

@@ -16,6 +16,7 @@ import { callNode, type NodeApi } from '../query-rpc.ts';
 import type { RepairJournal } from '../repair-journal.ts';
 import type { KnownShard, ShardPlaces } from '../shard-places.ts';
 import type { WorkerPool } from '../threads.ts';
+import { setInfluxHeaders } from './influx-ping.ts';
 import { sendError } from './server.ts';
 
 export interface MemberStatus {
@@ -62,6 +63,10 @@ export interface ConvergenceBound extends BoundOfShards {
 }
 
 export function addAdminRoutes(app: Express, ports: AdminPorts): void {
+  app.use(['/health', '/ready'], (request, response, next) => {
+    setInfluxHeaders(request, response, ports.version);
+    next();
+  });
   app.get('/health', (_request, response) => {
     const problem = ports.notReady();
     response.status(problem === null ? 200 : 503).json({

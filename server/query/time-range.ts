@@ -147,8 +147,10 @@ export function parseTime(text: string, zone: ZoneOffset | null): bigint {
   const match = TIME_TEXT.exec(text);
   if (match === null) throw new QueryError('invalid timestamp string');
   const [, year, month, day, hour = '0', minute = '0', second = '0', fraction = '', offset] = match;
-  const ms = Date.UTC(Number(year), Number(month) - 1, Number(day), Number(hour), Number(minute), Number(second));
-  const date = new Date(ms);
+  const date = new Date(0);
+  // Date.UTC() takes the first hundred years for those of the last century.
+  date.setUTCFullYear(Number(year), Number(month) - 1, Number(day));
+  const ms = date.setUTCHours(Number(hour), Number(minute), Number(second));
   if (date.getUTCMonth() !== Number(month) - 1 || date.getUTCDate() !== Number(day) || Number(hour) > 23)
     throw new QueryError('invalid timestamp string');
   const local = BigInt(ms) * 1_000_000n + BigInt(fraction.padEnd(9, '0'));

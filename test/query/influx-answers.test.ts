@@ -38,6 +38,7 @@ const ERRORS: [string, string][] = [
   ["SELECT v FROM cpu WHERE time > 'foo'", 'invalid operation: time and *influxql.StringLiteral are not compatible'],
   ['SELECT v FROM cpu WHERE time != 5', 'invalid time comparison operator: !='],
   ["SELECT v FROM cpu WHERE time > '2020-13-01'", 'invalid timestamp string'],
+  ["SELECT v FROM cpu WHERE time > '0050-01-01'", 'time 0050-01-01T00:00:00Z underflows time literal'],
   ['SELECT * FROM cpu WHERE b', 'invalid condition expression: b'],
   ['DELETE FROM cpu WHERE v = 3', 'fields not supported in WHERE clause during deletion'],
   ['DELETE FROM cpu WHERE time > 0 AND v = 3', 'fields not supported in WHERE clause during deletion'],

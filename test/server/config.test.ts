@@ -46,6 +46,11 @@ describe('loadConfig', () => {
     [{ environment: { STARLING_BODY_BYTES_MAX: '1TB' } }, /STARLING_BODY_BYTES_MAX: "1TB" is not a size/],
     [{ flags: { 'mail-timeout': '20s' } }, /mail-timeout must not exceed write-timeout/],
     [{ flags: { 'body-bytes-max': '1GiB' } }, /body-bytes-max must not exceed write-in-flight-bytes-max/],
+    [{ flags: { udp: 'database=x' } }, /--udp: bind-address: /],
+    [{ flags: { udp: 'bind-address=:8089,precision=d' } }, /--udp: precision: "d" is not a precision/],
+    [{ flags: { udp: 'bind-address=:8089,batch-size=0' } }, /--udp: batch-size: "0" is not a whole number/],
+    [{ flags: { udp: 'bind-address=:8089,port=1' } }, /--udp: Unrecognized key: "port"/],
+    [{ flags: { udp: '[1]' } }, /--udp: expected a list of mappings/],
     [{ flags: { config: '/nonexistent.yml' } }, /cannot read the configuration file/],
   ])('%j is refused with one line that names the option', (sources, message) => {
     expect(() => loadConfig(sources)).toThrow(ConfigError);
@@ -80,6 +85,47 @@ describe('loadConfig', () => {
       7,
       null,
       null,
+    ]);
+  });
+
+  test('UDP listeners: none, some in a flag, and with InfluxDB’s settings in the file', () => {
+    const collectd = {
+      bindAddress: { host: '0.0.0.0', port: 8089 },
+      database: 'collectd',
+      retentionPolicy: '',
+      precision: 'ms',
+      readBufferBytes: 0,
+      batchSize: 5_000,
+      batchPending: 10,
+      batchTimeoutMs: 1_000,
+    };
+    expect(loadConfig({}).udp).toEqual([]);
+    const flag = 'bind-address=:8089,database=collectd,precision=ms; bind-address=[::1]:0';
+    expect(loadConfig({ flags: { udp: flag } }).udp).toEqual([
+      collectd,
+      { ...collectd, bindAddress: { host: '::1', port: 0 }, database: 'udp', precision: 'n' },
+    ]);
+    const path = file(`udp:
+  - bind-address: ':8089'
+    database: collectd
+    retention_policy: short, or not
+    precision: ms
+    read-buffer: 8MiB
+    batch-size: 100
+    batch-pending: 5
+    batch-timeout: 2s
+  - bind-address: ':8090'
+    enabled: false
+`);
+    expect(loadConfig({ flags: { config: path } }).udp).toEqual([
+      {
+        ...collectd,
+        retentionPolicy: 'short, or not',
+        readBufferBytes: 8 * 1024 * 1024,
+        batchSize: 100,
+        batchPending: 5,
+        batchTimeoutMs: 2_000,
+      },
     ]);
   });
 });

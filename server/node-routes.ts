@@ -1,0 +1,87 @@
+/** All routes of a node that people and programs of administrators ask, and those of InfluxDB that are not hot. */
+import type { Express } from 'express';
+import type { Logger } from 'pino';
+import type { NodeCore } from '../repair/node-core.ts';
+import type { BoundWatch } from './bound-watch.ts';
+import type { Config } from './config.ts';
+import { hostText } from './config-values.ts';
+import { addAdminRoutes } from './http/admin.ts';
+import { addMemberRoutes } from './http/admin-members.ts';
+import { addRepairRoutes } from './http/admin-repairs.ts';
+import { addDebugVars } from './http/debug-vars.ts';
+import { addReceiptRoutes } from './http/receipts.ts';
+import { addErrorHandling } from './http/server.ts';
+import { addStatusPage } from './http/status-page.ts';
+import { addV2Routes } from './http/v2-routes.ts';
+import type { Extension, NodeContext } from './main.ts';
+import type { Metrics } from './metrics.ts';
+import { packageVersion } from './package-version.ts';
+import type { Peers } from './peers.ts';
+import type { QueryBackend } from './query/backend.ts';
+import type { NodeApi } from './query-rpc.ts';
+import type { RepairJournal } from './repair-journal.ts';
+import type { RepairRatesStore } from './repair-rates.ts';
+import { startScrubs } from './scrub.ts';
+import type { ShardPlaces } from './shard-places.ts';
+import { followMembers } from './silence.ts';
+import type { WorkerPool } from './threads.ts';
+import type { UdpListeners } from './udp-listeners.ts';
+
+export interface RouteParts {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly core: NodeCore;
+  readonly pool: WorkerPool;
+  readonly nodeApi: NodeApi;
+  readonly places: ShardPlaces;
+  readonly journal: RepairJournal;
+  readonly metrics: Metrics;
+  readonly rates: RepairRatesStore;
+  readonly boundWatch: BoundWatch;
+  readonly queries: QueryBackend;
+  readonly context: NodeContext;
+  readonly startedMs: number;
+  /** Of HTTP, once it listens. */
+  readonly port: number;
+  clusterId(): string | null;
+  peers(): Peers;
+  readonly udp: UdpListeners;
+  notReady(): string | null;
+  coordinatorBytes(): number;
+}
+
+/** What stops that which runs behind them is added to `stops`. */
+export function addNodeRoutes(
+  app: Express,
+  parts: RouteParts,
+  extensions: readonly Extension[],
+  stops: (() => Promise<void> | void)[],
+): void {
+  const { config, log, core, pool, metrics, rates, boundWatch, notReady } = parts;
+  const shared = {
+    ...parts,
+    version: packageVersion(),
+    snapshot: () => core.snapshot(),
+    ...followMembers(() => core.describeMembers(Date.now()), stops),
+    peers: () => parts.peers().status(),
+    bound: () => boundWatch.measured(),
+    owners: core.owners.bind(core),
+    nowMs: Date.now,
+  };
+  addAdminRoutes(app, shared);
+  addMemberRoutes(app, { core, nowMs: Date.now });
+  addRepairRoutes(app, shared, rates);
+  stops.push(startScrubs(app, { pool, cron: config.scrub, self: core.identity.number, log }));
+  addReceiptRoutes(app, shared);
+  metrics.addRoute(app, { ...shared, peers: parts.peers, rates: rates.current, boundWatch: () => boundWatch });
+  const { listen, dataDirectory } = config;
+  const bind = `${hostText(listen.host)}:${parts.port}`;
+  addDebugVars(app, { ...shared, requests: metrics.requests, bind, dataDirectory });
+  addV2Routes(app, { version: shared.version, backend: parts.queries, notReady });
+  addStatusPage(app);
+  for (const extension of extensions) {
+    const stop = extension(app, parts.context);
+    if (stop !== undefined) stops.push(stop);
+  }
+  addErrorHandling(app, log);
+}

@@ -12,8 +12,10 @@ import { MembershipError } from './membership-error.ts';
 import type { MembershipLimits } from './membership-limits.ts';
 import { Metadata, type Register, type RegisterStore } from './metadata.ts';
 
-/** Registers that only the functions for members and databases may write. */
-const RESERVED = /^(member|loss|database|policy|dropped|deletes)\//;
+/** What members, databases and the view follow from. */
+const DERIVED = /^(member|loss|database|policy|dropped|deletes)\//;
+/** Registers that only functions of their own may write. */
+const RESERVED = /^(member|loss|database|policy|dropped|deletes|user|admin|grant|dropped-user)\//;
 const KEY_LENGTH_MAX = 1_024;
 
 export class ClusterState {
@@ -54,7 +56,7 @@ export class ClusterState {
   firstRegisters(): Register[] {
     let bytes = 0;
     return this.metadata.all().filter(({ key, value }) => {
-      if (!RESERVED.test(key)) return false;
+      if (!DERIVED.test(key)) return false;
       bytes += key.length + (value?.length ?? 0) + 100;
       return bytes < this.#limits.messageBytesMax / 2;
     });
@@ -87,7 +89,7 @@ export class ClusterState {
       }
     }
     const changed = metadata.merge(registers);
-    if (changed.some(({ key }) => RESERVED.test(key))) this.#derive();
+    if (changed.some(({ key }) => DERIVED.test(key))) this.#derive();
     return changed;
   }
 

@@ -1,9 +1,10 @@
-/** Databases and retention policies, made, changed and dropped by this node: registers of databases.ts, told to all. */
+/**
+ * Databases and retention policies, made, changed and dropped by this node: registers of databases.ts, told to all; and
+ * what refers to them.
+ */
 import type { ConflictRule } from '../shards/row-settle.ts';
-import type { Stamp } from '../shards/version.ts';
 import {
   alterPolicyChanges,
-  type Change,
   createDatabaseChanges,
   createPolicyChanges,
   dropDatabaseChanges,
@@ -13,21 +14,18 @@ import {
   type RetentionPolicyOptions,
 } from './databases.ts';
 import type { Metadata } from './metadata.ts';
-
-export interface RegisterWriter {
-  /** A stamp below all that this node mints from now on. Throws MembershipError where it may not mint. */
-  createdAt(nowMs: number): Stamp;
-  /** Durable when it returns. Throws MembershipError. */
-  write(changes: readonly Change[], nowMs: number): void;
-}
+import type { RegisterWriter } from './register-writer.ts';
+import { UserRegisters } from './user-registers.ts';
 
 export class DatabaseRegisters {
   readonly #metadata: Metadata;
   readonly #writer: RegisterWriter;
+  readonly users: UserRegisters;
 
   constructor(metadata: Metadata, writer: RegisterWriter) {
     this.#metadata = metadata;
     this.#writer = writer;
+    this.users = new UserRegisters(metadata, writer);
   }
 
   createDatabase(name: string, policy: FirstPolicyOptions | null, nowMs: number, conflict?: ConflictRule): void {

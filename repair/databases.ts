@@ -307,7 +307,7 @@ function findDatabase(metadata: Metadata, name: string): DatabaseDefinition | nu
   return databasesOf(metadata).find((each) => each.name === name) ?? null;
 }
 
-function mustFind(metadata: Metadata, name: string): DatabaseDefinition {
+export function mustFind(metadata: Metadata, name: string): DatabaseDefinition {
   const found = findDatabase(metadata, name);
   if (found === null) throw new MembershipError('database-not-found', `database not found: ${name}`);
   return found;
@@ -317,7 +317,7 @@ function policyKey(metadata: Metadata, database: string, generation: number, nam
   return `policy/${database}/${generation}/${name}/${dropsOf(metadata, `${database}/${name}`)}`;
 }
 
-function dropsOf(metadata: Metadata, path: string): number {
+export function dropsOf(metadata: Metadata, path: string): number {
   return metadata.get(`dropped/${path}`)?.rank ?? 0;
 }
 
@@ -332,12 +332,12 @@ function policyConflict(): MembershipError {
 }
 
 /** null for a deleted register, and for one that this version cannot read: a peer's mistake must not end this process. */
-function parsed<T>(register: Register, schema: z.ZodType<T>): T | null {
+export function parsed<T>(register: Register, schema: z.ZodType<T>): T | null {
   if (register.value === null) return null;
   const value = schema.safeParse(jsonOf(register));
   return value.success ? value.data : null;
 }
 
-function compare(a: string, b: string): number {
+export function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }

@@ -26,6 +26,8 @@ export const MEMBERSHIP_CODES = {
   'conflict-rule-fixed': { status: 409, retry: false },
   'retention-policy-duration': { status: 400, retry: false },
   'retention-policy-replication': { status: 400, retry: false },
+  'user-not-found': { status: 404, retry: false },
+  'user-exists': { status: 409, retry: false },
 } as const;
 export type MembershipCode = keyof typeof MEMBERSHIP_CODES;
 

@@ -1,6 +1,7 @@
 /** What statements change of the cluster's metadata, done by this node. */
 import type { NodeCore } from '../repair/node-core.ts';
 import type { QueryMetadata } from './query/backend.ts';
+import { userMetadata } from './user-metadata.ts';
 
 export function queryMetadata(core: NodeCore): QueryMetadata {
   return {
@@ -11,5 +12,6 @@ export function queryMetadata(core: NodeCore): QueryMetadata {
     alterRetentionPolicy: (database, name, options) =>
       core.definitions.alterRetentionPolicy(database, name, options, Date.now()),
     dropRetentionPolicy: (database, name) => core.definitions.dropRetentionPolicy(database, name, Date.now()),
+    users: userMetadata(core.definitions.users),
   };
 }

@@ -116,8 +116,28 @@ export interface RetentionPolicyOptions {
   readonly isDefault?: boolean;
 }
 
+/** What a user may do with a database. */
+export type Privilege = 'READ' | 'WRITE' | 'ALL';
+
+/** A password is in the tree alone: the printer leaves it out. */
+export type UserStatement =
+  | { readonly kind: 'create-user'; readonly name: string; readonly password: string; readonly admin: boolean }
+  | { readonly kind: 'drop-user'; readonly name: string }
+  | { readonly kind: 'set-password'; readonly name: string; readonly password: string }
+  | {
+      readonly kind: 'grant' | 'revoke';
+      readonly privilege: Privilege;
+      readonly database: string;
+      readonly user: string;
+    }
+  /** Of all privileges, on everything. */
+  | { readonly kind: 'grant-admin' | 'revoke-admin'; readonly user: string }
+  | { readonly kind: 'show-users' }
+  | { readonly kind: 'show-grants'; readonly user: string };
+
 export type Statement =
   | SelectStatement
+  | UserStatement
   | { readonly kind: 'explain'; readonly analyze: boolean; readonly select: SelectStatement }
   | { readonly kind: 'show-databases' }
   | ({

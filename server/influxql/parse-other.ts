@@ -1,6 +1,6 @@
 /**
  * Statements that are read, so that their mistakes are answered as InfluxDB does, and not carried out by this server:
- * users, grants, continuous queries, subscriptions, shards, running queries.
+ * continuous queries, subscriptions, shards, running queries.
  */
 
 import type { SelectStatement } from './ast.ts';
@@ -9,35 +9,6 @@ import { parsePolicyDuration } from './parse-schema.ts';
 import { parseSelect } from './parse-select.ts';
 import { printExpression } from './printer.ts';
 import { ParseError, type TokenStream } from './token-stream.ts';
-
-export function parseCreateUser(stream: TokenStream): void {
-  stream.identifier();
-  stream.expectAll('WITH', 'PASSWORD');
-  stream.string();
-  if (stream.accept('WITH')) stream.expectAll('ALL', 'PRIVILEGES');
-}
-
-export function parseSetPassword(stream: TokenStream): void {
-  stream.expectAll('PASSWORD', 'FOR');
-  stream.identifier();
-  stream.expect(['=']);
-  stream.string();
-}
-
-/** `link` is TO behind GRANT, FROM behind REVOKE. */
-export function parseGrant(stream: TokenStream, link: 'TO' | 'FROM'): void {
-  const what = stream.expect(['READ', 'WRITE', 'ALL'], ['READ', 'WRITE', 'ALL [PRIVILEGES]']).kind;
-  if (what === 'ALL') {
-    stream.accept('PRIVILEGES');
-    if (stream.expect(['ON', link]).kind === link) {
-      stream.identifier();
-      return;
-    }
-  } else stream.expect(['ON']);
-  stream.identifier();
-  stream.expect([link]);
-  stream.identifier();
-}
 
 export function parseKill(stream: TokenStream): void {
   stream.expect(['QUERY']);

@@ -51,8 +51,9 @@ export function parseShow(stream: TokenStream): Statement | null {
       return null;
     case 'GRANTS':
       stream.expect(['FOR']);
-      stream.identifier();
-      return null;
+      return { kind: 'show-grants', user: stream.identifier() };
+    case 'USERS':
+      return { kind: 'show-users' };
     case 'SHARD':
       stream.expect(['GROUPS']);
       return null;

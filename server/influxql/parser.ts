@@ -8,11 +8,8 @@ import { bindParameters } from './bound-parameters.ts';
 import {
   parseCreateContinuousQuery,
   parseCreateSubscription,
-  parseCreateUser,
-  parseGrant,
   parseKill,
   parseNameOnDatabase,
-  parseSetPassword,
   parseSubscriptionName,
   parseUnsigned,
 } from './parse-other.ts';
@@ -25,6 +22,7 @@ import {
 } from './parse-schema.ts';
 import { parseSelect } from './parse-select.ts';
 import { parseShow } from './parse-show.ts';
+import { parseCreateUser, parseGrant, parseSetPassword } from './parse-users.ts';
 import { ParseError, TokenStream } from './token-stream.ts';
 
 export { ParseError };
@@ -75,8 +73,7 @@ function parseStatement(stream: TokenStream): Statement {
   const statement = parseBehind(stream, first.kind);
   if (statement !== null) return statement;
   const text = stream.textFrom(first.offset);
-  const name = leadingWords(text);
-  return { kind: 'unsupported', name, text: name.endsWith('USER') || name === 'SET PASSWORD' ? redacted(text) : text };
+  return { kind: 'unsupported', name: leadingWords(text), text };
 }
 
 /** Null: correct, and not carried out by this server. */
@@ -101,14 +98,11 @@ function parseBehind(stream: TokenStream, first: string): Statement | null {
       return { kind: 'explain', analyze, select: parseSelect(stream) };
     }
     case 'GRANT':
-      parseGrant(stream, 'TO');
-      return null;
+      return parseGrant(stream, 'grant');
     case 'REVOKE':
-      parseGrant(stream, 'FROM');
-      return null;
+      return parseGrant(stream, 'revoke');
     case 'SET':
-      parseSetPassword(stream);
-      return null;
+      return parseSetPassword(stream);
     default:
       parseKill(stream);
       return null;
@@ -127,8 +121,7 @@ function parseCreate(stream: TokenStream): Statement | null {
       parseCreateContinuousQuery(stream);
       return null;
     case 'USER':
-      parseCreateUser(stream);
-      return null;
+      return parseCreateUser(stream);
     default:
       parseCreateSubscription(stream);
       return null;
@@ -157,24 +150,16 @@ function parseDrop(stream: TokenStream): Statement | null {
       parseSubscriptionName(stream);
       return null;
     default:
-      stream.identifier();
-      return null;
+      return { kind: 'drop-user', name: stream.identifier() };
   }
 }
 
-/** The text goes into answers and logs; a password, the only string of these statements, does not. */
-function redacted(text: string): string {
-  return text.replace(/"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'/g, (quoted) =>
-    quoted.startsWith("'") ? '[REDACTED]' : quoted,
-  );
-}
-
-/** `SHOW SERIES EXACT CARDINALITY`, `CREATE USER`: keywords up to the first name, for an error that names the statement. */
+/** `SHOW SERIES EXACT CARDINALITY`: keywords up to the first name, for an error that names the statement. */
 function leadingWords(text: string): string {
   const words: string[] = [];
   for (const word of text.split(/\s+/)) {
     if (
-      !/^(ALL|CARDINALITY|CONTINUOUS|CREATE|DIAGNOSTICS|DROP|EXACT|FIELD|GRANT|GRANTS|GROUPS|KEY|KILL|MEASUREMENT|PASSWORD|PRIVILEGES|QUERIES|QUERY|READ|REVOKE|SERIES|SET|SHARD|SHARDS|SHOW|STATS|SUBSCRIPTION|SUBSCRIPTIONS|TAG|USER|USERS|VALUES|WRITE)$/i.test(
+      !/^(CARDINALITY|CONTINUOUS|CREATE|DIAGNOSTICS|DROP|EXACT|FIELD|GROUPS|KEY|KILL|MEASUREMENT|QUERIES|QUERY|SERIES|SHARD|SHARDS|SHOW|STATS|SUBSCRIPTION|SUBSCRIPTIONS|TAG|VALUES)$/i.test(
         word,
       )
     )

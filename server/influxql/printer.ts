@@ -1,7 +1,7 @@
 /**
  * Syntax tree to the text that InfluxDB gives it: names of columns, messages, and what one node asks another.
  *
- * The printed text of a statement parses to the same tree.
+ * The printed text of a statement parses to the same tree, except that passwords are left out of it.
  */
 import type {
   Dimension,
@@ -18,6 +18,8 @@ import type {
 import { formatClockDuration, formatDuration } from './duration.ts';
 import { isKeyword } from './lexer.ts';
 
+/** In the place of a password: printed statements go into answers, lists and logs. */
+const REDACTED = '[REDACTED]';
 const BARE = /^[A-Za-z_][A-Za-z0-9_]*$/;
 const ESCAPES: Readonly<Record<string, string>> = { '\n': '\\n', '\\': '\\\\', '"': '\\"', "'": "\\'" };
 
@@ -199,6 +201,12 @@ function printMeasurementFilter(filter: { readonly name?: string; readonly regex
   return `WITH MEASUREMENT = ${quoteIdentifier(filter.name ?? '')}`;
 }
 
+function printGrant(kind: 'grant' | 'revoke', user: string, privilege = 'ALL', database?: string): string {
+  const what = privilege === 'ALL' ? 'ALL PRIVILEGES' : privilege;
+  const where = database === undefined ? '' : ` ON ${quoteIdentifier(database)}`;
+  return `${kind === 'grant' ? 'GRANT' : 'REVOKE'} ${what}${where} ${kind === 'grant' ? 'TO' : 'FROM'} ${quoteIdentifier(user)}`;
+}
+
 export function printStatement(statement: Statement): string {
   switch (statement.kind) {
     case 'select':
@@ -248,6 +256,25 @@ export function printStatement(statement: Statement): string {
       return printDeletion('DROP SERIES', statement.sources, statement.condition);
     case 'drop-measurement':
       return `DROP MEASUREMENT ${quoteIdentifier(statement.name)}`;
+    case 'create-user': {
+      const admin = statement.admin ? ' WITH ALL PRIVILEGES' : '';
+      return `CREATE USER ${quoteIdentifier(statement.name)} WITH PASSWORD ${REDACTED}${admin}`;
+    }
+    case 'drop-user':
+      return `DROP USER ${quoteIdentifier(statement.name)}`;
+    case 'set-password':
+      return `SET PASSWORD FOR ${quoteIdentifier(statement.name)} = ${REDACTED}`;
+    case 'grant':
+    case 'revoke':
+      return printGrant(statement.kind, statement.user, statement.privilege, statement.database);
+    case 'grant-admin':
+      return printGrant('grant', statement.user);
+    case 'revoke-admin':
+      return printGrant('revoke', statement.user);
+    case 'show-users':
+      return 'SHOW USERS';
+    case 'show-grants':
+      return `SHOW GRANTS FOR ${quoteIdentifier(statement.user)}`;
     case 'unsupported':
       return statement.text;
   }

@@ -5,6 +5,7 @@
 import type { ClusterSnapshot, DatabaseDefinition, RetentionPolicyDefinition } from '../../repair/cluster.ts';
 import type { ReadLevel } from '../../repair/levelling.ts';
 import type { LossDescription } from '../../repair/records.ts';
+import type { Grant, Privilege } from '../../repair/users.ts';
 import type { DeletePredicate } from '../../shards/batch.ts';
 import type { PartialRequest, PartialResult } from '../../shards/query/partial.ts';
 import type { ConflictRule } from '../../shards/row-settle.ts';
@@ -63,6 +64,20 @@ export interface QueryMetadata {
   createRetentionPolicy(database: string, name: string, options: RetentionPolicyOptions): void;
   alterRetentionPolicy(database: string, name: string, options: RetentionPolicyOptions): void;
   dropRetentionPolicy(database: string, name: string): void;
+  readonly users: UserMetadata;
+}
+
+/** Changes of users, as those of metadata. */
+export interface UserMetadata {
+  /** In order of creation. */
+  list(): readonly { readonly name: string; readonly admin: boolean }[];
+  grants(name: string): readonly Grant[];
+  create(name: string, password: string, admin: boolean): Promise<void>;
+  drop(name: string): void;
+  setPassword(name: string, password: string): Promise<void>;
+  setAdmin(name: string, admin: boolean): void;
+  grant(name: string, database: string, privilege: Privilege): void;
+  revoke(name: string, database: string, privilege: Privilege): void;
 }
 
 export interface QueryBackend {

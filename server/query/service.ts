@@ -37,6 +37,7 @@ import {
   showTagValues,
 } from './show.ts';
 import { beginStraight, type Kept } from './straight.ts';
+import { runUserStatement } from './users.ts';
 
 export function createQueryService(backend: QueryBackend, limits: QueryLimits): QueryService {
   const kept: Kept = {
@@ -177,6 +178,16 @@ async function runOther(
     case 'drop-measurement':
       await runDeletion(statement, context);
       return [];
+    case 'show-users':
+    case 'show-grants':
+    case 'create-user':
+    case 'drop-user':
+    case 'set-password':
+    case 'grant':
+    case 'revoke':
+    case 'grant-admin':
+    case 'revoke-admin':
+      return runUserStatement(statement, metadata.users);
     default:
       throw new QueryError(`not supported: ${printStatement(statement)}`);
   }

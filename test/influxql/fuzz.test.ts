@@ -64,7 +64,7 @@ function parseAndPrint(text: string): void {
     if (statement.kind === 'select') validateSelect(statement);
     if (statement.kind === 'unsupported' || statement.kind === 'create-database') continue;
     const printed = printStatement(statement);
-    expect(printStatement(parseQuery(printed)[0]!)).toBe(printed);
+    expect(printStatement(parseQuery(printed.replace('[REDACTED]', `'p'`))[0]!)).toBe(printed);
   }
 }
 

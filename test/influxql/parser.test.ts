@@ -238,14 +238,10 @@ describe('accepted texts', () => {
     ['ALTER RETENTION POLICY default ON d DURATION INF', { name: 'default', durationNs: 0n }],
     ['DELETE FROM m WHERE time < 5', { kind: 'delete', sources: [{ name: 'm' }] }],
     ['EXPLAIN ANALYZE SELECT a FROM m', { kind: 'explain', analyze: true }],
-    [
-      "CREATE USER u WITH PASSWORD 'p'",
-      { kind: 'unsupported', name: 'CREATE USER', text: 'CREATE USER u WITH PASSWORD [REDACTED]' },
-    ],
-    [
-      `SET PASSWORD FOR "it's" = 'a\\'b'`,
-      { kind: 'unsupported', name: 'SET PASSWORD', text: `SET PASSWORD FOR "it's" = [REDACTED]` },
-    ],
+    ["CREATE USER u WITH PASSWORD 'p'", { kind: 'create-user', name: 'u', password: 'p', admin: false }],
+    [`SET PASSWORD FOR "it's" = 'a\\'b'`, { kind: 'set-password', name: "it's", password: "a'b" }],
+    ['GRANT ALL ON d TO u', { kind: 'grant', privilege: 'ALL', database: 'd', user: 'u' }],
+    ['REVOKE ALL PRIVILEGES FROM u', { kind: 'revoke-admin', user: 'u' }],
     ['SHOW SERIES EXACT CARDINALITY ON d', { kind: 'unsupported', name: 'SHOW SERIES EXACT CARDINALITY' }],
   ])('%s', (text, expected) => {
     expect(only(text)).toMatchObject(expected);

@@ -53,6 +53,13 @@ const STATEMENTS: readonly (readonly [string, string])[] = [
   ['show series where a = 1', 'SHOW SERIES WHERE a = 1'],
   ['show tag keys from m slimit 2', 'SHOW TAG KEYS FROM m SLIMIT 2'],
   ['show retention policies on "d"', 'SHOW RETENTION POLICIES ON d'],
+  ['grant all on "d" to "a/b"', 'GRANT ALL PRIVILEGES ON d TO "a/b"'],
+  ['revoke read on d from u', 'REVOKE READ ON d FROM u'],
+  ['grant all to u', 'GRANT ALL PRIVILEGES TO u'],
+  ['revoke all privileges from u', 'REVOKE ALL PRIVILEGES FROM u'],
+  ['drop user "u"', 'DROP USER u'],
+  ['show grants for u', 'SHOW GRANTS FOR u'],
+  ['show users', 'SHOW USERS'],
   ['explain select a from b where x = 0.000000001', 'EXPLAIN SELECT a FROM b WHERE x = 0.000000001'],
 ];
 
@@ -75,4 +82,15 @@ test.each([
 ])('duration %s ns', (ns, short, clock) => {
   expect(formatDuration(ns)).toBe(short);
   expect(formatClockDuration(ns)).toBe(clock);
+});
+
+test.each([
+  [
+    `create user "u" with password 'secret' with all privileges`,
+    'CREATE USER u WITH PASSWORD [REDACTED] WITH ALL PRIVILEGES',
+  ],
+  [`create user "u v" with password 'secret'`, 'CREATE USER "u v" WITH PASSWORD [REDACTED]'],
+  [`set password for u = 'secret'`, 'SET PASSWORD FOR u = [REDACTED]'],
+])('%s: the password is left out', (text, printed) => {
+  expect(printStatement(parseQuery(text)[0]!)).toBe(printed);
 });

@@ -10,7 +10,9 @@ import {
   dropPolicyChanges,
 } from '../../repair/databases.ts';
 import { Metadata } from '../../repair/metadata.ts';
+import { UserRegisters } from '../../repair/user-registers.ts';
 import type { QueryBackend, ShardTarget } from '../../server/query/backend.ts';
+import { userMetadata } from '../../server/user-metadata.ts';
 import { BOOLEAN, type FieldType } from '../../shards/column.ts';
 import { LineParser, type Precision } from '../../shards/line-protocol.ts';
 import { LINE_LIMITS } from '../../shards/line-protocol-errors.ts';
@@ -111,6 +113,7 @@ export class MemoryBackend {
         createRetentionPolicy: (db, name, policy) => change(createPolicyChanges(meta, db, name, policy, stamp())),
         alterRetentionPolicy: (db, name, policy) => change(alterPolicyChanges(meta, db, name, policy, Date.now())),
         dropRetentionPolicy: (db, name) => change(dropPolicyChanges(meta, db, name)),
+        users: userMetadata(new UserRegisters(meta, { createdAt: stamp, write: change })),
       },
     };
   }

@@ -109,6 +109,10 @@ export class LevelledReads implements LevelledBackend {
     return this.#base.deleteRows(...args);
   }
 
+  writeLines(...args: Parameters<QueryBackend['writeLines']>): Promise<void> {
+    return this.#base.writeLines(...args);
+  }
+
   targets(
     database: DatabaseDefinition,
     policy: RetentionPolicyDefinition,

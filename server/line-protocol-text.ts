@@ -32,17 +32,23 @@ function valueText({ type, values }: Column, row: number): string {
   const value = values[row]!;
   switch (type) {
     case FLOAT:
-      return Object.is(value, -0) ? '-0' : String(value);
+      return floatText(value as number);
     case INTEGER:
       return `${value}i`;
     case STRING:
-      return `"${(value as string).replace(/["\\]/g, '\\$&')}"`;
+      return stringText(value as string);
     case BOOLEAN:
-      return value === 1 ? 'true' : 'false';
+      return booleanText(value === 1);
     default:
       return `${value}u`;
   }
 }
+
+export const floatText = (value: number): string => (Object.is(value, -0) ? '-0' : String(value));
+
+export const stringText = (value: string): string => `"${value.replace(/["\\]/g, '\\$&')}"`;
+
+export const booleanText = (value: boolean): string => (value ? 'true' : 'false');
 
 export function deleteText({ shard, predicate }: DeleteBatch): string {
   const { measurement, condition, minTime, maxTime, times } = predicate;

@@ -1,5 +1,6 @@
 /** The HTTP routes' view of a node whose parts appear one after the other while it starts. */
 import type { Coordinator } from './coordinator.ts';
+import { DEFAULT_CONSISTENCY } from './http/influx-write.ts';
 import type { HttpPorts } from './http/server.ts';
 import type { Peers } from './peers.ts';
 import type { QueryService } from './query/result.ts';
@@ -33,7 +34,7 @@ export function createHttpPorts(parts: NodeParts): HttpPorts {
     log: parts.log,
     writeLimits: {
       bodyBytesMax,
-      defaultConsistency: 'one',
+      defaultConsistency: DEFAULT_CONSISTENCY,
       nowNs,
       receiptOf: (batches) => encodeReceipt(parts.clusterId() ?? '', batches),
     },

@@ -19,6 +19,7 @@ import type { PlaceAnswer } from './query-rpc.ts';
 import { callNode } from './query-rpc.ts';
 import { Nothings, questionOf, wantedOf } from './said-nothing.ts';
 import type { ShardPlaces } from './shard-places.ts';
+import { writeLines } from './statement-writes.ts';
 import type { FieldRecord, WorkerPool } from './threads.ts';
 
 /** Holders of a shard that are tried one after the other. */
@@ -56,6 +57,7 @@ export function createQueryBackend(ports: BackendPorts): QueryBackend {
     levelled: (level, ending) => LevelledReads.begin(ports, backend, level, ending),
     deleteRows: (database, policy, predicate, minNs, maxNs) =>
       deleteFromPolicy(ports, database, policy, predicate, { minNs, maxNs }),
+    writeLines: (database, policy, lines) => writeLines(ports.coordinator(), database, policy, lines),
   };
   return backend;
 }

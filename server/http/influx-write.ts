@@ -15,6 +15,8 @@ import { answeredByMethod, type ErrorForm, sendInfluxError } from './influx-answ
 /** As the line-protocol parser knows them; the door maps '' and 'ns' to 'n'. */
 export type WritePrecision = 'n' | 'u' | 'ms' | 's' | 'm' | 'h';
 export type WriteConsistency = 'any' | 'one' | 'quorum' | 'all';
+/** Where a request names none. */
+export const DEFAULT_CONSISTENCY: WriteConsistency = 'one';
 
 export interface WriteRequest {
   readonly database: string;

@@ -125,5 +125,7 @@ export interface QueryBackend {
     minNs: bigint,
     maxNs: bigint,
   ): Promise<void>;
+  /** Line protocol with times in nanoseconds, as a client's write; throws QueryError with the text that a client would get. */
+  writeLines(database: string, policy: string, lines: Uint8Array): Promise<void>;
   readonly metadata: QueryMetadata;
 }

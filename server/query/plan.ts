@@ -111,7 +111,6 @@ export async function confirmed<T>(
 export function planNow(statement: SelectStatement, scope: Scope, context: StatementContext): SelectPlan {
   if (scope.depth > context.limits.nestingMax)
     throw new QueryError(`subqueries nest deeper than ${context.limits.nestingMax}`);
-  if (statement.into !== undefined) throw new QueryError('SELECT INTO is not supported');
   if (scope.depth === 0) {
     requireValid(statement);
   }
@@ -168,8 +167,12 @@ export function planNow(statement: SelectStatement, scope: Scope, context: State
     }
   }
   const shape = shapeOf(statement, schema);
-  // Nobody sees the empty windows of a subquery unless it says how to fill them.
-  const fill: Fill = statement.fill ?? { kind: scope.depth > 0 ? 'none' : 'null' };
+  // Nobody sees the empty windows of a subquery unless it says how to fill them, and none is written.
+  const isWritten = scope.depth === 0 && statement.into !== undefined;
+  const fill: Fill =
+    isWritten && (statement.fill === undefined || statement.fill.kind === 'null')
+      ? { kind: 'none' }
+      : (statement.fill ?? { kind: scope.depth > 0 ? 'none' : 'null' });
   // Named one by one, as in all that each query passes: behind a spread every member costs a call into the runtime.
   return {
     fields: shape.fields,

@@ -13,6 +13,7 @@ import type { LevelledBackend, QueryBackend } from './backend.ts';
 import { executeChunked } from './chunked.ts';
 import { Deadlines } from './deadlines.ts';
 import { runDeletion } from './deletion.ts';
+import { selectInto, writesInto } from './into.ts';
 import type { QueryLimits } from './limits.ts';
 import { confirmed, type SelectPlan } from './plan.ts';
 import { QueryError } from './query-error.ts';
@@ -71,7 +72,7 @@ async function* execute(
     const running = begun?.running ?? new Running(kept.deadlines, options.ending);
     const context = begun?.context ?? contextOf(backend, limits, kept.memory, options, running.ending);
     const statement = statements[statementId]!;
-    if (options.chunkSize !== null && statement.kind === 'select') {
+    if (options.chunkSize !== null && statement.kind === 'select' && !writesInto(statement)) {
       for await (const result of executeChunked(statement, statementId, running, context, options)) {
         if (result.error !== undefined) failed = true;
         yield result;
@@ -108,11 +109,15 @@ async function executeStatement(
     let levelled: LevelledBackend | null = null;
     const readLevelled = async (level: ReadLevel): Promise<ResultSeries[]> => {
       levelled = await context.backend.levelled(level, ending);
-      return run(statement, plan, { ...context, backend: levelled });
+      return read({ ...context, backend: levelled });
     };
+    const read = (within: StatementContext): Promise<ResultSeries[]> =>
+      writesInto(statement)
+        ? selectInto(statement, within, running, options.completeness)
+        : run(statement, plan, within);
     const { consistency } = options;
-    const isPlain = consistency === undefined || changes(statement);
-    const series = await untilEnd(isPlain ? run(statement, plan, context) : readLevelled(consistency), ending);
+    const isPlain = consistency === undefined || (changes(statement) && !writesInto(statement));
+    const series = await untilEnd(isPlain ? read(context) : readLevelled(consistency), ending);
     const report = (levelled as LevelledBackend | null)?.report() ?? null;
     const shortfall = options.completeness ? null : context.tally.shortfall();
     if (shortfall !== null) return { statementId, error: shortfall };
@@ -194,7 +199,8 @@ async function runOther(
 }
 
 function changes(statement: Statement): boolean {
-  return !statement.kind.startsWith('show') && statement.kind !== 'select' && statement.kind !== 'explain';
+  if (statement.kind === 'select') return writesInto(statement);
+  return !statement.kind.startsWith('show') && statement.kind !== 'explain';
 }
 
 function deprecation(statement: Statement): { level: 'warning'; text: string } {

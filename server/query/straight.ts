@@ -59,7 +59,8 @@ export function beginStraight(
   const { params, chunkSize, completeness, consistency } = options;
   if (params !== undefined || chunkSize !== null || completeness || consistency !== undefined) return false;
   const statement = forms.find(text);
-  if (statement === null) return false;
+  // What writes takes more than one round.
+  if (statement === null || statement.into !== undefined) return false;
   const running = new Running(deadlines, options.ending);
   const context = contextOf(backend, limits, memory, options, running.ending);
   let isOver = false;

@@ -12,6 +12,7 @@ import {
 import { Metadata } from '../../repair/metadata.ts';
 import { UserRegisters } from '../../repair/user-registers.ts';
 import type { QueryBackend, ShardTarget } from '../../server/query/backend.ts';
+import { QueryError } from '../../server/query/query-error.ts';
 import { userMetadata } from '../../server/user-metadata.ts';
 import { BOOLEAN, type FieldType } from '../../shards/column.ts';
 import { LineParser, type Precision } from '../../shards/line-protocol.ts';
@@ -105,6 +106,10 @@ export class MemoryBackend {
           const maxTime = Number((maxNs < key.endNs ? maxNs : key.endNs - 1n) - key.startNs);
           this.shards.get(id)!.delete({ ...predicate, minTime, maxTime });
         }
+      },
+      writeLines: async (database, policy, lines) => {
+        const refused = this.write(database, new TextDecoder().decode(lines), policy);
+        if (refused > 0) throw new QueryError(`partial write: field type conflict dropped=${refused}`);
       },
       metadata: {
         createDatabase: (name, policy, conflict) =>

@@ -1,0 +1,76 @@
+/**
+ * Statements that read, write and run on three real nodes: SELECT INTO, cardinalities, EXPLAIN, continuous queries. Series lie
+ * on several nodes, in several shards, in several copies.
+ */
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Cluster, eventually, type QueryResult, type TestNode } from './harness.ts';
+
+const DAY_NS = 86_400_000_000_000n;
+const HOSTS = 60;
+const DAYS = 20;
+/** A Monday far enough back for whole shard groups of a week. */
+const START_NS = 1_704_067_200_000_000_000n;
+
+let cluster: Cluster;
+let nodes: [TestNode, TestNode, TestNode];
+
+beforeAll(async () => {
+  cluster = await Cluster.make();
+  nodes = await cluster.startThree({ 'pass-interval': '1s' });
+  await cluster.createDatabase('d');
+  await nodes[0].query('CREATE RETENTION POLICY two ON d DURATION INF REPLICATION 2 DEFAULT');
+  await nodes[0].query('CREATE RETENTION POLICY kept ON d DURATION INF REPLICATION 1');
+  for (const node of nodes)
+    await eventually(`${node.name} knows the policies`, 10_000, async () =>
+      (await node.query('SHOW RETENTION POLICIES ON d'))[0]?.series?.[0]?.values?.some(([name]) => name === 'kept'),
+    );
+  const lines: string[] = [];
+  for (let host = 0; host < HOSTS; host++)
+    for (let day = 0; day < DAYS; day++)
+      lines.push(`cpu,host=h${host},dc=dc${host % 3} v=${host},i=${day}i ${START_NS + BigInt(day) * DAY_NS}`);
+  expect((await nodes[1].write('d', lines.join('\n'), { consistency: 'all' })).status).toBe(204);
+  await answeredByAll('SELECT count(v) FROM cpu', [[[0, HOSTS * DAYS]]]);
+});
+
+afterAll(async () => {
+  await cluster.close();
+});
+
+const valuesOf = (result: QueryResult | undefined): unknown =>
+  result?.error ?? result?.series?.map(({ values }) => values);
+
+/** What all nodes answer, once they agree. */
+async function answeredByAll(q: string, expected: unknown): Promise<void> {
+  for (const node of nodes)
+    await eventually(`${node.name}: ${q}`, 20_000, async () => {
+      const [result] = await node.query(q, 'd');
+      const found = JSON.stringify(valuesOf(result));
+      if (found !== JSON.stringify(expected)) throw new Error(found);
+      return true;
+    });
+}
+
+describe('SELECT INTO', () => {
+  test('copies a measurement to another policy, read on all nodes and written to all owners', async () => {
+    const [result] = await nodes[0].query('SELECT * INTO d.kept.:MEASUREMENT FROM cpu GROUP BY *', 'd');
+    expect(valuesOf(result)).toEqual([[[0, HOSTS * DAYS]]]);
+    await answeredByAll('SELECT count(v), sum(v), sum(i) FROM d.kept.cpu', [
+      [[0, HOSTS * DAYS, (DAYS * HOSTS * (HOSTS - 1)) / 2, (HOSTS * DAYS * (DAYS - 1)) / 2]],
+    ]);
+    await answeredByAll('SELECT count(v) FROM d.kept.cpu GROUP BY dc', [
+      [[0, (HOSTS / 3) * DAYS]],
+      [[0, (HOSTS / 3) * DAYS]],
+      [[0, (HOSTS / 3) * DAYS]],
+    ]);
+  });
+
+  test('tells what a write was refused for', async () => {
+    await nodes[0].query('SELECT v INTO typed FROM cpu', 'd');
+    const [result] = await nodes[0].query('SELECT i AS v INTO typed FROM cpu', 'd');
+    expect(result?.error).toMatch(
+      /^partial write: field type conflict: input field "v" on measurement "typed" is type integer, already exists as type float dropped=\d+$/,
+    );
+    const [unknown] = await nodes[0].query('SELECT v INTO d.nope.x FROM cpu', 'd');
+    expect(unknown?.error).toBe('retention policy not found: nope');
+  });
+});

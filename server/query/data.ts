@@ -28,7 +28,7 @@ import { gridOf } from './grid.ts';
 import { Group } from './groups.ts';
 import { outputValue } from './output.ts';
 import { bucketsMax, extentOf, type PlannedSource, type SelectPlan } from './plan.ts';
-import { requireRows, selectByRange } from './ranges.ts';
+import { canSettle, isByRange, requireRows, selectByRange } from './ranges.ts';
 import { mergeRows, type RowGroup, type RowTable, type SubqueryRows } from './row-table.ts';
 import { partialLimits, type StatementContext, selectOn } from './scatter.ts';
 import { typeName } from './schema.ts';
@@ -272,10 +272,9 @@ async function readRows(
   const asked = requests.filter(({ source }) => source.measurements.length > 0);
   const ask = ({ source, request }: (typeof requests)[number]) => selectOn(context, source.targets, request);
   const [first] = asked;
-  const isRows = span.windows === null && wanted.states.length === 0;
   const shards =
-    isRows && first !== undefined && plan.sources.length === 1
-      ? await selectByRange(context, first.source.targets, first.request)
+    first !== undefined && plan.sources.length === 1 && isByRange(first.request)
+      ? await selectByRange(context, first.source.targets, first.request, canSettle(first.request, plan))
       : asked.length === 1
         ? await ask(first!)
         : (await Promise.all(asked.map(ask))).flat();

@@ -20,7 +20,7 @@ import { rawNeeds, rowsOf, selectRequest, type Wanted } from './data.ts';
 import type { OutputTable } from './output.ts';
 import type { PlannedSource, SelectPlan } from './plan.ts';
 import { QueryError, TooManyRows } from './query-error.ts';
-import { canEnd, firstRanges } from './ranges.ts';
+import { firstRanges } from './ranges.ts';
 import { confirmOn, type StatementContext, selectOn } from './scatter.ts';
 import { hasNoColumn, rawTable } from './select.ts';
 
@@ -71,7 +71,7 @@ export class RowStream {
     if (source === null) return null;
     const stream = new RowStream(plan, source, context);
     // LIMIT may not come to one that is not up.
-    await confirmOn(context, source.targets, stream.#request, !canEnd(stream.#request));
+    await confirmOn(context, source.targets, stream.#request, plan.limit === 0);
     return stream;
   }
 
@@ -83,7 +83,7 @@ export class RowStream {
     this.#request = selectRequest(plan, span, wanted, [], source, context);
     this.#targets = source.targets;
     this.#left = { minNs: span.minNs ?? TIME_MIN_NS, maxNs: span.maxNs ?? TIME_MAX_NS };
-    this.#spanNs = lengthOf(extentOf(firstRanges(source.targets, this.#request)));
+    this.#spanNs = lengthOf(extentOf(firstRanges(source.targets, this.#request, plan.limit > 0)));
     this.#toSkip = plan.offset;
     this.#toGive = plan.limit === 0 ? Number.POSITIVE_INFINITY : plan.limit;
   }

@@ -33,7 +33,7 @@ import { gridTable } from './grid-table.ts';
 import type { QueryLimits } from './limits.ts';
 import type { OutputTable } from './output.ts';
 import { OUTERMOST, type PlannedSource, planNow, type SelectPlan } from './plan.ts';
-import { isOneRequest } from './ranges.ts';
+import { canSettle, isOneRequest } from './ranges.ts';
 import type { QueryOptions, StatementResult } from './result.ts';
 import { type BegunStatement, Running } from './running.ts';
 import { contextOf, StalePlan, type StatementContext, selectsIn } from './scatter.ts';
@@ -168,7 +168,7 @@ function rawRound(plan: SelectPlan, source: ShardSource, context: StatementConte
   const dimensions = dimensionsOf(plan, []);
   const { wanted, span } = rawNeeds(plan);
   const request = selectRequest(plan, span, wanted, dimensions, source, context);
-  if (!isOneRequest(source.targets, request)) return null;
+  if (!isOneRequest(source.targets, request, canSettle(request, plan))) return null;
   return {
     plan,
     targets: source.targets,
@@ -187,6 +187,7 @@ function callsRound(plan: SelectPlan, source: ShardSource, context: StatementCon
   const span = spanOf(plan, 0, context);
   const part = limitedSpan(plan, span);
   const request = selectRequest(plan, part ?? span, wanted, dimensionsOf(plan, []), source, context);
+  if (canSettle(request, plan) && !isOneRequest(source.targets, request, true)) return null;
   const { cellsMax } = context.limits;
   return {
     plan,

@@ -48,6 +48,21 @@ export function groupSeries(shard: QueryableShard, request: SelectRequest, regex
   return { scans, groups: { measurements, tagValues }, seriesMatched };
 }
 
+/** The series of some groups; null: there are none. */
+export function scanOfGroups(scan: MeasurementScan, isWanted: (group: number) => boolean): MeasurementScan | null {
+  const places: number[] = [];
+  for (let place = 0; place < scan.groups.length; place++) if (isWanted(scan.groups[place]!)) places.push(place);
+  if (places.length === 0) return null;
+  if (places.length === scan.groups.length) return scan;
+  const { measurement, series, groups, filters } = scan;
+  return {
+    measurement,
+    series: Uint32Array.from(places, (place) => series[place]!),
+    groups: Uint32Array.from(places, (place) => groups[place]!),
+    filters: filters === null ? null : places.map((place) => filters[place]!),
+  };
+}
+
 /** Series of which a row can pass, and what is left of the filter for each. */
 function pass(
   shard: QueryableShard,

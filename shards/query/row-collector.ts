@@ -44,11 +44,9 @@ export class RowCollector {
     return this.#length;
   }
 
-  /** How many groups have at least so many rows. */
-  groupsWith(rows: number): number {
-    let groups = 0;
-    for (const count of this.#perGroup.values()) if (count >= rows) groups++;
-    return groups;
+  /** Rows of a group. */
+  countOf(group: number): number {
+    return this.#perGroup.get(group) ?? 0;
   }
 
   add(slice: SeriesSlice, group: number, mask: Uint8Array | null, columnOf: (field: string) => Column | null): void {

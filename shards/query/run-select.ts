@@ -1,8 +1,8 @@
 /**
  * Runs a select request on one shard: series to groups, runs or slices to states, slices to rows.
  *
- * When only the first rows of each group are wanted (LIMIT without aggregates), the range is read in growing steps and
- * reading stops as soon as every group has enough; a step's rows all lie before the next step's, so this is exact.
+ * When only the first rows of each group are wanted (LIMIT without aggregates, first(), last()), the range is read in growing
+ * steps: a step's rows all lie before the next step's, so that a group which has enough is read no further.
  *
  * All of it is done in short steps (shards/steps.ts), so that a worker has time for its writes between them.
  */
@@ -12,11 +12,12 @@ import type { Steps } from '../steps.ts';
 import { forEachWindow } from './aggregate-by-scan.ts';
 import { bothMasks, cellValue, columnAs } from './columns.ts';
 import { filterFields, filterMask, type RegexCache } from './filter.ts';
-import { type GroupedSeries, groupSeries, type MeasurementScan } from './groups.ts';
+import { type GroupedSeries, groupSeries, type MeasurementScan, scanOfGroups } from './groups.ts';
 import { packGroups } from './packed-groups.ts';
 import type { RowColumn, RowValues, SelectRequest, ShardSelect, TravellingSelect } from './partial.ts';
 import { RowCollector } from './row-collector.ts';
 import { RunBuffer } from './run-buffer.ts';
+import { type End, settlingEnd } from './settling.ts';
 import { addMoments, addPick, addRuns, makeStates, packStates, type State } from './state-arrays.ts';
 import { type ShardWindows, shardWindowRange, shardWindows } from './windows.ts';
 
@@ -103,11 +104,14 @@ export class ShardRun {
   readonly #auxValues: (number | bigint | string | boolean | null)[][];
   readonly #left: Allowance;
   readonly #suffices: boolean;
+  /** It is read in steps from this end on; null: in one. */
+  readonly #end: End | null;
   /** null: the request has no time in this shard. */
   readonly #whole: Range | null;
   readonly #windowRange: { readonly first: number; readonly count: number };
-  /** What of it is being read, the next of the scans in it, and that of one that is under way. */
+  /** What of it is being read, of which series, the next of the scans in it, and that of one that is under way. */
   #range: Range | null;
+  #scans: readonly MeasurementScan[];
   #nextScan = 0;
   #reading: Steps | null = null;
   #stepNs = STEP_NS;
@@ -144,6 +148,8 @@ export class ShardRun {
     this.#states = states;
     this.#statesBuffer = buffer;
     this.#suffices = this.#statesSuffice();
+    // Where states suffice the shard knows itself where the newest values are.
+    this.#end = this.#suffices ? null : settlingEnd(request);
     this.#runs = request.states.map(({ fn, type }, i) =>
       fn === 'stddev' || this.#suffices ? null : new RunBuffer(i, fn, type, 1),
     );
@@ -151,6 +157,7 @@ export class ShardRun {
     this.#pickedSeries = aux ? new Uint32Array(cells) : null;
     this.#auxValues = request.aux.map(() => new Array(cells).fill(null));
     this.#rows = request.rows === null ? null : new RowCollector(shard, request.rows, request.descending);
+    this.#scans = grouped.scans;
     this.#range = this.#firstRange();
   }
 
@@ -170,37 +177,43 @@ export class ShardRun {
   }
 
   #nextReading(): Steps | null {
-    const { scans } = this.#grouped;
-    if (this.#nextScan === scans.length && this.#range !== null) {
+    if (this.#nextScan === this.#scans.length && this.#range !== null) {
       this.#range = this.#rangeBehind(this.#range);
       this.#nextScan = 0;
     }
     if (this.#range === null) return null;
-    const scan = scans[this.#nextScan++]!;
+    const scan = this.#scans[this.#nextScan++]!;
     if (this.#suffices) return this.#aggregate(scan, this.#range);
     const probed = this.#fieldsToProbe(scan);
     return probed === null ? this.#scan(scan, this.#range) : this.#scanProbed(scan, probed, this.#range);
   }
 
-  /** The part of the whole range that is read first. */
+  /** The part of the whole range that is read first; null: none, only the groups are asked for. */
   #firstRange(): Range | null {
-    const { rows, descending } = this.#request;
+    if (this.#states.length === 0 && this.#rows === null) return null;
     const whole = this.#whole;
-    if (whole === null || this.#states.length > 0 || (rows?.perGroup ?? null) === null) return whole;
-    return cut(whole, descending, STEP_NS);
+    return whole === null || this.#end === null ? whole : cut(whole, this.#end === 'last', STEP_NS);
   }
 
   #rangeBehind({ minTime, maxTime }: Range): Range | null {
+    if (this.#end === null) return null;
     const whole = this.#whole!;
-    const wanted = this.#request.rows?.perGroup ?? null;
-    if (wanted === null || this.#rows!.groupsWith(wanted) >= this.#grouped.groups.measurements.length) return null;
-    const { descending } = this.#request;
-    const rest = descending
-      ? { minTime: whole.minTime, maxTime: minTime - 1 }
-      : { minTime: maxTime + 1, maxTime: whole.maxTime };
+    const rest =
+      this.#end === 'last'
+        ? { minTime: whole.minTime, maxTime: minTime - 1 }
+        : { minTime: maxTime + 1, maxTime: whole.maxTime };
+    if (rest.minTime > rest.maxTime) return null;
+    this.#scans = this.#scans.flatMap((scan) => scanOfGroups(scan, this.#lacks) ?? []);
+    if (this.#scans.length === 0) return null;
     this.#stepNs *= 2;
-    return rest.minTime > rest.maxTime ? null : cut(rest, descending, this.#stepNs);
+    return cut(rest, this.#end === 'last', this.#stepNs);
   }
+
+  /** The group needs rows from further on. */
+  readonly #lacks = (group: number): boolean =>
+    this.#rows === null
+      ? this.#states.some(({ count }) => count[group] === 0)
+      : this.#rows.countOf(group) < this.#request.rows!.perGroup!;
 
   /** No row is looked at by itself: neither filtered, nor handed back, nor asked for its other columns. */
   #statesSuffice(): boolean {

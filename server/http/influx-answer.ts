@@ -65,7 +65,7 @@ export function answeredByMethod(
   request.resume();
   response.setHeader('Allow', [...allowed, 'OPTIONS'].join(', '));
   if (request.method === 'OPTIONS') {
-    response.writeHead(200, { 'Content-Length': 0 }).end();
+    response.writeHead(204).end();
     return true;
   }
   response.statusCode = 405;

@@ -53,14 +53,30 @@ const WRITE_CHARACTERS_MIN = 64 * 1024;
 /** Of a client that has gone without a word the network says nothing, and an answer that waits for it is held in memory. */
 const UNREAD_MS_MAX = 300_000;
 
-/** The first type that we know decides; what we do not know gets JSON, as in InfluxDB. */
+/** What InfluxDB answers in; `true`: CSV. MessagePack is answered in JSON, which its clients read, too. */
+const ANSWER_TYPES: ReadonlyMap<string, boolean> = new Map([
+  ['application/json', false],
+  ['application/x-msgpack', false],
+  ['application/csv', true],
+  ['text/csv', true],
+]);
+
+/** Of the types that we know the one that is wanted most decides, of several the first; what we do not know gets JSON, as in InfluxDB. */
 export function wantsCsv(accept: string): boolean {
+  // Nearly all.
+  if (!/csv/i.test(accept)) return false;
+  let most = 0;
+  let isCsv = false;
   for (const part of accept.split(',')) {
-    const type = (part.split(';', 1)[0] as string).trim().toLowerCase();
-    if (type === 'application/csv' || type === 'text/csv') return true;
-    if (type === 'application/json') return false;
+    const [name, ...parameters] = part.split(';').map((text) => text.trim().toLowerCase());
+    const known = ANSWER_TYPES.get(name!);
+    const quality = parameters.find((text) => text.startsWith('q='));
+    const weight = quality === undefined ? 1 : Number(quality.slice(2)) || 0;
+    if (known === undefined || weight <= most) continue;
+    most = weight;
+    isCsv = known;
   }
-  return false;
+  return isCsv;
 }
 
 /** Answers every expected failure itself; rejects only for our own mistakes, after answering 500. */

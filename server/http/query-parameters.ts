@@ -121,7 +121,7 @@ export function queryParameters(fields: Fields): QueryParameters | string {
   let params: Record<string, unknown> | undefined;
   if (get('params') !== '') {
     const parsed = parseParams(get('params'));
-    if (typeof parsed === 'string') return `error parsing query parameters: ${parsed}`;
+    if (typeof parsed === 'string') return parsed;
     params = parsed;
   }
   const consistency = get('consistency').toLowerCase();
@@ -144,16 +144,29 @@ function chunkRows(parameter: string): number {
   return Math.min(Number(parameter), CHUNK_ROWS_MAX);
 }
 
-/** What an integer that a double cannot hold is called until it is one. */
+/** Numbers without a point are integers of 64 bits, as Go reads them here; what such a one is called until it is one. */
 const INTEGER = '\u0000int64:';
-/** Of digits: fewer are exact in a double, and more than this are beyond what anybody counts. */
-const INTEGER_DIGITS_MIN = 16;
-const INTEGER_DIGITS_MAX = 64;
+const WHOLE = /^-?(?:0|[1-9]\d*)(?:[eE][-+]?\d+)?$/;
+const INT64_DIGITS_MAX = 19;
+const SHOWN_MAX = 100;
 const [QUOTE, BACKSLASH, MINUS] = [0x22, 0x5c, 0x2d];
 const NUMBER_PART = /[-+.0-9eE]/;
 
-/** Long integers as strings that say so. By hand: an expression for strings takes the square of their length. */
-function withLongIntegers(json: string): string {
+/** A number without a point that is no integer of 64 bits. */
+class NoInteger {
+  readonly text: string;
+  constructor(text: string) {
+    this.text = text;
+  }
+
+  get problem(): string {
+    const why = /e/i.test(this.text) ? 'invalid syntax' : 'value out of range';
+    return `strconv.ParseInt: parsing "${this.text.slice(0, SHOWN_MAX)}": ${why}`;
+  }
+}
+
+/** Numbers without a point as strings that say so. By hand: an expression for strings takes the square of their length. */
+function withIntegers(json: string): string {
   let text = '';
   let from = 0;
   let isText = false;
@@ -163,13 +176,10 @@ function withLongIntegers(json: string): string {
     else if (code === QUOTE) isText = !isText;
     if (isText || !(code === MINUS || isDigit(code))) continue;
     const start = at;
-    const digits = code === MINUS ? at + 1 : at;
-    let isWhole = true;
-    for (; at + 1 < json.length && NUMBER_PART.test(json[at + 1]!); at++)
-      if (!isDigit(json.charCodeAt(at + 1))) isWhole = false;
-    const length = at + 1 - digits;
-    if (!isWhole || length < INTEGER_DIGITS_MIN || length > INTEGER_DIGITS_MAX) continue;
-    text += json.slice(from, start) + JSON.stringify(INTEGER + json.slice(start, at + 1));
+    while (at + 1 < json.length && NUMBER_PART.test(json[at + 1]!)) at++;
+    const number = json.slice(start, at + 1);
+    if (!WHOLE.test(number)) continue;
+    text += json.slice(from, start) + JSON.stringify(INTEGER + number);
     from = at + 1;
   }
   return text + json.slice(from);
@@ -179,20 +189,58 @@ function isDigit(code: number): boolean {
   return code >= 0x30 && code <= 0x39;
 }
 
+function integerOf(text: string): bigint | NoInteger {
+  if (/e/i.test(text) || text.length > INT64_DIGITS_MAX + 1) return new NoInteger(text);
+  const value = BigInt(text);
+  return BigInt.asIntN(64, value) === value ? value : new NoInteger(text);
+}
+
+/** The values by name, or the error. */
 function parseParams(json: string): Record<string, unknown> | string {
+  const marked = withIntegers(json);
   let value: unknown;
   try {
-    value = JSON.parse(withLongIntegers(json), (_key, inner: unknown) =>
-      typeof inner === 'string' && inner.startsWith(INTEGER) ? BigInt(inner.slice(INTEGER.length)) : inner,
-    );
+    value = JSON.parse(marked, (key, inner: unknown) => {
+      if (key.startsWith(INTEGER)) throw new SyntaxError('a number is no name');
+      return typeof inner === 'string' && inner.startsWith(INTEGER) ? integerOf(inner.slice(INTEGER.length)) : inner;
+    });
   } catch (error) {
-    const text = error instanceof Error ? error.message : String(error);
-    return /end of JSON input|Unterminated|Expected/.test(text) && !/position \d/.test(text)
-      ? 'unexpected EOF'
-      : 'invalid JSON';
+    return `error parsing query parameters: ${isCutOff(error as Error, marked) ? 'unexpected EOF' : 'invalid JSON'}`;
   }
   if (value === null) return {};
-  if (typeof value === 'object' && !Array.isArray(value)) return value as Record<string, unknown>;
-  const type = Array.isArray(value) ? 'array' : typeof value === 'boolean' ? 'bool' : typeof value;
-  return `json: cannot unmarshal ${type} into Go value of type map[string]interface {}`;
+  if (typeof value === 'object' && !Array.isArray(value) && !(value instanceof NoInteger)) return valuesIn(value);
+  const isNumber = typeof value === 'bigint' || value instanceof NoInteger;
+  const type = Array.isArray(value)
+    ? 'array'
+    : typeof value === 'boolean'
+      ? 'bool'
+      : isNumber
+        ? 'number'
+        : typeof value;
+  return `error parsing query parameters: json: cannot unmarshal ${type} into Go value of type map[string]interface {}`;
+}
+
+function isCutOff({ message }: Error, json: string): boolean {
+  const position = /at position (\d+)/.exec(message)?.[1];
+  return /end of JSON input|Unterminated/.test(message) || (position !== undefined && Number(position) >= json.length);
+}
+
+/** Numbers inside of values may be any: `{"float": 1e3}`. */
+function valuesIn(params: object): Record<string, unknown> | string {
+  const values: [string, unknown][] = [];
+  for (const [name, value] of Object.entries(params)) {
+    if (value instanceof NoInteger) return `error parsing json value: ${value.problem}`;
+    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
+    values.push([name, isObject ? withNumbers(value) : value]);
+  }
+  // Not one by one: `__proto__` may be among the names.
+  return Object.fromEntries(values);
+}
+
+function withNumbers(value: object): object {
+  const numbers = Object.entries(value).map(([name, inner]) => [
+    name,
+    inner instanceof NoInteger ? Number(inner.text) : inner,
+  ]);
+  return Object.fromEntries(numbers);
 }

@@ -19,7 +19,7 @@ function bindValue(value: unknown): BoundToken {
   if (typeof value === 'string') return { kind: 'STRING', literal: value };
   if (typeof value === 'boolean') return { kind: value ? 'TRUE' : 'FALSE', literal: '' };
   if (typeof value === 'bigint') return { kind: 'INTEGER', literal: String(value) };
-  if (typeof value === 'number') return bindNumber(value);
+  if (typeof value === 'number') return { kind: 'NUMBER', literal: String(value) };
   if (typeof value !== 'object' || value === null) {
     return fault(`unable to bind parameter with type ${value === null ? '<nil>' : typeof value}`);
   }
@@ -28,11 +28,6 @@ function bindValue(value: unknown): BoundToken {
   if (entries.length !== 1) return fault('bound object parameter value must have exactly one entry');
   const [kind, inner] = entries[0] as [string, unknown];
   return bindTyped(kind, inner);
-}
-
-function bindNumber(value: number): BoundToken {
-  if (Number.isSafeInteger(value)) return { kind: 'INTEGER', literal: String(value) };
-  return { kind: 'NUMBER', literal: String(value) };
 }
 
 function bindTyped(kind: string, value: unknown): BoundToken {

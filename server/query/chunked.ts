@@ -1,6 +1,6 @@
 /**
- * A SELECT that is answered in chunks: results of one series each, with `chunk_size` rows at most, `partial` as long as more
- * rows of the series follow. What can leave before all of it was read does (row-stream.ts): the next rows are asked for when the
+ * A SELECT that is answered in chunks: results of one series each, with `chunk_size` rows at most. A series is `partial` as long as
+ * more of its rows follow, a result as long as more of the statement does. What can leave before all of it was read does (row-stream.ts): the next rows are asked for when the
  * client has taken those before. What the answer rests on (`completeness`) is said with the last chunk.
  */
 import { allSteps } from '../../shards/steps.ts';
@@ -43,7 +43,7 @@ export async function* executeChunked(
       const result: StatementResult = {
         statementId,
         ...(chunk === null ? {} : { series: [chunk] }),
-        ...(chunk?.partial === true ? { partial: true } : {}),
+        ...(isLast ? {} : { partial: true }),
         ...(isLast && completeness ? { completeness: completenessOf(context, levelled?.report() ?? null) } : {}),
       };
       // The time in which the client takes it is none of the statement's.

@@ -125,7 +125,7 @@ async function executeStatement(
       statementId,
       ...(series.length === 0 ? {} : { series }),
       ...(options.completeness ? { completeness: completenessOf(context, report) } : {}),
-      ...(options.readOnly && changes(statement) ? { messages: [deprecation(statement)] } : {}),
+      ...(options.readOnly && isWarnedOf(statement) ? { messages: [deprecation(statement)] } : {}),
     };
   } catch (error) {
     return { statementId, error: errorText(error, context, options.completeness) };
@@ -201,6 +201,11 @@ async function runOther(
 function changes(statement: Statement): boolean {
   if (statement.kind === 'select') return writesInto(statement);
   return !statement.kind.startsWith('show') && statement.kind !== 'explain';
+}
+
+/** As in InfluxDB, a DELETE that comes with GET is not. */
+function isWarnedOf(statement: Statement): boolean {
+  return changes(statement) && statement.kind !== 'delete';
 }
 
 function deprecation(statement: Statement): { level: 'warning'; text: string } {

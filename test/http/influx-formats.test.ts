@@ -135,7 +135,13 @@ describe('JSON', () => {
 });
 
 describe('CSV', () => {
-  test.each(['application/csv', 'text/csv', 'text/csv; q=0.9, */*'])('Accept: %s', async (accept) => {
+  test.each([
+    'application/csv',
+    'text/csv',
+    'text/csv; q=0.9, */*',
+    'application/json; q=0.5, text/csv',
+    'text/html, application/csv;q=0.8, application/json;q=0.8',
+  ])('Accept: %s', async (accept) => {
     scripted.answering(
       { statementId: 0, series: [TIMES] },
       { statementId: 1 },
@@ -180,7 +186,15 @@ name,tags,key
     expect([answer.status, answer.body]).toEqual([400, 'error\n"missing required parameter ""q"""\n']);
   });
 
-  test.each(['application/x-msgpack', 'foo/bar', '*/*'])('Accept: %s gets JSON', async (accept) => {
+  test.each([
+    'application/x-msgpack',
+    'foo/bar',
+    '*/*',
+    'application/csv;q=0.1, application/json',
+    'text/csv; q=0',
+    'text/csv; q=x',
+    'application/x-msgpack, text/csv',
+  ])('Accept: %s gets JSON', async (accept) => {
     const answer = await scripted.send('GET', `/query?${q('x')}`, { headers: { Accept: accept } });
     expect(answer.headers['content-type']).toBe('application/json');
   });

@@ -42,16 +42,20 @@ describe('parameters', () => {
 
   test('params are JSON, integers exact', async () => {
     const params = encodeURIComponent(
-      '{"a":9007199254740993,"b":"9007199254740993","c":{"integer":2},"d":1.5,"e":[-1234567890123456789],"\\"":12345678901234567.5}',
+      '{"a":9007199254740993,"b":"9007199254740993","c":{"integer":2},"d":1.5,"e":[-1234567890123456789],"\\"":12345678901234567.5,"f":2.0,"g":-7,"h":{"float":1e3},"i":"1e3"}',
     );
     await scripted.send('GET', `/query?${q('x')}&params=${params}`);
     expect(scripted.asked[0]?.options.params).toEqual({
       a: 9007199254740993n,
       b: '9007199254740993',
-      c: { integer: 2 },
+      c: { integer: 2n },
       d: 1.5,
       e: [-1234567890123456789n],
       '"': 12345678901234568,
+      f: 2,
+      g: -7n,
+      h: { float: 1000 },
+      i: '1e3',
     });
   });
 
@@ -60,6 +64,18 @@ describe('parameters', () => {
     ['/query?q=+', 'missing required parameter "q"'],
     ['/query?q=SELECT+%E9', 'invalid UTF-8 in parameter "q"'],
     ['/query?q=x&params=%7B%22h%22%3A', 'error parsing query parameters: unexpected EOF'],
+    ['/query?q=x&params=%7B', 'error parsing query parameters: unexpected EOF'],
+    ['/query?q=x&params=%7B1:2}', 'error parsing query parameters: invalid JSON'],
+    ['/query?q=x&params=%7B%22h%22:012}', 'error parsing query parameters: invalid JSON'],
+    [
+      '/query?q=x&params=12345678901234567890',
+      'error parsing query parameters: json: cannot unmarshal number into Go value of type map[string]interface {}',
+    ],
+    [
+      '/query?q=x&params=%7B%22h%22:9223372036854775808}',
+      'error parsing json value: strconv.ParseInt: parsing "9223372036854775808": value out of range',
+    ],
+    ['/query?q=x&params=%7B%22h%22:1e3}', 'error parsing json value: strconv.ParseInt: parsing "1e3": invalid syntax'],
     [
       '/query?q=x&params=%5B1%5D',
       'error parsing query parameters: json: cannot unmarshal array into Go value of type map[string]interface {}',

@@ -143,6 +143,6 @@ describe('refused writes', () => {
 
   test('only POST', async () => {
     expect((await door.send('GET', '/api/v2/write?bucket=t')).status).toBe(405);
-    expect((await door.send('OPTIONS', '/api/v2/write?bucket=t')).status).toBe(200);
+    expect((await door.send('OPTIONS', '/api/v2/write?bucket=t')).status).toBe(204);
   });
 });

@@ -216,6 +216,10 @@ describe('accepted texts', () => {
       condition: { left: { right: { value: 2n } }, right: { right: { pattern: '^a/b' } } },
       dimensions: [{ intervalNs: 10_000_000_000n }],
     });
+    // `2.0` and `2` in JSON.
+    const [float, integer] = [2, 2n].map((x) => select('SELECT a FROM m WHERE a = $x', { x }));
+    expect(float!.condition).toMatchObject({ right: { kind: 'number', value: 2 } });
+    expect(integer!.condition).toMatchObject({ right: { kind: 'integer', value: 2n } });
     expect(refusal('SELECT a FROM m WHERE a = $x', { x: { foo: 1 } })).toBe('unknown bound object parameter type: foo');
   });
 

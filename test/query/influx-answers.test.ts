@@ -373,6 +373,8 @@ describe('statements', () => {
         text: "deprecated use of 'DROP DATABASE nosuch' in a read only context, please use a POST request instead",
       },
     ]);
+    const [deletion] = await ask(memory, 'DELETE FROM nosuch', { database: 't', readOnly: true });
+    expect(deletion).toEqual({ statement_id: 0 });
   });
 
   it('without a database say so', async () => {

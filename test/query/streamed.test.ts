@@ -327,13 +327,17 @@ it('chunks are those of the whole answer, whatever the slices were', async () =>
         const text = `SELECT ${fields} FROM m${where}${group}${order}${limit}`;
         const options = { database: 't', nowNs: 1000n * DAY, epoch: 'ns' };
         const [whole] = await ask(memory, text, options);
-        const chunks = (whole!.series ?? []).flatMap(({ values, ...series }) =>
-          Array.from({ length: Math.ceil(values!.length / size) }, (_, n) => {
-            const partial = (n + 1) * size < values!.length ? { partial: true } : {};
-            const part = { ...series, values: values!.slice(n * size, (n + 1) * size) };
-            return { statement_id: 0, ...partial, series: [part] };
-          }),
+        const parts = (whole!.series ?? []).flatMap(({ values, ...series }) =>
+          Array.from({ length: Math.ceil(values!.length / size) }, (_, n) => ({
+            ...series,
+            values: values!.slice(n * size, (n + 1) * size),
+          })),
         );
+        const chunks = parts.map((part, n) => ({
+          statement_id: 0,
+          ...(n + 1 < parts.length ? { partial: true } : {}),
+          series: [part],
+        }));
         const limits = { streamedRowsMax };
         const answer = await ask(memory, text, { ...options, chunkSize: size, limits });
         expect({ text, answer }).toEqual({ text, answer: chunks.length === 0 ? [{ statement_id: 0 }] : chunks });

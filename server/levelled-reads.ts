@@ -93,6 +93,10 @@ export class LevelledReads implements LevelledBackend {
     return this.#base.metadata;
   }
 
+  get server(): QueryBackend['server'] {
+    return this.#base.server;
+  }
+
   snapshot(): ReturnType<QueryBackend['snapshot']> {
     return this.#base.snapshot();
   }

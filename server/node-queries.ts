@@ -23,6 +23,7 @@ export function createNodeQueries({ config, core, ...parts }: NodeQueryParts): N
   const backend = createQueryBackend({
     ...parts,
     metadata: queryMetadata(core),
+    server: { owners: (shard) => core.owners(shard) },
     noteDeletes: (database, policy) => core.definitions.noteDeletes(database, policy, Date.now()),
     lift: (stamp) => core.lift(stamp, Date.now()),
     queryTimeoutMs: config.queryTimeoutMs,

@@ -25,18 +25,20 @@ export interface PolicyDeletePorts {
   lift(stamp: Stamp): void;
 }
 
-/** Both bounds inclusive. Rejects when nobody has acknowledged it. */
+/** Both bounds inclusive; `only`: in the shards of that number. Rejects when nobody has acknowledged it. */
 export async function deleteFromPolicy(
   ports: PolicyDeletePorts,
   database: DatabaseDefinition,
   policy: RetentionPolicyDefinition,
   { measurement, condition }: Pick<DeletePredicate, 'measurement' | 'condition'>,
   times: NonNullable<DeletePredicate['times']>,
+  only?: number,
 ): Promise<void> {
   ports.noteDeletes(database.name, policy.name);
   ports.lift(await newestStamp(ports));
   const predicate: DeletePredicate = { measurement, condition, minTime: 0, maxTime: 0, times };
-  const keys = Array.from({ length: SHARDS_PER_GROUP }, (_, number) =>
+  const numbers = only === undefined ? Array.from({ length: SHARDS_PER_GROUP }, (_, number) => number) : [only];
+  const keys = numbers.map((number) =>
     deleteShardOf({
       database: database.name,
       databaseGeneration: database.generation,

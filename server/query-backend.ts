@@ -13,7 +13,7 @@ import { LevelledReads } from './levelled-reads.ts';
 import type { LevellingDesk } from './levelling-desk.ts';
 import type { PartialAnswer } from './partial-answer.ts';
 import { deleteFromPolicy, type PolicyDeletePorts } from './policy-deletes.ts';
-import type { PartialAnswers, QueryBackend, QueryMetadata, ShardTarget } from './query/backend.ts';
+import type { PartialAnswers, QueryBackend, QueryMetadata, ServerFacts, ShardTarget } from './query/backend.ts';
 import type { Ending } from './query/ending.ts';
 import type { PlaceAnswer } from './query-rpc.ts';
 import { callNode } from './query-rpc.ts';
@@ -28,6 +28,7 @@ const ROUNDS_MAX = 8;
 export interface BackendPorts extends PolicyDeletePorts {
   readonly places: ShardPlaces;
   readonly metadata: QueryMetadata;
+  readonly server: ServerFacts;
   readonly queryTimeoutMs: number;
   readonly readRepairTimeoutMs: number;
   readonly levelling: LevellingDesk;
@@ -38,6 +39,7 @@ export function createQueryBackend(ports: BackendPorts): QueryBackend {
   const backend: QueryBackend = {
     snapshot: ports.snapshot,
     metadata: ports.metadata,
+    server: ports.server,
     targets: (database: DatabaseDefinition, policy: RetentionPolicyDefinition, minNs, maxNs) =>
       ports.places.targets(database, policy, minNs, maxNs),
     run: (targets, request, ending, wantsProof = true) =>
@@ -55,8 +57,8 @@ export function createQueryBackend(ports: BackendPorts): QueryBackend {
     },
     unheard: (policy) => unheard(ports.snapshot(), policy),
     levelled: (level, ending) => LevelledReads.begin(ports, backend, level, ending),
-    deleteRows: (database, policy, predicate, minNs, maxNs) =>
-      deleteFromPolicy(ports, database, policy, predicate, { minNs, maxNs }),
+    deleteRows: (database, policy, predicate, minNs, maxNs, number) =>
+      deleteFromPolicy(ports, database, policy, predicate, { minNs, maxNs }, number),
     writeLines: (database, policy, lines) => writeLines(ports.coordinator(), database, policy, lines),
   };
   return backend;

@@ -4,13 +4,20 @@ import { userExists } from '../repair/users.ts';
 import { hashPassword, isPassword } from './passwords.ts';
 import type { UserMetadata } from './query/backend.ts';
 
-export function userMetadata(users: UserRegisters): UserMetadata {
+export interface Passwords {
+  hash(password: string): Promise<string>;
+  fits(password: string, hash: string): Promise<boolean>;
+}
+
+const SCRYPT: Passwords = { hash: hashPassword, fits: isPassword };
+
+export function userMetadata(users: UserRegisters, passwords = SCRYPT): UserMetadata {
   return {
     list: () => users.list(),
     grants: (name) => users.grants(name),
     async create(name, password, admin) {
       if (users.find(name) === null) {
-        const passwordHash = await hashPassword(password);
+        const passwordHash = await passwords.hash(password);
         if (users.find(name) === null) {
           users.create({ name, passwordHash, admin }, Date.now());
           return;
@@ -18,12 +25,12 @@ export function userMetadata(users: UserRegisters): UserMetadata {
       }
       // As in InfluxDB: who says the same again is told that it is so.
       const known = users.find(name);
-      if (known === null || known.admin !== admin || !(await isPassword(password, known.passwordHash)))
+      if (known === null || known.admin !== admin || !(await passwords.fits(password, known.passwordHash)))
         throw userExists();
     },
     drop: (name) => users.drop(name, Date.now()),
     async setPassword(name, password) {
-      const passwordHash = await hashPassword(password);
+      const passwordHash = await passwords.hash(password);
       users.setPassword(name, passwordHash, Date.now());
     },
     setAdmin: (name, admin) => users.setAdmin(name, admin, Date.now()),

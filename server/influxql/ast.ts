@@ -135,9 +135,16 @@ export type UserStatement =
   | { readonly kind: 'show-users' }
   | { readonly kind: 'show-grants'; readonly user: string };
 
+/** About shards as such, and about the process. */
+export type ServerStatement =
+  | { readonly kind: 'show-shards' | 'show-shard-groups' }
+  | { readonly kind: 'drop-shard'; readonly id: bigint }
+  | { readonly kind: 'show-stats' | 'show-diagnostics'; readonly module?: string };
+
 export type Statement =
   | SelectStatement
   | UserStatement
+  | ServerStatement
   | { readonly kind: 'explain'; readonly analyze: boolean; readonly select: SelectStatement }
   | { readonly kind: 'show-databases' }
   | ({

@@ -16,11 +16,13 @@ export function parseKill(stream: TokenStream): void {
   if (stream.accept('ON')) stream.identifier();
 }
 
-export function parseUnsigned(stream: TokenStream): void {
+export function parseUnsigned(stream: TokenStream): bigint {
   const token = stream.expect(['INTEGER'], ['integer']);
-  if (Number(token.literal) >= 2 ** 64) {
+  const value = BigInt(token.literal);
+  if (value >= 2n ** 64n) {
     throw stream.failure(`strconv.ParseUint: parsing "${token.literal}": value out of range`, token);
   }
+  return value;
 }
 
 /** `name ON "db"."rp"` */

@@ -56,14 +56,20 @@ export function parseShow(stream: TokenStream): Statement | null {
       return { kind: 'show-users' };
     case 'SHARD':
       stream.expect(['GROUPS']);
-      return null;
+      return { kind: 'show-shard-groups' };
+    case 'SHARDS':
+      return { kind: 'show-shards' };
     case 'STATS':
+      return { kind: 'show-stats', ...parseModule(stream) };
     case 'DIAGNOSTICS':
-      if (stream.accept('FOR')) stream.string();
-      return null;
+      return { kind: 'show-diagnostics', ...parseModule(stream) };
     default:
       return null;
   }
+}
+
+function parseModule(stream: TokenStream): { module?: string } {
+  return stream.accept('FOR') ? { module: stream.string() } : {};
 }
 
 function parseOn(stream: TokenStream): string | undefined {

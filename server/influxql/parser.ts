@@ -144,8 +144,7 @@ function parseDrop(stream: TokenStream): Statement | null {
       parseNameOnDatabase(stream);
       return null;
     case 'SHARD':
-      parseUnsigned(stream);
-      return null;
+      return { kind: 'drop-shard', id: parseUnsigned(stream) };
     case 'SUBSCRIPTION':
       parseSubscriptionName(stream);
       return null;
@@ -159,7 +158,7 @@ function leadingWords(text: string): string {
   const words: string[] = [];
   for (const word of text.split(/\s+/)) {
     if (
-      !/^(CARDINALITY|CONTINUOUS|CREATE|DIAGNOSTICS|DROP|EXACT|FIELD|GROUPS|KEY|KILL|MEASUREMENT|QUERIES|QUERY|SERIES|SHARD|SHARDS|SHOW|STATS|SUBSCRIPTION|SUBSCRIPTIONS|TAG|VALUES)$/i.test(
+      !/^(CARDINALITY|CONTINUOUS|CREATE|DROP|EXACT|FIELD|KEY|KILL|MEASUREMENT|QUERIES|QUERY|SERIES|SHOW|SUBSCRIPTION|SUBSCRIPTIONS|TAG|VALUES)$/i.test(
         word,
       )
     )

@@ -275,6 +275,17 @@ export function printStatement(statement: Statement): string {
       return 'SHOW USERS';
     case 'show-grants':
       return `SHOW GRANTS FOR ${quoteIdentifier(statement.user)}`;
+    case 'show-shards':
+      return 'SHOW SHARDS';
+    case 'show-shard-groups':
+      return 'SHOW SHARD GROUPS';
+    case 'drop-shard':
+      return `DROP SHARD ${statement.id}`;
+    case 'show-stats':
+    case 'show-diagnostics': {
+      const what = statement.kind === 'show-stats' ? 'STATS' : 'DIAGNOSTICS';
+      return `SHOW ${what}${statement.module === undefined ? '' : ` FOR ${quoteString(statement.module)}`}`;
+    }
     case 'unsupported':
       return statement.text;
   }

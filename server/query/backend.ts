@@ -10,6 +10,7 @@ import type { DeletePredicate } from '../../shards/batch.ts';
 import type { PartialRequest, PartialResult } from '../../shards/query/partial.ts';
 import type { ConflictRule } from '../../shards/row-settle.ts';
 import type { ShardId, ShardKey } from '../../shards/shard-key.ts';
+import type { NodeNumber } from '../../shards/version.ts';
 import type { RetentionPolicyOptions } from '../influxql/ast.ts';
 import type { Ending } from './ending.ts';
 
@@ -80,6 +81,11 @@ export interface UserMetadata {
   revoke(name: string, database: string, privilege: Privilege): void;
 }
 
+/** What statements ask about the cluster and this process as such. */
+export interface ServerFacts {
+  owners(shard: ShardKey): readonly NodeNumber[];
+}
+
 export interface QueryBackend {
   snapshot(): ClusterSnapshot;
   /** Known existing shards that overlap [minNs, maxNs], sorted by (startNs, number). */
@@ -117,15 +123,17 @@ export interface QueryBackend {
     failed: (error: Error) => void,
     ending: Ending,
   ): boolean;
-  /** In all shards of the policy, also in those that come later. Both bounds inclusive. */
+  /** In all shards of the policy, also in those that come later; `number`: in those with that one alone. Both bounds inclusive. */
   deleteRows(
     database: DatabaseDefinition,
     policy: RetentionPolicyDefinition,
     predicate: Pick<DeletePredicate, 'measurement' | 'condition'>,
     minNs: bigint,
     maxNs: bigint,
+    number?: number,
   ): Promise<void>;
   /** Line protocol with times in nanoseconds, as a client's write; throws QueryError with the text that a client would get. */
   writeLines(database: string, policy: string, lines: Uint8Array): Promise<void>;
   readonly metadata: QueryMetadata;
+  readonly server: ServerFacts;
 }

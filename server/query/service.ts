@@ -28,6 +28,7 @@ import { Running, untilEnd } from './running.ts';
 import { completenessOf, contextOf, errorText, findDatabase, type StatementContext } from './scatter.ts';
 import { SchemaMemory } from './schema-memory.ts';
 import { gathered } from './select.ts';
+import { dropShard, showShardGroups, showShards } from './shards.ts';
 import {
   showDatabases,
   showFieldKeys,
@@ -193,6 +194,13 @@ async function runOther(
     case 'grant-admin':
     case 'revoke-admin':
       return runUserStatement(statement, metadata.users);
+    case 'show-shards':
+      return showShards(context);
+    case 'show-shard-groups':
+      return showShardGroups(context);
+    case 'drop-shard':
+      await dropShard(statement.id, context);
+      return [];
     default:
       throw new QueryError(`not supported: ${printStatement(statement)}`);
   }

@@ -60,6 +60,11 @@ const STATEMENTS: readonly (readonly [string, string])[] = [
   ['drop user "u"', 'DROP USER u'],
   ['show grants for u', 'SHOW GRANTS FOR u'],
   ['show users', 'SHOW USERS'],
+  ['show shards', 'SHOW SHARDS'],
+  ['show shard groups', 'SHOW SHARD GROUPS'],
+  ['drop shard 18446744073709551615', 'DROP SHARD 18446744073709551615'],
+  [`show stats for 'it\\'s'`, `SHOW STATS FOR 'it\\'s'`],
+  ['show diagnostics', 'SHOW DIAGNOSTICS'],
   ['explain select a from b where x = 0.000000001', 'EXPLAIN SELECT a FROM b WHERE x = 0.000000001'],
 ];
 

@@ -1,12 +1,21 @@
-/** Users on three nodes: known everywhere, over restarts, and no password in what the nodes keep or say. */
+/**
+ * Statements about the cluster itself, on three nodes. Users: known everywhere, over restarts, and no password in what the
+ * nodes keep or say. Shards: the same table everywhere, and dropping one.
+ */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Cluster, eventually, type TestNode } from './harness.ts';
 
 const PASSWORDS = ['Clair-de-lune-1', 'Clair-de-lune-2', 'Clair-de-lune-3'];
 
 let cluster: Cluster;
+let nodes: [TestNode, TestNode, TestNode];
+beforeAll(async () => {
+  cluster = await Cluster.make();
+  nodes = await cluster.startThree({ workers: '1', 'log-level': 'trace' });
+  await cluster.createDatabase('d');
+}, 60_000);
 afterAll(() => cluster.close());
 
 async function users(node: TestNode): Promise<unknown> {
@@ -23,10 +32,7 @@ async function expectUsers(nodes: readonly TestNode[], expected: unknown): Promi
 }
 
 test('a user that one node made is known to all, and stays; no password is on a disk or in a log', async () => {
-  cluster = await Cluster.make();
-  const nodes = await cluster.startThree({ workers: '1', 'log-level': 'trace' });
   const [n1, n2, n3] = nodes;
-  await cluster.createDatabase('d');
   const logs: string[] = [];
   const answers = [
     await n1.get(
@@ -72,6 +78,30 @@ test('a user that one node made is known to all, and stays; no password is on a 
   expect((await n3.query('DROP USER ann'))[0]!.error).toBeUndefined();
   await expectUsers(nodes, [['bob', false]]);
 }, 120_000);
+
+test('all nodes list the same shards, and one that is dropped on one node is empty on all', async () => {
+  const [n1, n2, n3] = nodes;
+  const lines = Array.from({ length: 40 }, (_, i) => `m,host=h${i} v=${i} ${1_700_000_000 + i}000000000`);
+  expect((await n1.write('d', lines.join('\n'), { consistency: 'all' })).status).toBe(204);
+  const shards = async (node: TestNode) => (await node.query('SHOW SHARDS'))[0]!.series![0]!.values ?? [];
+  for (const node of nodes)
+    await eventually(`${node.name} lists all shards`, 10_000, async () => (await shards(node)).length === 4);
+  const listed = await shards(n1);
+  for (const node of nodes) expect(await shards(node)).toEqual(listed);
+  const { members } = await n1.json<{ members: { number: string }[] }>('/api/cluster');
+  for (const row of listed)
+    expect((row.at(-1) as string).split(',').sort()).toEqual(members.map(({ number }) => number).sort());
+
+  const counted = (node: TestNode) => node.value('SELECT count(v) FROM m', 'd');
+  expect((await n2.query(`DROP SHARD ${listed[0]![0]}`))[0]!.error).toBeUndefined();
+  const left = await counted(n3);
+  expect(left).toBeGreaterThan(0);
+  expect(left).toBeLessThan(40);
+  for (const node of nodes) expect(await counted(node)).toBe(left);
+  // What is written anew is kept.
+  expect((await n1.write('d', lines.join('\n'), { consistency: 'all' })).status).toBe(204);
+  expect(await counted(n2)).toBe(40);
+}, 60_000);
 
 function filesUnder(directory: string): string[] {
   return readdirSync(directory, { recursive: true, withFileTypes: true })

@@ -251,6 +251,40 @@ function checkHoltWinters(call: Call, traits: SelectTraits, wildcards: boolean):
   checkInner(call, inner, traits, wildcards);
 }
 
+const TECHNICAL_ANALYSIS: ReadonlySet<string> = new Set([
+  'exponential_moving_average',
+  'double_exponential_moving_average',
+  'triple_exponential_moving_average',
+  'triple_exponential_derivative',
+  'relative_strength_index',
+  'kaufmans_efficiency_ratio',
+  'kaufmans_adaptive_moving_average',
+  'chande_momentum_oscillator',
+]);
+
+/** Period, hold period, and how they begin. */
+function checkTechnical(call: Call): void {
+  const { name, args } = call;
+  between(call, 2, name.startsWith('kaufmans') ? 3 : 4);
+  const period = argument(call, 1);
+  if (period.kind !== 'integer') fail(`${name} period must be an integer`);
+  if (period.value < 1n) fail(`${name} period must be greater than or equal to 1`);
+  if (args.length > 2) {
+    const hold = argument(call, 2);
+    if (hold.kind !== 'integer') fail(`${name} hold period must be an integer`);
+    const least = name === 'triple_exponential_derivative' ? 1n : 0n;
+    if (hold.value < least && hold.value !== -1n) fail(`${name} hold period must be greater than or equal to ${least}`);
+  }
+  if (args.length > 3) {
+    const warmUp = argument(call, 3);
+    if (warmUp.kind !== 'string') fail(`${name} warmup type must be a string`);
+    const known = ['exponential', 'simple'];
+    if (name === 'chande_momentum_oscillator') known.unshift('none');
+    if (!known.includes(warmUp.value))
+      fail(`${name} warmup type must be one of: ${known.map((one) => `'${one}'`).join(' ')}`);
+  }
+}
+
 /** Functions over neighbouring values: of a field, or of an aggregate per interval. */
 function checkTransformation(call: Call, traits: SelectTraits, wildcards: boolean): void {
   const { name } = call;
@@ -279,7 +313,8 @@ function checkTransformation(call: Call, traits: SelectTraits, wildcards: boolea
       break;
     }
     default:
-      fail(`undefined function ${name}()`);
+      if (!TECHNICAL_ANALYSIS.has(name)) fail(`undefined function ${name}()`);
+      checkTechnical(call);
   }
   traits.onlySelectors = false;
   const inner = argument(call, 0);

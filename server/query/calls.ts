@@ -20,8 +20,10 @@ export interface Call {
   readonly input:
     | { readonly kind: 'column'; readonly reference: Reference }
     | { readonly kind: 'call'; readonly call: Call };
-  /** percentile's, top's, bottom's, moving_average's number; 0 otherwise. */
+  /** The first number behind what it works on: of percentile, top, bottom, sample, averages, holt_winters; else 0. */
   readonly parameter: number;
+  /** Numbers and texts behind that. */
+  readonly further: readonly (number | string)[];
   /** Unit of derivative and elapsed, when written. */
   readonly unitNs: bigint | null;
   /** Tags of top and bottom. */
@@ -82,7 +84,7 @@ function makeCall(expression: Extract<Expression, { kind: 'call' | 'distinct' }>
   if (expression.kind === 'distinct') {
     const reference: Reference = { kind: 'reference', name: expression.name };
     const input = { kind: 'column', reference } as const;
-    return { key, expression, name: 'distinct', input, parameter: 0, unitNs: null, tags: [] };
+    return { key, expression, name: 'distinct', input, parameter: 0, further: [], unitNs: null, tags: [] };
   }
   const { name, args } = expression;
   const transforms = TRANSFORMATIONS.has(name);
@@ -96,9 +98,15 @@ function makeCall(expression: Extract<Expression, { kind: 'call' | 'distinct' }>
     name,
     input: inputOf(name, target),
     parameter,
+    further: args.slice(2).flatMap(plainValue),
     unitNs: second?.kind === 'duration' ? second.ns : null,
     tags: name === 'top' || name === 'bottom' ? args.slice(1, -1).filter((arg) => arg.kind === 'reference') : [],
   };
+}
+
+function plainValue(argument: Expression): (number | string)[] {
+  if (argument.kind === 'integer' || argument.kind === 'number') return [Number(argument.value)];
+  return argument.kind === 'string' ? [argument.value] : [];
 }
 
 function inputOf(name: string, target: Expression | undefined): Call['input'] {
@@ -196,7 +204,20 @@ function callType(name: string, argument: Expression | undefined, schema: Source
   if (input === null) return null;
   if (name === 'count' || name === 'elapsed') return INTEGER;
   if (
-    ['sum', 'min', 'max', 'first', 'last', 'spread', 'mode', 'distinct', 'percentile', 'top', 'bottom'].includes(name)
+    [
+      'sum',
+      'min',
+      'max',
+      'first',
+      'last',
+      'spread',
+      'mode',
+      'distinct',
+      'percentile',
+      'top',
+      'bottom',
+      'sample',
+    ].includes(name)
   )
     return input;
   if (['abs', 'floor', 'ceil', 'round', 'pow', 'cumulative_sum'].includes(name)) return input;

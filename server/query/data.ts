@@ -116,6 +116,12 @@ export interface CallNeeds {
   readonly references: readonly Reference[];
 }
 
+function checkTypes({ name, input }: Call, plan: SelectPlan): void {
+  if (input.kind === 'call') checkTypes(input.call, plan);
+  const type = typeOf(input.kind === 'call' ? input.call.expression : input.reference, plan.schema)!;
+  checkType(name, typeName(type));
+}
+
 export function needsOf(plan: SelectPlan, calls: readonly Call[]): CallNeeds {
   const states: StateCall[] = [];
   const stateIndex = new Map<string, number>();
@@ -125,7 +131,7 @@ export function needsOf(plan: SelectPlan, calls: readonly Call[]): CallNeeds {
     const base = baseCall(call);
     const { reference } = base.input as { reference: Reference };
     const type = typeOf(reference, plan.schema)!;
-    checkType(base.name, typeName(type));
+    checkTypes(call, plan);
     // A group without time has one window for the whole range; rows of a transformation are no window.
     const hasState = (STATE_FUNCTIONS as readonly string[]).includes(base.name) && reference.cast !== 'tag';
     if (overShards && hasState) {

@@ -48,17 +48,19 @@ export const REDUCERS: ReadonlySet<string> = new Set([
   'percentile',
   'top',
   'bottom',
+  'sample',
   'integral',
 ]);
 
-const ANY_TYPE: ReadonlySet<string> = new Set(['count', 'first', 'last', 'distinct', 'mode', 'elapsed']);
+const ANY_TYPE: ReadonlySet<string> = new Set(['count', 'first', 'last', 'distinct', 'mode', 'elapsed', 'sample']);
 const BOOLEANS_TOO: ReadonlySet<string> = new Set(['min', 'max']);
 
-/** InfluxDB's error for a function on a type that it cannot take. */
+/** InfluxDB's error for a function on a type that it cannot take, which names some by others. */
 export function checkType(fn: string, type: 'float' | 'integer' | 'unsigned' | 'string' | 'boolean'): void {
   if (type !== 'string' && type !== 'boolean') return;
   if (ANY_TYPE.has(fn) || (type === 'boolean' && BOOLEANS_TOO.has(fn))) return;
-  throw new QueryError(`unsupported ${fn} iterator type: *query.${type}InterruptIterator`);
+  const name = fn.startsWith('holt_winters') ? 'elapsed' : fn.replace(/^non_negative_/, '').replaceAll('_', ' ');
+  throw new QueryError(`unsupported ${name} iterator type: *query.${type}InterruptIterator`);
 }
 
 /** `parameter`: percentile, or the n of top and bottom. Samples come in the query's direction and are not empty. */

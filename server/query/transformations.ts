@@ -2,8 +2,11 @@
  * Functions from one series of points to another: derivative and the like, as InfluxDB's stream reducers compute them.
  */
 import type { Scalar } from '../../shards/query/arithmetic.ts';
+import type { Steps } from '../../shards/steps.ts';
 import { difference } from './functions.ts';
 import type { Point } from './groups.ts';
+import { holtWinters } from './holt-winters.ts';
+import { indicatorOf, TECHNICAL_ANALYSIS, type WarmUp } from './technical-analysis.ts';
 
 export const TRANSFORMATIONS: ReadonlySet<string> = new Set([
   'derivative',
@@ -13,6 +16,9 @@ export const TRANSFORMATIONS: ReadonlySet<string> = new Set([
   'moving_average',
   'cumulative_sum',
   'elapsed',
+  'holt_winters',
+  'holt_winters_with_fit',
+  ...TECHNICAL_ANALYSIS,
 ]);
 
 /** Windows before the range that a transformation of aggregates also reads; InfluxDB takes one, moving averages too. */
@@ -20,17 +26,42 @@ export function lookbackWindows(fn: string): number {
   return fn === 'cumulative_sum' ? 0 : 1;
 }
 
-/** `unitNs`: of derivative and elapsed; `count`: points of a moving average. Points without a value are passed over. */
-export function transform(
-  fn: string,
-  points: readonly Point[],
-  unitNs: bigint,
-  count: number,
-  descending: boolean,
-): Point[] {
+export interface Transformation {
+  readonly name: string;
+  /** Points of a moving average, or to come. */
+  readonly parameter: number;
+  readonly further: readonly (number | string)[];
+}
+
+export interface Spacing {
+  /** Of derivative and elapsed. */
+  readonly unitNs: bigint;
+  /** Of the windows; 0 without. */
+  readonly intervalNs: bigint;
+  readonly descending: boolean;
+}
+
+/** Points without a value are passed over. */
+export function* transform(transformation: Transformation, points: readonly Point[], spacing: Spacing): Steps<Point[]> {
   const valued = points.filter((point) => point.value !== null);
+  const { name, parameter, further } = transformation;
+  if (!name.startsWith('holt_winters')) return transformed(transformation, valued, spacing);
+  return yield* holtWinters(valued, {
+    ahead: parameter,
+    season: Number(further[0]),
+    withFit: name.endsWith('fit'),
+    intervalNs: spacing.intervalNs,
+  });
+}
+
+function transformed(
+  { name: fn, parameter, further }: Transformation,
+  valued: readonly Point[],
+  { unitNs, descending }: Spacing,
+): Point[] {
+  if (TECHNICAL_ANALYSIS.has(fn)) return indicated(fn, valued, parameter, further);
   if (fn === 'cumulative_sum') return cumulativeSum(valued);
-  if (fn === 'moving_average') return movingAverage(firstOfEachTime(valued), count);
+  if (fn === 'moving_average') return movingAverage(firstOfEachTime(valued), parameter);
   if (fn === 'elapsed') return pairs(valued, (before, after) => (after.time - before.time) / unitNs);
   const nonNegative = fn.startsWith('non_negative_');
   return pairs(firstOfEachTime(valued), (before, after) => {
@@ -114,6 +145,19 @@ function movingAverage(points: readonly Point[], count: number): Point[] {
     if (i >= count - 1) out.push({ time: points[i]!.time, value: sum / count, aux: null });
   }
   return out;
+}
+
+function indicated(
+  fn: string,
+  points: readonly Point[],
+  period: number,
+  [hold = -1, warmUp]: readonly (number | string)[],
+): Point[] {
+  const usual = fn === 'chande_momentum_oscillator' ? 'none' : 'exponential';
+  const indicator = indicatorOf(fn, period, (warmUp as WarmUp | undefined) ?? usual);
+  const held = hold === -1 ? indicator.warmUpValues : Number(hold);
+  const all = points.map(({ time, value }) => ({ time, value: indicator.add(Number(value)), aux: null }));
+  return all.slice(held);
 }
 
 function cumulativeSum(points: readonly Point[]): Point[] {

@@ -28,6 +28,42 @@ const CASES: readonly (readonly [string, string | null])[] = [
   ['SELECT sample(a, 0) FROM c', 'sample window must be greater than 1, got 0'],
   ['SELECT derivative(a, -1s) FROM c', 'duration argument must be positive, got -1s'],
   ['SELECT derivative(a, b) FROM c', 'second argument to derivative must be a duration, got *influxql.VarRef'],
+  [
+    'SELECT exponential_moving_average(a) FROM c',
+    'invalid number of arguments for exponential_moving_average, expected at least 2 but no more than 4, got 1',
+  ],
+  [
+    'SELECT exponential_moving_average(a, 1, 2, 3, 4) FROM c',
+    'invalid number of arguments for exponential_moving_average, expected at least 2 but no more than 4, got 5',
+  ],
+  [
+    'SELECT exponential_moving_average(a, 0) FROM c',
+    'exponential_moving_average period must be greater than or equal to 1',
+  ],
+  ['SELECT exponential_moving_average(a, 1.5) FROM c', 'exponential_moving_average period must be an integer'],
+  [
+    'SELECT exponential_moving_average(a, 1, -2) FROM c',
+    'exponential_moving_average hold period must be greater than or equal to 0',
+  ],
+  [
+    'SELECT triple_exponential_derivative(a, 1, 0) FROM c',
+    'triple_exponential_derivative hold period must be greater than or equal to 1',
+  ],
+  ['SELECT exponential_moving_average(a, 1, 1.5) FROM c', 'exponential_moving_average hold period must be an integer'],
+  ['SELECT exponential_moving_average(a, 1, 1, 3) FROM c', 'exponential_moving_average warmup type must be a string'],
+  [
+    "SELECT relative_strength_index(a, 1, 1, 'none') FROM c",
+    "relative_strength_index warmup type must be one of: 'exponential' 'simple'",
+  ],
+  [
+    "SELECT chande_momentum_oscillator(a, 1, 1, 'x') FROM c",
+    "chande_momentum_oscillator warmup type must be one of: 'none' 'exponential' 'simple'",
+  ],
+  [
+    'SELECT kaufmans_efficiency_ratio(a, 1, 1, 1) FROM c',
+    'invalid number of arguments for kaufmans_efficiency_ratio, expected at least 2 but no more than 3, got 4',
+  ],
+  ["SELECT chande_momentum_oscillator(a, 1, -1, 'none') FROM c", null],
   ['SELECT moving_average(a, 1) FROM c', 'moving_average window must be greater than 1, got 1'],
   [
     'SELECT top(a, 5) FROM c LIMIT 2',

@@ -149,7 +149,8 @@ const DEFINITIONS = {
     about: 'a query with consistency=quorum or all that could not be levelled by then is an error',
   },
   'body-bytes-max': {
-    schema: bytes(1 * KIB, 1 * GIB),
+    // A record of the log takes no longer one, and the ingest kernel's memory ends at 2 GiB.
+    schema: bytes(1 * KIB, 256 * MIB),
     value: 'SIZE',
     fallback: '25000000',
     about: 'largest body of a write after decompression; larger ones get 413',
@@ -164,7 +165,7 @@ const DEFINITIONS = {
     schema: count(1_000, 50_000_000),
     value: 'N',
     fallback: '2000000',
-    about: 'series whose keys the write path remembers',
+    about: 'series whose keys the write path remembers; fewer where their keys take more than 512 MiB',
   },
   'log-bytes-max': {
     schema: bytes(32 * MIB, 1024 * GIB),

@@ -233,7 +233,7 @@ export class Coordinator implements WriteCoordinator {
       const later: Waiting[] = [];
       stage.begin(routing, rest[0]!.request.nowNs);
       for (const waiting of rest) {
-        if (later.length > 0 || (staged.length > 0 && stage.bytes > STAGE_BYTES_TARGET)) {
+        if (later.length > 0 || stage.hasGrown || (staged.length > 0 && stage.bytes > STAGE_BYTES_TARGET)) {
           later.push(waiting);
           continue;
         }

@@ -12,6 +12,7 @@ import { loadNodeFile, openNodeDirectory, startErrorOf } from './node-identity.t
 import type { QueryService } from './query/result.ts';
 import { finishReadmission, readmit } from './readmission.ts';
 import { changeWorkerCount } from './worker-count.ts';
+import { WorkerDeathError } from './worker-errors.ts';
 
 /** What parts that are built on top of a node (alerts) get. */
 export interface NodeContext {
@@ -55,6 +56,7 @@ export async function startNode(config: Config, extensions: readonly Extension[]
     return node;
   } catch (error) {
     directory.release();
+    if (error instanceof WorkerDeathError) log.fatal({ problem: error.stack }, 'this node does not start');
     throw startErrorOf(error);
   }
 }

@@ -15,6 +15,7 @@ import { dirname, join } from 'node:path';
 import Database from 'better-sqlite3';
 import type { NodeNumber, Stamp } from '../shards/version.ts';
 import { STAMP_ZERO } from '../shards/version.ts';
+import { WorkerDeathError } from './worker-errors.ts';
 
 /**
  * Of the whole data directory. 1 named series by another hash: its shards cannot be read together with new ones. 2 had
@@ -194,6 +195,7 @@ function reasonOf(error: unknown): string {
 export function startErrorOf(error: unknown): Error {
   const { code, message } = error as { code?: string; message: string };
   if (error instanceof StartError) return error;
+  if (error instanceof WorkerDeathError) return new StartError(error.code, error.message);
   if (code === 'ENOSPC' || code === 'SQLITE_FULL' || code === 'disk-full')
     return new StartError('disk-full', `no room on the disk: ${message}`);
   if (code !== undefined && /^(E[A-Z]+|SQLITE_[A-Z_]+|disk-failed|damaged-file|future-format)$/.test(code)) {

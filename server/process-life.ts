@@ -3,6 +3,7 @@
  * ends it with 1, after the reason was logged and written as one line to stderr.
  */
 import type { Logger } from 'pino';
+import { lastWords } from './worker-errors.ts';
 
 /** Returns what takes the handlers off again. */
 export function watchProcess(log: Logger, stop: () => Promise<void>, onUncaught: (error: Error) => void): () => void {
@@ -38,6 +39,7 @@ export function diskTrouble(error: unknown): { problem: string; code: string } |
 export function endWithError(error: Error & { code?: unknown }, log: Logger): never {
   const expected = typeof error.code === 'string' && error.code !== 'worker-error';
   log.fatal({ problem: expected ? error.message : (error.stack ?? error.message) }, 'this node stops');
-  process.stderr.write(`starling: ${error.message.split('\n')[0]}\n`);
+  const words = error.code === undefined ? lastWords(error) : error.message.split('\n')[0];
+  process.stderr.write(`starling: ${words}\n`);
   process.exit(1);
 }

@@ -26,7 +26,7 @@ import { type ClusterNews, ClusterNewsSender } from './cluster-news.ts';
 import { movable, ownCopy } from './movable.ts';
 import type { PartialAnswer } from './partial-answer.ts';
 import type { ThreadMemory } from './thread-memory.ts';
-import { READ_FAULT, WorkerCallError, WorkerDeathError, type WorkerErrorReport } from './worker-errors.ts';
+import { deathOf, READ_FAULT, WorkerCallError, WorkerDeathError, type WorkerErrorReport } from './worker-errors.ts';
 import { ratesOfWorker } from './worker-settings.ts';
 
 export interface WorkerSettings {
@@ -422,7 +422,7 @@ export class WorkerPool {
             return;
         }
       });
-      worker.on('error', (error) => die(new WorkerDeathError('worker-error', error.stack ?? error.message)));
+      worker.on('error', (error) => die(deathOf(settings.index, error as Error)));
       worker.on('exit', (code) => die(new WorkerDeathError('worker-exit', `worker ${settings.index} ended (${code})`)));
     });
   }

@@ -30,3 +30,18 @@ export class WorkerDeathError extends Error {
     this.code = code;
   }
 }
+
+/** An error that nobody expected, as one line that says what to do; its stack is in the log. */
+export function lastWords(error: Error): string {
+  const reason = (error.message || error.name).split('\n')[0];
+  // As it comes from another thread, an error of WebAssembly is known by its stack alone.
+  const isKernel = error.name === 'RuntimeError' || error.stack?.startsWith('RuntimeError') === true;
+  const cause = isKernel ? `a kernel failed, mostly for want of memory (${reason})` : reason;
+  return `${cause}; start the node again, and if it ends again, report the stack in its log`;
+}
+
+export function deathOf(worker: number, error: Error): WorkerDeathError {
+  const death = new WorkerDeathError('worker-error', `worker ${worker} ended: ${lastWords(error)}`);
+  death.stack = error.stack ?? error.message;
+  return death;
+}

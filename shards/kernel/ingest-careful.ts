@@ -41,7 +41,7 @@ export class CarefulLines {
   constructor(kernel: IngestKernel, limits: LineLimits) {
     this.#kernel = kernel;
     this.#limits = limits;
-    this.#scratch = kernel.alloc(SCRATCH_BYTES_INITIAL + PAD_BYTES) >>> 0;
+    this.#scratch = kernel.alloc(SCRATCH_BYTES_INITIAL + PAD_BYTES);
   }
 
   /** Where the body lies. */
@@ -61,7 +61,7 @@ export class CarefulLines {
     alone: boolean,
   ): typeof STEP_OK | typeof STEP_SPECIAL | typeof STEP_FULL {
     const body = Buffer.from(this.#kernel.memory.buffer, this.#inputAt, this.#inputBytes);
-    const start = (this.#kernel.position() >>> 0) - this.#inputAt;
+    const start = this.#kernel.position() - this.#inputAt;
     let end = endOfLine(body, start);
     this.#kernel.setPosition(this.#inputAt + Math.min(end + 1, this.#inputBytes));
     const first = skipBlanks(body, start, end);
@@ -157,6 +157,6 @@ export class CarefulLines {
   #room(bytes: number): void {
     if (bytes <= this.#scratchBytes) return;
     this.#scratchBytes = Math.max(bytes, this.#scratchBytes * 2);
-    this.#scratch = this.#kernel.realloc(this.#scratch, this.#scratchBytes + PAD_BYTES) >>> 0;
+    this.#scratch = this.#kernel.realloc(this.#scratch, this.#scratchBytes + PAD_BYTES);
   }
 }

@@ -1,8 +1,8 @@
 /**
  * The ingest kernel as its host sees it: what it exports, and how an instance is made.
  *
- * Addresses are byte offsets into `memory`, above 2 GiB negative until `>>> 0`. Any call may grow the memory: views over
- * it are made anew after each call.
+ * Addresses are byte offsets into `memory`, which ends at 2 GiB: they are never negative. Any call may grow the memory:
+ * views over it are made anew after each call.
  */
 import { sipHashKeyOf } from '../siphash.ts';
 import { powersOfFive } from './ingest-powers.ts';
@@ -106,7 +106,7 @@ export function newIngestKernel(
   kernel.startMeasurements();
   kernel.startStage(shardsPerGroup, columnsMax, BigInt(unfoldedBytesMax));
   const powers = powersOfFive();
-  const at = kernel.powersOfFive() >>> 0;
+  const at = kernel.powersOfFive();
   new Uint8Array(kernel.memory.buffer, at, powers.length).set(powers);
   return kernel;
 }

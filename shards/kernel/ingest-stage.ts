@@ -10,7 +10,9 @@
  * the limit, or times in more shard groups than the stage has windows is `general` (batch-builder.ts), as is a stage in
  * which two rows have the same series and time. Such a body leaves nothing behind.
  *
- * The kernel's tables only grow; when they hold more than they should, the next stage starts with a new instance.
+ * The kernel's tables only grow; when they hold more than they should, the next stage starts with a new instance: what it
+ * knows can be learnt again. Its memory ends at 2 GiB (scripts/kernels.mjs), and a kernel that finds none ends the process. So
+ * the maxima below leave room for the largest body, for tables that are copied when they grow, and for what rows unfold to.
  */
 import type { GroupSchema, RoutingPolicy } from '../batch-builder.ts';
 import { frameOf } from '../batch-codec.ts';
@@ -37,8 +39,10 @@ const INT64_MIN = -(2n ** 63n);
 const INT64_MAX = 2n ** 63n - 1n;
 /** Memory of tables and columns beyond which the kernel is replaced, besides what the series take. */
 const KEPT_BYTES_MAX = 256 << 20;
-/** The same for the series' keys; the kernel's whole memory is 4 GiB. */
-const SERIES_BYTES_MAX = 2 ** 31;
+/** The same for the series' keys: two million of 200 bytes. */
+const SERIES_BYTES_MAX = 512 << 20;
+/** A stage that has made the tables grow by so much of that takes no further body, whatever became of the ones before. */
+const GROWN_SHARE_MAX = 1 / 8;
 /** Numbers of stages and batches in the kernel must not come around. */
 const BATCHES_MAX = 2 ** 28;
 /** Destinations are counted by bits. */
@@ -101,6 +105,7 @@ interface Window {
 export class IngestStage {
   readonly #seed: string;
   readonly #seriesMax: number;
+  readonly #seriesBytesMax: number;
   readonly #shardsPerGroup: number;
   readonly #limits: LineLimits;
   #kernel: IngestKernel;
@@ -110,6 +115,7 @@ export class IngestStage {
   #policy: RoutingPolicy | null = null;
   #windows: Window[] = [];
   #bodies = 0;
+  #tableBytesBefore = 0;
   /** Of the body that is read; null as long as there are none. */
   #errors: LineErrors | null = null;
   /** The kernel's memory; of length 0 when that has grown. */
@@ -118,10 +124,17 @@ export class IngestStage {
   readonly #shardsById = new Map<ShardId, KnownShard>();
   #tokens = 0;
 
-  constructor(seed: string, seriesMax: number, shardsPerGroup: number, limits: LineLimits) {
+  constructor(
+    seed: string,
+    seriesMax: number,
+    shardsPerGroup: number,
+    limits: LineLimits,
+    seriesBytesMax = SERIES_BYTES_MAX,
+  ) {
     if (shardsPerGroup * WINDOWS_MAX > 32) throw new Error(`${shardsPerGroup} shards per group: more than bits`);
     this.#seed = seed;
     this.#seriesMax = seriesMax;
+    this.#seriesBytesMax = seriesBytesMax;
     this.#shardsPerGroup = shardsPerGroup;
     this.#limits = limits;
     this.#kernel = this.#newKernel();
@@ -136,6 +149,11 @@ export class IngestStage {
   /** About the memory that the rows of the stage unfold to. */
   get bytes(): number {
     return this.#kernel.unfoldedBytes();
+  }
+
+  /** The tables have grown by as much as they may in one stage. */
+  get hasGrown(): boolean {
+    return this.#tableBytes() - this.#tableBytesBefore > this.#seriesBytesMax * GROWN_SHARE_MAX;
   }
 
   /** Starts an empty stage. `nowNs` is where rows are expected. */
@@ -153,6 +171,7 @@ export class IngestStage {
     this.#policy = policy;
     this.#windows = [];
     this.#bodies = 0;
+    this.#tableBytesBefore = this.#tableBytes();
     this.#kernel.beginStage();
     this.#addWindow(nowNs);
   }
@@ -224,7 +243,7 @@ export class IngestStage {
     const keyBytes = kernel.freshKeyBytes.value;
     const allBytes = kernel.allKeyBytes.value;
     const series = kernel.sealedSeries.value;
-    const at = kernel.outputBlock() >>> 0;
+    const at = kernel.outputBlock();
     const output = new Uint8Array(kernel.memory.buffer, at, bodyBytes + keyBytes + allBytes);
     return {
       frame: frameOf(target.shard, version, output.subarray(0, bodyBytes)),
@@ -274,17 +293,22 @@ export class IngestStage {
     const kernel = this.#kernel;
     return (
       kernel.seriesCount() >= this.#seriesMax ||
-      kernel.seriesBytes() >>> 0 > SERIES_BYTES_MAX ||
+      kernel.seriesBytes() > this.#seriesBytesMax ||
       kernel.stageBytes() + kernel.namesBytes() > KEPT_BYTES_MAX ||
       kernel.batchesNumbered() > BATCHES_MAX ||
       this.#tokens > BATCHES_MAX
     );
   }
 
+  #tableBytes(): number {
+    const kernel = this.#kernel;
+    return kernel.seriesBytes() + kernel.stageBytes() + kernel.namesBytes();
+  }
+
   #copyIn(pieces: readonly Uint8Array[]): void {
     let bytes = 0;
     for (const piece of pieces) bytes += piece.length;
-    let at = this.#kernel.inputOf(bytes) >>> 0;
+    let at = this.#kernel.inputOf(bytes);
     this.#careful.input(at, bytes);
     if (this.#memory.length === 0) this.#memory = new Uint8Array(this.#kernel.memory.buffer);
     for (const piece of pieces) {
@@ -331,7 +355,7 @@ export class IngestStage {
     const kernel = this.#kernel;
     const count = kernel.freshFieldCount();
     if (count === 0) return null;
-    const pairs = new Uint32Array(kernel.memory.buffer, kernel.freshFields() >>> 0, count * 2).slice();
+    const pairs = new Uint32Array(kernel.memory.buffer, kernel.freshFields(), count * 2).slice();
     const schemas = this.#windows.map(({ startNs }) => schemaOf(startNs));
     const agreed = schemas.map((schema) => (schema === null ? [] : this.#agreedWith(schema)));
     const unknown = new Set<number>();
@@ -379,7 +403,7 @@ export class IngestStage {
   #fieldName(number: number): FieldName {
     let name = this.#fields[number];
     if (name === undefined) {
-      const field = this.#kernel.fieldAt(number) >>> 0;
+      const field = this.#kernel.fieldAt(number);
       const words = new Uint32Array(this.#kernel.memory.buffer, field, 4);
       const measurement = new Uint32Array(this.#kernel.memory.buffer, words[3]!, 2);
       name = { measurement: this.#text(measurement), field: this.#text(words), type: words[2] as FieldType };

@@ -418,4 +418,29 @@ describe('the stage', () => {
       expect(stage.seriesCount).toBeLessThanOrEqual(7);
     }
   });
+
+  it('a table whose keys take too many bytes starts anew as well', () => {
+    const stage = new IngestStage(SEED, 1_000_000, 4, LINE_LIMITS, 2 << 20);
+    let most = 0;
+    for (let round = 0; round < 40; round++) {
+      stage.begin(POLICY, NOW);
+      const lines = Array.from({ length: 10 }, (_, i) => `m,a=${round}-${i}${'x'.repeat(20_000)} v=${i} ${i}`);
+      expect(stage.add([body(lines).bytes], 'n', NOW, new Schemas().of)).toMatchObject({ kind: 'taken', rows: 10 });
+      most = Math.max(most, stage.seriesCount);
+    }
+    expect(most).toBeGreaterThan(50);
+    expect(most).toBeLessThan(200);
+  });
+
+  it('says when it has grown by as much as one stage may, whatever became of the body', () => {
+    const stage = new IngestStage(SEED, 1_000_000, 4, LINE_LIMITS, 8 << 20);
+    stage.begin(POLICY, 0n);
+    expect(stage.hasGrown).toBe(false);
+    const lines = Array.from({ length: 100 }, (_, i) => `m,a=${i}${'x'.repeat(20_000)} v=${i} ${i}`);
+    const refused = stage.add([body([...lines, 'm,time=1 v=1 1']).bytes], 'n', 0n, new Schemas().of);
+    expect(refused.kind).toBe('general');
+    expect(stage.hasGrown).toBe(true);
+    stage.begin(POLICY, 0n);
+    expect(stage.hasGrown).toBe(false);
+  });
 });

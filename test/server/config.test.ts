@@ -45,7 +45,10 @@ describe('loadConfig', () => {
     [{ flags: { nonsense: '1' } }, /unknown option --nonsense/],
     [{ environment: { STARLING_BODY_BYTES_MAX: '1TB' } }, /STARLING_BODY_BYTES_MAX: "1TB" is not a size/],
     [{ flags: { 'mail-timeout': '20s' } }, /mail-timeout must not exceed write-timeout/],
-    [{ flags: { 'body-bytes-max': '64MiB', 'write-in-flight-bytes-max': '32MiB' } }, /body-bytes-max must not exceed write-in-flight-bytes-max/],
+    [
+      { flags: { 'body-bytes-max': '64MiB', 'write-in-flight-bytes-max': '32MiB' } },
+      /body-bytes-max must not exceed write-in-flight-bytes-max/,
+    ],
     [{ flags: { udp: 'database=x' } }, /--udp: bind-address: /],
     [{ flags: { udp: 'bind-address=:8089,precision=d' } }, /--udp: precision: "d" is not a precision/],
     [{ flags: { udp: 'bind-address=:8089,batch-size=0' } }, /--udp: batch-size: "0" is not a whole number/],

@@ -4,7 +4,7 @@
  * client has taken those before. What the answer rests on (`completeness`) is said with the last chunk.
  */
 import { allSteps } from '../../shards/steps.ts';
-import type { SelectStatement } from '../influxql/ast.ts';
+import type { SelectStatement, Statement } from '../influxql/ast.ts';
 import { Chunks } from './chunks.ts';
 import { confirmed, type SelectPlan } from './plan.ts';
 import { QueryError } from './query-error.ts';
@@ -90,4 +90,29 @@ async function* cut(all: readonly ResultSeries[], size: number): SeriesChunks {
     }
   }
   return null;
+}
+
+/** SHOW statements whose answers InfluxDB cuts as those of SELECT: it makes them from one. */
+const CUT: ReadonlySet<Statement['kind']> = new Set(['show-series', 'show-tag-keys', 'show-field-keys']);
+
+/** The answer of another statement; of such a SHOW in results as large as those of a SELECT. */
+export async function* inChunks(
+  statement: Statement,
+  result: StatementResult,
+  size: number,
+): AsyncGenerator<StatementResult> {
+  const { statementId, series } = result;
+  if (series === undefined || !CUT.has(statement.kind)) {
+    yield result;
+    return;
+  }
+  const chunks = cut(series, size);
+  for (;;) {
+    const { value, done } = await chunks.next();
+    if (done === true) {
+      yield value === null ? result : { ...result, series: [value] };
+      return;
+    }
+    yield { statementId, series: [value], partial: true };
+  }
 }

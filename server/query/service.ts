@@ -10,7 +10,7 @@ import { ParseError, parseQuery } from '../influxql/parser.ts';
 import { printStatement } from '../influxql/printer.ts';
 import { StatementForms } from '../influxql/statement-forms.ts';
 import type { LevelledBackend, QueryBackend } from './backend.ts';
-import { executeChunked } from './chunked.ts';
+import { executeChunked, inChunks } from './chunked.ts';
 import { Deadlines } from './deadlines.ts';
 import { runDeletion } from './deletion.ts';
 import { selectInto, writesInto } from './into.ts';
@@ -83,7 +83,8 @@ async function* execute(
     const plan = begun?.plan ?? null;
     const result = await executeStatement(statement, statementId, plan, running, context, options);
     if (result.error !== undefined) failed = true;
-    yield result;
+    if (options.chunkSize === null) yield result;
+    else yield* inChunks(statement, result, options.chunkSize);
   }
 }
 

@@ -168,6 +168,34 @@ describe('chunks', () => {
     expect(results.slice(0, 3).map((result) => result.partial)).toEqual([true, true, true]);
     expect(results.flatMap((result) => result.series![0]!.values!)).toHaveLength(50);
   });
+
+  it('are made of SHOW SERIES, TAG KEYS and FIELD KEYS, too, and of no other SHOW', async () => {
+    const own = new MemoryBackend();
+    await ask(own, 'CREATE DATABASE t');
+    own.write('t', 'm,a=1,b=2,c=3 v=1 0\nm,a=2 v=1 0\nn,a=1 v=1,w=2 0\no v=1 0');
+    const chunks = async (text: string) =>
+      (await ask(own, text, { database: 't', chunkSize: 2 })).map(({ partial, series }) => [
+        partial === true,
+        ...series!.map((each) => [each.name, each.values!.length]),
+      ]);
+    expect(await chunks('SHOW SERIES')).toEqual([
+      [true, [undefined, 2]],
+      [false, [undefined, 2]],
+    ]);
+    expect(await chunks('SHOW TAG KEYS')).toEqual([
+      [true, ['m', 2]],
+      [true, ['m', 1]],
+      [false, ['n', 1]],
+    ]);
+    expect(await chunks('SHOW FIELD KEYS')).toEqual([
+      [true, ['m', 1]],
+      [true, ['n', 2]],
+      [false, ['o', 1]],
+    ]);
+    expect(await chunks('SHOW TAG VALUES WITH KEY = a')).toEqual([[false, ['m', 2], ['n', 1]]]);
+    expect(await chunks('SHOW MEASUREMENTS')).toEqual([[false, ['measurements', 3]]]);
+    expect(await ask(own, 'SHOW FIELD KEYS FROM nope', { database: 't', chunkSize: 2 })).toEqual([{ statement_id: 0 }]);
+  });
 });
 
 describe('deletes', () => {

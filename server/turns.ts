@@ -102,6 +102,18 @@ export const mainTurns = new Turns({ nowMs: () => performance.now(), later: (tur
 /** Items of a plain loop in one step: some hundred microseconds. */
 const STEP_ITEMS = 8192;
 
+/** For loops over things of different sizes: whether so many items are done, since it was over last, that others may go on. */
+export class Pace {
+  #left = STEP_ITEMS;
+
+  isOver(items: number): boolean {
+    this.#left -= items;
+    if (this.#left > 0) return false;
+    this.#left = STEP_ITEMS;
+    return true;
+  }
+}
+
 /** A loop over many items in short steps: `loop` has those from `from` to `to` - 1. Few are done at once, without a generator. */
 export function inRanges(items: number, loop: (from: number, to: number) => void): Iterable<void> {
   if (items > STEP_ITEMS) return rangeSteps(items, loop);

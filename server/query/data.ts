@@ -19,14 +19,14 @@ import { type Windows, windowStart } from '../../shards/query/windows.ts';
 import { TIME_MAX_NS, TIME_MIN_NS } from '../../shards/shard-key.ts';
 import type { Steps } from '../../shards/steps.ts';
 import type { Expression } from '../influxql/ast.ts';
-import { mainTurns } from '../turns.ts';
+import { mainTurns, Pace } from '../turns.ts';
 import { type Call, typeOf } from './calls.ts';
 import { type CellGrid, mergeStates } from './cells.ts';
 import { tagPart } from './condition.ts';
 import { checkType } from './functions.ts';
 import { gridOf } from './grid.ts';
 import { Group } from './groups.ts';
-import { outputValue } from './output.ts';
+import { type OutputTable, outputValue } from './output.ts';
 import { bucketsMax, extentOf, type PlannedSource, type SelectPlan } from './plan.ts';
 import { canSettle, isByRange, requireRows, selectByRange } from './ranges.ts';
 import { mergeRows, type RowGroup, type RowTable, type SubqueryRows } from './row-table.ts';
@@ -365,13 +365,26 @@ async function subqueryRows(
   context: StatementContext,
 ): Promise<SubqueryRows[]> {
   const output = await runPlan(inner, dimensions, context, true);
+  return mainTurns.of(rowsOfSubquery(plan, inner, output, columns, dimensions), context.ending);
+}
+
+/** In short steps. */
+function* rowsOfSubquery(
+  { filter }: SelectPlan,
+  inner: SelectPlan,
+  output: OutputTable,
+  columns: readonly RowColumn[],
+  dimensions: readonly string[],
+): Steps<SubqueryRows[]> {
   const indexByName = new Map(inner.columns.map((name, i) => [name, i]));
   const regexes: RegexCache = new Map();
-  return output.groups.map((own, g) => {
+  const all: SubqueryRows[] = [];
+  const pace = new Pace();
+  for (let g = 0; g < output.groups.length; g++) {
+    const own = output.groups[g]!;
     const { tags } = own;
     const tagOf = (name: string): string | null => tags[name] || null;
     const tagValues = dimensions.map((name) => [tagOf(name) ?? '']);
-    const group = new Group(own.name, dimensions, tagValues, 0);
     const times: bigint[] = [];
     const values: Scalar[][] = [];
     for (let row = output.starts[g]!; row < output.starts[g + 1]!; row++) {
@@ -379,10 +392,14 @@ async function subqueryRows(
         const at = indexByName.get(name);
         return at === undefined ? tagOf(name) : outputValue(output.columns[at]!, row);
       };
-      if (plan.filter !== null && !rowPasses(plan.filter, columnOf, regexes)) continue;
+      // Through objects and closures each is as much work as some plain ones.
+      if (pace.isOver(4)) yield;
+      if (filter !== null && !rowPasses(filter, columnOf, regexes)) continue;
       times.push(output.times[row]!);
       values.push(columns.map((column) => columnOf(column.name)));
     }
-    return { group, key: own.key, times, values };
-  });
+    all.push({ group: new Group(own.name, dimensions, tagValues, 0), key: own.key, times, values });
+    if (pace.isOver(1)) yield;
+  }
+  return all;
 }

@@ -24,7 +24,7 @@ import { columnKey, limitSeries, type SpanData } from './data.ts';
 import { evaluate } from './evaluate.ts';
 import { between, castFill } from './fill.ts';
 import type { Group } from './groups.ts';
-import { type OutputColumn, type OutputTable, tableOf } from './output.ts';
+import { emptyTable, finite, type OutputColumn, type OutputTable } from './output.ts';
 import type { SelectPlan } from './plan.ts';
 import { typeName } from './schema.ts';
 
@@ -55,7 +55,7 @@ export function* gridTable(
 ): Steps<OutputTable> {
   const grid = data.states!;
   // Nobody had a series for it: not even the types of the cells are known then.
-  if (grid.groups.length === 0) return tableOf([], plan.fields.length);
+  if (grid.groups.length === 0) return emptyTable(plan.fields.length);
   const rows = new GridRows(plan, calls, data, grid, cellsMax);
   let left = STEP_WINDOWS;
   if (!rows.areCells)
@@ -412,5 +412,3 @@ function isFull(counts: Float64Array): boolean {
 export function auxOrder(plan: SelectPlan): string[] {
   return plan.references.map(columnKey).sort();
 }
-
-const finite = (value: Scalar): Scalar => (typeof value === 'number' && !Number.isFinite(value) ? null : value);

@@ -17,33 +17,13 @@ export interface OutputTable {
   readonly columns: readonly OutputColumn[];
 }
 
-export interface OutputRow {
-  readonly time: bigint;
-  /** Parallel to the plan's columns. */
-  readonly values: readonly Scalar[];
-}
-
 export function outputValue(column: OutputColumn, row: number): Scalar {
-  const value = column[row]!;
-  return typeof value === 'number' && !Number.isFinite(value) ? null : value;
+  return finite(column[row]!);
 }
 
-/** Groups without rows are left out. */
-export function tableOf(
-  series: readonly { readonly group: Group; readonly rows: readonly OutputRow[] }[],
-  columns: number,
-): OutputTable {
-  const kept = series.filter(({ rows }) => rows.length > 0);
-  const starts = [0];
-  for (const { rows } of kept) starts.push(starts.at(-1)! + rows.length);
-  const times = new BigInt64Array(starts.at(-1)!);
-  const values: Scalar[][] = Array.from({ length: columns }, () => new Array<Scalar>(times.length).fill(null));
-  kept.forEach(({ rows }, g) => {
-    rows.forEach((row, i) => {
-      const at = starts[g]! + i;
-      times[at] = row.time;
-      for (let c = 0; c < columns; c++) values[c]![at] = row.values[c]!;
-    });
-  });
-  return { groups: kept.map(({ group }) => group), starts, times, columns: values };
+/** What is no number is no value. */
+export const finite = (value: Scalar): Scalar => (typeof value === 'number' && !Number.isFinite(value) ? null : value);
+
+export function emptyTable(columns: number): OutputTable {
+  return { groups: [], starts: [0], times: new BigInt64Array(0), columns: Array.from({ length: columns }, () => []) };
 }

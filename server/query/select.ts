@@ -7,20 +7,19 @@ import { halvesOf } from '../../shards/query/run-buffer.ts';
 import type { Steps } from '../../shards/steps.ts';
 import type { Expression, SelectStatement } from '../influxql/ast.ts';
 import { inRanges, mainTurns } from '../turns.ts';
-import { type Call, callKey, typeOf } from './calls.ts';
+import { type Call, typeOf } from './calls.ts';
 import { baseCall, columnKey, indexOf, lookbackOf, type RawRows, readCalls, readRaw, type SpanData } from './data.ts';
 import { evaluate } from './evaluate.ts';
-import { castFill } from './fill.ts';
-import { auxOrder, gridTable } from './grid-table.ts';
-import { type Group, type Point, type Stream, sortGroups } from './groups.ts';
-import { type OutputColumn, type OutputRow, type OutputTable, tableOf } from './output.ts';
+import { gridTable } from './grid-table.ts';
+import { type Group, type Stream, sortGroups } from './groups.ts';
+import { joinStreams } from './joined-streams.ts';
+import { emptyTable, finite, type OutputColumn, type OutputTable } from './output.ts';
 import type { SelectPlan } from './plan.ts';
 import { QueryError } from './query-error.ts';
 import { type ResultSeries, TableRows } from './result.ts';
 import { rowValue } from './row-table.ts';
 import type { StatementContext } from './scatter.ts';
-import { typeName } from './schema.ts';
-import { callType, streamsOf } from './streams.ts';
+import { streamsOf } from './streams.ts';
 
 /** Groups in one step. */
 const STEP_GROUPS = 1024;
@@ -51,7 +50,7 @@ export function dimensionsOf(plan: SelectPlan, outer: readonly string[]): string
 }
 
 async function raw(plan: SelectPlan, dimensions: readonly string[], context: StatementContext): Promise<OutputTable> {
-  if (hasNoColumn(plan)) return tableOf([], 0);
+  if (hasNoColumn(plan)) return emptyTable(0);
   const rows = await readRaw(plan, dimensions, context);
   return mainTurns.of(rawTable(plan, rows), context.ending);
 }
@@ -125,8 +124,6 @@ function limited<T extends { slice(from: number, to?: number): T }>(items: T, pl
   return items.slice(plan.offset, plan.limit === 0 ? undefined : plan.offset + plan.limit);
 }
 
-const finite = (value: Scalar): Scalar => (typeof value === 'number' && !Number.isFinite(value) ? null : value);
-
 async function aggregated(
   plan: SelectPlan,
   dimensions: readonly string[],
@@ -134,7 +131,7 @@ async function aggregated(
   exact: boolean,
 ): Promise<OutputTable> {
   const known = knownCalls(plan);
-  if (known.length === 0 || (plan.interval !== null && plan.windows === null)) return tableOf([], 0);
+  if (known.length === 0 || (plan.interval !== null && plan.windows === null)) return emptyTable(0);
   const data = await readCalls(plan, known, dimensions, context);
   const direct = data.get(0);
   if (direct !== undefined && known.every((call) => direct.stateIndex.has(call.key)))
@@ -154,7 +151,7 @@ function* joinedTable(
     const all = yield* streamsOf(call, plan, span, cellsMax);
     streams.push(all.map(({ group, points }) => ({ group, points: limited(points, plan) })));
   }
-  return tableOf(join(plan, known, streams), plan.fields.length);
+  return yield* joinStreams(plan, known, streams);
 }
 
 /** Functions see fields; a subquery's columns are fields as well. */
@@ -194,70 +191,4 @@ export function* seriesOf(
     }
   });
   return all;
-}
-
-/** Rows at every (group, time) that any stream has, as InfluxDB's scanners meet. */
-function join(
-  plan: SelectPlan,
-  calls: readonly Call[],
-  streams: readonly (readonly Stream[])[],
-): { group: Group; rows: OutputRow[] }[] {
-  const groups = new Map<string, { group: Group; points: (readonly Point[] | undefined)[] }>();
-  streams.forEach((list, c) => {
-    for (const { group, points } of list) {
-      let entry = groups.get(group.key);
-      if (entry === undefined) {
-        entry = { group, points: new Array(calls.length) };
-        groups.set(group.key, entry);
-      }
-      entry.points[c] = points;
-    }
-  });
-  const callIndex = new Map(calls.map((call, i) => [call.key, i]));
-  const defaults = calls.map((call) =>
-    plan.fill.kind === 'value' ? castFill(plan.fill.value, typeName(callType(call, plan))) : null,
-  );
-  const referenceIndex = new Map(auxOrder(plan).map((key, i) => [key, i]));
-  const out: { group: Group; rows: OutputRow[] }[] = [];
-  for (const { group, points } of sortGroups([...groups.values()], plan.descending)) {
-    const next = calls.map(() => 0);
-    // With fill(previous) a call without a point keeps what it had.
-    const current: Scalar[] = [...defaults];
-    const rows: OutputRow[] = [];
-    for (;;) {
-      const time = nextTime(points, next, plan.descending);
-      if (time === null) break;
-      let aux: readonly Scalar[] | null = null;
-      for (let c = 0; c < calls.length; c++) {
-        const point = points[c]?.[next[c]!];
-        if (point !== undefined && point.time === time) {
-          current[c] = point.value;
-          aux = point.aux ?? aux;
-          next[c]!++;
-        } else if (plan.fill.kind !== 'previous') current[c] = defaults[c]!;
-      }
-      const slot = (expression: Expression): Scalar => {
-        if (expression.kind === 'reference') return aux?.[referenceIndex.get(columnKey(expression))!] ?? null;
-        const c = callIndex.get(callKey(expression));
-        return c === undefined ? null : current[c]!;
-      };
-      rows.push({ time, values: plan.fields.map((field) => finite(evaluate(field.expression, slot))) });
-    }
-    if (rows.length > 0) out.push({ group, rows });
-  }
-  return out;
-}
-
-function nextTime(
-  points: readonly (readonly Point[] | undefined)[],
-  next: readonly number[],
-  descending: boolean,
-): bigint | null {
-  let time: bigint | null = null;
-  for (let c = 0; c < points.length; c++) {
-    const candidate = points[c]?.[next[c]!]?.time;
-    if (candidate === undefined) continue;
-    if (time === null || (descending ? candidate > time : candidate < time)) time = candidate;
-  }
-  return time;
 }

@@ -6,6 +6,7 @@
 import { windowIndex, windowStart } from '../../shards/query/windows.ts';
 import type { Steps } from '../../shards/steps.ts';
 import type { Expression } from '../influxql/ast.ts';
+import { inRanges, Pace } from '../turns.ts';
 import { type Call, typeOf } from './calls.ts';
 import { cellResult, pickAux, pickTime, tooManyWindows } from './cells.ts';
 import { columnKey, limitSeries, type SpanData } from './data.ts';
@@ -20,36 +21,29 @@ import { sampleOf, seedOf } from './sampling.ts';
 import { typeName } from './schema.ts';
 import { integral, TRANSFORMATIONS, transform } from './transformations.ts';
 
-/** Streams of a call, one per group that has points. */
+/** Streams of a call, one per group that has points; in short steps. */
 export function* streamsOf(call: Call, plan: SelectPlan, data: SpanData, cellsMax: number): Steps<Stream[]> {
   if (TRANSFORMATIONS.has(call.name)) {
     const inner =
       call.input.kind === 'call'
         ? yield* streamsOf(call.input.call, plan, data, cellsMax)
-        : columnStreams(call, plan, data);
+        : yield* columnStreams(call, plan, data);
     const unitNs = call.unitNs ?? defaultUnit(call, plan);
     const spacing = { unitNs, intervalNs: plan.interval?.durationNs ?? 0n, descending: plan.descending };
-    const out: Stream[] = [];
-    for (const { group, points } of inner) {
-      const transformed = yield* transform(call, points, spacing);
-      if (transformed.length > 0) out.push({ group, points: transformed });
-      yield;
-    }
-    return out;
+    return yield* withPoints(inner, (points) => transform(call, points, spacing));
   }
   if (call.name === 'integral') {
     const { interval } = plan;
     const windowAt = interval === null ? null : (time: bigint) => windowOf(interval, time);
     const unit = call.unitNs ?? 1_000_000_000n;
-    return columnStreams(call, plan, data)
-      .map(({ group, points }) => ({ group, points: integral(points, unit, windowAt, plan.descending) }))
-      .filter(({ points }) => points.length > 0);
+    const inner = yield* columnStreams(call, plan, data);
+    return yield* withPoints(inner, (points) => integral(points, unit, windowAt, plan.descending));
   }
   const extreme = call.name === 'top' || call.name === 'bottom' || call.name === 'sample';
   const windowed = !extreme && !(plan.selector && plan.interval === null);
   const streams = data.stateIndex.has(call.key)
-    ? stateStreams(call, plan, data, windowed)
-    : rowStreams(call, plan, data, windowed);
+    ? yield* stateStreams(call, plan, data, windowed)
+    : yield* rowStreams(call, plan, data, windowed);
   const { windows } = data.span;
   if (windows === null || extreme) return streams;
   const type = typeName(callType(call, plan));
@@ -58,10 +52,26 @@ export function* streamsOf(call: Call, plan: SelectPlan, data: SpanData, cellsMa
   if (fill.kind !== 'none' && streams.length * windows.count > cellsMax)
     throw tooManyWindows(`${streams.length} groups x ${windows.count} windows (limit ${cellsMax})`);
   const rule = { fill, windows, openStart: data.span.minNs === null, descending: plan.descending };
-  return streams.map(({ group, points }) => ({ group, points: fillWindows(points, rule, type) }));
+  return yield* withPoints(streams, (points) => fillWindows(points, rule, type));
 }
 
-export function callType(call: Call, plan: SelectPlan): 0 | 1 | 2 | 3 | 4 {
+/** Other points of each group, of those that have some. */
+function* withPoints(
+  streams: readonly Stream[],
+  change: (points: readonly Point[]) => Point[] | Steps<Point[]>,
+): Steps<Stream[]> {
+  const changed: Stream[] = [];
+  const pace = new Pace();
+  for (const { group, points } of streams) {
+    const made = change(points);
+    const kept = Array.isArray(made) ? made : yield* made;
+    if (kept.length > 0) changed.push({ group, points: kept });
+    if (pace.isOver(points.length + 1)) yield;
+  }
+  return changed;
+}
+
+function callType(call: Call, plan: SelectPlan): 0 | 1 | 2 | 3 | 4 {
   return typeOf(call.expression, plan.schema) ?? 0;
 }
 
@@ -70,12 +80,13 @@ function defaultUnit(call: Call, plan: SelectPlan): bigint {
   return call.input.kind === 'call' && plan.interval !== null ? plan.interval.durationNs : 1_000_000_000n;
 }
 
-function stateStreams(call: Call, plan: SelectPlan, data: SpanData, windowed: boolean): Stream[] {
+function* stateStreams(call: Call, plan: SelectPlan, data: SpanData, windowed: boolean): Steps<Stream[]> {
   const index = data.stateIndex.get(call.key)!;
   const grid = data.states!;
   const cells = grid.calls[index]!;
   const width = grid.windows.length;
   const out: Stream[] = [];
+  const pace = new Pace();
   for (const { group, g } of limitSeries(
     grid.groups.map((one, at) => ({ group: one, g: at })),
     plan,
@@ -88,6 +99,7 @@ function stateStreams(call: Call, plan: SelectPlan, data: SpanData, windowed: bo
       points.push({ time, value: cellResult(cells, cell), aux: pickAux(grid, index, cell) });
     }
     if (points.length > 0) out.push({ group, points });
+    if (pace.isOver(width)) yield;
   }
   return out;
 }
@@ -97,21 +109,37 @@ function windowTime(data: SpanData, window: number): bigint {
   return data.span.windows === null ? (data.span.minNs ?? 0n) : windowStart(data.span.windows, window);
 }
 
-function columnStreams(call: Call, plan: SelectPlan, data: SpanData): Stream[] {
+function* columnStreams(call: Call, plan: SelectPlan, data: SpanData): Steps<Stream[]> {
   const { reference } = call.input as { reference: Extract<Expression, { kind: 'reference' }> };
   const column = data.columnIndex.get(columnKey(reference))!;
   const aux = auxColumns(plan, data);
-  return data.rows
-    .map(({ group, rows }) => ({ group, points: samplesOf(data.table, rows, column, aux) }))
-    .filter(({ points }) => points.length > 0);
+  const streams: Stream[] = [];
+  const pace = new Pace();
+  for (const { group, rows } of data.rows) {
+    const points = yield* samplesOf(data.table, rows, column, aux);
+    if (points.length > 0) streams.push({ group, points });
+    if (pace.isOver(rows.length + 1)) yield;
+  }
+  return streams;
 }
 
 function auxColumns(plan: SelectPlan, data: SpanData): number[] {
   return plan.selector ? auxOrder(plan).map((key) => data.columnIndex.get(key)!) : [];
 }
 
-function samplesOf(table: RowTable, rows: Uint32Array, column: number, aux: readonly number[]): Sample[] {
+function* samplesOf(table: RowTable, rows: Uint32Array, column: number, aux: readonly number[]): Steps<Sample[]> {
   const samples: Sample[] = [];
+  yield* inRanges(rows.length, (from, to) => addSamples(samples, table, rows.subarray(from, to), column, aux));
+  return samples;
+}
+
+function addSamples(
+  samples: Sample[],
+  table: RowTable,
+  rows: Iterable<number>,
+  column: number,
+  aux: readonly number[],
+): void {
   for (const row of rows) {
     const value = rowValue(table, column, row);
     if (value === null) continue;
@@ -121,19 +149,20 @@ function samplesOf(table: RowTable, rows: Uint32Array, column: number, aux: read
       aux: aux.length === 0 ? null : aux.map((i) => rowValue(table, i, row)),
     });
   }
-  return samples;
 }
 
-function rowStreams(call: Call, plan: SelectPlan, data: SpanData, windowed: boolean): Stream[] {
-  if (call.input.kind === 'call') return countStreams(call.input.call, plan, data);
+function* rowStreams(call: Call, plan: SelectPlan, data: SpanData, windowed: boolean): Steps<Stream[]> {
+  if (call.input.kind === 'call') return yield* countStreams(call.input.call, plan, data);
   const out: Stream[] = [];
+  const pace = new Pace();
   for (const group of data.rows) {
     const points: Point[] = [];
     for (const { window, rows } of windowsOf(group, data)) {
-      for (const reduced of reduceRows(call, group.group, rows, plan, data)) {
+      for (const reduced of yield* reduceRows(call, group.group, rows, plan, data)) {
         const time = windowed || reduced.time === null ? windowTime(data, window) : reduced.time;
         points.push({ time, value: reduced.value, aux: reduced.aux });
       }
+      if (pace.isOver(rows.length + 1)) yield;
     }
     if (points.length > 0) out.push({ group: group.group, points });
   }
@@ -141,8 +170,8 @@ function rowStreams(call: Call, plan: SelectPlan, data: SpanData, windowed: bool
 }
 
 /** count(distinct(x)): the points of the inner call per window. */
-function countStreams(inner: Call, plan: SelectPlan, data: SpanData): Stream[] {
-  return rowStreams(inner, plan, data, true).map(({ group, points }) => {
+function* countStreams(inner: Call, plan: SelectPlan, data: SpanData): Steps<Stream[]> {
+  return (yield* rowStreams(inner, plan, data, true)).map(({ group, points }) => {
     const counts = new Map<bigint, bigint>();
     for (const { time } of points) counts.set(time, (counts.get(time) ?? 0n) + 1n);
     return { group, points: [...counts].map(([time, value]) => ({ time, value, aux: null })) };
@@ -165,11 +194,18 @@ function* windowsOf({ rows }: RowGroup, data: SpanData): Generator<{ window: num
   }
 }
 
-function reduceRows(call: Call, group: Group, rows: Uint32Array, plan: SelectPlan, data: SpanData): readonly Reduced[] {
+/** What reduces the samples of a window has all of them at once. */
+function* reduceRows(
+  call: Call,
+  group: Group,
+  rows: Uint32Array,
+  plan: SelectPlan,
+  data: SpanData,
+): Steps<readonly Reduced[]> {
   const { reference } = call.input as { reference: Extract<Expression, { kind: 'reference' }> };
   const column = data.columnIndex.get(columnKey(reference))!;
   const aux = auxColumns(plan, data);
-  const samples = samplesOf(data.table, rows, column, aux);
+  const samples = yield* samplesOf(data.table, rows, column, aux);
   if (samples.length === 0) return [];
   if (call.name === 'sample') return sampleOf(samples, call.parameter, seedOf(group.key));
   if (call.tags.length === 0) return reduceWindow(call.name, samples, call.parameter);
@@ -183,7 +219,8 @@ function reduceRows(call: Call, group: Group, rows: Uint32Array, plan: SelectPla
     else list.push(row);
   }
   const picked = [...byTags.values()].flatMap((list) => {
-    const own = samplesOf(data.table, Uint32Array.from(list), column, aux);
+    const own: Sample[] = [];
+    addSamples(own, data.table, list, column, aux);
     return own.length === 0 ? [] : reduceWindow(call.name === 'top' ? 'max' : 'min', own, 0);
   });
   return reduceWindow(call.name, picked as Sample[], call.parameter);

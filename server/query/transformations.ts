@@ -3,6 +3,7 @@
  */
 import type { Scalar } from '../../shards/query/arithmetic.ts';
 import type { Steps } from '../../shards/steps.ts';
+import { inRanges } from '../turns.ts';
 import { difference } from './functions.ts';
 import type { Point } from './groups.ts';
 import { holtWinters } from './holt-winters.ts';
@@ -41,11 +42,11 @@ export interface Spacing {
   readonly descending: boolean;
 }
 
-/** Points without a value are passed over. */
+/** Points without a value are passed over. In short steps. */
 export function* transform(transformation: Transformation, points: readonly Point[], spacing: Spacing): Steps<Point[]> {
-  const valued = points.filter((point) => point.value !== null);
+  const valued = yield* chosen(points, (point) => point.value !== null);
   const { name, parameter, further } = transformation;
-  if (!name.startsWith('holt_winters')) return transformed(transformation, valued, spacing);
+  if (!name.startsWith('holt_winters')) return yield* transformed(transformation, valued, spacing);
   return yield* holtWinters(valued, {
     ahead: parameter,
     season: Number(further[0]),
@@ -54,17 +55,17 @@ export function* transform(transformation: Transformation, points: readonly Poin
   });
 }
 
-function transformed(
+function* transformed(
   { name: fn, parameter, further }: Transformation,
   valued: readonly Point[],
   { unitNs, descending }: Spacing,
-): Point[] {
-  if (TECHNICAL_ANALYSIS.has(fn)) return indicated(fn, valued, parameter, further);
-  if (fn === 'cumulative_sum') return cumulativeSum(valued);
-  if (fn === 'moving_average') return movingAverage(firstOfEachTime(valued), parameter);
-  if (fn === 'elapsed') return pairs(valued, (before, after) => (after.time - before.time) / unitNs);
+): Steps<Point[]> {
+  if (TECHNICAL_ANALYSIS.has(fn)) return yield* indicated(fn, valued, parameter, further);
+  if (fn === 'cumulative_sum') return yield* cumulativeSum(valued);
+  if (fn === 'moving_average') return yield* movingAverage(yield* firstOfEachTime(valued), parameter);
+  if (fn === 'elapsed') return yield* pairs(valued, (before, after) => (after.time - before.time) / unitNs);
   const nonNegative = fn.startsWith('non_negative_');
-  return pairs(firstOfEachTime(valued), (before, after) => {
+  return yield* pairs(yield* firstOfEachTime(valued), (before, after) => {
     const change = difference(after.value, before.value);
     if (nonNegative && (change as number) < 0) return null;
     if (fn.endsWith('difference')) return change;
@@ -75,14 +76,14 @@ function transformed(
 
 /**
  * Area under the points per window, by trapezia cut at window boundaries. As in InfluxDB a window's time is its start
- * and 1970 without windows, and a window that holds nothing but a point at its start has no area.
+ * and 1970 without windows, and a window that holds nothing but a point at its start has no area. In short steps.
  */
-export function integral(
+export function* integral(
   points: readonly Point[],
   unitNs: bigint,
   windowOf: ((time: bigint) => { start: bigint; end: bigint }) | null,
   descending: boolean,
-): Point[] {
+): Steps<Point[]> {
   const out: Point[] = [];
   const area = (from: bigint, to: bigint, a: number, b: number): number =>
     0.5 * (a + b) * (Number(to - from) / Number(unitNs));
@@ -91,7 +92,7 @@ export function integral(
     const { start, end } = windowOf(time);
     return descending ? { start: end, end: start } : { start, end };
   };
-  const [first, ...rest] = points;
+  const [first] = points;
   if (first === undefined) return out;
   let window = windowAt(first.time);
   let time = first.time;
@@ -100,73 +101,99 @@ export function integral(
   const emit = (): void => {
     out.push({ time: descending ? window.end : window.start, value: sum, aux: null });
   };
-  for (const point of rest) {
-    const next = Number(point.value);
-    if (point.time !== time) {
-      if (windowOf !== null && (descending ? point.time <= window.end : point.time >= window.end)) {
-        const share = Number(window.end - time) / Number(point.time - time);
-        const atEnd = value + (next - value) * share;
-        sum += area(time, window.end, value, atEnd);
-        emit();
-        value = atEnd;
-        time = window.end;
-        window = windowAt(point.time);
-        sum = 0;
+  yield* inRanges(points.length, (from, to) => {
+    for (let i = Math.max(1, from); i < to; i++) {
+      const point = points[i]!;
+      const next = Number(point.value);
+      if (point.time !== time) {
+        if (windowOf !== null && (descending ? point.time <= window.end : point.time >= window.end)) {
+          const share = Number(window.end - time) / Number(point.time - time);
+          const atEnd = value + (next - value) * share;
+          sum += area(time, window.end, value, atEnd);
+          emit();
+          value = atEnd;
+          time = window.end;
+          window = windowAt(point.time);
+          sum = 0;
+        }
+        sum += area(time, point.time, value, next);
       }
-      sum += area(time, point.time, value, next);
+      time = point.time;
+      value = next;
     }
-    time = point.time;
-    value = next;
-  }
+  });
   if (time !== window.start) emit();
   return out;
 }
 
-function pairs(points: readonly Point[], between: (before: Point, after: Point) => Scalar): Point[] {
+function* pairs(points: readonly Point[], between: (before: Point, after: Point) => Scalar): Steps<Point[]> {
   const out: Point[] = [];
-  for (let i = 1; i < points.length; i++) {
-    const value = between(points[i - 1]!, points[i]!);
-    if (value !== null) out.push({ time: points[i]!.time, value, aux: null });
-  }
+  yield* inRanges(points.length, (from, to) => {
+    for (let i = Math.max(1, from); i < to; i++) {
+      const value = between(points[i - 1]!, points[i]!);
+      if (value !== null) out.push({ time: points[i]!.time, value, aux: null });
+    }
+  });
   return out;
 }
 
 /** Joined series may have several points at a time; only the first counts. */
-function firstOfEachTime(points: readonly Point[]): Point[] {
-  return points.filter((point, i) => i === 0 || points[i - 1]!.time !== point.time);
+function firstOfEachTime(points: readonly Point[]): Steps<Point[]> {
+  return chosen(points, (point, i) => i === 0 || points[i - 1]!.time !== point.time);
 }
 
-function movingAverage(points: readonly Point[], count: number): Point[] {
+function* chosen(points: readonly Point[], isChosen: (point: Point, i: number) => boolean): Steps<Point[]> {
   const out: Point[] = [];
-  let sum = 0;
-  for (let i = 0; i < points.length; i++) {
-    sum += Number(points[i]!.value);
-    if (i >= count) sum -= Number(points[i - count]!.value);
-    if (i >= count - 1) out.push({ time: points[i]!.time, value: sum / count, aux: null });
-  }
+  yield* inRanges(points.length, (from, to) => {
+    for (let i = from; i < to; i++) if (isChosen(points[i]!, i)) out.push(points[i]!);
+  });
   return out;
 }
 
-function indicated(
+function* movingAverage(points: readonly Point[], count: number): Steps<Point[]> {
+  const out: Point[] = [];
+  let sum = 0;
+  yield* inRanges(points.length, (from, to) => {
+    for (let i = from; i < to; i++) {
+      sum += Number(points[i]!.value);
+      if (i >= count) sum -= Number(points[i - count]!.value);
+      if (i >= count - 1) out.push({ time: points[i]!.time, value: sum / count, aux: null });
+    }
+  });
+  return out;
+}
+
+function* indicated(
   fn: string,
   points: readonly Point[],
   period: number,
   [hold = -1, warmUp]: readonly (number | string)[],
-): Point[] {
+): Steps<Point[]> {
   const usual = fn === 'chande_momentum_oscillator' ? 'none' : 'exponential';
   const indicator = indicatorOf(fn, period, (warmUp as WarmUp | undefined) ?? usual);
   const held = hold === -1 ? indicator.warmUpValues : Number(hold);
-  const all = points.map(({ time, value }) => ({ time, value: indicator.add(Number(value)), aux: null }));
+  const all: Point[] = [];
+  yield* inRanges(points.length, (from, to) => {
+    for (let i = from; i < to; i++) {
+      const { time, value } = points[i]!;
+      all.push({ time, value: indicator.add(Number(value)), aux: null });
+    }
+  });
   return all.slice(held);
 }
 
-function cumulativeSum(points: readonly Point[]): Point[] {
+function* cumulativeSum(points: readonly Point[]): Steps<Point[]> {
+  const out: Point[] = [];
   let sum: number | bigint | null = null;
-  return points.map((point) => {
-    const value = point.value as number | bigint;
-    if (sum === null) sum = value;
-    else if (typeof sum === 'bigint' && typeof value === 'bigint') sum = BigInt.asIntN(64, sum + value);
-    else sum = Number(sum) + Number(value);
-    return { time: point.time, value: sum, aux: null };
+  yield* inRanges(points.length, (from, to) => {
+    for (let i = from; i < to; i++) {
+      const { time } = points[i]!;
+      const value = points[i]!.value as number | bigint;
+      if (sum === null) sum = value;
+      else if (typeof sum === 'bigint' && typeof value === 'bigint') sum = BigInt.asIntN(64, sum + value);
+      else sum = Number(sum) + Number(value);
+      out.push({ time, value: sum, aux: null });
+    }
   });
+  return out;
 }

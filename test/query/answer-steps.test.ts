@@ -1,6 +1,6 @@
 /** Merging and printing of large answers: in so many steps that none of them is long, and with the same outcome. */
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { type AnswerSink, answerQuery } from '../../server/http/query-answer.ts';
 import { indented, indentJson } from '../../server/http/response-json.ts';
 import { mergeStates } from '../../server/query/cells.ts';
@@ -8,8 +8,11 @@ import { Ending } from '../../server/query/ending.ts';
 import { mergeRuns, runsOf } from '../../server/query/merge-runs.ts';
 import { TableRows } from '../../server/query/result.ts';
 import { mergeRows } from '../../server/query/row-table.ts';
+import { mainTurns } from '../../server/turns.ts';
 import type { SelectRequest, ShardSelect } from '../../shards/query/partial.ts';
 import { allSteps, type Steps } from '../../shards/steps.ts';
+import { ask } from './ask.ts';
+import { MemoryBackend } from './memory-backend.ts';
 
 /** More in one step would be a stop. */
 const STEP_ITEMS_MAX = 8192;
@@ -125,6 +128,55 @@ it.each([
     const has = [0, 1, 2, 3].filter((number) => (cell + number) % 3 !== 0);
     expect([rows[cell], numbers![cell]]).toEqual([has.length, has.reduce((sum, number) => sum + cell + number, 0)]);
   }
+});
+
+describe('functions of rows and subqueries', () => {
+  const ROWS = 60_000;
+  const memory = new MemoryBackend({ shardsPerGroup: 1, shardDurationNs: 1_000_000_000n });
+
+  /** Steps of the main thread for a statement. */
+  const stepsOf = async (text: string): Promise<number> => {
+    let steps = 0;
+    const run = mainTurns.run.bind(mainTurns);
+    const spy = vi.spyOn(mainTurns, 'run').mockImplementation((work, ending, done, failed) => {
+      const watched = function* (): Steps<never> {
+        for (;;) {
+          steps++;
+          const { value, done } = work.next();
+          if (done === true) return value as never;
+          yield;
+        }
+      };
+      run(watched(), ending, done as (value: never) => void, failed);
+    });
+    const [result] = await ask(memory, text, { database: 't', nowNs: 2n * BigInt(ROWS) });
+    spy.mockRestore();
+    expect(result!.error).toBeUndefined();
+    expect(result!.series!.length).toBeGreaterThan(0);
+    return steps;
+  };
+
+  it.each([
+    ['derivative(v)', 'm', 5],
+    ['non_negative_difference(v)', 'm', 5],
+    ['moving_average(v, 3)', 'm', 5],
+    ['cumulative_sum(v)', 'm', 4],
+    ['elapsed(v)', 'm', 4],
+    ['integral(v)', 'm', 2],
+    ['median(v)', 'm', 1],
+    ['v', '(SELECT v FROM m)', 4],
+    ['derivative(v)', '(SELECT v FROM m)', 7],
+  ])('%s from %s goes over the rows in short steps', async (fields, from, passes) => {
+    if (memory.shards.size === 0) {
+      await ask(memory, 'CREATE DATABASE t');
+      const lines = Array.from({ length: ROWS }, (_, n) => `m v=${(n * 7) % 1000} ${n}`);
+      memory.write('t', lines.join('\n'));
+    }
+    const plain = await stepsOf('SELECT v FROM m');
+    const steps = await stepsOf(`SELECT ${fields} FROM ${from}`);
+    // Besides those in which the rows of the shard are merged, of which a plain answer makes more.
+    expect(steps).toBeGreaterThanOrEqual(Math.floor((passes * ROWS) / STEP_ITEMS_MAX) + Math.floor(plain / 2));
+  });
 });
 
 describe('printing', () => {

@@ -23,6 +23,8 @@ export interface QueryableShard {
   tagKeys(measurement: string): string[];
   /** Series of the measurement that match and have at least one visible row (deleted series are left out). */
   series(measurement: string, condition: TagCondition | null): Uint32Array;
+  /** What `series()` has to ask of the condition's patterns, in steps: asked beforehand, it holds nothing up. Throws RegexError. */
+  judgeSteps(measurement: string, condition: TagCondition): Steps;
   keyOf(series: number): string;
   tagsOf(series: number): readonly Tag[];
   /** The values of a tag for series of the measurement. */

@@ -162,6 +162,11 @@ export class SeriesIds {
   }
 
   /** `dictionary`: number of a tag key (its values), TAG_KEYS or MEASUREMENTS. */
+  /** Texts of a dictionary: codes are below it. */
+  textCount(dictionary: number): number {
+    return this.#kernel.seriesTextCount(this.#table, dictionary);
+  }
+
   text(dictionary: number, code: number): string {
     if (code >= TEXTS_CACHED) return this.#read(dictionary, code);
     let texts = this.#texts.get(dictionary);

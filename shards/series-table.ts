@@ -10,8 +10,9 @@ import { storageBytes, storageKernel } from './kernel/storage-kernel.ts';
 import type { TagColumn } from './queryable.ts';
 import { SeriesIds } from './series-ids.ts';
 import type { SeriesHash, Tag } from './series-key.ts';
+import type { Steps } from './steps.ts';
 import type { TagCondition } from './tag-condition.ts';
-import { matchSeries, usedCodes } from './tag-index.ts';
+import { judgeSteps, matchSeries, usedCodes } from './tag-index.ts';
 
 /** Tags kept for the next call; a query asks for the same series several times. */
 const TAGS_CACHED = 4096;
@@ -260,6 +261,11 @@ export class SeriesTable {
     const sorted = this.sorted(measurement);
     if (condition === null || sorted.length === 0) return sorted.slice();
     return matchSeries(this.ids, this.#numberOf(measurement), measurement, condition);
+  }
+
+  /** What `match` has to ask of patterns beforehand, in steps. Throws RegexError. */
+  judgeSteps(measurement: string, condition: TagCondition): Steps {
+    return judgeSteps(this.ids, this.#numberOf(measurement), condition);
   }
 
   /** -1 when no series is of it. */

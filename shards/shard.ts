@@ -429,6 +429,7 @@ export class Shard implements StoredShard, QueryableShard {
     return this.#table.ids.hashOf(series);
   }
 
+  readonly judgeSteps: QueryableShard['judgeSteps'] = (name, condition) => this.#table.judgeSteps(name, condition);
   readonly scan: QueryableShard['scan'] = (request, visit) => allSteps(this.scanSteps(request, visit));
   readonly aggregate: QueryableShard['aggregate'] = (request, visit) => allSteps(this.aggregateSteps(request, visit));
 

@@ -10,3 +10,9 @@ export type TagCondition =
   | { readonly op: '=' | '!='; readonly key: string; readonly value: string }
   | { readonly op: '=~' | '!~'; readonly key: string; readonly regex: string }
   | { readonly op: 'true' | 'false' };
+
+/** Whether it compares with a regular expression anywhere: the one comparison that costs by the value. */
+export function hasPattern(condition: TagCondition): boolean {
+  if ('terms' in condition) return condition.terms.some(hasPattern);
+  return 'regex' in condition;
+}

@@ -3,13 +3,16 @@
  *
  * The tags of a measurement's series stand in columns of numbered values (kernel/assembly/series/columns.ts). A
  * comparison is decided once per distinct value (an equality by one look-up), the column is searched for the codes, and
- * the sets of series that come of it are combined as bits.
+ * the sets of series that come of it are combined as bits. What a pattern says of the values is remembered, and can be
+ * found out beforehand in steps (tag-verdicts.ts).
  */
-import { compileGoRegex, type GoRegex } from './go-regex.ts';
+import { compileGoRegex, type GoRegex, testBounded } from './go-regex.ts';
 import { TAG_KEYS } from './kernel/series-kernel.ts';
 import { type StorageKernel, storageBytes, storageKernel } from './kernel/storage-kernel.ts';
 import type { SeriesIds } from './series-ids.ts';
+import type { Steps } from './steps.ts';
 import type { TagCondition } from './tag-condition.ts';
+import { judgeValues, MATCHES, verdictsOf } from './tag-verdicts.ts';
 
 /** Series of a measurement at most. */
 const MEMBERS_LOOKED_AT = 1 << 16;
@@ -26,6 +29,29 @@ export function matchSeries(ids: SeriesIds, number: number, name: string, condit
     return new Uint32Array(storageBytes().buffer, out, count).slice();
   } finally {
     matching.free();
+  }
+}
+
+/** What `matchSeries` has to ask of patterns, a short while at a time. Throws RegexError. */
+export function* judgeSteps(ids: SeriesIds, number: number, condition: TagCondition): Steps {
+  switch (condition.op) {
+    case 'and':
+    case 'or':
+      for (const term of condition.terms) yield* judgeSteps(ids, number, term);
+      return;
+    case '=~':
+    case '!~': {
+      const key = condition.key === '_name' ? -1 : ids.codeOf(TAG_KEYS, condition.key);
+      const regex = compileGoRegex(condition.regex);
+      if (key < 0 || regex.literals !== null) return;
+      const verdicts = verdictsOf(ids, key, condition.regex);
+      const used = codesToAsk(ids, number, key);
+      let code = 0;
+      while (code < ids.textCount(key)) {
+        code = judgeValues(ids, key, regex, verdicts, used, code);
+        if (code < ids.textCount(key)) yield;
+      }
+    }
   }
 }
 
@@ -110,7 +136,7 @@ class Matching {
     if (!terms.every((term) => term.op === '=' && term.key === key)) return null;
     const number = this.#ids.codeOf(TAG_KEYS, key);
     if (number < 0 || this.#kernel.measurementMembers(this.#ids.address, this.#number) > MEMBERS_LOOKED_AT) return null;
-    const verdicts = new Uint8Array(this.#kernel.seriesTextCount(this.#ids.address, number) + 1);
+    const verdicts = new Uint8Array(this.#ids.textCount(number) + 1);
     for (const { value } of terms as readonly Extract<TagCondition, { op: '=' | '!=' }>[])
       verdicts[value === '' ? 0 : this.#ids.codeOf(number, value) + 1] = 1;
     // That of a value which no series has is at the place of the empty one.
@@ -140,43 +166,46 @@ class Matching {
 
   #regex(key: string, pattern: string): number {
     const regex = compileGoRegex(pattern);
-    if (key === '_name') return this.#all(regex.test(this.#name));
+    if (key === '_name') return this.#all(testBounded(regex, this.#name));
     const number = this.#ids.codeOf(TAG_KEYS, key);
     if (number < 0) return this.#all(regex.test(''));
-    return this.#judged(number, this.#verdicts(number, regex));
+    return this.#judged(number, this.#verdicts(number, regex, pattern));
   }
 
   /** By code plus one: whether the value matches; at 0 whether the empty string, that of a series without the tag, does. */
-  #verdicts(key: number, regex: GoRegex): Uint8Array {
-    const count = this.#kernel.seriesTextCount(this.#ids.address, key);
-    const verdicts = new Uint8Array(count + 1);
-    verdicts[0] = regex.test('') ? 1 : 0;
+  #verdicts(key: number, regex: GoRegex, pattern: string): Uint8Array {
+    const count = this.#ids.textCount(key);
+    const matches = new Uint8Array(count + 1);
+    matches[0] = regex.test('') ? 1 : 0;
     if (regex.literals !== null) {
       for (const literal of regex.literals) {
         if (literal === '') continue;
         const code = this.#ids.codeOf(key, literal);
-        if (code >= 0) verdicts[code + 1] = 1;
+        if (code >= 0) matches[code + 1] = 1;
       }
-      return verdicts;
+      return matches;
     }
-    const used = this.#usedCodes(key, count);
+    const verdicts = verdictsOf(this.#ids, key, pattern);
+    const used = codesToAsk(this.#ids, this.#number, key);
+    for (let code = 0; code < count; ) code = judgeValues(this.#ids, key, regex, verdicts, used, code);
+    const { bytes } = verdicts;
     for (let code = 0; code < count; code++) {
-      if (used === null || used[code + 1] === 1) verdicts[code + 1] = regex.test(this.#ids.text(key, code)) ? 1 : 0;
+      if (bytes[code] === MATCHES && (used === null || used[code + 1] === 1)) matches[code + 1] = 1;
     }
-    return verdicts;
+    return matches;
   }
+}
 
-  /** The codes plus one that the measurement has; null: most of them, or not worth the search. */
-  #usedCodes(key: number, count: number): Uint8Array | null {
-    if (count <= this.#kernel.measurementMembers(this.#ids.address, this.#number)) return null;
-    return usedCodes(this.#ids, this.#number, key);
-  }
+/** The codes plus one that the measurement has; null: most of them, or not worth the search. */
+function codesToAsk(ids: SeriesIds, measurement: number, key: number): Uint8Array | null {
+  if (ids.textCount(key) <= storageKernel().measurementMembers(ids.address, measurement)) return null;
+  return usedCodes(ids, measurement, key);
 }
 
 /** By code plus one of a tag key's values: 1 when a series of the measurement has it. */
 export function usedCodes(ids: SeriesIds, measurement: number, key: number): Uint8Array {
   const kernel = storageKernel();
-  const count = kernel.seriesTextCount(ids.address, key) + 1;
+  const count = ids.textCount(key) + 1;
   const at = kernel.alloc(count);
   storageBytes().fill(0, at, at + count);
   kernel.markCodes(ids.address, measurement, key, at);

@@ -6,7 +6,7 @@
  * have, or between kinds that do not compare, is false, `!=` included; a tag that a series does not have is ''.
  */
 import { type Column, FLOAT, INTEGER, STRING, UNSIGNED } from '../column.ts';
-import { compileGoRegex, type GoRegex } from '../go-regex.ts';
+import { compileGoRegex, type GoRegex, testBounded } from '../go-regex.ts';
 import { type ArithmeticOperator, arithmetic, type Scalar } from './arithmetic.ts';
 import { cellValue } from './columns.ts';
 
@@ -191,8 +191,8 @@ export function compareScalars(op: FilterOperator, left: Scalar, right: Scalar, 
     if (typeof right !== 'string') return false;
     if (op === '=') return left === right;
     if (op === '!=') return left !== right;
-    if (op === '=~') return cachedRegex(regexes, right).test(left);
-    return op === '!~' && !cachedRegex(regexes, right).test(left);
+    if (op === '=~') return testBounded(cachedRegex(regexes, right), left);
+    return op === '!~' && !testBounded(cachedRegex(regexes, right), left);
   }
   if (typeof right === 'string') return false;
   if (typeof left === 'boolean' || typeof right === 'boolean') {

@@ -7,6 +7,7 @@
 import { RegexError } from '../go-regex.ts';
 import type { QueryableShard } from '../queryable.ts';
 import type { Steps } from '../steps.ts';
+import { hasPattern, type TagCondition } from '../tag-condition.ts';
 import { compileTagCondition } from '../tag-matcher.ts';
 import { type RegexCache, specialise } from './filter.ts';
 import type {
@@ -142,6 +143,9 @@ class SelectReader implements Reader {
   readonly #left: Allowance;
   readonly #answers: TravellingSelect[] = [];
   #seriesMatched = 0;
+  /** Of the request's patterns, asked of the next shard's tags. */
+  #judging: Steps | null = null;
+  #judged: QueryableShard | null = null;
   #run: ShardRun | null = null;
   #refused: Refused | null = null;
 
@@ -156,6 +160,7 @@ class SelectReader implements Reader {
       // Also of those behind one that refuses: the plan has to be right for that.
       if (isStale(shard, this.#request)) return { kind: 'stale' };
       if (this.#refused !== null) return false;
+      if (this.#judge(shard)) return true;
       const begun = beginSelect(shard, this.#request, this.#regexes, this.#left);
       if (typeof begun === 'string') this.#refused = { kind: 'refused', message: begun };
       else if (begun instanceof ShardRun) this.#run = begun;
@@ -178,7 +183,19 @@ class SelectReader implements Reader {
     return false;
   }
 
+  /** True: more is left. */
+  #judge(shard: QueryableShard): boolean {
+    const { measurements, condition } = this.#request;
+    if (condition === null || this.#judged === shard) return false;
+    this.#judging ??= judgeAll(shard, measurements, condition);
+    if (this.#judging.next().done !== true) return true;
+    this.#judging = null;
+    this.#judged = shard;
+    return false;
+  }
+
   close(): void {
+    this.#judging = null;
     this.#run?.close();
     this.#run = null;
   }
@@ -187,6 +204,11 @@ class SelectReader implements Reader {
     if (this.#refused !== null) return this.#refused;
     return { kind: 'select', shards: this.#answers, seriesMatched: this.#seriesMatched };
   }
+}
+
+function* judgeAll(shard: QueryableShard, measurements: readonly string[], condition: TagCondition): Steps {
+  if (!hasPattern(condition)) return;
+  for (const measurement of measurements) yield* shard.judgeSteps(measurement, condition);
 }
 
 function isStale(shard: QueryableShard, { planned }: SelectRequest): boolean {
@@ -243,6 +265,8 @@ class CatalogReader implements Reader {
 
   *#read(shard: QueryableShard): Steps {
     for (const measurement of pickMeasurements(shard, this.#request.measurements)) {
+      const { condition } = this.#request;
+      if (condition !== null) yield* shard.judgeSteps(measurement, condition);
       const series = matchingSeries(shard, measurement, this.#request, this.#regexes);
       if (series.length === 0) continue;
       let items = this.#found.get(measurement);

@@ -14,6 +14,7 @@ import type {
 } from '../../shards/queryable.ts';
 import { hashSeriesKey, parseSeriesKey, type Tag } from '../../shards/series-key.ts';
 import type { ShardKey } from '../../shards/shard-key.ts';
+import type { Steps } from '../../shards/steps.ts';
 import type { TagCondition } from '../../shards/tag-condition.ts';
 import { matchTags } from '../../shards/tag-matcher.ts';
 import { tagColumnByTags } from './tag-column.ts';
@@ -104,6 +105,8 @@ export class MemoryShard implements QueryableShard {
     const own = this.#all.filter((series) => series.measurement === measurement && series.rows.size > 0);
     return [...new Set(own.flatMap(({ tags }) => tags.map(({ key }) => key)))].sort();
   }
+
+  *judgeSteps(_measurement: string, _condition: TagCondition): Steps {}
 
   series(measurement: string, condition: TagCondition | null): Uint32Array {
     const ids: number[] = [];

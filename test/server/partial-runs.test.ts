@@ -330,3 +330,18 @@ test('rows are counted as workers answer: those that are not needed any more sto
   expect((await running).results).toEqual([{ kind: 'refused', isTooManyRows: true, message }]);
   expect(cancelled.map(([worker]) => worker)).toContain(0);
 });
+
+test('a pattern is held against tag values in turns, before anything is read', () => {
+  const shard = add('s', 4);
+  let left = 30;
+  shard.judgeSteps = function* () {
+    for (; left > 0; left--) {
+      clockMs++;
+      yield;
+    }
+  };
+  runs.begin(1, ['s'], { ...request(), condition: { op: '=~', key: 'host', regex: '[ab]' } });
+  expect([left > 20, worked]).toEqual([true, 0]);
+  allTurns();
+  expect([left, rowsOf(answers.get(1)!)]).toEqual([0, [2]]);
+});

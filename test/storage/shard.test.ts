@@ -36,6 +36,23 @@ function edit(sql: string, ...values: unknown[]): void {
 }
 
 describe('a shard', () => {
+  test('what patterns say of tag values is found in short steps, and asked once of each value', () => {
+    const shard = bench.shard();
+    const condition = { op: '=~', key: 'host', regex: '(?:h?)*1' } as const;
+    const stepsLeft = (measurement: string) => [...shard.judgeSteps(measurement, condition)].length;
+    bench.writeRows(versionAt(1), rowsOf(5000));
+    expect(stepsLeft('m')).toBeGreaterThan(5);
+    expect(stepsLeft('m')).toBe(0);
+    expect(stepsLeft('none')).toBe(0);
+    const matched = () => shard.series('m', condition).length;
+    const wanted = (count: number) => rowsOf(count).filter(({ key }) => /host=h[^,]*1/.test(key)).length;
+    expect(matched()).toBe(wanted(5000));
+    bench.writeRows(versionAt(2), rowsOf(5010));
+    expect([stepsLeft('m'), matched()]).toEqual([0, wanted(5010)]);
+    bench.writeRows(versionAt(3), rowsOf(9000));
+    expect(matched()).toBe(wanted(9000));
+  });
+
   test('series are matched by tags in order of hash, also those that are newer than the index', () => {
     const shard = bench.shard();
     const hosts = (condition: Parameters<typeof shard.series>[1]) =>

@@ -31,6 +31,12 @@ export function windowOf(interval: Interval, timeNs: bigint): { start: bigint; e
   return { start: start + offsetNs, end: end + offsetNs };
 }
 
+/** Where the window that holds `timeNs` starts without regard to a time zone, be it before all times. */
+function alignedStart({ durationNs, offsetNs }: Interval, timeNs: bigint): bigint {
+  const remainder = (timeNs - offsetNs) % durationNs;
+  return timeNs - (remainder < 0n ? remainder + durationNs : remainder);
+}
+
 /** A boundary on the other side of a clock change moves by the change, except within short windows. */
 function atLocal(zone: ZoneOffset, boundary: bigint, shift: bigint, durationNs: bigint): bigint {
   const there = zone(boundary);
@@ -42,8 +48,9 @@ function atLocal(zone: ZoneOffset, boundary: bigint, shift: bigint, durationNs: 
 
 /** All windows that meet [minNs, maxNs]; more than `max`: InfluxDB's error, before anything is allocated. */
 export function gridOf(interval: Interval, minNs: bigint, maxNs: bigint, max: number): Windows {
-  const first = windowOf(interval, minNs).start;
-  const last = windowOf(interval, maxNs).start;
+  // Windows at the ends of time are cut: the others are reckoned from where those would start.
+  const first = interval.zone === null ? alignedStart(interval, minNs) : windowOf(interval, minNs).start;
+  const last = interval.zone === null ? alignedStart(interval, maxNs) : windowOf(interval, maxNs).start;
   const buckets = (last - first + interval.durationNs) / interval.durationNs;
   // Windows of a time zone are a list, which must stay short.
   const listMax = interval.zone === null ? max : Math.min(max, ZONE_WINDOWS_MAX);

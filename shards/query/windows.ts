@@ -3,7 +3,10 @@
  *
  * Window i starts at `startNs + i * intervalNs`; with `boundaries` (ascending, one more than windows) it is
  * [boundaries[i], boundaries[i + 1]). InfluxDB aligns windows to the epoch (plus the offset), not to the range.
+ * `startNs` may lie before the first time that there is: the first window is said to start there.
  */
+import { TIME_MIN_NS } from '../shard-key.ts';
+
 export interface Windows {
   readonly startNs: bigint;
   readonly intervalNs: bigint;
@@ -22,9 +25,11 @@ export interface ShardWindows {
 /** Start of window `index`; `index` may be `count`: the end of the last one. */
 export function windowStart(windows: Windows, index: number): bigint {
   return windows.boundaries === null
-    ? windows.startNs + BigInt(index) * windows.intervalNs
+    ? earliest(windows.startNs + BigInt(index) * windows.intervalNs)
     : windows.boundaries[index]!;
 }
+
+const earliest = (startNs: bigint): bigint => (startNs < TIME_MIN_NS ? TIME_MIN_NS : startNs);
 
 /** Starts of windows, whose indexes ascend. */
 export function windowStarts(windows: Windows, indexes: readonly number[]): BigInt64Array {
@@ -36,9 +41,9 @@ export function windowStarts(windows: Windows, indexes: readonly number[]): BigI
     const index = indexes[i]!;
     if (boundaries !== null) start = boundaries[index]!;
     else if (index === last + 1) start += intervalNs;
-    else start = windowStart(windows, index);
+    else start = windows.startNs + BigInt(index) * intervalNs;
     last = index;
-    starts[i] = start;
+    starts[i] = earliest(start);
   }
   return starts;
 }

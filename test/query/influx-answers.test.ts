@@ -21,6 +21,9 @@ beforeAll(async () => {
       'z v=1 1585353600000000000',
       'z v=2 1585440000000000000',
       'z v=3 1585526400000000000',
+      'edge v=1 -9223372036854775806',
+      'edge v=2 1577836800000000000',
+      'edge v=3 9223372036854775806',
       `late v=1 ${BASE}`,
       `late v=2 ${BASE + 90_000_000_000n}`,
     ].join('\n'),
@@ -56,6 +59,16 @@ const ERRORS: [string, string][] = [
 ];
 
 const ANSWERS: [string, unknown][] = [
+  [
+    'SELECT count(v) FROM edge WHERE time <= 9223372036854775806 GROUP BY time(1d) fill(none)',
+    [
+      [
+        [-9223372036854776000, 1],
+        [1577836800000000000, 1],
+        [9223286400000000000, 1],
+      ],
+    ],
+  ],
   [
     "SELECT mean(v) FROM z WHERE time >= '2020-03-28' AND time < '2020-03-31' GROUP BY time(1d) fill(0) tz('Europe/Berlin')",
     [

@@ -98,6 +98,7 @@ export const partialRequest = kindsBy('kind', {
     tagKeys: orNull(condition),
     limits,
   }),
+  cardinality: objectOf({ measurements: pick, condition: orNull(condition), filter: orNull(filter), limits }),
   select: objectOf({
     planned: orNull(objectOf({ measurements: pick, fingerprints })),
     measurements: manyOf(anyText),

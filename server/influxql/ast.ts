@@ -155,6 +155,14 @@ export type Statement =
   | ({ readonly kind: 'show-tag-values'; readonly withKey: WithKey } & ShowClauses)
   | ({ readonly kind: 'show-field-keys' } & ShowClauses)
   | ({ readonly kind: 'show-series' } & ShowClauses)
+  | ({
+      readonly kind: 'show-cardinality';
+      readonly of: 'series' | 'measurement' | 'tag-key' | 'tag-values' | 'field-key';
+      readonly exact: boolean;
+      /** Of tag values. */
+      readonly withKey?: WithKey;
+      readonly dimensions: readonly Dimension[];
+    } & ShowClauses)
   | { readonly kind: 'show-retention-policies'; readonly database?: string }
   | {
       readonly kind: 'create-database';

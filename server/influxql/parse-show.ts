@@ -33,13 +33,13 @@ export function parseShow(stream: TokenStream): Statement | null {
     case 'MEASUREMENTS':
       return parseShowMeasurements(stream);
     case 'MEASUREMENT':
-      return parseCardinality(stream);
+      return parseCardinality(stream, 'measurement');
     case 'SERIES':
       return parseShowSeries(stream);
     case 'TAG':
       return parseShowTag(stream);
     case 'FIELD':
-      if (stream.expect(['KEY', 'KEYS']).kind === 'KEY') return parseCardinality(stream);
+      if (stream.expect(['KEY', 'KEYS']).kind === 'KEY') return parseCardinality(stream, 'field-key');
       return { kind: 'show-field-keys', ...parseClauses(stream, false) };
     case 'RETENTION': {
       stream.expect(['POLICIES']);
@@ -117,38 +117,38 @@ function parseShowMeasurements(stream: TokenStream): Statement {
   };
 }
 
-function parseShowSeries(stream: TokenStream): Statement | null {
-  if (stream.accept('EXACT')) {
-    stream.expect(['CARDINALITY']);
-    return parseCounted(stream);
-  }
-  if (stream.accept('CARDINALITY')) return parseCounted(stream);
+function parseShowSeries(stream: TokenStream): Statement {
+  const exact = acceptCardinality(stream);
+  if (exact !== null) return parseCounted(stream, 'series', exact);
   return { kind: 'show-series', ...parseClauses(stream, true) };
 }
 
-function parseShowTag(stream: TokenStream): Statement | null {
+function parseShowTag(stream: TokenStream): Statement {
   const what = stream.expect(['KEY', 'KEYS', 'VALUES']).kind;
-  if (what === 'KEY') return parseCardinality(stream);
+  if (what === 'KEY') return parseCardinality(stream, 'tag-key');
   if (what === 'KEYS') return { kind: 'show-tag-keys', ...parseClauses(stream, true) };
-  const exact = stream.accept('EXACT');
-  if (exact) stream.expect(['CARDINALITY']);
-  const counted = exact || stream.accept('CARDINALITY');
+  const exact = acceptCardinality(stream);
   const database = parseOn(stream);
   const sources = parseFrom(stream);
   const withKey = parseWithKey(stream);
   const condition = parseWhere(stream);
-  if (counted) parseGroupBy(stream);
+  const dimensions = exact === null ? [] : parseGroupBy(stream);
   parseOrderBy(stream);
-  const limits = parseLimits(stream);
-  if (counted) return null;
-  return {
-    kind: 'show-tag-values',
-    withKey,
+  const clauses = {
     ...(database !== undefined && { database }),
     ...(sources !== undefined && { sources }),
     ...(condition && { condition }),
-    ...limits,
+    ...parseLimits(stream),
   };
+  if (exact === null) return { kind: 'show-tag-values', withKey, ...clauses };
+  return { kind: 'show-cardinality', of: 'tag-values', exact, withKey, dimensions, ...clauses };
+}
+
+/** Whether the exact one is asked for; null: none is. */
+function acceptCardinality(stream: TokenStream): boolean | null {
+  const exact = stream.accept('EXACT');
+  if (exact) stream.expect(['CARDINALITY']);
+  return exact || stream.accept('CARDINALITY') ? exact : null;
 }
 
 function parseWithKey(stream: TokenStream): WithKey {
@@ -166,16 +166,27 @@ function parseWithKey(stream: TokenStream): WithKey {
   return { op: 'IN', keys };
 }
 
-function parseCardinality(stream: TokenStream): null {
-  if (stream.expect(['EXACT', 'CARDINALITY']).kind === 'EXACT') stream.expect(['CARDINALITY']);
-  return parseCounted(stream);
+type Counted = Extract<Statement, { kind: 'show-cardinality' }>['of'];
+
+function parseCardinality(stream: TokenStream, of: Counted): Statement {
+  const exact = stream.expect(['EXACT', 'CARDINALITY']).kind === 'EXACT';
+  if (exact) stream.expect(['CARDINALITY']);
+  return parseCounted(stream, of, exact);
 }
 
-function parseCounted(stream: TokenStream): null {
-  parseOn(stream);
-  parseFrom(stream);
-  parseWhere(stream);
-  parseGroupBy(stream);
-  parseRowLimits(stream);
-  return null;
+function parseCounted(stream: TokenStream, of: Counted, exact: boolean): Statement {
+  const database = parseOn(stream);
+  const sources = parseFrom(stream);
+  const condition = parseWhere(stream);
+  const dimensions = parseGroupBy(stream);
+  return {
+    kind: 'show-cardinality',
+    of,
+    exact,
+    dimensions,
+    ...(database !== undefined && { database }),
+    ...(sources !== undefined && { sources }),
+    ...(condition && { condition }),
+    ...parseRowLimits(stream),
+  };
 }

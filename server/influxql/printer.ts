@@ -126,6 +126,10 @@ function printDimension(dimension: Dimension): string {
   }
 }
 
+function printGroupBy(dimensions: readonly Dimension[]): string {
+  return `GROUP BY ${dimensions.map(printDimension).join(', ')}`;
+}
+
 function printFill(fill: Fill): string {
   return fill.kind === 'value' ? `fill(${printFillValue(fill.value)})` : `fill(${fill.kind})`;
 }
@@ -143,7 +147,7 @@ export function printSelect(select: SelectStatement): string {
   if (select.into) parts.push(`INTO ${printInto(select.into)}`);
   parts.push(`FROM ${select.sources.map(printSource).join(', ')}`);
   if (select.condition) parts.push(`WHERE ${printExpression(select.condition)}`);
-  if (select.dimensions.length > 0) parts.push(`GROUP BY ${select.dimensions.map(printDimension).join(', ')}`);
+  if (select.dimensions.length > 0) parts.push(printGroupBy(select.dimensions));
   if (select.fill) parts.push(printFill(select.fill));
   if (select.descending) parts.push('ORDER BY time DESC');
   parts.push(...printLimits(select));
@@ -161,12 +165,18 @@ function printLimits(clauses: Pick<ShowClauses, 'limit' | 'offset' | 'seriesLimi
   return parts;
 }
 
-function printShow(what: string, clauses: ShowClauses, withKey?: string): string {
+function printShow(
+  what: string,
+  clauses: ShowClauses,
+  withKey?: string,
+  dimensions: readonly Dimension[] = [],
+): string {
   const parts = [`SHOW ${what}`];
   if (clauses.database !== undefined) parts.push(`ON ${quoteIdentifier(clauses.database)}`);
   if (clauses.sources) parts.push(`FROM ${clauses.sources.map(printSource).join(', ')}`);
   if (withKey !== undefined) parts.push(withKey);
   if (clauses.condition) parts.push(`WHERE ${printExpression(clauses.condition)}`);
+  if (dimensions.length > 0) parts.push(printGroupBy(dimensions));
   return [...parts, ...printLimits(clauses)].join(' ');
 }
 
@@ -229,6 +239,11 @@ export function printStatement(statement: Statement): string {
       return printShow('FIELD KEYS', statement);
     case 'show-series':
       return printShow('SERIES', statement);
+    case 'show-cardinality': {
+      const { of, exact, withKey, dimensions } = statement;
+      const what = `${of.replace('-', ' ').toUpperCase()} ${exact ? 'EXACT ' : ''}CARDINALITY`;
+      return printShow(what, statement, withKey && printWithKey(withKey), dimensions);
+    }
     case 'show-retention-policies':
       return `SHOW RETENTION POLICIES${statement.database === undefined ? '' : ` ON ${quoteIdentifier(statement.database)}`}`;
     case 'create-database': {

@@ -10,6 +10,7 @@ import { ParseError, parseQuery } from '../influxql/parser.ts';
 import { printStatement } from '../influxql/printer.ts';
 import { StatementForms } from '../influxql/statement-forms.ts';
 import type { LevelledBackend, QueryBackend } from './backend.ts';
+import { showCardinality } from './cardinality.ts';
 import { executeChunked, inChunks } from './chunked.ts';
 import { Deadlines } from './deadlines.ts';
 import { runDeletion } from './deletion.ts';
@@ -163,6 +164,8 @@ async function runOther(
       return showFieldKeys(statement, context);
     case 'show-series':
       return showSeries(statement, context);
+    case 'show-cardinality':
+      return showCardinality(statement, context);
     case 'create-database':
       metadata.createDatabase(statement.name, statement.policy ?? null, statement.conflict);
       return [];

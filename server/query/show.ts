@@ -125,7 +125,7 @@ function hasTags(filter: RowFilter, pairs: ReadonlySet<string>, regexes: RegexCa
   }
 }
 
-function readPair(pair: string): [string, string] {
+export function readPair(pair: string): [string, string] {
   const colon = pair.indexOf(':');
   const length = Number(pair.slice(0, colon));
   return [pair.slice(colon + 1, colon + 1 + length), pair.slice(colon + 1 + length)];
@@ -192,7 +192,7 @@ function valueMatches(filter: RowFilter, value: string, regexes: RegexCache): bo
   return hasTags(filter, new Set([`5:value${value}`]), regexes);
 }
 
-function keyCondition(withKey: WithKey): TagCondition {
+export function keyCondition(withKey: WithKey): TagCondition {
   const key = '_tagKey';
   switch (withKey.op) {
     case '=':
@@ -210,9 +210,19 @@ export async function showFieldKeys(
   statement: Show<'show-field-keys'>,
   context: StatementContext,
 ): Promise<ResultSeries[]> {
-  const reach = reachOf(statement, context);
+  const found = await fieldsOf(reachOf(statement, context), context);
+  return perMeasurement(found, statement, ['fieldKey', 'fieldType'], (fields) =>
+    [...fields].sort((a, b) => (a[0] < b[0] ? -1 : 1)).map(([name, type]) => [name, FIELD_TYPE_NAMES[type]!]),
+  );
+}
+
+/** Fields of each measurement with their types. */
+export async function fieldsOf(
+  { targets, measurements }: Reach,
+  context: StatementContext,
+): Promise<Map<string, Map<string, number>>> {
   const found = new Map<string, Map<string, number>>();
-  for (const result of await runOn(context, reach.targets, { kind: 'schema', measurements: reach.measurements })) {
+  for (const result of await runOn(context, targets, { kind: 'schema', measurements })) {
     if (result.kind !== 'schema') continue;
     for (const schema of result.shards.flatMap((shard) => shard.schemas)) {
       const fields = found.get(schema.measurement) ?? new Map<string, number>();
@@ -221,9 +231,7 @@ export async function showFieldKeys(
         fields.set(field.name, Math.min(fields.get(field.name) ?? field.types[0]!, field.types[0]!));
     }
   }
-  return perMeasurement(found, statement, ['fieldKey', 'fieldType'], (fields) =>
-    [...fields].sort((a, b) => (a[0] < b[0] ? -1 : 1)).map(([name, type]) => [name, FIELD_TYPE_NAMES[type]!]),
-  );
+  return found;
 }
 
 /** One table per measurement; LIMIT and OFFSET count rows of each, SLIMIT and SOFFSET tables. */
@@ -240,7 +248,7 @@ function perMeasurement<T>(
   });
 }
 
-interface Reach {
+export interface Reach {
   readonly targets: readonly ShardTarget[];
   readonly measurements: MeasurementPick;
   readonly condition: TagCondition | null;
@@ -248,7 +256,7 @@ interface Reach {
 }
 
 /** Which shards, measurements and series a SHOW statement is about. */
-function reachOf(clauses: ShowClauses, context: StatementContext): Reach {
+export function reachOf(clauses: ShowClauses, context: StatementContext): Reach {
   const database = findDatabase(context.backend.snapshot(), clauses.database ?? context.database);
   const { range, rest } = splitCondition(clauses.condition, context.nowNs, null);
   const named = measurementSources(clauses.sources);
@@ -281,7 +289,7 @@ function pickOf(sources: readonly MeasurementSource[]): MeasurementPick {
   return { regex: alternatives.length === 1 ? alternatives[0]! : alternatives.map((part) => `(?:${part})`).join('|') };
 }
 
-async function list(
+export async function list(
   targets: readonly ShardTarget[],
   request: Omit<CatalogRequest, 'kind' | 'limits'>,
   context: StatementContext,

@@ -64,6 +64,24 @@ export interface CatalogRequest {
   readonly limits: PartialLimits;
 }
 
+/** How many series match; which of them are in several shards is told by sketches (sketch.ts). */
+export interface CardinalityRequest {
+  readonly kind: 'cardinality';
+  readonly measurements: MeasurementPick;
+  readonly condition: TagCondition | null;
+  /** Exact condition on tags, or null when `condition` says it all. */
+  readonly filter: RowFilter | null;
+  readonly limits: PartialLimits;
+}
+
+export interface ShardCardinality {
+  readonly startNs: bigint;
+  readonly number: number;
+  /** With series that match. */
+  readonly measurements: number;
+  readonly series: number;
+}
+
 export interface SelectRequest {
   readonly kind: 'select';
   /** What the plan rests on: a shard with another schema than this answers that it is stale. null: nothing remembered. */
@@ -93,7 +111,7 @@ export interface SelectRequest {
   readonly limits: PartialLimits;
 }
 
-export type PartialRequest = SchemaRequest | CatalogRequest | SelectRequest;
+export type PartialRequest = SchemaRequest | CatalogRequest | CardinalityRequest | SelectRequest;
 
 export interface PlannedSchemas {
   readonly measurements: MeasurementPick;
@@ -199,6 +217,7 @@ export type PartialResult =
   /** A shard has another schema than the plan rests on; the statement is to be planned again. */
   | { readonly kind: 'stale' }
   | { readonly kind: 'catalog'; readonly entries: readonly CatalogEntry[] }
+  | { readonly kind: 'cardinality'; readonly shards: readonly ShardCardinality[]; readonly sketch: Uint8Array }
   /** `seriesMatched`: by the request's condition, in all shards; its filter may have left none of them. */
   | { readonly kind: 'select'; readonly shards: readonly TravellingSelect[]; readonly seriesMatched: number }
   /** A limit was hit or the request cannot be answered: the statement's error. */

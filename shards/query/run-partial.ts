@@ -9,7 +9,9 @@ import type { QueryableShard } from '../queryable.ts';
 import type { Steps } from '../steps.ts';
 import { hasPattern, type TagCondition } from '../tag-condition.ts';
 import { compileTagCondition } from '../tag-matcher.ts';
-import { type RegexCache, specialise } from './filter.ts';
+import { SeriesCount } from './count-series.ts';
+import type { RegexCache } from './filter.ts';
+import { matchingSeries } from './matching-series.ts';
 import type {
   CatalogEntry,
   CatalogRequest,
@@ -111,6 +113,8 @@ function readerOf(request: PartialRequest, moved: ArrayBuffer[]): Reader {
       return new SchemaReader(request);
     case 'catalog':
       return new CatalogReader(request);
+    case 'cardinality':
+      return new SeriesCount(request);
     case 'select':
       return new SelectReader(request, moved);
   }
@@ -215,22 +219,6 @@ function isStale(shard: QueryableShard, { planned }: SelectRequest): boolean {
   if (planned === null) return false;
   const { shard: id, fingerprint } = schemaOf(shard, planned.measurements);
   return planned.fingerprints[id] !== fingerprint;
-}
-
-function matchingSeries(
-  shard: QueryableShard,
-  measurement: string,
-  request: CatalogRequest,
-  regexes: RegexCache,
-): Uint32Array {
-  const series = shard.series(measurement, request.condition);
-  const { filter } = request;
-  if (filter === null) return series;
-  return series.filter((id) => {
-    const tags = new Map(shard.tagsOf(id).map((tag) => [tag.key, tag.value]));
-    const special = specialise(filter, (name) => tags.get(name) ?? '', regexes);
-    return special.kind === 'constant' && special.value;
-  });
 }
 
 /** Series that are listed in one step. */

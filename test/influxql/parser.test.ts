@@ -246,7 +246,18 @@ describe('accepted texts', () => {
     [`SET PASSWORD FOR "it's" = 'a\\'b'`, { kind: 'set-password', name: "it's", password: "a'b" }],
     ['GRANT ALL ON d TO u', { kind: 'grant', privilege: 'ALL', database: 'd', user: 'u' }],
     ['REVOKE ALL PRIVILEGES FROM u', { kind: 'revoke-admin', user: 'u' }],
-    ['SHOW SERIES EXACT CARDINALITY ON d', { kind: 'unsupported', name: 'SHOW SERIES EXACT CARDINALITY' }],
+    ['SHOW SERIES EXACT CARDINALITY ON d', { kind: 'show-cardinality', of: 'series', exact: true, database: 'd' }],
+    [
+      'SHOW TAG VALUES CARDINALITY FROM c WITH KEY = host GROUP BY dc LIMIT 2',
+      {
+        kind: 'show-cardinality',
+        of: 'tag-values',
+        exact: false,
+        withKey: { op: '=', key: 'host' },
+        dimensions: [{ kind: 'tag', name: 'dc' }],
+        limit: 2,
+      },
+    ],
   ])('%s', (text, expected) => {
     expect(only(text)).toMatchObject(expected);
   });

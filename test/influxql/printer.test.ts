@@ -65,6 +65,11 @@ const STATEMENTS: readonly (readonly [string, string])[] = [
   ['drop shard 18446744073709551615', 'DROP SHARD 18446744073709551615'],
   [`show stats for 'it\\'s'`, `SHOW STATS FOR 'it\\'s'`],
   ['show diagnostics', 'SHOW DIAGNOSTICS'],
+  [
+    'show tag values cardinality from m with key = a where x = 1 group by b, * limit 3 offset 1',
+    'SHOW TAG VALUES CARDINALITY FROM m WITH KEY = a WHERE x = 1 GROUP BY b, * LIMIT 3 OFFSET 1',
+  ],
+  ['show field key exact cardinality on d', 'SHOW FIELD KEY EXACT CARDINALITY ON d'],
   ['explain select a from b where x = 0.000000001', 'EXPLAIN SELECT a FROM b WHERE x = 0.000000001'],
 ];
 

@@ -74,3 +74,16 @@ describe('SELECT INTO', () => {
     expect(unknown?.error).toBe('retention policy not found: nope');
   });
 });
+
+describe('cardinalities', () => {
+  test('count a series once, whichever node is asked', async () => {
+    await answeredByAll('SHOW SERIES EXACT CARDINALITY FROM cpu', [[[HOSTS]]]);
+    await answeredByAll('SHOW TAG VALUES CARDINALITY FROM cpu WITH KEY = host', [[[HOSTS]]]);
+    await answeredByAll('SHOW TAG KEY CARDINALITY FROM cpu', [[[2]]]);
+    await answeredByAll('SHOW FIELD KEY CARDINALITY FROM cpu', [[[2]]]);
+    await answeredByAll("SHOW SERIES CARDINALITY FROM cpu WHERE dc = 'dc1'", [[[HOSTS / 3]]]);
+    // And one series of the measurement without tags.
+    await answeredByAll('SHOW SERIES CARDINALITY', [[[HOSTS + 1]]]);
+    await answeredByAll('SHOW MEASUREMENT CARDINALITY', [[[2]]]);
+  });
+});

@@ -113,6 +113,10 @@ export class LevelledReads implements LevelledBackend {
     return this.#base.deleteRows(...args);
   }
 
+  placesOf(...args: Parameters<QueryBackend['placesOf']>): ReturnType<QueryBackend['placesOf']> {
+    return this.#base.placesOf(...args);
+  }
+
   writeLines(...args: Parameters<QueryBackend['writeLines']>): Promise<void> {
     return this.#base.writeLines(...args);
   }

@@ -55,6 +55,7 @@ export function createQueryBackend(ports: BackendPorts): QueryBackend {
       askWorkers(ports.pool, numbered(targets), request, ending, nothings, all, failed);
       return true;
     },
+    placesOf: (targets) => placesOf(ports, targets),
     unheard: (policy) => unheard(ports.snapshot(), policy),
     levelled: (level, ending) => LevelledReads.begin(ports, backend, level, ending),
     deleteRows: (database, policy, predicate, minNs, maxNs, number) =>
@@ -327,6 +328,14 @@ function assign(
     else list.push(target);
   }
   return { places, absent };
+}
+
+function placesOf(ports: BackendPorts, targets: readonly ShardTarget[]): { member: string; shards: number }[] {
+  const { members } = ports.snapshot();
+  const nameOfPlace = (place: NodeNumber): string => members.find(({ number }) => number === place)?.name ?? place;
+  return [...assign(ports, targets, new Map(), 0).places]
+    .map(([place, shards]) => ({ member: nameOfPlace(place), shards: shards.length }))
+    .sort((a, b) => (a.member < b.member ? -1 : 1));
 }
 
 function nextHolder(ports: BackendPorts, target: ShardTarget, tried: ReadonlySet<NodeNumber>): NodeNumber | undefined {

@@ -100,6 +100,8 @@ export interface QueryBackend {
    * owners of a shard of the policy: there may be shards that `targets` does not know.
    */
   unheard(policy: RetentionPolicyDefinition): readonly string[];
+  /** Names of the members that would be asked for these shards now, with how many each; sorted by name. */
+  placesOf(targets: readonly ShardTarget[]): readonly { readonly member: string; readonly shards: number }[];
   /** Throws QueryError when too few members can take part. */
   levelled(level: ReadLevel, ending: Ending): Promise<LevelledBackend>;
   /**

@@ -184,7 +184,8 @@ function mixingType(expression: Expression, schema: SourceSchema): string | null
   return type === null ? null : typeName(type);
 }
 
-function withTypes(expression: Expression, schema: SourceSchema): Expression {
+/** Each name with what it stands for. */
+export function withTypes(expression: Expression, schema: SourceSchema): Expression {
   switch (expression.kind) {
     case 'reference':
       return { ...expression, cast: (mixingType(expression, schema) ?? 'field') as CastType };

@@ -29,6 +29,15 @@ export interface StatementContext {
   readonly wantsProof: boolean;
   /** Windows that LIMIT asks for were read by themselves and did not suffice (`limitedSpan` in data.ts). */
   readonly needsAllWindows: boolean;
+  /** Told of each partial request when it is answered (EXPLAIN ANALYZE). */
+  readonly observe?: (round: AnsweredRequest) => void;
+}
+
+export interface AnsweredRequest {
+  readonly request: PartialRequest;
+  readonly targets: readonly ShardTarget[];
+  readonly results: readonly PartialResult[];
+  readonly ms: number;
 }
 
 /** Of a statement that begins. */
@@ -199,11 +208,17 @@ export async function runOn(
 }
 
 function run(
-  { backend, ending, wantsProof }: StatementContext,
+  { backend, ending, wantsProof, observe }: StatementContext,
   targets: readonly ShardTarget[],
   request: PartialRequest,
 ): Promise<PartialAnswers> {
-  return backend.run(targets, request, ending, wantsProof);
+  const answers = backend.run(targets, request, ending, wantsProof);
+  if (observe === undefined) return answers;
+  const beganMs = performance.now();
+  return answers.then((answer) => {
+    observe({ request, targets, results: answer.results, ms: performance.now() - beganMs });
+    return answer;
+  });
 }
 
 function refuse(results: readonly PartialResult[]): void {

@@ -14,6 +14,8 @@ import { showCardinality } from './cardinality.ts';
 import { executeChunked, inChunks } from './chunked.ts';
 import { Deadlines } from './deadlines.ts';
 import { runDeletion } from './deletion.ts';
+import { explain } from './explain.ts';
+import { explainAnalyze } from './explain-analyze.ts';
 import { selectInto, writesInto } from './into.ts';
 import type { QueryLimits } from './limits.ts';
 import { confirmed, type SelectPlan } from './plan.ts';
@@ -164,6 +166,8 @@ async function runOther(
       return showFieldKeys(statement, context);
     case 'show-series':
       return showSeries(statement, context);
+    case 'explain':
+      return statement.analyze ? explainAnalyze(statement.select, context) : explain(statement.select, context);
     case 'show-cardinality':
       return showCardinality(statement, context);
     case 'create-database':

@@ -87,3 +87,20 @@ describe('cardinalities', () => {
     await answeredByAll('SHOW MEASUREMENT CARDINALITY', [[[2]]]);
   });
 });
+
+describe('EXPLAIN', () => {
+  test('names the nodes that would be asked, and ANALYZE asks them', async () => {
+    const [plan] = await nodes[2].query('EXPLAIN SELECT mean(v) FROM d.two.cpu', 'd');
+    const lines = plan!.series![0]!.values!.map(([line]) => String(line));
+    const shards = Number(/\d+/.exec(lines.find((line) => line.startsWith('NUMBER OF SHARDS'))!)![0]);
+    expect(lines[0]).toBe('EXPRESSION: mean(v::float)');
+    const asked = [...lines.at(-1)!.matchAll(/n[123] \((\d+)\)/g)].map(([, count]) => Number(count));
+    expect(asked.reduce((sum, count) => sum + count, 0)).toBe(shards);
+    expect(shards).toBeGreaterThanOrEqual(12);
+    const [analysis] = await nodes[2].query('EXPLAIN ANALYZE SELECT v FROM d.two.cpu', 'd');
+    const tree = analysis!.series![0]!.values!.map(([line]) => String(line)).join('\n');
+    expect(tree).toContain(`rows_answered: ${HOSTS * DAYS}`);
+    const read = [...tree.matchAll(/rows_read: (\d+)/g)].map(([, rows]) => Number(rows));
+    expect(read.reduce((sum, rows) => sum + rows, 0)).toBe(HOSTS * DAYS);
+  });
+});

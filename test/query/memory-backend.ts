@@ -103,6 +103,7 @@ export class MemoryBackend {
         void this.run(targets, request).then(answered, failed);
         return true;
       },
+      placesOf: (targets) => (targets.length === 0 ? [] : [{ member: 'n1', shards: targets.length }]),
       unheard: () => [],
       levelled: () => Promise.reject(new Error('not in memory')),
       server: { owners: () => ['a1', 'b2'] },

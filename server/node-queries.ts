@@ -22,8 +22,8 @@ export interface NodeQueries {
 export function createNodeQueries({ config, core, ...parts }: NodeQueryParts): NodeQueries {
   const backend = createQueryBackend({
     ...parts,
-    metadata: queryMetadata(core),
     server: { owners: (shard) => core.owners(shard) },
+    metadata: queryMetadata(core, config.nodeName),
     noteDeletes: (database, policy) => core.definitions.noteDeletes(database, policy, Date.now()),
     lift: (stamp) => core.lift(stamp, Date.now()),
     queryTimeoutMs: config.queryTimeoutMs,

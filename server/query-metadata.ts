@@ -1,10 +1,13 @@
 /** What statements change of the cluster's metadata, done by this node. */
 import type { NodeCore } from '../repair/node-core.ts';
+import { clusterRegisters } from './cluster-registers.ts';
+import { ContinuousQueries } from './continuous/registry.ts';
 import type { QueryMetadata } from './query/backend.ts';
 import { userMetadata } from './user-metadata.ts';
 
-export function queryMetadata(core: NodeCore): QueryMetadata {
+export function queryMetadata(core: NodeCore, nodeName: string): QueryMetadata {
   return {
+    continuousQueries: new ContinuousQueries(clusterRegisters(core, nodeName), () => core.snapshot()),
     createDatabase: (name, policy, conflict) => core.definitions.createDatabase(name, policy, Date.now(), conflict),
     dropDatabase: (name) => core.definitions.dropDatabase(name, Date.now()),
     createRetentionPolicy: (database, name, options) =>

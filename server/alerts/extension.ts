@@ -2,6 +2,7 @@
  * Puts alerts into a node: the manager on the node's metadata and queries, its routes, its tick, and the rules directory.
  */
 import type { Express } from 'express';
+import { clusterRegisters } from '../cluster-registers.ts';
 import type { NodeContext } from '../main.ts';
 import { type AlertCluster, AlertManager } from './manager.ts';
 import { addAlertRoutes } from './routes.ts';
@@ -12,18 +13,7 @@ const TICK_MS = 1_000;
 
 export function addAlerts(app: Express, context: NodeContext): () => Promise<void> {
   const { core, config, log } = context;
-  const cluster: AlertCluster = {
-    selfName: config.nodeName,
-    externalUrl: context.url,
-    liveMemberNames: () => {
-      const { members, live } = core.snapshot();
-      return members.filter(({ number, state }) => state === 'up' && live.includes(number)).map(({ name }) => name);
-    },
-    register: (key) => core.registers.get(key),
-    registers: (prefix) => core.registers.withPrefix(prefix),
-    putRegister: (key, value) => core.registers.put(key, value, Date.now()),
-    deleteRegister: (key) => core.registers.remove(key, Date.now()),
-  };
+  const cluster: AlertCluster = { ...clusterRegisters(core, config.nodeName), externalUrl: context.url };
   const manager = new AlertManager(cluster, context.queryService, log);
   addAlertRoutes(app, manager);
   let filesLoaded = config.rulesDirectory === null;

@@ -7,7 +7,7 @@
  * The register is written when an instance changes its state or a receiver took a notification, and otherwise at most
  * every `STATE_SAVE_MS`, so that a quiet rule costs nothing.
  */
-import { rendezvousOrder } from '../../repair/owners.ts';
+import { type ClusterRegisters, memberFor } from '../cluster-registers.ts';
 import type { QueryService, StatementResult } from '../query/result.ts';
 import { dueNotifications, evaluate, failed, NEW_STATE, notified, type RuleState, samplesOf } from './evaluation.ts';
 import { sendNotification } from './notifier.ts';
@@ -21,14 +21,8 @@ const RULES_MAX = 10_000;
 const EVALUATIONS_MAX = 8;
 
 /** What alerts need of the cluster; the node's core provides it, bound to the clock. */
-export interface AlertCluster {
-  readonly selfName: string;
+export interface AlertCluster extends ClusterRegisters {
   readonly externalUrl: string;
-  liveMemberNames(): readonly string[];
-  register(key: string): unknown;
-  registers(prefix: string): readonly { readonly key: string; readonly value: unknown }[];
-  putRegister(key: string, value: unknown): void;
-  deleteRegister(key: string): void;
 }
 
 export interface AlertLog {
@@ -133,7 +127,7 @@ export class AlertManager {
   }
 
   #evaluatorOf(name: string): string {
-    return rendezvousOrder(this.#cluster.liveMemberNames(), RULE_PREFIX + name)[0] ?? this.#cluster.selfName;
+    return memberFor(this.#cluster, RULE_PREFIX + name);
   }
 
   #stateOf(name: string): RuleState {

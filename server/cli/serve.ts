@@ -34,9 +34,13 @@ Examples:
     for (const option of command.options)
       flags[option.long!.slice(2)] = command.getOptionValue(option.attributeName()) as string | undefined;
     // The other commands start sooner without a node's code.
-    const [{ startNode }, { addAlerts }] = await Promise.all([import('../main.ts'), import('../alerts/extension.ts')]);
+    const [{ startNode }, { addAlerts }, { addContinuousQueries }] = await Promise.all([
+      import('../main.ts'),
+      import('../alerts/extension.ts'),
+      import('../continuous/extension.ts'),
+    ]);
     try {
-      await startNode(loadConfig({ flags, environment: process.env }), [addAlerts]);
+      await startNode(loadConfig({ flags, environment: process.env }), [addAlerts, addContinuousQueries]);
     } catch (error) {
       if (error instanceof ConfigError) throw new CliError(error.message, 2);
       if (error instanceof StartError) throw new CliError(error.message);

@@ -141,6 +141,16 @@ export type ServerStatement =
   | { readonly kind: 'drop-shard'; readonly id: bigint }
   | { readonly kind: 'show-stats' | 'show-diagnostics'; readonly module?: string };
 
+export interface ContinuousQueryStatement {
+  readonly kind: 'create-continuous-query';
+  readonly name: string;
+  readonly database: string;
+  /** RESAMPLE EVERY and FOR; absent: not written. */
+  readonly everyNs?: bigint;
+  readonly forNs?: bigint;
+  readonly select: SelectStatement & { readonly into: MeasurementSource };
+}
+
 export type Statement =
   | SelectStatement
   | UserStatement
@@ -186,6 +196,9 @@ export type Statement =
   | { readonly kind: 'drop-retention-policy'; readonly name: string; readonly database: string }
   | { readonly kind: 'delete'; readonly sources: readonly Source[]; readonly condition?: Expression }
   | { readonly kind: 'drop-measurement'; readonly name: string }
+  | ContinuousQueryStatement
+  | { readonly kind: 'drop-continuous-query'; readonly name: string; readonly database: string }
+  | { readonly kind: 'show-continuous-queries' }
   | { readonly kind: 'drop-series'; readonly sources: readonly Source[]; readonly condition?: Expression }
   /** Correct InfluxQL that this server does not carry out; `name` is its leading keywords, for the error. */
   | { readonly kind: 'unsupported'; readonly name: string; readonly text: string };

@@ -48,7 +48,7 @@ export function parseShow(stream: TokenStream): Statement | null {
     }
     case 'CONTINUOUS':
       stream.expect(['QUERIES']);
-      return null;
+      return { kind: 'show-continuous-queries' };
     case 'GRANTS':
       stream.expect(['FOR']);
       return { kind: 'show-grants', user: stream.identifier() };

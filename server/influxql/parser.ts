@@ -5,14 +5,8 @@
  */
 import type { Statement } from './ast.ts';
 import { bindParameters } from './bound-parameters.ts';
-import {
-  parseCreateContinuousQuery,
-  parseCreateSubscription,
-  parseKill,
-  parseNameOnDatabase,
-  parseSubscriptionName,
-  parseUnsigned,
-} from './parse-other.ts';
+import { parseCreateContinuousQuery, parseDropContinuousQuery } from './parse-continuous.ts';
+import { parseCreateSubscription, parseKill, parseSubscriptionName, parseUnsigned } from './parse-other.ts';
 import {
   parseAlterPolicy,
   parseCreateDatabase,
@@ -118,8 +112,7 @@ function parseCreate(stream: TokenStream): Statement | null {
       return parseCreatePolicy(stream);
     case 'CONTINUOUS':
       stream.expect(['QUERY']);
-      parseCreateContinuousQuery(stream);
-      return null;
+      return parseCreateContinuousQuery(stream);
     case 'USER':
       return parseCreateUser(stream);
     default:
@@ -141,8 +134,7 @@ function parseDrop(stream: TokenStream): Statement | null {
       return { kind: 'drop-series', ...parseDeletion(stream) };
     case 'CONTINUOUS':
       stream.expect(['QUERY']);
-      parseNameOnDatabase(stream);
-      return null;
+      return parseDropContinuousQuery(stream);
     case 'SHARD':
       return { kind: 'drop-shard', id: parseUnsigned(stream) };
     case 'SUBSCRIPTION':
@@ -153,16 +145,11 @@ function parseDrop(stream: TokenStream): Statement | null {
   }
 }
 
-/** `SHOW SERIES EXACT CARDINALITY`: keywords up to the first name, for an error that names the statement. */
+/** `SHOW SUBSCRIPTIONS`: keywords up to the first name, for an error that names the statement. */
 function leadingWords(text: string): string {
   const words: string[] = [];
   for (const word of text.split(/\s+/)) {
-    if (
-      !/^(CARDINALITY|CONTINUOUS|CREATE|DROP|EXACT|FIELD|KEY|KILL|MEASUREMENT|QUERIES|QUERY|SERIES|SHOW|SUBSCRIPTION|SUBSCRIPTIONS|TAG|VALUES)$/i.test(
-        word,
-      )
-    )
-      break;
+    if (!/^(CREATE|DROP|KILL|QUERIES|QUERY|SHOW|SUBSCRIPTION|SUBSCRIPTIONS)$/i.test(word)) break;
     words.push(word.toUpperCase());
   }
   return words.join(' ');

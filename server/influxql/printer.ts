@@ -4,6 +4,7 @@
  * The printed text of a statement parses to the same tree, except that passwords are left out of it.
  */
 import type {
+  ContinuousQueryStatement,
   Dimension,
   Expression,
   Fill,
@@ -217,6 +218,14 @@ function printGrant(kind: 'grant' | 'revoke', user: string, privilege = 'ALL', d
   return `${kind === 'grant' ? 'GRANT' : 'REVOKE'} ${what}${where} ${kind === 'grant' ? 'TO' : 'FROM'} ${quoteIdentifier(user)}`;
 }
 
+function printContinuousQuery({ name, database, everyNs, forNs, select }: ContinuousQueryStatement): string {
+  const every = everyNs === undefined ? '' : ` EVERY ${formatDuration(everyNs)}`;
+  const span = forNs === undefined ? '' : ` FOR ${formatDuration(forNs)}`;
+  const resample = every + span === '' ? '' : ` RESAMPLE${every}${span}`;
+  const head = `CREATE CONTINUOUS QUERY ${quoteIdentifier(name)} ON ${quoteIdentifier(database)}`;
+  return `${head}${resample} BEGIN ${printSelect(select)} END`;
+}
+
 export function printStatement(statement: Statement): string {
   switch (statement.kind) {
     case 'select':
@@ -301,6 +310,12 @@ export function printStatement(statement: Statement): string {
       const what = statement.kind === 'show-stats' ? 'STATS' : 'DIAGNOSTICS';
       return `SHOW ${what}${statement.module === undefined ? '' : ` FOR ${quoteString(statement.module)}`}`;
     }
+    case 'create-continuous-query':
+      return printContinuousQuery(statement);
+    case 'drop-continuous-query':
+      return `DROP CONTINUOUS QUERY ${quoteIdentifier(statement.name)} ON ${quoteIdentifier(statement.database)}`;
+    case 'show-continuous-queries':
+      return 'SHOW CONTINUOUS QUERIES';
     case 'unsupported':
       return statement.text;
   }

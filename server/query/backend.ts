@@ -65,6 +65,12 @@ export interface QueryMetadata {
   createRetentionPolicy(database: string, name: string, options: RetentionPolicyOptions): void;
   alterRetentionPolicy(database: string, name: string, options: RetentionPolicyOptions): void;
   dropRetentionPolicy(database: string, name: string): void;
+  readonly continuousQueries: {
+    /** By database, then as they were made. */
+    all(): readonly { readonly database: string; readonly name: string; readonly text: string }[];
+    create(database: string, name: string, text: string): void;
+    drop(database: string, name: string): void;
+  };
   readonly users: UserMetadata;
 }
 

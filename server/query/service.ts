@@ -12,6 +12,7 @@ import { StatementForms } from '../influxql/statement-forms.ts';
 import type { LevelledBackend, QueryBackend } from './backend.ts';
 import { showCardinality } from './cardinality.ts';
 import { executeChunked, inChunks } from './chunked.ts';
+import { createContinuousQuery, showContinuousQueries } from './continuous-queries.ts';
 import { Deadlines } from './deadlines.ts';
 import { runDeletion } from './deletion.ts';
 import { explain } from './explain.ts';
@@ -187,6 +188,14 @@ async function runOther(
     case 'drop-retention-policy':
       metadata.dropRetentionPolicy(statement.database, statement.name);
       return [];
+    case 'create-continuous-query':
+      createContinuousQuery(statement, context);
+      return [];
+    case 'drop-continuous-query':
+      metadata.continuousQueries.drop(statement.database, statement.name);
+      return [];
+    case 'show-continuous-queries':
+      return showContinuousQueries(context);
     case 'delete':
     case 'drop-series':
     case 'drop-measurement':

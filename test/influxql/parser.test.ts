@@ -86,6 +86,10 @@ const REFUSED: readonly (readonly [string, string])[] = [
     'CREATE CONTINUOUS QUERY cq ON db BEGIN SELECT mean(a) INTO c FROM b END',
     'found b, expected GROUP BY time(...) at line 1, char 67',
   ],
+  [
+    'CREATE CONTINUOUS QUERY cq ON db BEGIN SELECT mean(a) INTO c FROM b GROUP BY time(0s) END',
+    'found ), expected GROUP BY time(...) at line 1, char 85',
+  ],
 ];
 
 function refusal(text: string, params?: Record<string, unknown>): string | null {
@@ -258,6 +262,11 @@ describe('accepted texts', () => {
         limit: 2,
       },
     ],
+    [
+      'CREATE CONTINUOUS QUERY q ON d RESAMPLE EVERY 10s FOR 2m BEGIN SELECT mean(a) INTO x FROM b GROUP BY time(1m) END',
+      { kind: 'create-continuous-query', name: 'q', database: 'd', everyNs: 10_000_000_000n, forNs: 120_000_000_000n },
+    ],
+    ['DROP CONTINUOUS QUERY q ON d', { kind: 'drop-continuous-query', name: 'q', database: 'd' }],
   ])('%s', (text, expected) => {
     expect(only(text)).toMatchObject(expected);
   });

@@ -70,6 +70,12 @@ const STATEMENTS: readonly (readonly [string, string])[] = [
     'SHOW TAG VALUES CARDINALITY FROM m WITH KEY = a WHERE x = 1 GROUP BY b, * LIMIT 3 OFFSET 1',
   ],
   ['show field key exact cardinality on d', 'SHOW FIELD KEY EXACT CARDINALITY ON d'],
+  [
+    'create continuous query "c q" on d resample every 60s for 1h begin select mean(a) into d.r.:measurement from d.r./a/ group by time(10m), * end',
+    'CREATE CONTINUOUS QUERY "c q" ON d RESAMPLE EVERY 1m FOR 1h BEGIN SELECT mean(a) INTO d.r.:MEASUREMENT FROM d.r./a/ GROUP BY time(10m), * END',
+  ],
+  ['drop continuous query "c q" on d', 'DROP CONTINUOUS QUERY "c q" ON d'],
+  ['show continuous queries', 'SHOW CONTINUOUS QUERIES'],
   ['explain select a from b where x = 0.000000001', 'EXPLAIN SELECT a FROM b WHERE x = 0.000000001'],
 ];
 

@@ -3,6 +3,7 @@
  * on several nodes, in several shards, in several copies.
  */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { rendezvousOrder } from '../../repair/owners.ts';
 import { Cluster, eventually, type QueryResult, type TestNode } from './harness.ts';
 
 const DAY_NS = 86_400_000_000_000n;
@@ -102,5 +103,41 @@ describe('EXPLAIN', () => {
     expect(tree).toContain(`rows_answered: ${HOSTS * DAYS}`);
     const read = [...tree.matchAll(/rows_read: (\d+)/g)].map(([, rows]) => Number(rows));
     expect(read.reduce((sum, rows) => sum + rows, 0)).toBe(HOSTS * DAYS);
+  });
+});
+
+describe('continuous queries', () => {
+  test('are run by one node, and go on without a gap where it died', async () => {
+    // Each second of the next minutes has a value already: it is computed when the second is over.
+    const [first, seconds] = [Math.ceil(Date.now() / 1000), 240];
+    const lines = Array.from({ length: seconds }, (_, n) => `ticks v=${n} ${BigInt(first + n) * 1_000_000_000n}`);
+    expect((await nodes[0].write('d', lines.join('\n'), { consistency: 'all' })).status).toBe(204);
+    const query =
+      'CREATE CONTINUOUS QUERY "each second" ON d BEGIN SELECT max(v) INTO seen FROM ticks GROUP BY time(1s) END';
+    expect(await nodes[1].query(query)).toEqual([{ statement_id: 0 }]);
+    const text = query.replace('INTO seen FROM ticks', 'INTO d.two.seen FROM d.two.ticks');
+    for (const node of nodes)
+      await eventually(`${node.name} knows the query`, 10_000, async () => {
+        const [result] = await node.query('SHOW CONTINUOUS QUERIES');
+        return result?.series?.find(({ name }) => name === 'd')?.values?.[0]?.[1] === text;
+      });
+    const seenAt = async (node: TestNode): Promise<number[]> =>
+      ((await node.query('SELECT max FROM seen', 'd'))[0]?.series?.[0]?.values ?? []).map(([, value]) => Number(value));
+    await eventually('windows are written', 20_000, async () => (await seenAt(nodes[0])).length >= 4);
+    const names = nodes.map(({ name }) => name);
+    const runner = rendezvousOrder(names, 'd/0/each%20second')[0]!;
+    await nodes.find(({ name }) => name === runner)!.kill();
+    const killedAt = Math.floor(Date.now() / 1000) - first;
+    const survivors = nodes.filter(({ name }) => name !== runner);
+    const seen = await eventually('another node goes on', 60_000, async () => {
+      const values = await seenAt(survivors[0]!);
+      return (values.at(-1) ?? 0) >= killedAt + 3 ? values : null;
+    });
+    expect(seen).toEqual(Array.from({ length: seen.length }, (_, n) => seen[0]! + n));
+    expect(await survivors[1]!.query('DROP CONTINUOUS QUERY "each second" ON d')).toEqual([{ statement_id: 0 }]);
+    await eventually('the query is dropped', 10_000, async () => {
+      const [result] = await survivors[0]!.query('SHOW CONTINUOUS QUERIES');
+      return result?.series?.every(({ values }) => values === undefined);
+    });
   });
 });

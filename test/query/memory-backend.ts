@@ -11,6 +11,7 @@ import {
 } from '../../repair/databases.ts';
 import { Metadata } from '../../repair/metadata.ts';
 import { UserRegisters } from '../../repair/user-registers.ts';
+import { ContinuousQueries, type QueryRegisters } from '../../server/continuous/registry.ts';
 import type { QueryBackend, ShardTarget } from '../../server/query/backend.ts';
 import { QueryError } from '../../server/query/query-error.ts';
 import { userMetadata } from '../../server/user-metadata.ts';
@@ -31,6 +32,17 @@ const QUICK_PASSWORDS = {
   fits: async (password: string, hash: string) => hash === `hash of ${password}`,
 };
 
+/** Registers of a cluster of one. */
+export function memoryRegisters(): QueryRegisters {
+  const kept = new Map<string, unknown>();
+  return {
+    register: (key) => kept.get(key),
+    registers: (prefix) => [...kept].flatMap(([key, value]) => (key.startsWith(prefix) ? [{ key, value }] : [])),
+    putRegister: (key, value) => void kept.set(key, value),
+    deleteRegister: (key) => void kept.delete(key),
+  };
+}
+
 export interface MemoryOptions {
   readonly shardsPerGroup?: number;
   /** Which place runs a shard; places answer in this order. */
@@ -49,6 +61,7 @@ export class MemoryBackend {
   readonly #parser: LineParser;
   readonly #series: SeriesCache;
   #stamp = 0;
+  #made = 0;
 
   constructor(options: MemoryOptions = {}) {
     this.#options = options;
@@ -120,6 +133,11 @@ export class MemoryBackend {
         if (refused > 0) throw new QueryError(`partial write: field type conflict dropped=${refused}`);
       },
       metadata: {
+        continuousQueries: new ContinuousQueries(
+          memoryRegisters(),
+          () => this.snapshot(),
+          () => ++this.#made,
+        ),
         createDatabase: (name, policy, conflict) =>
           change(createDatabaseChanges(meta, name, policy, stamp(), conflict)),
         dropDatabase: (name) => change(dropDatabaseChanges(meta, name)),

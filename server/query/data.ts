@@ -25,6 +25,7 @@ import { type CellGrid, mergeStates } from './cells.ts';
 import { tagPart } from './condition.ts';
 import { checkType } from './functions.ts';
 import { gridOf } from './grid.ts';
+import { both } from './group-condition.ts';
 import { Group } from './groups.ts';
 import { type OutputTable, outputValue } from './output.ts';
 import { bucketsMax, extentOf, type PlannedSource, type SelectPlan } from './plan.ts';
@@ -280,7 +281,7 @@ async function readRows(
   const [first] = asked;
   const shards =
     first !== undefined && plan.sources.length === 1 && isByRange(first.request)
-      ? await selectByRange(context, first.source.targets, first.request, canSettle(first.request, plan))
+      ? await selectByRange(context, first.source.targets, first.request, canSettle(first.request, limitsSeries(plan)))
       : asked.length === 1
         ? await ask(first!)
         : (await Promise.all(asked.map(ask))).flat();
@@ -310,8 +311,7 @@ export function* rowsOf(
   for (const { times } of subqueries) held += times.length;
   requireRows(held, context);
   const { descending } = plan;
-  const emptyGroups = plan.seriesLimit > 0 || plan.seriesOffset > 0;
-  const options = { dimensions, descending, emptyGroups };
+  const options = { dimensions, descending, emptyGroups: limitsSeries(plan) };
   const { table, groups } = yield* mergeRows(shards, subqueries, columns.length, options);
   return { rows: limitSeries(groups, plan), table };
 }
@@ -331,7 +331,7 @@ export function selectRequest(
     measurements: source.measurements,
     minNs: span.minNs ?? TIME_MIN_NS,
     maxNs: span.maxNs ?? TIME_MAX_NS,
-    condition: tags?.condition ?? null,
+    condition: both(tags?.condition ?? null, plan.groups),
     filter: tags === null || tags.exact ? null : plan.filter,
     dimensions,
     windows: span.windows,
@@ -343,10 +343,14 @@ export function selectRequest(
   };
 }
 
+export function limitsSeries({ seriesLimit, seriesOffset }: SelectPlan): boolean {
+  return seriesLimit > 0 || seriesOffset > 0;
+}
+
 /** SLIMIT and SOFFSET pick groups per measurement, as InfluxDB does. */
 export function limitSeries<T extends { readonly group: Group }>(items: T[], plan: SelectPlan): T[] {
+  if (!limitsSeries(plan)) return items;
   const { seriesLimit, seriesOffset } = plan;
-  if (seriesLimit === 0 && seriesOffset === 0) return items;
   const ordered = [...items].sort((a, b) => (a.group.key < b.group.key ? -1 : 1));
   const seen = new Map<string, number>();
   return ordered.filter(({ group }) => {

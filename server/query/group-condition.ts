@@ -6,6 +6,11 @@ import type { Group } from './groups.ts';
 export const GROUPS_MAX = 1000;
 const GROUPS_OF_TAGS_MAX = 50;
 
+/** Those that a condition can be made of. */
+export function groupsMax(dimensions: readonly string[], measurements: readonly string[]): number {
+  return dimensions.length === 1 && measurements.length === 1 ? GROUPS_MAX : GROUPS_OF_TAGS_MAX;
+}
+
 /** null: there is none, or finding so many groups would take longer than reading all. */
 export function groupCondition(
   groups: readonly Group[],
@@ -13,10 +18,10 @@ export function groupCondition(
   measurements: readonly string[],
 ): TagCondition | null {
   const tellsMeasurement = measurements.length > 1;
-  const isOneTag = dimensions.length === 1 && !tellsMeasurement;
   // In conditions that is the measurement, whatever tags there are.
   const isNamed = dimensions.includes('_name');
-  if (groups.length > (isOneTag ? GROUPS_MAX : GROUPS_OF_TAGS_MAX) || dimensions.length === 0 || isNamed) return null;
+  if (groups.length > groupsMax(dimensions, measurements) || isNamed) return null;
+  if (groups.length === 0) return { op: 'false' };
   const terms = groups.map(({ name, tags }): TagCondition => {
     const own = dimensions.map((key): TagCondition => ({ op: '=', key, value: tags[key]! }));
     if (tellsMeasurement) own.push({ op: '=', key: '_name', value: name });

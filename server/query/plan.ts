@@ -9,6 +9,7 @@ import type { RowFilter } from '../../shards/query/filter.ts';
 import type { MeasurementPick, PlannedSchemas } from '../../shards/query/partial.ts';
 import type { Windows } from '../../shards/query/windows.ts';
 import { TIME_MAX_NS, TIME_MIN_NS } from '../../shards/shard-key.ts';
+import type { TagCondition } from '../../shards/tag-condition.ts';
 import type { Expression, Fill, SelectStatement } from '../influxql/ast.ts';
 import type { ShardTarget } from './backend.ts';
 import { type Call, typeOf } from './calls.ts';
@@ -39,6 +40,8 @@ export interface SelectPlan extends SelectShape {
   /** Windows of the whole range; null without interval, or when nothing can be in range. */
   readonly windows: Windows | null;
   readonly filter: RowFilter | null;
+  /** Which of its groups are read; null: all. */
+  readonly groups: TagCondition | null;
   readonly fill: Fill;
   readonly descending: boolean;
   readonly limit: number;
@@ -188,6 +191,7 @@ export function planNow(statement: SelectStatement, scope: Scope, context: State
     interval,
     windows: planWindows(interval, range, sources, shape.calls, fill, context),
     filter: rest === null ? null : rowFilter(rest, (name) => schema.kindOf(name) ?? 'tag'),
+    groups: null,
     fill,
     descending: scope.descending ?? statement.descending,
     limit: statement.limit ?? 0,

@@ -46,16 +46,12 @@ export function isByRange(request: SelectRequest): boolean {
   return (request.windows === null && request.states.length === 0) || settlingEnd(request) !== null;
 }
 
-/** What lies behind settled groups does not matter. SLIMIT counts groups without rows as well, which all shards have to name. */
-export function canSettle(request: SelectRequest, { seriesLimit, seriesOffset }: SeriesLimits): boolean {
-  return (
-    settlingEnd(request) !== null && (request.dimensions.length === 0 || (seriesLimit === 0 && seriesOffset === 0))
-  );
-}
-
-interface SeriesLimits {
-  readonly seriesLimit: number;
-  readonly seriesOffset: number;
+/**
+ * What lies behind settled groups does not matter. SLIMIT (`limitsSeries`) counts groups without rows as well, which all shards
+ * have to name.
+ */
+export function canSettle(request: SelectRequest, limitsSeries: boolean): boolean {
+  return settlingEnd(request) !== null && (request.dimensions.length === 0 || !limitsSeries);
 }
 
 /** One request is for all. */

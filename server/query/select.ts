@@ -8,9 +8,20 @@ import type { Steps } from '../../shards/steps.ts';
 import type { Expression, SelectStatement } from '../influxql/ast.ts';
 import { inRanges, mainTurns } from '../turns.ts';
 import { type Call, typeOf } from './calls.ts';
-import { baseCall, columnKey, indexOf, lookbackOf, type RawRows, readCalls, readRaw, type SpanData } from './data.ts';
+import {
+  baseCall,
+  columnKey,
+  indexOf,
+  limitsSeries,
+  lookbackOf,
+  type RawRows,
+  readCalls,
+  readRaw,
+  type SpanData,
+} from './data.ts';
 import { evaluate } from './evaluate.ts';
 import { gridTable } from './grid-table.ts';
+import { nameGroups, planOfGroups } from './group-names.ts';
 import { type Group, type Stream, sortGroups } from './groups.ts';
 import { joinStreams } from './joined-streams.ts';
 import { emptyTable, finite, type OutputColumn, type OutputTable } from './output.ts';
@@ -42,7 +53,30 @@ export function runPlan(
   exact: boolean,
 ): Promise<OutputTable> {
   const dimensions = dimensionsOf(plan, outer);
+  return dimensions.length > 0 && limitsSeries(plan)
+    ? limitedSeries(plan, dimensions, context, exact)
+    : runWith(plan, dimensions, context, exact);
+}
+
+function runWith(
+  plan: SelectPlan,
+  dimensions: readonly string[],
+  context: StatementContext,
+  exact: boolean,
+): Promise<OutputTable> {
   return plan.calls.length === 0 ? raw(plan, dimensions, context) : aggregated(plan, dimensions, context, exact);
+}
+
+/** With SLIMIT or SOFFSET: only the groups that they leave are read, where these can be told before. */
+async function limitedSeries(
+  plan: SelectPlan,
+  dimensions: readonly string[],
+  context: StatementContext,
+  exact: boolean,
+): Promise<OutputTable> {
+  const named = await nameGroups(plan, dimensions, context);
+  const chosen = named === null ? plan : (planOfGroups(named, named.groups) ?? named.plan);
+  return runWith(chosen, dimensions, context, exact);
 }
 
 export function dimensionsOf(plan: SelectPlan, outer: readonly string[]): string[] {

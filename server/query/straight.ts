@@ -20,6 +20,7 @@ import { freeGrid, mergeStates } from './cells.ts';
 import {
   hasEnough,
   limitedSpan,
+  limitsSeries,
   lookbackOf,
   needsOf,
   rawNeeds,
@@ -153,6 +154,8 @@ function planOf(statement: SelectStatement, context: StatementContext): SelectPl
 function roundOf(plan: SelectPlan, context: StatementContext): Round | null {
   const [source] = plan.sources;
   if (plan.sources.length !== 1 || source?.kind !== 'shards' || source.planned === null) return null;
+  // Which series are left is asked first.
+  if (limitsSeries(plan) && plan.dimensions.length > 0) return null;
   try {
     return plan.calls.length === 0 ? rawRound(plan, source, context) : callsRound(plan, source, context);
   } catch {
@@ -168,7 +171,7 @@ function rawRound(plan: SelectPlan, source: ShardSource, context: StatementConte
   const dimensions = dimensionsOf(plan, []);
   const { wanted, span } = rawNeeds(plan);
   const request = selectRequest(plan, span, wanted, dimensions, source, context);
-  if (!isOneRequest(source.targets, request, canSettle(request, plan))) return null;
+  if (!isOneRequest(source.targets, request, canSettle(request, limitsSeries(plan)))) return null;
   return {
     plan,
     targets: source.targets,
@@ -187,7 +190,7 @@ function callsRound(plan: SelectPlan, source: ShardSource, context: StatementCon
   const span = spanOf(plan, 0, context);
   const part = limitedSpan(plan, span);
   const request = selectRequest(plan, part ?? span, wanted, dimensionsOf(plan, []), source, context);
-  if (canSettle(request, plan) && !isOneRequest(source.targets, request, true)) return null;
+  if (canSettle(request, limitsSeries(plan)) && !isOneRequest(source.targets, request, true)) return null;
   const { cellsMax } = context.limits;
   return {
     plan,

@@ -1,29 +1,63 @@
 /** Queries of a node, bound to its parts. */
 import type { NodeCore } from '../repair/node-core.ts';
 import type { Config } from './config.ts';
+import { hostText } from './config-values.ts';
+import { type DiagnosticSources, diagnosticsOf } from './diagnostics.ts';
+import type { Metrics } from './metrics.ts';
 import type { QueryBackend } from './query/backend.ts';
 import { DEFAULT_QUERY_LIMITS } from './query/limits.ts';
 import type { QueryService } from './query/result.ts';
 import { createQueryService } from './query/service.ts';
 import { type BackendPorts, createQueryBackend } from './query-backend.ts';
 import { queryMetadata } from './query-metadata.ts';
+import { influxStatistics, ownStatistics, type StatisticSources } from './statistics.ts';
+import type { UdpListeners } from './udp-listeners.ts';
 
 export interface NodeQueryParts
   extends Pick<BackendPorts, 'pool' | 'places' | 'levelling' | 'coordinator' | 'clusterId'> {
   readonly config: Config;
   readonly core: NodeCore;
+  readonly metrics: Metrics;
+  readonly udp: UdpListeners;
+  readonly startedMs: number;
+  /** Of HTTP. */
+  readonly port: number;
 }
 
 export interface NodeQueries {
   readonly service: QueryService;
   readonly backend: QueryBackend;
+  /** What this process says of itself, here and at other doors. */
+  readonly about: StatisticSources & DiagnosticSources;
 }
 
-export function createNodeQueries({ config, core, ...parts }: NodeQueryParts): NodeQueries {
+export function createNodeQueries({
+  config,
+  core,
+  metrics,
+  udp,
+  startedMs,
+  port,
+  ...parts
+}: NodeQueryParts): NodeQueries {
+  const about = {
+    config,
+    core,
+    udp,
+    startedMs,
+    pool: parts.pool,
+    requests: metrics.requests,
+    bind: `${hostText(config.listen.host)}:${port}`,
+    nowMs: Date.now,
+  };
   const backend = createQueryBackend({
     ...parts,
-    server: { owners: (shard) => core.owners(shard) },
     metadata: queryMetadata(core, config.nodeName),
+    server: {
+      owners: (shard) => core.owners(shard),
+      statistics: async () => [...(await influxStatistics(about)), ...(await ownStatistics(about))],
+      diagnostics: () => diagnosticsOf(about),
+    },
     noteDeletes: (database, policy) => core.definitions.noteDeletes(database, policy, Date.now()),
     lift: (stamp) => core.lift(stamp, Date.now()),
     queryTimeoutMs: config.queryTimeoutMs,
@@ -36,5 +70,5 @@ export function createNodeQueries({ config, core, ...parts }: NodeQueryParts): N
     rowsMax: Math.min(DEFAULT_QUERY_LIMITS.rowsMax, config.queryPointsMax),
     seriesMax: config.querySeriesMax,
   });
-  return { service, backend };
+  return { service, backend, about };
 }

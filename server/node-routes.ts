@@ -4,7 +4,6 @@ import type { Logger } from 'pino';
 import type { NodeCore } from '../repair/node-core.ts';
 import type { BoundWatch } from './bound-watch.ts';
 import type { Config } from './config.ts';
-import { hostText } from './config-values.ts';
 import { addAdminRoutes } from './http/admin.ts';
 import { addMemberRoutes } from './http/admin-members.ts';
 import { addRepairRoutes } from './http/admin-repairs.ts';
@@ -15,9 +14,9 @@ import { addStatusPage } from './http/status-page.ts';
 import { addV2Routes } from './http/v2-routes.ts';
 import type { Extension, NodeContext } from './main.ts';
 import type { Metrics } from './metrics.ts';
+import type { NodeQueries } from './node-queries.ts';
 import { packageVersion } from './package-version.ts';
 import type { Peers } from './peers.ts';
-import type { QueryBackend } from './query/backend.ts';
 import type { NodeApi } from './query-rpc.ts';
 import type { RepairJournal } from './repair-journal.ts';
 import type { RepairRatesStore } from './repair-rates.ts';
@@ -25,7 +24,6 @@ import { startScrubs } from './scrub.ts';
 import type { ShardPlaces } from './shard-places.ts';
 import { followMembers } from './silence.ts';
 import type { WorkerPool } from './threads.ts';
-import type { UdpListeners } from './udp-listeners.ts';
 
 export interface RouteParts {
   readonly config: Config;
@@ -38,14 +36,10 @@ export interface RouteParts {
   readonly metrics: Metrics;
   readonly rates: RepairRatesStore;
   readonly boundWatch: BoundWatch;
-  readonly queries: QueryBackend;
+  readonly queries: NodeQueries;
   readonly context: NodeContext;
-  readonly startedMs: number;
-  /** Of HTTP, once it listens. */
-  readonly port: number;
   clusterId(): string | null;
   peers(): Peers;
-  readonly udp: UdpListeners;
   notReady(): string | null;
   coordinatorBytes(): number;
 }
@@ -57,10 +51,11 @@ export function addNodeRoutes(
   extensions: readonly Extension[],
   stops: (() => Promise<void> | void)[],
 ): void {
-  const { config, log, core, pool, metrics, rates, boundWatch, notReady } = parts;
+  const { config, log, core, pool, metrics, queries, rates, boundWatch, notReady } = parts;
   const shared = {
     ...parts,
     version: packageVersion(),
+    startedMs: queries.about.startedMs,
     snapshot: () => core.snapshot(),
     ...followMembers(() => core.describeMembers(Date.now()), stops),
     peers: () => parts.peers().status(),
@@ -73,11 +68,15 @@ export function addNodeRoutes(
   addRepairRoutes(app, shared, rates);
   stops.push(startScrubs(app, { pool, cron: config.scrub, self: core.identity.number, log }));
   addReceiptRoutes(app, shared);
-  metrics.addRoute(app, { ...shared, peers: parts.peers, rates: rates.current, boundWatch: () => boundWatch });
-  const { listen, dataDirectory } = config;
-  const bind = `${hostText(listen.host)}:${parts.port}`;
-  addDebugVars(app, { ...shared, requests: metrics.requests, bind, dataDirectory });
-  addV2Routes(app, { version: shared.version, backend: parts.queries, notReady });
+  metrics.addRoute(app, {
+    ...shared,
+    udp: queries.about.udp,
+    peers: parts.peers,
+    rates: rates.current,
+    boundWatch: () => boundWatch,
+  });
+  addDebugVars(app, { ...shared, statistics: queries.about });
+  addV2Routes(app, { version: shared.version, backend: queries.backend, notReady });
   addStatusPage(app);
   for (const extension of extensions) {
     const stop = extension(app, parts.context);

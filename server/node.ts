@@ -29,7 +29,7 @@ import { Metrics } from './metrics.ts';
 import { createNodeApi } from './node-api.ts';
 import { createHttpPorts } from './node-http.ts';
 import { clockReservation, type NodeDirectory, type NodeFile, StartError, saveNodeFile } from './node-identity.ts';
-import { createNodeQueries } from './node-queries.ts';
+import { createNodeQueries, type NodeQueries } from './node-queries.ts';
 import { addNodeRoutes } from './node-routes.ts';
 import { createWriter, type Writer } from './node-writer.ts';
 import { OutgoingCalls } from './outgoing-calls.ts';
@@ -38,7 +38,6 @@ import { Peers } from './peers.ts';
 import { linkIdentityOf } from './peers-link.ts';
 import { LANE_NODE, type Packet } from './peers-packet.ts';
 import { diskTrouble, endWithError, watchProcess } from './process-life.ts';
-import type { QueryBackend } from './query/backend.ts';
 import type { QueryService } from './query/result.ts';
 import type { NodeApi } from './query-rpc.ts';
 import { whyNotReady } from './readiness.ts';
@@ -195,6 +194,10 @@ export class Node implements RunningNode {
       levelling,
       coordinator: () => this.#writing().coordinator,
       clusterId: () => this.#file.clusterId ?? '',
+      metrics: this.#metrics,
+      udp: this.#udp,
+      startedMs,
+      port: this.#http.port,
     });
     this.#queryService = queries.service;
     this.#context = {
@@ -205,7 +208,7 @@ export class Node implements RunningNode {
       log: this.#log,
       isReady: () => this.#notReady() === null,
     };
-    this.#addRoutes(pool, startedMs, queries.backend, extensions);
+    this.#addRoutes(pool, queries, extensions);
     const scratch = { config, self: this.#file.number, pool, log: this.#log };
     const writtenBytes = () => this.#metrics.requests.writtenBytes;
     if (config.warmUp) this.#warmUp = new WarmUp({ ...scratch, writtenBytes });
@@ -220,7 +223,7 @@ export class Node implements RunningNode {
     return isScratch ? this.#warmUp?.coordinator : this.#writer?.coordinator;
   }
 
-  #addRoutes(pool: WorkerPool, startedMs: number, queries: QueryBackend, extensions: readonly Extension[]): void {
+  #addRoutes(pool: WorkerPool, queries: NodeQueries, extensions: readonly Extension[]): void {
     const [config, log, core, places] = [this.#config, this.#log, this.#core, this.#places];
     const [metrics, rates] = [this.#metrics, this.#rates];
     const snapshot = (): ClusterSnapshot => core.snapshot();
@@ -233,15 +236,12 @@ export class Node implements RunningNode {
       metrics,
       rates,
       queries,
-      startedMs,
       nodeApi: this.#nodeApi!,
       journal: this.#journal,
       boundWatch: this.#boundWatch,
       context: this.#context,
-      port: this.#http.port,
       clusterId: () => this.#file.clusterId,
       peers: () => this.#peers,
-      udp: this.#udp,
       notReady: () => this.#notReady(),
       coordinatorBytes: () => this.#writer?.coordinator.inFlightBytes ?? 0,
     };

@@ -11,7 +11,9 @@ import type { PartialRequest, PartialResult } from '../../shards/query/partial.t
 import type { ConflictRule } from '../../shards/row-settle.ts';
 import type { ShardId, ShardKey } from '../../shards/shard-key.ts';
 import type { NodeNumber } from '../../shards/version.ts';
+import type { Diagnostic } from '../diagnostics.ts';
 import type { RetentionPolicyOptions } from '../influxql/ast.ts';
+import type { Statistic } from '../statistics.ts';
 import type { Ending } from './ending.ts';
 
 export interface ShardTarget {
@@ -90,6 +92,8 @@ export interface UserMetadata {
 /** What statements ask about the cluster and this process as such. */
 export interface ServerFacts {
   owners(shard: ShardKey): readonly NodeNumber[];
+  statistics(): Promise<readonly Statistic[]>;
+  diagnostics(): readonly Diagnostic[];
 }
 
 export interface QueryBackend {

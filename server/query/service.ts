@@ -32,6 +32,7 @@ import { Running, untilEnd } from './running.ts';
 import { completenessOf, contextOf, errorText, findDatabase, type StatementContext } from './scatter.ts';
 import { SchemaMemory } from './schema-memory.ts';
 import { gathered } from './select.ts';
+import { showDiagnostics, showStats } from './server-facts.ts';
 import { dropShard, showShardGroups, showShards } from './shards.ts';
 import {
   showDatabases,
@@ -218,6 +219,10 @@ async function runOther(
     case 'drop-shard':
       await dropShard(statement.id, context);
       return [];
+    case 'show-stats':
+      return showStats(statement.module, context.backend.server);
+    case 'show-diagnostics':
+      return showDiagnostics(statement.module, context.backend.server);
     default:
       throw new QueryError(`not supported: ${printStatement(statement)}`);
   }

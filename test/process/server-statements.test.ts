@@ -5,7 +5,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Cluster, eventually, type TestNode } from './harness.ts';
+import { Cluster, eventually, type QueryResult, type TestNode } from './harness.ts';
 
 const PASSWORDS = ['Clair-de-lune-1', 'Clair-de-lune-2', 'Clair-de-lune-3'];
 
@@ -101,6 +101,36 @@ test('all nodes list the same shards, and one that is dropped on one node is emp
   // What is written anew is kept.
   expect((await n1.write('d', lines.join('\n'), { consistency: 'all' })).status).toBe(204);
   expect(await counted(n2)).toBe(40);
+}, 60_000);
+
+test('the server tells of itself by InfluxDB’s names, and of what only a cluster has', async () => {
+  const [n1] = nodes;
+  expect((await n1.write('d', 'cpu v=1')).status).toBe(204);
+  const [stats] = await n1.query('SHOW STATS');
+  const names = stats!.series!.map(({ name }) => name);
+  for (const name of ['runtime', 'queryExecutor', 'database', 'shard', 'write', 'httpd', 'cluster', 'repair'])
+    expect(names).toContain(name);
+  for (const { columns, values } of stats!.series!) {
+    expect(columns).toEqual([...columns].sort());
+    expect(values).toHaveLength(1);
+    expect(values![0]!.every(Number.isFinite)).toBe(true);
+  }
+  const cellOf = ([result]: QueryResult[], column: string): unknown =>
+    result!.series![0]!.values![0]![result!.series![0]!.columns.indexOf(column)];
+  expect(cellOf(await n1.query("SHOW STATS FOR 'write'"), 'writeOk')).toBeGreaterThan(0);
+  expect(cellOf(await n1.query("SHOW STATS FOR 'cluster'"), 'members')).toBe(3);
+  const ids = (await n1.query('SHOW SHARDS'))[0]!.series![0]!.values!.map(([id]) => String(id));
+  const shards = (await n1.query("SHOW STATS FOR 'shard'"))[0]!.series!.map(({ tags }) => tags!.id);
+  expect(shards.sort()).toEqual(ids.sort());
+
+  const diagnostics = await n1.query('SHOW DIAGNOSTICS');
+  const parts = diagnostics[0]!.series!.map(({ name }) => name!);
+  expect(parts).toEqual([...parts].sort());
+  expect(parts).toEqual(expect.arrayContaining(['build', 'config', 'network', 'runtime', 'system']));
+  expect(cellOf(await n1.query("SHOW DIAGNOSTICS FOR 'build'"), 'Version')).toBe(
+    (await n1.get('/ping')).headers.get('x-influxdb-version'),
+  );
+  expect(cellOf(await n1.query("SHOW DIAGNOSTICS FOR 'system'"), 'PID')).toBe(n1.pid);
 }, 60_000);
 
 function filesUnder(directory: string): string[] {

@@ -12,8 +12,10 @@ import {
 import { Metadata } from '../../repair/metadata.ts';
 import { UserRegisters } from '../../repair/user-registers.ts';
 import { ContinuousQueries, type QueryRegisters } from '../../server/continuous/registry.ts';
+import type { Diagnostic } from '../../server/diagnostics.ts';
 import type { QueryBackend, ShardTarget } from '../../server/query/backend.ts';
 import { QueryError } from '../../server/query/query-error.ts';
+import type { Statistic } from '../../server/statistics.ts';
 import { userMetadata } from '../../server/user-metadata.ts';
 import { BOOLEAN, type FieldType } from '../../shards/column.ts';
 import { LineParser, type Precision } from '../../shards/line-protocol.ts';
@@ -26,6 +28,14 @@ import { type ShardKey, shardId, shardRange } from '../../shards/shard-key.ts';
 import { MemoryShard } from './memory-shard.ts';
 
 const SEED = 'test';
+const STATISTICS: readonly Statistic[] = [
+  { name: 'write', tags: {}, values: { writeOk: 3, req: 4 } },
+  { name: 'httpd', tags: { bind: 'host:1' }, values: { req: 7 } },
+];
+const DIAGNOSTICS: readonly Diagnostic[] = [
+  { name: 'build', values: { Version: '1', Branch: '' } },
+  { name: 'system', values: { PID: 5 } },
+];
 /** Real ones take a third of a second each. */
 const QUICK_PASSWORDS = {
   hash: async (password: string) => `hash of ${password}`,
@@ -119,7 +129,11 @@ export class MemoryBackend {
       placesOf: (targets) => (targets.length === 0 ? [] : [{ member: 'n1', shards: targets.length }]),
       unheard: () => [],
       levelled: () => Promise.reject(new Error('not in memory')),
-      server: { owners: () => ['a1', 'b2'] },
+      server: {
+        owners: () => ['a1', 'b2'],
+        statistics: async () => STATISTICS,
+        diagnostics: () => DIAGNOSTICS,
+      },
       deleteRows: async (database, policy, predicate, minNs, maxNs, number) => {
         for (const { id, key } of this.backend.targets(database, policy, minNs, maxNs)) {
           if (number !== undefined && key.number !== number) continue;

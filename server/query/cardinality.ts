@@ -13,8 +13,7 @@ import { QueryError } from './query-error.ts';
 import type { ResultSeries } from './result.ts';
 import { dimensionNames } from './rewrite.ts';
 import { partialLimits, runOn, type StatementContext } from './scatter.ts';
-import { SourceSchema } from './schema.ts';
-import { fieldsOf, keyCondition, list, mentionsTime, type Reach, reachOf, readPair } from './show.ts';
+import { fieldsOf, keyCondition, list, mentionsTime, type Reach, reachOf, readPair, schemaOn } from './show.ts';
 
 type ShowCardinality = Extract<Statement, { kind: 'show-cardinality' }>;
 
@@ -151,9 +150,8 @@ async function countedByTags(
   const series = [...keys].flatMap(([name, of]) =>
     [...of].map((key) => ({ name, key, tags: parseSeriesKey(key).tags })),
   );
-  const schema = new SourceSchema();
-  for (const { tags } of series) for (const { key } of tags) schema.tags.add(key);
-  const names = dimensionNames(dimensions, schema);
+  // `*` is all tags of the measurements, also those that no series has that matches.
+  const names = dimensionNames(dimensions, await schemaOn(reach, context));
   const itemsOf = ({ name, key, tags }: (typeof series)[number]): Iterable<string> => {
     switch (of) {
       case 'series':

@@ -6,12 +6,12 @@ import type { DeletePredicate } from '../../shards/batch.ts';
 import { TIME_MAX_NS, TIME_MIN_NS } from '../../shards/shard-key.ts';
 import type { TagCondition } from '../../shards/tag-condition.ts';
 import type { Expression, Statement } from '../influxql/ast.ts';
+import type { ShardTarget } from './backend.ts';
 import { rowFilter, tagPart } from './condition.ts';
 import { targetsOf } from './plan.ts';
 import { QueryError } from './query-error.ts';
-import { findDatabase, findPolicy, runOn, type StatementContext } from './scatter.ts';
-import { SourceSchema } from './schema.ts';
-import { measurementSources, mentionsTime } from './show.ts';
+import { findDatabase, findPolicy, type StatementContext } from './scatter.ts';
+import { measurementSources, mentionsTime, schemaOn } from './show.ts';
 import { splitCondition } from './time-range.ts';
 
 type Measurement = DeletePredicate['measurement'];
@@ -62,15 +62,12 @@ async function deleteFrom(
 async function onlyTags(
   rest: Expression,
   measurement: Measurement,
-  targets: Parameters<typeof runOn>[1],
+  targets: readonly ShardTarget[],
   context: StatementContext,
 ): Promise<TagCondition> {
-  const schema = new SourceSchema();
   const measurements =
     measurement === null ? null : 'name' in measurement ? { names: [measurement.name] } : measurement;
-  for (const result of await runOn(context, targets, { kind: 'schema', measurements }))
-    if (result.kind === 'schema')
-      for (const { schemas } of result.shards) for (const measured of schemas) schema.addMeasurement(measured);
+  const schema = await schemaOn({ targets, measurements }, context);
   const part = tagPart(rowFilter(rest, (name) => schema.kindOf(name) ?? 'tag'));
   // InfluxDB says it per shard, and nothing where nothing is stored.
   if (!part.exact && targets.length > 0)

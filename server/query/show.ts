@@ -12,6 +12,7 @@ import { targetsOf } from './plan.ts';
 import { QueryError } from './query-error.ts';
 import type { ResultSeries, Value } from './result.ts';
 import { findDatabase, findPolicy, partialLimits, runOn, type StatementContext } from './scatter.ts';
+import { SourceSchema } from './schema.ts';
 import { isTime, splitCondition } from './time-range.ts';
 
 type Show<K extends Statement['kind']> = Extract<Statement, { kind: K }>;
@@ -214,6 +215,18 @@ export async function showFieldKeys(
   return perMeasurement(found, statement, ['fieldKey', 'fieldType'], (fields) =>
     [...fields].sort((a, b) => (a[0] < b[0] ? -1 : 1)).map(([name, type]) => [name, FIELD_TYPE_NAMES[type]!]),
   );
+}
+
+/** What names stand for in all of the measurements together. */
+export async function schemaOn(
+  { targets, measurements }: Pick<Reach, 'targets' | 'measurements'>,
+  context: StatementContext,
+): Promise<SourceSchema> {
+  const schema = new SourceSchema();
+  for (const result of await runOn(context, targets, { kind: 'schema', measurements }))
+    if (result.kind === 'schema')
+      for (const { schemas } of result.shards) for (const measured of schemas) schema.addMeasurement(measured);
+  return schema;
 }
 
 /** Fields of each measurement with their types. */

@@ -49,6 +49,8 @@ describe('exact', () => {
       'SHOW SERIES CARDINALITY FROM cpu GROUP BY *',
       [count('cpu', 1, { dc: '', host: 'b' }), count('cpu', 1, { dc: 'x', host: 'a' })],
     ],
+    // All tags of the measurement, whether a series that matches has them or not.
+    ["SHOW SERIES CARDINALITY FROM cpu WHERE dc = '' GROUP BY *", [count('cpu', 1, { dc: '', host: 'b' })]],
     ['SHOW MEASUREMENT EXACT CARDINALITY', [{ columns: ['count'], values: [[2]] }]],
     ["SHOW MEASUREMENT CARDINALITY WHERE dc = 'x'", [{ columns: ['count'], values: [[2]] }]],
     ['SHOW MEASUREMENT CARDINALITY FROM /no/', []],

@@ -21,6 +21,7 @@ import { type BoundWatch, watchOf } from './bound-watch.ts';
 import { type Config, membershipLimits } from './config.ts';
 import { hostText } from './config-values.ts';
 import type { Coordinator } from './coordinator.ts';
+import { queueMoreCompilations } from './eager-compiler.ts';
 import { startHeartbeat } from './heartbeat.ts';
 import { type HttpFront, type HttpPorts, startHttp } from './http/server.ts';
 import { LevellingDesk } from './levelling-desk.ts';
@@ -169,6 +170,7 @@ export class Node implements RunningNode {
     });
     this.#journal = RepairJournal.of(config, this.#log, this.#core, this.#places);
     const settings = workerSettings(config, this.#file.number, this.#core.snapshot(), this.#rates.rates);
+    if (config.warmUp) queueMoreCompilations();
     this.#pool = await WorkerPool.start(settings, {
       onTurn: (_worker, turn) => (this.#pool === null ? this.#early.push(turn) : this.#takeTurn(turn)),
       // Nothing was given to the workers before the writer was there.

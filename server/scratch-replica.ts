@@ -20,7 +20,7 @@ export class ScratchReplica {
   readonly #directory: string;
   readonly #replica: WorkerReplica;
   #unsettled = 0;
-  #unflushed: Iterator<{ flush(): void }> | null = null;
+  #isFlushing = false;
 
   /** Throws StorageError. */
   static remove(workerDirectory: string): void {
@@ -46,13 +46,15 @@ export class ScratchReplica {
     settings: WorkerSettings,
     workerDirectory: string,
     snapshot: ClusterSnapshot,
+    /** What is around the files of real ones. */
+    around: (files: Files) => Files,
     emit: (effect: HostEffect) => void,
   ) {
     ScratchReplica.remove(workerDirectory);
     this.#directory = workerDirectory;
     const directory = join(workerDirectory, 'warm-up');
     const shardsDirectory = join(directory, 'shards');
-    const files = unsynced(nodeFiles());
+    const files = around(unsynced(nodeFiles()));
     files.makeDirectory(shardsDirectory);
     this.#replica = openReplica(settings, { shardsDirectory, directory, files }, (effect) => {
       if (effect.kind === 'written') this.#unsettled--;
@@ -71,23 +73,29 @@ export class ScratchReplica {
     this.#replica.host.tick(nowMs);
   }
 
-  /** After the last write: waits for what is not settled, flushes one shard, or ends. Has ended when false or thrown. */
-  endStep(flushed: boolean): boolean {
+  /** Background work, as a real one's; true when more remains. Throws StorageError. */
+  step(budgetMs: number): boolean {
+    return this.#replica.engine.step(budgetMs, () => performance.now());
+  }
+
+  /** After the last write: waits for what is not settled, flushes in steps, or ends. Has ended when false or thrown. */
+  endStep(flushed: boolean, budgetMs: number): boolean {
     // Closed files must not be written to by what comes out of a sync.
     if (this.#unsettled > 0) return true;
-    this.#unflushed ??= this.#replica.engine.shards.values();
-    const { value } = this.#unflushed.next();
-    if (value === undefined || !flushed) {
-      this.#end();
-      return false;
-    }
     try {
-      value.flush();
+      if (flushed && this.#flushStep(budgetMs)) return true;
     } catch (error) {
       this.#end();
       throw error;
     }
-    return true;
+    this.#end();
+    return false;
+  }
+
+  #flushStep(budgetMs: number): boolean {
+    if (!this.#isFlushing) for (const shard of this.#replica.engine.shards.values()) shard.beginFlush();
+    this.#isFlushing = true;
+    return this.step(budgetMs);
   }
 
   #end(): void {

@@ -6,7 +6,7 @@
  * are parsed, compiled and, when V8 has seen them often enough, compiled again. What V8 makes then serves the node's own
  * objects as far as they are made by the same functions, and as V8 has seen several of a kind: it counts on what was the same
  * so far, a function that was called or the shape of an object, and throws code away where that ends. So all this lives
- * several times: what V8 has made of the first life it makes anew in the second, and finds right in the third.
+ * several times: in the first lives V8 only looks (eager-compiler.ts), in the last one it compiles.
  *
  * Nothing of it is visible: no database, shard, series, version or metric of the node has to do with it. Its cost is
  * bounded, by rows and by time, and other work goes on in between: each step takes a few milliseconds. It ends when the first
@@ -16,7 +16,7 @@
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import type { Logger } from 'pino';
 import type { Coordinator } from './coordinator.ts';
-import { compileEagerly } from './eager-compiler.ts';
+import { EagerCompiler } from './eager-compiler.ts';
 import { makeScratchNode, type ScratchNode, type ScratchParts } from './scratch-node.ts';
 import { WarmUpClient, WarmUpRequest } from './warm-up-clients.ts';
 
@@ -33,9 +33,13 @@ const END_MS_MAX = 5_000;
 
 /** Many at a time write a few rows again and again, and two then many, as servers of many agents and as relays do. */
 const CLIENTS = 8;
-const SMALL = { rounds: 60, hosts: 4 };
+const SMALL = { rounds: 20, roundsOfTurn: 2, hosts: 4 };
+const TURNS = 30;
 const LARGE = { clients: 2, rounds: 2, hosts: 2_000 };
 const METRICS = { rounds: 1, series: 2_000 };
+/** All threads together take less of a core: there is nothing left to compile. */
+const IDLE_SHARE = 0.25;
+const IDLE_WINDOW_MS = 4;
 /** At most: so many of them are a body that the node takes. */
 const LINE_BYTES = 512;
 
@@ -76,15 +80,18 @@ export class WarmUp {
   }
 
   async #run(): Promise<void> {
-    const compileAsUsual = compileEagerly();
+    const compiler = new EagerCompiler();
     try {
       const port = await this.#listen();
-      for (let life = 0; life < LIVES && !this.#isOver; life++)
+      for (let life = 0; life < LIVES && !this.#isOver; life++) {
+        if (life < LIVES - 1) compiler.look();
+        else compiler.compile();
         await this.#live(life, port, this.#beganMs + ((life + 1) * MS_MAX) / LIVES);
+      }
     } catch (error) {
       if (!this.#isStopped) this.#parts.log.warn({ problem: (error as Error).message }, 'no warm-up');
     }
-    compileAsUsual();
+    compiler.end();
     this.#node = null;
     this.#isAwaited = false;
     this.#server?.close();
@@ -107,37 +114,41 @@ export class WarmUp {
     this.#node?.door.closeAllConnections();
   }
 
-  /** The last replica is flushed as well. */
+  /** The last one is for compiling the way of a write: the others are flushed as well. */
   async #live(life: number, port: number, until: number): Promise<void> {
     const { pool } = this.#parts;
     const node = makeScratchNode(this.#parts, life);
     this.#node = node;
+    const isLast = life === LIVES - 1;
     const late = setTimeout(() => this.#hangUp(), until + ANSWER_MS_MAX - performance.now());
     try {
       await pool.callAll('beginScratch', node.core.snapshot());
-      await this.#write(port, until);
+      await this.#write(port, until, isLast);
     } finally {
       clearTimeout(late);
       this.#hangUp();
       if (!this.#isStopped) {
-        const isLast = life === LIVES - 1 && !this.#isOver;
-        await Promise.all(Array.from({ length: pool.count }, (_, worker) => this.#end(worker, isLast)));
+        const isFlushed = !isLast && !this.#isOver;
+        await Promise.all(Array.from({ length: pool.count }, (_, worker) => this.#end(worker, isFlushed)));
       }
       // Whoever else has come meanwhile.
       node.door.closeAllConnections();
     }
   }
 
-  async #write(port: number, until: number): Promise<void> {
+  async #write(port: number, until: number, isLast: boolean): Promise<void> {
     for (let i = 0; i < CLIENTS; i++) this.#clients.push(new WarmUpClient(port, LOOPBACK));
     const fromMs = Date.now();
+    let stamps = 0;
     const each = async (clients: readonly WarmUpClient[], rounds: number, make: (i: number) => WarmUpRequest) => {
+      const firstMs = fromMs + stamps;
+      stamps += rounds;
       await Promise.all(
         clients.map(async (client, i) => {
           const request = make(i);
           for (let round = 0; round < rounds && !this.#isOver; round++) {
             if (performance.now() > until) return;
-            await client.send(request.at(fromMs + round));
+            await client.send(request.at(firstMs + round));
           }
         }),
       );
@@ -146,9 +157,31 @@ export class WarmUp {
     const most = Math.floor(this.#parts.config.bodyBytesMax / LINE_BYTES);
     const [small, large] = [Math.min(SMALL.hosts, most), Math.min(LARGE.hosts, most)];
     const series = Math.min(METRICS.series, most);
-    await each(this.#clients, SMALL.rounds, (i) => WarmUpRequest.ofHosts(i * small, small));
-    await each(few, LARGE.rounds, (i) => WarmUpRequest.ofHosts(i * large, large));
+    const smallRounds = (rounds: number) => each(this.#clients, rounds, (i) => WarmUpRequest.ofHosts(i * small, small));
+    const largeRounds = (rounds: number) => each(few, rounds, (i) => WarmUpRequest.ofHosts(i * large, large));
+    if (isLast) {
+      // What is asked for while V8's queue is full it forgets: it gets time for what a few rounds have made hot.
+      for (let turn = 0; turn < TURNS; turn++) {
+        await smallRounds(SMALL.roundsOfTurn);
+        await this.#untilCompiled(until);
+      }
+      await largeRounds(LARGE.rounds);
+      return;
+    }
+    await smallRounds(SMALL.rounds);
+    await largeRounds(LARGE.rounds);
     await each(few, METRICS.rounds, (i) => WarmUpRequest.ofMetrics(i, series));
+  }
+
+  /** Until the process does next to nothing, V8's own threads included. */
+  async #untilCompiled(until: number): Promise<void> {
+    for (;;) {
+      const [before, beganMs] = [process.cpuUsage(), performance.now()];
+      await new Promise((resolve) => setTimeout(resolve, IDLE_WINDOW_MS));
+      const { user, system } = process.cpuUsage(before);
+      const nowMs = performance.now();
+      if ((user + system) / 1e3 < IDLE_SHARE * (nowMs - beganMs) || nowMs > until || this.#isOver) return;
+    }
   }
 
   async #listen(): Promise<number> {

@@ -87,6 +87,7 @@ export function openReplica(
     emit,
     released: (message) => freed.add([message]),
   });
+  host.setRepairRates(settings.repairRates);
   return { engine, host, ledgerOf, submit: (writes) => host.submit(writes.map(submitted), now()) };
 }
 

@@ -51,12 +51,12 @@ let stepNotBeforeMs = 0;
 let restUntilMs = 0;
 let bytesSinceStep = 0;
 let stopped = false;
-let fsyncSeconds: number[] = [];
+const fsyncSeconds: number[] = [];
 let stepSeconds: number[] = [];
 
 // A program that was not built whole fails here and not at its first write.
 storageKernel();
-const files = timedFiles(nodeFiles());
+const files = timedFiles(nodeFiles(), fsyncSeconds);
 const directory = join(settings.dataDirectory, `worker-${settings.index}`);
 ScratchReplica.discard(directory);
 const places = { shardsDirectory: join(settings.dataDirectory, 'shards'), directory, files };
@@ -67,10 +67,7 @@ const results = new TurnResults({
   heldChanged: () => said.revoke(),
   sent: (message) => traffic.note(message),
   isStopped: () => stopped,
-  post(message, moved) {
-    ticking.stirred();
-    post(message, moved);
-  },
+  post: postTurn,
 });
 const { engine, host, ledgerOf, submit } = openReplica(settings, places, (effect) => results.take(effect));
 const said = new SaidNothing(settings.changes, engine.shards);
@@ -90,6 +87,11 @@ function post(message: FromWorker, moved: ArrayBuffer[] = []): void {
   port.postMessage(message, moved);
 }
 
+function postTurn(message: FromWorker, moved: ArrayBuffer[]): void {
+  ticking.stirred();
+  post(message, moved);
+}
+
 /** Background work in short steps, as long as there is some; answers that are ready leave before it. */
 function step(): void {
   stepping = false;
@@ -100,6 +102,7 @@ function step(): void {
   const began = performance.now();
   try {
     more = engine.step(STEP_BUDGET_MS, () => performance.now());
+    if (scratch?.step(STEP_BUDGET_MS) === true) more = true;
   } catch (error) {
     if (!(error instanceof StorageError)) throw error;
     stepNotBeforeMs = began + STEP_BACKOFF_MS;
@@ -158,8 +161,12 @@ const api: Omit<WorkerApi, 'partial'> = {
     let ledgerBytes = DECODED_LISTS.bytes;
     for (const id of engine.shards.keys()) ledgerBytes += ledgerOf(id)?.bytes ?? 0;
     const sizes = { logBytes, memtableBytes, blockCacheBytes: engine.blockCache.bytes, ledgerBytes };
-    const answer = { fsyncSeconds, flushSeconds: stepSeconds, ...sizes, memory: threadMemory() };
-    fsyncSeconds = [];
+    const answer = {
+      fsyncSeconds: fsyncSeconds.splice(0),
+      flushSeconds: stepSeconds,
+      ...sizes,
+      memory: threadMemory(),
+    };
     stepSeconds = [];
     return answer;
   },
@@ -170,12 +177,12 @@ const api: Omit<WorkerApi, 'partial'> = {
       return fields.length === known ? [] : [{ id, fields }];
     }),
   beginScratch(cluster) {
-    scratch = new ScratchReplica(settings, directory, cluster, scratchEmitter());
+    scratch = new ScratchReplica(settings, directory, cluster, (inner) => timedFiles(inner, []), scratchEmitter());
   },
   endScratch(flushed) {
     let hasMore = false;
     try {
-      hasMore = scratch?.endStep(flushed) ?? false;
+      hasMore = scratch?.endStep(flushed, STEP_BUDGET_MS) ?? false;
     } finally {
       if (!hasMore) scratch = null;
     }
@@ -212,7 +219,7 @@ function scratchEmitter(): (effect: HostEffect) => void {
     heldChanged: nothing,
     sent: nothing,
     isStopped: () => stopped,
-    post,
+    post: postTurn,
   });
   return (effect) => ofScratch.take(effect);
 }
@@ -247,7 +254,7 @@ function postAnswer(id: number, value: unknown, moved: ArrayBuffer[]): void {
   post({ kind: 'answer', id, value }, moved);
 }
 
-function timedFiles(inner: Files): Files {
+function timedFiles(inner: Files, seconds: number[]): Files {
   return {
     ...inner,
     open(path) {
@@ -256,7 +263,7 @@ function timedFiles(inner: Files): Files {
       file.sync = (done) => {
         const began = performance.now();
         sync((error) => {
-          keepTiming(fsyncSeconds, (performance.now() - began) / 1000);
+          keepTiming(seconds, (performance.now() - began) / 1000);
           done(error);
         });
       };
@@ -299,7 +306,6 @@ port.on('message', (message: ToWorker) => {
 });
 
 host.setCluster(snapshot, now());
-host.setRepairRates(settings.repairRates);
 for (const id of engine.recovery.setAside) host.shardWasLost(id);
 for (const { id, code } of engine.recovery.unopened) if (code !== 'future-format') host.shardLost(id);
 const ticking = new Ticking({

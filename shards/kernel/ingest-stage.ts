@@ -111,7 +111,7 @@ export class IngestStage {
   #kernel: IngestKernel;
   #careful: CarefulLines;
   #fields: FieldName[] = [];
-  #agreed = new WeakMap<GroupSchema, { readonly revision: number; readonly fields: boolean[] }>();
+  #agreed = new WeakMap<GroupSchema, { readonly revision: number; readonly fields: Set<number> }>();
   #policy: RoutingPolicy | null = null;
   #windows: Window[] = [];
   #bodies = 0;
@@ -355,13 +355,29 @@ export class IngestStage {
     const kernel = this.#kernel;
     const count = kernel.freshFieldCount();
     if (count === 0) return null;
-    const pairs = new Uint32Array(kernel.memory.buffer, kernel.freshFields(), count * 2).slice();
+    const pairs = new Uint32Array(kernel.memory.buffer, kernel.freshFields(), count * 2);
     const schemas = this.#windows.map(({ startNs }) => schemaOf(startNs));
-    const agreed = schemas.map((schema) => (schema === null ? [] : this.#agreedWith(schema)));
+    const agreed = schemas.map((schema) => (schema === null ? new Set<number>() : this.#agreedWith(schema)));
+    for (let i = 0; i < count; i++) {
+      const [number, window] = [pairs[i * 2]!, pairs[i * 2 + 1]!];
+      // None of them: where rows were expected and none are, or only lines that were taken back.
+      if (!agreed[window]!.has(number) && kernel.hasCells(number, window) !== 0)
+        return this.#judgeTypes(pairs.slice(), schemas, agreed);
+    }
+    return null;
+  }
+
+  /** As seldom as there are fields that are not known to agree. */
+  #judgeTypes(
+    pairs: Uint32Array,
+    schemas: readonly (GroupSchema | null)[],
+    agreed: readonly Set<number>[],
+  ): AddResult | null {
+    const kernel = this.#kernel;
     const unknown = new Set<number>();
     const lessons: { name: FieldName; schema: GroupSchema }[] = [];
     const types = new Map<string, FieldType>();
-    for (let i = 0; i < count; i++) {
+    for (let i = 0; i * 2 < pairs.length; i++) {
       const window = pairs[i * 2 + 1]!;
       const schema = schemas[window] ?? null;
       if (schema === null) {
@@ -369,11 +385,11 @@ export class IngestStage {
         continue;
       }
       const number = pairs[i * 2]!;
-      if (agreed[window]![number] === true) continue;
+      if (agreed[window]!.has(number)) continue;
       const name = this.#fieldName(number);
       const known = schema.typeOf(name.measurement, name.field);
       if (known === name.type) {
-        agreed[window]![number] = true;
+        agreed[window]!.add(number);
         continue;
       }
       // Only lines that were taken back may have had it.
@@ -392,10 +408,10 @@ export class IngestStage {
   }
 
   /** By number, the fields that the schema has with the same type: they need not be looked up by name each time. */
-  #agreedWith(schema: GroupSchema): boolean[] {
+  #agreedWith(schema: GroupSchema): Set<number> {
     const known = this.#agreed.get(schema);
     if (known !== undefined && known.revision === schema.revision) return known.fields;
-    const fields: boolean[] = [];
+    const fields = new Set<number>();
     this.#agreed.set(schema, { revision: schema.revision, fields });
     return fields;
   }

@@ -230,6 +230,13 @@ const DEFINITIONS = {
     fallback: '50000000',
     about: 'most rows that one statement may hold at once',
   },
+  'query-bytes-max': {
+    schema: bytes(MIB, 16 * GIB),
+    value: 'SIZE',
+    fallback: '256MiB',
+    about:
+      'most bytes of texts and integers that one statement may hold at once, in a worker and where its answer is made',
+  },
   'query-series-max': {
     schema: count(1, 100_000_000),
     value: 'N',
@@ -287,6 +294,7 @@ export interface Config {
   readonly repairBytesPerSecond: number | null;
   readonly repairCpuShare: number | null;
   readonly queryPointsMax: number;
+  readonly queryBytesMax: number;
   readonly querySeriesMax: number;
   readonly repairHistoryMs: number;
   readonly repairHistoryBytesMax: number;
@@ -367,6 +375,7 @@ export function loadConfig(sources: ConfigSources): Config {
     repairBytesPerSecond: resolve('repair-rate-max', d['repair-rate-max'].schema),
     repairCpuShare: resolve('repair-cpu-max', d['repair-cpu-max'].schema),
     queryPointsMax: resolve('query-points-max', d['query-points-max'].schema),
+    queryBytesMax: resolve('query-bytes-max', d['query-bytes-max'].schema),
     querySeriesMax: resolve('query-series-max', d['query-series-max'].schema),
     repairHistoryMs: resolve('repair-history', d['repair-history'].schema),
     repairHistoryBytesMax: resolve('repair-history-bytes-max', d['repair-history-bytes-max'].schema),

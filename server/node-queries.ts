@@ -69,6 +69,7 @@ export function createNodeQueries({
     queryMsMax: config.queryTimeoutMs,
     rowsMax: Math.min(DEFAULT_QUERY_LIMITS.rowsMax, config.queryPointsMax),
     seriesMax: config.querySeriesMax,
+    bytesMax: config.queryBytesMax,
   });
   return { service, backend, about };
 }

@@ -6,7 +6,8 @@
  * just before it have had that turn's time. A run ends before its time when it is cancelled (its statement has ended,
  * whoever asked is gone) and when the place's time for it is up, counted from its arrival.
  *
- * What a run holds may be most of what a statement may hold, so few are under way. With as many, another one is tried for
+ * What a run holds may be most of what a statement may hold, so few are under way, and of texts and integers they hold together
+ * what two may: beyond that one which has much ends with an error. With as many, another one is tried for
  * a moment, which is enough for what is small; else what it has read is given back, and it begins anew when there is room.
  *
  * What is said of a run's shards as a whole must hold of what was read first: watermarks are those of its beginning, and
@@ -27,6 +28,8 @@ const TURN_MS = 5;
 /** That one is tried for. */
 const TRIAL_MS = 1;
 const UNDER_WAY_MAX = 4;
+/** Statements whose bytes the runs may hold together. */
+const FULL_AT_ONCE = 2;
 
 export interface PartialPorts {
   /** null: there is no such shard here. */
@@ -133,6 +136,15 @@ export class PartialRuns {
     this.#wait();
   }
 
+  /** With the others; the one that grows is to end, unless it is small. */
+  #isTooMuch(run: PartialRun): boolean {
+    const bytesMax = run.request.kind === 'schema' ? undefined : run.request.limits.bytesMax;
+    if (bytesMax === undefined || run.bytes * UNDER_WAY_MAX < bytesMax) return false;
+    let bytes = run.bytes;
+    for (const other of this.#runs.values()) if (other instanceof PartialRun && other !== run) bytes += other.bytes;
+    return bytes > FULL_AT_ONCE * bytesMax;
+  }
+
   /** True: it is over. */
   #turn(number: number, run: PartialRun, nowMs: number, untilMs: number): boolean {
     let answer: PartialAnswer | null;
@@ -142,6 +154,8 @@ export class PartialRuns {
       this.#ports.failed(number, error);
       return true;
     }
+    if (answer === null && this.#isTooMuch(run))
+      answer = run.refuse('queries under way hold too many bytes of texts and integers; try again');
     if (answer === null) return false;
     this.#ports.answered(number, answer, run.moved);
     return true;
@@ -201,14 +215,24 @@ class PartialRun implements PartialPlace {
     this.#turns++;
     for (let now = beganMs; ; ) {
       if (now - this.arrivedMs > this.#msMax) {
-        this.close();
-        return this.#answer([{ kind: 'refused', message: 'query timeout reached' }]);
+        return this.refuse('query timeout reached');
       }
       const result = this.#reading.step();
       if (result !== null) return this.#answer(this.#present.size === 0 ? [] : [result]);
       now = this.#ports.nowMs();
       if (now >= untilMs) return null;
     }
+  }
+
+  /** What texts and integers of its answer take so far. */
+  get bytes(): number {
+    return this.#reading.bytes;
+  }
+
+  /** It ends so. */
+  refuse(message: string): PartialAnswer {
+    this.close();
+    return this.#answer([{ kind: 'refused', message }]);
   }
 
   /** Gives back what is held. */

@@ -6,7 +6,7 @@
  * time; the order of the results does not matter, because each carries its shards one by one.
  */
 import type { ClusterSnapshot, DatabaseDefinition, RetentionPolicyDefinition } from '../repair/cluster.ts';
-import type { PartialRequest, PartialResult } from '../shards/query/partial.ts';
+import type { PartialRequest } from '../shards/query/partial.ts';
 import type { ShardId } from '../shards/shard-key.ts';
 import type { NodeNumber } from '../shards/version.ts';
 import { LevelledReads } from './levelled-reads.ts';
@@ -15,6 +15,7 @@ import type { PartialAnswer } from './partial-answer.ts';
 import { deleteFromPolicy, type PolicyDeletePorts } from './policy-deletes.ts';
 import type { PartialAnswers, QueryBackend, QueryMetadata, ServerFacts, ShardTarget } from './query/backend.ts';
 import type { Ending } from './query/ending.ts';
+import { Held } from './query/held.ts';
 import type { PlaceAnswer } from './query-rpc.ts';
 import { callNode } from './query-rpc.ts';
 import { Nothings, questionOf, wantedOf } from './said-nothing.ts';
@@ -116,8 +117,7 @@ function askWorkers(
     failed(error);
   };
   const wanted = nothings === null ? null : wantedOf(request);
-  const rowsMax = request.kind === 'select' ? request.limits.rowsMax : Number.POSITIVE_INFINITY;
-  let rows = 0;
+  const held = heldFor(request);
   let place = 0;
   for (const [worker, ids] of byWorker) {
     const at = place++;
@@ -126,11 +126,11 @@ function askWorkers(
     const take = (answer: PartialAnswer): void => {
       answers[at] = answer;
       open--;
-      rows += rowsIn(answer);
+      held.addResults(answer.results);
       // Each worker keeps to the limit by itself: with more together, the rest of them need not go on.
       const hasVerdict = isVerdict(answer);
-      const isTooMuch = rows > rowsMax && !hasVerdict;
-      const isEarly = isTooMuch || hasVerdict;
+      const refusal = hasVerdict ? null : held.refusal;
+      const isEarly = refusal !== null || hasVerdict;
       if ((open > 0 && !isEarly) || isOver) return;
       ending?.forget(stop);
       if (!isEarly) {
@@ -140,7 +140,7 @@ function askWorkers(
       isOver = true;
       cancelAll();
       const there = joined(answers.filter((each) => each !== undefined));
-      answered(isTooMuch ? { ...there, results: [tooManyRows(rowsMax)] } : there);
+      answered(refusal === null ? there : { ...there, results: [refusal] });
     };
     // A worker that has said of the same question that it has no series for it is left out.
     if (known !== null) {
@@ -166,16 +166,14 @@ function isVerdict({ results }: PlaceAnswer): boolean {
 /** Nothing needs to be asked for elsewhere. */
 const isWhole = (answer: PlaceAnswer): boolean => answer.absent.length === 0 || isVerdict(answer);
 
-function rowsIn({ results }: PartialAnswer): number {
-  let rows = 0;
-  for (const result of results)
-    if (result.kind === 'select') for (const shard of result.shards) rows += shard.rows?.times.length ?? 0;
-  return rows;
-}
+const heldFor = (request: PartialRequest): Held =>
+  new Held(request.kind === 'select' ? request.limits : { rowsMax: Number.POSITIVE_INFINITY });
 
-function tooManyRows(rowsMax: number): PartialResult {
-  const message = `query holds more than ${rowsMax} rows; narrow the time range or use LIMIT`;
-  return { kind: 'refused', message, isTooManyRows: true };
+/** Without its rows, as a refusal, when with those of other nodes they are more than the statement may hold. */
+function bounded(answer: PlaceAnswer, held: Held): PlaceAnswer {
+  held.addResults(answer.results);
+  const refusal = isVerdict(answer) ? null : held.refusal;
+  return refusal === null ? answer : { ...answer, results: [refusal] };
 }
 
 function joined(answers: readonly PartialAnswer[]): PlaceAnswer {
@@ -232,6 +230,8 @@ async function runEverywhere(
   here: PlaceAnswer | null = null,
 ): Promise<PartialAnswers> {
   const answers: PlaceAnswer[] = here === null ? [] : [here];
+  const held = heldFor(request);
+  if (here !== null) held.addResults(here.results);
   const missing: ShardTarget[] = [];
   const failed = new Set<NodeNumber>();
   const tried = new Map<ShardId, Set<NodeNumber>>();
@@ -242,11 +242,10 @@ async function runEverywhere(
     missing.push(...absent.filter(({ id }) => ports.places.isKnown(id)));
     left = [];
     const outcomes = await Promise.all(
-      [...places].map(async ([place, shards]) => ({
-        place,
-        shards,
-        answer: await ask(ports, place, shards, request, ending),
-      })),
+      [...places].map(async ([place, shards]) => {
+        const answer = await ask(ports, place, shards, request, ending);
+        return { place, shards, answer: answer && bounded(answer, held) };
+      }),
     );
     ending?.throwIfEnded();
     const again: ShardTarget[] = [];

@@ -3,7 +3,7 @@
  * shards/query/partial.ts say. Texts and lists in them are as long as a statement makes them; a request's bytes are
  * bounded.
  */
-import { type Check, flag, isObject, objectOf, oneOf, orNull, size, text } from '../repair/message-checks.ts';
+import { type Check, flag, isObject, objectOf, oneOf, orAbsent, orNull, size, text } from '../repair/message-checks.ts';
 import { BOOLEAN } from '../shards/column.ts';
 import { STATE_FUNCTIONS } from '../shards/query/partial.ts';
 import type { Windows } from '../shards/query/windows.ts';
@@ -39,6 +39,7 @@ const limits = objectOf({
   rowsMax: count,
   seriesMax: count,
   cellsMax: count,
+  bytesMax: orAbsent(count),
 });
 
 const equal = objectOf({ key: anyText, value: anyText });

@@ -1,7 +1,7 @@
 /**
- * A SELECT that is answered in chunks: results of one series each, with `chunk_size` rows at most. A series is `partial` as long as
- * more of its rows follow, a result as long as more of the statement does. What can leave before all of it was read does (row-stream.ts): the next rows are asked for when the
- * client has taken those before. What the answer rests on (`completeness`) is said with the last chunk.
+ * A SELECT that is answered in chunks: results of one series each, with `chunk_size` rows at most, fewer where texts are
+ * large. A series is `partial` as long as more of its rows follow, a result as long as more of the statement does. What can leave
+ * before all of it was read does (row-stream.ts): the next rows are asked for when the client has taken those before. What the answer rests on (`completeness`) is said with the last chunk.
  */
 import { allSteps } from '../../shards/steps.ts';
 import type { SelectStatement, Statement } from '../influxql/ast.ts';
@@ -68,12 +68,12 @@ async function* streamed(
   size: number,
   context: StatementContext,
 ): SeriesChunks {
-  const chunks = new Chunks(size);
+  const chunks = new Chunks(size, context.limits.streamedBytesMax);
   let series: ResultSeries | null = null;
-  for (let table = await stream.next(); table !== null; table = await stream.next()) {
+  for (let next = await stream.next(); next !== null; next = await stream.next()) {
     // Of one series no step takes long.
-    series = allSteps(seriesOf(statement, stream.plan, table, context))[0]!;
-    for (const values of chunks.add(series.values as TableRows)) yield { ...series, values, partial: true };
+    series = allSteps(seriesOf(statement, stream.plan, next.table, context))[0]!;
+    for (const values of chunks.add(series.values as TableRows, next.bytes)) yield { ...series, values, partial: true };
   }
   return series === null ? null : { ...series, values: chunks.rest()! };
 }

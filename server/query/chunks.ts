@@ -1,4 +1,7 @@
-/** Rows of one series of results in chunks of one size, whatever pieces they come in; InfluxDB's chunks are as large. */
+/**
+ * Rows of one series of results in chunks of one size, whatever pieces they come in; InfluxDB's chunks are as large. Where
+ * texts are so large that much would be held for a chunk, it leaves with fewer rows.
+ */
 import type { OutputColumn } from './output.ts';
 import { outputValue } from './output.ts';
 import { TableRows } from './result.ts';
@@ -8,15 +11,21 @@ export class Chunks {
   /** One chunk's rows at most, between two pieces. */
   #held: TableRows[] = [];
   #rows = 0;
+  readonly #bytesMax: number;
+  /** Of texts and integers in what is held: pieces have theirs in equal shares. */
+  #bytes = 0;
 
-  constructor(size: number) {
+  constructor(size: number, bytesMax: number) {
     this.#size = size;
+    this.#bytesMax = bytesMax;
   }
 
   /** Chunks behind which more rows follow. */
-  *add(piece: TableRows): Generator<TableRows> {
+  *add(piece: TableRows, bytes: number): Generator<TableRows> {
+    if (this.#rows > 0 && this.#bytes + bytes > this.#bytesMax) yield this.#take(this.#rows);
     this.#held.push(piece);
     this.#rows += piece.length;
+    this.#bytes += bytes;
     while (this.#rows > this.#size) yield this.#take(this.#size);
   }
 
@@ -33,6 +42,7 @@ export class Chunks {
       if (first.length > left) this.#held.unshift(first.slice(left));
       left -= Math.min(left, first.length);
     }
+    this.#bytes *= 1 - rows / this.#rows;
     this.#rows -= rows;
     return parts.length === 1 ? parts[0]! : joined(parts, rows);
   }

@@ -7,6 +7,7 @@
 import type { FieldType } from '../../shards/column.ts';
 import type { Scalar } from '../../shards/query/arithmetic.ts';
 import { type RegexCache, rowPasses } from '../../shards/query/filter.ts';
+import { cellBytes } from '../../shards/query/held-bytes.ts';
 import {
   type RowColumn,
   type SelectRequest,
@@ -27,9 +28,10 @@ import { checkType } from './functions.ts';
 import { gridOf } from './grid.ts';
 import { both } from './group-condition.ts';
 import { Group } from './groups.ts';
+import { Held } from './held.ts';
 import { type OutputTable, outputValue } from './output.ts';
 import { bucketsMax, extentOf, type PlannedSource, type SelectPlan } from './plan.ts';
-import { canSettle, isByRange, requireRows, selectByRange } from './ranges.ts';
+import { canSettle, isByRange, selectByRange } from './ranges.ts';
 import { mergeRows, type RowGroup, type RowTable, type SubqueryRows } from './row-table.ts';
 import { partialLimits, type StatementContext, selectOn } from './scatter.ts';
 import { typeName } from './schema.ts';
@@ -285,13 +287,20 @@ async function readRows(
       : asked.length === 1
         ? await ask(first!)
         : (await Promise.all(asked.map(ask))).flat();
+  const held = new Held(context.limits);
+  held.add(shards);
+  held.require();
   if (requests.length > 0 && wanted.states.length > 0)
     states = await mainTurns.of(mergeStates(shards, requests[0]!.request, context.limits.cellsMax), context.ending);
   if (wanted.columns.length === 0) return { states, rows: [], table: NO_ROWS };
   const subqueries: SubqueryRows[] = [];
   for (const source of plan.sources)
-    if (source.kind === 'subquery')
-      subqueries.push(...(await subqueryRows(plan, source.plan, wanted.columns, dimensions, context)));
+    if (source.kind === 'subquery') {
+      const rows = await subqueryRows(plan, source.plan, wanted.columns, dimensions, context);
+      held.addSubqueries(rows);
+      held.require();
+      subqueries.push(...rows);
+    }
   const merging = rowsOf(plan, shards, subqueries, wanted, dimensions, context);
   const { rows, table } = await mainTurns.of(merging, context.ending);
   return { states, rows, table };
@@ -306,10 +315,10 @@ export function* rowsOf(
   dimensions: readonly string[],
   context: StatementContext,
 ): Steps<{ rows: RowGroup[]; table: RowTable }> {
-  let held = 0;
-  for (const { rows } of shards) held += rows?.times.length ?? 0;
-  for (const { times } of subqueries) held += times.length;
-  requireRows(held, context);
+  const held = new Held(context.limits);
+  held.add(shards);
+  held.addSubqueries(subqueries);
+  held.require();
   const { descending } = plan;
   const options = { dimensions, descending, emptyGroups: limitsSeries(plan) };
   const { table, groups } = yield* mergeRows(shards, subqueries, columns.length, options);
@@ -391,6 +400,7 @@ function* rowsOfSubquery(
     const tagValues = dimensions.map((name) => [tagOf(name) ?? '']);
     const times: bigint[] = [];
     const values: Scalar[][] = [];
+    let bytes = 0;
     for (let row = output.starts[g]!; row < output.starts[g + 1]!; row++) {
       const columnOf = (name: string): Scalar => {
         const at = indexByName.get(name);
@@ -400,9 +410,11 @@ function* rowsOfSubquery(
       if (pace.isOver(4)) yield;
       if (filter !== null && !rowPasses(filter, columnOf, regexes)) continue;
       times.push(output.times[row]!);
-      values.push(columns.map((column) => columnOf(column.name)));
+      const cells = columns.map((column) => columnOf(column.name));
+      for (const cell of cells) bytes += cellBytes(cell);
+      values.push(cells);
     }
-    all.push({ group: new Group(own.name, dimensions, tagValues, 0), key: own.key, times, values });
+    all.push({ group: new Group(own.name, dimensions, tagValues, 0), key: own.key, times, values, bytes });
     if (pace.isOver(1)) yield;
   }
   return all;

@@ -73,7 +73,8 @@ async function* tablesOf(statement: SelectInto, context: StatementContext): Asyn
     yield answer;
     return;
   }
-  for (let table = await answer.next(); table !== null; table = await answer.next()) yield { plan: answer.plan, table };
+  for (let next = await answer.next(); next !== null; next = await answer.next())
+    yield { plan: answer.plan, table: next.table };
 }
 
 /** How many points were written. */

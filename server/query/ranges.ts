@@ -16,6 +16,7 @@ import { inRanges, mainTurns } from '../turns.ts';
 import type { ShardTarget } from './backend.ts';
 import { both, GROUPS_MAX, groupCondition } from './group-condition.ts';
 import { Group, groupKey } from './groups.ts';
+import { Held } from './held.ts';
 import { QueryError } from './query-error.ts';
 import { confirmOn, type StatementContext, selectOn } from './scatter.ts';
 import { SettledGroups } from './settled-groups.ts';
@@ -109,15 +110,14 @@ async function readRanges(
   const parts: ShardSelect[][] = [];
   let next = 0;
   try {
-    let held = 0;
+    const held = new Held(context.limits);
     for (let width = firstWidth(settles); next < ranges.length && measurements.length > 0; ) {
       const asked = ranges.slice(next, next + width).flat();
       next += width;
       const part = await selectOn(context, asked, { ...request, measurements });
       parts.push(part);
-      const rows = rowsIn(part);
-      held += rows;
-      requireRows(held, context);
+      const rows = held.add(part);
+      held.require();
       width = rows < FEW_ROWS ? width * GROWTH : 1;
       if (!settles) continue;
       await mainTurns.of(settle(settled, part), context.ending);
@@ -141,12 +141,12 @@ async function readGroups(
   const { dimensions, measurements } = request;
   const settled = new SettledGroups(request);
   const parts: ShardSelect[][] = [];
-  let held = 0;
+  const held = new Held(context.limits);
   const take = async (targets: readonly ShardTarget[], asked: SelectRequest): Promise<void> => {
     const part = await selectOn(context, targets, asked);
     parts.push(part);
-    held += rowsIn(part);
-    requireRows(held, context);
+    held.add(part);
+    held.require();
     await mainTurns.of(settle(settled, part), context.ending);
   };
   const rest = ranges.slice(1);
@@ -230,15 +230,4 @@ function groupsIn(lacking: readonly Lacking[]): Group[] {
     if (groups.size > GROUPS_MAX) break;
   }
   return [...groups.values()];
-}
-
-function rowsIn(part: readonly ShardSelect[]): number {
-  let count = 0;
-  for (const { rows } of part) count += rows?.times.length ?? 0;
-  return count;
-}
-
-/** Throws QueryError when a statement holds more rows than it may. */
-export function requireRows(held: number, { limits: { rowsMax } }: StatementContext): void {
-  if (held > rowsMax) throw new QueryError(`query holds more than ${rowsMax} rows; narrow the time range or use LIMIT`);
 }

@@ -2,9 +2,9 @@
  * Raw rows that leave while later ones are still to be read: slices of time in the order of the answer, each asked for when
  * the one before it has left.
  *
- * A slice ends with a shard group where that is possible, and is shorter where rows are many: the shards of a node hand over
- * `streamedRowsMax` rows at most, and where they have more a quarter of the time is asked for. The next slice is as
- * long as it may be by the rows of the one before, four times that at most.
+ * A slice ends with a shard group where that is possible, and is shorter where rows are many or large: the shards hand over
+ * `streamedRowsMax` rows and `streamedBytesMax` bytes of texts and integers at most, and where they have more a quarter of the
+ * time is asked for. The next slice is as long as it may be by the rows of the one before, four times that at most.
  *
  * The plan cannot be made anew once rows have left, so all shards confirm their schemas before the first of them is read, and
  * are then read by the plan, whatever is written meanwhile. That takes a round more than an answer that is gathered.
@@ -17,6 +17,7 @@ import type { Steps } from '../../shards/steps.ts';
 import { mainTurns } from '../turns.ts';
 import type { ShardTarget } from './backend.ts';
 import { rawNeeds, rowsOf, selectRequest, type Wanted } from './data.ts';
+import { Held } from './held.ts';
 import type { OutputTable } from './output.ts';
 import type { PlannedSource, SelectPlan } from './plan.ts';
 import { QueryError, TooManyRows } from './query-error.ts';
@@ -27,7 +28,7 @@ import { hasNoColumn, rawTable } from './select.ts';
 const GROWTH = 4n;
 /** So little time is not cut for the sake of memory: many series have their rows at the same moments. */
 const WHOLE_NS = 1_000_000_000n;
-/** Of the rows that a slice may have: the next one has about as many for its time. */
+/** Of the rows and bytes that a slice may have: the next one has about as many for its time. */
 const AIMED = 2 / 3;
 
 /** Both inclusive. */
@@ -88,23 +89,25 @@ export class RowStream {
     this.#toGive = plan.limit === 0 ? Number.POSITIVE_INFINITY : plan.limit;
   }
 
-  /** The next rows, one at least; null: there are none. */
-  async next(): Promise<OutputTable | null> {
+  /** The next rows, one at least, and what texts and integers in them take; null: there are none. */
+  async next(): Promise<{ table: OutputTable; bytes: number } | null> {
     for (let slice = this.#slice(); slice !== null && this.#toGive > 0; slice = this.#slice()) {
       const shards = await this.#read(slice);
       if (shards === null) continue;
+      const held = new Held(this.#context.limits);
+      held.add(shards);
       const table = await mainTurns.of(this.#tableOf(shards), this.#context.ending);
       const { descending } = this.plan;
       this.#left = descending
         ? { minNs: this.#left.minNs, maxNs: slice.minNs - 1n }
         : { minNs: slice.maxNs + 1n, maxNs: this.#left.maxNs };
       const rows = table.times.length;
-      this.#spanNs = this.#spanBehind(slice, rows);
+      this.#spanNs = this.#spanBehind(slice, held);
       const from = Math.min(this.#toSkip, rows);
       const to = Math.min(rows, from + this.#toGive);
       this.#toSkip -= from;
       this.#toGive -= to - from;
-      if (to > from) return { ...table, starts: [from, to] };
+      if (to > from) return { table: { ...table, starts: [from, to] }, bytes: held.bytes };
     }
     return null;
   }
@@ -129,15 +132,19 @@ export class RowStream {
 
   /** null: they are too many, and the next slice is shorter. */
   async #read(slice: Slice): Promise<ShardSelect[] | null> {
-    const { limits } = this.#context;
+    const { rowsMax, streamedRowsMax, bytesMax, streamedBytesMax } = this.#context.limits;
     const spanNs = lengthOf(slice);
-    const rowsMax = spanNs <= WHOLE_NS ? limits.rowsMax : Math.min(limits.rowsMax, limits.streamedRowsMax);
+    const isWhole = spanNs <= WHOLE_NS;
     const request: SelectRequest = {
       ...this.#request,
       ...slice,
       planned: null,
       rows: { columns: this.#wanted.columns, perGroup: this.plan.limit === 0 ? null : this.#toSkip + this.#toGive },
-      limits: { ...this.#request.limits, rowsMax },
+      limits: {
+        ...this.#request.limits,
+        rowsMax: isWhole ? rowsMax : Math.min(rowsMax, streamedRowsMax),
+        bytesMax: isWhole ? bytesMax : Math.min(bytesMax, streamedBytesMax),
+      },
     };
     const targets = this.#targets.filter(({ key }) => key.startNs <= slice.maxNs && key.endNs > slice.minNs);
     try {
@@ -151,11 +158,12 @@ export class RowStream {
     }
   }
 
-  #spanBehind(slice: Slice, rows: number): bigint {
-    const aimed = this.#context.limits.streamedRowsMax * AIMED;
+  #spanBehind(slice: Slice, { rows, bytes }: Held): bigint {
+    const { streamedRowsMax, streamedBytesMax } = this.#context.limits;
+    const share = Math.max(rows / streamedRowsMax, bytes / streamedBytesMax);
     const spanNs = lengthOf(slice);
-    if (rows * Number(GROWTH) <= aimed) return spanNs * GROWTH;
-    return BigInt(Math.ceil((Number(spanNs) * aimed) / rows));
+    if (share * Number(GROWTH) <= AIMED) return spanNs * GROWTH;
+    return BigInt(Math.ceil((Number(spanNs) * AIMED) / share));
   }
 
   #count(shards: readonly ShardSelect[]): void {

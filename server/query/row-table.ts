@@ -27,6 +27,8 @@ export interface SubqueryRows {
   readonly times: readonly bigint[];
   /** Per row the values of the columns. */
   readonly values: readonly (readonly Scalar[])[];
+  /** Of the values (shards/query/held-bytes.ts). */
+  readonly bytes: number;
 }
 
 /** Rows that one source gives for a group. */

@@ -11,6 +11,7 @@ import type { Steps } from '../../shards/steps.ts';
 import { mainTurns } from '../turns.ts';
 import type { LevelReport, PartialAnswers, QueryBackend, ShardTarget } from './backend.ts';
 import type { Ending } from './ending.ts';
+import { Held } from './held.ts';
 import type { QueryLimits } from './limits.ts';
 import { QueryError, TooManyRows } from './query-error.ts';
 import type { Completeness, QueryOptions } from './result.ts';
@@ -277,6 +278,9 @@ export function* selectsIn(
     context.planning.confirm(request.planned, targets.length);
   }
   refuse(results);
+  const held = new Held(context.limits);
+  held.addResults(results);
+  held.require();
   const shards: ShardSelect[] = [];
   let left = STEP_GROUPS;
   for (const result of results)
@@ -296,6 +300,7 @@ export function* selectsIn(
           seriesKeys: shard.seriesKeys,
           aux: shard.aux,
           rows: shard.rows,
+          bytes: shard.bytes ?? 0,
         });
         left -= groups.measurements.length;
         if (left > 0) continue;
@@ -310,6 +315,7 @@ export function partialLimits(limits: QueryLimits): SelectRequest['limits'] {
     msMax: limits.queryMsMax,
     rowsScannedMax: limits.rowsScannedMax,
     rowsMax: limits.rowsMax,
+    bytesMax: limits.bytesMax,
     seriesMax: limits.seriesMax,
     cellsMax: limits.cellsMax,
   };

@@ -3,11 +3,13 @@
  */
 import { FIELD_TYPE_NAMES } from '../../shards/column.ts';
 import { cachedRegex, type RegexCache, type RowFilter } from '../../shards/query/filter.ts';
+import { textBytes } from '../../shards/query/held-bytes.ts';
 import type { CatalogRequest, MeasurementPick } from '../../shards/query/partial.ts';
 import type { TagCondition } from '../../shards/tag-condition.ts';
 import type { Expression, ShowClauses, Source, Statement, WithKey } from '../influxql/ast.ts';
 import type { ShardTarget } from './backend.ts';
 import { rowFilter, tagPart } from './condition.ts';
+import { Held } from './held.ts';
 import { targetsOf } from './plan.ts';
 import { QueryError } from './query-error.ts';
 import type { ResultSeries, Value } from './result.ts';
@@ -311,13 +313,18 @@ export async function list(
   const limits = partialLimits(context.limits);
   const full: CatalogRequest = { kind: 'catalog', what, measurements, condition, filter, tagKeys, limits };
   const found = new Map<string, Set<string>>();
+  const held = new Held(context.limits);
   for (const result of await runOn(context, targets, full)) {
     if (result.kind !== 'catalog') continue;
     for (const { measurement, items } of result.entries) {
-      const held = found.get(measurement) ?? new Set<string>();
-      found.set(measurement, held);
-      for (const item of items) held.add(item);
+      const all = found.get(measurement) ?? new Set<string>();
+      found.set(measurement, all);
+      for (const item of items) {
+        if (!all.has(item)) held.bytes += textBytes(item);
+        all.add(item);
+      }
     }
+    held.require();
   }
   return found;
 }

@@ -43,6 +43,8 @@ export interface PartialLimits {
   readonly seriesMax: number;
   /** Groups x windows x calls, added up over the shards of a place. */
   readonly cellsMax: number;
+  /** Texts and integers (held-bytes.ts) handed back by a place. An older node says nothing of it. */
+  readonly bytesMax?: number;
 }
 
 /** Fields with types (strongest first) and tag keys per measurement and shard. */
@@ -193,6 +195,8 @@ export interface ShardSelect {
   /** Per aux column the picked row's value per cell. */
   readonly aux: readonly RowValues[];
   readonly rows: ShardRows | null;
+  /** What texts and integers in it take (held-bytes.ts). An older node does not say. */
+  readonly bytes?: number;
 }
 
 /** As it is sent. */
@@ -226,6 +230,6 @@ export type PartialResult =
 export interface Refused {
   readonly kind: 'refused';
   readonly message: string;
-  /** More rows than a place may hand over at once: for less time there may be few enough. */
+  /** More rows, or bytes of them, than a place may hand over at once: for less time there may be few enough. */
   readonly isTooManyRows?: boolean;
 }

@@ -2,9 +2,10 @@
  * Rows that a select hands back as they are, collected per column and put in order: group, time (in the query's
  * direction), then strings of the row, then series key, which is how InfluxDB's merge orders rows of equal time.
  */
-import { type Column, FLOAT } from '../column.ts';
+import { BOOLEAN, type Column, FLOAT } from '../column.ts';
 import type { QueryableShard, SeriesSlice } from '../queryable.ts';
 import { bothMasks, columnAs } from './columns.ts';
+import { cellBytes, detached } from './held-bytes.ts';
 import type { RowColumnValues, SelectRequest, ShardRows } from './partial.ts';
 
 type Cell = number | bigint | string | boolean | null;
@@ -28,6 +29,8 @@ export class RowCollector {
   #times = new Float64Array(ROWS_MIN);
   #series = new Uint32Array(ROWS_MIN);
   #length = 0;
+  /** Of cells that are no numbers in an array. */
+  bytes = 0;
 
   constructor(shard: QueryableShard, request: NonNullable<SelectRequest['rows']>, descending: boolean) {
     this.#shard = shard;
@@ -92,7 +95,7 @@ export class RowCollector {
       if (into.ofSeries.has(series)) return;
       const tag = this.#shard.tagsOf(series).find(({ key }) => key === into.key);
       into.ofSeries.set(series, tag?.value ?? null);
-    } else if (into.kind === 'cells') pushCells(into.values, stored, passing, times.length);
+    } else if (into.kind === 'cells') this.bytes += pushCells(into.values, stored, passing, times.length);
     else if (stored === null) into.values.fill(Number.NaN, from, from + added);
     else copyFloats(stored.values as Float64Array, passing, into.values, from, stored.present);
   }
@@ -220,15 +223,23 @@ function copyFloats(
   }
 }
 
-function pushCells(into: Cell[], column: Column | null, passing: Uint8Array | null, rows: number): void {
+/** Returns their bytes. Of a block of which rows are left out its texts are not kept alive. */
+function pushCells(into: Cell[], column: Column | null, passing: Uint8Array | null, rows: number): number {
   const present = column?.present ?? null;
   const values = column?.values;
-  const boolean = column?.type === 4;
+  const boolean = column?.type === BOOLEAN;
+  let bytes = 0;
   for (let row = 0; row < rows; row++) {
     if (passing !== null && passing[row] === 0) continue;
-    if (values === undefined || (present !== null && present[row] === 0)) into.push(null);
-    else into.push(boolean ? values[row] === 1 : values[row]!);
+    let cell: Cell = null;
+    if (values !== undefined && (present === null || present[row] === 1)) {
+      cell = boolean ? values[row] === 1 : values[row]!;
+      if (passing !== null && typeof cell === 'string') cell = detached(cell);
+    }
+    bytes += cellBytes(cell);
+    into.push(cell);
   }
+  return bytes;
 }
 
 /** Of a slice's passing rows the first (or last) `wanted`: more of one series cannot be among the first of its group. */

@@ -5,6 +5,7 @@
  */
 import { BOOLEAN, type Column, type FieldType, FLOAT, INTEGER, STRING, UNSIGNED } from '../column.ts';
 import type { AggregateFunction, AggregateRuns } from '../queryable.ts';
+import { detached } from './held-bytes.ts';
 
 /** Some 40 bytes a run and call. */
 export const RUNS_HELD = 1024;
@@ -100,7 +101,7 @@ export class RunBuffer implements AggregateRuns {
         this.rows![run] = row;
         if (this.numbers !== null) this.numbers[run] = column.values[row] as number;
         else if (this.integers !== null) this.integers[run] = column.values[row] as never;
-        else this.strings![run] = (column.values as string[])[row]!;
+        else this.strings![run] = detached((column.values as string[])[row]!);
       }
     }
     return true;

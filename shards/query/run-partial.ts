@@ -9,8 +9,10 @@ import type { QueryableShard } from '../queryable.ts';
 import type { Steps } from '../steps.ts';
 import { hasPattern, type TagCondition } from '../tag-condition.ts';
 import { compileTagCondition } from '../tag-matcher.ts';
+import { Allowance, Refusal } from './allowance.ts';
 import { SeriesCount } from './count-series.ts';
 import type { RegexCache } from './filter.ts';
+import { textBytes, tooManyBytes } from './held-bytes.ts';
 import { matchingSeries } from './matching-series.ts';
 import type {
   CatalogEntry,
@@ -23,7 +25,7 @@ import type {
   ShardSchema,
   TravellingSelect,
 } from './partial.ts';
-import { Allowance, beginSelect, Refusal, ShardRun } from './run-select.ts';
+import { beginSelect, ShardRun } from './run-select.ts';
 import { pickMeasurements, schemaOf } from './shard-schema.ts';
 
 /** Where the shards are. */
@@ -53,6 +55,8 @@ export function runPartial(
 interface Reader {
   /** True: more is left of the shard. A result is that of all shards, whatever is left. */
   step(shard: QueryableShard): boolean | PartialResult;
+  /** What texts and integers read so far take (held-bytes.ts); undefined: there are none. */
+  readonly bytes?: number;
   /** Gives up what is under way. */
   close(): void;
   result(): PartialResult;
@@ -94,6 +98,11 @@ export class PartialReading {
       this.#moved.length = before;
     }
     return null;
+  }
+
+  /** What texts and integers of the answer take so far. */
+  get bytes(): number {
+    return this.#reader?.bytes ?? 0;
   }
 
   close(): void {
@@ -150,6 +159,8 @@ class SelectReader implements Reader {
   /** Of the request's patterns, asked of the next shard's tags. */
   #judging: Steps | null = null;
   #judged: QueryableShard | null = null;
+  /** Of the shards that are done. */
+  #bytes = 0;
   #run: ShardRun | null = null;
   #refused: Refused | null = null;
 
@@ -157,6 +168,10 @@ class SelectReader implements Reader {
     this.#request = request;
     this.#moved = moved;
     this.#left = new Allowance(request.limits);
+  }
+
+  get bytes(): number {
+    return this.#bytes + (this.#run?.bytes ?? 0);
   }
 
   step(shard: QueryableShard): boolean | PartialResult {
@@ -184,6 +199,7 @@ class SelectReader implements Reader {
     this.#run = null;
     this.#seriesMatched += answer.seriesMatched;
     this.#answers.push(answer);
+    this.#bytes += answer.bytes!;
     return false;
   }
 
@@ -230,6 +246,7 @@ class CatalogReader implements Reader {
   readonly #wantsKey: ReturnType<typeof compileTagCondition> | null;
   readonly #found = new Map<string, Set<string>>();
   #held = 0;
+  bytes = 0;
   #steps: Steps | null = null;
 
   constructor(request: CatalogRequest) {
@@ -241,7 +258,8 @@ class CatalogReader implements Reader {
     this.#steps ??= this.#read(shard);
     const isMore = this.#steps.next().done !== true;
     if (!isMore) this.#steps = null;
-    const { seriesMax } = this.#request.limits;
+    const { seriesMax, bytesMax = Number.POSITIVE_INFINITY } = this.#request.limits;
+    if (this.bytes > bytesMax) return { kind: 'refused', message: tooManyBytes(bytesMax) };
     if (this.#held <= seriesMax) return isMore;
     const message = `statement lists more than ${seriesMax} items; narrow it with FROM or WHERE`;
     return { kind: 'refused', message };
@@ -274,17 +292,22 @@ class CatalogReader implements Reader {
   #list(shard: QueryableShard, measurement: string, series: Uint32Array, items: Set<string>): void {
     const { what } = this.#request;
     if (what === 'measurements') return;
+    const add = (item: string): void => {
+      if (items.has(item)) return;
+      items.add(item);
+      this.bytes += textBytes(item);
+    };
     if (what === 'series') {
-      for (const id of series) items.add(shard.keyOf(id));
+      for (const id of series) add(shard.keyOf(id));
       return;
     }
     const wantsKey = this.#wantsKey;
     for (const id of series) {
       for (const tag of shard.tagsOf(id)) {
-        if (what === 'tag-keys') items.add(tag.key);
+        if (what === 'tag-keys') add(tag.key);
         else if (wantsKey === null || wantsKey(measurement, [{ key: '_tagKey', value: tag.key }]))
           // The key's length makes the pair readable again whatever the characters are.
-          items.add(`${tag.key.length}:${tag.key}${tag.value}`);
+          add(`${tag.key.length}:${tag.key}${tag.value}`);
       }
     }
   }

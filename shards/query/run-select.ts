@@ -10,9 +10,11 @@ import type { Column } from '../column.ts';
 import { AGGREGATE_FUNCTIONS, type AggregateCall, type QueryableShard, type SeriesSlice } from '../queryable.ts';
 import type { Steps } from '../steps.ts';
 import { forEachWindow } from './aggregate-by-scan.ts';
+import { type Allowance, Refusal } from './allowance.ts';
 import { bothMasks, cellValue, columnAs } from './columns.ts';
 import { filterFields, filterMask, type RegexCache } from './filter.ts';
 import { type GroupedSeries, groupSeries, type MeasurementScan, scanOfGroups } from './groups.ts';
+import { cellBytes, detached, textBytes, tooManyBytes } from './held-bytes.ts';
 import { packGroups } from './packed-groups.ts';
 import type { RowColumn, RowValues, SelectRequest, ShardSelect, TravellingSelect } from './partial.ts';
 import { RowCollector } from './row-collector.ts';
@@ -29,29 +31,8 @@ const PROBED_SERIES_MAX = 4;
 /** Fields that are read in all for each of a filter, at least: with fewer there is little to be spared. */
 const PROBED_SHARE = 3;
 
-/** The statement's error. */
-export class Refusal extends Error {
-  readonly isTooManyRows: boolean;
-
-  constructor(message: string, isTooManyRows = false) {
-    super(message);
-    this.isTooManyRows = isTooManyRows;
-  }
-}
-
 /** No series of the shard has part in the answer: none matched, or the filter leaves none of those that did. */
 export type NoPart = Pick<ShardSelect, 'seriesMatched'>;
-
-/** What a statement may still have here, after the shards that it has read. */
-export class Allowance {
-  rows: number;
-  cells: number;
-
-  constructor({ rowsMax, cellsMax }: SelectRequest['limits']) {
-    this.rows = rowsMax;
-    this.cells = cellsMax;
-  }
-}
 
 /** A string is the error text. What is refused later is thrown by `step`, as a Refusal. */
 export function beginSelect(
@@ -96,12 +77,15 @@ export class ShardRun {
   readonly #fieldIndex = new Map<string, number>();
   readonly #states: readonly State[];
   readonly #statesBuffer: ArrayBuffer;
+  /** Those that hold strings. */
+  readonly #texts: readonly State[];
   /** One run at a time, per call; null for stddev, which has none, and when the states suffice. */
   readonly #runs: readonly (RunBuffer | null)[];
   readonly #rows: RowCollector | null;
   /** Only for a selector with further columns: the picked row per cell. */
   readonly #pickedSeries: Uint32Array | null;
   readonly #auxValues: (number | bigint | string | boolean | null)[][];
+  #auxBytes = 0;
   readonly #left: Allowance;
   readonly #suffices: boolean;
   /** It is read in steps from this end on; null: in one. */
@@ -147,6 +131,7 @@ export class ShardRun {
     const { states, buffer } = makeStates(request.states, cells);
     this.#states = states;
     this.#statesBuffer = buffer;
+    this.#texts = states.filter(({ strings }) => strings !== null);
     this.#suffices = this.#statesSuffice();
     // Where states suffice the shard knows itself where the newest values are.
     this.#end = this.#suffices ? null : settlingEnd(request);
@@ -231,7 +216,10 @@ export class ShardRun {
     const calls = this.#request.states as readonly AggregateCall[];
     return this.#shard.aggregateSteps(
       { measurement, series, calls, minTime, maxTime, offsets, readRows: (rows) => this.#readRows(rows) },
-      (runs) => addRuns(this.#states[runs.call]!, runs, groups, count),
+      (runs) => {
+        addRuns(this.#states[runs.call]!, runs, groups, count);
+        this.#requireBytes();
+      },
     );
   }
 
@@ -243,6 +231,17 @@ export class ShardRun {
       );
   }
 
+  /** What texts and integers of the answer take so far. */
+  get bytes(): number {
+    let bytes = this.#auxBytes + (this.#rows?.bytes ?? 0);
+    for (const state of this.#texts) bytes += state.bytes;
+    return bytes;
+  }
+
+  #requireBytes(): void {
+    if (this.bytes > this.#left.bytes) throw new Refusal(tooManyBytes(this.#request.limits.bytesMax!), true);
+  }
+
   #scan(scan: MeasurementScan, { minTime, maxTime }: Range): Steps {
     const { measurement, series } = scan;
     const { descending, limits } = this.#request;
@@ -252,6 +251,7 @@ export class ShardRun {
     return this.#shard.scanSteps(wanted, (slice) => {
       this.#readRows(slice.times.length);
       this.#visit(scan, placeOf(slice.series), slice);
+      this.#requireBytes();
       if (this.#rows !== null && this.#rows.length > this.#left.rows)
         throw new Refusal(
           `query reads more than ${limits.rowsMax} rows at once; narrow the time range or use LIMIT`,
@@ -336,7 +336,10 @@ export class ShardRun {
   #keepAux(cell: number, series: number, row: number, columnOf: (field: string) => Column | null): void {
     this.#pickedSeries![cell] = series;
     this.#request.aux.forEach((aux, index) => {
-      this.#auxValues[index]![cell] = rowValue(this.#shard, aux, series, row, columnOf);
+      const values = this.#auxValues[index]!;
+      const value = rowValue(this.#shard, aux, series, row, columnOf);
+      this.#auxBytes += cellBytes(value) - cellBytes(values[cell]!);
+      values[cell] = value;
     });
   }
 
@@ -355,18 +358,24 @@ export class ShardRun {
     if (this.#statesBuffer.byteLength > 0) moved.push(this.#statesBuffer);
     this.#left.cells -= groups.measurements.length * this.#windowRange.count * this.#states.length;
     this.#left.rows -= rows?.times.length ?? 0;
+    const packed = packGroups(groups);
+    let bytes = this.bytes;
+    for (const key of keys.list) bytes += textBytes(key);
+    for (const { text } of packed.tagValues) bytes += text.length;
+    this.#left.bytes -= bytes;
     return {
       startNs: this.#shard.key.startNs,
       number: this.#shard.key.number,
       rowsScanned: this.rowsScanned,
       seriesMatched,
-      groups: packGroups(groups),
+      groups: packed,
       firstWindow: this.#windowRange.first,
       windowCount: this.#windowRange.count,
       states: packStates(this.#states, this.#statesBuffer, picked),
       seriesKeys: keys.list,
       aux: this.#auxValues as readonly RowValues[],
       rows,
+      bytes,
     };
   }
 }
@@ -407,7 +416,7 @@ class SeriesKeys {
   }
 }
 
-export function rowValue(
+function rowValue(
   shard: QueryableShard,
   column: RowColumn,
   series: number,
@@ -416,5 +425,6 @@ export function rowValue(
 ): number | bigint | string | boolean | null {
   if (column.kind === 'tag') return shard.tagsOf(series).find((tag) => tag.key === column.name)?.value ?? null;
   const stored = columnAs(columnOf(column.name), column.type);
-  return stored === null ? null : cellValue(stored, row);
+  const cell = stored === null ? null : cellValue(stored, row);
+  return typeof cell === 'string' ? detached(cell) : cell;
 }

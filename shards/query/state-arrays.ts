@@ -20,6 +20,8 @@ export interface State {
   readonly times: Float64Array | null;
   readonly numbers2: Float64Array | null;
   readonly integers2: BigInt64Array | BigUint64Array | null;
+  /** Of its strings. */
+  bytes: number;
 }
 
 /** States of all calls, in one buffer: it can be moved to another thread as a whole. */
@@ -57,6 +59,7 @@ function statesIn(buffer: ArrayBuffer, calls: readonly StateCall[], shapes: read
       times: times ? floats() : null,
       numbers2: second && numbers ? floats() : null,
       integers2: second && integers ? wide(type) : null,
+      bytes: 0,
     };
   });
 }
@@ -232,6 +235,7 @@ function valueAt(of: Pick<State, 'numbers' | 'integers'> & { strings: readonly s
 
 function setPick(state: State, cell: number, value: Picked, time: number): void {
   state.times![cell] = time;
+  if (state.strings !== null) state.bytes += (value as string).length - state.strings[cell]!.length;
   const values = state.numbers ?? state.integers ?? state.strings!;
   values[cell] = value as never;
 }

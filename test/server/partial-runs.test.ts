@@ -7,7 +7,7 @@ import { Ending } from '../../server/query/ending.ts';
 import type { BackendPorts } from '../../server/query-backend.ts';
 import { runLocal } from '../../server/query-backend.ts';
 import type { WorkerPool } from '../../server/threads.ts';
-import { FLOAT } from '../../shards/column.ts';
+import { FLOAT, STRING } from '../../shards/column.ts';
 import { StorageError } from '../../shards/errors.ts';
 import type { PartialLimits, SelectRequest } from '../../shards/query/partial.ts';
 import type { QueryableShard, ScanRequest, SeriesSlice } from '../../shards/queryable.ts';
@@ -17,7 +17,14 @@ import { makeStamp } from '../../shards/version.ts';
 import { MemoryShard } from '../query/memory-shard.ts';
 import { KEY } from '../storage/helpers.ts';
 
-const LIMITS: PartialLimits = { msMax: 1000, rowsScannedMax: 1e6, rowsMax: 1e6, seriesMax: 1e6, cellsMax: 1e6 };
+const LIMITS: PartialLimits = {
+  msMax: 1000,
+  rowsScannedMax: 1e6,
+  rowsMax: 1e6,
+  seriesMax: 1e6,
+  cellsMax: 1e6,
+  bytesMax: 1e6,
+};
 
 function request(limits: Partial<PartialLimits> = {}): SelectRequest {
   return {
@@ -266,6 +273,41 @@ test('rows and cells are counted over all shards of the place', () => {
   runs.begin(4, ['a', 'b', 'c'], { ...request({ cellsMax: 3 }), ...states });
   allTurns();
   expect(answers.get(4)!.results[0]).toMatchObject({ kind: 'select' });
+});
+
+test('of bytes all runs hold together what two statements may: one that has much and grows ends', () => {
+  const TEXT = { type: STRING, value: 'x'.repeat(400) } as const;
+  const asked = (): SelectRequest => ({
+    ...request({ bytesMax: 1000 }),
+    rows: { columns: [{ kind: 'field', name: 's', type: STRING }], perGroup: null },
+  });
+  const texts = ['a', 'b', 'c'].map((id) => {
+    const shard = add(id, 0);
+    for (let time = 1n; time <= 2n; time++) shard.write('m,host=a', time, { s: TEXT });
+    shard.scanSteps = function* (scan, visit) {
+      shard.scan(scan, visit);
+      for (let n = 0; n < 20; n++) {
+        clockMs++;
+        yield;
+      }
+    };
+    return id;
+  });
+  const small = add('small', 20);
+  small.write('m,host=a', 1n, { s: { type: STRING, value: '' } });
+  texts.forEach((id, number) => {
+    runs.begin(number, [id], asked());
+    turn();
+  });
+  runs.begin(3, ['small'], asked());
+  allTurns();
+  const refused = { kind: 'refused', message: expect.stringMatching(/^queries under way hold too many bytes/) };
+  const results = [...answers].sort(([a], [b]) => a - b).map(([, { results }]) => results[0]);
+  expect(results.filter(({ kind } = { kind: 'select' } as never) => kind === 'refused')).toEqual([refused]);
+  expect(rowsOf(answers.get(3)!)).toEqual([1]);
+  runs.begin(4, [texts[2]!], asked());
+  allTurns();
+  expect(rowsOf(answers.get(4)!)).toEqual([2]);
 });
 
 test('a statement that ends cancels what workers still do for it, and nothing else', async () => {

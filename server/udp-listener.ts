@@ -9,7 +9,7 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { hostText } from './config-values.ts';
 import type { WriteCoordinator, WriteResult } from './http/influx-write.ts';
-import { StartError } from './node-identity.ts';
+import { listenError } from './listen-error.ts';
 import type { UdpSettings } from './udp-settings.ts';
 
 /** A batch is closed above this, however few lines it has. */
@@ -123,7 +123,7 @@ export class UdpListener {
     await new Promise<void>((resolve, reject) => {
       const refused = (error: Error): void => {
         socket.close();
-        reject(new StartError('listen', `cannot listen on udp ${host}:${port}: ${error.message}`));
+        reject(listenError(error, { host, port }, 'UDP '));
       };
       socket.once('error', refused);
       socket.bind({ address: host, port }, () => {

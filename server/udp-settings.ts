@@ -36,7 +36,7 @@ const precision = z.string().transform((text, context): WritePrecision => {
 const listener = z
   .strictObject({
     enabled: z.enum(['true', 'false']).default('true'),
-    'bind-address': listenAddress,
+    'bind-address': z.string({ error: 'is required: HOST:PORT' }).pipe(listenAddress),
     database: z.string().min(1, 'must not be empty').default('udp'),
     'retention-policy': z.string().default(''),
     precision: precision.default('n'),

@@ -10,7 +10,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import express, { type Express, type NextFunction, type Request, type Response } from 'express';
 import type { ListenAddress } from '../config-values.ts';
-import { StartError } from '../node-identity.ts';
+import { listenError } from '../listen-error.ts';
 import { ClientErrors } from './client-error.ts';
 import { answeredByMethod, type ErrorForm, errorAnswer } from './influx-answer.ts';
 import { handlePing, setInfluxHeaders } from './influx-ping.ts';
@@ -249,14 +249,4 @@ function writeUrlOf(text: string): URL | null {
 
 function urlOf(text: string): URL | null {
   return URL.canParse(text, 'http://node') ? new URL(text, 'http://node') : null;
-}
-
-function listenError(error: NodeJS.ErrnoException, { host, port }: ListenAddress): StartError {
-  const reasons: Readonly<Record<string, string>> = {
-    EADDRINUSE: 'the port is in use by another program',
-    EACCES: 'permission denied',
-    EADDRNOTAVAIL: 'this machine has no such address',
-    ENOTFOUND: 'no such host',
-  };
-  return new StartError('listen', `cannot listen on ${host}:${port}: ${reasons[error.code ?? ''] ?? error.message}`);
 }

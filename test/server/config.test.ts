@@ -49,7 +49,7 @@ describe('loadConfig', () => {
       { flags: { 'body-bytes-max': '64MiB', 'write-in-flight-bytes-max': '32MiB' } },
       /body-bytes-max must not exceed write-in-flight-bytes-max/,
     ],
-    [{ flags: { udp: 'database=x' } }, /--udp: bind-address: /],
+    [{ flags: { udp: 'database=x' } }, /--udp: bind-address: is required: HOST:PORT$/],
     [{ flags: { udp: 'bind-address=:8089,precision=d' } }, /--udp: precision: "d" is not a precision/],
     [{ flags: { udp: 'bind-address=:8089,batch-size=0' } }, /--udp: batch-size: "0" is not a whole number/],
     [{ flags: { udp: 'bind-address=:8089,port=1' } }, /--udp: Unrecognized key: "port"/],

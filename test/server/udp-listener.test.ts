@@ -189,7 +189,7 @@ describe('a UDP listener', () => {
     setup = await new Setup().start();
     const port = Number(/:(\d+)$/.exec(setup.listener.bind)![1]);
     await expect(new Setup().start({ bindAddress: { host: '127.0.0.1', port } })).rejects.toThrow(
-      /^cannot listen on udp 127\.0\.0\.1:\d+: .*EADDRINUSE/,
+      /^cannot listen on UDP 127\.0\.0\.1:\d+: the port is in use by another program$/,
     );
   });
 });

@@ -6,6 +6,7 @@
  * expressions, as there: what a client gets deleted must not depend on which server it talks to.
  */
 import type { TagCondition } from '../../shards/tag-condition.ts';
+import { Lexer } from '../influxql/lexer.ts';
 import { NESTING_MAX, ParseError, TokenStream } from '../influxql/token-stream.ts';
 
 /** A measurement that is picked by its name alone is found without looking at others. */
@@ -25,6 +26,7 @@ const VALUES: ReadonlySet<string> = new Set(['IDENT', 'STRING', 'INTEGER', 'NUMB
 
 /** Throws ParseError. An empty text is all series. */
 export function parseDeletePredicate(text: string): DeletePick {
+  refuseComments(text);
   const stream = new TokenStream(text, new Map());
   if (stream.accept('EOF')) return { measurement: null, condition: null };
   const terms: Comparison[] = [];
@@ -46,6 +48,13 @@ export function parseDeletePredicate(text: string): DeletePick {
     measurement: named.length === 1 ? { name: first!.value } : null,
     condition: rest.length === 0 ? null : { op: 'and', terms: rest },
   };
+}
+
+/** Who writes `host=a--b` does not mean the rest to go unread, and more to be deleted. */
+function refuseComments(text: string): void {
+  const lexer = new Lexer(text);
+  for (let token = lexer.next(); token.kind !== 'EOF'; token = lexer.next())
+    if (token.kind === 'COMMENT') throw refusal('it has a comment; names and values with -- or /* need quotes');
 }
 
 function comparison(stream: TokenStream): Comparison {

@@ -1,5 +1,7 @@
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { parseDeletePredicate } from '../../server/http/delete-predicate.ts';
+import { ParseError } from '../../server/influxql/token-stream.ts';
 
 const is = (key: string, value: string, op: '=' | '!=' = '=') => ({ op, key, value });
 const all = (...terms: object[]) => ({ op: 'and', terms });
@@ -45,6 +47,10 @@ describe('the predicate of deletes', () => {
     ['host="a" AND', 'expected the name of a tag, found the end'],
     ['(host="a"', 'expected AND or ), found the end'],
     ['host="a")', 'expected AND, found )'],
+    ['--host="a"', 'it has a comment'],
+    ['host=a--b', 'it has a comment'],
+    ['host=a /* AND dc=b */', 'it has a comment'],
+    ['host=a-1', 'expected AND, found -'],
     ['()', 'expected the name of a tag, found )'],
     ['_field="usage"', 'deletes by _field are not supported'],
     ['_time="x"', 'deletes by _time are not supported'],
@@ -52,5 +58,40 @@ describe('the predicate of deletes', () => {
     ['('.repeat(100_000), 'too many parentheses'],
   ])('refused: %s', (text, message) => {
     expect(() => parseDeletePredicate(text)).toThrow(`invalid predicate: ${message}`);
+  });
+
+  test('any text is read or refused, and what is read picks by names alone', () => {
+    const pieces = [
+      'host',
+      '_measurement',
+      '"a b"',
+      "'x'",
+      '=',
+      '!=',
+      '=~',
+      '(',
+      ')',
+      ' AND ',
+      ' OR ',
+      '-',
+      '1',
+      '1.5',
+      '1h',
+    ];
+    const piece = fc.oneof(
+      fc.constantFrom(...pieces),
+      fc.constantFrom('true', '/a/', '"', "'", '\\', '$x', '--', ' ', '\n'),
+    );
+    fc.assert(
+      fc.property(fc.array(piece, { maxLength: 14 }), (parts) => {
+        try {
+          const { measurement, condition } = parseDeletePredicate(parts.join(''));
+          if (measurement === null && condition === null) expect(parts.join('').trim()).toBe('');
+        } catch (error) {
+          expect(error).toBeInstanceOf(ParseError);
+        }
+      }),
+      { numRuns: 5_000 },
+    );
   });
 });

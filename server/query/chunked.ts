@@ -1,11 +1,12 @@
 /**
  * A SELECT that is answered in chunks: results of one series each, with `chunk_size` rows at most, fewer where texts are
  * large. A series is `partial` as long as more of its rows follow, a result as long as more of the statement does. What can leave
- * before all of it was read does (row-stream.ts): the next rows are asked for when the client has taken those before. What the answer rests on (`completeness`) is said with the last chunk.
+ * before all of it was read does (row-stream.ts, group-stream.ts): the next rows are asked for when the client has taken those before. What the answer rests on (`completeness`) is said with the last chunk.
  */
-import { allSteps } from '../../shards/steps.ts';
 import type { SelectStatement, Statement } from '../influxql/ast.ts';
+import { mainTurns } from '../turns.ts';
 import { Chunks } from './chunks.ts';
+import { GroupStream } from './group-stream.ts';
 import { confirmed, type SelectPlan } from './plan.ts';
 import { QueryError } from './query-error.ts';
 import type { QueryOptions, ResultSeries, StatementResult, TableRows } from './result.ts';
@@ -25,8 +26,12 @@ export async function* executeChunked(
   try {
     const levelled =
       consistency === undefined ? null : await untilEnd(context.backend.levelled(consistency, ending), ending);
-    const begin = async (plan: SelectPlan, within: StatementContext): Promise<RowStream | ResultSeries[]> =>
-      (await RowStream.open(plan, within)) ?? gathered(statement, plan, within);
+    const begin = async (plan: SelectPlan, within: StatementContext): Promise<RowSource | ResultSeries[]> => {
+      const rows = await RowStream.open(plan, within);
+      if (rows !== null) return rows;
+      const groups = await GroupStream.open(plan, within);
+      return groups instanceof GroupStream ? groups : gathered(statement, groups ?? plan, within);
+    };
     const within = levelled === null ? context : { ...context, backend: levelled };
     const answer = await untilEnd(confirmed(statement, null, within, begin), ending);
     const size = Math.min(chunkSize!, context.limits.rowsMax);
@@ -35,7 +40,7 @@ export async function* executeChunked(
       if (shortfall !== null) throw new QueryError(shortfall);
     };
     requireShards();
-    const chunks = answer instanceof RowStream ? streamed(statement, answer, size, context) : cut(answer, size);
+    const chunks = 'next' in answer ? streamed(statement, answer, size, context) : cut(answer, size);
     for (;;) {
       const { value: chunk, done } = await untilEnd(chunks.next(), ending);
       requireShards();
@@ -62,20 +67,33 @@ export async function* executeChunked(
 /** Returns the last one; null: there was no row. */
 type SeriesChunks = AsyncGenerator<ResultSeries, ResultSeries | null>;
 
+/** Rows as they are read. */
+type RowSource = Pick<RowStream, 'plan' | 'next'>;
+
 async function* streamed(
   statement: SelectStatement,
-  stream: RowStream,
+  source: RowSource,
   size: number,
   context: StatementContext,
 ): SeriesChunks {
-  const chunks = new Chunks(size, context.limits.streamedBytesMax);
-  let series: ResultSeries | null = null;
-  for (let next = await stream.next(); next !== null; next = await stream.next()) {
-    // Of one series no step takes long.
-    series = allSteps(seriesOf(statement, stream.plan, next.table, context))[0]!;
-    for (const values of chunks.add(series.values as TableRows, next.bytes)) yield { ...series, values, partial: true };
+  let open: { readonly key: string; readonly series: ResultSeries; readonly chunks: Chunks } | null = null;
+  for (let next = await source.next(); next !== null; next = await source.next()) {
+    const { table, bytes } = next;
+    const all = await mainTurns.of(seriesOf(statement, source.plan, table, context), context.ending);
+    for (let g = 0; g < all.length; g++) {
+      const series = all[g]!;
+      const { key } = table.groups[g]!;
+      if (open !== null && open.key !== key) {
+        yield { ...open.series, values: open.chunks.rest()! };
+        open = null;
+      }
+      open ??= { key, series, chunks: new Chunks(size, context.limits.streamedBytesMax) };
+      const values = series.values as TableRows;
+      const share = (bytes * values.length) / table.times.length;
+      for (const chunk of open.chunks.add(values, share)) yield { ...series, values: chunk, partial: true };
+    }
   }
-  return series === null ? null : { ...series, values: chunks.rest()! };
+  return open === null ? null : { ...open.series, values: open.chunks.rest()! };
 }
 
 async function* cut(all: readonly ResultSeries[], size: number): SeriesChunks {

@@ -220,11 +220,12 @@ export interface RawRows {
   readonly rows: readonly RowGroup[];
 }
 
+/** `bytes`: of texts and integers in them (held.ts). */
 export async function readRaw(
   plan: SelectPlan,
   dimensions: readonly string[],
   context: StatementContext,
-): Promise<RawRows> {
+): Promise<RawRows & { readonly bytes: number }> {
   const { wanted, span } = rawNeeds(plan);
   return readRows(plan, span, wanted, dimensions, context);
 }
@@ -271,7 +272,7 @@ async function readRows(
   wanted: Wanted,
   dimensions: readonly string[],
   context: StatementContext,
-): Promise<{ states: CellGrid | null; rows: RowGroup[]; table: RowTable }> {
+): Promise<{ states: CellGrid | null; rows: RowGroup[]; table: RowTable; bytes: number }> {
   let states: CellGrid | null = null;
   const shardSources = plan.sources.filter((source) => source.kind === 'shards');
   const requests = shardSources.map((source) => ({
@@ -292,7 +293,7 @@ async function readRows(
   held.require();
   if (requests.length > 0 && wanted.states.length > 0)
     states = await mainTurns.of(mergeStates(shards, requests[0]!.request, context.limits.cellsMax), context.ending);
-  if (wanted.columns.length === 0) return { states, rows: [], table: NO_ROWS };
+  if (wanted.columns.length === 0) return { states, rows: [], table: NO_ROWS, bytes: 0 };
   const subqueries: SubqueryRows[] = [];
   for (const source of plan.sources)
     if (source.kind === 'subquery') {
@@ -303,7 +304,7 @@ async function readRows(
     }
   const merging = rowsOf(plan, shards, subqueries, wanted, dimensions, context);
   const { rows, table } = await mainTurns.of(merging, context.ending);
-  return { states, rows, table };
+  return { states, rows, table, bytes: held.bytes };
 }
 
 /** Rows of all sources, group by group; in short steps. */

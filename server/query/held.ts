@@ -4,7 +4,7 @@
  */
 import { tooManyBytes } from '../../shards/query/held-bytes.ts';
 import type { PartialLimits, PartialResult, Refused } from '../../shards/query/partial.ts';
-import { QueryError } from './query-error.ts';
+import { TooManyRows } from './query-error.ts';
 import type { SubqueryRows } from './row-table.ts';
 
 /** An answer of a shard, as it travels or not. */
@@ -54,9 +54,9 @@ export class Held {
     return { kind: 'refused', message, isTooManyRows: true };
   }
 
-  /** Throws QueryError. */
+  /** Throws TooManyRows. */
   require(): void {
     const refusal = this.refusal;
-    if (refusal !== null) throw new QueryError(refusal.message);
+    if (refusal !== null) throw new TooManyRows(refusal.message);
   }
 }

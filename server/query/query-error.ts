@@ -5,5 +5,5 @@ export class QueryError extends Error {
   readonly retry = false;
 }
 
-/** The shards of one node have more rows for a request than they may hand over at once. */
+/** More rows, or bytes of them, than the shards of one node may hand over at once, or than a statement may hold. */
 export class TooManyRows extends QueryError {}

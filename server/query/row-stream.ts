@@ -9,7 +9,8 @@
  * The plan cannot be made anew once rows have left, so all shards confirm their schemas before the first of them is read, and
  * are then read by the plan, whatever is written meanwhile. That takes a round more than an answer that is gathered.
  *
- * Only one series of results can leave so: the rows of the next one come behind the last row of the first.
+ * Only one series of results can leave so: the rows of the next one come behind the last row of the first. Of groups by tag each
+ * is one (group-stream.ts).
  */
 import type { SelectRequest, ShardSelect } from '../../shards/query/partial.ts';
 import { TIME_MAX_NS, TIME_MIN_NS } from '../../shards/shard-key.ts';
@@ -29,7 +30,7 @@ const GROWTH = 4n;
 /** So little time is not cut for the sake of memory: many series have their rows at the same moments. */
 const WHOLE_NS = 1_000_000_000n;
 /** Of the rows and bytes that a slice may have: the next one has about as many for its time. */
-const AIMED = 2 / 3;
+export const AIMED = 2 / 3;
 
 /** Both inclusive. */
 interface Slice {
@@ -37,8 +38,16 @@ interface Slice {
   readonly maxNs: bigint;
 }
 
+/** `bytes`: what texts and integers in them take. */
+export interface RowPiece {
+  readonly table: OutputTable;
+  readonly bytes: number;
+}
+
+type ShardSource = Extract<PlannedSource, { kind: 'shards' }>;
+
 /** Which shards a plan reads when its rows can leave before all are there; null: they cannot. */
-function streamedSource(plan: SelectPlan): Extract<PlannedSource, { kind: 'shards' }> | null {
+function streamedSource(plan: SelectPlan): ShardSource | null {
   const [source] = plan.sources;
   const isOneSeries =
     plan.calls.length === 0 &&
@@ -54,6 +63,7 @@ export class RowStream {
   readonly plan: SelectPlan;
   readonly #context: StatementContext;
   readonly #wanted: Wanted;
+  readonly #dimensions: readonly string[];
   readonly #request: SelectRequest;
   /** Those that are not read to their end. */
   #targets: readonly ShardTarget[];
@@ -70,18 +80,29 @@ export class RowStream {
   static async open(plan: SelectPlan, context: StatementContext): Promise<RowStream | null> {
     const source = streamedSource(plan);
     if (source === null) return null;
-    const stream = new RowStream(plan, source, context);
+    const stream = RowStream.of(plan, source, [], context);
     // LIMIT may not come to one that is not up.
     await confirmOn(context, source.targets, stream.#request, plan.limit === 0);
     return stream;
   }
 
-  private constructor(plan: SelectPlan, source: Extract<PlannedSource, { kind: 'shards' }>, context: StatementContext) {
+  /** Of a plan with confirmed schemas and at most one group. */
+  static of(
+    plan: SelectPlan,
+    source: ShardSource,
+    dimensions: readonly string[],
+    context: StatementContext,
+  ): RowStream {
+    return new RowStream(plan, source, dimensions, context);
+  }
+
+  private constructor(plan: SelectPlan, source: ShardSource, dimensions: readonly string[], context: StatementContext) {
     const { wanted, span } = rawNeeds(plan);
     this.plan = plan;
+    this.#dimensions = dimensions;
     this.#context = context;
     this.#wanted = wanted;
-    this.#request = selectRequest(plan, span, wanted, [], source, context);
+    this.#request = selectRequest(plan, span, wanted, dimensions, source, context);
     this.#targets = source.targets;
     this.#left = { minNs: span.minNs ?? TIME_MIN_NS, maxNs: span.maxNs ?? TIME_MAX_NS };
     this.#spanNs = lengthOf(extentOf(firstRanges(source.targets, this.#request, plan.limit > 0)));
@@ -89,8 +110,8 @@ export class RowStream {
     this.#toGive = plan.limit === 0 ? Number.POSITIVE_INFINITY : plan.limit;
   }
 
-  /** The next rows, one at least, and what texts and integers in them take; null: there are none. */
-  async next(): Promise<{ table: OutputTable; bytes: number } | null> {
+  /** The next rows, one at least; null: there are none. */
+  async next(): Promise<RowPiece | null> {
     for (let slice = this.#slice(); slice !== null && this.#toGive > 0; slice = this.#slice()) {
       const shards = await this.#read(slice);
       if (shards === null) continue;
@@ -180,7 +201,7 @@ export class RowStream {
   /** Without LIMIT and OFFSET, which count over all slices. */
   *#tableOf(shards: readonly ShardSelect[]): Steps<OutputTable> {
     const plan = { ...this.plan, limit: 0, offset: 0 };
-    return yield* rawTable(plan, yield* rowsOf(plan, shards, [], this.#wanted, [], this.#context));
+    return yield* rawTable(plan, yield* rowsOf(plan, shards, [], this.#wanted, this.#dimensions, this.#context));
   }
 }
 

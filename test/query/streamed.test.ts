@@ -112,6 +112,50 @@ describe('an answer that leaves while it is read', () => {
     expect(error).toBe('max-select-point limit exceeded: (12/11)');
   });
 
+  it('groups leave one after the other, each read when the rows before have been taken', async () => {
+    const memory = await someDays();
+    const asked = watched(memory);
+    const results = serviceOf(memory).execute('SELECT v FROM m GROUP BY host', OPTIONS);
+    const hosts: string[] = [];
+    let taken = 0;
+    for await (const { series, error } of results) {
+      expect(error).toBeUndefined();
+      const [{ tags, values }] = series! as [NonNullable<typeof series>[number]];
+      hosts.push(tags!.host!);
+      taken += values.length;
+      const read = asked.reduce((sum, { rows }) => sum + rows, 0);
+      expect(read - taken).toBeLessThanOrEqual(20 + 10);
+      const other = { op: '=', key: 'host', value: 'b' };
+      const isRead = asked.some(
+        ({ rows, request }) => rows > 0 && JSON.stringify(request.condition) === JSON.stringify(other),
+      );
+      if (tags!.host === 'a') expect(isRead).toBe(hosts.length === Math.ceil(ROWS / 2 / 10));
+    }
+    expect(taken).toBe(ROWS);
+    expect(hosts).toEqual([...hosts].sort());
+    expect(new Set(hosts)).toEqual(new Set(['a', 'b']));
+  });
+
+  it('of groups with few rows more and more are read together, up to the rows of a slice', async () => {
+    const memory = new MemoryBackend({ shardsPerGroup: 2 });
+    await ask(memory, 'CREATE DATABASE t');
+    const lines = Array.from({ length: 300 }, (_, n) => `m,host=h${n} v=${n} 7`);
+    lines.push(...Array.from({ length: 200 }, (_, n) => `m,host=i v=${n} ${n}000000000`), 'm,host=j v=1 1');
+    memory.write('t', lines.join('\n'));
+    const asked = watched(memory);
+    for await (const { error } of serviceOf(memory, { streamedRowsMax: 150 }).execute(
+      'SELECT v FROM m GROUP BY host',
+      OPTIONS,
+    ))
+      expect(error).toBeUndefined();
+    const groups = asked.map(({ request: { condition } }) =>
+      condition === null ? 'names' : condition.op === 'or' ? condition.terms.length : 1,
+    );
+    // i by itself is too much at once, and is read in slices of time.
+    expect(groups.slice(0, 4)).toEqual(['names', 16, 64, 100]);
+    expect(Math.max(...asked.map(({ rows }) => rows))).toBeLessThanOrEqual(150);
+  });
+
   it('rows of one moment that are too many for a slice are read at once, up to the limit of rows', async () => {
     const memory = new MemoryBackend({ shardsPerGroup: 2 });
     await ask(memory, 'CREATE DATABASE t');
@@ -305,9 +349,18 @@ it('chunks are those of the whole answer, whatever the slices were', async () =>
   const statement = fc.record({
     fields: fc.constantFrom('f', 's', '*', 'f * 2, s'),
     where: fc.constantFrom('', " WHERE host = 'h1'", ' WHERE f > 3', ' WHERE time > 20h AND time <= 47h'),
-    group: fc.constantFrom('', '', '', ' GROUP BY host'),
+    group: fc.constantFrom('', '', ' GROUP BY host', ' GROUP BY host', ' GROUP BY region', ' GROUP BY *'),
     order: fc.constantFrom('', ' ORDER BY time DESC'),
-    limit: fc.constantFrom('', '', ' LIMIT 1', ' LIMIT 20 OFFSET 1', ' OFFSET 3', ' LIMIT 40 OFFSET 8', ' SLIMIT 1'),
+    limit: fc.constantFrom(
+      '',
+      '',
+      ' LIMIT 1',
+      ' LIMIT 20 OFFSET 1',
+      ' OFFSET 3',
+      ' LIMIT 40 OFFSET 8',
+      ' SLIMIT 1',
+      ' SLIMIT 2 SOFFSET 1',
+    ),
     size: fc.integer({ min: 1, max: 30 }),
     streamedRowsMax: fc.integer({ min: 1, max: 40 }),
   });
@@ -320,7 +373,9 @@ it('chunks are those of the whole answer, whatever the slices were', async () =>
       await ask(memory, 'CREATE DATABASE t');
       const lines = rows.flatMap(({ host, hour, f, s }) => {
         const fields = [f === null ? '' : `f=${f}`, s === null ? '' : `s="s${s}"`].filter((text) => text !== '');
-        return fields.length === 0 ? [] : [`m,host=h${host} ${fields.join(',')} ${BigInt(hour) * HOUR}`];
+        return fields.length === 0
+          ? []
+          : [`m,host=h${host}${host === 1 ? '' : `,region=r${host}`} ${fields.join(',')} ${BigInt(hour) * HOUR}`];
       });
       memory.write('t', lines.join('\n'));
       for (const { fields, where, group, order, limit, size, streamedRowsMax } of statements) {

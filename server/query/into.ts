@@ -1,8 +1,8 @@
 /**
  * SELECT ... INTO: what the SELECT gives is written, batch by batch, as a client's write to this node would be.
  *
- * Rows that can leave while later ones are still to be read (row-stream.ts) are written so; any other answer is held whole,
- * within the limits of a SELECT, and written in batches. What a batch's write says ends the statement with InfluxDB's
+ * Raw rows are written while later ones are still to be read (row-stream.ts), those of all groups together, since nobody sees their
+ * order. Any other answer is held whole, within the limits of a SELECT, and written in batches. What a batch's write says ends the statement with InfluxDB's
  * text; batches before it stay written. The plan is confirmed before the first one leaves, so nothing is written by a plan
  * that is made anew.
  */
@@ -64,17 +64,20 @@ interface PlannedTable {
 }
 
 async function* tablesOf(statement: SelectInto, context: StatementContext): AsyncGenerator<PlannedTable> {
-  const answer = await confirmed(statement, null, context, async (plan, within): Promise<RowStream | PlannedTable> => {
+  const begin = async (plan: SelectPlan, within: StatementContext): Promise<RowStream[] | PlannedTable> => {
     if (plan.timeName !== 'time') throw new QueryError('error finding time index in result');
-    const stream = await RowStream.open(plan, within);
-    return stream ?? { plan, table: await runPlan(plan, [], within, true) };
-  });
-  if (!(answer instanceof RowStream)) {
+    const ordered = await RowStream.open(plan, within);
+    const streams = ordered === null ? await RowStream.unordered(plan, within) : [ordered];
+    return streams ?? { plan, table: await runPlan(plan, [], within, true) };
+  };
+  const answer = await confirmed(statement, null, context, begin);
+  if (!Array.isArray(answer)) {
     yield answer;
     return;
   }
-  for (let next = await answer.next(); next !== null; next = await answer.next())
-    yield { plan: answer.plan, table: next.table };
+  for (const stream of answer)
+    for (let next = await stream.next(); next !== null; next = await stream.next())
+      yield { plan: stream.plan, table: next.table };
 }
 
 /** How many points were written. */

@@ -24,7 +24,7 @@ import type { PlannedSource, SelectPlan } from './plan.ts';
 import { QueryError, TooManyRows } from './query-error.ts';
 import { firstRanges } from './ranges.ts';
 import { confirmOn, type StatementContext, selectOn } from './scatter.ts';
-import { hasNoColumn, rawTable } from './select.ts';
+import { dimensionsOf, hasNoColumn, rawTable } from './select.ts';
 
 const GROWTH = 4n;
 /** So little time is not cut for the sake of memory: many series have their rows at the same moments. */
@@ -81,8 +81,7 @@ export class RowStream {
     const source = streamedSource(plan);
     if (source === null) return null;
     const stream = RowStream.of(plan, source, [], context);
-    // LIMIT may not come to one that is not up.
-    await confirmOn(context, source.targets, stream.#request, plan.limit === 0);
+    await stream.#confirm();
     return stream;
   }
 
@@ -94,6 +93,23 @@ export class RowStream {
     context: StatementContext,
   ): RowStream {
     return new RowStream(plan, source, dimensions, context);
+  }
+
+  /**
+   * For who may take the rows of an answer in any order: one stream for each source, whose slices are of all groups. null: they are not
+   * rows of shards, or LIMIT counts those of each group.
+   */
+  static async unordered(plan: SelectPlan, context: StatementContext): Promise<RowStream[] | null> {
+    const { calls, limit, offset, seriesLimit, seriesOffset } = plan;
+    if (calls.length > 0 || limit + offset + seriesLimit + seriesOffset > 0 || hasNoColumn(plan)) return null;
+    const streams: RowStream[] = [];
+    for (const source of plan.sources) {
+      if (source.kind !== 'shards') return null;
+      if (source.targets.length === 0 || source.measurements.length === 0) continue;
+      streams.push(new RowStream(plan, source, dimensionsOf(plan, []), context));
+    }
+    for (const stream of streams) await stream.#confirm();
+    return streams;
   }
 
   private constructor(plan: SelectPlan, source: ShardSource, dimensions: readonly string[], context: StatementContext) {
@@ -128,9 +144,16 @@ export class RowStream {
       const to = Math.min(rows, from + this.#toGive);
       this.#toSkip -= from;
       this.#toGive -= to - from;
-      if (to > from) return { table: { ...table, starts: [from, to] }, bytes: held.bytes };
+      // Of several groups none is cut.
+      const given = to - from === rows ? table : { ...table, starts: [from, to] };
+      if (to > from) return { table: given, bytes: held.bytes };
     }
     return null;
+  }
+
+  /** LIMIT may not come to a shard that is not up. */
+  #confirm(): Promise<void> {
+    return confirmOn(this.#context, this.#targets, this.#request, this.plan.limit === 0);
   }
 
   /** null: nothing is left. */

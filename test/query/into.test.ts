@@ -146,4 +146,22 @@ describe('SELECT INTO', () => {
     expect(Math.max(...batches)).toBeLessThanOrEqual(10_000);
     expect(await series('SELECT count(v), sum(v) FROM copied')).toMatchObject([{ values: [[0, 30_000, 449_985_000]] }]);
   });
+
+  it('copies more than a statement may hold, of many series and measurements', async () => {
+    memory = new MemoryBackend({ shardDurationNs: 2_000_000_000_000n, placeOf: (index) => index % 2 });
+    await ask(memory, 'CREATE DATABASE t; CREATE DATABASE u');
+    const lines: string[] = [];
+    for (let n = 0; n < 4_000; n++)
+      for (const host of ['a', 'b'])
+        lines.push(`cpu,host=${host} v=${n},i=${n}i ${n}000000000`, `mem,host=${host} v=${n} ${n}000000000`);
+    memory.write('t', lines.join('\n'));
+    const limits = { rowsMax: 3_000, streamedRowsMax: 1_000 };
+    const copied = await run('SELECT * INTO u..:MEASUREMENT FROM /.*/ GROUP BY *', { limits });
+    expect(copied).toEqual(written(16_000));
+    const sums = 'SELECT count(v), sum(i), first(v), last(v) FROM /.*/ GROUP BY *';
+    expect(await run(sums, { database: 'u' })).toEqual(await run(sums));
+    // What counts rows of groups is held whole.
+    const [limited] = await run('SELECT * INTO u..x FROM cpu GROUP BY * LIMIT 2000', { limits });
+    expect(limited!.error).toMatch(/more than 3000 rows/);
+  });
 });

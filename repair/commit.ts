@@ -271,6 +271,11 @@ export class CommitQueue {
       }
       const earlier = keysOfGroup.get(entry.id) ?? [];
       if (replica.stored.unknownSeries(held, entry.keys, earlier).length > 0) return { kind: 'need-keys' };
+      const full = this.storage.admit(entry.id, entry.keys);
+      if (full !== null) {
+        this.around.count('commit_refused_series_full');
+        return refusalOf(full);
+      }
       entry.stored = replica.stored;
       if (entry.keys.length > 0) keysOfGroup.set(entry.id, [...earlier, entry.keys]);
       return null;
@@ -372,6 +377,7 @@ export class CommitQueue {
 
 /** A batch of its group was to bring them, and could not be applied; nothing is changed. */
 function needsKeys(error: StorageError): CommitResult {
+  if (error.code === 'series-full') return refusalOf(error);
   if (error.code !== 'unknown-series') throw error;
   return { kind: 'need-keys' };
 }

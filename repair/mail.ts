@@ -44,7 +44,7 @@ export interface SubmittedWrite {
 
 const NO_ANSWER = 'no-answer';
 /** Why an owner that is live cannot take any batch of the shard, for longer than a client waits. */
-const LASTING: ReadonlySet<string> = new Set(['filling', 'disk-full', 'disk-failed']);
+const LASTING: ReadonlySet<string> = new Set(['filling', 'disk-full', 'disk-failed', 'series-full']);
 /** What else other members say is not repeated to clients: agents look for words in it. */
 const CODE = /^[a-z-]{1,32}$/;
 

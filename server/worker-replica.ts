@@ -11,7 +11,7 @@ import { Engine } from '../shards/engine.ts';
 import type { Files } from '../shards/files.ts';
 import { type GivenKeys, SeriesKeys } from '../shards/series-keys.ts';
 import type { ShardId, ShardKey } from '../shards/shard-key.ts';
-import { STORAGE_LIMITS } from '../shards/storage-limits.ts';
+import { STORAGE_LIMITS, seriesBytesBeside } from '../shards/storage-limits.ts';
 import { FreedLater, freeBuffers } from './freed-buffers.ts';
 import type { WorkerSettings, WriteOnTheWay } from './threads.ts';
 
@@ -52,6 +52,7 @@ export function openReplica(
       ...STORAGE_LIMITS,
       logBytesMax: settings.logBytesMax,
       memtableBytesMax: settings.memtableBytesMax,
+      seriesBytesMax: seriesBytesBeside(settings.memtableBytesMax),
       flushIdleMs: settings.flushIdleMs,
       compactionIdleMs: settings.mergeIdleMs,
     },

@@ -346,7 +346,7 @@ function applyRecord(shard: Shard, payload: Uint8Array, keys: LoggedKeys, positi
   try {
     const given = keysFor(keys, shard, frame);
     shard.apply(frame, given, position);
-    const left = given.length === 0 ? [] : keys.get(shard.id)!.filter((some) => !shard.knowsAll(some));
+    const left = given.length === 0 ? [] : keys.get(shard.id)!.filter((some) => !shard.table.knowsAll(some));
     if (given.length > 0) keys.set(shard.id, left);
   } finally {
     frame.release();

@@ -30,8 +30,10 @@ import { FillWriter, originOf, removeFillFile } from './fill-target.ts';
 import { Log } from './log.ts';
 import { isAfter, LOG_START } from './log-position.ts';
 import { BATCH_RECORD, KEYS_RECORD, type RecordToAppend } from './log-record.ts';
+import { flushAbove, memtableBytes } from './memtable-pressure.ts';
 import type { QueryableShard } from './queryable.ts';
 import { type GivenKeys, SeriesKeys } from './series-keys.ts';
+import { SeriesMemory } from './series-memory.ts';
 import { Shard } from './shard.ts';
 import { NewShardFiles } from './shard-creation.ts';
 import { ConnectionPool, readShardFile, ShardFile, shardFileImage, WRITE_META } from './shard-file.ts';
@@ -54,6 +56,7 @@ export class Engine implements Storage {
   readonly blockCache: BlockCache;
   readonly #log: Log;
   readonly #newFiles: NewShardFiles;
+  readonly #series: SeriesMemory;
   readonly #fills = new Map<ShardId, FillWriter>();
   #flushing: Shard | null = null;
   /** Shards whose compaction is looked at next, so that one busy shard does not starve the others. */
@@ -75,6 +78,7 @@ export class Engine implements Storage {
     this.#options = options;
     const { limits, files, openDatabase } = options;
     const startMs = options.nowMs();
+    this.#series = new SeriesMemory(this.#shards, limits.seriesBytesMax);
     this.#pool = new ConnectionPool(openDatabase, limits.openFilesMax);
     this.blockCache = new BlockCache(limits.blockCacheBytesMax, limits.unusedMs);
     this.#newFiles = new NewShardFiles(files, options.shardsDirectory);
@@ -100,7 +104,7 @@ export class Engine implements Storage {
       lost: lostShards(files, options.shardsDirectory),
       shards: () => this.#shards.values(),
       setAside: (shard, error) => this.#setAside(shard, error),
-      applied: () => this.#flushAbove(limits.memtableBytesMax),
+      applied: () => flushAbove(this.#shards, limits.memtableBytesMax),
     });
     const { records, bytes, applied, truncatedBytes, damaged } = replayed;
     for (const key of lostKeys(options, this.#shards)) this.#lost.set(shardId(key), { key, applied: LOG_START });
@@ -152,7 +156,7 @@ export class Engine implements Storage {
     const file = new ShardFile(path, this.#pool, () => this.#newFiles.settle(path));
     const fileBytes = (): number => (files.exists(path) ? files.size(path) : 0);
     const parts = { key, file, isNew, companion: companion(key), blocks: this.blockCache, limits, fileBytes, free };
-    return new Shard({ ...parts, policy: this.#policies.of(key) }, database);
+    return new Shard({ ...parts, policy: this.#policies.of(key), makeRoom: this.#series.makeRoom }, database);
   }
 
   readonly setRules = (rulesOf: RulesOf): void => this.#policies.setRules(rulesOf);
@@ -183,7 +187,14 @@ export class Engine implements Storage {
       if (fresh !== null) records.push({ kind: KEYS_RECORD, shard, payload: fresh });
       records.push({ kind: BATCH_RECORD, shard, payload: frame });
     }
-    return this.#log.append(records);
+    const end = this.#log.append(records);
+    this.#series.logged();
+    return end;
+  }
+
+  admit(id: ShardId, keys: GivenKeys): StorageError | null {
+    const shard = this.#shards.get(id);
+    return shard === undefined ? null : this.#series.admit(shard, keys);
   }
 
   /**
@@ -193,7 +204,7 @@ export class Engine implements Storage {
   #freshKeys(shard: ShardId, keys: GivenKeys): Uint8Array | null {
     if (keys.length === 0) return null;
     const given = SeriesKeys.of(keys);
-    return this.#shards.get(shard)?.knowsAll(given) === true ? null : given.encoded;
+    return this.#shards.get(shard)?.table.knowsAll(given) === true ? null : given.encoded;
   }
 
   sync(done: (error: Error | null) => void): void {
@@ -225,14 +236,9 @@ export class Engine implements Storage {
   pressure(): { logBytes: number; memtableBytes: number; overloaded: boolean } {
     const { logBytesMax, memtableBytesMax } = this.#options.limits;
     const logBytes = this.#log.bytes;
-    const memtableBytes = this.#memtableBytes();
-    return { logBytes, memtableBytes, overloaded: logBytes > logBytesMax || memtableBytes > memtableBytesMax };
-  }
-
-  #memtableBytes(): number {
-    let bytes = 0;
-    for (const shard of this.#shards.values()) bytes += shard.memtableBytes;
-    return bytes;
+    const inMemory = memtableBytes(this.#shards.values());
+    const overloaded = logBytes > logBytesMax || inMemory > memtableBytesMax;
+    return { logBytes, memtableBytes: inMemory, overloaded };
   }
 
   step(budgetMs: number, nowMs: () => number): boolean {
@@ -242,6 +248,7 @@ export class Engine implements Storage {
       shard.tick(startMs);
       if (shard.unreadable !== null) this.#lose(shard, shard.unreadable);
     }
+    this.#series.tick(startMs);
     for (const id of this.#lost.keys()) this.#remake(id);
     const unsettled = this.#settleNext();
     const allowedMs = this.#isPressed() ? Math.max(budgetMs, PRESSED_STEP_MS) : budgetMs;
@@ -283,13 +290,14 @@ export class Engine implements Storage {
   #nextToFlush(): Shard | null {
     const { limits } = this.#options;
     let largest: Shard | null = null;
-    let memtableBytes = 0;
+    let inMemory = 0;
     for (const shard of this.#shards.values()) {
       if (shard.isFlushing || shard.isFlushDue()) return shard;
-      memtableBytes += shard.memtableBytes;
+      inMemory += shard.memtableBytes;
       if (largest === null || shard.memtableBytes > largest.memtableBytes) largest = shard;
     }
-    if (memtableBytes > limits.memtableBytesMax * limits.flushShare) return largest;
+    if (inMemory > limits.memtableBytesMax * limits.flushShare) return largest;
+    if (this.#series.toFlush !== null) return this.#series.toFlush;
     if (this.#log.bytes <= limits.logBytesMax * limits.flushShare) return null;
     this.#log.release(this.#flushedThrough);
     if (this.#log.bytes <= limits.logBytesMax * limits.flushShare) return null;
@@ -304,7 +312,7 @@ export class Engine implements Storage {
   #isPressed(): boolean {
     const { logBytesMax, memtableBytesMax, flushShare } = this.#options.limits;
     const share = (1 + flushShare) / 2;
-    return this.#log.bytes > logBytesMax * share || this.#memtableBytes() > memtableBytesMax * share;
+    return this.#log.bytes > logBytesMax * share || memtableBytes(this.#shards.values()) > memtableBytesMax * share;
   }
 
   /** As at the start: the shard is gone from here, what is in its file is kept, and the ring brings it anew. */
@@ -359,17 +367,6 @@ export class Engine implements Storage {
     }
     this.#lookedInVain = 0;
     return false;
-  }
-
-  /** Flushes the largest memtables until all together are below `bytesMax`. */
-  #flushAbove(bytesMax: number): void {
-    while (this.#memtableBytes() > bytesMax) {
-      let largest: Shard | null = null;
-      for (const shard of this.#shards.values()) {
-        if (largest === null || shard.memtableBytes > largest.memtableBytes) largest = shard;
-      }
-      largest!.flush();
-    }
   }
 
   /**

@@ -14,6 +14,8 @@ const KINDS = {
   'disk-full': { status: 503, retry: true },
   /** The disk refused (EIO and the like): nothing is acknowledged. */
   'disk-failed': { status: 503, retry: true },
+  /** The series of this worker's shards take as much memory as they may. */
+  'series-full': { status: 503, retry: true },
   /** Log or memtable are at their maximum. */
   overloaded: { status: 503, retry: true },
   /** Stored bytes fail their CRC; another replica has them. */

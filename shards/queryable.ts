@@ -13,6 +13,8 @@ import type { TagCondition } from './tag-condition.ts';
 
 export interface QueryableShard {
   readonly key: ShardKey;
+  /** Counted while it is read in steps: its series keep their places in memory, and the numbers of their tags. */
+  readonly readings?: { open: number };
   /** Another text whenever measurements(), fields(), tagKeys() or series() may answer otherwise than before. */
   readonly schemaStamp: string;
   /** Names with at least one visible row, sorted. */

@@ -109,6 +109,13 @@ export class SeriesIds {
     return this.#withRecords(records, (at) => this.#kernel.seriesHasNew(this.#table, at, records.byteLength)) === 1;
   }
 
+  /** Bytes by which the table may grow when the keys of the records are added. */
+  growthBy(records: Uint8Array): number {
+    return records.byteLength === 0
+      ? 0
+      : this.#withRecords(records, (at) => this.#kernel.seriesGrowth(this.#table, at, records.byteLength));
+  }
+
   #withRecords(records: Uint8Array, ask: (at: number) => number): number {
     const at = this.#kernel.alloc(records.byteLength);
     storageBytes().set(records, at);

@@ -10,6 +10,7 @@ import { storageBytes, storageKernel } from './kernel/storage-kernel.ts';
 import type { TagColumn } from './queryable.ts';
 import { SeriesIds } from './series-ids.ts';
 import type { SeriesHash, Tag } from './series-key.ts';
+import type { SeriesKeys } from './series-keys.ts';
 import type { Steps } from './steps.ts';
 import type { TagCondition } from './tag-condition.ts';
 import { judgeSteps, matchSeries, usedCodes } from './tag-index.ts';
@@ -27,6 +28,8 @@ export class SeriesTable {
   #reading: { readonly ids: SeriesIds; readonly step: () => boolean } | null = null;
   #persisted = 0;
   #wasUsed = false;
+  #usedMs = 0;
+  #clockMs = 0;
   readonly #kernel = storageKernel();
   /** By measurement number. */
   #names: string[] = [];
@@ -90,11 +93,21 @@ export class SeriesTable {
     this.#persisted = count;
   }
 
-  /** Whether anything was asked since the last call. */
-  takeUse(): boolean {
-    const was = this.#wasUsed;
+  /** Time goes on: when something was asked is only as exact as this is told. */
+  tick(nowMs: number): void {
+    if (this.#wasUsed || this.#clockMs === 0) this.#usedMs = nowMs;
     this.#wasUsed = false;
-    return was;
+    this.#clockMs = nowMs;
+  }
+
+  /** When something was asked last. */
+  get usedMs(): number {
+    return this.#usedMs;
+  }
+
+  /** Nothing was asked for so long. */
+  isUnused(ms: number): boolean {
+    return !this.#wasUsed && this.#usedMs + ms <= this.#clockMs;
   }
 
   /** Lets the memory go until the next use, when all series are in the file. */
@@ -103,6 +116,15 @@ export class SeriesTable {
     if (this.#ids === null || this.#ids.count > this.#persisted) return;
     this.#forget();
     this.#ids = null;
+  }
+
+  /** Of the kernel's memory; says nothing of use. */
+  get bytes(): number {
+    return (this.#ids?.bytes ?? 0) + (this.#reading?.ids.bytes ?? 0);
+  }
+
+  knowsAll(keys: SeriesKeys): boolean {
+    return !this.ids.hasNew(keys.body);
   }
 
   get count(): number {

@@ -88,6 +88,10 @@ export class ShardMerging {
     return false;
   }
 
+  get isBusy(): boolean {
+    return this.#compaction !== null || this.isHeld;
+  }
+
   /** Nothing can be merged before the floor has moved on; then the directory may be let go. */
   get isDone(): boolean {
     if (this.#mergeableFrom === undefined) this.#mergeableFrom = mergeableFrom(this.#parts.store.directory);

@@ -28,7 +28,7 @@ import { Memtables } from './memtables.ts';
 import type { QueryableShard, TagColumn } from './queryable.ts';
 import { settleRows } from './row-settle.ts';
 import type { SeriesHash, Tag } from './series-key.ts';
-import type { GivenKeys, SeriesKeys } from './series-keys.ts';
+import type { GivenKeys } from './series-keys.ts';
 import { SeriesTable } from './series-table.ts';
 import { aggregateSteps } from './shard-aggregate.ts';
 import { ShardCare } from './shard-care.ts';
@@ -66,6 +66,8 @@ export interface ShardParts {
   readonly limits: StorageLimits;
   readonly policy: ShardPolicy;
   readonly free: FreeBuffers;
+  /** Before the series are read (series-memory.ts). Throws StorageError `series-full`. */
+  readonly makeRoom: (id: ShardId) => void;
   /** Bytes of the shard's file. */
   readonly fileBytes: () => number;
 }
@@ -77,7 +79,7 @@ export class Shard implements StoredShard, QueryableShard {
   readonly policy: ShardPolicy;
   readonly windowNs: number;
   readonly #parts: ShardParts;
-  readonly #table: SeriesTable;
+  readonly table: SeriesTable;
   readonly #memtables: Memtables;
   readonly #store: BlockStore;
   readonly #fieldsKept = new ShardFields();
@@ -94,12 +96,11 @@ export class Shard implements StoredShard, QueryableShard {
   #settledThrough: Stamp;
   #applied: LogPosition;
   #flush: Flush | null = null;
-  #clockMs = 0;
-  #usedMs = 0;
   readonly #flushClock = new FlushClock();
   #closed = false;
   /** What merging leaves of rows. A property, so that simulations can do it wrong. */
   settle = settleRows;
+  readonly readings = { open: 0 };
   /** Must be flushed before anything else: its unsynced log records were lost. */
   flushSoon = false;
   /** Why nothing can be read from the file. */
@@ -114,20 +115,21 @@ export class Shard implements StoredShard, QueryableShard {
     this.policy = parts.policy;
     const { policy, companion } = parts;
     this.windowNs = Math.max(WINDOW_NS_MIN, Math.ceil(Number(parts.key.endNs - parts.key.startNs) / WINDOWS_PER_SHARD));
-    this.#table = new SeriesTable((ids) => {
+    this.table = new SeriesTable((ids) => {
+      parts.makeRoom(this.id);
       const steps = readSeries(parts.file, ids);
       return () => this.#reading(() => steps.next().done !== true);
     }, parts.isNew);
-    this.#memtables = new Memtables(this.#table);
+    this.#memtables = new Memtables(this.table);
     this.#store = new BlockStore(parts.file, parts.blocks, parts.isNew);
-    this.tombstones = new ShardTombstones(this.#table, parts.key, () => policy.tombstones);
+    this.tombstones = new ShardTombstones(this.table, parts.key, () => policy.tombstones);
     this.#sources = {
-      table: this.#table,
+      table: this.table,
       store: this.#store,
       memtable: this.#memtables,
       tombstones: this.tombstones,
       windowNs: this.windowNs,
-      readings: { open: 0 },
+      readings: this.readings,
       get conflict() {
         return policy.conflict;
       },
@@ -167,7 +169,7 @@ export class Shard implements StoredShard, QueryableShard {
 
   /** Reads what else the file says. Throws StorageError `damaged-file`, and says so in `unreadable`. */
   load(): void {
-    this.#reading(() => [this.#table.ids, this.#store.directory]);
+    this.#reading(() => [this.table.ids, this.#store.directory]);
   }
 
   #reading<T>(read: () => T): T {
@@ -205,16 +207,12 @@ export class Shard implements StoredShard, QueryableShard {
 
   /** Series and block directory are in memory. */
   get isResident(): boolean {
-    return this.#table.isLoaded && this.#store.isLoaded;
-  }
-
-  knowsAll(keys: SeriesKeys): boolean {
-    return !this.#table.ids.hasNew(keys.body);
+    return this.table.isLoaded && this.#store.isLoaded;
   }
 
   unknownSeries(frame: HeldFrame, keys: GivenKeys, earlier: readonly GivenKeys[] = []): SeriesHash[] {
     this.load(); // a file that cannot be read refuses the batch before it is logged, and is then set aside
-    return frame.kind === 'delete' ? [] : unknownSeries(this.#table, frame, [keys, ...earlier]);
+    return frame.kind === 'delete' ? [] : unknownSeries(this.table, frame, [keys, ...earlier]);
   }
 
   apply(frame: HeldFrame, keys: GivenKeys, position: LogPosition): void {
@@ -231,7 +229,7 @@ export class Shard implements StoredShard, QueryableShard {
   }
 
   #applyWrite(frame: HeldFrame, keys: GivenKeys): void {
-    addSeries(this.#table, frame, keys);
+    addSeries(this.table, frame, keys);
     if (this.tombstones.count > 0) {
       const at = frame.ids >>> 2;
       this.tombstones.wrote(storageWords().slice(at, at + frame.seriesCount), frame.version);
@@ -252,8 +250,8 @@ export class Shard implements StoredShard, QueryableShard {
     this.#assertOpen();
     if (this.#flush !== null) return;
     this.load(); // what cannot be read must fail before anything is frozen
-    const { count: seriesEnd, persisted } = this.#table;
-    const saves = [this.#fields.freeze(), this.companion.freeze()];
+    const { count: seriesEnd, persisted } = this.table;
+    const saves = [this.#fields.freeze(), this.companion.freeze()]; // before the memtable: they say what is in it
     // Whoever holds the blocks counts on what has been dropped.
     const settledThrough = this.#merging.isHeld ? STAMP_ZERO : this.#settleable;
     this.#flush = new Flush(
@@ -289,7 +287,7 @@ export class Shard implements StoredShard, QueryableShard {
     this.care.deletesDropped(superseded);
     this.#flushedThrough = position;
     this.#settledThrough = floor;
-    this.#table.persisted = flush.seriesWritten;
+    this.table.persisted = flush.seriesWritten;
     this.#merging.flushed(flush.windows);
     return false;
   }
@@ -304,20 +302,21 @@ export class Shard implements StoredShard, QueryableShard {
 
   /** Time goes on: ages are counted from what is told here. */
   tick(nowMs: number): void {
-    if (this.#clockMs === 0) this.#usedMs = nowMs;
-    this.#clockMs = nowMs;
-    this.#flushClock.tick(nowMs);
-    this.#merging.tick(nowMs);
-    if (this.#table.takeUse()) this.#usedMs = nowMs;
+    for (const part of [this.#flushClock, this.#merging, this.table]) part.tick(nowMs);
   }
 
   /** Lets go of what can be read again when nothing has asked for it for long. */
   #unload(): void {
-    if (this.#sources.readings.open > 0) return;
-    const unusedMs = this.#clockMs - this.#usedMs;
-    if (this.isDirty || this.#flush !== null || unusedMs < this.#parts.limits.unusedMs || !this.#merging.isDone) return;
+    if (!this.table.isUnused(this.#parts.limits.unusedMs) || !this.#merging.isDone || !this.unloadSeries()) return;
+    for (const part of [this.#store, this.tombstones]) part.unload();
+  }
+
+  /** The series alone, for whom they make room: when they are in the file, and nothing is under way that needs them. */
+  unloadSeries(): boolean {
+    if (this.readings.open > 0 || this.#merging.isBusy || this.isDirty || this.#flush !== null) return false;
     this.#flushedSizes = this.#fileSizes();
-    for (const part of [this.#table, this.#store, this.tombstones]) part.unload();
+    this.table.unload();
+    return true;
   }
 
   /** Unflushed rows (flush-clock.ts), or a floor that is wanted in the file. */
@@ -334,7 +333,7 @@ export class Shard implements StoredShard, QueryableShard {
     if (this.#merging.isHeld || this.#closed || this.unreadable !== null) return false;
     if (!this.#store.isLoaded) {
       const wanted = this.#reading(() => this.#merging.isWanted);
-      if (wanted && !this.#table.readStep()) this.load();
+      if (wanted && !this.table.readStep()) this.load();
       return wanted;
     }
     if (this.#merging.step()) return true;
@@ -376,7 +375,7 @@ export class Shard implements StoredShard, QueryableShard {
 
   #fileSizes(): FlushedSizes {
     if (this.#flushedSizes !== null && !this.isResident) return this.#flushedSizes;
-    return { rows: this.#store.directory.rows, blocks: this.#store.directory.blocks, series: this.#table.count };
+    return { rows: this.#store.directory.rows, blocks: this.#store.directory.blocks, series: this.table.count };
   }
 
   /** Forgets the memtable and lets the file go. */
@@ -384,7 +383,7 @@ export class Shard implements StoredShard, QueryableShard {
     this.#closed = true;
     this.#flush?.close();
     this.#memtables.release();
-    this.#table.close();
+    this.table.close();
     this.#store.close();
     this.#parts.file.close();
   }
@@ -414,22 +413,22 @@ export class Shard implements StoredShard, QueryableShard {
   }
 
   keyOf(series: number): string {
-    return this.#table.ids.keyOf(series);
+    return this.table.ids.keyOf(series);
   }
 
   tagsOf(series: number): readonly Tag[] {
-    return this.#table.tagsOf(series);
+    return this.table.tagsOf(series);
   }
 
   tagColumn(measurement: string, tagKey: string, series: Uint32Array): TagColumn {
-    return this.#table.tagColumn(measurement, tagKey, series);
+    return this.table.tagColumn(measurement, tagKey, series);
   }
 
   hashOf(series: number): SeriesHash {
-    return this.#table.ids.hashOf(series);
+    return this.table.ids.hashOf(series);
   }
 
-  readonly judgeSteps: QueryableShard['judgeSteps'] = (name, condition) => this.#table.judgeSteps(name, condition);
+  readonly judgeSteps: QueryableShard['judgeSteps'] = (name, condition) => this.table.judgeSteps(name, condition);
   readonly scan: QueryableShard['scan'] = (request, visit) => allSteps(this.scanSteps(request, visit));
   readonly aggregate: QueryableShard['aggregate'] = (request, visit) => allSteps(this.aggregateSteps(request, visit));
 

@@ -10,6 +10,8 @@ export interface StorageLimits {
   readonly logBytesMax: number;
   /** All memtables. Above it writes are refused; flushing begins at `flushShare` of it. */
   readonly memtableBytesMax: number;
+  /** Tables of series (series-memory.ts): six million of ten tags. Batches that bring more are refused. */
+  readonly seriesBytesMax: number;
   /** Share of a maximum (log, memtable) at which the largest (or oldest) shards are flushed. */
   readonly flushShare: number;
   /** A shard that nothing was written to for so long is flushed, so that it does not pin the log. */
@@ -39,11 +41,16 @@ export interface StorageLimits {
   readonly unusedMs: number;
 }
 
+const KERNEL_BYTES = 2 ** 31;
+/** Blocks, and the working memory of flushes, merges and answers. */
+const KERNEL_REST_BYTES = 256 << 20;
+
 export const STORAGE_LIMITS: StorageLimits = {
   segmentBytesMax: 64 << 20,
   recordBytesMax: 256 << 20,
   logBytesMax: 1 << 30,
   memtableBytesMax: 64 << 20,
+  seriesBytesMax: 512 << 20,
   flushShare: 0.75,
   flushIdleMs: 600_000,
   flushFloorMs: 10_000,
@@ -57,3 +64,9 @@ export const STORAGE_LIMITS: StorageLimits = {
   compactionIdleMs: 600_000,
   unusedMs: 900_000,
 };
+
+/** What is left of the 2 GiB of a kernel for series: two tables of this size, one of which is copied while it grows. */
+export function seriesBytesBeside(memtableBytesMax: number): number {
+  const left = KERNEL_BYTES - KERNEL_REST_BYTES - memtableBytesMax;
+  return Math.min(STORAGE_LIMITS.seriesBytesMax, Math.floor(left / 3));
+}

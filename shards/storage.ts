@@ -9,6 +9,7 @@ import type { Database } from 'better-sqlite3';
 import type { SeriesKeyRecord } from './batch.ts';
 import type { StoredCare } from './care.ts';
 import type { Sum128 } from './checksum.ts';
+import type { StorageError } from './errors.ts';
 import type { HeldFrame } from './held-frame.ts';
 import type { SeriesHash } from './series-key.ts';
 import type { GivenKeys } from './series-keys.ts';
@@ -36,6 +37,8 @@ export interface Storage {
   create(key: ShardKey): StoredShard;
   /** Removes the shard's file and memory, durably. */
   drop(id: ShardId): void;
+  /** Why a batch with these keys is not to be appended (no memory for its series); asked of each, in the order in which they are. */
+  admit(id: ShardId, keys: GivenKeys): StorageError | null;
   /** One vectored write; throws StorageError `disk-full` and leaves the log as it was. */
   append(entries: readonly LogEntry[]): LogPosition;
   sync(done: (error: Error | null) => void): void;

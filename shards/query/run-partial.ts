@@ -68,6 +68,8 @@ export class PartialReading {
   readonly #moved: ArrayBuffer[];
   readonly #request: PartialRequest;
   #reader: Reader | null = null;
+  /** Between steps of it. */
+  #held: QueryableShard | null = null;
   #next = 0;
 
   constructor(shards: readonly QueryableShard[], request: PartialRequest, moved: ArrayBuffer[], place: PartialPlace) {
@@ -89,9 +91,11 @@ export class PartialReading {
         return null;
       }
       const outcome = this.#reader.step(shard);
+      this.#hold(outcome === true ? shard : null);
       if (typeof outcome !== 'boolean') return outcome;
       if (!outcome) this.#next++;
     } catch (error) {
+      this.#hold(null);
       if (error instanceof RegexError) return { kind: 'refused', message: error.message };
       if (shard === undefined) throw error;
       this.#leaveOut(shard, error);
@@ -106,7 +110,15 @@ export class PartialReading {
   }
 
   close(): void {
+    this.#hold(null);
     this.#reader?.close();
+  }
+
+  #hold(shard: QueryableShard | null): void {
+    if (shard === this.#held) return;
+    if (this.#held?.readings !== undefined) this.#held.readings.open--;
+    if (shard?.readings !== undefined) shard.readings.open++;
+    this.#held = shard;
   }
 
   #leaveOut(shard: QueryableShard, error: unknown): void {

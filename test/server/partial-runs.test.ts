@@ -48,6 +48,7 @@ function request(limits: Partial<PartialLimits> = {}): SelectRequest {
 /** Its scan takes so many steps of a millisecond each. */
 class SlowShard extends MemoryShard {
   closed = 0;
+  readonly readings = { open: 0 };
   readonly #steps: number;
   readonly #work: () => void;
 
@@ -204,7 +205,10 @@ test('a run that is cancelled, or has had its time, works no more', () => {
   const shard = add('s', 1000);
   runs.begin(1, ['s'], request());
   turn();
+  // Its series are not let go between the steps.
+  expect(shard.readings.open).toBe(1);
   runs.cancel(1);
+  expect(shard.readings.open).toBe(0);
   const before = worked;
   while (waiting.length > 0) turn();
   expect([worked - before, shard.closed, answers.size, runs.count]).toEqual([0, 1, 0, 0]);
@@ -213,7 +217,7 @@ test('a run that is cancelled, or has had its time, works no more', () => {
   runs.begin(2, ['s'], request({ msMax: 50 }));
   while (waiting.length > 0) turn();
   expect(answers.get(2)!.results).toEqual([{ kind: 'refused', message: 'query timeout reached' }]);
-  expect([worked, shard.closed, runs.count]).toEqual([before + 51, 2, 0]);
+  expect([worked, shard.closed, runs.count, shard.readings.open]).toEqual([before + 51, 2, 0, 0]);
 });
 
 test('a shard that goes, begins to be filled or proves to be damaged meanwhile is left to others, the rest is answered', () => {

@@ -129,6 +129,10 @@ export class MemoryShard implements StoredShard {
 }
 
 export class MemoryStorage implements Storage {
+  admit(): StorageError | null {
+    return null;
+  }
+
   readonly shards = new Map<ShardId, MemoryShard>();
   readonly ledgers = new Map<ShardId, Ledger>();
   readonly disk: MemoryDisk;

@@ -206,7 +206,7 @@ function splitEscaped(key: usize, length: u32): i32 {
 }
 
 /** The first `stop` at or behind `start` that has no backslash before it, or the length. */
-function endOfToken(key: usize, length: u32, start: u32, stop: u8): u32 {
+export function endOfToken(key: usize, length: u32, start: u32, stop: u8): u32 {
   for (let at = start; at < length; at++) {
     if (load<u8>(key + at) != stop) continue;
     if (at == start || load<u8>(key + at - 1) != BACKSLASH) return at;

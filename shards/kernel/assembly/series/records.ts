@@ -9,7 +9,7 @@ import { equalText } from './text';
 
 const HASH_BYTES: u32 = 16;
 /** Hash and length of a key. */
-const RECORD_HEAD_BYTES: u32 = 20;
+export const RECORD_HEAD_BYTES: u32 = 20;
 const COMMA: u8 = 44;
 const BACKSLASH: u8 = 92;
 

@@ -58,6 +58,8 @@ export interface CoordinatorPorts {
   after(ms: number, work: () => void): void;
   /** An answer could not be given: a fault of ours, at one client only. */
   faulty(error: Error): void;
+  /** So many points of the request are stored; its body may be gone when this returns. Never throws. */
+  accepted(request: WriteRequest, points: number): void;
   observe(event: {
     readonly rows: number;
     readonly failedRows: number;
@@ -406,8 +408,10 @@ export class Coordinator implements WriteCoordinator {
     this.#inFlightBytes -= waiting.bytes;
     this.#gathering.answered();
     if (waiting.failure !== null) for (const name of waiting.groups) this.#schemas.forget(name);
+    const rows = waiting.failure === null ? (waiting.read?.rows ?? 0) - waiting.rejected.dropped : 0;
+    if (rows > 0) this.#ports.accepted(waiting.request, rows);
     this.#ports.observe({
-      rows: waiting.failure === null ? (waiting.read?.rows ?? 0) - waiting.rejected.dropped : 0,
+      rows,
       failedRows: (waiting.read?.failed ?? 0) + waiting.rejected.dropped,
       bytes: waiting.bytes,
       ms: this.#ports.nowMs() - waiting.startedMs,

@@ -12,6 +12,7 @@ import type { ConvergenceBound } from './http/admin.ts';
 import type { Peers } from './peers.ts';
 import { RepairMetrics } from './repair-metrics.ts';
 import { RequestMetrics, SECONDS_FAST } from './request-metrics.ts';
+import type { Subscribers } from './subscriptions/subscribers.ts';
 import { threadMemory } from './thread-memory.ts';
 import type { WorkerPool } from './threads.ts';
 import type { UdpListeners } from './udp-listeners.ts';
@@ -34,6 +35,7 @@ export interface MetricSources {
   rates(): RepairRates;
   boundWatch(): { readonly exceeded: number };
   readonly udp: UdpListeners;
+  readonly subscribers: Subscribers;
 }
 
 export class Metrics {
@@ -61,6 +63,7 @@ export class Metrics {
 
   addRoute(app: Express, sources: MetricSources): void {
     sources.udp.addTo(this.#registry);
+    sources.subscribers.addTo(this.#registry);
     const gauges = makeGauges(this.#registry);
     app.get('/metrics', async (_request, response) => {
       await this.#collect(gauges, sources);

@@ -1,4 +1,5 @@
 /** Queries of a node, bound to its parts. */
+import type { Logger } from 'pino';
 import type { NodeCore } from '../repair/node-core.ts';
 import type { Config } from './config.ts';
 import { hostText } from './config-values.ts';
@@ -11,6 +12,8 @@ import { createQueryService } from './query/service.ts';
 import { type BackendPorts, createQueryBackend } from './query-backend.ts';
 import { queryMetadata } from './query-metadata.ts';
 import { influxStatistics, ownStatistics, type StatisticSources } from './statistics.ts';
+import { Subscribers } from './subscriptions/subscribers.ts';
+import { mainTurns } from './turns.ts';
 import type { UdpListeners } from './udp-listeners.ts';
 
 export interface NodeQueryParts
@@ -22,6 +25,7 @@ export interface NodeQueryParts
   readonly startedMs: number;
   /** Of HTTP. */
   readonly port: number;
+  readonly log: Logger;
 }
 
 export interface NodeQueries {
@@ -29,6 +33,7 @@ export interface NodeQueries {
   readonly backend: QueryBackend;
   /** What this process says of itself, here and at other doors. */
   readonly about: StatisticSources & DiagnosticSources;
+  readonly subscribers: Subscribers;
 }
 
 export function createNodeQueries({
@@ -38,9 +43,19 @@ export function createNodeQueries({
   udp,
   startedMs,
   port,
+  log,
   ...parts
 }: NodeQueryParts): NodeQueries {
+  const metadata = queryMetadata(core, config.nodeName);
+  const subscribers = new Subscribers(metadata.subscriptions, {
+    snapshot: () => core.snapshot(),
+    metadataHash: () => core.metadataHash(),
+    turns: mainTurns,
+    nowMs: Date.now,
+    log,
+  });
   const about = {
+    subscribers,
     config,
     core,
     udp,
@@ -52,7 +67,7 @@ export function createNodeQueries({
   };
   const backend = createQueryBackend({
     ...parts,
-    metadata: queryMetadata(core, config.nodeName),
+    metadata,
     server: {
       owners: (shard) => core.owners(shard),
       statistics: async () => [...(await influxStatistics(about)), ...(await ownStatistics(about))],
@@ -71,5 +86,5 @@ export function createNodeQueries({
     seriesMax: config.querySeriesMax,
     bytesMax: config.queryBytesMax,
   });
-  return { service, backend, about };
+  return { service, backend, about, subscribers };
 }

@@ -71,6 +71,7 @@ export function addNodeRoutes(
   metrics.addRoute(app, {
     ...shared,
     udp: queries.about.udp,
+    subscribers: queries.subscribers,
     peers: parts.peers,
     rates: rates.current,
     boundWatch: () => boundWatch,

@@ -2,6 +2,7 @@
 import type { NodeCore } from '../repair/node-core.ts';
 import type { Config } from './config.ts';
 import { Coordinator } from './coordinator.ts';
+import type { WriteRequest } from './http/influx-write.ts';
 import type { RequestMetrics, WriteEvent } from './request-metrics.ts';
 import { SchemaCache } from './schema-cache.ts';
 import { fetchSchemas } from './schema-source.ts';
@@ -18,6 +19,8 @@ export interface WriterParts {
   readonly metrics: RequestMetrics;
   /** The writes go to replicas that are thrown away (warm-up.ts). */
   readonly isScratch: boolean;
+  /** A client's points are stored. */
+  accepted(request: WriteRequest, points: number): void;
   isReady(): boolean;
   /** Hands changes of the cluster to the workers. */
   shareCluster(): void;
@@ -57,6 +60,13 @@ export function createWriter(parts: WriterParts): Writer {
       setTimeout(() => parts.guard(work), ms);
     },
     faulty: parts.faulty,
+    accepted: (request: WriteRequest, points: number) => {
+      try {
+        parts.accepted(request, points);
+      } catch (error) {
+        parts.faulty(error as Error);
+      }
+    },
     observe: (event: WriteEvent) => parts.metrics.observeWrite(event),
   };
   return { schemas, coordinator: new Coordinator(ports, parts.config, schemas, places) };

@@ -39,7 +39,6 @@ import { Peers } from './peers.ts';
 import { linkIdentityOf } from './peers-link.ts';
 import { LANE_NODE, type Packet } from './peers-packet.ts';
 import { diskTrouble, endWithError, watchProcess } from './process-life.ts';
-import type { QueryService } from './query/result.ts';
 import type { NodeApi } from './query-rpc.ts';
 import { whyNotReady } from './readiness.ts';
 import { RepairJournal } from './repair-journal.ts';
@@ -71,7 +70,7 @@ export class Node implements RunningNode {
   #places!: ShardPlaces;
   #writer: Writer | null = null;
   #warmUp: WarmUp | null = null;
-  #queryService!: QueryService;
+  #queries!: NodeQueries;
   readonly #udp = new UdpListeners();
   #metrics!: Metrics;
   #journal!: RepairJournal;
@@ -188,7 +187,7 @@ export class Node implements RunningNode {
     for (const turn of this.#early.splice(0)) this.#takeTurn(turn);
     this.#log.info({ ...pool.recovery(), shards: pool.held().length }, 'shards recovered');
 
-    const queries = createNodeQueries({
+    this.#queries = createNodeQueries({
       config,
       core: this.#core,
       pool,
@@ -200,17 +199,18 @@ export class Node implements RunningNode {
       udp: this.#udp,
       startedMs,
       port: this.#http.port,
+      log: this.#log,
     });
-    this.#queryService = queries.service;
+    this.#stops.push(() => this.#queries.subscribers.close());
     this.#context = {
       config,
       url: this.#url,
       core: this.#core,
-      queryService: this.#queryService,
+      queryService: this.#queries.service,
       log: this.#log,
       isReady: () => this.#notReady() === null,
     };
-    this.#addRoutes(pool, queries, extensions);
+    this.#addRoutes(pool, extensions);
     const scratch = { config, self: this.#file.number, pool, log: this.#log };
     const writtenBytes = () => this.#metrics.requests.writtenBytes;
     if (config.warmUp) this.#warmUp = new WarmUp({ ...scratch, writtenBytes });
@@ -225,7 +225,7 @@ export class Node implements RunningNode {
     return isScratch ? this.#warmUp?.coordinator : this.#writer?.coordinator;
   }
 
-  #addRoutes(pool: WorkerPool, queries: NodeQueries, extensions: readonly Extension[]): void {
+  #addRoutes(pool: WorkerPool, extensions: readonly Extension[]): void {
     const [config, log, core, places] = [this.#config, this.#log, this.#core, this.#places];
     const [metrics, rates] = [this.#metrics, this.#rates];
     const snapshot = (): ClusterSnapshot => core.snapshot();
@@ -237,7 +237,7 @@ export class Node implements RunningNode {
       core,
       metrics,
       rates,
-      queries,
+      queries: this.#queries,
       nodeApi: this.#nodeApi!,
       journal: this.#journal,
       boundWatch: this.#boundWatch,
@@ -293,6 +293,7 @@ export class Node implements RunningNode {
       places: this.#places,
       metrics: this.#metrics.requests,
       isScratch: false,
+      accepted: (request, points) => this.#queries.subscribers.accepted(request, points),
       isReady: () => this.#notReady() === null,
       shareCluster: () => this.#shareCluster(),
       guard: (work) => this.#guard(work),
@@ -372,7 +373,7 @@ export class Node implements RunningNode {
       log: this.#log,
       notReady: () => this.#notReady(),
       coordinator: () => this.#writing().coordinator,
-      queryService: () => this.#queryService,
+      queryService: () => this.#queries.service,
       nodeApi: () => this.#nodeApi,
       clusterId: () => this.#file.clusterId,
       peers: () => (this.#stopping === null ? this.#peers : null),

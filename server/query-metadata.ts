@@ -3,11 +3,15 @@ import type { NodeCore } from '../repair/node-core.ts';
 import { clusterRegisters } from './cluster-registers.ts';
 import { ContinuousQueries } from './continuous/registry.ts';
 import type { QueryMetadata } from './query/backend.ts';
+import { Subscriptions } from './subscriptions/registry.ts';
 import { userMetadata } from './user-metadata.ts';
 
-export function queryMetadata(core: NodeCore, nodeName: string): QueryMetadata {
+export function queryMetadata(core: NodeCore, nodeName: string): QueryMetadata & { subscriptions: Subscriptions } {
+  const registers = clusterRegisters(core, nodeName);
+  const snapshot = () => core.snapshot();
   return {
-    continuousQueries: new ContinuousQueries(clusterRegisters(core, nodeName), () => core.snapshot()),
+    continuousQueries: new ContinuousQueries(registers, snapshot),
+    subscriptions: new Subscriptions(registers, snapshot),
     createDatabase: (name, policy, conflict) => core.definitions.createDatabase(name, policy, Date.now(), conflict),
     dropDatabase: (name) => core.definitions.dropDatabase(name, Date.now()),
     createRetentionPolicy: (database, name, options) =>

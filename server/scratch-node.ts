@@ -78,6 +78,7 @@ export function makeScratchNode({ config, self, pool, log }: ScratchParts, life:
     clusterId: clusterId!,
     config,
     core,
+    accepted: () => {},
     pool,
     places,
     metrics,

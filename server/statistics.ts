@@ -9,6 +9,7 @@ import { isDeleteShard } from '../shards/delete-shard.ts';
 import type { Config } from './config.ts';
 import { numericShardId } from './query/shards.ts';
 import type { RequestMetrics } from './request-metrics.ts';
+import type { Subscribers } from './subscriptions/subscribers.ts';
 import type { WorkerPool } from './threads.ts';
 import type { UdpListeners } from './udp-listeners.ts';
 
@@ -20,6 +21,7 @@ export interface StatisticSources {
   readonly bind: string;
   readonly config: Pick<Config, 'dataDirectory'>;
   readonly udp: UdpListeners;
+  readonly subscribers: Subscribers;
 }
 
 export interface Statistic {
@@ -86,6 +88,7 @@ export async function influxStatistics(sources: StatisticSources): Promise<Stati
       writeError: writes.serverErrors,
     },
   );
+  found.push(...sources.subscribers.statistics());
   add(
     'httpd',
     { bind },

@@ -45,6 +45,8 @@ export interface CarefulField {
 export interface CarefulLine {
   readonly keyStart: number;
   readonly keyEnd: number;
+  /** What is behind is the timestamp. */
+  readonly fieldsEnd: number;
   readonly fields: readonly CarefulField[];
   /** Nanoseconds; null: the line has no timestamp. */
   readonly timeNs: bigint | null;
@@ -90,7 +92,7 @@ export function parseLineCarefully(body: Buffer, start: number, end: number, uni
   const timeNs = scanTime(body, fieldsEnd, end, unitNs);
   const fields = takeFields(body, fieldsStart, fieldsEnd);
   checkUtf8(body.subarray(start, keyEnd));
-  return { keyStart: start, keyEnd, fields, timeNs };
+  return { keyStart: start, keyEnd, fieldsEnd, fields, timeNs };
 }
 
 function checkUtf8(bytes: Buffer): Buffer {

@@ -4,7 +4,7 @@
  * what only this program has is in /metrics.
  */
 import type { Express } from 'express';
-import { goMemory, influxStatistics, type StatisticSources } from '../statistics.ts';
+import { goMemory, influxStatistics, type Statistic, type StatisticSources } from '../statistics.ts';
 import { setInfluxHeaders } from './influx-ping.ts';
 
 export interface DebugPorts {
@@ -28,13 +28,9 @@ export function addDebugVars(app: Express, ports: DebugPorts): void {
   });
 }
 
-function keyOf({
-  name,
-  tags: { id, database, bind },
-}: {
-  name: string;
-  tags: Readonly<Record<string, string>>;
-}): string {
+function keyOf({ name, tags }: Pick<Statistic, 'name' | 'tags'>): string {
+  const { id, database, bind, destination } = tags;
+  if (destination !== undefined) return [name, database, tags.retention_policy, tags.name, destination].join(':');
   const which = id ?? database ?? bind;
   return which === undefined ? name : `${name}:${which}`;
 }

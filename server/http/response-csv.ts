@@ -81,6 +81,7 @@ function csvTags(tags: Readonly<Record<string, string>>): string {
 function csvValue(value: Value): string {
   if (value === null) return '';
   if (typeof value === 'string') return csvField(value);
+  if (typeof value === 'object') return csvField(value.join(' '));
   return typeof value === 'number' ? csvNumber(value) : String(value);
 }
 

@@ -209,7 +209,15 @@ class Renderer {
     const writer = this.#writer;
     if (typeof value === 'number') writer.number(value);
     else if (typeof value === 'string') writer.string(value);
-    else writer.raw(String(value));
+    else if (typeof value !== 'object' || value === null) writer.raw(String(value));
+    else {
+      writer.byte(OPEN);
+      for (const [at, text] of value.entries()) {
+        if (at > 0) writer.byte(COMMA);
+        writer.string(text);
+      }
+      writer.byte(CLOSE);
+    }
   }
 }
 

@@ -151,10 +151,26 @@ export interface ContinuousQueryStatement {
   readonly select: SelectStatement & { readonly into: MeasurementSource };
 }
 
+export interface SubscriptionName {
+  readonly name: string;
+  readonly database: string;
+  readonly retentionPolicy: string;
+}
+
+export type SubscriptionStatement =
+  | { readonly kind: 'show-subscriptions' }
+  | ({
+      readonly kind: 'create-subscription';
+      readonly mode: 'ALL' | 'ANY';
+      readonly destinations: readonly string[];
+    } & SubscriptionName)
+  | ({ readonly kind: 'drop-subscription' } & SubscriptionName);
+
 export type Statement =
   | SelectStatement
   | UserStatement
   | ServerStatement
+  | SubscriptionStatement
   | { readonly kind: 'explain'; readonly analyze: boolean; readonly select: SelectStatement }
   | { readonly kind: 'show-databases' }
   | ({

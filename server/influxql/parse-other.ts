@@ -1,6 +1,6 @@
 /**
  * Statements that are read, so that their mistakes are answered as InfluxDB does, and not carried out by this server:
- * subscriptions, shards, running queries.
+ * running queries.
  */
 
 import type { TokenStream } from './token-stream.ts';
@@ -18,21 +18,4 @@ export function parseUnsigned(stream: TokenStream): bigint {
     throw stream.failure(`strconv.ParseUint: parsing "${token.literal}": value out of range`, token);
   }
   return value;
-}
-
-/** `name ON "db"."rp"` */
-export function parseSubscriptionName(stream: TokenStream): void {
-  stream.identifier();
-  stream.expect(['ON']);
-  stream.identifier();
-  stream.expect(['.']);
-  stream.identifier();
-}
-
-export function parseCreateSubscription(stream: TokenStream): void {
-  parseSubscriptionName(stream);
-  stream.expect(['DESTINATIONS']);
-  stream.expect(['ALL', 'ANY']);
-  do stream.string();
-  while (stream.accept(','));
 }

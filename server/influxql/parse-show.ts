@@ -59,6 +59,8 @@ export function parseShow(stream: TokenStream): Statement | null {
       return { kind: 'show-shard-groups' };
     case 'SHARDS':
       return { kind: 'show-shards' };
+    case 'SUBSCRIPTIONS':
+      return { kind: 'show-subscriptions' };
     case 'STATS':
       return { kind: 'show-stats', ...parseModule(stream) };
     case 'DIAGNOSTICS':

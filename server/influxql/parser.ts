@@ -6,7 +6,7 @@
 import type { Statement } from './ast.ts';
 import { bindParameters } from './bound-parameters.ts';
 import { parseCreateContinuousQuery, parseDropContinuousQuery } from './parse-continuous.ts';
-import { parseCreateSubscription, parseKill, parseSubscriptionName, parseUnsigned } from './parse-other.ts';
+import { parseKill, parseUnsigned } from './parse-other.ts';
 import {
   parseAlterPolicy,
   parseCreateDatabase,
@@ -16,6 +16,7 @@ import {
 } from './parse-schema.ts';
 import { parseSelect } from './parse-select.ts';
 import { parseShow } from './parse-show.ts';
+import { parseCreateSubscription, parseDropSubscription } from './parse-subscriptions.ts';
 import { parseCreateUser, parseGrant, parseSetPassword } from './parse-users.ts';
 import { ParseError, TokenStream } from './token-stream.ts';
 
@@ -116,8 +117,7 @@ function parseCreate(stream: TokenStream): Statement | null {
     case 'USER':
       return parseCreateUser(stream);
     default:
-      parseCreateSubscription(stream);
-      return null;
+      return parseCreateSubscription(stream);
   }
 }
 
@@ -138,18 +138,17 @@ function parseDrop(stream: TokenStream): Statement | null {
     case 'SHARD':
       return { kind: 'drop-shard', id: parseUnsigned(stream) };
     case 'SUBSCRIPTION':
-      parseSubscriptionName(stream);
-      return null;
+      return parseDropSubscription(stream);
     default:
       return { kind: 'drop-user', name: stream.identifier() };
   }
 }
 
-/** `SHOW SUBSCRIPTIONS`: keywords up to the first name, for an error that names the statement. */
+/** `SHOW QUERIES`: keywords up to the first name, for an error that names the statement. */
 function leadingWords(text: string): string {
   const words: string[] = [];
   for (const word of text.split(/\s+/)) {
-    if (!/^(CREATE|DROP|KILL|QUERIES|QUERY|SHOW|SUBSCRIPTION|SUBSCRIPTIONS)$/i.test(word)) break;
+    if (!/^(KILL|QUERIES|QUERY|SHOW)$/i.test(word)) break;
     words.push(word.toUpperCase());
   }
   return words.join(' ');

@@ -3,6 +3,8 @@
  *
  * The printed text of a statement parses to the same tree, except that passwords are left out of it.
  */
+
+import { withoutPassword } from '../subscriptions/destination-url.ts';
 import type {
   ContinuousQueryStatement,
   Dimension,
@@ -14,6 +16,7 @@ import type {
   ShowClauses,
   Source,
   Statement,
+  SubscriptionName,
   WithKey,
 } from './ast.ts';
 import { formatClockDuration, formatDuration } from './duration.ts';
@@ -212,6 +215,10 @@ function printMeasurementFilter(filter: { readonly name?: string; readonly regex
   return `WITH MEASUREMENT = ${quoteIdentifier(filter.name ?? '')}`;
 }
 
+function printSubscriptionName({ name, database, retentionPolicy }: SubscriptionName): string {
+  return `${quoteIdentifier(name)} ON ${quoteIdentifier(database)}.${quoteIdentifier(retentionPolicy)}`;
+}
+
 function printGrant(kind: 'grant' | 'revoke', user: string, privilege = 'ALL', database?: string): string {
   const what = privilege === 'ALL' ? 'ALL PRIVILEGES' : privilege;
   const where = database === undefined ? '' : ` ON ${quoteIdentifier(database)}`;
@@ -316,6 +323,14 @@ export function printStatement(statement: Statement): string {
       return `DROP CONTINUOUS QUERY ${quoteIdentifier(statement.name)} ON ${quoteIdentifier(statement.database)}`;
     case 'show-continuous-queries':
       return 'SHOW CONTINUOUS QUERIES';
+    case 'show-subscriptions':
+      return 'SHOW SUBSCRIPTIONS';
+    case 'create-subscription': {
+      const urls = statement.destinations.map((url) => quoteString(withoutPassword(url))).join(', ');
+      return `CREATE SUBSCRIPTION ${printSubscriptionName(statement)} DESTINATIONS ${statement.mode} ${urls}`;
+    }
+    case 'drop-subscription':
+      return `DROP SUBSCRIPTION ${printSubscriptionName(statement)}`;
     case 'unsupported':
       return statement.text;
   }

@@ -74,6 +74,18 @@ export interface QueryMetadata {
     drop(database: string, name: string): void;
   };
   readonly users: UserMetadata;
+  readonly subscriptions: {
+    /** By database and policy, then as they were made. */
+    all(): readonly {
+      readonly database: string;
+      readonly policy: string;
+      readonly name: string;
+      readonly mode: 'ALL' | 'ANY';
+      readonly destinations: readonly string[];
+    }[];
+    create(database: string, policy: string, name: string, mode: 'ALL' | 'ANY', destinations: readonly string[]): void;
+    drop(database: string, policy: string, name: string): void;
+  };
 }
 
 /** Changes of users, as those of metadata. */

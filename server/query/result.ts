@@ -6,7 +6,8 @@ import type { Ending } from './ending.ts';
 import { type OutputColumn, type OutputTable, outputValue } from './output.ts';
 import type { BegunStatement } from './running.ts';
 
-export type Value = number | bigint | string | boolean | null;
+/** A list: of texts that InfluxDB gives so (destinations of subscriptions). */
+export type Value = number | bigint | string | boolean | null | readonly string[];
 
 /** Rows: lists of values, or a stretch of a table of columns. */
 export type ResultRows = readonly (readonly Value[])[] | TableRows;

@@ -44,6 +44,7 @@ import {
   showTagValues,
 } from './show.ts';
 import { beginStraight, type Kept } from './straight.ts';
+import { runSubscriptionStatement } from './subscriptions.ts';
 import { runUserStatement } from './users.ts';
 
 export function createQueryService(backend: QueryBackend, limits: QueryLimits): QueryService {
@@ -212,6 +213,10 @@ async function runOther(
     case 'grant-admin':
     case 'revoke-admin':
       return runUserStatement(statement, metadata.users);
+    case 'create-subscription':
+    case 'drop-subscription':
+    case 'show-subscriptions':
+      return runSubscriptionStatement(statement, metadata.subscriptions);
     case 'show-shards':
       return showShards(context);
     case 'show-shard-groups':

@@ -3,7 +3,8 @@ import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { PIECE_BYTES } from '../../server/http/json-writer.ts';
 import { jsonPieces } from '../../server/http/response-json.ts';
-import { type ResultRows, TableRows, type Value } from '../../server/query/result.ts';
+import { type ResultRows, TableRows } from '../../server/query/result.ts';
+import type { Scalar } from '../../shards/query/arithmetic.ts';
 
 function text(values: ResultRows, more: { partial?: boolean; name?: string } = {}): { text: string; pieces: number } {
   const series = { columns: ['time', 'a', 'b', 'c'], timeColumn: 0, tags: { h: 'x"<é' }, values, ...more };
@@ -14,7 +15,7 @@ function text(values: ResultRows, more: { partial?: boolean; name?: string } = {
 }
 
 const cell = fc.oneof(
-  fc.constantFrom<Value>(null, true, false, -0, '', 'plain', '<&>"\\\n\u2028', 'ä€😀', '\ud800', 2n ** 60n),
+  fc.constantFrom<Scalar>(null, true, false, -0, '', 'plain', '<&>"\\\n\u2028', 'ä€😀', '\ud800', 2n ** 60n),
   fc.string({ unit: 'binary', maxLength: 60 }),
   fc.double(),
 );
@@ -36,7 +37,7 @@ it('a table is written like its rows, and like JSON.stringify where that knows t
         expect(text(table)).toEqual(text(lists));
         expect(text(table, { partial: true, name: 'm' })).toEqual(text(lists, { partial: true, name: 'm' }));
         const parsed = JSON.parse(text(table).text) as { results: [{ series: [{ values?: unknown[][] }] }] };
-        const readBack = (value: Value): unknown => {
+        const readBack = (value: Scalar): unknown => {
           if (typeof value === 'bigint') return Number(value);
           if (typeof value === 'string') return value.replace(/\p{Surrogate}/gu, '\ufffd');
           return typeof value === 'number' && !Number.isFinite(value) ? null : value;
@@ -79,4 +80,8 @@ it('rows of numbers alone are written like each number by itself, wide ones incl
       expect(text(table)).toEqual(text(lists));
     }),
   );
+});
+
+it('a list of texts is a list', () => {
+  expect(text([['a', ['x', '"<'], [], null]]).text).toContain('["a",["x","\\"\\u003c"],[],null]');
 });

@@ -66,6 +66,12 @@ const STATEMENTS: readonly (readonly [string, string])[] = [
   [`show stats for 'it\\'s'`, `SHOW STATS FOR 'it\\'s'`],
   ['show diagnostics', 'SHOW DIAGNOSTICS'],
   [
+    `create subscription "a" on "d"."select" destinations any 'udp://x:1','http://y:2'`,
+    `CREATE SUBSCRIPTION a ON d."select" DESTINATIONS ANY 'udp://x:1', 'http://y:2'`,
+  ],
+  ['drop subscription a on d.autogen', 'DROP SUBSCRIPTION a ON d.autogen'],
+  ['show subscriptions', 'SHOW SUBSCRIPTIONS'],
+  [
     'show tag values cardinality from m with key = a where x = 1 group by b, * limit 3 offset 1',
     'SHOW TAG VALUES CARDINALITY FROM m WITH KEY = a WHERE x = 1 GROUP BY b, * LIMIT 3 OFFSET 1',
   ],

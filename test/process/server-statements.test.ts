@@ -2,7 +2,10 @@
  * Statements about the cluster itself, on three nodes. Users: known everywhere, over restarts, and no password in what the
  * nodes keep or say. Shards: the same table everywhere, and dropping one.
  */
+import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Cluster, eventually, type QueryResult, type TestNode } from './harness.ts';
@@ -131,6 +134,36 @@ test('the server tells of itself by InfluxDB’s names, and of what only a clust
     (await n1.get('/ping')).headers.get('x-influxdb-version'),
   );
   expect(cellOf(await n1.query("SHOW DIAGNOSTICS FOR 'system'"), 'PID')).toBe(n1.pid);
+}, 60_000);
+
+test('a subscription that one node made is served by whichever takes the write', async () => {
+  const [n1, n2, n3] = nodes;
+  const got: string[] = [];
+  const receiver = createServer(async (incoming, response) => {
+    for await (const chunk of incoming) got.push(`${incoming.url} ${String(chunk)}`);
+    response.writeHead(204).end();
+  });
+  receiver.listen(0, '127.0.0.1');
+  await once(receiver, 'listening');
+  try {
+    const url = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}`;
+    const [made] = await n1.query(`CREATE SUBSCRIPTION sub ON d.autogen DESTINATIONS ALL '${url}'`);
+    expect(made!.error).toBeUndefined();
+    const listed = async (node: TestNode) => (await node.query('SHOW SUBSCRIPTIONS'))[0]!.series?.[0]?.values;
+    for (const node of nodes)
+      await eventually(`${node.name} has the subscription`, 10_000, async () => (await listed(node))?.length === 1);
+    expect((await n2.write('d', 'sub v=2 2', { precision: 's' })).status).toBe(204);
+    expect((await n3.write('d', 'sub v=3 3', { precision: 's' })).status).toBe(204);
+    await eventually('both points have come', 10_000, async () => got.length === 2);
+    const path = '/write?db=d&rp=autogen&precision=ns&consistency=';
+    expect(got.sort()).toEqual([`${path} sub v=2 2000000000`, `${path} sub v=3 3000000000`]);
+    expect((await n3.get('/metrics')).text).toContain('starling_subscription_points_total 1');
+    expect((await n2.query('DROP SUBSCRIPTION sub ON d.autogen'))[0]!.error).toBeUndefined();
+    for (const node of nodes)
+      await eventually(`${node.name} has dropped it`, 10_000, async () => (await listed(node)) === undefined);
+  } finally {
+    receiver.close();
+  }
 }, 60_000);
 
 function filesUnder(directory: string): string[] {

@@ -16,6 +16,7 @@ import type { Diagnostic } from '../../server/diagnostics.ts';
 import type { QueryBackend, ShardTarget } from '../../server/query/backend.ts';
 import { QueryError } from '../../server/query/query-error.ts';
 import type { Statistic } from '../../server/statistics.ts';
+import { Subscriptions } from '../../server/subscriptions/registry.ts';
 import { userMetadata } from '../../server/user-metadata.ts';
 import { BOOLEAN, type FieldType } from '../../shards/column.ts';
 import { LineParser, type Precision } from '../../shards/line-protocol.ts';
@@ -148,6 +149,11 @@ export class MemoryBackend {
       },
       metadata: {
         continuousQueries: new ContinuousQueries(
+          memoryRegisters(),
+          () => this.snapshot(),
+          () => ++this.#made,
+        ),
+        subscriptions: new Subscriptions(
           memoryRegisters(),
           () => this.snapshot(),
           () => ++this.#made,

@@ -50,6 +50,8 @@ class Bench {
   posted: PostedWrite[] = [];
   posts = 0;
   faults: Error[] = [];
+  /** Points and body of each write that was. */
+  accepted: [number, string][] = [];
   ready = true;
   mintError: Error | null = null;
   fields: Awaited<ReturnType<SchemaSource>>[number]['fields'] = [];
@@ -80,6 +82,7 @@ class Bench {
         later: (work) => this.#later.push(work),
         after: (_ms, work) => this.#after.push(work),
         faulty: (error) => this.faults.push(error),
+        accepted: ({ body }, points) => this.accepted.push([points, Buffer.concat(body).toString()]),
         observe: () => {},
       },
       { writeInFlightBytesMax: 10_000, writeTimeoutMs: 1_000, seriesCacheMax: 1_000 },
@@ -184,6 +187,24 @@ describe('the coordinator', () => {
     await bench.turn();
     bench.settle({ ok: true });
     expect(await general).toMatchObject({ status: 204, batches: [{}] });
+  });
+
+  test('tells of the points that are stored, with the body that they came in, and of none that are not', async () => {
+    bench.accepted = [];
+    const bodies = [`cpu v=1 ${NOW_MS}\nbad\ncpu v=2 ${NOW_MS + 1}`, 'bad', `cpu v=3 ${NOW_MS + 2}`];
+    const answers = bodies.map((body) => bench.write(body));
+    await bench.turn();
+    bench.settle({ ok: true });
+    expect((await Promise.all(answers)).map(({ status }) => status)).toEqual([400, 400, 204]);
+    const lost = bench.write(`cpu v=4 ${NOW_MS}`);
+    await bench.turn();
+    bench.wait(); // for the others
+    bench.settle({ ok: false, code: 'disk-failed', message: 'full', status: 503 });
+    expect((await lost).status).toBe(503);
+    expect(bench.accepted.sort()).toEqual([
+      [1, bodies[2]],
+      [2, bodies[0]],
+    ]);
   });
 
   test('keeps levels of consistency in batches of their own', async () => {

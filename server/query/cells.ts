@@ -14,7 +14,7 @@ import { FreedLater } from '../freed-buffers.ts';
 import { inRanges } from '../turns.ts';
 import type { Group } from './groups.ts';
 import { mergeGroups } from './merged-groups.ts';
-import { QueryError } from './query-error.ts';
+import { TooManyRows } from './query-error.ts';
 
 export interface CallCells {
   readonly call: StateCall;
@@ -93,8 +93,8 @@ function freeCells({ buffer }: Float64Array): void {
   if (buffer.byteLength >= FREED_BYTES_MIN) freed.addBuffer(buffer);
 }
 
-export function tooManyWindows(detail: string): QueryError {
-  return new QueryError(
+export function tooManyWindows(detail: string): TooManyRows {
+  return new TooManyRows(
     `query holds too many windows at once: ${detail}; use a longer interval, fewer groups or a shorter range`,
   );
 }

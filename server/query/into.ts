@@ -2,7 +2,7 @@
  * SELECT ... INTO: what the SELECT gives is written, batch by batch, as a client's write to this node would be.
  *
  * Raw rows are written while later ones are still to be read (row-stream.ts), those of all groups together, since nobody sees their
- * order. Any other answer is held whole, within the limits of a SELECT, and written in batches. What a batch's write says ends the statement with InfluxDB's
+ * order, and so are windows that do not depend on each other (window-stream.ts). Any other answer is held whole, within the limits of a SELECT, and written in batches. What a batch's write says ends the statement with InfluxDB's
  * text; batches before it stay written. The plan is confirmed before the first one leaves, so nothing is written by a plan
  * that is made anew.
  */
@@ -17,6 +17,7 @@ import { RowStream } from './row-stream.ts';
 import type { Running } from './running.ts';
 import { findDatabase, type StatementContext } from './scatter.ts';
 import { runPlan } from './select.ts';
+import { WindowStream } from './window-stream.ts';
 
 export interface SelectInto extends SelectStatement {
   readonly into: MeasurementSource;
@@ -63,11 +64,16 @@ interface PlannedTable {
   readonly table: OutputTable;
 }
 
+interface Streamed {
+  readonly plan: SelectPlan;
+  next(): Promise<{ readonly table: OutputTable } | null>;
+}
+
 async function* tablesOf(statement: SelectInto, context: StatementContext): AsyncGenerator<PlannedTable> {
-  const begin = async (plan: SelectPlan, within: StatementContext): Promise<RowStream[] | PlannedTable> => {
+  const begin = async (plan: SelectPlan, within: StatementContext): Promise<Streamed[] | PlannedTable> => {
     if (plan.timeName !== 'time') throw new QueryError('error finding time index in result');
-    const ordered = await RowStream.open(plan, within);
-    const streams = ordered === null ? await RowStream.unordered(plan, within) : [ordered];
+    const stream = (await RowStream.open(plan, within)) ?? (await WindowStream.open(plan, within));
+    const streams = stream === null ? await RowStream.unordered(plan, within) : [stream];
     return streams ?? { plan, table: await runPlan(plan, [], within, true) };
   };
   const answer = await confirmed(statement, null, context, begin);

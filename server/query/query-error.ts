@@ -5,5 +5,5 @@ export class QueryError extends Error {
   readonly retry = false;
 }
 
-/** More rows, or bytes of them, than the shards of one node may hand over at once, or than a statement may hold. */
+/** More rows, bytes of them or windows than the shards of one node may hand over at once, or than a statement may hold. */
 export class TooManyRows extends QueryError {}

@@ -230,6 +230,6 @@ export type PartialResult =
 export interface Refused {
   readonly kind: 'refused';
   readonly message: string;
-  /** More rows, or bytes of them, than a place may hand over at once: for less time there may be few enough. */
+  /** More rows, bytes of them or windows than a place may hand over at once: for less time there may be few enough. */
   readonly isTooManyRows?: boolean;
 }

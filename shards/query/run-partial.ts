@@ -193,7 +193,7 @@ class SelectReader implements Reader {
       if (this.#refused !== null) return false;
       if (this.#judge(shard)) return true;
       const begun = beginSelect(shard, this.#request, this.#regexes, this.#left);
-      if (typeof begun === 'string') this.#refused = { kind: 'refused', message: begun };
+      if (begun instanceof Refusal) this.#refused = refusedBy(begun);
       else if (begun instanceof ShardRun) this.#run = begun;
       else this.#seriesMatched += begun.seriesMatched;
       if (this.#run === null) return false;
@@ -202,8 +202,7 @@ class SelectReader implements Reader {
       if (this.#run.step()) return true;
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
-      const { message, isTooManyRows } = error;
-      this.#refused = { kind: 'refused', message, ...(isTooManyRows ? { isTooManyRows } : {}) };
+      this.#refused = refusedBy(error);
       this.#run = null;
       return false;
     }
@@ -241,6 +240,10 @@ class SelectReader implements Reader {
 function* judgeAll(shard: QueryableShard, measurements: readonly string[], condition: TagCondition): Steps {
   if (!hasPattern(condition)) return;
   for (const measurement of measurements) yield* shard.judgeSteps(measurement, condition);
+}
+
+function refusedBy({ message, isTooManyRows }: Refusal): Refused {
+  return { kind: 'refused', message, ...(isTooManyRows ? { isTooManyRows } : {}) };
 }
 
 function isStale(shard: QueryableShard, { planned }: SelectRequest): boolean {

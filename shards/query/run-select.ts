@@ -34,15 +34,16 @@ const PROBED_SHARE = 3;
 /** No series of the shard has part in the answer: none matched, or the filter leaves none of those that did. */
 export type NoPart = Pick<ShardSelect, 'seriesMatched'>;
 
-/** A string is the error text. What is refused later is thrown by `step`, as a Refusal. */
+/** What is refused later is thrown by `step`. */
 export function beginSelect(
   shard: QueryableShard,
   request: SelectRequest,
   regexes: RegexCache,
   left: Allowance,
-): ShardRun | NoPart | string {
+): ShardRun | NoPart | Refusal {
   const grouped = groupSeries(shard, request, regexes);
-  if (grouped === null) return `max-select-series limit exceeded: more than ${request.limits.seriesMax} in one shard`;
+  if (grouped === null)
+    return new Refusal(`max-select-series limit exceeded: more than ${request.limits.seriesMax} in one shard`);
   if (grouped.scans.length === 0) return { seriesMatched: grouped.seriesMatched };
   const { startNs, endNs } = shard.key;
   const minNs = laterOf(request.minNs, startNs);
@@ -53,7 +54,10 @@ export function beginSelect(
   const range = empty ? { first: 0, count: 0 } : shardWindowRange(request.windows, startNs, minTime, maxTime);
   const groups = grouped.groups.measurements.length;
   if (groups * range.count * request.states.length > left.cells)
-    return `query holds too many windows at once: ${groups} groups x ${range.count} windows x ${request.states.length} aggregates (limit ${request.limits.cellsMax})`;
+    return new Refusal(
+      `query holds too many windows at once: ${groups} groups x ${range.count} windows x ${request.states.length} aggregates (limit ${request.limits.cellsMax})`,
+      true,
+    );
   const windows = shardWindows(request.windows, range, startNs, minTime, maxTime);
   return new ShardRun(shard, request, grouped, windows, range, regexes, left, empty ? null : { minTime, maxTime });
 }

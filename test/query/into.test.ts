@@ -164,4 +164,39 @@ describe('SELECT INTO', () => {
     const [limited] = await run('SELECT * INTO u..x FROM cpu GROUP BY * LIMIT 2000', { limits });
     expect(limited!.error).toMatch(/more than 3000 rows/);
   });
+
+  it('computes windows of a long history part by part, with the values that they have together', async () => {
+    memory = new MemoryBackend({ shardDurationNs: 1_000_000_000_000n, placeOf: (index) => index % 2 });
+    await ask(memory, 'CREATE DATABASE t; CREATE DATABASE u');
+    const lines: string[] = [];
+    // With a hole of some hours.
+    for (let n = 0; n < 1_200; n++)
+      for (const host of ['a', 'b'])
+        lines.push(`cpu,host=${host} v=${(n * 37) % 101},i=${n}i ${(n < 600 ? n : n + 8_000) * 7 + 3}000000000`);
+    memory.write('t', lines.join('\n'));
+    const limits = { rowsMax: 500, cellsMax: 1_000 };
+    /** Of each series the last row of each time, by the names of its columns. */
+    const cellsOf = ({ series }: JsonResult): unknown =>
+      series!.map(({ tags, columns, values }) => [
+        tags,
+        new Map(values!.map((row) => [row[0], new Map(columns.map((name, c) => [name, row[c]]))])),
+      ]);
+    const windows = 'WHERE time >= 10s AND time < 70000s GROUP BY time(60s, 7s)';
+    for (const [fields, into] of [
+      ['median(v), max(i)', 'a'],
+      ['mean(v) AS m, count(i), sum(i) / count(v) AS q', 'b'],
+      ['top(v, 2), host', 'c'],
+      ['last(i), v', 'd'],
+      ['count(distinct(v))', 'e'],
+    ]) {
+      const text = (target: string): string => `SELECT ${fields} INTO ${target}..${into} FROM cpu ${windows}, *`;
+      const [whole] = await run(`SELECT ${fields} FROM cpu ${windows}, * fill(none)`);
+      const rows = whole!.series!.reduce((sum, { values }) => sum + values!.length, 0);
+      expect(await run(text('u'), { limits })).toEqual(written(rows));
+      const parts = await run(`SELECT * FROM ${into} GROUP BY *`, { database: 'u' });
+      expect(cellsOf(parts[0]!)).toEqual(cellsOf(whole!));
+    }
+    const [refused] = await run(`SELECT derivative(median(v)) INTO u..x FROM cpu ${windows}, *`, { limits });
+    expect(refused!.error).toMatch(/more than 500 rows/);
+  });
 });

@@ -243,6 +243,12 @@ const DEFINITIONS = {
     fallback: '1000000',
     about: 'most series that one statement may touch',
   },
+  'max-concurrent-queries': {
+    schema: count(0, 1_000_000),
+    value: 'N',
+    fallback: '0',
+    about: 'most queries that this node runs at once for its clients; 0: no limit',
+  },
   'repair-history': {
     schema: duration(3_600_000, 10 * 365 * 86_400_000),
     value: 'DURATION',
@@ -296,6 +302,8 @@ export interface Config {
   readonly queryPointsMax: number;
   readonly queryBytesMax: number;
   readonly querySeriesMax: number;
+  /** 0: no limit. */
+  readonly maxConcurrentQueries: number;
   readonly repairHistoryMs: number;
   readonly repairHistoryBytesMax: number;
 }
@@ -377,6 +385,7 @@ export function loadConfig(sources: ConfigSources): Config {
     queryPointsMax: resolve('query-points-max', d['query-points-max'].schema),
     queryBytesMax: resolve('query-bytes-max', d['query-bytes-max'].schema),
     querySeriesMax: resolve('query-series-max', d['query-series-max'].schema),
+    maxConcurrentQueries: resolve('max-concurrent-queries', d['max-concurrent-queries'].schema),
     repairHistoryMs: resolve('repair-history', d['repair-history'].schema),
     repairHistoryBytesMax: resolve('repair-history-bytes-max', d['repair-history-bytes-max'].schema),
   };

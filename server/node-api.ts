@@ -19,6 +19,7 @@ import { EMPTY_TALLY, NO_STATES } from '../repair/repair-order.ts';
 import { type ShardId, shardKeyFromJson } from '../shards/shard-key.ts';
 import type { LevellingDesk } from './levelling-desk.ts';
 import { newestVersion } from './policy-deletes.ts';
+import type { RunningQueries } from './query/running-queries.ts';
 import { localSchemas, runLocal } from './query-backend.ts';
 import { partialRequest, shardAsked, shardsAsked, shardsWithFields } from './query-checks.ts';
 import type { NodeApi } from './query-rpc.ts';
@@ -32,6 +33,7 @@ export interface NodeApiPorts {
   readonly rates: RepairRatesStore;
   readonly levelling: LevellingDesk;
   readonly journal: RepairJournal;
+  readonly running: RunningQueries;
   /** Tells this process's lists of shards from those of one before it. */
   readonly startedMs: number;
   viewHash(): string;
@@ -68,7 +70,8 @@ const repairOrder = objectOf({
 const repairStart = objectOf({ order: repairOrder, shards: listOf(objectOf({ id: text, key })) });
 const soughtWrites = listOf(objectOf({ shard: key, version: versionCheck, foundWith: orAbsent(node) }));
 
-export function createNodeApi({ pool, rates, levelling, journal, startedMs, viewHash }: NodeApiPorts): NodeApi {
+export function createNodeApi(ports: NodeApiPorts): NodeApi {
+  const { pool, rates, levelling, journal, running, startedMs, viewHash } = ports;
   return {
     async whereabouts(known) {
       const unplaced = (await pool.callAll('unplaced')).flat();
@@ -120,6 +123,15 @@ export function createNodeApi({ pool, rates, levelling, journal, startedMs, view
     },
     repairRecord: async (id) => journal.get(String(id)),
     newestVersion: () => newestVersion(pool),
+    runningQueries: async () => running.list(),
+    async killQuery(id) {
+      try {
+        running.kill(BigInt(String(id)));
+        return null;
+      } catch (error) {
+        return (error as Error).message;
+      }
+    },
     async repairs(id, withParts) {
       const [orders, parts] = await Promise.all([
         pool.callAll('repairOrders', String(id)),

@@ -1,6 +1,7 @@
 /** Queries of a node, bound to its parts. */
 import type { Logger } from 'pino';
 import type { NodeCore } from '../repair/node-core.ts';
+import { ClusterQueries } from './cluster-queries.ts';
 import type { Config } from './config.ts';
 import { hostText } from './config-values.ts';
 import { type DiagnosticSources, diagnosticsOf } from './diagnostics.ts';
@@ -8,6 +9,7 @@ import type { Metrics } from './metrics.ts';
 import type { QueryBackend } from './query/backend.ts';
 import { DEFAULT_QUERY_LIMITS } from './query/limits.ts';
 import type { QueryService } from './query/result.ts';
+import type { RunningQueries } from './query/running-queries.ts';
 import { createQueryService } from './query/service.ts';
 import { type BackendPorts, createQueryBackend } from './query-backend.ts';
 import { queryMetadata } from './query-metadata.ts';
@@ -22,6 +24,7 @@ export interface NodeQueryParts
   readonly core: NodeCore;
   readonly metrics: Metrics;
   readonly udp: UdpListeners;
+  readonly running: RunningQueries;
   readonly startedMs: number;
   /** Of HTTP. */
   readonly port: number;
@@ -41,6 +44,7 @@ export function createNodeQueries({
   core,
   metrics,
   udp,
+  running,
   startedMs,
   port,
   log,
@@ -72,6 +76,7 @@ export function createNodeQueries({
       owners: (shard) => core.owners(shard),
       statistics: async () => [...(await influxStatistics(about)), ...(await ownStatistics(about))],
       diagnostics: () => diagnosticsOf(about),
+      queries: new ClusterQueries({ running, snapshot: () => core.snapshot(), clusterId: parts.clusterId }),
     },
     noteDeletes: (database, policy) => core.definitions.noteDeletes(database, policy, Date.now()),
     lift: (stamp) => core.lift(stamp, Date.now()),
@@ -79,12 +84,13 @@ export function createNodeQueries({
     readRepairTimeoutMs: config.readRepairTimeoutMs,
     snapshot: () => core.snapshot(),
   });
-  const service = createQueryService(backend, {
+  const limits = {
     ...DEFAULT_QUERY_LIMITS,
     queryMsMax: config.queryTimeoutMs,
     rowsMax: Math.min(DEFAULT_QUERY_LIMITS.rowsMax, config.queryPointsMax),
     seriesMax: config.querySeriesMax,
     bytesMax: config.queryBytesMax,
-  });
+  };
+  const service = createQueryService(backend, limits, running);
   return { service, backend, about, subscribers };
 }

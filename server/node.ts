@@ -39,6 +39,7 @@ import { Peers } from './peers.ts';
 import { linkIdentityOf } from './peers-link.ts';
 import { LANE_NODE, type Packet } from './peers-packet.ts';
 import { diskTrouble, endWithError, watchProcess } from './process-life.ts';
+import { RunningQueries } from './query/running-queries.ts';
 import type { NodeApi } from './query-rpc.ts';
 import { whyNotReady } from './readiness.ts';
 import { RepairJournal } from './repair-journal.ts';
@@ -182,7 +183,8 @@ export class Node implements RunningNode {
     const [levelling, rates] = [new LevellingDesk(pool), this.#rates];
     this.#levelling = levelling;
     const viewHash = () => this.#core.snapshot().viewHash;
-    this.#nodeApi = createNodeApi({ pool, rates, levelling, journal: this.#journal, startedMs, viewHash });
+    const running = new RunningQueries(this.#file.number, config.maxConcurrentQueries);
+    this.#nodeApi = createNodeApi({ pool, rates, levelling, journal: this.#journal, running, startedMs, viewHash });
     this.#places.setLocal(pool.held());
     for (const turn of this.#early.splice(0)) this.#takeTurn(turn);
     this.#log.info({ ...pool.recovery(), shards: pool.held().length }, 'shards recovered');
@@ -197,6 +199,7 @@ export class Node implements RunningNode {
       clusterId: () => this.#file.clusterId ?? '',
       metrics: this.#metrics,
       udp: this.#udp,
+      running,
       startedMs,
       port: this.#http.port,
       log: this.#log,

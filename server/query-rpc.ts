@@ -18,6 +18,7 @@ import type { ShardId, ShardKeyJson } from '../shards/shard-key.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';
 import type { PartialAnswer } from './partial-answer.ts';
 import { Ending } from './query/ending.ts';
+import type { QueryDescription } from './query/running-queries.ts';
 import type { KeptRepair } from './repair-history.ts';
 import type { RepairQuery } from './repair-query.ts';
 import type { RatesStatus } from './repair-rates.ts';
@@ -84,6 +85,10 @@ export interface NodeApi {
   repairRecord(id: string): Promise<KeptRepair | null>;
   /** Of all that this node has stored; null: nothing. */
   newestVersion(): Promise<Version | null>;
+  /** For its clients. */
+  runningQueries(): Promise<QueryDescription[]>;
+  /** null: it ends; else why not. */
+  killQuery(id: string): Promise<string | null>;
 }
 
 const METHODS: readonly (keyof NodeApi)[] = [
@@ -100,6 +105,8 @@ const METHODS: readonly (keyof NodeApi)[] = [
   'repairHistory',
   'repairRecord',
   'newestVersion',
+  'runningQueries',
+  'killQuery',
 ];
 
 export class NodeCallError extends Error {

@@ -135,10 +135,13 @@ export type UserStatement =
   | { readonly kind: 'show-users' }
   | { readonly kind: 'show-grants'; readonly user: string };
 
-/** About shards as such, and about the process. */
+/** About shards as such, and about the processes. */
 export type ServerStatement =
   | { readonly kind: 'show-shards' | 'show-shard-groups' }
   | { readonly kind: 'drop-shard'; readonly id: bigint }
+  | { readonly kind: 'show-queries' }
+  /** `host`: of the node that runs it. */
+  | { readonly kind: 'kill-query'; readonly id: bigint; readonly host?: string }
   | { readonly kind: 'show-stats' | 'show-diagnostics'; readonly module?: string };
 
 export interface ContinuousQueryStatement {
@@ -215,8 +218,6 @@ export type Statement =
   | ContinuousQueryStatement
   | { readonly kind: 'drop-continuous-query'; readonly name: string; readonly database: string }
   | { readonly kind: 'show-continuous-queries' }
-  | { readonly kind: 'drop-series'; readonly sources: readonly Source[]; readonly condition?: Expression }
-  /** Correct InfluxQL that this server does not carry out; `name` is its leading keywords, for the error. */
-  | { readonly kind: 'unsupported'; readonly name: string; readonly text: string };
+  | { readonly kind: 'drop-series'; readonly sources: readonly Source[]; readonly condition?: Expression };
 
 export type StatementKind = Statement['kind'];

@@ -1,14 +1,11 @@
-/**
- * Statements that are read, so that their mistakes are answered as InfluxDB does, and not carried out by this server:
- * running queries.
- */
-
+/** KILL QUERY, and the ids of queries and shards. */
+import type { Statement } from './ast.ts';
 import type { TokenStream } from './token-stream.ts';
 
-export function parseKill(stream: TokenStream): void {
+export function parseKill(stream: TokenStream): Statement {
   stream.expect(['QUERY']);
-  parseUnsigned(stream);
-  if (stream.accept('ON')) stream.identifier();
+  const id = parseUnsigned(stream);
+  return { kind: 'kill-query', id, ...(stream.accept('ON') && { host: stream.identifier() }) };
 }
 
 export function parseUnsigned(stream: TokenStream): bigint {

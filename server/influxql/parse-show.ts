@@ -25,8 +25,8 @@ const SHOWN = [
   'USERS',
 ];
 
-/** Everything behind SHOW; null: correct, and not carried out by this server. */
-export function parseShow(stream: TokenStream): Statement | null {
+/** Everything behind SHOW. */
+export function parseShow(stream: TokenStream): Statement {
   switch (stream.expect(SHOWN).kind) {
     case 'DATABASES':
       return { kind: 'show-databases' };
@@ -49,6 +49,8 @@ export function parseShow(stream: TokenStream): Statement | null {
     case 'CONTINUOUS':
       stream.expect(['QUERIES']);
       return { kind: 'show-continuous-queries' };
+    case 'QUERIES':
+      return { kind: 'show-queries' };
     case 'GRANTS':
       stream.expect(['FOR']);
       return { kind: 'show-grants', user: stream.identifier() };
@@ -63,10 +65,8 @@ export function parseShow(stream: TokenStream): Statement | null {
       return { kind: 'show-subscriptions' };
     case 'STATS':
       return { kind: 'show-stats', ...parseModule(stream) };
-    case 'DIAGNOSTICS':
-      return { kind: 'show-diagnostics', ...parseModule(stream) };
     default:
-      return null;
+      return { kind: 'show-diagnostics', ...parseModule(stream) };
   }
 }
 

@@ -64,16 +64,7 @@ export function parseQuery(text: string, params: Readonly<Record<string, unknown
 }
 
 function parseStatement(stream: TokenStream): Statement {
-  const first = stream.expect(FIRST_WORDS);
-  const statement = parseBehind(stream, first.kind);
-  if (statement !== null) return statement;
-  const text = stream.textFrom(first.offset);
-  return { kind: 'unsupported', name: leadingWords(text), text };
-}
-
-/** Null: correct, and not carried out by this server. */
-function parseBehind(stream: TokenStream, first: string): Statement | null {
-  switch (first) {
+  switch (stream.expect(FIRST_WORDS).kind) {
     case 'SELECT':
       return parseSelect(stream);
     case 'SHOW':
@@ -99,12 +90,11 @@ function parseBehind(stream: TokenStream, first: string): Statement | null {
     case 'SET':
       return parseSetPassword(stream);
     default:
-      parseKill(stream);
-      return null;
+      return parseKill(stream);
   }
 }
 
-function parseCreate(stream: TokenStream): Statement | null {
+function parseCreate(stream: TokenStream): Statement {
   switch (stream.expect(CREATED).kind) {
     case 'DATABASE':
       return parseCreateDatabase(stream);
@@ -121,7 +111,7 @@ function parseCreate(stream: TokenStream): Statement | null {
   }
 }
 
-function parseDrop(stream: TokenStream): Statement | null {
+function parseDrop(stream: TokenStream): Statement {
   switch (stream.expect(DROPPED).kind) {
     case 'DATABASE':
       return { kind: 'drop-database', name: stream.identifier() };
@@ -142,14 +132,4 @@ function parseDrop(stream: TokenStream): Statement | null {
     default:
       return { kind: 'drop-user', name: stream.identifier() };
   }
-}
-
-/** `SHOW QUERIES`: keywords up to the first name, for an error that names the statement. */
-function leadingWords(text: string): string {
-  const words: string[] = [];
-  for (const word of text.split(/\s+/)) {
-    if (!/^(KILL|QUERIES|QUERY|SHOW)$/i.test(word)) break;
-    words.push(word.toUpperCase());
-  }
-  return words.join(' ');
 }

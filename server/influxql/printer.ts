@@ -310,6 +310,10 @@ export function printStatement(statement: Statement): string {
       return 'SHOW SHARDS';
     case 'show-shard-groups':
       return 'SHOW SHARD GROUPS';
+    case 'show-queries':
+      return 'SHOW QUERIES';
+    case 'kill-query':
+      return `KILL QUERY ${statement.id}${statement.host === undefined ? '' : ` ON ${quoteIdentifier(statement.host)}`}`;
     case 'drop-shard':
       return `DROP SHARD ${statement.id}`;
     case 'show-stats':
@@ -331,7 +335,5 @@ export function printStatement(statement: Statement): string {
     }
     case 'drop-subscription':
       return `DROP SUBSCRIPTION ${printSubscriptionName(statement)}`;
-    case 'unsupported':
-      return statement.text;
   }
 }

@@ -113,12 +113,6 @@ export class TokenStream {
     return result;
   }
 
-  /** The text between two offsets. */
-  textFrom(start: number): string {
-    const end = this.putBack.at(-1)?.offset ?? this.lexer.offset;
-    return this.lexer.text.slice(start, end).trim();
-  }
-
   /** `found X, expected A, B at line L, char C` */
   unexpected(token: Token, expected: readonly string[]): ParseError {
     const found = token.literal === '' ? token.kind : token.literal;

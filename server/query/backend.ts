@@ -15,6 +15,7 @@ import type { Diagnostic } from '../diagnostics.ts';
 import type { RetentionPolicyOptions } from '../influxql/ast.ts';
 import type { Statistic } from '../statistics.ts';
 import type { Ending } from './ending.ts';
+import type { QueryDescription } from './running-queries.ts';
 
 export interface ShardTarget {
   readonly id: ShardId;
@@ -106,6 +107,21 @@ export interface ServerFacts {
   owners(shard: ShardKey): readonly NodeNumber[];
   statistics(): Promise<readonly Statistic[]>;
   diagnostics(): readonly Diagnostic[];
+  readonly queries: QueriesOfCluster;
+}
+
+export interface ClusterQueryList {
+  /** By id. */
+  readonly queries: readonly QueryDescription[];
+  /** Names of members that did not answer. */
+  readonly unasked: readonly string[];
+}
+
+/** What runs on all nodes. */
+export interface QueriesOfCluster {
+  list(): Promise<ClusterQueryList>;
+  /** `host`: where it runs; undefined: its id says it. Throws QueryError with InfluxDB's texts. */
+  kill(id: bigint, host: string | undefined): Promise<void>;
 }
 
 export interface QueryBackend {

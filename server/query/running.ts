@@ -7,6 +7,7 @@ import type { Deadlines } from './deadlines.ts';
 import { Ending } from './ending.ts';
 import type { SelectPlan } from './plan.ts';
 import { QueryError } from './query-error.ts';
+import type { RunningQuery } from './running-queries.ts';
 import type { StatementContext } from './scatter.ts';
 
 /** Shared: an error for each statement would cost a stack. */
@@ -19,10 +20,11 @@ export class Running {
   #usedMs = 0;
 
   /** `done` has to be called in the end. */
-  constructor(deadlines: Deadlines, request: Ending | undefined) {
+  constructor(deadlines: Deadlines, request: Ending | undefined, query: RunningQuery) {
     this.#deadlines = deadlines;
     this.#request = request;
     deadlines.begin(this.ending);
+    query.runs(this.ending);
     request?.onEnd(this.#leave);
   }
 
@@ -57,6 +59,7 @@ export function untilEnd<T>(work: Promise<T>, ending: Ending): Promise<T> {
 /** What the straight way leaves of a statement: it still runs. */
 export interface BegunStatement {
   readonly statement: SelectStatement;
+  readonly query: RunningQuery;
   readonly running: Running;
   readonly context: StatementContext;
   /** null: it has to be planned, or planned again. */

@@ -83,6 +83,9 @@ class Least {
 /** A remembered schema was not confirmed: the statement is to be planned again. */
 export class StalePlan extends Error {}
 
+/** Shared: nearly no statement has any. */
+const NO_WARNINGS: readonly string[] = [];
+
 /** What a statement touched. */
 export class Tally {
   readonly #touched = new Set<string>();
@@ -90,9 +93,15 @@ export class Tally {
   readonly #damaged = new Set<string>();
   readonly #unheard = new Set<string>();
   readonly #silent = new Set<string>();
+  /** For people, with the answer. */
+  warnings: readonly string[] = NO_WARNINGS;
   #losses: readonly LossDescription[] = [];
   #converged = new Least();
   #liveConverged = new Least();
+
+  warn(text: string): void {
+    this.warnings = [...this.warnings, text];
+  }
 
   add(targets: readonly ShardTarget[], answers: PartialAnswers): void {
     for (const target of targets) this.#touched.add(target.id);

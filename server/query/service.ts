@@ -20,6 +20,7 @@ import { explainAnalyze } from './explain-analyze.ts';
 import { selectInto, writesInto } from './into.ts';
 import type { QueryLimits } from './limits.ts';
 import { confirmed, type SelectPlan } from './plan.ts';
+import { killQuery, showQueries } from './queries.ts';
 import { QueryError } from './query-error.ts';
 import {
   type QueryOptions,
@@ -29,6 +30,7 @@ import {
   type StatementResult,
 } from './result.ts';
 import { Running, untilEnd } from './running.ts';
+import { interrupted, RunningQueries, type RunningQuery } from './running-queries.ts';
 import { completenessOf, contextOf, errorText, findDatabase, type StatementContext } from './scatter.ts';
 import { SchemaMemory } from './schema-memory.ts';
 import { gathered } from './select.ts';
@@ -47,11 +49,16 @@ import { beginStraight, type Kept } from './straight.ts';
 import { runSubscriptionStatement } from './subscriptions.ts';
 import { runUserStatement } from './users.ts';
 
-export function createQueryService(backend: QueryBackend, limits: QueryLimits): QueryService {
+export function createQueryService(
+  backend: QueryBackend,
+  limits: QueryLimits,
+  queries = new RunningQueries('0', 0),
+): QueryService {
   const kept: Kept = {
     memory: new SchemaMemory(),
     forms: new StatementForms(),
     deadlines: new Deadlines(limits.queryMsMax),
+    queries,
   };
   return {
     execute: (text, options) => execute(backend, limits, kept, text, options),
@@ -70,13 +77,42 @@ async function* execute(
   const statements = begun === null ? parse(kept.forms, text, options) : [begun.statement];
   if (statements.length > limits.statementsMax)
     throw new QueryParseError(`error parsing query: more than ${limits.statementsMax} statements`);
+  let query: RunningQuery;
+  try {
+    query = begun?.query ?? kept.queries.begin(statements, options.database);
+  } catch (error) {
+    if (!(error instanceof QueryError)) throw error;
+    yield { statementId: 0, error: error.message };
+    return;
+  }
+  try {
+    yield* executeEach(statements, query, backend, limits, kept, options);
+  } finally {
+    kept.queries.end(query);
+  }
+}
+
+async function* executeEach(
+  statements: readonly Statement[],
+  query: RunningQuery,
+  backend: QueryBackend,
+  limits: QueryLimits,
+  kept: Kept,
+  options: QueryOptions,
+): AsyncGenerator<StatementResult> {
+  const begun = options.begun?.left ?? null;
   let failed = false;
   for (let statementId = 0; statementId < statements.length; statementId++) {
     if (failed) {
       yield { statementId, error: 'not executed' };
       continue;
     }
-    const running = begun?.running ?? new Running(kept.deadlines, options.ending);
+    if (query.isKilled && begun === null) {
+      failed = true;
+      yield { statementId, error: interrupted().message };
+      continue;
+    }
+    const running = begun?.running ?? new Running(kept.deadlines, options.ending, query);
     const context = begun?.context ?? contextOf(backend, limits, kept.memory, options, running.ending);
     const statement = statements[statementId]!;
     if (options.chunkSize !== null && statement.kind === 'select' && !writesInto(statement)) {
@@ -133,7 +169,7 @@ async function executeStatement(
       statementId,
       ...(series.length === 0 ? {} : { series }),
       ...(options.completeness ? { completeness: completenessOf(context, report) } : {}),
-      ...(options.readOnly && isWarnedOf(statement) ? { messages: [deprecation(statement)] } : {}),
+      ...messagesOf(statement, context, options),
     };
   } catch (error) {
     return { statementId, error: errorText(error, context, options.completeness) };
@@ -224,12 +260,15 @@ async function runOther(
     case 'drop-shard':
       await dropShard(statement.id, context);
       return [];
+    case 'show-queries':
+      return showQueries(context);
+    case 'kill-query':
+      await killQuery(statement, context);
+      return [];
     case 'show-stats':
       return showStats(statement.module, context.backend.server);
     case 'show-diagnostics':
       return showDiagnostics(statement.module, context.backend.server);
-    default:
-      throw new QueryError(`not supported: ${printStatement(statement)}`);
   }
 }
 
@@ -243,9 +282,15 @@ function isWarnedOf(statement: Statement): boolean {
   return changes(statement) && statement.kind !== 'delete';
 }
 
-function deprecation(statement: Statement): { level: 'warning'; text: string } {
-  return {
-    level: 'warning',
-    text: `deprecated use of '${printStatement(statement)}' in a read only context, please use a POST request instead`,
-  };
+function messagesOf(
+  statement: Statement,
+  { tally }: StatementContext,
+  { readOnly }: QueryOptions,
+): Pick<StatementResult, 'messages'> {
+  const texts = readOnly && isWarnedOf(statement) ? [deprecation(statement), ...tally.warnings] : tally.warnings;
+  return texts.length === 0 ? {} : { messages: texts.map((text) => ({ level: 'warning', text })) };
+}
+
+function deprecation(statement: Statement): string {
+  return `deprecated use of '${printStatement(statement)}' in a read only context, please use a POST request instead`;
 }

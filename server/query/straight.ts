@@ -37,6 +37,7 @@ import { OUTERMOST, type PlannedSource, planNow, type SelectPlan } from './plan.
 import { canSettle, isOneRequest } from './ranges.ts';
 import type { QueryOptions, StatementResult } from './result.ts';
 import { type BegunStatement, Running } from './running.ts';
+import type { RunningQueries } from './running-queries.ts';
 import { contextOf, StalePlan, type StatementContext, selectsIn } from './scatter.ts';
 import type { SchemaMemory } from './schema-memory.ts';
 import { dimensionsOf, hasNoColumn, knownCalls, rawTable, seriesOf } from './select.ts';
@@ -46,13 +47,14 @@ export interface Kept {
   readonly memory: SchemaMemory;
   readonly forms: StatementForms;
   readonly deadlines: Deadlines;
+  readonly queries: RunningQueries;
 }
 
 /** As QueryService.straight. */
 export function beginStraight(
   backend: QueryBackend,
   limits: QueryLimits,
-  { memory, forms, deadlines }: Kept,
+  { memory, forms, deadlines, queries }: Kept,
   text: string,
   options: QueryOptions,
   done: (result: StatementResult | null) => void,
@@ -61,21 +63,25 @@ export function beginStraight(
   if (params !== undefined || chunkSize !== null || completeness || consistency !== undefined) return false;
   const statement = forms.find(text);
   // What writes takes more than one round.
-  if (statement === null || statement.into !== undefined) return false;
-  const running = new Running(deadlines, options.ending);
+  if (statement === null || statement.into !== undefined || queries.isFull) return false;
+  const query = queries.begin([statement], options.database);
+  const running = new Running(deadlines, options.ending, query);
   const context = contextOf(backend, limits, memory, options, running.ending);
   let isOver = false;
   const finish = (result: StatementResult): void => {
     if (isOver) return;
     isOver = true;
     running.done();
+    queries.end(query);
     done(result);
   };
   /** It goes on in the general way. */
   const leave = (left: Left): void => {
     isOver = true;
-    if (options.begun === undefined) running.done();
-    else options.begun.left = { statement, running, ...left };
+    if (options.begun === undefined) {
+      running.done();
+      queries.end(query);
+    } else options.begun.left = { statement, query, running, ...left };
   };
   const giveUp = (left: Left): void => {
     if (isOver) return;

@@ -13,6 +13,7 @@ import type { RepairSummary } from '../../server/http/repair-orders.ts';
 import type { RepairPage } from '../../server/http/repair-records.ts';
 import { addErrorHandling } from '../../server/http/server.ts';
 import { createNodeApi, type NodeApiPorts } from '../../server/node-api.ts';
+import { RunningQueries } from '../../server/query/running-queries.ts';
 import { serveNodeCall } from '../../server/query-rpc.ts';
 import { RepairJournal } from '../../server/repair-journal.ts';
 import { RepairRatesStore } from '../../server/repair-rates.ts';
@@ -77,6 +78,7 @@ export class AdminNode {
       rates,
       levelling,
       journal,
+      running: new RunningQueries('0', 0),
       startedMs: START,
       viewHash,
     });

@@ -166,6 +166,37 @@ test('a subscription that one node made is served by whichever takes the write',
   }
 }, 60_000);
 
+test('what runs on one node is listed by all, and killed from any', async () => {
+  const [n1, n2, n3] = nodes;
+  const rows = 400_000;
+  const lines = Array.from({ length: rows }, (_, i) => `big v="${'x'.repeat(20)}" ${i + 1}`);
+  expect((await n1.write('d', lines.join('\n'))).status).toBe(204);
+  const leaving = new AbortController();
+  const asked = new URLSearchParams({ q: 'SELECT v FROM big', db: 'd', chunked: 'true', chunk_size: '1000' });
+  // More than the sockets hold, and nobody reads: it runs until it is read or killed.
+  const answer = await fetch(`${n1.url}/query?${asked}`, { signal: leaving.signal });
+  const [queries] = await n2.query('SHOW QUERIES');
+  const listed = queries!.series![0]!.values!.map(([id, text, database, , status]) => [id, text, database, status]);
+  expect(listed.sort((a, b) => (a[1]! < b[1]! ? -1 : 1))).toEqual([
+    [expect.any(Number), 'SELECT v FROM big', 'd', 'running'],
+    [expect.any(Number), 'SHOW QUERIES', '', 'running'],
+  ]);
+  const [[id]] = listed as [[number]];
+  const elsewhere = new URL(n2.url).host;
+  expect((await n3.query(`KILL QUERY ${id} ON "${elsewhere}"`))[0]!.error).toBe(`no such query id: ${id}`);
+  expect((await n3.query(`KILL QUERY ${id} ON "${new URL(n1.url).host}"`))[0]!.error).toBeUndefined();
+  const text = await answer.text();
+  expect(text.trimEnd().split('\n').at(-1)).toBe('{"results":[{"statement_id":0,"error":"query interrupted"}]}');
+  expect((await n2.query(`KILL QUERY ${id}`))[0]!.error).toBe(`no such query id: ${id}`);
+
+  await n3.kill();
+  await eventually('the member that is gone is named', 30_000, async () => {
+    const [left] = await n1.query('SHOW QUERIES');
+    return JSON.stringify(left).includes('queries of n3 are not listed: no answer');
+  });
+  await (await n3.start()).ready();
+}, 120_000);
+
 function filesUnder(directory: string): string[] {
   return readdirSync(directory, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())

@@ -15,6 +15,7 @@ import { ContinuousQueries, type QueryRegisters } from '../../server/continuous/
 import type { Diagnostic } from '../../server/diagnostics.ts';
 import type { QueryBackend, ShardTarget } from '../../server/query/backend.ts';
 import { QueryError } from '../../server/query/query-error.ts';
+import { RunningQueries } from '../../server/query/running-queries.ts';
 import type { Statistic } from '../../server/statistics.ts';
 import { Subscriptions } from '../../server/subscriptions/registry.ts';
 import { userMetadata } from '../../server/user-metadata.ts';
@@ -66,6 +67,9 @@ export interface MemoryOptions {
 export class MemoryBackend {
   readonly shards = new Map<string, MemoryShard>();
   readonly down = new Set<string>();
+  /** What SHOW QUERIES and KILL QUERY see, where a service is made with it. */
+  readonly running = new RunningQueries('0', 0);
+  readonly unasked: string[] = [];
   readonly backend: QueryBackend;
   readonly #metadata = new Metadata({ load: () => [], save: () => {}, clear: () => {} });
   readonly #options: MemoryOptions;
@@ -134,6 +138,10 @@ export class MemoryBackend {
         owners: () => ['a1', 'b2'],
         statistics: async () => STATISTICS,
         diagnostics: () => DIAGNOSTICS,
+        queries: {
+          list: async () => ({ queries: this.running.list(), unasked: this.unasked }),
+          kill: async (id) => this.running.kill(id),
+        },
       },
       deleteRows: async (database, policy, predicate, minNs, maxNs, number) => {
         for (const { id, key } of this.backend.targets(database, policy, minNs, maxNs)) {

@@ -5,6 +5,7 @@ import type { PartialAnswers } from '../../server/query/backend.ts';
 import { Deadlines } from '../../server/query/deadlines.ts';
 import { Ending } from '../../server/query/ending.ts';
 import { Running } from '../../server/query/running.ts';
+import { RunningQueries } from '../../server/query/running-queries.ts';
 import { type BackendPorts, createQueryBackend, runLocal } from '../../server/query-backend.ts';
 import type { WorkerPool } from '../../server/threads.ts';
 import type { PartialResult, SelectRequest } from '../../shards/query/partial.ts';
@@ -65,7 +66,7 @@ test('when one worker fails the others stop', async () => {
 test('with a statement all that is still worked for it ends', async () => {
   const { asked, cancelled, pool } = workers();
   const request = new Ending();
-  const running = new Running(new Deadlines(1000), request);
+  const running = new Running(new Deadlines(1000), request, new RunningQueries('0', 0).begin([], undefined));
   const parts = [0, 1].map((part) => runLocal(pool, [shards(2)[part]!], REQUEST, running.ending));
   asked[0]!.fail(new Error('one part failed'));
   await expect(parts[0]).rejects.toThrow('one part failed');

@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import {
   chmodSync,
   existsSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -102,7 +103,13 @@ function installFailure(output) {
   return null;
 }
 
+/** They belong to another clone, which `npm ci` here would leave without any. */
+function dependenciesAreLinked() {
+  return lstatSync(join(root, 'node_modules'), { throwIfNoEntry: false })?.isSymbolicLink() === true;
+}
+
 function install() {
+  if (dependenciesAreLinked()) return;
   const stampFile = join(root, 'node_modules', '.starling-installed');
   const stamp = `${hashOf(['package-lock.json', 'package.json'])} ${process.versions.modules} ${process.platform} ${process.arch}`;
   if (stampIs(stampFile, stamp)) return;

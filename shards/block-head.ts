@@ -10,6 +10,7 @@
  *     (1: f64 least and greatest; 2: i64 least, greatest, u64 x 2 for a 128-bit sum; 3: true values)
  *   times section length, versions section length, u32 body length, u32 body CRC
  *   versions; version table
+ *   with columns of strings, since they are counted: length of the texts of their dictionaries (older programs stop before it)
  *   u32 CRC-32 of everything before it. It ends the head in every format version, so that damage is told from novelty.
  * Format versions 1 and 2 had fewer encodings in their sections (kernel/assembly/codec/: packed.ts, patches.ts,
  * floats.ts); they are read as well.
@@ -20,7 +21,7 @@ import { BlockError } from './block-error.ts';
 import { aligned, ByteReader, ByteWriter, damaged } from './codec/bytes.ts';
 import { readNumbers, writeNumbers } from './codec/kernel-codec.ts';
 import { readVersionTable, writeVersionTable } from './codec/version-table.ts';
-import type { FieldType } from './column.ts';
+import { type FieldType, STRING } from './column.ts';
 import type { Version } from './version.ts';
 
 /** What a block says of one column without its body being read. */
@@ -61,6 +62,8 @@ export interface BlockHead {
   /** Length of the body with its CRC, and that CRC. */
   readonly bodyBytes: number;
   readonly bodyCrc: number;
+  /** Length of the texts that strings are decoded from; null: there is none, or it was not counted. */
+  readonly text: number | null;
 }
 
 const BLOCK_FORMAT = 3;
@@ -103,6 +106,7 @@ export function writeHead(head: Omit<BlockHead, 'versionCount' | 'fields'>): Uin
   writer.u32(head.bodyCrc);
   writer.varint(head.versionTable.length);
   writeVersionTable(writer, head.versionTable);
+  if (head.text !== null) writer.varint(head.text);
   writer.u32(crc32(writer.written()));
   return writer.written().slice();
 }
@@ -201,7 +205,15 @@ export function decodeBlockHead(bytes: Uint8Array): BlockHead {
   if (offset + 4 !== bodyBytes) throw damaged(`sections of ${offset} bytes in a body of ${bodyBytes}`);
   const versionCount = reader.count(rows, 'versions');
   const versionsAt = reader.position;
+  const isCounted = parts.some(({ type }) => type === STRING);
   let versionTable: Version[] | null = null;
+  let text: number | null = null;
+  const readRest = (): Version[] => {
+    const rest = new ByteReader(head, versionsAt, end);
+    const table = readVersionTable(rest, versionCount);
+    if (isCounted && rest.left > 0) text = rest.varint();
+    return table;
+  };
   return {
     rows,
     ascends: features === ASCENDS,
@@ -211,8 +223,12 @@ export function decodeBlockHead(bytes: Uint8Array): BlockHead {
     seriesStart,
     versionCount,
     get versionTable() {
-      versionTable ??= readVersionTable(new ByteReader(head, versionsAt, end), versionCount);
+      versionTable ??= readRest();
       return versionTable;
+    },
+    get text() {
+      if (isCounted) versionTable ??= readRest();
+      return text;
     },
     columns: parts,
     fields: listOnce(parts.map(({ field }) => field)),

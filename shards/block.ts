@@ -14,7 +14,7 @@
 import { crc32 } from 'node:zlib';
 import { BLOCK_CELLS_MAX, BLOCK_ROWS_MAX, type BlockColumn, type BlockHead, writeHead } from './block-head.ts';
 import { damaged } from './codec/bytes.ts';
-import { BodyDecoder, BodyEncoder } from './codec/kernel-codec.ts';
+import { BodyDecoder, BodyEncoder, type ColumnStatistics } from './codec/kernel-codec.ts';
 import { decodeStrings, encodeStrings } from './codec/string-column.ts';
 import { type Column, STRING } from './column.ts';
 import { gatherRows, type RowRanges } from './row-gather.ts';
@@ -48,13 +48,17 @@ export function encodeBlock(rows: RowSet): { head: Uint8Array; body: Uint8Array 
   encoder.patterns(new Float64Array(rows.versions));
   const versionsLength = encoder.length - versionsOffset;
   const columns: BlockColumn[] = [];
+  let text: number | null = null;
   for (const column of rows.columns) {
     encoder.align();
     const offset = encoder.length;
     const { field, type, present, values } = column;
-    const statistics = Array.isArray(values)
-      ? encodeStrings(encoder, values, present, starts)
-      : encoder.column(type, values, present);
+    let statistics: ColumnStatistics;
+    if (Array.isArray(values)) {
+      const strings = encodeStrings(encoder, values, present, starts);
+      statistics = strings.statistics;
+      text = (text ?? 0) + strings.text;
+    } else statistics = encoder.column(type, values, present);
     columns.push({ field, type, offset, length: encoder.length - offset, ...statistics });
   }
   encoder.align();
@@ -77,6 +81,7 @@ export function encodeBlock(rows: RowSet): { head: Uint8Array; body: Uint8Array 
     versionsLength,
     bodyBytes: body.length,
     bodyCrc,
+    text,
   });
   return { head, body };
 }

@@ -135,6 +135,9 @@ interface VersionSlots {
   readonly sums: number;
 }
 
+/** Bytes of strings that are copied into the kernel's memory at once, about: many rows may share a long one. */
+const TEXT_AT_ONCE = 1 << 18;
+
 /** Memory of the kernel for summing stored rows, a stretch at a time. */
 class Workspace {
   readonly hashes: number;
@@ -225,19 +228,24 @@ class Workspace {
   #addStrings(values: readonly string[], present: Uint8Array | null, start: number, end: number): void {
     const kernel = storageKernel();
     const there = (row: number): string => (present === null || present[row] === 1 ? values[row]! : '');
-    const texts = Array.from({ length: end - start }, (_, i) => Buffer.from(there(start + i), 'utf8'));
-    const text = Buffer.concat(texts);
-    const address = kernel.alloc(Math.max(text.length, 1));
-    storageBytes().set(text, address);
-    const words = storageWords();
-    let length = 0;
-    texts.forEach((each, i) => {
-      length += each.length;
-      words[(this.#values >>> 2) + i] = length;
-    });
-    const marks = present === null ? 0 : this.#present;
-    kernel.storedTexts(texts.length, address, this.#values, marks, this.#key, this.#totals);
-    kernel.free(address);
+    for (let from = start; from < end; ) {
+      const texts: Buffer[] = [];
+      const ends: number[] = [];
+      for (let length = 0; from + texts.length < end && length < TEXT_AT_ONCE; ) {
+        const text = Buffer.from(there(from + texts.length), 'utf8');
+        texts.push(text);
+        length += text.length;
+        ends.push(length);
+      }
+      const address = kernel.alloc(Math.max(ends.at(-1)!, 1));
+      storageBytes().set(Buffer.concat(texts), address);
+      storageWords().set(ends, this.#values >>> 2);
+      const marks = present === null ? 0 : this.#present + from - start;
+      const totals = this.#totals + (from - start) * SUM_BYTES;
+      kernel.storedTexts(texts.length, address, this.#values, marks, this.#key, totals);
+      kernel.free(address);
+      from += texts.length;
+    }
   }
 }
 

@@ -7,6 +7,7 @@
  * series and times, a counting sort); a part is arranged and decoded only when it is its turn. So a flush needs four
  * bytes a row (eight of a series that is cut) and the part in hand, besides the memtable itself.
  */
+import { STRING } from './column.ts';
 import { storageBytes, storageKernel, storageWords } from './kernel/storage-kernel.ts';
 import type { MemGroup, Memtable } from './memtable.ts';
 import type { RowSet } from './row-set.ts';
@@ -17,6 +18,11 @@ export const PASS_ROWS = 1 << 17;
 /** Cells and rows of a part: some five blocks, a few milliseconds to decode. */
 const PART_CELLS = 1 << 19;
 export const PART_ROWS_MAX = 1 << 16;
+/** Bytes of strings of a part, about: where frames are much larger than rows of numbers would be, long strings make them so. */
+export const PART_TEXT = 4 << 20;
+/** Of a row without long strings, at most about. */
+const SHORT_ROW_BYTES = 64;
+const TEXT_ROWS_MIN = 16;
 /** Spans of time whose rows are counted to find where a series is cut. */
 const SLICE_BUCKETS = 1 << 10;
 /** Slices are made this much smaller than a part may be: they end between two spans. */
@@ -84,6 +90,14 @@ interface Slice {
   readonly maxTime: number;
 }
 
+/** As if all long strings of the memtable were in this measurement, when it has any. */
+function rowsOfText(memtable: Memtable, group: MemGroup): number {
+  const text = memtable.bytes - memtable.rows * SHORT_ROW_BYTES;
+  const hasStrings = [...group.columns.values()].some(({ type }) => type === STRING);
+  if (!hasStrings || text <= PART_TEXT) return PART_ROWS_MAX;
+  return Math.max(TEXT_ROWS_MIN, Math.floor((group.rows * PART_TEXT) / text));
+}
+
 class Reading {
   readonly #memtable: Memtable;
   readonly #group: MemGroup;
@@ -99,7 +113,7 @@ class Reading {
     this.#group = group;
     this.#series = series;
     const rowsOfCells = Math.floor(PART_CELLS / Math.max(1, group.columns.size));
-    this.#rowsMax = Math.max(256, Math.min(PART_ROWS_MAX, rowsOfCells));
+    this.#rowsMax = Math.min(Math.max(256, Math.min(PART_ROWS_MAX, rowsOfCells)), rowsOfText(memtable, group));
     this.#places = this.#takeZeroed(ids);
     const list = this.#take(series.length);
     storageWords().set(series, list >>> 2);

@@ -1,6 +1,6 @@
 /**
- * What a merge takes next: whole series in order of hash until they have enough rows, or some of the time of one series that
- * has too many alone.
+ * What a merge takes next: whole series in order of hash until they have enough rows, or blocks with enough text, or some of the
+ * time of one series that has too many alone.
  *
  * Of a series that is too long a run has blocks of that series only, one after the other in time (row-split.ts): it is cut where
  * one of them ends, so that few blocks are read twice.
@@ -29,6 +29,8 @@ export interface PartQuestion {
   readonly rankOf: (series: number) => number;
   /** How many rows a part has about, by a block of it. */
   readonly rowsMax: (entry: BlockEntry) => number;
+  /** Which share of the texts of a part the block has. */
+  readonly textShare: (entry: BlockEntry) => number;
 }
 
 /** `entries`: all blocks of the measurement that are merged; null: nothing is left of them behind `after`. */
@@ -46,9 +48,11 @@ export function nextPart(
   const open = entries.filter(({ last }) => rankOf(last) >= from).sort((a, b) => rankOf(a.last) - rankOf(b.last));
   if (open.length === 0) return null;
   const rowsMax = question.rowsMax(open[0]!);
-  const last = cutAt(open, rowsMax).last;
+  const last = cutAt(open, rowsMax, question).last;
   const to = rankOf(last);
-  if (rowsOf(open.filter((entry) => isOf(entry, last))) <= rowsMax) return seriesPart(open, question, from, to);
+  const own = open.filter((entry) => isOf(entry, last));
+  const isTooLong = rowsOf(own) > rowsMax || (own.length > 1 && cutAt(own, rowsMax, question) !== own.at(-1));
+  if (!isTooLong) return seriesPart(open, question, from, to);
   // Too long: what is before it comes first.
   const isAhead = from < to && open.some(({ first }) => rankOf(first) < to);
   return isAhead ? seriesPart(open, question, from, to - 1) : nextSlice(open, question, last, 0);
@@ -70,10 +74,11 @@ function seriesPart(open: readonly BlockEntry[], question: PartQuestion, from: n
 /** Null: nothing is left of the series from minTime on. */
 function nextSlice(
   entries: readonly BlockEntry[],
-  { rankOf, rowsMax }: PartQuestion,
+  question: PartQuestion,
   series: number,
   minTime: number,
 ): MergePart | null {
+  const { rankOf, rowsMax } = question;
   const rank = rankOf(series);
   const open = entries
     .filter((entry) => rankOf(entry.first) <= rank && rankOf(entry.last) >= rank && entry.maxTime >= minTime)
@@ -82,7 +87,7 @@ function nextSlice(
   const own = open.filter((entry) => isOf(entry, series));
   // Slices of about one size: the last one is not what is left over.
   const left = rowsOf(own);
-  const cut = own.length === 0 ? undefined : cutAt(own, left / Math.ceil(left / rowsMax(own[0]!)));
+  const cut = own.length === 0 ? undefined : cutAt(own, left / Math.ceil(left / rowsMax(own[0]!)), question);
   const end = cut === own.at(-1) ? WHOLE : cut!.maxTime;
   const wanted = new Set([series]);
   const reads = open
@@ -102,12 +107,14 @@ function rowsOf(entries: readonly BlockEntry[]): number {
   return entries.reduce((sum, { rows }) => sum + rows, 0);
 }
 
-/** The block at which the rows are enough for a part. */
-function cutAt(entries: readonly BlockEntry[], rowsMax: number): BlockEntry {
+/** The block at which rows or texts are enough for a part. */
+function cutAt(entries: readonly BlockEntry[], rowsMax: number, { textShare }: PartQuestion): BlockEntry {
   let rows = 0;
+  let text = 0;
   for (const entry of entries) {
     rows += entry.rows;
-    if (rows >= rowsMax) return entry;
+    text += textShare(entry);
+    if (rows >= rowsMax || text >= 1) return entry;
   }
   return entries.at(-1)!;
 }

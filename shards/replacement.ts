@@ -110,7 +110,7 @@ export class GroupReplacement implements Replacement {
     if (sources.table.count > sources.table.persisted) shard.flush();
     const writer = store.begin(sources.windowNs, limits.transactionBytesMax);
     this.#writer = writer;
-    const cutter = new BlockCutter(limits.blockBytesTarget);
+    const cutter = new BlockCutter(limits);
     const replaced: BlockEntry[] = [];
     const added = { rows: 0, blocks: 0 };
     const write = function* (rows: RowSet): Generator<void, void> {

@@ -1,13 +1,15 @@
 /**
  * Splitting rows into blocks: by window, then into runs of whole series of about a target size.
  *
- * A series is cut only when it alone exceeds eight times the target, or comes in slices of time because it is too long to be
- * handled at once; so a reader finds all rows of a series and window of one run in one block, with that exception.
+ * A series is cut only when it alone exceeds eight times the target, when its texts are more than a block may have, or when it
+ * comes in slices of time because it is too long to be handled at once; so a reader finds all rows of a series and window of one run in one block, with that exception.
  */
 import { encodeBlock } from './block.ts';
 import { BLOCK_CELLS_MAX, BLOCK_ROWS_MAX } from './block-head.ts';
 import { gatherRows, type RowRanges } from './row-gather.ts';
 import type { RowSet } from './row-set.ts';
+import { TextCount, textOf } from './row-text.ts';
+import { STORAGE_LIMITS, type StorageLimits } from './storage-limits.ts';
 
 /** Enough for a steady figure: the series are in the order of their hashes, hence a random sample. */
 const SAMPLE_ROWS = 2048;
@@ -18,7 +20,9 @@ const BYTES_PER_ROW_MIN = 0.125;
 /** Windows are [n * windowNs, (n + 1) * windowNs) from the shard's start. Blocks of a window follow one another. */
 export function splitRows(rows: RowSet, windowNs: number, blockBytesTarget: number): RowSet[] {
   if (rows.times.length === 0) return [];
-  return windowsOf(rows, windowNs).flatMap((window) => new BlockCutter(blockBytesTarget).cut(window));
+  return windowsOf(rows, windowNs).flatMap((window) =>
+    new BlockCutter({ ...STORAGE_LIMITS, blockBytesTarget }).cut(window),
+  );
 }
 
 function windowsOf(rows: RowSet, windowNs: number): RowSet[] {
@@ -68,10 +72,12 @@ function windowsOf(rows: RowSet, windowNs: number): RowSet[] {
  */
 export class BlockCutter {
   readonly #bytesTarget: number;
+  readonly #textMax: number;
   #bytesPerRow = 0;
 
-  constructor(bytesTarget: number) {
-    this.#bytesTarget = bytesTarget;
+  constructor({ blockBytesTarget, blockTextMax }: Pick<StorageLimits, 'blockBytesTarget' | 'blockTextMax'>) {
+    this.#bytesTarget = blockBytesTarget;
+    this.#textMax = blockTextMax;
   }
 
   /** A block of `rows` rows took so many bytes. */
@@ -81,6 +87,10 @@ export class BlockCutter {
 
   /** `isSlice`: some rows of a series that is cut anyway. */
   cut(window: RowSet, isSlice = false): RowSet[] {
+    return this.#cutByBytes(window, isSlice).flatMap((block) => cutTexts(block, this.#textMax));
+  }
+
+  #cutByBytes(window: RowSet, isSlice: boolean): RowSet[] {
     const total = window.times.length;
     const cellRows = Math.max(1, Math.floor(BLOCK_CELLS_MAX / Math.max(window.columns.length, 1)));
     const rowsMax = Math.min(BLOCK_ROWS_MAX, cellRows);
@@ -124,6 +134,37 @@ function cutSeries(window: RowSet, rowsTarget: number, seriesRowsMax: number, ro
     }
   }
   close(window.series.length);
+  return blocks;
+}
+
+/** Into blocks of which the texts are not more than may be: between series where that is possible, of one row at least. */
+function cutTexts(block: RowSet, textMax: number): RowSet[] {
+  if (textOf(block) <= textMax) return [block];
+  const { series, seriesStart: starts } = block;
+  const blocks: RowSet[] = [];
+  const text = new TextCount(block);
+  let first = 0;
+  const close = (end: number): void => {
+    if (end > first) blocks.push(usedVersions(seriesRange(block, first, end)));
+    first = end;
+    text.clear();
+  };
+  for (let s = 0; s < series.length; s++) {
+    const [from, to] = [starts[s]!, starts[s + 1]!];
+    if (text.add(from, to, textMax) === to) continue;
+    close(s);
+    let end = text.add(from, to, textMax);
+    if (end === to) continue;
+    for (let start = from; ; ) {
+      blocks.push(usedVersions(rowRange(block, s, start, end)));
+      text.clear();
+      if (end === to) break;
+      start = end;
+      end = text.add(start, to, textMax);
+    }
+    first = s + 1;
+  }
+  close(series.length);
   return blocks;
 }
 

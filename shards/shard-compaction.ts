@@ -2,7 +2,7 @@
  * Compaction: several runs of a window become one, without what the shard's settled stamp allows to drop
  * (row-settle.ts). What lies above that stamp is kept: every fragment of every version.
  *
- * The series are merged in order of hash, in parts of about `compactionRowsMax` rows (merge-part.ts), and written as blocks
+ * The series are merged in order of hash, in parts of about `compactionRowsMax` rows or `compactionTextMax` of text (merge-part.ts), and written as blocks
  * of a new run, which counts only when the last step makes it and takes the old blocks away in one transaction. A crash in between
  * leaves blocks that do not count; the window is then merged again from the start. A step reads one block, merges one part
  * or writes one block.
@@ -15,6 +15,7 @@
 import type { BlockDirectory, BlockEntry } from './block-directory.ts';
 import type { BlockStore, RunWriter } from './block-store.ts';
 import { replaceBlocks } from './block-store.ts';
+import { STRING } from './column.ts';
 import { type MergedThrough, nextPart } from './merge-part.ts';
 import { mergeRowSets } from './row-merge.ts';
 import type { RowSet } from './row-set.ts';
@@ -92,6 +93,8 @@ function runsOfOneSize(directory: BlockDirectory, window: number, limits: Storag
 
 /** Cells of the rows that are merged at once: what bounds the longest step, and the memory. */
 const PART_CELLS = 1 << 19;
+/** How much text a block has of which that was not counted, for its size. */
+const TEXT_OF_BYTES = 16;
 
 export class Compaction {
   readonly window: number;
@@ -138,11 +141,16 @@ export class Compaction {
 
   *#mergeMeasurement(measurement: string): Generator<number, void> {
     const { table, store, limits, free } = this.#sources;
-    const cutter = new BlockCutter(limits.blockBytesTarget);
+    const cutter = new BlockCutter(limits);
     const entries = this.#replaced.filter((entry) => entry.measurement === measurement);
     const rowsMax = (entry: BlockEntry): number =>
       Math.min(limits.compactionRowsMax, Math.ceil(PART_CELLS / Math.max(store.head(entry).columns.length, 1)));
-    const question = { sorted: () => table.sorted(measurement), rankOf: table.rankOf, rowsMax };
+    const textShare = (entry: BlockEntry): number => {
+      const { columns, text } = store.head(entry);
+      if (columns.every(({ type }) => type !== STRING)) return 0;
+      return (text ?? entry.bytes * TEXT_OF_BYTES) / limits.compactionTextMax;
+    };
+    const question = { sorted: () => table.sorted(measurement), rankOf: table.rankOf, rowsMax, textShare };
     let after: MergedThrough | null = null;
     for (;;) {
       // Decided before the first of the steps: a series that comes meanwhile moves the others.

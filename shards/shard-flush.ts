@@ -112,7 +112,7 @@ export class Flush {
     for (const measurement of memtable.measurements()) {
       const group = memtable.group(measurement)!;
       if (group.rows === 0) continue;
-      const cutter = new BlockCutter(limits.blockBytesTarget);
+      const cutter = new BlockCutter(limits);
       for (const _ of table.sortSteps(measurement)) yield 0;
       const series = table.sorted(measurement).slice();
       yield 0;

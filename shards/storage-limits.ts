@@ -22,6 +22,8 @@ export interface StorageLimits {
   readonly flushAgeMs: number;
   /** A block's body is cut at about this size. */
   readonly blockBytesTarget: number;
+  /** Of the texts of a block, each once: what is in memory when it is read, however well they are compressed. */
+  readonly blockTextMax: number;
   /** One SQLite transaction of a large flush or merge: the worker answers nobody while it waits for the disk. */
   readonly transactionBytesMax: number;
   /** Shard files open at once: a connection costs two descriptors and its page cache. */
@@ -32,6 +34,8 @@ export interface StorageLimits {
   readonly compactionRunsMin: number;
   /** Rows that compaction merges at once; fewer where there are many columns. */
   readonly compactionRowsMax: number;
+  /** Texts of the blocks that compaction reads for what it merges at once. */
+  readonly compactionTextMax: number;
   /** A window that was not flushed into for so long is merged into one run. */
   readonly compactionIdleMs: number;
   /**
@@ -56,11 +60,13 @@ export const STORAGE_LIMITS: StorageLimits = {
   flushFloorMs: 10_000,
   flushAgeMs: 3_600_000,
   blockBytesTarget: 64 << 10,
+  blockTextMax: 1 << 20,
   transactionBytesMax: 1 << 20,
   openFilesMax: 256,
   blockCacheBytesMax: 64 << 20,
   compactionRunsMin: 4,
   compactionRowsMax: 100_000,
+  compactionTextMax: 8 << 20,
   compactionIdleMs: 600_000,
   unusedMs: 900_000,
 };

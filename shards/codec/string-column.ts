@@ -9,13 +9,13 @@ import { readStrings, writeStrings } from './strings.ts';
 const EVERY_ROW = 0;
 const SOME_ROWS = 1;
 
-/** The encoder stands at a multiple of four. `present` has one byte a row. */
+/** The encoder stands at a multiple of four. `present` has one byte a row. `text`: the length of the dictionary's. */
 export function encodeStrings(
   encoder: BodyEncoder,
   values: readonly string[],
   present: Uint8Array | null,
   starts: Uint32Array,
-): ColumnStatistics {
+): { statistics: ColumnStatistics; text: number } {
   const rows = starts[starts.length - 1]!;
   const flags = present === null || present.subarray(0, rows).indexOf(0) < 0 ? null : present.subarray(0, rows);
   const front = encoder.length;
@@ -26,9 +26,10 @@ export function encodeStrings(
   const writer = new ByteWriter();
   const phase = (encoder.length - front) & 3;
   for (let i = 0; i < phase; i++) writer.u8(0);
-  writeStrings(writer, dense, denseStarts);
+  const text = writeStrings(writer, dense, denseStarts);
   encoder.raw(writer.written().subarray(phase));
-  return { count: denseStarts[denseStarts.length - 1]!, min: null, max: null, sum: null };
+  const count = denseStarts[denseStarts.length - 1]!;
+  return { statistics: { count, min: null, max: null, sum: null }, text };
 }
 
 /** Rows of series from .. to - 1 into `into`; returns which of them have the field, null: all. Throws BlockError. */

@@ -12,7 +12,8 @@ import { readNumbers, writeNumbers } from './kernel-codec.ts';
 const UTF8 = 0;
 const UTF16 = 1;
 
-export function writeStrings(writer: ByteWriter, values: readonly string[], starts: Uint32Array): void {
+/** Returns the length of the text. */
+export function writeStrings(writer: ByteWriter, values: readonly string[], starts: Uint32Array): number {
   const count = starts[starts.length - 1]!;
   const indexOf = new Map<string, number>();
   const indexes = new Float64Array(count);
@@ -36,6 +37,7 @@ export function writeStrings(writer: ByteWriter, values: readonly string[], star
   writeDeflated(writer, wellFormed ? utf8 : Buffer.from(text, 'utf16le'));
   writeNumbers(writer, lengths, Uint32Array.of(0, indexOf.size));
   writeNumbers(writer, indexes, starts);
+  return text.length;
 }
 
 export function readStrings(reader: ByteReader, starts: Uint32Array, fromSpan: number, toSpan: number): string[] {

@@ -7,11 +7,13 @@ import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { WriteBatch } from '../../shards/batch.ts';
 import { encodeBatch } from '../../shards/batch-codec.ts';
 import { BlockDirectory } from '../../shards/block-directory.ts';
-import { FLOAT } from '../../shards/column.ts';
+import { decodeBlockHead } from '../../shards/block-head.ts';
+import { FLOAT, STRING } from '../../shards/column.ts';
 import { holdFrame } from '../../shards/held-frame.ts';
 import { Memtable } from '../../shards/memtable.ts';
-import { PART_ROWS_MAX, PASS_ROWS, readParts } from '../../shards/memtable-parts.ts';
+import { PART_ROWS_MAX, PART_TEXT, PASS_ROWS, readParts } from '../../shards/memtable-parts.ts';
 import type { RowSet } from '../../shards/row-set.ts';
+import { textOf } from '../../shards/row-text.ts';
 import { SeriesIds } from '../../shards/series-ids.ts';
 import { hashSeriesKey } from '../../shards/series-key.ts';
 import { SeriesTable } from '../../shards/series-table.ts';
@@ -247,3 +249,99 @@ function blocks(): { run: number; rows: number }[] {
   file.close();
   return found;
 }
+
+describe('long strings', () => {
+  const LENGTH = 2000;
+  const MAXIMA = { blockTextMax: 20_000, compactionTextMax: 60_000, transactionBytesMax: 4000 };
+
+  /** Each row has a text of its own that hardly takes room in a block; `shared`: all have the same. */
+  function textBatch(n: number, rows: number, rowSeries: Uint32Array, shared: boolean): WriteBatch {
+    const times = Float64Array.from({ length: rows }, (_, i) => (i * 4 + n) * 1_000_000);
+    const values = Array.from(times, (_, i) => (shared ? '' : `${n} ${i} `).padEnd(LENGTH, 'x'));
+    const columns = [{ field: 's', type: STRING, present: null, values } as const];
+    const groups = [{ measurement: 'm', rowSeries, times, columns }];
+    return { kind: 'write', shard: KEY, version: versionAt(n), series: KEYS.map(({ hash }) => hash), groups };
+  }
+
+  function heads(): { rows: number; text: number | null }[] {
+    const file = new Database(join(bench.directory, 'shards', `${SHARD}.sqlite`), { readonly: true });
+    const found = (file.prepare('SELECT head FROM blocks').pluck().all() as Buffer[]).map(decodeBlockHead);
+    file.close();
+    return found;
+  }
+
+  test.each([
+    ['one long series', 1],
+    ['some series', HOSTS],
+  ])('are flushed and merged a few at a time: %s', (_, series) => {
+    bench = new Bench(MAXIMA);
+    const batches = Array.from({ length: 4 }, (_, n) => {
+      const batch = textBatch(
+        n,
+        200,
+        Uint32Array.from({ length: 200 }, (_, i) => i % series),
+        false,
+      );
+      bench.write(batch, KEYS);
+      bench.shard().flush();
+      return batch;
+    });
+    for (const { rows, text } of heads()) expect(text).toBe(rows * LENGTH);
+    expect(Math.max(...heads().map(({ rows }) => rows))).toBe(MAXIMA.blockTextMax / LENGTH);
+    atRest();
+    let merged = 0;
+    bench.shard().settle = (rows) => {
+      // What a part begins and ends with, in each of four runs.
+      expect(rows.times.length * LENGTH).toBeLessThanOrEqual(MAXIMA.compactionTextMax + 8 * MAXIMA.blockTextMax);
+      merged += rows.times.length;
+      return rows;
+    };
+    while (bench.shard().compactStep());
+    expect(merged).toBe(800);
+    expect(Math.max(...heads().map(({ rows }) => rows))).toBe(MAXIMA.blockTextMax / LENGTH);
+    expectStored(batches);
+    expect(new Set(blocks().map(({ run }) => run)).size).toBe(1);
+  });
+
+  test('leave the memtable in parts of few bytes', () => {
+    bench = new Bench();
+    const rows = 10_000;
+    const rowSeries = Uint32Array.from({ length: rows }, (_, i) => i % HOSTS);
+    bench.write(textBatch(0, rows, rowSeries, false), KEYS);
+    const texts: number[] = [];
+    const read = vi.spyOn(Memtable.prototype, 'readPicked');
+    bench.shard().flush();
+    for (const { value } of read.mock.results) texts.push(textOf(value as RowSet));
+    expect(texts.reduce((sum, text) => sum + text)).toBe(rows * LENGTH);
+    expect(Math.max(...texts)).toBeLessThanOrEqual(1.1 * PART_TEXT);
+  });
+
+  test('one that is longer than a block or a part may be is stored and merged by itself', () => {
+    bench = new Bench({ ...MAXIMA, blockTextMax: 100, compactionTextMax: 100 });
+    const batches = [0, 1, 2, 3].map((n) =>
+      textBatch(
+        n,
+        5,
+        Uint32Array.from({ length: 5 }, (_, i) => i % 2),
+        false,
+      ),
+    );
+    for (const batch of batches) {
+      bench.write(batch, KEYS);
+      bench.shard().flush();
+    }
+    atRest();
+    while (bench.shard().compactStep());
+    expectStored(batches);
+    expect(blocks().map(({ rows }) => rows)).toEqual(new Array(20).fill(1));
+  });
+
+  test('one that all rows share is one in each block', () => {
+    bench = new Bench(MAXIMA);
+    const batch = textBatch(0, 1000, new Uint32Array(1000), true);
+    bench.write(batch, KEYS);
+    bench.shard().flush();
+    expect(heads().map(({ rows, text }) => [rows, text])).toEqual([[1000, LENGTH]]);
+    expectStored([batch]);
+  });
+});

@@ -5,6 +5,7 @@
 import { crc32 } from 'node:zlib';
 import { type BlockColumn, type BlockHead, writeHead } from '../../../shards/block-head.ts';
 import { ByteReader, ByteWriter } from '../../../shards/codec/bytes.ts';
+import { STRING } from '../../../shards/column.ts';
 import type { RowSet } from '../../../shards/row-set.ts';
 import { readColumn, writeColumn } from './columns.ts';
 import { readIndexPatterns, readPatterns, writePatterns } from './patterns.ts';
@@ -46,8 +47,24 @@ export function encodeBlock(rows: RowSet): { head: Uint8Array; body: Uint8Array 
     versionsLength,
     bodyBytes: writer.length,
     bodyCrc,
+    text: textOf(rows),
   });
   return { head, body: writer.written().slice() };
+}
+
+/** Of the dictionaries of all columns of strings. */
+function textOf({ columns, times }: RowSet): number | null {
+  const dictionaries = columns.flatMap(({ type, values, present }) =>
+    type === STRING
+      ? [
+          new Set(
+            (values as string[]).filter((_, row) => row < times.length && (present === null || present[row] === 1)),
+          ),
+        ]
+      : [],
+  );
+  if (dictionaries.length === 0) return null;
+  return dictionaries.reduce((sum, texts) => sum + [...texts].reduce((length, text) => length + text.length, 0), 0);
 }
 
 /** The rows of series from .. to - 1 (all by default); of the head only what the kernel has no part in is trusted. */

@@ -10,6 +10,7 @@ import { gatherRows, type RowRanges } from './row-gather.ts';
 import { mergeRowSets } from './row-merge.ts';
 import type { RowSet } from './row-set.ts';
 import { settledVersion, settleRows } from './row-settle.ts';
+import { textOf } from './row-text.ts';
 import { encodeKeys } from './series-keys.ts';
 import { rebuildWrite, rememberedKeys } from './shard-content.ts';
 import type { ShardKey } from './shard-key.ts';
@@ -19,6 +20,8 @@ import { isThrough, type Stamp } from './version.ts';
 const ALL_GROUPS = Array.from({ length: SERIES_GROUPS }, (_, group) => group);
 /** Groups of one answer: what bounds a message. */
 const GROUPS_MAX = 1024;
+/** Texts of the rows of a page, about. */
+export const PAGE_TEXT = 4 << 20;
 
 export function groupOf({ table }: ScanSources, series: number): number {
   return Number.parseInt(table.ids.hashOf(series)[0]!, 16);
@@ -123,7 +126,9 @@ export function settledCopy(
 ): { page: { frame: Uint8Array; keys: Uint8Array } | null; rows: number; next: number | null } {
   const { through, measurement, cellsMax } = question;
   let rows = readSettled(sources, question);
-  const rowsMax = Math.ceil(cellsMax / Math.max(1, rows.columns.length));
+  const cellRows = Math.ceil(cellsMax / Math.max(1, rows.columns.length));
+  const textRows = Math.floor((rows.times.length * PAGE_TEXT) / Math.max(1, textOf(rows)));
+  const rowsMax = Math.min(cellRows, textRows);
   let next: number | null = null;
   if (rows.times.length > rowsMax) {
     const { times } = rows;

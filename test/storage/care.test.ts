@@ -4,6 +4,9 @@ import Database from 'better-sqlite3';
 import { afterEach, expect, test } from 'vitest';
 import type { GroupName, GroupSum, Reading } from '../../shards/care.ts';
 import { addSums, type Sum128 } from '../../shards/checksum.ts';
+import { STRING } from '../../shards/column.ts';
+import { hashSeriesKey } from '../../shards/series-key.ts';
+import { PAGE_TEXT } from '../../shards/settled-content.ts';
 import { stampOf, type Version } from '../../shards/version.ts';
 import { contentSum } from '../support/content-sum.ts';
 import {
@@ -11,6 +14,7 @@ import {
   cellsOf,
   deleteBatch,
   HOUR_NS,
+  KEY,
   type PlainRow,
   SHARD,
   type VersionSet,
@@ -223,6 +227,32 @@ test('pages of another floor, window, group or shard are refused, and nothing ch
   expect(() => narrow.accept(spoilt, page.keys)).toThrow(expect.objectContaining({ code: 'corrupt-batch' }));
   narrow.abandon();
   expect(groupsOf(bench, 4)).toEqual(before);
+});
+
+test('pages of long strings are of few bytes', () => {
+  const bench = new Bench();
+  benches.push(bench);
+  const text = 'x'.repeat(10_000);
+  const keys = [{ hash: hashSeriesKey('seed', 'm,h=a'), key: 'm,h=a' }];
+  const times = Float64Array.from({ length: 1200 }, (_, i) => i);
+  const values = Array.from(times, (_, i) => `${i} ${text}`);
+  const columns = [{ field: 's', type: STRING, present: null, values } as const];
+  const groups = [{ measurement: 'm', rowSeries: new Uint32Array(1200), times, columns }];
+  bench.write({ kind: 'write', shard: KEY, version: at(1), series: [keys[0]!.hash], groups }, keys);
+  settle(bench, 1);
+  const through = stampOf(at(1));
+  const all = Array.from({ length: 16 }, (_, group) => group);
+  const pages: number[] = [];
+  let given = 0;
+  for (let fromTime: number | null = 0; fromTime !== null; ) {
+    const question = { through, window: 0, measurement: 'm', groups: all, fromTime, cellsMax: 1e9 };
+    const { page, rows, next } = bench.shard().care.copy(question);
+    pages.push(page!.frame.byteLength);
+    given += rows;
+    fromTime = next;
+  }
+  expect(given).toBe(1200);
+  expect(Math.max(...pages)).toBeLessThanOrEqual(1.1 * PAGE_TEXT);
 });
 
 /** Replaces all settled rows of a window by those of `source`. */

@@ -55,6 +55,7 @@ export class Outlet {
 
   close(): void {
     this.#isClosed = true;
+    for (const { points } of this.#queue.splice(0)) this.pointsDropped += points;
     for (const destination of this.#destinations) destination.close();
   }
 
@@ -90,6 +91,7 @@ export class Outlet {
         this.counts[at]!.pointsWritten += points;
         return true;
       } catch (error) {
+        if (this.#isClosed) return false;
         this.counts[at]!.writeFailures++;
         this.#ports.failed(name, error as Error);
       }

@@ -176,8 +176,8 @@ export class Subscribers {
 
   #close({ outlets }: Subscribed): void {
     for (const outlet of outlets) {
-      add(this.#former, outlet);
       outlet.close();
+      add(this.#former, outlet);
     }
   }
 

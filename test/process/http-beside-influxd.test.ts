@@ -230,6 +230,70 @@ const FORMS: readonly Case[] = [
   ],
 ];
 
+const ABOUT_USERS: readonly Case[] = [
+  'SHOW USERS',
+  `CREATE USER ann WITH PASSWORD 'a' WITH ALL PRIVILEGES`,
+  `CREATE USER bob WITH PASSWORD 'b'`,
+  `CREATE USER bob WITH PASSWORD 'b'`,
+  `CREATE USER bob WITH PASSWORD 'c'`,
+  `CREATE USER bob WITH PASSWORD 'b' WITH ALL PRIVILEGES`,
+  `CREATE USER "" WITH PASSWORD 'b'`,
+  'CREATE USER bob WITH PASSWORD "b"',
+  'GRANT READ ON t TO bob',
+  'GRANT ALL ON nope TO bob',
+  'GRANT ALL ON nope TO nobody',
+  'SHOW GRANTS FOR bob',
+  'GRANT WRITE ON t TO bob',
+  'SHOW GRANTS FOR bob',
+  'GRANT ALL PRIVILEGES ON t TO bob',
+  'REVOKE READ ON t FROM bob',
+  'SHOW GRANTS FOR bob; SHOW USERS',
+  'SHOW GRANTS FOR nobody',
+  'REVOKE ALL ON t FROM bob',
+  'REVOKE READ ON t FROM nobody',
+  'REVOKE READ ON nope FROM bob',
+  'SHOW GRANTS FOR bob',
+  'REVOKE ALL PRIVILEGES FROM ann',
+  'GRANT ALL TO bob',
+  'GRANT ALL TO nobody',
+  'SHOW USERS',
+  `SET PASSWORD FOR bob = 'd'`,
+  `SET PASSWORD FOR nobody = 'd'`,
+  'DROP USER ann',
+  'DROP USER ann',
+  'SHOW USERS',
+].map((text) => ['POST', q(text)]);
+const ABOUT_SUBSCRIPTIONS: readonly Case[] = [
+  'SHOW SUBSCRIPTIONS',
+  `CREATE SUBSCRIPTION s ON nope.autogen DESTINATIONS ALL 'bad'`,
+  `CREATE SUBSCRIPTION s ON nope.autogen DESTINATIONS ALL 'udp://127.0.0.1:9'`,
+  `CREATE SUBSCRIPTION s ON t.nope DESTINATIONS ALL 'udp://127.0.0.1:9'`,
+  `CREATE SUBSCRIPTION s ON t.autogen DESTINATIONS ALL 'udp://127.0.0.1:9', 'http://127.0.0.1'`,
+  `CREATE SUBSCRIPTION s ON t.autogen DESTINATIONS ALL 'udp://127.0.0.1:9', 'http://127.0.0.1:9/x'`,
+  `CREATE SUBSCRIPTION s ON t.autogen DESTINATIONS ANY 'udp://127.0.0.1:9'`,
+  `CREATE SUBSCRIPTION "a b" ON t.two DESTINATIONS ANY 'https://127.0.0.1:9'`,
+  'SHOW SUBSCRIPTIONS',
+  'DROP SUBSCRIPTION nope ON t.autogen',
+  'DROP SUBSCRIPTION s ON t.nope',
+  'DROP SUBSCRIPTION s ON nope.autogen',
+  'DROP SUBSCRIPTION s ON t.autogen',
+  'DROP SUBSCRIPTION "a b" ON t.two',
+  'SHOW SUBSCRIPTIONS',
+  'DROP SHARD 77',
+].map((text) => ['POST', q(text)]);
+const WARNED_OF: readonly Case[] = [
+  `CREATE USER "c d" WITH PASSWORD 'a' WITH ALL PRIVILEGES`,
+  `SET PASSWORD FOR "c d" = 'x'`,
+  'GRANT ALL ON t TO "c d"',
+  'REVOKE WRITE ON t FROM "c d"',
+  'GRANT ALL TO "c d"',
+  'REVOKE ALL FROM "c d"',
+  'DROP USER "c d"',
+  `CREATE SUBSCRIPTION w ON t.two DESTINATIONS ANY 'udp://127.0.0.1:9','udp://127.0.0.1:10'`,
+  'DROP SUBSCRIPTION w ON t.two',
+  'DROP SHARD 0',
+].map((text) => ['GET', q(text)]);
+
 const REST: readonly Case[] = ['GET', 'HEAD'].flatMap((method) =>
   ['/ping', '/ping?verbose=0', '/ping?verbose=', '/ping?wait_for_leader=1s'].map((target) => [method, target] as const),
 );
@@ -258,9 +322,12 @@ describe.skipIf(influxd === undefined)('beside influxd', () => {
     for (const system of systems) await system.remove();
   });
 
-  test.each(Object.entries({ WRITES, FORMS, REST }))('%s', async (_name, cases) => {
-    await expectSame(cases);
-  });
+  test.each(Object.entries({ WRITES, FORMS, REST, ABOUT_USERS, ABOUT_SUBSCRIPTIONS, WARNED_OF }))(
+    '%s',
+    async (_name, cases) => {
+      await expectSame(cases);
+    },
+  );
 
   test.each(['GET', 'POST'])('queries with %s', async (method) => {
     await expectSame(QUERIES.map(([target, asked]) => [method, target, asked ?? {}]));

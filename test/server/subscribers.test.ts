@@ -206,6 +206,24 @@ test('a subscription that is dropped or made takes effect with the next write', 
   expect(subscribers.totals().pointsWritten).toBe(1);
 });
 
+test('what waits when a subscription goes is dropped, and its destination is not to blame', async () => {
+  const silent = await new Receiver().start();
+  silent.answers.push(() => {});
+  const { subscribers, all, changed, warnings } = subscribersOf({
+    mode: 'ALL',
+    destinations: [`http://127.0.0.1:${silent.port}`],
+  });
+  subscribers.accepted(request('m v=1 1'), 1);
+  await silent.heard(1);
+  subscribers.accepted(request('m v=2 1\nm v=3 1'), 2);
+  all.pop();
+  changed();
+  subscribers.accepted(request('m v=4 1'), 1);
+  for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+  expect(subscribers.totals()).toEqual({ pointsWritten: 0, writeFailures: 0, pointsDropped: 2 });
+  expect(warnings).toEqual([]);
+});
+
 test('UDP: whole lines in datagrams of at most 512 bytes, a longer line in one of its own', async () => {
   const socket: Socket = createSocket('udp4');
   ends.push(() => socket.close());

@@ -6,7 +6,7 @@
  */
 import { type ResultSeries, type StatementResult, TableRows, type Value } from '../query/result.ts';
 import { JsonWriter, jsonString } from './json-writer.ts';
-import { type Epoch, formatEpoch, formatRfc3339, rowUnit, unitFor, wholeUnits } from './response-time.ts';
+import { type Epoch, formatEpoch, formatRfc3339, rowUnit, unitFor, wholeUnits, Zone } from './response-time.ts';
 
 const COMMA = 44;
 const OPEN = 91;
@@ -33,6 +33,8 @@ class Renderer {
   /** Times of the last table. */
   #halved: BigInt64Array | null = null;
   #halves: Int32Array = NO_HALVES;
+  /** tz() of the series at hand, where times are dates. */
+  #zone: Zone | null = null;
   /** Of the last series. */
   #head: Head | null = null;
 
@@ -93,12 +95,20 @@ class Renderer {
   /** Up to the rows; most of it is what it was for the series before. */
   #begin(series: ResultSeries): void {
     const writer = this.#writer;
+    this.#enter(series.timeZone);
     const { keys, before, behind } = this.#headOf(series);
     for (let i = 0; i < keys.length; i++) {
       writer.bytes(before[i]!);
       writer.string(series.tags![keys[i]!]!);
     }
     writer.bytes(behind);
+  }
+
+  #enter(timeZone: string | undefined): void {
+    const name = this.#epoch === null ? timeZone : undefined;
+    if (name === this.#zone?.name) return;
+    this.#zone = name === undefined ? null : new Zone(name);
+    this.#timesSeen.length = 0;
   }
 
   #end({ name, tags, columns, values, partial }: ResultSeries): void {
@@ -127,7 +137,8 @@ class Renderer {
 
   #table({ times, columns, from, to }: TableRows, first: number): number {
     const writer = this.#writer;
-    const floats = this.#floatsOf(columns);
+    // The kernel writes dates of UTC alone.
+    const floats = this.#zone === null ? this.#floatsOf(columns) : null;
     let row = from + first;
     while (row < to) {
       if (row > from) writer.byte(COMMA);
@@ -202,7 +213,7 @@ class Renderer {
   }
 
   #time(time: bigint): string {
-    return this.#epoch === null ? `"${formatRfc3339(time)}"` : formatEpoch(time, this.#epoch);
+    return this.#epoch === null ? `"${formatRfc3339(time, this.#zone)}"` : formatEpoch(time, this.#epoch);
   }
 
   #value(value: Value): void {

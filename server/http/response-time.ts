@@ -1,6 +1,8 @@
 /**
  * Times of results: int64 nanoseconds to RFC 3339 or to a count of units since 1970.
  */
+import { type ZoneOffset, zoneOffset } from '../query/time-zone.ts';
+
 export type Epoch = 'ns' | 'u' | 'ms' | 's' | 'm' | 'h';
 
 const NS_PER_UNIT: Readonly<Record<Epoch, bigint>> = {
@@ -55,8 +57,9 @@ let dayFormatted = Number.NaN;
 let dayText = '';
 
 /** `2020-09-13T12:26:40.12Z`: nanoseconds without trailing zeros. The date of the last day is kept: rows come in order. */
-export function formatRfc3339(timeNs: bigint): string {
-  let seconds = Number(timeNs / NS_PER_SECOND);
+export function formatRfc3339(timeNs: bigint, zone: Zone | null = null): string {
+  const offset = zone === null ? 0 : zone.secondsAt(timeNs);
+  let seconds = Number(timeNs / NS_PER_SECOND) + offset;
   let nanos = Number(timeNs % NS_PER_SECOND);
   if (nanos < 0) {
     nanos += 1_000_000_000;
@@ -71,7 +74,36 @@ export function formatRfc3339(timeNs: bigint): string {
   const hour = Math.floor(secondOfDay / 3600);
   const minute = Math.floor(secondOfDay / 60) % 60;
   const second = secondOfDay % 60;
-  return `${dayText}${two(hour)}:${two(minute)}:${two(second)}${fraction(nanos)}Z`;
+  return `${dayText}${two(hour)}:${two(minute)}:${two(second)}${fraction(nanos)}${offset === 0 ? 'Z' : offsetText(offset)}`;
+}
+
+function offsetText(seconds: number): string {
+  const minutes = Math.floor(Math.abs(seconds) / 60);
+  return `${seconds < 0 ? '-' : '+'}${two(Math.floor(minutes / 60))}:${two(minutes % 60)}`;
+}
+
+const ZONE_STEP_NS = 900_000_000_000n;
+
+/** Of one time zone. Clocks change at whole quarters of an hour, so that rows that are close to each other have one offset. */
+export class Zone {
+  readonly name: string;
+  readonly #offset: ZoneOffset;
+  #quarter: bigint | null = null;
+  #seconds = 0;
+
+  constructor(name: string) {
+    this.name = name;
+    this.#offset = zoneOffset(name) ?? (() => 0n);
+  }
+
+  secondsAt(timeNs: bigint): number {
+    const quarter = timeNs / ZONE_STEP_NS;
+    if (quarter !== this.#quarter) {
+      this.#quarter = quarter;
+      this.#seconds = Number(this.#offset(timeNs) / NS_PER_SECOND);
+    }
+    return this.#seconds;
+  }
 }
 
 function two(value: number): string {

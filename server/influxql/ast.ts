@@ -86,6 +86,8 @@ export interface SelectStatement {
   readonly fill?: Fill;
   /** Default ascending by time. */
   readonly descending: boolean;
+  /** ORDER BY time ASC is written: a subquery without it takes the direction of the query around it. */
+  readonly ascending?: true;
   readonly limit?: number;
   readonly offset?: number;
   readonly seriesLimit?: number;

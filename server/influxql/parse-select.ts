@@ -17,7 +17,7 @@ export function parseSelect(stream: TokenStream, mustWrite = false): SelectState
     const condition = parseWhere(stream);
     const dimensions = parseGroupBy(stream);
     const fill = parseFill(stream);
-    const descending = parseOrderBy(stream);
+    const order = parseOrderBy(stream);
     const limits = parseLimits(stream);
     const timeZone = parseTimeZone(stream);
     return {
@@ -28,7 +28,8 @@ export function parseSelect(stream: TokenStream, mustWrite = false): SelectState
       ...(condition && { condition }),
       dimensions,
       ...(fill && { fill }),
-      descending,
+      descending: order === 'DESC',
+      ...(order === 'ASC' && { ascending: true }),
       ...limits,
       ...(timeZone !== undefined && { timeZone }),
     };
@@ -171,9 +172,9 @@ function parseFill(stream: TokenStream): Fill | undefined {
   throw new ParseError('expected number argument in fill()');
 }
 
-/** True when descending. Only time may be named, and only once. */
-export function parseOrderBy(stream: TokenStream): boolean {
-  if (!stream.accept('ORDER')) return false;
+/** null: not written. Only time may be named, and only once. */
+export function parseOrderBy(stream: TokenStream): 'ASC' | 'DESC' | null {
+  if (!stream.accept('ORDER')) return null;
   stream.expect(['BY']);
   const token = stream.expect(['IDENT', 'ASC', 'DESC'], ['identifier', 'ASC', 'DESC']);
   let descending = token.kind === 'DESC';
@@ -187,7 +188,7 @@ export function parseOrderBy(stream: TokenStream): boolean {
     parseDirection(stream);
   }
   if (fields > 1) throw new ParseError('only ORDER BY time supported at this time');
-  return descending;
+  return descending ? 'DESC' : 'ASC';
 }
 
 function parseDirection(stream: TokenStream): boolean {

@@ -54,18 +54,24 @@ export function printRegex(pattern: string): string {
   return `/${pattern.replaceAll('/', '\\/')}/`;
 }
 
-export function printExpression(expression: Expression): string {
+/** As InfluxDB prints it in messages: numbers have three decimals. */
+export function expressionInMessage(expression: Expression): string {
+  return printExpression(expression, (value) => value.toFixed(3));
+}
+
+export function printExpression(expression: Expression, numberText = printNumber): string {
+  const print = (inner: Expression): string => printExpression(inner, numberText);
   switch (expression.kind) {
     case 'reference':
       return quoteIdentifier(expression.name) + (expression.cast === undefined ? '' : `::${expression.cast}`);
     case 'call':
-      return `${expression.name}(${expression.args.map(printExpression).join(', ')})`;
+      return `${expression.name}(${expression.args.map(print).join(', ')})`;
     case 'binary':
-      return `${printExpression(expression.left)} ${expression.op} ${printExpression(expression.right)}`;
+      return `${print(expression.left)} ${expression.op} ${print(expression.right)}`;
     case 'paren':
-      return `(${printExpression(expression.inner)})`;
+      return `(${print(expression.inner)})`;
     case 'number':
-      return printNumber(expression.value);
+      return numberText(expression.value);
     case 'integer':
     case 'unsigned':
     case 'boolean':
@@ -154,6 +160,7 @@ export function printSelect(select: SelectStatement): string {
   if (select.dimensions.length > 0) parts.push(printGroupBy(select.dimensions));
   if (select.fill) parts.push(printFill(select.fill));
   if (select.descending) parts.push('ORDER BY time DESC');
+  if (select.ascending) parts.push('ORDER BY time ASC');
   parts.push(...printLimits(select));
   if (select.timeZone !== undefined) parts.push(`TZ(${quoteString(select.timeZone)})`);
   return parts.join(' ');

@@ -5,7 +5,7 @@
  */
 import type { Expression } from './ast.ts';
 import { formatDuration } from './duration.ts';
-import { printExpression } from './printer.ts';
+import { expressionInMessage } from './printer.ts';
 
 /** Internal to validation. */
 export class InvalidSelect extends Error {
@@ -204,7 +204,7 @@ function checkExtreme(call: Call, traits: SelectTraits): void {
   if (got < 2) fail(`invalid number of arguments for ${call.name}, expected at least 2, got ${got}`);
   const count = argument(call, got - 1);
   if (count.kind !== 'integer') {
-    fail(`expected integer as last argument in ${call.name}(), found ${printExpression(count)}`);
+    fail(`expected integer as last argument in ${call.name}(), found ${expressionInMessage(count)}`);
   }
   if (count.value <= 0n) fail(`limit (${count.value}) in ${call.name} function must be at least 1`);
   if (traits.limit > 0 && count.value > BigInt(traits.limit)) {
@@ -214,11 +214,11 @@ function checkExtreme(call: Call, traits: SelectTraits): void {
   }
   const field = argument(call, 0);
   if (field.kind !== 'reference') {
-    fail(`expected first argument to be a field in ${call.name}(), found ${printExpression(field)}`);
+    fail(`expected first argument to be a field in ${call.name}(), found ${expressionInMessage(field)}`);
   }
   for (const tag of call.args.slice(1, -1).map(unwrap)) {
     if (tag.kind !== 'reference') {
-      fail(`only fields or tags are allowed in ${call.name}(), found ${printExpression(tag)}`);
+      fail(`only fields or tags are allowed in ${call.name}(), found ${expressionInMessage(tag)}`);
     }
   }
   traits.extreme = call.name === 'top' ? 'top' : 'bottom';

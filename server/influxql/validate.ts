@@ -8,7 +8,7 @@ import { checkCall, checkMath, InvalidSelect, isMath, type SelectTraits, unwrap 
 /** InfluxDB's error text, or null when the statement may be planned. */
 export function validateSelect(statement: SelectStatement): string | null {
   try {
-    checkSelect(statement, null);
+    checkSelect(statement, null, statement.descending);
     return null;
   } catch (error) {
     if (error instanceof InvalidSelect) return error.message;
@@ -17,7 +17,7 @@ export function validateSelect(statement: SelectStatement): string | null {
 }
 
 /** `outer`: whether the enclosing SELECT groups by time; null for the outermost. */
-function checkSelect(statement: SelectStatement, outer: boolean | null): void {
+function checkSelect(statement: SelectStatement, outer: boolean | null, descending: boolean): void {
   const own = checkDimensions(statement.dimensions);
   const traits: SelectTraits = {
     calls: [],
@@ -33,7 +33,10 @@ function checkSelect(statement: SelectStatement, outer: boolean | null): void {
   for (const field of fields) checkField(field, traits, true);
   checkTogether(statement, fields.length, traits, own, outer !== null);
   for (const source of statement.sources) {
-    if (source.kind === 'subquery') checkSelect(source.select, traits.grouped);
+    if (source.kind !== 'subquery') continue;
+    if (descending ? source.select.ascending : source.select.descending)
+      fail('subqueries must be ordered in the same direction as the query itself');
+    checkSelect(source.select, traits.grouped, descending);
   }
 }
 
@@ -135,7 +138,8 @@ function checkFunction(call: Extract<Expression, { kind: 'call' }>, traits: Sele
     return;
   }
   checkMath(call);
-  const variables = call.args.map(unwrap).filter((one) => !isConstant(one));
+  // To InfluxDB a regular expression is a literal here.
+  const variables = call.args.map(unwrap).filter((one) => one.kind !== 'regex' && !isConstant(one));
   if (variables.length === 0) fail('field must contain at least one variable');
   for (const variable of variables) checkField(variable, traits, wildcards);
 }

@@ -3,12 +3,12 @@
  */
 import { BOOLEAN, type FieldType, FLOAT, INTEGER, STRING, UNSIGNED } from '../../shards/column.ts';
 import type { CastType, Expression } from '../influxql/ast.ts';
-import { printExpression } from '../influxql/printer.ts';
+import { expressionInMessage } from '../influxql/printer.ts';
 import { isMathFunction } from './evaluate.ts';
-import { REDUCERS } from './functions.ts';
+import { checkType, REDUCERS } from './functions.ts';
 import { QueryError } from './query-error.ts';
 import { type SourceSchema, typeByName, typeName } from './schema.ts';
-import { TRANSFORMATIONS } from './transformations.ts';
+import { lookbackWindows, TRANSFORMATIONS } from './transformations.ts';
 
 type Reference = Extract<Expression, { kind: 'reference' }>;
 
@@ -29,6 +29,33 @@ export interface Call {
   /** Tags of top and bottom. */
   readonly tags: readonly Reference[];
 }
+
+/** Functions that give what they are given. */
+const KEEPS_TYPE: ReadonlySet<string> = new Set([
+  'sum',
+  'min',
+  'max',
+  'first',
+  'last',
+  'spread',
+  'mode',
+  'distinct',
+  'percentile',
+  'top',
+  'bottom',
+  'sample',
+]);
+
+/** Functions that calculate, in the type of what they are given. */
+const FOLLOWS_TYPE: ReadonlySet<string> = new Set([
+  'abs',
+  'floor',
+  'ceil',
+  'round',
+  'cumulative_sum',
+  'difference',
+  'non_negative_difference',
+]);
 
 const keys = new WeakMap<Expression, string>();
 
@@ -123,6 +150,12 @@ function inputOf(name: string, target: Expression | undefined): Call['input'] {
   throw new QueryError(`expected field argument in ${name}()`);
 }
 
+/** Windows before the range that a call needs. */
+export function lookbackOf(call: Call): number {
+  const inner = call.input.kind === 'call' ? lookbackOf(call.input.call) : 0;
+  return TRANSFORMATIONS.has(call.name) ? inner + lookbackWindows(call.name) : inner;
+}
+
 /** Type of an expression over the sources' names; null: nothing there has that name. */
 export function typeOf(expression: Expression, schema: SourceSchema): FieldType | null {
   switch (expression.kind) {
@@ -159,6 +192,14 @@ export function typeOf(expression: Expression, schema: SourceSchema): FieldType 
   }
 }
 
+/** InfluxDB's error for a call, or one within it, on a type that it cannot take; names that nothing has pass. */
+export function checkCallTypes({ name, input }: Call, schema: SourceSchema): void {
+  if (input.kind === 'call') checkCallTypes(input.call, schema);
+  else if (!schema.fields.has(input.reference.name) || input.reference.cast === 'tag') return;
+  const type = typeOf(input.kind === 'call' ? input.call.expression : input.reference, schema);
+  if (type !== null) checkType(name, typeName(type));
+}
+
 /** InfluxDB's error for arithmetic between kinds that do not mix, before anything is read. */
 export function checkArithmetic(expression: Expression, schema: SourceSchema): void {
   if (expression.kind === 'paren') checkArithmetic(expression.inner, schema);
@@ -168,11 +209,12 @@ export function checkArithmetic(expression: Expression, schema: SourceSchema): v
   checkArithmetic(expression.right, schema);
   const left = mixingType(expression.left, schema);
   const right = mixingType(expression.right, schema);
-  if (left === null || right === null || (isNumber(left) && isNumber(right))) return;
   const bits = expression.op === '&' || expression.op === '|' || expression.op === '^';
+  if (left === null || right === null) return;
+  if (isNumber(left) && isNumber(right) && !(bits && (left === 'float' || right === 'float'))) return;
   if (left === 'boolean' && right === 'boolean' && bits) return;
   throw new QueryError(
-    `type error: ${printExpression(withTypes(expression, schema))}: incompatible types: ${left} and ${right}`,
+    `type error: ${expressionInMessage(withTypes(expression, schema))}: incompatible types: ${left} and ${right}`,
   );
 }
 
@@ -180,15 +222,21 @@ const isNumber = (name: string): boolean => name === 'float' || name === 'intege
 
 function mixingType(expression: Expression, schema: SourceSchema): string | null {
   if (expression.kind === 'reference' && schema.kindOf(expression.name) === 'tag') return 'tag';
-  const type = typeOf(expression, schema);
+  if (expression.kind === 'paren') return mixingType(expression.inner, schema);
+  const [argument] = expression.kind === 'call' ? expression.args : [];
+  if (expression.kind === 'call' && argument !== undefined && KEEPS_TYPE.has(expression.name))
+    return mixingType(argument, schema);
+  const type = typeOf(expression, schema) ?? (expression.kind === 'call' ? fixedType(expression.name) : null);
   return type === null ? null : typeName(type);
 }
 
 /** Each name with what it stands for. */
 export function withTypes(expression: Expression, schema: SourceSchema): Expression {
   switch (expression.kind) {
-    case 'reference':
-      return { ...expression, cast: (mixingType(expression, schema) ?? 'field') as CastType };
+    case 'reference': {
+      const type = mixingType(expression, schema);
+      return type === null ? expression : { ...expression, cast: type as CastType };
+    }
     case 'paren':
       return { ...expression, inner: withTypes(expression.inner, schema) };
     case 'call':
@@ -203,25 +251,13 @@ export function withTypes(expression: Expression, schema: SourceSchema): Express
 function callType(name: string, argument: Expression | undefined, schema: SourceSchema): FieldType | null {
   const input = argument === undefined ? FLOAT : typeOf(argument, schema);
   if (input === null) return null;
+  const fixed = fixedType(name);
+  if (fixed !== null) return fixed;
+  return name.endsWith('difference') && input === UNSIGNED ? INTEGER : input;
+}
+
+/** The type that a function always gives; null: it depends on what it works on. */
+export function fixedType(name: string): FieldType | null {
   if (name === 'count' || name === 'elapsed') return INTEGER;
-  if (
-    [
-      'sum',
-      'min',
-      'max',
-      'first',
-      'last',
-      'spread',
-      'mode',
-      'distinct',
-      'percentile',
-      'top',
-      'bottom',
-      'sample',
-    ].includes(name)
-  )
-    return input;
-  if (['abs', 'floor', 'ceil', 'round', 'pow', 'cumulative_sum'].includes(name)) return input;
-  if (TRANSFORMATIONS.has(name) && name.endsWith('difference')) return input === UNSIGNED ? INTEGER : input;
-  return FLOAT;
+  return KEEPS_TYPE.has(name) || FOLLOWS_TYPE.has(name) ? null : FLOAT;
 }

@@ -5,7 +5,7 @@ import type { ArithmeticOperator } from '../../shards/query/arithmetic.ts';
 import type { FilterOperator, Operand, RowFilter } from '../../shards/query/filter.ts';
 import type { TagCondition } from '../../shards/tag-condition.ts';
 import type { Expression } from '../influxql/ast.ts';
-import { printExpression } from '../influxql/printer.ts';
+import { expressionInMessage } from '../influxql/printer.ts';
 import { QueryError } from './query-error.ts';
 
 export type NameKind = (name: string) => 'field' | 'tag';
@@ -39,7 +39,7 @@ export function rowFilter(expression: Expression, kindOf: NameKind): RowFilter {
       break;
     }
   }
-  throw new QueryError(`invalid condition expression: ${printExpression(expression)}`);
+  throw new QueryError(`invalid condition expression: ${expressionInMessage(expression)}`);
 }
 
 /** Chains of the same operator become one list, so that long conditions do not nest. */
@@ -82,7 +82,7 @@ function operand(expression: Expression, kindOf: NameKind): Operand {
           right: operand(expression.right, kindOf),
         };
   }
-  throw new QueryError(`invalid condition expression: ${printExpression(expression)}`);
+  throw new QueryError(`invalid condition expression: ${expressionInMessage(expression)}`);
 }
 
 /**

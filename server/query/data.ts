@@ -21,10 +21,9 @@ import { TIME_MAX_NS, TIME_MIN_NS } from '../../shards/shard-key.ts';
 import type { Steps } from '../../shards/steps.ts';
 import type { Expression } from '../influxql/ast.ts';
 import { mainTurns, Pace } from '../turns.ts';
-import { type Call, typeOf } from './calls.ts';
+import { type Call, lookbackOf, typeOf } from './calls.ts';
 import { type CellGrid, mergeStates } from './cells.ts';
 import { tagPart } from './condition.ts';
-import { checkType } from './functions.ts';
 import { gridOf } from './grid.ts';
 import { both } from './group-condition.ts';
 import { Group } from './groups.ts';
@@ -34,9 +33,7 @@ import { bucketsMax, extentOf, type PlannedSource, type SelectPlan } from './pla
 import { canSettle, isByRange, selectByRange } from './ranges.ts';
 import { mergeRows, type RowGroup, type RowTable, type SubqueryRows } from './row-table.ts';
 import { partialLimits, type StatementContext, selectOn } from './scatter.ts';
-import { typeName } from './schema.ts';
 import { runPlan } from './select.ts';
-import { lookbackWindows, TRANSFORMATIONS } from './transformations.ts';
 
 type Reference = Extract<Expression, { kind: 'reference' }>;
 
@@ -69,12 +66,6 @@ export function columnKey(reference: Reference): string {
 /** Innermost call over a column, below transformations and count(distinct()). */
 export function baseCall(call: Call): Call {
   return call.input.kind === 'call' ? baseCall(call.input.call) : call;
-}
-
-/** Windows before the range that a call needs. */
-export function lookbackOf(call: Call): number {
-  const inner = call.input.kind === 'call' ? lookbackOf(call.input.call) : 0;
-  return TRANSFORMATIONS.has(call.name) ? inner + lookbackWindows(call.name) : inner;
 }
 
 export function spanOf(plan: SelectPlan, lookback: number, context: StatementContext): Span {
@@ -119,12 +110,6 @@ export interface CallNeeds {
   readonly references: readonly Reference[];
 }
 
-function checkTypes({ name, input }: Call, plan: SelectPlan): void {
-  if (input.kind === 'call') checkTypes(input.call, plan);
-  const type = typeOf(input.kind === 'call' ? input.call.expression : input.reference, plan.schema)!;
-  checkType(name, typeName(type));
-}
-
 export function needsOf(plan: SelectPlan, calls: readonly Call[]): CallNeeds {
   const states: StateCall[] = [];
   const stateIndex = new Map<string, number>();
@@ -134,7 +119,6 @@ export function needsOf(plan: SelectPlan, calls: readonly Call[]): CallNeeds {
     const base = baseCall(call);
     const { reference } = base.input as { reference: Reference };
     const type = typeOf(reference, plan.schema)!;
-    checkTypes(call, plan);
     // A group without time has one window for the whole range; rows of a transformation are no window.
     const hasState = (STATE_FUNCTIONS as readonly string[]).includes(base.name) && reference.cast !== 'tag';
     if (overShards && hasState) {
@@ -297,7 +281,7 @@ async function readRows(
   const subqueries: SubqueryRows[] = [];
   for (const source of plan.sources)
     if (source.kind === 'subquery') {
-      const rows = await subqueryRows(plan, source.plan, wanted.columns, dimensions, context);
+      const rows = await subqueryRows(plan, span, source.plan, wanted.columns, dimensions, context);
       held.addSubqueries(rows);
       held.require();
       subqueries.push(...rows);
@@ -361,7 +345,8 @@ export function limitsSeries({ seriesLimit, seriesOffset }: SelectPlan): boolean
 export function limitSeries<T extends { readonly group: Group }>(items: T[], plan: SelectPlan): T[] {
   if (!limitsSeries(plan)) return items;
   const { seriesLimit, seriesOffset } = plan;
-  const ordered = [...items].sort((a, b) => (a.group.key < b.group.key ? -1 : 1));
+  const keyed = items.map((item) => ({ item, key: item.group.countedKey }));
+  const ordered = keyed.sort((a, b) => (a.key < b.key ? -1 : 1)).map(({ item }) => item);
   const seen = new Map<string, number>();
   return ordered.filter(({ group }) => {
     const index = seen.get(group.name) ?? 0;
@@ -370,21 +355,27 @@ export function limitSeries<T extends { readonly group: Group }>(items: T[], pla
   });
 }
 
+function isWithin(windows: Windows, time: bigint): boolean {
+  return time >= windowStart(windows, 0) && time < windowStart(windows, windows.count);
+}
+
 /** A subquery's result as rows of the query around it. */
 async function subqueryRows(
   plan: SelectPlan,
+  span: Span,
   inner: SelectPlan,
   columns: readonly RowColumn[],
   dimensions: readonly string[],
   context: StatementContext,
 ): Promise<SubqueryRows[]> {
   const output = await runPlan(inner, dimensions, context, true);
-  return mainTurns.of(rowsOfSubquery(plan, inner, output, columns, dimensions), context.ending);
+  return mainTurns.of(rowsOfSubquery(plan, span, inner, output, columns, dimensions), context.ending);
 }
 
 /** In short steps. */
 function* rowsOfSubquery(
   { filter }: SelectPlan,
+  { windows }: Span,
   inner: SelectPlan,
   output: OutputTable,
   columns: readonly RowColumn[],
@@ -397,7 +388,9 @@ function* rowsOfSubquery(
   for (let g = 0; g < output.groups.length; g++) {
     const own = output.groups[g]!;
     const { tags } = own;
-    const tagOf = (name: string): string | null => tags[name] || null;
+    // What the subquery groups by is there, if only as nothing.
+    const tagOf = (name: string): string | null =>
+      inner.dimensions.includes(name) ? (tags[name] ?? null) : tags[name] || null;
     const tagValues = dimensions.map((name) => [tagOf(name) ?? '']);
     const times: bigint[] = [];
     const values: Scalar[][] = [];
@@ -409,6 +402,8 @@ function* rowsOfSubquery(
       };
       // Through objects and closures each is as much work as some plain ones.
       if (pace.isOver(4)) yield;
+      // It may have read more, for calls that look back.
+      if (windows !== null && !isWithin(windows, output.times[row]!)) continue;
       if (filter !== null && !rowPasses(filter, columnOf, regexes)) continue;
       times.push(output.times[row]!);
       const cells = columns.map((column) => columnOf(column.name));

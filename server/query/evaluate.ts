@@ -71,7 +71,5 @@ function mathFunction(name: string, args: readonly Scalar[]): Scalar {
   if (name in SAME_TYPE) return typeof x === 'bigint' ? x : SAME_TYPE[name]!(x);
   if (name in UNARY) return UNARY[name]!(Number(x));
   if (typeof y !== 'number' && typeof y !== 'bigint') return null;
-  if (name === 'pow' && typeof x === 'bigint' && typeof y === 'bigint')
-    return BigInt(Math.trunc(Number(x) ** Number(y)));
   return BINARY[name]!(Number(x), Number(y));
 }

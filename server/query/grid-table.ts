@@ -23,6 +23,7 @@ import {
 import { columnKey, limitSeries, type SpanData } from './data.ts';
 import { evaluate } from './evaluate.ts';
 import { between, castFill } from './fill.ts';
+import { fillerOf, fillerOfAbsent } from './filled-columns.ts';
 import type { Group } from './groups.ts';
 import { emptyTable, finite, type OutputColumn, type OutputTable } from './output.ts';
 import type { SelectPlan } from './plan.ts';
@@ -117,10 +118,14 @@ class GridRows {
     };
     const { fill } = plan;
     this.#gridCalls = calls.map((call): GridCall => {
-      const type = typeName(typeOf(call.expression, plan.schema) ?? 0);
+      const type = typeOf(call.expression, plan.schema);
       // InfluxDB fills the windows of count() with 0 where others get null.
       const zero = fill.kind === 'null' && call.name === 'count';
-      const filler = fill.kind === 'value' ? castFill(fill.value, type) : zero ? 0n : null;
+      const filler = zero
+        ? 0n
+        : data.span.windows === null || fill.kind !== 'value'
+          ? fillerOf(fill, type)
+          : castFill(fill.value, typeName(type ?? 0));
       return { state: data.stateIndex.get(call.key)!, filler, absent: fill.kind === 'value' ? FILLED : NOTHING };
     });
     this.#counts = this.#gridCalls.map(({ state }) => grid.calls[state]!.count);
@@ -172,7 +177,9 @@ class GridRows {
     const width = this.#grid.windows.length;
     const low = this.#startWalk(group, filled);
     const steps = low === Number.POSITIVE_INFINITY ? 0 : filled ? windows.count - low : width;
-    const position = this.#plan.descending ? width - 1 : 0;
+    let position = this.#plan.descending ? width - 1 : 0;
+    // Windows of the grid before the group's first one, as other groups and the shard's own beginning may have them.
+    if (!this.#plan.descending) while (position < width && this.#grid.windows[position]! < low) position++;
     this.#place = { group, filled, low, steps, step: 0, position, before: this.#windows.length };
   }
 
@@ -380,7 +387,7 @@ class GridRows {
       evaluate(expression, (slot) => {
         if (slot.kind !== 'reference') {
           const c = callIndex.get(callKey(slot));
-          return c === undefined ? null : this.#raw(c, shown(c));
+          return c === undefined ? fillerOfAbsent(this.#plan.fill, slot) : this.#raw(c, shown(c));
         }
         const order = this.#auxOrder.indexOf(columnKey(slot));
         if (order < 0 || shown(0) < 0) return null;

@@ -31,6 +31,13 @@ export class Group {
     this.madeKey ??= groupKey(this.name, this.columns, this.place);
     return this.madeKey;
   }
+
+  /** Orders groups as SLIMIT counts them in InfluxDB: of a measurement by the keys of the tags that are there, then by their values. */
+  get countedKey(): string {
+    const there = this.dimensions.map((_, d) => d).filter((d) => this.columns[d]![this.place] !== '');
+    const keys = there.map((d) => this.dimensions[d]!);
+    return [this.name, ...keys, '', ...there.map((d) => this.columns[d]![this.place]!)].join('\0');
+  }
 }
 
 export function groupKey(name: string, columns: readonly (readonly string[])[], place: number): string {

@@ -7,12 +7,11 @@ import type { Expression } from '../influxql/ast.ts';
 import { type Call, callKey, typeOf } from './calls.ts';
 import { columnKey } from './data.ts';
 import { evaluate } from './evaluate.ts';
-import { castFill } from './fill.ts';
+import { fillerOf, fillerOfAbsent } from './filled-columns.ts';
 import { auxOrder } from './grid-table.ts';
 import { type Group, type Point, type Stream, sortGroups } from './groups.ts';
 import { finite, type OutputTable } from './output.ts';
 import type { SelectPlan } from './plan.ts';
-import { typeName } from './schema.ts';
 
 /** Rows in one step. */
 const STEP_ROWS = 2048;
@@ -37,16 +36,18 @@ export function* joinStreams(
     }
   });
   const callIndex = new Map(calls.map((call, i) => [call.key, i]));
-  const defaults = calls.map((call) =>
-    plan.fill.kind === 'value' ? castFill(plan.fill.value, typeName(typeOf(call.expression, plan.schema) ?? 0)) : null,
-  );
+  const defaults = calls.map((call) => fillerOf(plan.fill, typeOf(call.expression, plan.schema)));
   const referenceIndex = new Map(auxOrder(plan).map((key, i) => [key, i]));
-  let aux: readonly Scalar[] | null = null;
+  const fillers = new Map(
+    plan.references.map((reference) => [columnKey(reference), fillerOf(plan.fill, typeOf(reference, plan.schema))]),
+  );
+  /** What further columns of a selector show. */
+  let further = new Map<string, Scalar>();
   let current: Scalar[] = [];
   const slot = (expression: Expression): Scalar => {
-    if (expression.kind === 'reference') return aux?.[referenceIndex.get(columnKey(expression))!] ?? null;
+    if (expression.kind === 'reference') return further.get(columnKey(expression))!;
     const c = callIndex.get(callKey(expression));
-    return c === undefined ? null : current[c]!;
+    return c === undefined ? fillerOfAbsent(plan.fill, expression) : current[c]!;
   };
   const groups: Group[] = [];
   const starts = [0];
@@ -57,10 +58,11 @@ export function* joinStreams(
     const next = calls.map(() => 0);
     // With fill(previous) a call without a point keeps what it had.
     current = [...defaults];
+    further = new Map(fillers);
     for (;;) {
       const time = nextTime(points, next, plan.descending);
       if (time === null) break;
-      aux = null;
+      let aux: readonly Scalar[] | null = null;
       for (let c = 0; c < calls.length; c++) {
         const point = points[c]?.[next[c]!];
         if (point !== undefined && point.time === time) {
@@ -68,6 +70,10 @@ export function* joinStreams(
           aux = point.aux ?? aux;
           next[c]!++;
         } else if (plan.fill.kind !== 'previous') current[c] = defaults[c]!;
+      }
+      for (const [key, place] of referenceIndex) {
+        const value = aux?.[place] ?? null;
+        if (value !== null || plan.fill.kind !== 'previous') further.set(key, value ?? fillers.get(key)!);
       }
       times[rows++] = time;
       for (let f = 0; f < columns.length; f++) columns[f]!.push(finite(evaluate(plan.fields[f]!.expression, slot)));

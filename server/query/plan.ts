@@ -12,7 +12,7 @@ import { TIME_MAX_NS, TIME_MIN_NS } from '../../shards/shard-key.ts';
 import type { TagCondition } from '../../shards/tag-condition.ts';
 import type { Expression, Fill, SelectStatement } from '../influxql/ast.ts';
 import type { ShardTarget } from './backend.ts';
-import { type Call, typeOf } from './calls.ts';
+import { type Call, callsOf, lookbackOf, typeOf } from './calls.ts';
 import { rowFilter } from './condition.ts';
 import { gridOf, type Interval } from './grid.ts';
 import { QueryError } from './query-error.ts';
@@ -140,7 +140,7 @@ export function planNow(statement: SelectStatement, scope: Scope, context: State
         };
   if (interval !== null && range.maxNs === null) range = { minNs: range.minNs, maxNs: context.nowNs };
   const inner: Scope = {
-    range,
+    range: spacing === null ? range : withLookback(statement, range, spacing.durationNs, scope),
     intervalNs: spacing,
     descending: scope.descending ?? statement.descending,
     timeZone,
@@ -199,6 +199,19 @@ export function planNow(statement: SelectStatement, scope: Scope, context: State
     seriesLimit: statement.seriesLimit ?? 0,
     seriesOffset: statement.seriesOffset ?? 0,
   };
+}
+
+/** What calls that look back need of subqueries. */
+function withLookback(
+  { fields, descending }: SelectStatement,
+  { minNs, maxNs }: TimeRange,
+  durationNs: bigint,
+  scope: Scope,
+): TimeRange {
+  const windows = Math.max(0, ...fields.flatMap(({ expression }) => callsOf(expression).map(lookbackOf)));
+  const more = BigInt(windows) * durationNs;
+  if (scope.descending ?? descending) return { minNs, maxNs: maxNs === null ? null : maxNs + more };
+  return { minNs: minNs === null ? null : minNs - more, maxNs };
 }
 
 export function targetsOf(

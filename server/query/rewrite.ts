@@ -4,7 +4,6 @@
 import { BOOLEAN, type FieldType, FLOAT, INTEGER, STRING, UNSIGNED } from '../../shards/column.ts';
 import { compileGoRegex } from '../../shards/go-regex.ts';
 import type { Dimension, Expression, SelectField } from '../influxql/ast.ts';
-import { isMathFunction } from './evaluate.ts';
 import { expressionName } from './names.ts';
 import type { SourceSchema } from './schema.ts';
 
@@ -22,13 +21,14 @@ export function dimensionNames(dimensions: readonly Dimension[], schema: SourceS
   return [...names].sort();
 }
 
-/** `grouped`: tags in GROUP BY by wildcard or name, which a wildcard in the select list leaves out. */
+/** A wildcard in the select list leaves out the tags that GROUP BY names, and all when it has a wildcard or an expression. */
 export function expandFields(
   fields: readonly SelectField[],
   schema: SourceSchema,
   dimensions: readonly Dimension[],
 ): SelectField[] {
-  const grouped = new Set(dimensionNames(dimensions, schema));
+  const all = dimensions.some(({ kind }) => kind === 'wildcard' || kind === 'regex');
+  const grouped = all ? schema.tags : new Set(dimensionNames(dimensions, schema));
   const out: SelectField[] = [];
   for (const field of fields) {
     const { expression } = field;
@@ -76,7 +76,7 @@ type Call = Extract<Expression, { kind: 'call' }>;
 
 function innermost(call: Call): Call {
   let at = call;
-  while (at.args[0]?.kind === 'call' && !isMathFunction(at.name)) at = at.args[0];
+  while (at.args[0]?.kind === 'call') at = at.args[0];
   return at;
 }
 

@@ -54,7 +54,9 @@ function streamedSource(plan: SelectPlan): ShardSource | null {
     plan.dimensions.length === 0 &&
     plan.sources.length === 1 &&
     plan.seriesLimit === 0 &&
-    plan.seriesOffset === 0;
+    plan.seriesOffset === 0 &&
+    // A slice does not know the row before it.
+    plan.fill.kind !== 'previous';
   if (!isOneSeries || source?.kind !== 'shards' || source.measurements.length !== 1) return null;
   return hasNoColumn(plan) || source.targets.length === 0 ? null : source;
 }

@@ -6,7 +6,7 @@
  */
 import type { Expression, SelectField, SelectStatement } from '../influxql/ast.ts';
 import { validateSelect } from '../influxql/validate.ts';
-import { type Call, callsOf, checkArithmetic, referencesOf } from './calls.ts';
+import { type Call, callsOf, checkArithmetic, checkCallTypes, referencesOf } from './calls.ts';
 import { SELECTORS } from './functions.ts';
 import { columnNames } from './names.ts';
 import { QueryError } from './query-error.ts';
@@ -60,6 +60,7 @@ function makeShape({ fields, sources, dimensions }: SelectStatement, schema: Sou
     expanded.flatMap((field) => callsOf(field.expression)),
     (call) => call.key,
   );
+  for (const call of calls) checkCallTypes(call, schema);
   const references = uniqueBy(
     expanded.flatMap((field) => referencesOf(field.expression)),
     (reference) => `${reference.name}\0${reference.cast ?? ''}`,

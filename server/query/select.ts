@@ -7,19 +7,10 @@ import { halvesOf } from '../../shards/query/run-buffer.ts';
 import type { Steps } from '../../shards/steps.ts';
 import type { Expression, SelectStatement } from '../influxql/ast.ts';
 import { inRanges, mainTurns } from '../turns.ts';
-import { type Call, typeOf } from './calls.ts';
-import {
-  baseCall,
-  columnKey,
-  indexOf,
-  limitsSeries,
-  lookbackOf,
-  type RawRows,
-  readCalls,
-  readRaw,
-  type SpanData,
-} from './data.ts';
+import { type Call, lookbackOf, typeOf } from './calls.ts';
+import { baseCall, columnKey, indexOf, limitsSeries, type RawRows, readCalls, readRaw, type SpanData } from './data.ts';
 import { evaluate } from './evaluate.ts';
+import { filledColumn, fillsRows } from './filled-columns.ts';
 import { gridTable } from './grid-table.ts';
 import { nameGroups, planOfGroups } from './group-names.ts';
 import { type Group, type Stream, sortGroups } from './groups.ts';
@@ -28,7 +19,7 @@ import { emptyTable, finite, type OutputColumn, type OutputTable } from './outpu
 import type { SelectPlan } from './plan.ts';
 import { QueryError } from './query-error.ts';
 import { type ResultSeries, TableRows } from './result.ts';
-import { rowValue } from './row-table.ts';
+import { type RowTable, rowValue } from './row-table.ts';
 import type { StatementContext } from './scatter.ts';
 import { streamsOf } from './streams.ts';
 
@@ -121,6 +112,7 @@ export function* rawTable(plan: SelectPlan, { rows, table }: RawRows): Steps<Out
       halves[i * 2 + 1] = all[row * 2 + 1]!;
     }
   });
+  if (fillsRows(plan.fill)) return { groups, starts, times, columns: yield* filledFields(plan, table, order, starts) };
   const columns: OutputColumn[] = [];
   for (const { expression } of plan.fields) {
     const cell = (row: number): Scalar =>
@@ -133,6 +125,29 @@ export function* rawTable(plan: SelectPlan, { rows, table }: RawRows): Steps<Out
     columns.push(yield* picked(column, order));
   }
   return { groups, starts, times, columns };
+}
+
+function* filledFields(
+  plan: SelectPlan,
+  table: RowTable,
+  order: Uint32Array,
+  starts: readonly number[],
+): Steps<OutputColumn[]> {
+  const columnIndex = indexOf(plan.references);
+  const filled = new Map<string, readonly Scalar[]>();
+  for (const reference of plan.references) {
+    const key = columnKey(reference);
+    const column = table.columns[columnIndex.get(key)!]!;
+    filled.set(key, yield* filledColumn(column, order, starts, plan.fill, typeOf(reference, plan.schema)));
+  }
+  const places = order.map((_, i) => i);
+  const columns: OutputColumn[] = [];
+  for (const { expression } of plan.fields) {
+    const cell = (row: number): Scalar =>
+      finite(evaluate(expression, (slot) => (slot.kind === 'reference' ? filled.get(columnKey(slot))![row]! : null)));
+    columns.push(yield* picked(cell, places));
+  }
+  return columns;
 }
 
 /** Cells of a column, or what is said of a row, in an order of rows. */
@@ -168,7 +183,7 @@ async function aggregated(
   if (known.length === 0 || (plan.interval !== null && plan.windows === null)) return emptyTable(0);
   const data = await readCalls(plan, known, dimensions, context);
   const direct = data.get(0);
-  if (direct !== undefined && known.every((call) => direct.stateIndex.has(call.key)))
+  if (direct !== undefined && !fillsFurther(plan) && known.every((call) => direct.stateIndex.has(call.key)))
     return mainTurns.of(gridTable(plan, known, direct, context.limits.cellsMax, exact), context.ending);
   return mainTurns.of(joinedTable(plan, known, data, context.limits.cellsMax), context.ending);
 }
@@ -186,6 +201,11 @@ function* joinedTable(
     streams.push(all.map(({ group, points }) => ({ group, points: limited(points, plan) })));
   }
   return yield* joinStreams(plan, known, streams);
+}
+
+/** fill() reaches the further columns of a selector. */
+export function fillsFurther({ fill, references }: SelectPlan): boolean {
+  return references.length > 0 && fillsRows(fill);
 }
 
 /** Functions see fields; a subquery's columns are fields as well. */

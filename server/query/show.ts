@@ -213,7 +213,7 @@ export async function showFieldKeys(
   statement: Show<'show-field-keys'>,
   context: StatementContext,
 ): Promise<ResultSeries[]> {
-  const found = await fieldsOf(reachOf(statement, context), context);
+  const found = await fieldsOf(reachOf(statement, context, true), context);
   return perMeasurement(found, statement, ['fieldKey', 'fieldType'], (fields) =>
     [...fields].sort((a, b) => (a[0] < b[0] ? -1 : 1)).map(([name, type]) => [name, FIELD_TYPE_NAMES[type]!]),
   );
@@ -270,14 +270,14 @@ export interface Reach {
   readonly filter: RowFilter | null;
 }
 
-/** Which shards, measurements and series a SHOW statement is about. */
-export function reachOf(clauses: ShowClauses, context: StatementContext): Reach {
+/** Which shards, measurements and series a SHOW statement is about; where no policy is named that is all, or the default one. */
+export function reachOf(clauses: ShowClauses, context: StatementContext, isDefaultOnly = false): Reach {
   const database = findDatabase(context.backend.snapshot(), clauses.database ?? context.database);
   const { range, rest } = splitCondition(clauses.condition, context.nowNs, null);
   const named = measurementSources(clauses.sources);
   const policies = [...new Set(named.map((source) => source.retentionPolicy).filter((name) => name !== undefined))];
-  const chosen =
-    policies.length === 0 ? database.retentionPolicies : policies.map((name) => findPolicy(database, name));
+  const unnamed = isDefaultOnly ? [findPolicy(database, undefined)] : database.retentionPolicies;
+  const chosen = policies.length === 0 ? unnamed : policies.map((name) => findPolicy(database, name));
   const targets = chosen.flatMap((policy) => targetsOf(context, database, policy, range));
   const filter = rest === null ? null : rowFilter(rest, () => 'tag');
   const part = filter === null ? null : tagPart(filter);

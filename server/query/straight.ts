@@ -16,12 +16,12 @@ import type { SelectStatement } from '../influxql/ast.ts';
 import type { StatementForms } from '../influxql/statement-forms.ts';
 import { mainTurns } from '../turns.ts';
 import type { PartialAnswers, QueryBackend, ShardTarget } from './backend.ts';
+import { lookbackOf } from './calls.ts';
 import { freeGrid, mergeStates } from './cells.ts';
 import {
   hasEnough,
   limitedSpan,
   limitsSeries,
-  lookbackOf,
   needsOf,
   rawNeeds,
   rowsOf,
@@ -40,7 +40,7 @@ import { type BegunStatement, Running } from './running.ts';
 import type { RunningQueries } from './running-queries.ts';
 import { contextOf, StalePlan, type StatementContext, selectsIn } from './scatter.ts';
 import type { SchemaMemory } from './schema-memory.ts';
-import { dimensionsOf, hasNoColumn, knownCalls, rawTable, seriesOf } from './select.ts';
+import { dimensionsOf, fillsFurther, hasNoColumn, knownCalls, rawTable, seriesOf } from './select.ts';
 
 /** From statement to statement. */
 export interface Kept {
@@ -190,7 +190,12 @@ function rawRound(plan: SelectPlan, source: ShardSource, context: StatementConte
 
 function callsRound(plan: SelectPlan, source: ShardSource, context: StatementContext): Round | null {
   const calls = knownCalls(plan);
-  if (calls.length === 0 || (plan.interval !== null && (plan.windows === null || calls.some(lookbackOf)))) return null;
+  if (
+    calls.length === 0 ||
+    fillsFurther(plan) ||
+    (plan.interval !== null && (plan.windows === null || calls.some(lookbackOf)))
+  )
+    return null;
   const { wanted, stateIndex, references } = needsOf(plan, calls);
   if (references.length > 0 || !calls.every(({ key }) => stateIndex.has(key))) return null;
   const span = spanOf(plan, 0, context);

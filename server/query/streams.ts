@@ -3,6 +3,7 @@
  * whether the data came as states or as rows.
  */
 
+import { FLOAT } from '../../shards/column.ts';
 import { windowIndex, windowStart } from '../../shards/query/windows.ts';
 import type { Steps } from '../../shards/steps.ts';
 import type { Expression } from '../influxql/ast.ts';
@@ -34,18 +35,22 @@ export function* streamsOf(call: Call, plan: SelectPlan, data: SpanData, cellsMa
   }
   if (call.name === 'integral') {
     const { interval } = plan;
-    const windowAt = interval === null ? null : (time: bigint) => windowOf(interval, time);
+    // Without windows InfluxDB answers integrals of floats for 1970, those of integers for the start of the range.
+    const isFloat = typeOf((call.input as { reference: Expression }).reference, plan.schema) === FLOAT;
+    const start = isFloat ? 0n : (plan.range.minNs ?? 0n);
+    const windowAt = (time: bigint) => (interval === null ? { start, end: null } : windowOf(interval, time));
     const unit = call.unitNs ?? 1_000_000_000n;
     const inner = yield* columnStreams(call, plan, data);
     return yield* withPoints(inner, (points) => integral(points, unit, windowAt, plan.descending));
   }
   const extreme = call.name === 'top' || call.name === 'bottom' || call.name === 'sample';
+  const unfilled = extreme || call.name === 'distinct';
   const windowed = !extreme && !(plan.selector && plan.interval === null);
   const streams = data.stateIndex.has(call.key)
     ? yield* stateStreams(call, plan, data, windowed)
     : yield* rowStreams(call, plan, data, windowed);
   const { windows } = data.span;
-  if (windows === null || extreme) return streams;
+  if (windows === null || unfilled) return streams;
   const type = typeName(callType(call, plan));
   // InfluxDB fills the windows of count() with 0 where others get null.
   const fill = plan.fill.kind === 'null' && call.name === 'count' ? { kind: 'value' as const, value: 0n } : plan.fill;

@@ -4,7 +4,7 @@
  */
 import { TIME_MAX_NS, TIME_MIN_NS } from '../../shards/shard-key.ts';
 import type { Expression } from '../influxql/ast.ts';
-import { printExpression } from '../influxql/printer.ts';
+import { expressionInMessage } from '../influxql/printer.ts';
 import { QueryError } from './query-error.ts';
 import type { ZoneOffset } from './time-zone.ts';
 
@@ -66,7 +66,7 @@ function split(condition: Expression, nowNs: bigint, zone: ZoneOffset | null): S
       return { range: open, rest: condition };
     }
     default:
-      throw new QueryError(`invalid condition expression: ${printExpression(condition)}`);
+      throw new QueryError(`invalid condition expression: ${expressionInMessage(condition)}`);
   }
 }
 

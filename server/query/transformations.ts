@@ -75,22 +75,21 @@ function* transformed(
 }
 
 /**
- * Area under the points per window, by trapezia cut at window boundaries. As in InfluxDB a window's time is its start
- * and 1970 without windows, and a window that holds nothing but a point at its start has no area. In short steps.
+ * Area under the points per window, by trapezia cut at window boundaries. As in InfluxDB a window's time is its start,
+ * and a window that holds nothing but a point at its start has no area. In short steps.
  */
 export function* integral(
   points: readonly Point[],
   unitNs: bigint,
-  windowOf: ((time: bigint) => { start: bigint; end: bigint }) | null,
+  windowOf: (time: bigint) => { start: bigint; end: bigint | null },
   descending: boolean,
 ): Steps<Point[]> {
   const out: Point[] = [];
   const area = (from: bigint, to: bigint, a: number, b: number): number =>
     0.5 * (a + b) * (Number(to - from) / Number(unitNs));
-  const windowAt = (time: bigint): { start: bigint; end: bigint } => {
-    if (windowOf === null) return { start: 0n, end: 0n };
+  const windowAt = (time: bigint): { start: bigint; end: bigint | null } => {
     const { start, end } = windowOf(time);
-    return descending ? { start: end, end: start } : { start, end };
+    return descending && end !== null ? { start: end, end: start } : { start, end };
   };
   const [first] = points;
   if (first === undefined) return out;
@@ -99,20 +98,21 @@ export function* integral(
   let value = Number(first.value);
   let sum = 0;
   const emit = (): void => {
-    out.push({ time: descending ? window.end : window.start, value: sum, aux: null });
+    out.push({ time: descending && window.end !== null ? window.end : window.start, value: sum, aux: null });
   };
   yield* inRanges(points.length, (from, to) => {
     for (let i = Math.max(1, from); i < to; i++) {
       const point = points[i]!;
       const next = Number(point.value);
       if (point.time !== time) {
-        if (windowOf !== null && (descending ? point.time <= window.end : point.time >= window.end)) {
-          const share = Number(window.end - time) / Number(point.time - time);
+        const { end } = window;
+        if (end !== null && (descending ? point.time <= end : point.time >= end)) {
+          const share = Number(end - time) / Number(point.time - time);
           const atEnd = value + (next - value) * share;
-          sum += area(time, window.end, value, atEnd);
+          sum += area(time, end, value, atEnd);
           emit();
           value = atEnd;
-          time = window.end;
+          time = end;
           window = windowAt(point.time);
           sum = 0;
         }

@@ -2,7 +2,7 @@
  * What answers of /query look like, against a scripted service. Golden texts are InfluxDB 1.x's own answers to the same data.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { ResultSeries } from '../../server/query/result.ts';
+import { type ResultSeries, TableRows } from '../../server/query/result.ts';
 import { ALL, DATABASES, q, ScriptedQuery, TIMES } from './scripted-query.ts';
 
 let scripted: ScriptedQuery;
@@ -50,6 +50,31 @@ describe('JSON', () => {
       `{"results":[{"statement_id":0,"series":[{"name":"m","columns":["time","f"],"values":[${values}]}]}]}\n`,
     );
     expect(answer.headers['content-type']).toBe('application/json');
+  });
+
+  test.each([
+    ['', '"2020-03-29T01:59:59+01:00",1],["2020-03-29T03:00:00+02:00",2],["2020-10-25T02:30:00.5+01:00",3'],
+    ['s', '1585443599,1],[1585443600,2],[1603589400,3'],
+  ])('dates are those of tz(), with epoch "%s" times are as ever', async (epoch, values) => {
+    const times = BigInt64Array.of(
+      1585443599n * 10n ** 9n,
+      1585443600n * 10n ** 9n,
+      1603589400n * 10n ** 9n + 500_000_000n,
+    );
+    const rows = new TableRows({ times, columns: [Float64Array.of(1, 2, 3)] }, 0, 3);
+    const series = { name: 'm', columns: ['time', 'f'], timeColumn: 0, values: rows };
+    // What comes behind it in UTC is not in that zone.
+    const utc = epoch === '' ? '"2020-03-29T00:59:59Z"' : '1585443599';
+    scripted.answering({
+      statementId: 0,
+      series: [
+        { ...series, timeZone: 'Europe/Berlin' },
+        { ...series, values: rows.slice(0, 1) },
+      ],
+    });
+    const answer = await scripted.send('GET', `/query?epoch=${epoch}&${q('x')}`);
+    const head = '{"name":"m","columns":["time","f"],"values":[[';
+    expect(answer.body).toBe(`{"results":[{"statement_id":0,"series":[${head}${values}]]},${head}${utc},1]]}]}]}\n`);
   });
 
   test('escapes, nulls, tags, several statements, errors, messages', async () => {

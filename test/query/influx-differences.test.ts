@@ -1,0 +1,160 @@
+/** What InfluxDB 1.6.7 answers, recorded from it, where a differential run found Starling to differ. */
+import { beforeAll, expect, test } from 'vitest';
+import { ask, type JsonResult } from './ask.ts';
+import { MemoryBackend } from './memory-backend.ts';
+
+const memory = new MemoryBackend();
+const BASE = 1_600_000_020_000_000_000n;
+const at = (seconds: number): string => String(BASE + BigInt(seconds) * 1_000_000_000n);
+
+beforeAll(async () => {
+  await ask(memory, 'CREATE DATABASE t');
+  await ask(memory, 'CREATE RETENTION POLICY other ON t DURATION INF REPLICATION 1');
+  memory.write(
+    't',
+    [
+      `m,h=a v=1,i=3i,s="x",b=true ${at(0)}`,
+      `m,h=b v=2,i=4i ${at(10)}`,
+      `m,h=a v=5 ${at(90)}`,
+      `tags,a=1 v=1 ${at(0)}`,
+      `tags,b=1 v=2 ${at(0)}`,
+    ].join('\n'),
+  );
+  memory.write('t', `elsewhere v=1 ${at(0)}`, 'other');
+});
+
+async function run(query: string): Promise<JsonResult> {
+  const options = { database: 't', epoch: 's', nowNs: BASE + 600_000_000_000n };
+  return (await ask(memory, query.replaceAll('BASE', String(BASE)), options))[0]!;
+}
+
+const START = Number(BASE / 1_000_000_000n);
+
+const VALUES: [string, unknown[][]][] = [
+  // Rows in the order of time: of a, b, a.
+  [
+    'SELECT v, i, s, b, h FROM m fill(7)',
+    [
+      [0, 1, 3, 'x', true, 'a'],
+      [10, 2, 4, 7, 7, 'b'],
+      [90, 5, 7, 7, 7, 'a'],
+    ],
+  ],
+  [
+    'SELECT i, s FROM m fill(previous)',
+    [
+      [0, 3, 'x'],
+      [10, 4, 'x'],
+    ],
+  ],
+  [
+    'SELECT i, v + i FROM m fill(2.5)',
+    [
+      [0, 3, 4],
+      [10, 4, 6],
+      [90, 2, 7],
+    ],
+  ],
+  [
+    "SELECT i, v FROM m WHERE h = 'a' fill(previous)",
+    [
+      [0, 3, 1],
+      [90, 3, 5],
+    ],
+  ],
+  ['SELECT max(v), i, s, zz FROM m fill(1.5)', [[90, 5, 1, 1.5, 1.5]]],
+  ["SELECT pow(i, -1) FROM m WHERE h = 'b'", [[10, 0.25]]],
+];
+
+test.each(VALUES)('%s', async (query, expected) => {
+  const { series, error } = await run(query);
+  expect(error).toBeUndefined();
+  expect(series![0]!.values!.map(([time, ...rest]) => [(time as number) - START, ...rest])).toEqual(expected);
+});
+
+const RANGES: [string, unknown[][]][] = [
+  [
+    'SELECT mean(v) FROM m WHERE time < BASE + 3m GROUP BY time(1m) fill(null) LIMIT 3',
+    [
+      [0, 1.5],
+      [60, 5],
+      [120, null],
+    ],
+  ],
+  [
+    'SELECT distinct(v) FROM m WHERE time >= BASE AND time < BASE + 3m GROUP BY time(1m) fill(0)',
+    [
+      [0, 1],
+      [0, 2],
+      [60, 5],
+    ],
+  ],
+  [
+    'SELECT difference(mean(x)) FROM (SELECT v AS x FROM m) WHERE time >= BASE + 1m AND time < BASE + 2m GROUP BY time(1m)',
+    [[60, 3.5]],
+  ],
+  ['SELECT integral(i) FROM m WHERE time >= BASE - 10s', [[-10, 35]]],
+];
+
+test.each(RANGES)('%s', async (query, expected) => {
+  const { series, error } = await run(query);
+  expect(error).toBeUndefined();
+  expect(series![0]!.values!.map(([time, ...rest]) => [(time as number) - START, ...rest])).toEqual(expected);
+});
+
+const WHOLE: [string, unknown[][]][] = [
+  ['SELECT mean(v), mean(zz), count(zz), first(zz) FROM m fill(3)', [[0, 8 / 3, 3, 3, null]]],
+  ["SELECT last(s), last(b), count(v) FROM m WHERE h = 'b' fill(100)", [[0, 100, 100, 1]]],
+];
+
+test.each(WHOLE)('%s', async (query, expected) => {
+  expect((await run(query)).series![0]!.values).toEqual(expected);
+});
+
+test('functions around functions of wildcards are one for each field', async () => {
+  const { series } = await run('SELECT sqrt(max(*)) FROM m');
+  expect(series![0]).toMatchObject({ columns: ['time', 'sqrt_b', 'sqrt_i', 'sqrt_v'] });
+});
+
+test('GROUP BY an expression leaves all tags out of a wildcard', async () => {
+  expect((await run('SELECT * FROM m GROUP BY /zz/')).series![0]!.columns).toEqual(['time', 'b', 'i', 's', 'v']);
+});
+
+test('SLIMIT counts series by the keys of their tags first', async () => {
+  const { series } = await run('SELECT v FROM tags GROUP BY a, b SLIMIT 1');
+  expect(series!.map(({ tags }) => tags)).toEqual([{ a: '1', b: '' }]);
+});
+
+test('a tag that a subquery groups by is there as nothing', async () => {
+  const { series } = await run("SELECT * FROM (SELECT max(v) FROM tags WHERE b = '1' GROUP BY a)");
+  expect(series![0]).toMatchObject({ columns: ['time', 'a', 'max'], values: [[START, '', 2]] });
+});
+
+test('field keys are those of the default policy, unless another one is named', async () => {
+  expect((await run('SHOW FIELD KEYS')).series!.map(({ name }) => name)).toEqual(['m', 'tags']);
+  expect((await run('SHOW FIELD KEYS FROM other.elsewhere')).series!.map(({ name }) => name)).toEqual(['elsewhere']);
+});
+
+const ERRORS: [string, string][] = [
+  ['SELECT v & 1 FROM m', 'type error: v::float & 1: incompatible types: float and integer'],
+  ['SELECT s + 1.25 FROM m', 'type error: s::string + 1.250: incompatible types: string and float'],
+  ['SELECT 0.5 & mean(zz) FROM m', 'type error: 0.500 & mean(zz): incompatible types: float and float'],
+  ['SELECT 10 | first(h) FROM m', 'type error: 10 | first(h::tag): incompatible types: integer and tag'],
+  ['SELECT abs(/v/) FROM m', 'field must contain at least one variable'],
+  [
+    'SELECT first(v) FROM (SELECT v FROM m ORDER BY time DESC)',
+    'subqueries must be ordered in the same direction as the query itself',
+  ],
+  [
+    'SELECT first(v) FROM (SELECT v FROM m ORDER BY time ASC) ORDER BY time DESC',
+    'subqueries must be ordered in the same direction as the query itself',
+  ],
+  [
+    'SELECT spread(x) FROM (SELECT sum(s) AS x FROM m)',
+    'unsupported sum iterator type: *query.stringInterruptIterator',
+  ],
+];
+
+test.each(ERRORS)('%s: %s', async (query, error) => {
+  expect((await run(query)).error).toBe(error);
+});

@@ -21,6 +21,14 @@ const EASE_SHARE = 0.75;
 const EASE_UNUSED_MS = 10_000;
 const EASE_EVERY_MS = 1_000;
 
+/**
+ * What keys may add at most, whatever they are: a tag that is new to its measurement has three bytes at least, and its column has
+ * room for the series that there are. While there is room for that, keys are not looked into, which takes half as long as to add them.
+ */
+export function growthAtMost(keyBytes: number, seriesCount: number): number {
+  return keyBytes * (1_600 + seriesCount / 250);
+}
+
 export class SeriesMemory {
   readonly #shards: ReadonlyMap<ShardId, Shard>;
   readonly #bytesMax: number;
@@ -31,6 +39,10 @@ export class SeriesMemory {
   #admitted = 0;
   /** The part of it that has not been logged yet, and so not been applied. */
   #unlogged = 0;
+  /** Of what was counted, keys that have been logged may have been missing: they were not applied yet. */
+  #isStale = false;
+  /** Keys that were admitted since then without a look. */
+  #unseen: { readonly shard: Shard; readonly body: Uint8Array; readonly most: number }[] = [];
   /** What was refused since then, at most, would have come by so much. */
   #wanted = 0;
   /** Not in use, with rows that have to be flushed before it can be let go. */
@@ -48,9 +60,19 @@ export class SeriesMemory {
 
   /** Why the batch with these keys is not to be logged; null: there is room for its series. */
   admit(shard: Shard, keys: GivenKeys): StorageError | null {
-    const growth = keys.length === 0 ? 0 : shard.table.ids.growthBy(SeriesKeys.of(keys).body);
+    if (keys.length === 0) return null;
+    const { body } = SeriesKeys.of(keys);
+    const most = growthAtMost(body.byteLength, shard.table.count);
+    if (this.#isStale) this.#count();
+    this.#isStale = false;
+    if (!this.#isBeyond(most)) {
+      this.#unseen.push({ shard, body, most });
+      this.#add(most);
+      return null;
+    }
+    this.#look();
+    const growth = shard.table.ids.growthBy(body);
     if (growth === 0) return null;
-    if (this.#isBeyond(growth)) this.#count();
     if (this.#isBeyond(growth)) {
       this.#ease(this.#bytesMax - growth - this.#admitted, EASE_EVERY_MS);
       if (this.#isBeyond(growth)) {
@@ -58,14 +80,26 @@ export class SeriesMemory {
         return this.#full();
       }
     }
-    this.#admitted += growth;
-    this.#unlogged += growth;
+    this.#add(growth);
     return null;
+  }
+
+  #add(bytes: number): void {
+    this.#admitted += bytes;
+    this.#unlogged += bytes;
+  }
+
+  /** What was admitted without a look counts with what it comes to. */
+  #look(): void {
+    for (const { shard, body, most } of this.#unseen) this.#add(shard.table.ids.growthBy(body) - most);
+    this.#unseen = [];
   }
 
   /** Batches that were admitted are in the log. They are applied before the next ones are admitted. */
   logged(): void {
+    this.#isStale ||= this.#unlogged > 0;
     this.#unlogged = 0;
+    this.#unseen = [];
   }
 
   /** The series of this shard are about to be read. Throws StorageError `series-full`. */

@@ -5,6 +5,7 @@ import { encodeBatch } from '../../shards/batch-codec.ts';
 import { holdFrame } from '../../shards/held-frame.ts';
 import { SeriesIds } from '../../shards/series-ids.ts';
 import { encodeKeys, SeriesKeys } from '../../shards/series-keys.ts';
+import { growthAtMost } from '../../shards/series-memory.ts';
 import type { Shard } from '../../shards/shard.ts';
 import { type ShardKey, shardId } from '../../shards/shard-key.ts';
 import { hashOf } from '../series/keys.ts';
@@ -28,7 +29,9 @@ describe('what a table may grow by', () => {
         const ids = new SeriesIds();
         for (const keys of batches) {
           const before = ids.bytes;
-          const growth = ids.growthBy(bodyOf(keys));
+          const body = bodyOf(keys);
+          const growth = ids.growthBy(body);
+          expect(growth).toBeLessThanOrEqual(growthAtMost(body.byteLength, ids.count));
           for (const each of keys) if (ids.find(hashOf(each)) < 0) ids.add(hashOf(each), each);
           expect(ids.bytes).toBeLessThanOrEqual(before * 1.5 + growth);
           expect(ids.growthBy(bodyOf(keys))).toBe(0);
@@ -48,6 +51,10 @@ describe('what a table may grow by', () => {
       (_, i) => `m,${Array.from({ length: 20 }, (_, k) => `${i}-${k}=1`).join()}`,
     );
     const growth = ids.growthBy(bodyOf(other));
+    const shortest = bodyOf([
+      `m,${Array.from({ length: 5000 }, (_, i) => `${String.fromCodePoint(256 + i)}=1`).join()}`,
+    ]);
+    expect(ids.growthBy(shortest)).toBeLessThanOrEqual(growthAtMost(shortest.byteLength, ids.count));
     const before = ids.bytes;
     for (const key of other) ids.add(hashOf(key), key);
     expect(ids.bytes - before).toBeGreaterThan(other.length * 20 * 500);

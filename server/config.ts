@@ -12,6 +12,7 @@ import { CPU_SHARE_MIN, REPAIR_RATE_MIN } from '../repair/budget.ts';
 import { DEFAULT_MEMBERSHIP_LIMITS, type MembershipLimits } from '../repair/membership-limits.ts';
 import { SHARDS_PER_GROUP } from '../shards/shard-key.ts';
 import { ConfigError, readConfigFile } from './config-file.ts';
+import { LIMIT_OPTIONS } from './config-limits.ts';
 import {
   bytes,
   count,
@@ -224,31 +225,7 @@ const DEFINITIONS = {
     fallback: 'none',
     about: 'share of a core that repair may take in each worker; can be changed while it runs',
   },
-  'query-points-max': {
-    schema: count(1, 1_000_000_000),
-    value: 'N',
-    fallback: '50000000',
-    about: 'most rows that one statement may hold at once',
-  },
-  'query-bytes-max': {
-    schema: bytes(MIB, 16 * GIB),
-    value: 'SIZE',
-    fallback: '256MiB',
-    about:
-      'most bytes of texts and integers that one statement may hold at once, in a worker and where its answer is made',
-  },
-  'query-series-max': {
-    schema: count(1, 100_000_000),
-    value: 'N',
-    fallback: '1000000',
-    about: 'most series that one statement may touch',
-  },
-  'max-concurrent-queries': {
-    schema: count(0, 1_000_000),
-    value: 'N',
-    fallback: '0',
-    about: 'most queries that this node runs at once for its clients; 0: no limit',
-  },
+  ...LIMIT_OPTIONS,
   'repair-history': {
     schema: duration(3_600_000, 10 * 365 * 86_400_000),
     value: 'DURATION',
@@ -302,6 +279,12 @@ export interface Config {
   readonly queryPointsMax: number;
   readonly queryBytesMax: number;
   readonly querySeriesMax: number;
+  readonly queryBucketsMax: number;
+  readonly queryPointsReadMax: number;
+  /** 0: no limit. */
+  readonly maxRowLimit: number;
+  readonly lineBytesMax: number;
+  readonly fieldsMax: number;
   /** 0: no limit. */
   readonly maxConcurrentQueries: number;
   readonly repairHistoryMs: number;
@@ -385,6 +368,11 @@ export function loadConfig(sources: ConfigSources): Config {
     queryPointsMax: resolve('query-points-max', d['query-points-max'].schema),
     queryBytesMax: resolve('query-bytes-max', d['query-bytes-max'].schema),
     querySeriesMax: resolve('query-series-max', d['query-series-max'].schema),
+    queryBucketsMax: resolve('query-buckets-max', d['query-buckets-max'].schema),
+    queryPointsReadMax: resolve('query-points-read-max', d['query-points-read-max'].schema),
+    maxRowLimit: resolve('max-row-limit', d['max-row-limit'].schema),
+    lineBytesMax: resolve('line-bytes-max', d['line-bytes-max'].schema),
+    fieldsMax: resolve('fields-max', d['fields-max'].schema),
     maxConcurrentQueries: resolve('max-concurrent-queries', d['max-concurrent-queries'].schema),
     repairHistoryMs: resolve('repair-history', d['repair-history'].schema),
     repairHistoryBytesMax: resolve('repair-history-bytes-max', d['repair-history-bytes-max'].schema),

@@ -13,7 +13,7 @@ import type { ClusterSnapshot, DatabaseDefinition } from '../repair/cluster.ts';
 import type { WriteOutcome } from '../repair/replica-host.ts';
 import type { GroupSchema, Rejected, RoutingPolicy } from '../shards/batch-builder.ts';
 import { DESTINATIONS_MAX, IngestStage, type StageTarget } from '../shards/kernel/ingest-stage.ts';
-import { LINE_LIMITS } from '../shards/line-protocol-errors.ts';
+import { LINE_LIMITS, type LineLimits } from '../shards/line-protocol-errors.ts';
 import { NO_KEYS_ENCODED } from '../shards/series-keys.ts';
 import type { ShardId, ShardKey } from '../shards/shard-key.ts';
 import { SHARDS_PER_GROUP, shardId } from '../shards/shard-key.ts';
@@ -40,6 +40,9 @@ export interface CoordinatorLimits {
   readonly writeInFlightBytesMax: number;
   readonly writeTimeoutMs: number;
   readonly seriesCacheMax: number;
+  readonly lineBytesMax: number;
+  /** Of one measurement in one body. */
+  readonly fieldsMax: number;
 }
 
 export interface CoordinatorPorts {
@@ -87,6 +90,7 @@ interface Encoded {
 export class Coordinator implements WriteCoordinator {
   #ports: CoordinatorPorts;
   #limits: CoordinatorLimits;
+  readonly #lines: LineLimits;
   #schemas: SchemaCache;
   #places: ShardPlaces;
   readonly #policies: NamedPolicies;
@@ -102,6 +106,7 @@ export class Coordinator implements WriteCoordinator {
   constructor(ports: CoordinatorPorts, limits: CoordinatorLimits, schemas: SchemaCache, places: ShardPlaces) {
     this.#ports = ports;
     this.#limits = limits;
+    this.#lines = { ...LINE_LIMITS, lineBytesMax: limits.lineBytesMax, columnsMax: limits.fieldsMax };
     this.#schemas = schemas;
     this.#places = places;
     this.#policies = new NamedPolicies(ports.snapshot);
@@ -112,7 +117,7 @@ export class Coordinator implements WriteCoordinator {
       inFlight: () => this.#inFlight.size,
       leave: () => this.#flush(),
     });
-    this.#stage = new IngestStage(ports.seed, limits.seriesCacheMax, SHARDS_PER_GROUP, LINE_LIMITS);
+    this.#stage = new IngestStage(ports.seed, limits.seriesCacheMax, SHARDS_PER_GROUP, this.#lines);
   }
 
   get inFlightBytes(): number {
@@ -311,7 +316,7 @@ export class Coordinator implements WriteCoordinator {
     schemaOf: (startNs: bigint) => GroupSchema | null,
     posted: PostedWrite[],
   ): void {
-    this.#general ??= new GeneralRoute((key) => this.#stage.hashOf(key), this.#limits.seriesCacheMax);
+    this.#general ??= new GeneralRoute((key) => this.#stage.hashOf(key), this.#limits.seriesCacheMax, this.#lines);
     const general = this.#general;
     for (const waiting of requests) {
       const { body, precision, nowNs } = waiting.request;

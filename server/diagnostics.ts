@@ -36,7 +36,9 @@ function settings({ config, bind }: DiagnosticSources): Diagnostic[] {
     {
       name: 'config-coordinator',
       values: {
-        'max-select-point': config.queryPointsMax,
+        'max-concurrent-queries': config.maxConcurrentQueries,
+        'max-select-buckets': config.queryBucketsMax,
+        'max-select-point': config.queryPointsReadMax,
         'max-select-series': config.querySeriesMax,
         'query-timeout': duration(config.queryTimeoutMs),
         'write-timeout': duration(config.writeTimeoutMs),
@@ -55,7 +57,13 @@ function settings({ config, bind }: DiagnosticSources): Diagnostic[] {
     },
     {
       name: 'config-httpd',
-      values: { 'bind-address': bind, enabled: true, 'https-enabled': false, 'max-body-size': config.bodyBytesMax },
+      values: {
+        'bind-address': bind,
+        enabled: true,
+        'https-enabled': false,
+        'max-body-size': config.bodyBytesMax,
+        'max-row-limit': config.maxRowLimit,
+      },
     },
     { name: 'config-meta', values: { dir } },
     {

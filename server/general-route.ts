@@ -10,7 +10,7 @@ import { BatchBuilder, groupStartsOf, routePoints } from '../shards/batch-builde
 import { encodeBatch } from '../shards/batch-codec.ts';
 import type { ParsedPoints, Precision } from '../shards/line-protocol.ts';
 import { LineParser } from '../shards/line-protocol.ts';
-import { LINE_LIMITS } from '../shards/line-protocol-errors.ts';
+import type { LineLimits } from '../shards/line-protocol-errors.ts';
 import type { ConflictRule } from '../shards/row-settle.ts';
 import { SeriesCache } from '../shards/series-cache.ts';
 import type { SeriesHash } from '../shards/series-key.ts';
@@ -33,9 +33,9 @@ export class GeneralRoute<Request> {
   #open = new Map<string, OpenBatch<Request>>();
   #closed: OpenBatch<Request>[] = [];
 
-  constructor(hashOf: (key: string) => SeriesHash, seriesMax: number) {
+  constructor(hashOf: (key: string) => SeriesHash, seriesMax: number, lines: LineLimits) {
     this.#series = new SeriesCache(hashOf, seriesMax, SHARDS_PER_GROUP);
-    this.#parser = new LineParser(this.#series, LINE_LIMITS);
+    this.#parser = new LineParser(this.#series, lines);
   }
 
   /** Route before parsing on. */

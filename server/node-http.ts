@@ -1,4 +1,5 @@
 /** The HTTP routes' view of a node whose parts appear one after the other while it starts. */
+import type { Config } from './config.ts';
 import type { Coordinator } from './coordinator.ts';
 import { DEFAULT_CONSISTENCY } from './http/influx-write.ts';
 import type { HttpPorts } from './http/server.ts';
@@ -12,7 +13,7 @@ const CALL_BYTES_MAX = 16 * 1024 * 1024;
 
 export interface NodeParts {
   readonly version: string;
-  readonly bodyBytesMax: number;
+  readonly config: Pick<Config, 'bodyBytesMax' | 'maxRowLimit'>;
   readonly log: HttpPorts['log'];
   notReady(): string | null;
   coordinator(): Coordinator;
@@ -28,7 +29,7 @@ export interface NodeParts {
 
 export function createHttpPorts(parts: NodeParts): HttpPorts {
   const nowNs = () => BigInt(Date.now()) * 1_000_000n;
-  const { bodyBytesMax } = parts;
+  const { bodyBytesMax, maxRowLimit } = parts.config;
   return {
     version: parts.version,
     log: parts.log,
@@ -38,7 +39,7 @@ export function createHttpPorts(parts: NodeParts): HttpPorts {
       nowNs,
       receiptOf: (batches) => encodeReceipt(parts.clusterId() ?? '', batches),
     },
-    queryLimits: { bodyBytesMax, rowsMax: 0, nowNs },
+    queryLimits: { bodyBytesMax, rowsMax: maxRowLimit, nowNs },
     notReady: parts.notReady,
     coordinator: parts.coordinator,
     queryService: parts.queryService,

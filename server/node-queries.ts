@@ -90,6 +90,8 @@ export function createNodeQueries({
     rowsMax: Math.min(DEFAULT_QUERY_LIMITS.rowsMax, config.queryPointsMax),
     seriesMax: config.querySeriesMax,
     bytesMax: config.queryBytesMax,
+    bucketsMax: config.queryBucketsMax,
+    rowsScannedMax: config.queryPointsReadMax,
   };
   const service = createQueryService(backend, limits, running);
   return { service, backend, about, subscribers };

@@ -372,7 +372,7 @@ export class Node implements RunningNode {
   #httpPorts(): HttpPorts {
     return createHttpPorts({
       version: packageVersion(),
-      bodyBytesMax: this.#config.bodyBytesMax,
+      config: this.#config,
       log: this.#log,
       notReady: () => this.#notReady(),
       coordinator: () => this.#writing().coordinator,

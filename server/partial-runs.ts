@@ -215,7 +215,7 @@ class PartialRun implements PartialPlace {
     this.#turns++;
     for (let now = beganMs; ; ) {
       if (now - this.arrivedMs > this.#msMax) {
-        return this.refuse('query timeout reached');
+        return this.refuse('query-timeout limit exceeded');
       }
       const result = this.#reading.step();
       if (result !== null) return this.#answer(this.#present.size === 0 ? [] : [result]);

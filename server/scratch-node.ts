@@ -90,7 +90,7 @@ export function makeScratchNode({ config, self, pool, log }: ScratchParts, life:
   });
   const ports = createHttpPorts({
     version: packageVersion(),
-    bodyBytesMax: config.bodyBytesMax,
+    config,
     log,
     ...ofDoor,
     queryService: (): QueryService => {

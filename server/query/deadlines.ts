@@ -60,7 +60,7 @@ export class Deadlines {
     if (nextMs !== Number.POSITIVE_INFINITY) this.#wait(now, nextMs);
     for (const ending of over) {
       this.#open.delete(ending);
-      ending.end(new QueryError('query timeout reached'));
+      ending.end(new QueryError('query-timeout limit exceeded'));
     }
   };
 }

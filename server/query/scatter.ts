@@ -4,6 +4,7 @@
 import type { ClusterSnapshot, DatabaseDefinition, Member, RetentionPolicyDefinition } from '../../repair/cluster.ts';
 import { earliestLosses, withAcknowledged } from '../../repair/losses.ts';
 import type { LossDescription } from '../../repair/records.ts';
+import { tooManySeries } from '../../shards/query/groups.ts';
 import { unpackGroups } from '../../shards/query/packed-groups.ts';
 import type { PartialRequest, PartialResult, SelectRequest, ShardSelect } from '../../shards/query/partial.ts';
 import { unpackStates } from '../../shards/query/state-arrays.ts';
@@ -316,7 +317,20 @@ export function* selectsIn(
         left = STEP_GROUPS;
         yield;
       }
-  return inShardOrder(shards);
+  const ordered = inShardOrder(shards);
+  requireFewSeries(ordered, context.limits.seriesMax);
+  return ordered;
+}
+
+/** Of a shard group, as InfluxDB counts those of a shard: each of its shards has other series, and keeps to the limit by itself. */
+function requireFewSeries(ordered: readonly ShardSelect[], max: number): void {
+  let series = 0;
+  let group: bigint | null = null;
+  for (const { startNs, seriesMatched } of ordered) {
+    series = startNs === group ? series + seriesMatched : seriesMatched;
+    group = startNs;
+    if (series > max) throw new QueryError(tooManySeries(max));
+  }
 }
 
 export function partialLimits(limits: QueryLimits): SelectRequest['limits'] {

@@ -27,6 +27,11 @@ export interface GroupedSeries {
 const CODES_MAX = 2 ** 26;
 const CODES_PER_SERIES_MAX = 16;
 
+/** InfluxDB's text: it stops counting there, too. */
+export function tooManySeries(max: number): string {
+  return `max-select-series limit exceeded: (${max + 1}/${max})`;
+}
+
 /** null: more series than the limit. */
 export function groupSeries(shard: QueryableShard, request: SelectRequest, regexes: RegexCache): GroupedSeries | null {
   const { dimensions, filter } = request;

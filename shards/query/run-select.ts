@@ -13,7 +13,7 @@ import { forEachWindow } from './aggregate-by-scan.ts';
 import { type Allowance, Refusal } from './allowance.ts';
 import { bothMasks, cellValue, columnAs } from './columns.ts';
 import { filterFields, filterMask, type RegexCache } from './filter.ts';
-import { type GroupedSeries, groupSeries, type MeasurementScan, scanOfGroups } from './groups.ts';
+import { type GroupedSeries, groupSeries, type MeasurementScan, scanOfGroups, tooManySeries } from './groups.ts';
 import { cellBytes, detached, textBytes, tooManyBytes } from './held-bytes.ts';
 import { packGroups } from './packed-groups.ts';
 import type { RowColumn, RowValues, SelectRequest, ShardSelect, TravellingSelect } from './partial.ts';
@@ -42,8 +42,7 @@ export function beginSelect(
   left: Allowance,
 ): ShardRun | NoPart | Refusal {
   const grouped = groupSeries(shard, request, regexes);
-  if (grouped === null)
-    return new Refusal(`max-select-series limit exceeded: more than ${request.limits.seriesMax} in one shard`);
+  if (grouped === null) return new Refusal(tooManySeries(request.limits.seriesMax));
   if (grouped.scans.length === 0) return { seriesMatched: grouped.seriesMatched };
   const { startNs, endNs } = shard.key;
   const minNs = laterOf(request.minNs, startNs);

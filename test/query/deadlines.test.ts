@@ -19,7 +19,7 @@ test('each after the same time, whatever others began and ended before', () => {
   expect(ended()).toEqual([]);
   vi.advanceTimersByTime(101);
   expect(ended()).toEqual([1]);
-  expect(endings[1]!.reason).toMatchObject({ message: 'query timeout reached', code: 'query-error' });
+  expect(endings[1]!.reason).toMatchObject({ message: 'query-timeout limit exceeded', code: 'query-error' });
   vi.advanceTimersByTime(898);
   expect(ended()).toEqual([1]);
   vi.advanceTimersByTime(2);

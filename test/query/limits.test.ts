@@ -32,7 +32,9 @@ describe('a statement over a limit answers an error', () => {
     );
     expect(await error('SELECT v FROM m', { rowsMax: 20 })).toMatch(/too many rows|more than 20 rows/);
     expect(await error('SELECT median(v) FROM m', { rowsMax: 150 })).toMatch(/more than 150 rows/);
-    expect(await error('SELECT mean(v) FROM m', { seriesMax: 1 })).toMatch(/^max-select-series limit exceeded/);
+    // Of all shards of a group together.
+    expect(await error('SELECT mean(v) FROM m', { seriesMax: 9 })).toBe('max-select-series limit exceeded: (10/9)');
+    expect(await error('SELECT mean(v) FROM m', { seriesMax: 10 })).toBeUndefined();
     expect(await error('SHOW SERIES', { seriesMax: 2 })).toMatch(/lists more than 2/);
     expect(await error('SELECT v FROM m', { responseRowsMax: 7 })).toMatch(/more than 7 rows/);
     const nested = `${'SELECT v FROM ('.repeat(5)}SELECT v FROM m${')'.repeat(5)}`;
@@ -46,7 +48,7 @@ describe('a statement over a limit answers an error', () => {
     const hang = { ...slow.backend, run: () => new Promise<never>(() => {}) };
     const stuck = Object.assign(Object.create(slow) as MemoryBackend, { backend: hang });
     const [result] = await ask(stuck, 'SELECT v FROM m', { database: 't', limits: { queryMsMax: 20 } });
-    expect(result!.error).toBe('query timeout reached');
+    expect(result!.error).toBe('query-timeout limit exceeded');
   });
 });
 

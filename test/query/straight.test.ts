@@ -26,7 +26,7 @@ async function prepared(): Promise<{ memory: MemoryBackend; service: QueryServic
       .flatMap((host, i) => [1, 2, 3, 4].map((at) => `m,host=${host} f=${i + at / 10},n=${at}i ${at * 10}`))
       .join('\n'),
   );
-  const service = createQueryService(memory.backend, { ...DEFAULT_QUERY_LIMITS, seriesMax: 5 });
+  const service = createQueryService(memory.backend, { ...DEFAULT_QUERY_LIMITS, seriesMax: 10 });
   // Until its schema is remembered nothing of a measurement goes straight.
   expect(begun(service, "SELECT f FROM m WHERE host = 'a'")).toBeNull();
   await generally(service, "SELECT f FROM m WHERE host = 'a'");
@@ -161,7 +161,7 @@ it('who leaves, or whose time is up, does not wait for the workers', async () =>
   expect(await result).toEqual({ statementId: 0, error: 'query interrupted' });
   const hurried = createQueryService(memory.backend, { ...DEFAULT_QUERY_LIMITS, queryMsMax: 1 });
   await generally(hurried, 'SELECT f FROM m').catch(() => {});
-  expect(await begun(hurried, 'SELECT f FROM m')).toEqual({ statementId: 0, error: 'query timeout reached' });
+  expect(await begun(hurried, 'SELECT f FROM m')).toEqual({ statementId: 0, error: 'query-timeout limit exceeded' });
 });
 
 /** Straight, and in the general way when it is left to that, as the door of requests does it. */
@@ -230,7 +230,7 @@ it('a statement that is left to the general way has no more time than others', a
     await vi.advanceTimersByTimeAsync(99);
     expect(result).toBeNull();
     await vi.advanceTimersByTimeAsync(2);
-    expect(result).toMatchObject({ error: 'query timeout reached' });
+    expect(result).toMatchObject({ error: 'query-timeout limit exceeded' });
   } finally {
     vi.useRealTimers();
   }

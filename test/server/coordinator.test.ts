@@ -85,7 +85,13 @@ class Bench {
         accepted: ({ body }, points) => this.accepted.push([points, Buffer.concat(body).toString()]),
         observe: () => {},
       },
-      { writeInFlightBytesMax: 10_000, writeTimeoutMs: 1_000, seriesCacheMax: 1_000 },
+      {
+        writeInFlightBytesMax: 10_000,
+        writeTimeoutMs: 1_000,
+        seriesCacheMax: 1_000,
+        lineBytesMax: 1000,
+        fieldsMax: 100,
+      },
       schemas,
       places,
     );

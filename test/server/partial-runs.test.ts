@@ -197,7 +197,7 @@ test('few hold what they have read at a time: the others begin in order, and wha
   // One more while it is tried.
   expect([most, open, runs.count]).toEqual([5, 0, 0]);
   expect(order).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8]);
-  expect(answers.get(11)!.results).toEqual([{ kind: 'refused', message: 'query timeout reached' }]);
+  expect(answers.get(11)!.results).toEqual([{ kind: 'refused', message: 'query-timeout limit exceeded' }]);
   expect(answers.has(9)).toBe(false);
 });
 
@@ -216,7 +216,7 @@ test('a run that is cancelled, or has had its time, works no more', () => {
 
   runs.begin(2, ['s'], request({ msMax: 50 }));
   while (waiting.length > 0) turn();
-  expect(answers.get(2)!.results).toEqual([{ kind: 'refused', message: 'query timeout reached' }]);
+  expect(answers.get(2)!.results).toEqual([{ kind: 'refused', message: 'query-timeout limit exceeded' }]);
   expect([worked, shard.closed, runs.count, shard.readings.open]).toEqual([before + 51, 2, 0, 0]);
 });
 
@@ -326,8 +326,8 @@ test('a statement that ends cancels what workers still do for it, and nothing el
   const two = [0, 1].map((number) => ({ id: `s${number}`, number }));
   const ending = new Ending();
   const running = runLocal(pool, two, request(), ending);
-  ending.end(new Error('query timeout reached'));
-  await expect(running).rejects.toThrow('query timeout reached');
+  ending.end(new Error('query-timeout limit exceeded'));
+  await expect(running).rejects.toThrow('query-timeout limit exceeded');
   expect(cancelled).toEqual([
     [0, 41],
     [1, 42],

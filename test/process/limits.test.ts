@@ -1,0 +1,72 @@
+/** What an operator limits holds at the doors of a real node, in InfluxDB's words where it has some. */
+import { gzipSync } from 'node:zlib';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Cluster, type TestNode } from './harness.ts';
+
+let cluster: Cluster;
+let node: TestNode;
+beforeAll(async () => {
+  cluster = await Cluster.make();
+  node = cluster.node('n1');
+  await node.start({
+    workers: '2',
+    'body-bytes-max': '8KiB',
+    'line-bytes-max': '1KiB',
+    'fields-max': '3',
+    'query-series-max': '9',
+    'query-buckets-max': '5',
+    'query-points-read-max': '100',
+    'query-points-max': '50',
+    'max-row-limit': '10',
+  });
+  await node.ready();
+  await cluster.createDatabase('d');
+  const lines = (name: string, hosts: number, rows: number): string =>
+    Array.from({ length: rows }, (_, i) => `${name},host=h${i % hosts} v=${i} ${i}000000000`).join('\n');
+  for (const body of [lines('few', 1, 11), lines('held', 1, 60), lines('scanned', 1, 120), lines('many', 10, 20)])
+    expect((await node.write('d', body)).status).toBe(204);
+}, 60_000);
+afterAll(() => cluster.close());
+
+test.each([
+  ['SELECT count(v) FROM many', 'max-select-series limit exceeded: (10/9)'],
+  [
+    'SELECT mean(v) FROM few WHERE time >= 0 AND time < 6s GROUP BY time(1s)',
+    'max-select-buckets limit exceeded: (6/5)',
+  ],
+  ['SELECT v FROM held', 'query reads more than 50 rows at once; narrow the time range or use LIMIT'],
+  ['SELECT stddev(v) FROM scanned', 'max-select-point limit exceeded: (120/100)'],
+])('%s: %s', async (text, error) => {
+  expect(await node.query(text, 'd')).toEqual([{ statement_id: 0, error }]);
+});
+
+test('an answer of more rows than max-row-limit is cut and says so, unless it is chunked', async () => {
+  const [whole] = await node.query('SELECT v FROM few; SHOW DATABASES', 'd');
+  expect(whole!.series).toMatchObject([{ name: 'few', partial: true }]);
+  expect(whole!.series![0]!.values).toHaveLength(10);
+  expect(await node.query('SELECT v FROM few; SHOW DATABASES', 'd')).toHaveLength(1);
+  const [fits] = await node.query('SELECT v FROM few LIMIT 9', 'd');
+  expect(fits!.series![0]).not.toHaveProperty('partial');
+  const chunked = await node.get(`/query?${new URLSearchParams({ q: 'SELECT v FROM few', db: 'd', chunked: 'true' })}`);
+  expect(JSON.parse(chunked.text).results[0].series[0].values).toHaveLength(11);
+});
+
+test('bodies, lines and fields', async () => {
+  const long = 'x'.repeat(9_000);
+  const tooLarge = { status: 413, text: '{"error":"Request Entity Too Large"}\n' };
+  expect(await node.write('d', long)).toMatchObject(tooLarge);
+  const packed = gzipSync(long);
+  const headers = { 'Content-Encoding': 'gzip' };
+  expect(await node.request('POST', '/write?db=d', packed, headers)).toMatchObject(tooLarge);
+
+  const line = `m v="${'y'.repeat(1_100)}"`;
+  const refused = await node.write('d', `good v=1 1\n${line}\ngood v=2 2`);
+  expect(refused.status).toBe(400);
+  expect(refused.text).toContain(`line of ${line.length} bytes exceeds 1024`);
+  expect(await node.value('SELECT count(v) FROM good', 'd')).toBe(2);
+
+  const wide = await node.write('d', 'wide a=1,b=1,c=1 1\nwide d=1 2');
+  expect(wide.status).toBe(400);
+  expect(wide.text).toContain('more than 3 fields in one measurement');
+  expect(await node.value('SELECT count(a) FROM wide', 'd')).toBe(1);
+});

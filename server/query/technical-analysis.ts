@@ -164,7 +164,7 @@ function efficiency(period: number): (value: number) => number {
     if (values.length > period + 1) values.shift();
     let way = 0;
     for (let i = 1; i < values.length; i++) way += Math.abs(values[i]! - values[i - 1]!);
-    return Math.abs(value - values[0]!) / way;
+    return way === 0 ? 0 : Math.abs(value - values[0]!) / way;
   };
 }
 

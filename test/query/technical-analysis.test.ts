@@ -238,6 +238,16 @@ test.each(INDICATORS)('%s', async (call, expected) => {
   expectClose(await rows(`SELECT ${call} FROM m`), shown);
 });
 
+test('values that stay where they are have no efficiency', async () => {
+  memory.write('t', [1, 2, 3, 4].map((second) => `still v=5 ${second}000000000`).join('\n'));
+  expect(await rows('SELECT kaufmans_efficiency_ratio(v, 2, 0) FROM still')).toEqual([
+    [1, 1],
+    [2, 1],
+    [3, 0],
+    [4, 0],
+  ]);
+});
+
 test.each(HOLDS)('%s begins at %i s', async (call, first) => {
   expect((await rows(`SELECT ${call} FROM m`))[0]![0]).toBe(first);
 });

@@ -1,0 +1,134 @@
+/**
+ * Differences from InfluxDB 1.6.7 that are meant, each with its reason; docs/compatibility.md lists them.
+ */
+import { NO_ANSWER, type Result } from './answers.ts';
+import { difference, headOf } from './comparison.ts';
+
+export interface Compared {
+  readonly query: string;
+  /** InfluxDB's. */
+  readonly expected: Result;
+  readonly given: Result;
+}
+
+export interface AcceptedDifference {
+  readonly name: string;
+  readonly reason: string;
+  covers(compared: Compared): boolean;
+}
+
+/** Rows of equal times in one order. */
+function orderless({ error, series }: Result): Result {
+  if (series === undefined) return error === undefined ? {} : { error };
+  const sorted = series.map((one) => ({
+    ...one,
+    values: [...(one.values ?? [])].sort((a, b) =>
+      a[0] !== b[0] ? 0 : JSON.stringify(a) < JSON.stringify(b) ? -1 : 1,
+    ),
+  }));
+  return { series: sorted };
+}
+
+function isTypeError(error: string | undefined): boolean {
+  return error !== undefined && /^(type error: |unsupported )/.test(error);
+}
+
+function isEmpty({ error, series }: Result): boolean {
+  return error === undefined && (series ?? []).length === 0;
+}
+
+function seriesSorted({ error, series }: Result): Result {
+  if (series === undefined) return error === undefined ? {} : { error };
+  return { series: [...series].sort((a, b) => (headOf(a) < headOf(b) ? -1 : 1)) };
+}
+
+/** Only the columns behind the time, up to the first one. */
+function firstValues({ error, series }: Result): Result {
+  if (series === undefined) return error === undefined ? {} : { error };
+  return { series: series.map((one) => ({ ...one, values: (one.values ?? []).map((row) => row.slice(1, 2)) })) };
+}
+
+export const ACCEPTED: readonly AcceptedDifference[] = [
+  {
+    name: 'order of rows with equal times',
+    reason: 'InfluxDB has none among series; Starling orders them by strings in the row, then by series key',
+    covers: ({ expected, given }) => difference(orderless(expected), orderless(given)) === null,
+  },
+  {
+    name: 'tags alone',
+    reason: 'a SELECT of tags without a field is an error since InfluxDB 1.8, before it was empty',
+    covers: ({ given }) => given.error === 'statement must have at least one field in select clause',
+  },
+  {
+    name: 'types of what is not read',
+    reason:
+      'InfluxDB refuses a function for its type, or arithmetic in a subquery, only where it meets rows or needs the column',
+    covers: ({ query, expected, given }) =>
+      (isEmpty(expected) && /^unsupported .* iterator type: /.test(given.error ?? '')) ||
+      (expected.error === undefined &&
+        query.includes('(SELECT') &&
+        /^(type error: |unsupported )/.test(given.error ?? '')),
+  },
+  {
+    name: 'which of several errors',
+    reason: 'of several things that do not fit InfluxDB names another one first, in an order of its own',
+    covers: ({ expected, given }) => isTypeError(expected.error) && isTypeError(given.error),
+  },
+  {
+    name: 'types of what is not there',
+    reason:
+      'InfluxDB tells the type of a function of a name that nothing has, and refuses arithmetic with it; Starling answers nothing',
+    covers: ({ expected, given }) => isEmpty(given) && isTypeError(expected.error),
+  },
+  {
+    name: 'stddev of one value',
+    reason:
+      'InfluxDB answers null where a function of neighbouring windows meets the stddev of one value; Starling passes over it',
+    covers: ({ query }) => query.includes('(stddev('),
+  },
+  {
+    name: 'bits of a boolean and a number',
+    reason: 'InfluxDB answers false, whatever they are; Starling says that the types do not fit',
+    covers: ({ expected, given }) =>
+      expected.error === undefined &&
+      /^type error: .*incompatible types: boolean and (integer|float)$/.test(given.error ?? ''),
+  },
+  {
+    name: 'abs of integers',
+    reason: 'InfluxDB 1.6 leaves negative integers negative',
+    covers: ({ query }) => query.includes('abs('),
+  },
+  {
+    name: 'no end',
+    reason: 'InfluxDB does not come to an end with it',
+    covers: ({ expected }) => expected.error === NO_ANSWER,
+  },
+  {
+    name: 'panic',
+    reason: 'InfluxDB panics',
+    covers: ({ expected }) => expected.error?.includes('[panic:') === true,
+  },
+  {
+    name: 'integral from the end',
+    reason:
+      "InfluxDB gives a window of integral() the time of its end with ORDER BY time DESC, and other areas; Starling's is that of its start",
+    covers: ({ query }) => query.includes('integral(') && query.includes(' DESC'),
+  },
+  {
+    name: 'order of series of integral',
+    reason: 'InfluxDB answers groups of integral() in the order in which they end',
+    covers: ({ query, expected, given }) =>
+      query.includes('integral(') && difference(seriesSorted(expected), seriesSorted(given)) === null,
+  },
+  {
+    name: 'percentile among equals',
+    reason: 'of several rows with the value InfluxDB takes any, by an unstable sort; Starling takes them by time',
+    covers: ({ query, expected, given }) =>
+      query.includes('percentile(') && difference(firstValues(expected), firstValues(given)) === null,
+  },
+  {
+    name: 'no number',
+    reason: 'where a value is infinite or no number InfluxDB sends no JSON but an error; Starling says null',
+    covers: ({ expected }) => expected.error?.includes('unsupported value: ') === true,
+  },
+];

@@ -12,8 +12,9 @@ import { join, resolve } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import type { Completeness } from '../../server/query/result.ts';
 
-/** STARLING_TEST_DIST: another build than the usual one. */
-const BUILD = process.env.STARLING_TEST_DIST ?? resolve(import.meta.dirname, '../../dist');
+/** STARLING_TEST_DIST: another build than the usual one, in which this file lies itself when it is compiled. */
+const IS_COMPILED = import.meta.filename.endsWith('.js');
+const BUILD = process.env.STARLING_TEST_DIST ?? resolve(import.meta.dirname, IS_COMPILED ? '../..' : '../../dist');
 const PROGRAM = join(BUILD, 'server/cli/main.js');
 const START_MS_MAX = 30_000;
 const STOP_MS_MAX = 20_000;

@@ -94,6 +94,12 @@ export const ACCEPTED: readonly AcceptedDifference[] = [
       /^type error: .*incompatible types: boolean and (integer|float)$/.test(given.error ?? ''),
   },
   {
+    name: 'windows of a subquery before the range',
+    reason:
+      'where the first window of a subquery begins before the range InfluxDB answers nothing to functions without windows around it',
+    covers: ({ query, expected, given }) => isEmpty(expected) && !isEmpty(given) && /\(SELECT .*\btime\(/.test(query),
+  },
+  {
     name: 'abs of integers',
     reason: 'InfluxDB 1.6 leaves negative integers negative',
     covers: ({ query }) => query.includes('abs('),

@@ -1,7 +1,7 @@
 /** Points that a statement writes (SELECT INTO), through this node's own write path. */
 import type { Coordinator } from './coordinator.ts';
 import { DEFAULT_CONSISTENCY, type WriteResult } from './http/influx-write.ts';
-import { QueryError } from './query/query-error.ts';
+import { PassingError, QueryError } from './query/query-error.ts';
 
 export async function writeLines(
   coordinator: Coordinator,
@@ -14,5 +14,5 @@ export async function writeLines(
   const result = await new Promise<WriteResult>((answered) => {
     coordinator.write({ ...request, body: [lines] }, answered);
   });
-  if ('error' in result) throw new QueryError(result.error);
+  if ('error' in result) throw new (result.status >= 500 ? PassingError : QueryError)(result.error);
 }

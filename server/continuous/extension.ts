@@ -19,5 +19,8 @@ export function addContinuousQueries(_app: Express, context: NodeContext): () =>
       .tick(Date.now())
       .catch((error: unknown) => log.error({ problem: (error as Error).message }, 'continuous queries were not run'));
   }, TICK_MS);
-  return async () => clearInterval(timer);
+  return async () => {
+    clearInterval(timer);
+    runner.stop();
+  };
 }

@@ -10,6 +10,7 @@
 import type { ClusterSnapshot, DatabaseDefinition } from '../../repair/cluster.ts';
 import type { ClusterRegisters } from '../cluster-registers.ts';
 import { QueryError } from '../query/query-error.ts';
+import { decodedName, encodedName } from '../register-names.ts';
 
 const QUERY_PREFIX = 'continuous-query/';
 const RUN_PREFIX = 'continuous-run/';
@@ -62,7 +63,7 @@ export class ContinuousQueries {
       const end = key.lastIndexOf('/');
       const database = databases.get(key.slice(0, end));
       if (database === undefined || !isDefinition(value)) continue;
-      found.push({ database, name: decodeURIComponent(key.slice(end + 1)), key, ...value });
+      found.push({ database, name: decodedName(key.slice(end + 1)), key, ...value });
     }
     return found.sort((a, b) =>
       a.database !== b.database
@@ -96,6 +97,13 @@ export class ContinuousQueries {
     this.#registers.deleteRegister(RUN_PREFIX + key);
   }
 
+  /** Neither dropped nor made anew since. */
+  isThere({ database, key, createdMs }: ContinuousQuery): boolean {
+    const value = this.#registers.register(QUERY_PREFIX + key);
+    const { generation } = this.#snapshot().databases.find(({ name }) => name === database) ?? {};
+    return isDefinition(value) && value.createdMs === createdMs && key.startsWith(`${database}/${generation}/`);
+  }
+
   lastRun({ key, createdMs }: ContinuousQuery): LastRun | null {
     const value = this.#registers.register(RUN_PREFIX + key) as LastRun | undefined;
     return value?.createdMs === createdMs && /^-?\d{1,19}$/.test(value.lastRunNs) ? value : null;
@@ -114,7 +122,7 @@ export class ContinuousQueries {
 }
 
 function keyOf({ name: database, generation }: DatabaseDefinition, name: string): string {
-  return `${database}/${generation}/${encodeURIComponent(name)}`;
+  return `${database}/${generation}/${encodedName(name)}`;
 }
 
 /** A peer's mistake must not end this process. */

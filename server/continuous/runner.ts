@@ -7,25 +7,27 @@
  * most every `SAVED_EVERY_MS`, so that a query that runs each second costs little; what a successor runs again for
  * that reason are the same points, too.
  *
- * A run that fails is tried again, each time after twice as long, `TRIES_MAX` times in all, with the windows that have ended
- * meanwhile. Then its windows are given up: what can never be computed must not grow for ever. Points that were refused one by
- * one are told in the log and not tried again.
+ * A run that fails is tried again, each time after twice as long up to `RETRY_MS_MAX`, with the windows that have ended
+ * meanwhile; what is caught up with is bounded (schedule.ts), so that an outage loses no window and none grows for ever. Given up
+ * are the windows of a run that would fail again (its statement is wrong, a database is not there), or that was killed. Points
+ * that were refused one by one are told in the log and not tried again.
  */
+import { setImmediate as turn } from 'node:timers/promises';
 import { type LiveMembers, memberFor } from '../cluster-registers.ts';
 import type { ContinuousQueryStatement, Expression } from '../influxql/ast.ts';
 import { parseQuery } from '../influxql/parser.ts';
 import { printSelect } from '../influxql/printer.ts';
-import type { QueryService } from '../query/result.ts';
+import { QueryError } from '../query/query-error.ts';
+import { QueryParseError, type QueryService } from '../query/result.ts';
 import { splitCondition } from '../query/time-range.ts';
 import { zoneOffset } from '../query/time-zone.ts';
 import type { ContinuousQueries, ContinuousQuery } from './registry.ts';
 import { type Due, dueAt, partsOf, type RunRange, type Schedule, scheduleOf } from './schedule.ts';
 
 const SAVED_EVERY_MS = 30_000;
-const TRIES_MAX = 5;
 /** After the first failure. */
 const RETRY_MS = 5_000;
-const RETRY_MS_MAX = RETRY_MS * 2 ** (TRIES_MAX - 2);
+const RETRY_MS_MAX = 8 * RETRY_MS;
 /** Queries that run at the same time on this node. */
 const RUNS_MAX = 4;
 /** Of one SELECT: what was missed is caught up with in parts. */
@@ -45,6 +47,13 @@ interface Own {
   notBeforeMs: number;
 }
 
+interface DueRun extends Due {
+  readonly query: ContinuousQuery;
+  readonly own: Own;
+  readonly statement: ContinuousQueryStatement;
+  readonly schedule: Schedule;
+}
+
 export class ContinuousRunner {
   readonly #queries: ContinuousQueries;
   readonly #cluster: LiveMembers;
@@ -53,6 +62,9 @@ export class ContinuousRunner {
   readonly #own = new Map<string, Own>();
   readonly #parsed = new Map<string, ContinuousQueryStatement | null>();
   readonly #running = new Set<string>();
+  /** The query that was started last: those behind it are next, so that slow ones hold nobody up. */
+  #startedLast: string | null = null;
+  #isStopping = false;
 
   constructor(queries: ContinuousQueries, cluster: LiveMembers, service: QueryService, log: RunnerLog) {
     this.#queries = queries;
@@ -66,37 +78,66 @@ export class ContinuousRunner {
     const started: Promise<void>[] = [];
     const all = this.#queries.all();
     this.#forgetOthers(all);
-    for (const query of all) {
-      if (this.#running.size >= RUNS_MAX) break;
-      if (this.#running.has(query.key) || memberFor(this.#cluster, query.key) !== this.#cluster.selfName) continue;
-      this.#running.add(query.key);
-      started.push(this.#runIfDue(query, nowMs).finally(() => this.#running.delete(query.key)));
+    const next = all.findIndex(({ key }) => key === this.#startedLast) + 1;
+    // Asked once: there may be thousands of queries.
+    const names = this.#cluster.liveMemberNames();
+    const { selfName } = this.#cluster;
+    const members = { selfName, liveMemberNames: () => names };
+    for (const query of [...all.slice(next), ...all.slice(0, next)]) {
+      if (this.#running.size >= RUNS_MAX || this.#isStopping) break;
+      const { key } = query;
+      if (this.#running.has(key) || memberFor(members, key) !== selfName) continue;
+      const due = this.#dueRun(query, nowMs);
+      if (due === null) continue;
+      this.#startedLast = key;
+      this.#running.add(key);
+      started.push(this.#run(due, nowMs).finally(() => this.#running.delete(key)));
     }
     await Promise.all(started);
   }
 
-  async #runIfDue(query: ContinuousQuery, nowMs: number): Promise<void> {
+  /** Runs that are under way end before their next part. */
+  stop(): void {
+    this.#isStopping = true;
+  }
+
+  #dueRun(query: ContinuousQuery, nowMs: number): DueRun | null {
     const own = this.#ownOf(query);
     // A time far in the future is of a clock that was stepped back since.
-    if (nowMs < own.notBeforeMs && own.notBeforeMs - nowMs <= RETRY_MS_MAX) return;
+    if (nowMs < own.notBeforeMs && own.notBeforeMs - nowMs <= RETRY_MS_MAX) return null;
     const statement = this.#statementOf(query);
-    if (statement === null) return;
-    const nowNs = BigInt(Math.floor(nowMs)) * 1_000_000n;
+    if (statement === null) return null;
+    const nowNs = nanoseconds(nowMs);
     const schedule = scheduleOf(statement, nowNs);
-    const due = dueAt(schedule, this.#lastRunOf(query, own, schedule, nowNs), nowNs);
-    if (due === null) return;
+    const due = dueAt(schedule, this.#lastRunOf(query, own, nowNs), nowNs);
+    return due && { query, own, statement, schedule, ...due };
+  }
+
+  async #run(due: DueRun, nowMs: number): Promise<void> {
+    const { query, own, statement, schedule } = due;
     try {
-      for (const part of partsOf(schedule, due.range, WINDOWS_AT_ONCE))
-        await this.#write(query, statement, part, nowNs);
-      this.#ended(query, own, due, null, nowMs);
+      for (const part of partsOf(schedule, due.range, WINDOWS_AT_ONCE)) {
+        // The next runner begins where the last run ended.
+        if (!this.#isOurs(query)) return;
+        await this.#write(query, statement, part, nanoseconds(nowMs));
+        // Where no shard is read a part ends without one.
+        await turn();
+      }
+      this.#ended(due, null, nowMs);
     } catch (error) {
       const { message } = error as Error;
       const details = { query: query.name, database: query.database, tries: own.failures + 1, error: message };
       this.#log.warn(details, 'a continuous query failed');
-      own.notBeforeMs = nowMs + RETRY_MS * 2 ** own.failures;
+      own.notBeforeMs = nowMs + Math.min(RETRY_MS_MAX, RETRY_MS * 2 ** own.failures);
       own.failures++;
-      if (own.failures >= TRIES_MAX) this.#ended(query, own, due, message, nowMs);
+      own.lastRunNs = due.failedNs;
+      if (wouldFailAgain(error)) this.#ended(due, message, nowMs);
     }
+  }
+
+  #isOurs(query: ContinuousQuery): boolean {
+    if (this.#isStopping || !this.#queries.isThere(query)) return false;
+    return memberFor(this.#cluster, query.key) === this.#cluster.selfName;
   }
 
   async #write(
@@ -107,34 +148,41 @@ export class ContinuousRunner {
   ): Promise<void> {
     const { rest } = splitCondition(select.condition, nowNs, zoneOffset(select.timeZone));
     const text = printSelect({ ...select, condition: within(rest, startNs, endNs) });
-    const options = { database: query.database, nowNs, readOnly: false, chunkSize: null, completeness: false };
+    let reason: unknown = null;
+    const failed = (error: unknown): void => {
+      reason = error;
+    };
+    const options = { database: query.database, nowNs, readOnly: false, chunkSize: null, completeness: false, failed };
     for await (const { error } of this.#service.execute(text, options)) {
       if (error === undefined) continue;
-      if (!error.startsWith('partial write:')) throw new Error(error);
+      if (!error.startsWith('partial write:')) throw reason ?? new Error(error);
       const details = { query: query.name, database: query.database, error };
       this.#log.warn(details, 'points of a continuous query were refused');
     }
   }
 
-  #ended(query: ContinuousQuery, own: Own, { lastRunNs }: Due, error: string | null, nowMs: number): void {
+  #ended({ query, own, lastRunNs }: DueRun, error: string | null, nowMs: number): void {
     own.failures = 0;
     own.notBeforeMs = 0;
     own.lastRunNs = lastRunNs;
     if (Math.abs(nowMs - own.savedMs) < SAVED_EVERY_MS && error === null) return;
     own.savedMs = nowMs;
     // It may have been dropped meanwhile.
-    if (!this.#queries.all().some(({ key, createdMs }) => key === query.key && createdMs === query.createdMs)) return;
+    if (!this.#queries.isThere(query)) return;
     const { createdMs } = query;
     this.#queries.noteRun(query, { createdMs, lastRunNs: String(lastRunNs), error, member: this.#cluster.selfName });
   }
 
-  /** The later one of what is known here and in the cluster; null: it never ran, or a clock has gone back since. */
-  #lastRunOf(query: ContinuousQuery, own: Own, { every }: Schedule, nowNs: bigint): bigint | null {
+  /**
+   * The later one of what is known here and in the cluster; null: it never ran, or a clock has gone back since. A boundary that lies
+   * ahead is of such a clock: windows are rather computed twice than left when half of their rows had come.
+   */
+  #lastRunOf(query: ContinuousQuery, own: Own, nowNs: bigint): bigint | null {
     const told = this.#queries.lastRun(query);
     const known = [own.lastRunNs, told === null ? null : BigInt(told.lastRunNs)];
     let last: bigint | null = null;
     for (const each of known) {
-      if (each === null || each > nowNs + every.durationNs) continue;
+      if (each === null || each > nowNs) continue;
       if (last === null || each > last) last = each;
     }
     return last;
@@ -172,6 +220,13 @@ export class ContinuousRunner {
     for (const key of this.#own.keys()) if (!keys.has(key)) this.#own.delete(key);
     for (const text of this.#parsed.keys()) if (!texts.has(text)) this.#parsed.delete(text);
   }
+}
+
+const nanoseconds = (ms: number): bigint => BigInt(Math.floor(ms)) * 1_000_000n;
+
+/** Or is not to be tried again: it was killed. */
+function wouldFailAgain(error: unknown): boolean {
+  return (error instanceof QueryError && !error.retry) || error instanceof QueryParseError;
 }
 
 /** `rest AND time >= start AND time < end` */

@@ -7,7 +7,8 @@
  * off for a month nor a clock that jumps makes a month of windows.
  */
 import type { ContinuousQueryStatement } from '../influxql/ast.ts';
-import { isAggregated } from '../influxql/parse-continuous.ts';
+import { formatDuration } from '../influxql/duration.ts';
+import { intervalOf, isAggregated } from '../influxql/parse-continuous.ts';
 import { type Interval, windowOf } from '../query/grid.ts';
 import { QueryError } from '../query/query-error.ts';
 import { timeValue } from '../query/time-range.ts';
@@ -15,6 +16,8 @@ import { zoneOffset } from '../query/time-zone.ts';
 
 const CATCH_UP_NS = 86_400_000_000_000n;
 const CATCH_UP_WINDOWS = 10_000n;
+/** Of a run that missed nothing. */
+const RUN_WINDOWS_MAX = 10_000n;
 
 export interface Schedule {
   readonly interval: Interval;
@@ -33,16 +36,31 @@ export interface RunRange {
 export interface Due {
   /** To be remembered when the run is over. */
   readonly lastRunNs: bigint;
+  /** To be remembered when it failed: of a first run, so that its windows stay due. */
+  readonly failedNs: bigint;
   /** With what was missed. Empty when no window has ended. */
   readonly range: RunRange;
 }
 
+/** Throws QueryError where each run would be long. */
+export function requireFewWindows({ select, everyNs, forNs }: ContinuousQueryStatement): void {
+  const intervalNs = intervalOf(select);
+  const mostNs = RUN_WINDOWS_MAX * intervalNs;
+  const clause = forNs === undefined ? 'EVERY' : 'FOR';
+  const givenNs = forNs ?? everyNs ?? 0n;
+  if (intervalNs <= 0n || givenNs <= mostNs) return;
+  const most = `must be a maximum of ${formatDuration(mostNs)}, got ${formatDuration(givenNs)}`;
+  throw new QueryError(`${clause} duration must be <= ${RUN_WINDOWS_MAX} times the GROUP BY time duration: ${most}`);
+}
+
 /** Throws QueryError for what cannot be run. */
-export function scheduleOf({ select, everyNs, forNs }: ContinuousQueryStatement, nowNs: bigint): Schedule {
+export function scheduleOf(statement: ContinuousQueryStatement, nowNs: bigint): Schedule {
+  const { select, everyNs, forNs } = statement;
   if (!isAggregated(select)) throw new QueryError('continuous queries must be aggregate queries');
   const grouping = select.dimensions.find((dimension) => dimension.kind === 'time');
   if (grouping?.kind !== 'time' || grouping.intervalNs <= 0n)
     throw new QueryError('continuous queries must have an interval in GROUP BY time(...)');
+  requireFewWindows(statement);
   const zone = zoneOffset(select.timeZone);
   const durationNs = grouping.intervalNs;
   const offset = grouping.offset === undefined ? null : timeValue(grouping.offset, nowNs, zone);
@@ -64,7 +82,8 @@ export function dueAt(schedule: Schedule, lastRunNs: bigint | null, nowNs: bigin
   const startNs = greatest(windowOf(interval, nextNs + lookback).start, oldestNs);
   const aheadNs = interval.durationNs - least(every.durationNs, interval.durationNs);
   const endNs = windowOf(interval, nowNs + aheadNs).start;
-  return { lastRunNs: boundaryNs, range: { startNs, endNs } };
+  const failedNs = lastRunNs ?? least(boundaryNs, nextNs) - 1n;
+  return { lastRunNs: boundaryNs, failedNs, range: { startNs, endNs } };
 }
 
 /** A long range in parts of so many windows at most. */

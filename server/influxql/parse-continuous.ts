@@ -55,7 +55,7 @@ export function isAggregated(select: SelectStatement): boolean {
 }
 
 /** 0: none. */
-function intervalOf(select: SelectStatement): bigint {
+export function intervalOf(select: SelectStatement): bigint {
   for (const dimension of select.dimensions) if (dimension.kind === 'time') return dimension.intervalNs;
   return 0n;
 }

@@ -2,6 +2,7 @@
  * CREATE, DROP and SHOW CONTINUOUS QUERIES. What is kept is the statement with its databases and retention policies named, as
  * InfluxDB prints it; what runs it is in server/continuous/.
  */
+import { requireFewWindows } from '../continuous/schedule.ts';
 import type { ContinuousQueryStatement, MeasurementSource, SelectStatement, Source } from '../influxql/ast.ts';
 import { printStatement } from '../influxql/printer.ts';
 import { QueryError } from './query-error.ts';
@@ -9,6 +10,7 @@ import type { ResultSeries } from './result.ts';
 import { findDatabase, type StatementContext } from './scatter.ts';
 
 export function createContinuousQuery(statement: ContinuousQueryStatement, context: StatementContext): void {
+  requireFewWindows(statement);
   // The request's database, where it names one, stands for those that the statement leaves out: InfluxDB does it so.
   const within = context.database ? context : { ...context, database: statement.database };
   const named = { ...statement, select: qualified(statement.select, within) };

@@ -6,7 +6,7 @@
  * one has ended meanwhile or not, and then for the first of those that are left.
  */
 import type { Ending } from './ending.ts';
-import { QueryError } from './query-error.ts';
+import { PassingError } from './query-error.ts';
 
 export class Deadlines {
   readonly #msMax: number;
@@ -60,7 +60,7 @@ export class Deadlines {
     if (nextMs !== Number.POSITIVE_INFINITY) this.#wait(now, nextMs);
     for (const ending of over) {
       this.#open.delete(ending);
-      ending.end(new QueryError('query-timeout limit exceeded'));
+      ending.end(new PassingError('query-timeout limit exceeded'));
     }
   };
 }

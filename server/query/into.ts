@@ -11,7 +11,7 @@ import { mainTurns } from '../turns.ts';
 import type { OutputTable } from './output.ts';
 import { confirmed, type SelectPlan } from './plan.ts';
 import { PointLines } from './point-lines.ts';
-import { QueryError } from './query-error.ts';
+import { PassingError, QueryError } from './query-error.ts';
 import type { ResultSeries } from './result.ts';
 import { RowStream } from './row-stream.ts';
 import type { Running } from './running.ts';
@@ -46,7 +46,7 @@ export async function selectInto(
   let written = 0n;
   for await (const { plan, table } of tablesOf(statement, context)) {
     const shortfall = allowsGaps ? null : context.tally.shortfall();
-    if (shortfall !== null) throw new QueryError(shortfall);
+    if (shortfall !== null) throw new PassingError(shortfall);
     written += await writeTable(new PointLines(plan, table, target.name), target, context, running);
   }
   return [{ name: 'result', columns: ['time', 'written'], timeColumn: 0, values: [[0n, Number(written)]] }];

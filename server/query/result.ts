@@ -121,6 +121,8 @@ export interface QueryOptions {
   readonly completeness: boolean;
   /** What is read is levelled with the other owners first; absent: as it is. */
   readonly consistency?: ReadLevel | undefined;
+  /** Told why a statement failed, of which the result has the text alone. */
+  readonly failed?: (error: unknown) => void;
   /** Of the request. */
   readonly ending?: Ending;
   /** Where `straight` leaves what it has begun, for `execute` with the same text; absent: that begins anew. */

@@ -8,7 +8,7 @@
 import type { NodeNumber } from '../../shards/version.ts';
 import type { Statement } from '../influxql/ast.ts';
 import { printStatement } from '../influxql/printer.ts';
-import { QueryError } from './query-error.ts';
+import { PassingError, QueryError } from './query-error.ts';
 
 const NODE_BITS = 20;
 const NODES = 2 ** NODE_BITS;
@@ -80,7 +80,7 @@ export class RunningQueries {
   /** `end` has to be called. Throws QueryError when there are too many, but for those that show and end the others. */
   begin(statements: readonly Statement[], database: string | undefined): RunningQuery {
     if (this.isFull && !statements.every(isAboutQueries))
-      throw new QueryError(`max-concurrent-queries limit exceeded(${this.#open.size}, ${this.#max})`);
+      throw new PassingError(`max-concurrent-queries limit exceeded(${this.#open.size}, ${this.#max})`);
     this.#sequence = (this.#sequence % (SEQUENCE_MAX - 1)) + 1;
     const query = new RunningQuery(this.#sequence * NODES + this.#node, statements, database);
     this.#open.set(query.id, query);

@@ -14,7 +14,7 @@ import type { LevelReport, PartialAnswers, QueryBackend, ShardTarget } from './b
 import type { Ending } from './ending.ts';
 import { Held } from './held.ts';
 import type { QueryLimits } from './limits.ts';
-import { QueryError, TooManyRows } from './query-error.ts';
+import { PassingError, QueryError, TooManyRows } from './query-error.ts';
 import type { Completeness, QueryOptions } from './result.ts';
 import { Planning, type SchemaMemory } from './schema-memory.ts';
 
@@ -235,7 +235,7 @@ function run(
 function refuse(results: readonly PartialResult[]): void {
   for (const result of results)
     if (result.kind === 'refused')
-      throw result.isTooManyRows === true ? new TooManyRows(result.message) : new QueryError(result.message);
+      throw result.isTooManyRows === true ? new TooManyRows(result.message) : new PassingError(result.message);
 }
 
 export async function selectOn(

@@ -21,7 +21,7 @@ import { selectInto, writesInto } from './into.ts';
 import type { QueryLimits } from './limits.ts';
 import { confirmed, type SelectPlan } from './plan.ts';
 import { killQuery, showQueries } from './queries.ts';
-import { QueryError } from './query-error.ts';
+import { PassingError, QueryError } from './query-error.ts';
 import {
   type QueryOptions,
   QueryParseError,
@@ -82,6 +82,7 @@ async function* execute(
     query = begun?.query ?? kept.queries.begin(statements, options.database);
   } catch (error) {
     if (!(error instanceof QueryError)) throw error;
+    options.failed?.(error);
     yield { statementId: 0, error: error.message };
     return;
   }
@@ -164,7 +165,7 @@ async function executeStatement(
     const series = await untilEnd(isPlain ? read(context) : readLevelled(consistency), ending);
     const report = (levelled as LevelledBackend | null)?.report() ?? null;
     const shortfall = options.completeness ? null : context.tally.shortfall();
-    if (shortfall !== null) return { statementId, error: shortfall };
+    if (shortfall !== null) throw new PassingError(shortfall);
     return {
       statementId,
       ...(series.length === 0 ? {} : { series }),
@@ -172,7 +173,10 @@ async function executeStatement(
       ...messagesOf(statement, context, options),
     };
   } catch (error) {
-    return { statementId, error: errorText(error, context, options.completeness) };
+    const text = errorText(error, context, options.completeness);
+    // What could not be read is then why.
+    options.failed?.(context.tally.shortfall() === null ? error : new PassingError(text));
+    return { statementId, error: text };
   } finally {
     running.done();
   }

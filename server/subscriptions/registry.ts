@@ -9,6 +9,7 @@ import { z } from 'zod';
 import type { ClusterSnapshot } from '../../repair/cluster.ts';
 import type { ClusterRegisters } from '../cluster-registers.ts';
 import { QueryError } from '../query/query-error.ts';
+import { decodedName, encodedName } from '../register-names.ts';
 import { parseDestination } from './destination-url.ts';
 
 const PREFIX = 'subscription/';
@@ -94,18 +95,4 @@ export class Subscriptions {
 
 function prefixOf(database: string, generation: number, policy: string, policyGeneration: number): string {
   return `${PREFIX}${database}/${generation}/${policy}/${policyGeneration}/`;
-}
-
-/** What is no text (half of a surrogate pair) becomes some. */
-function encodedName(name: string): string {
-  return encodeURIComponent(Buffer.from(name).toString());
-}
-
-/** A peer's mistake must not end this process. */
-function decodedName(encoded: string): string {
-  try {
-    return decodeURIComponent(encoded);
-  } catch {
-    return encoded;
-  }
 }

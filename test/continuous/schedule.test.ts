@@ -99,6 +99,17 @@ describe('RESAMPLE', () => {
   });
 });
 
+it('a first run that failed stays due, for the same windows and those since', () => {
+  const failed = (of: Schedule, first: string, now: string): string[] | null =>
+    run(of, `${clock(dueAt(of, null, at(z(first)))!.failedNs)}Z`, z(now));
+  expect(failed(schedule(''), minute(3, 20), minute(3, 25))).toEqual([minute(2), minute(3), minute(3)]);
+  expect(failed(schedule(''), minute(3, 20), minute(9, 5))).toEqual([minute(2), minute(9), minute(9)]);
+  const often = schedule('RESAMPLE EVERY 10s');
+  expect(failed(often, minute(3, 25), minute(5))).toEqual([minute(2), minute(5), minute(5)]);
+  const seldom = schedule('RESAMPLE EVERY 5m');
+  expect(failed(seldom, minute(7), minute(7, 5))).toEqual([minute(0), minute(7), minute(5)]);
+});
+
 it('parts are cut at boundaries, and cover the range', () => {
   const plain = schedule('');
   const parts = [...partsOf(plain, { startNs: at(z(minute(0))), endNs: at(z(minute(25))) }, 10n)];

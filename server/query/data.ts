@@ -275,8 +275,11 @@ async function readRows(
   const held = new Held(context.limits);
   held.add(shards);
   held.require();
-  if (requests.length > 0 && wanted.states.length > 0)
-    states = await mainTurns.of(mergeStates(shards, requests[0]!.request, context.limits.cellsMax), context.ending);
+  if (requests.length > 0 && wanted.states.length > 0) {
+    // Groups of all sources: what tells those of one measurement apart may not tell these.
+    const request = { ...requests[0]!.request, measurements: asked.flatMap(({ source }) => source.measurements) };
+    states = await mainTurns.of(mergeStates(shards, request, context.limits.cellsMax), context.ending);
+  }
   if (wanted.columns.length === 0) return { states, rows: [], table: NO_ROWS, bytes: 0 };
   const subqueries: SubqueryRows[] = [];
   for (const source of plan.sources)

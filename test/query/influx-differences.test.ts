@@ -125,6 +125,16 @@ test('SLIMIT counts series by the keys of their tags first', async () => {
   expect(series!.map(({ tags }) => tags)).toEqual([{ a: '1', b: '' }]);
 });
 
+test('groups of several measurements by one tag are told apart', async () => {
+  memory.write('t', [`one,h=b k=1i ${at(0)}`, `two,h=a k=2i ${at(0)}`, `two,h=b k=4i ${at(0)}`].join('\n'), 'other');
+  const { series } = await run('SELECT sum(k) FROM other.one, other.two GROUP BY h');
+  expect(series!.map(({ name, tags, values }) => [name, tags!.h, values![0]![1]])).toEqual([
+    ['one', 'b', 1],
+    ['two', 'a', 2],
+    ['two', 'b', 4],
+  ]);
+});
+
 test('a tag that a subquery groups by is there as nothing', async () => {
   const { series } = await run("SELECT * FROM (SELECT max(v) FROM tags WHERE b = '1' GROUP BY a)");
   expect(series![0]).toMatchObject({ columns: ['time', 'a', 'max'], values: [[START, '', 2]] });

@@ -33,7 +33,7 @@ export function parseDeletePredicate(text: string): DeletePick {
   let open = 0;
   for (;;) {
     while (stream.accept('(')) if (++open > NESTING_MAX) throw refusal('too many parentheses');
-    terms.push(comparison(stream));
+    terms.push(comparison(stream, text));
     while (open > 0 && stream.accept(')')) open--;
     const { kind, literal } = stream.next();
     if (kind === 'EOF' && open === 0) break;
@@ -57,7 +57,7 @@ function refuseComments(text: string): void {
     if (token.kind === 'COMMENT') throw refusal('it has a comment; names and values with -- or /* need quotes');
 }
 
-function comparison(stream: TokenStream): Comparison {
+function comparison(stream: TokenStream, text: string): Comparison {
   const name = stream.next();
   if (name.kind !== 'IDENT') throw refusal(`expected the name of a tag, found ${shown(name.kind, name.literal)}`);
   if (NOT_OF_SERIES.has(name.literal)) throw refusal(`deletes by ${name.literal} are not supported`);
@@ -67,8 +67,10 @@ function comparison(stream: TokenStream): Comparison {
   const value = stream.next();
   if (!VALUES.has(value.kind)) throw refusal(`expected a value, found ${shown(value.kind, value.literal)}`);
   const key = name.literal === MEASUREMENT ? MEASUREMENT_KEY : name.literal;
+  // A keyword has no text of its own, and tag values are told apart by their case.
   const isTruth = value.kind === 'TRUE' || value.kind === 'FALSE';
-  return { op, key, value: sign + (isTruth ? value.kind.toLowerCase() : value.literal) };
+  const { offset } = value;
+  return { op, key, value: sign + (isTruth ? text.slice(offset, offset + value.kind.length) : value.literal) };
 }
 
 function shown(kind: string, literal: string): string {

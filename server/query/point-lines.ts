@@ -20,6 +20,18 @@ const BATCH_CHARACTERS = 4 * 1024 * 1024;
 /** Rows in one step. */
 const STEP_ROWS = 512;
 
+/**
+ * Names that line protocol cannot say: aliases and targets may be anything. A backslash escapes what follows it, and nothing
+ * escapes a backslash, so none can be last, nor be before what its place has escapes of, unless that is escaped itself:
+ * `\\,` is a backslash and a comma in a series key, but ends a field. White space that opens a line or its fields is passed
+ * over, and a hash sign opens a comment.
+ */
+const UNWRITABLE = {
+  measurement: /\n|\\$|\\[="]|^[#\t\0]/,
+  tag: /\n|\\$/,
+  field: /\n|\\$|\\[,= "]|^[\t\0]/,
+};
+
 export interface PointBatch {
   readonly lines: string;
   readonly points: number;
@@ -51,7 +63,7 @@ export class PointLines {
     plan.columns.forEach((column, place) => {
       if (ofExtremes.has(place)) return;
       const suffix = typeOf(plan.fields[place]!.expression, plan.schema) === UNSIGNED ? 'u' : 'i';
-      fields.set(column, { place, start: `${escapeTag(written(column))}=`, suffix });
+      fields.set(column, { place, start: `${escapeTag(written(column, 'field'))}=`, suffix });
     });
     this.#fields = [...fields.values()];
     this.#tags = [...ofExtremes].map((place) => ({ place, key: plan.columns[place]! }));
@@ -84,11 +96,9 @@ export class PointLines {
     const { name, tags } = groups[g]!;
     const all = new Map(Object.entries(tags));
     for (const { place, key } of this.#tags) all.set(key, String(outputValue(columns[place]!, row) ?? ''));
-    const list: Tag[] = [...all].map(([key, value]) => ({ key: written(key), value: written(value) }));
+    const list: Tag[] = [...all].map(([key, value]) => ({ key: written(key, 'tag'), value: written(value, 'tag') }));
     const measurement = this.#name === '' ? name : this.#name;
-    // What begins so is a comment.
-    if (measurement.startsWith('#')) throw notWritten(measurement);
-    return formatSeriesKey(written(measurement), list);
+    return formatSeriesKey(written(measurement, 'measurement'), list);
   }
 
   #fieldsOf(row: number): string {
@@ -127,12 +137,8 @@ function valueText(value: NonNullable<Scalar>, suffix: string): string {
   }
 }
 
-/** A name that would end its line cannot be written: aliases and targets may be anything. */
-function written(name: string): string {
-  if (name.includes('\n')) throw notWritten(name);
+function written(name: string, place: keyof typeof UNWRITABLE): string {
+  if (UNWRITABLE[place].test(name))
+    throw new QueryError(`unable to write points: invalid name ${JSON.stringify(name)}`);
   return name;
-}
-
-function notWritten(name: string): QueryError {
-  return new QueryError(`unable to write points: invalid name ${JSON.stringify(name)}`);
 }

@@ -29,9 +29,11 @@ export function parseDestination(text: string): DestinationUrl | null {
   return { protocol, host: bare, port: Number(port), base, authorization: user === undefined ? null : basic(user) };
 }
 
-/** For lists, answers and metrics. */
+/** For lists, answers and metrics. Of what is no destination nobody knows where a password would end: at the last @. */
 export function withoutPassword(url: string): string {
-  return url.replace(/^([a-z]+:\/\/[^/?#@:]*):[^/?#@]*@/i, '$1:[REDACTED]@');
+  return parseDestination(url) === null
+    ? url.replace(/^((?:[^:]*:\/\/)?[^:]*):.*@/s, '$1:[REDACTED]@')
+    : url.replace(/^([a-z]+:\/\/[^/?#@:]*):[^/?#@]*@/i, '$1:[REDACTED]@');
 }
 
 function basic(user: string): string | null {

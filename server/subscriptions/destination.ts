@@ -12,8 +12,8 @@ export interface Target {
 export interface Destination {
   /** As it may be shown. */
   readonly name: string;
-  /** Rejects when it was not taken; over UDP nobody knows. */
-  readonly send: (lines: readonly string[]) => Promise<void>;
+  /** How many lines were left out, which are longer than a datagram. Rejects when nothing was taken; over UDP nobody knows. */
+  readonly send: (lines: readonly string[]) => Promise<number>;
   close(): void;
 }
 
@@ -44,6 +44,7 @@ function posts({ base, authorization }: DestinationUrl, { database, policy }: Ta
       });
       await body.dump();
       if (statusCode >= 300) throw new Error(`status ${statusCode}`);
+      return 0;
     },
     close: () => void agent.destroy().catch(() => {}),
   };
@@ -51,6 +52,7 @@ function posts({ base, authorization }: DestinationUrl, { database, policy }: Ta
 
 function datagrams({ host, port }: DestinationUrl): Omit<Destination, 'name'> {
   const sockets = new Map<number, Socket>();
+  let isClosed = false;
   const socketOf = (family: number): Socket => {
     let socket = sockets.get(family);
     if (socket === undefined) {
@@ -64,12 +66,21 @@ function datagrams({ host, port }: DestinationUrl): Omit<Destination, 'name'> {
   return {
     send: async (lines) => {
       const { address, family } = await lookup(host);
-      for (const text of packed(lines))
-        await new Promise<void>((resolve, reject) => {
-          socketOf(family).send(text, port, address, (error) => (error === null ? resolve() : reject(error)));
+      let leftOut = 0;
+      for (const text of packed(lines)) {
+        // A socket that is opened now would stay.
+        if (isClosed) throw new Error('the subscription is gone');
+        const error = await new Promise<NodeJS.ErrnoException | null>((resolve) => {
+          socketOf(family).send(text, port, address, resolve);
         });
+        // The network's limit, be it less than that of the protocol; what is so long is one line.
+        if (error?.code === 'EMSGSIZE') leftOut++;
+        else if (error !== null) throw error;
+      }
+      return leftOut;
     },
     close() {
+      isClosed = true;
       for (const socket of sockets.values()) socket.close();
       sockets.clear();
     },

@@ -87,8 +87,9 @@ export class Outlet {
       const at = (first + i) % count;
       const { name, send } = this.#destinations[at]!;
       try {
-        await send(await this.#linesOf(batch));
-        this.counts[at]!.pointsWritten += points;
+        const leftOut = Math.min(points, await send(await this.#linesOf(batch)));
+        this.counts[at]!.pointsWritten += points - leftOut;
+        this.pointsDropped += leftOut;
         return true;
       } catch (error) {
         if (this.#isClosed) return false;

@@ -10,11 +10,13 @@ import type { ClusterSnapshot } from '../../repair/cluster.ts';
 import type { ClusterRegisters } from '../cluster-registers.ts';
 import { QueryError } from '../query/query-error.ts';
 import { decodedName, encodedName } from '../register-names.ts';
-import { parseDestination } from './destination-url.ts';
+import { parseDestination, withoutPassword } from './destination-url.ts';
 
 const PREFIX = 'subscription/';
 const SUBSCRIPTIONS_MAX = 1_000;
 const DESTINATIONS_MAX = 64;
+/** Of what names a subscription: its database, its policy and itself, encoded. */
+const KEY_LENGTH_MAX = 1_000;
 
 const stored = z.object({
   mode: z.enum(['ALL', 'ANY']),
@@ -69,8 +71,9 @@ export class Subscriptions {
   /** Throws QueryError with InfluxDB's text. */
   create(database: string, policy: string, name: string, mode: 'ALL' | 'ANY', destinations: readonly string[]): void {
     for (const url of destinations)
-      if (parseDestination(url) === null) throw new QueryError(`invalid subscription URL: ${url}`);
+      if (parseDestination(url) === null) throw new QueryError(`invalid subscription URL: ${withoutPassword(url)}`);
     const key = this.#keyOf(database, policy, name);
+    if (key.length > KEY_LENGTH_MAX) throw new QueryError('invalid name');
     if (this.#registers.register(key) !== undefined) throw new QueryError('subscription already exists');
     if (destinations.length > DESTINATIONS_MAX) throw new QueryError(`more than ${DESTINATIONS_MAX} destinations`);
     if (this.all().length >= SUBSCRIPTIONS_MAX) throw new QueryError(`more than ${SUBSCRIPTIONS_MAX} subscriptions`);

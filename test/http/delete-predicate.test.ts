@@ -24,6 +24,7 @@ describe('the predicate of deletes', () => {
       null,
       all(is('n', '12'), is('f', '1.5'), is('g', '-3'), is('t', 'true'), is('d', '1h')),
     ],
+    ['host=TRUE AND dc!=False', null, all(is('host', 'TRUE'), is('dc', 'False', '!='))],
     ['host="a\\"b\\\\c"', null, all(is('host', 'a"b\\c'))],
     ['_measurement != "cpu"', null, all(is('_name', 'cpu', '!='))],
     ['_measurement=a AND _measurement=b', null, all(is('_name', 'a'), is('_name', 'b'))],

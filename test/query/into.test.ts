@@ -115,6 +115,34 @@ describe('SELECT INTO', () => {
     expect(await error('SELECT v INTO x')).toMatch(/^error parsing query: found EOF, expected FROM/);
   });
 
+  it.each([
+    ['v INTO "x\\\\" FROM cpu GROUP BY *', 'x\\'],
+    ['v INTO "x\\\\=y" FROM cpu', 'x\\=y'],
+    ['v INTO "x\\\\\\"y" FROM cpu', 'x\\"y'],
+    ['v INTO "\tx" FROM cpu', '\tx'],
+    ['v AS "f\\\\" INTO x FROM cpu', 'f\\'],
+    ['v AS "f\\\\,g" INTO x FROM cpu', 'f\\,g'],
+    ['v AS "f\\\\ g" INTO x FROM cpu', 'f\\ g'],
+    ['v AS "\tf" INTO x FROM cpu', '\tf'],
+    ['top(v, "host\\\\", 1) INTO x FROM cpu', 'host\\'],
+  ])('refuses a name that line protocol cannot say: SELECT %s', async (query, name) => {
+    memory.write('t', 'kept v=1 1');
+    expect((await run(`SELECT ${query}`))[0]!.error).toBe(
+      `unable to write points: invalid name ${JSON.stringify(name)}`,
+    );
+    const [{ series: all }] = (await run('SHOW MEASUREMENTS')) as [JsonResult];
+    expect(all![0]!.values).toEqual([['cpu'], ['kept'], ['mem']]);
+  });
+
+  it('writes names with backslashes, commas, quotes and spaces elsewhere as they are', async () => {
+    memory.write('t', 'b\\\\,\\ \\x"y,k\\\\,\\=\\a=v\\\\,\\ \\w f\\x"\\ \\==1 5');
+    expect(await run('SELECT * INTO u..:MEASUREMENT FROM /^b/ GROUP BY *')).toEqual(written(1));
+    const all = 'SELECT * FROM /^b/ GROUP BY *';
+    const copied = await run(all, { database: 'u' });
+    expect(copied[0]!.series).toHaveLength(1);
+    expect(copied).toEqual(await run(all));
+  });
+
   it('writes nothing of what lacks shards', async () => {
     memory.down.add([...memory.shards.keys()][0]!);
     expect((await run('SELECT v INTO x FROM cpu'))[0]!.error).toMatch(/shards unavailable/);

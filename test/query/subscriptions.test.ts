@@ -63,3 +63,26 @@ test('a password in a destination is shown nowhere', async () => {
   expect(shown.match(/http:\/\/ann:\[REDACTED\]@h:1\/p/g)).toHaveLength(2);
   expect(shown).not.toContain('secret');
 });
+
+test.each([
+  ['http://ann:secret@h', 'http://ann:[REDACTED]@h'],
+  ['http://ann:sec/ret@h:1', 'http://ann:[REDACTED]@h:1'],
+  ['http://ann:sec@ret@h:1', 'http://ann:[REDACTED]@h:1'],
+  ['ftp2://ann:secret@h:1', 'ftp2://ann:[REDACTED]@h:1'],
+  ['ann:secret@h:1', 'ann:[REDACTED]@h:1'],
+])('nor that of %s, which is none', async (url, shown) => {
+  const memory = new MemoryBackend();
+  await play(memory, [
+    ['CREATE DATABASE d', done],
+    [`CREATE SUBSCRIPTION s ON d.autogen DESTINATIONS ALL '${url}'`, error(`invalid subscription URL: ${shown}`)],
+  ]);
+});
+
+test('a name may be as long as nodes take it from each other', async () => {
+  const memory = new MemoryBackend();
+  await play(memory, [
+    ['CREATE DATABASE d', done],
+    [`CREATE SUBSCRIPTION "${'x'.repeat(900)}" ON d.autogen DESTINATIONS ALL 'udp://a:1'`, done],
+    [`CREATE SUBSCRIPTION "${'x'.repeat(3_000)}" ON d.autogen DESTINATIONS ALL 'udp://a:1'`, error('invalid name')],
+  ]);
+});

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
 import type { ClusterSnapshot } from '../../repair/cluster.ts';
 import type { WriteRequest } from '../../server/http/influx-write.ts';
-import { packed } from '../../server/subscriptions/destination.ts';
+import { openDestination, packed } from '../../server/subscriptions/destination.ts';
 import { parseDestination } from '../../server/subscriptions/destination-url.ts';
 import { ForwardedWrite } from '../../server/subscriptions/forwarded-write.ts';
 import type { Subscription } from '../../server/subscriptions/registry.ts';
@@ -239,6 +239,40 @@ test('UDP: whole lines in datagrams of at most 512 bytes, a longer line in one o
   expect(texts.join('')).toBe(`${lines.join('\n')}\n`);
   expect(texts.filter((text) => text.length > 512)).toEqual([`${'x'.repeat(600)}\n`]);
   expect(texts.length).toBeLessThan(6);
+});
+
+test('UDP: a line that no datagram holds is left out and counted, and the others arrive', async () => {
+  const socket = createSocket('udp4');
+  ends.push(() => socket.close());
+  socket.bind(0, '127.0.0.1');
+  await once(socket, 'listening');
+  const { subscribers, warnings } = subscribersOf({
+    mode: 'ALL',
+    destinations: [`udp://127.0.0.1:${socket.address().port}`],
+  });
+  const got: string[] = [];
+  const both = new Promise<void>((resolve) => {
+    socket.on('message', (message) => {
+      if (got.push(String(message)) === 2) resolve();
+    });
+  });
+  subscribers.accepted(request(`m v=1 1\nm s="${'x'.repeat(70_000)}" 2\nm v=3 3`), 3);
+  await both;
+  await untilWritten(subscribers, 2);
+  expect(got).toEqual(['m v=1 1000000000\n', 'm v=3 3000000000\n']);
+  expect(subscribers.totals()).toEqual({ pointsWritten: 2, writeFailures: 0, pointsDropped: 1 });
+  expect(warnings).toEqual([]);
+});
+
+test('UDP: what was looked up when the subscription went is not sent any more', async () => {
+  const socket = createSocket('udp4');
+  ends.push(() => socket.close());
+  socket.bind(0, '127.0.0.1');
+  await once(socket, 'listening');
+  const destination = openDestination(`udp://localhost:${socket.address().port}`, { database: 'd', policy: 'autogen' });
+  const sent = destination.send(['m v=1 1']);
+  destination.close();
+  await expect(sent).rejects.toThrow('the subscription is gone');
 });
 
 test.each([

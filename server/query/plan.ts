@@ -170,12 +170,10 @@ export function planNow(statement: SelectStatement, scope: Scope, context: State
     }
   }
   const shape = shapeOf(statement, schema);
-  // Nobody sees the empty windows of a subquery unless it says how to fill them, and none is written.
+  // Empty windows of a subquery are filled with something or not at all, as in InfluxDB, and none is written.
   const isWritten = scope.depth === 0 && statement.into !== undefined;
-  const fill: Fill =
-    isWritten && (statement.fill === undefined || statement.fill.kind === 'null')
-      ? { kind: 'none' }
-      : (statement.fill ?? { kind: scope.depth > 0 ? 'none' : 'null' });
+  const isNull = statement.fill === undefined || statement.fill.kind === 'null';
+  const fill: Fill = isNull ? { kind: isWritten || scope.depth > 0 ? 'none' : 'null' } : statement.fill;
   // Named one by one, as in all that each query passes: behind a spread every member costs a call into the runtime.
   return {
     fields: shape.fields,

@@ -125,6 +125,19 @@ test('SLIMIT counts series by the keys of their tags first', async () => {
   expect(series!.map(({ tags }) => tags)).toEqual([{ a: '1', b: '' }]);
 });
 
+test('a subquery does not fill its own windows with null', async () => {
+  const windows = 'WHERE time >= BASE AND time < BASE + 3m GROUP BY time(1m) fill(null)';
+  const { series } = await run(`SELECT mean, n FROM (SELECT mean(v), count(i) AS n FROM m ${windows})`);
+  expect(series![0]!.values).toEqual([
+    [START, 1.5, 2],
+    [START + 60, 5, null],
+  ]);
+  const counts = await run(
+    'SELECT count(n) FROM (SELECT count(v) AS n FROM m fill(null)) WHERE time >= BASE AND time < BASE + 3m GROUP BY time(1m)',
+  );
+  expect(counts.series![0]!.values!.map((row) => row[1])).toEqual([1, 1, 0]);
+});
+
 test('groups of several measurements by one tag are told apart', async () => {
   memory.write('t', [`one,h=b k=1i ${at(0)}`, `two,h=a k=2i ${at(0)}`, `two,h=b k=4i ${at(0)}`].join('\n'), 'other');
   const { series } = await run('SELECT sum(k) FROM other.one, other.two GROUP BY h');

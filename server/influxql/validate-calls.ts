@@ -245,11 +245,15 @@ function checkHoltWinters(call: Call, traits: SelectTraits, wildcards: boolean):
   const season = argument(call, 2);
   if (season.kind !== 'integer') fail(`expected integer argument as third arg in ${name}`);
   if (season.value < 0n) fail(`third arg to ${name} cannot be negative, got ${season.value}`);
+  if (season.value > SEASON_MAX) fail(`third arg to ${name} cannot be greater than ${SEASON_MAX}, got ${season.value}`);
   traits.onlySelectors = false;
   const inner = argument(call, 0);
   if (inner.kind !== 'call') fail(`must use aggregate function with ${name}`);
   checkInner(call, inner, traits, wildcards);
 }
+
+/** What is fitted takes memory by the square of it, and each step of fitting time. A week of five minutes has 2,016. */
+const SEASON_MAX = 2_048n;
 
 const TECHNICAL_ANALYSIS: ReadonlySet<string> = new Set([
   'exponential_moving_average',

@@ -8,8 +8,12 @@
  * how they are used, InfluxDB's answers depend.
  */
 import type { Steps } from '../../shards/steps.ts';
-import type { Point } from './groups.ts';
+import { inRanges } from '../turns.ts';
+import { tooManyWindows } from './cells.ts';
+import type { Point, Stream } from './groups.ts';
+import type { QueryLimits } from './limits.ts';
 import { minimise } from './nelder-mead.ts';
+import { QueryError } from './query-error.ts';
 
 export interface HoltWintersOptions {
   /** Points to come. */
@@ -32,39 +36,82 @@ const SEASONS = 6;
 const GUESSES = [0.3, 0.7];
 const GUESS_SHARE = 0.5;
 const EPSILON = 1e-4;
+/** Values in one step. */
+const STEP_VALUES = 4096;
+
+/** Before anything is computed: values known and to come are held for each interval, also where there is no point. */
+export function* requireFewValues(
+  streams: readonly Stream[],
+  ahead: number,
+  intervalNs: bigint,
+  { bucketsMax, cellsMax }: Pick<QueryLimits, 'bucketsMax' | 'cellsMax'>,
+): Steps {
+  let all = 0;
+  yield* inRanges(streams.length, (from, to) => {
+    for (let i = from; i < to; i++) {
+      const values = Math.max(0, lengthOf(streams[i]!.points, intervalNs)) + ahead;
+      if (values > bucketsMax) throw new QueryError(`max-select-buckets limit exceeded: (${values}/${bucketsMax})`);
+      all += values;
+    }
+  });
+  if (all > cellsMax) throw tooManyWindows(`${all} values of ${streams.length} groups (limit ${cellsMax})`);
+}
 
 /** Points in the order of time, of one spacing; where some are missing nothing is compared. */
 export function* holtWinters(points: readonly Point[], options: HoltWintersOptions): Steps<Point[]> {
   const { ahead, intervalNs, withFit } = options;
   const season = options.season < 2 ? 0 : options.season;
   if (points.length < 2 || points.length < season || points[0]!.time > points.at(-1)!.time) return [];
-  const known = spaced(points, intervalNs);
-  if (known.length < 2 || known.length < season) return [];
+  const length = lengthOf(points, intervalNs);
+  if (length < 2 || length < season) return [];
+  const known = yield* spaced(points, intervalNs, length);
   const fitted = yield* bestFit(known, season);
-  const values = forecast(known[0]!, known.length + ahead, fitted);
+  const values = new Float64Array(known.length + ahead);
+  yield* forecast(known[0]!, values, fitted);
   const from = withFit ? 0 : known.length;
   const startNs = withFit ? points[0]!.time : points[points.length - 1]!.time + intervalNs;
   const out: Point[] = [];
-  for (let i = from; i < values.length; i++)
-    if (!Number.isNaN(values[i]))
-      out.push({ time: startNs + intervalNs * BigInt(i - from), value: values[i]!, aux: null });
+  yield* inRanges(values.length - from, (first, to) => {
+    for (let i = first; i < to; i++) {
+      const value = values[from + i]!;
+      if (!Number.isNaN(value)) out.push({ time: startNs + intervalNs * BigInt(i), value, aux: null });
+    }
+  });
   return out;
 }
 
+function placeOf({ time }: Point, first: Point, intervalNs: bigint): number {
+  return Number((time - first.time + intervalNs / 2n) / intervalNs);
+}
+
+/** Intervals from the first point to the last one; 1 without intervals, and not more of points that run backwards. */
+function lengthOf(points: readonly Point[], intervalNs: bigint): number {
+  if (points.length < 2) return points.length;
+  return intervalNs === 0n ? 1 : placeOf(points.at(-1)!, points[0]!, intervalNs) + 1;
+}
+
 /** One value for each interval, NaN where there is none. */
-function spaced(points: readonly Point[], intervalNs: bigint): Float64Array {
-  const placeOf = ({ time }: Point): number => Number((time - points[0]!.time + intervalNs / 2n) / intervalNs);
-  const values = new Float64Array(placeOf(points[points.length - 1]!) + 1).fill(Number.NaN);
-  for (let i = points.length - 1; i >= 0; i--) values[placeOf(points[i]!)] = Number(points[i]!.value);
+function* spaced(points: readonly Point[], intervalNs: bigint, length: number): Steps<Float64Array> {
+  const values = new Float64Array(length).fill(Number.NaN);
+  const [first] = points as readonly [Point];
+  // Of several in one interval the first one counts.
+  yield* inRanges(points.length, (from, to) => {
+    for (let i = from; i < to; i++) {
+      const place = placeOf(points[i]!, first, intervalNs);
+      if (Number.isNaN(values[place])) values[place] = Number(points[i]!.value);
+    }
+  });
   return values;
 }
 
 function* bestFit(known: Float64Array, season: number): Steps<Float64Array> {
   const start = firstGuess(known, season);
-  const squares = (parameters: Float64Array): number => {
-    const values = forecast(known[0]!, known.length, parameters);
+  const values = new Float64Array(known.length);
+  const squares = function* (parameters: Float64Array): Steps<number> {
+    yield* forecast(known[0]!, values, parameters);
     let sum = 0;
     for (let i = 0; i < known.length; i++) {
+      if (i % STEP_VALUES === STEP_VALUES - 1) yield;
       if (Number.isNaN(known[i])) continue;
       if (Number.isNaN(values[i])) return Number.POSITIVE_INFINITY;
       sum += (values[i]! - known[i]!) ** 2;
@@ -105,10 +152,10 @@ function firstGuess(known: Float64Array, season: number): Float64Array {
 }
 
 /**
- * `count` values from the first one on, each made of the one before it. Moves the parameters into what they may be; the
- * seasons end as the last values leave them.
+ * Puts in the values from the first one on, each made of the one before it. Moves the parameters into what they may be;
+ * the seasons end as the last values leave them.
  */
-function forecast(first: number, count: number, parameters: Float64Array): Float64Array {
+function* forecast(first: number, values: Float64Array, parameters: Float64Array): Steps {
   for (let i = ALPHA; i <= PHI; i++) parameters[i] = parameters[i]! > 1 ? 1 : parameters[i]! < 0 ? 0 : parameters[i]!;
   const alpha = parameters[ALPHA]!;
   const beta = parameters[BETA]!;
@@ -116,14 +163,13 @@ function forecast(first: number, count: number, parameters: Float64Array): Float
   const phi = parameters[PHI]!;
   const seasons = parameters.subarray(SEASONS);
   const season = seasons.length;
-  const values = new Float64Array(count);
   values[0] = first;
   let level = parameters[LEVEL]!;
   let trend = parameters[TREND]!;
   let damping = phi;
   let now = 1;
   let next = 1;
-  for (let t = 1; t < count; t++) {
+  for (let t = 1; t < values.length; t++) {
     const value = values[t - 1]!;
     const place = season === 0 ? 0 : (2 * (t - 1)) % season;
     if (season > 0) {
@@ -138,6 +184,6 @@ function forecast(first: number, count: number, parameters: Float64Array): Float
     trend = newTrend;
     values[t] = (level + damping * trend) * next;
     damping += phi ** t;
+    if (t % STEP_VALUES === 0) yield;
   }
-  return values;
 }

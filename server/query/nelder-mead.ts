@@ -4,6 +4,7 @@
  * F. R. Himsworth, "Sequential application of simplex designs", Technometrics 4 (1962), 441-461.
  */
 import type { Steps } from '../../shards/steps.ts';
+import { Pace } from '../turns.ts';
 
 const EXPANSION = 2;
 const CONTRACTION = 0.5;
@@ -21,43 +22,45 @@ interface Vertex {
 
 /**
  * `objective` may move the point that it is asked about. The edges of the first simplex are 1 long; it ends when the
- * values at the corners deviate by less than `epsilon`. A step asks about few points.
+ * values at the corners deviate by less than `epsilon`. In short steps, be there many variables.
  */
 export function* minimise(
-  objective: (point: Float64Array) => number,
+  objective: (point: Float64Array) => Steps<number>,
   start: Float64Array,
   epsilon: number,
 ): Steps<Minimum> {
   const size = start.length;
+  const pace = new Pace();
   const simplex: Vertex[] = [];
   for (const point of firstSimplex(start)) {
-    simplex.push({ point, value: objective(point) });
+    simplex.push({ point, value: yield* objective(point) });
     yield;
   }
   for (let iteration = 0; iteration < ITERATIONS_MAX; iteration++) {
     const { best, nextToWorst, worst } = ranks(simplex);
     const low = simplex[best]!;
     const high = simplex[worst]!;
-    const middle = centroid(simplex, worst);
-    const at = (from: Float64Array, share: number): Vertex => {
+    const middle = yield* centroid(simplex, worst, pace);
+    const at = function* (from: Float64Array, share: number): Steps<Vertex> {
       const point = new Float64Array(size);
       for (let i = 0; i < size; i++) point[i] = middle[i]! + share * (from[i]! - middle[i]!);
-      return { point, value: objective(point) };
+      return { point, value: yield* objective(point) };
     };
-    const reflected = at(high.point, -1);
+    const reflected = yield* at(high.point, -1);
     let taken: Vertex | null = reflected;
     if (reflected.value < low.value) {
-      const expanded = at(reflected.point, EXPANSION);
+      const expanded = yield* at(reflected.point, EXPANSION);
       if (expanded.value < reflected.value) taken = expanded;
     } else if (!(reflected.value < simplex[nextToWorst]!.value)) {
-      const contracted = at(reflected.value < high.value ? reflected.point : high.point, CONTRACTION);
+      const contracted = yield* at(reflected.value < high.value ? reflected.point : high.point, CONTRACTION);
       taken = contracted.value < high.value ? contracted : null;
     }
     if (taken !== null) simplex[worst] = taken;
     else {
-      shrink(simplex, low);
+      yield* shrink(simplex, low, pace);
       // Those of the others stay as they were: InfluxDB's answers depend on that, too.
-      for (const corner of new Set([worst, nextToWorst])) simplex[corner]!.value = objective(simplex[corner]!.point);
+      for (const corner of new Set([worst, nextToWorst]))
+        simplex[corner]!.value = yield* objective(simplex[corner]!.point);
     }
     if (deviation(simplex) < epsilon) break;
     yield;
@@ -66,12 +69,13 @@ export function* minimise(
   return { point, value };
 }
 
-function firstSimplex(start: Float64Array): Float64Array[] {
+/** One corner after the other. */
+function* firstSimplex(start: Float64Array): Iterable<Float64Array> {
   const size = start.length;
   const far = (Math.sqrt(size + 1) - 1 + size) / (size * Math.SQRT2);
   const near = (Math.sqrt(size + 1) - 1) / (size * Math.SQRT2);
-  const others = Array.from(start, (_, corner) => start.map((x, i) => x + (i === corner ? far : near)));
-  return [start.slice(), ...others];
+  yield start.slice();
+  for (let corner = 0; corner < size; corner++) yield start.map((x, i) => x + (i === corner ? far : near));
 }
 
 function ranks(simplex: readonly Vertex[]): { best: number; nextToWorst: number; worst: number } {
@@ -88,20 +92,24 @@ function ranks(simplex: readonly Vertex[]): { best: number; nextToWorst: number;
 }
 
 /** Of all corners but one. */
-function centroid(simplex: readonly Vertex[], without: number): Float64Array {
+function* centroid(simplex: readonly Vertex[], without: number, pace: Pace): Steps<Float64Array> {
   const size = simplex.length - 1;
   const middle = new Float64Array(size);
-  for (let i = 0; i < size; i++) {
-    let sum = 0;
-    for (let corner = 0; corner <= size; corner++) if (corner !== without) sum += simplex[corner]!.point[i]!;
-    middle[i] = sum / size;
+  for (let corner = 0; corner <= size; corner++) {
+    if (corner === without) continue;
+    const { point } = simplex[corner]!;
+    for (let i = 0; i < size; i++) middle[i] = middle[i]! + point[i]!;
+    if (pace.isOver(size)) yield;
   }
+  for (let i = 0; i < size; i++) middle[i] = middle[i]! / size;
   return middle;
 }
 
-function shrink(simplex: readonly Vertex[], low: Vertex): void {
-  for (const { point } of simplex)
+function* shrink(simplex: readonly Vertex[], low: Vertex, pace: Pace): Steps {
+  for (const { point } of simplex) {
     for (let i = 0; i < point.length; i++) point[i] = low.point[i]! + (point[i]! - low.point[i]!) / 2;
+    if (pace.isOver(point.length)) yield;
+  }
 }
 
 function deviation(simplex: readonly Vertex[]): number {

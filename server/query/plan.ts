@@ -21,6 +21,7 @@ import { SourceSchema } from './schema.ts';
 import { hasCalls, requireValid, type SelectShape, shapeOf } from './select-shape.ts';
 import { intersect, splitCondition, type TimeRange, timeValue } from './time-range.ts';
 import { zoneOffset } from './time-zone.ts';
+import { isForecast } from './transformations.ts';
 
 export type PlannedSource =
   | {
@@ -170,6 +171,7 @@ export function planNow(statement: SelectStatement, scope: Scope, context: State
     }
   }
   const shape = shapeOf(statement, schema);
+  for (const call of shape.calls) requireFewToCome(call, context);
   // Empty windows of a subquery are filled with something or not at all, as in InfluxDB, and none is written.
   const isWritten = scope.depth === 0 && statement.into !== undefined;
   const isNull = statement.fill === undefined || statement.fill.kind === 'null';
@@ -197,6 +199,14 @@ export function planNow(statement: SelectStatement, scope: Scope, context: State
     seriesLimit: statement.seriesLimit ?? 0,
     seriesOffset: statement.seriesOffset ?? 0,
   };
+}
+
+/** Points that a forecast makes, whatever is there. */
+function requireFewToCome(call: Call, context: StatementContext): void {
+  const { bucketsMax } = context.limits;
+  if (isForecast(call) && call.parameter > bucketsMax)
+    throw new QueryError(`max-select-buckets limit exceeded: (${call.parameter}/${bucketsMax})`);
+  if (call.input.kind === 'call') requireFewToCome(call.input.call, context);
 }
 
 /** What calls that look back need of subqueries. */

@@ -21,7 +21,7 @@ import { QueryError } from './query-error.ts';
 import { type ResultSeries, TableRows } from './result.ts';
 import { type RowTable, rowValue } from './row-table.ts';
 import type { StatementContext } from './scatter.ts';
-import { streamsOf } from './streams.ts';
+import { type StreamLimits, streamsOf } from './streams.ts';
 
 /** Groups in one step. */
 const STEP_GROUPS = 1024;
@@ -185,19 +185,19 @@ async function aggregated(
   const direct = data.get(0);
   if (direct !== undefined && !fillsFurther(plan) && known.every((call) => direct.stateIndex.has(call.key)))
     return mainTurns.of(gridTable(plan, known, direct, context.limits.cellsMax, exact), context.ending);
-  return mainTurns.of(joinedTable(plan, known, data, context.limits.cellsMax), context.ending);
+  return mainTurns.of(joinedTable(plan, known, data, context.limits), context.ending);
 }
 
 function* joinedTable(
   plan: SelectPlan,
   known: readonly Call[],
   data: ReadonlyMap<number, SpanData>,
-  cellsMax: number,
+  limits: StreamLimits,
 ): Steps<OutputTable> {
   const streams: Stream[][] = [];
   for (const call of known) {
     const span = data.get(plan.interval === null ? 0 : lookbackOf(call))!;
-    const all = yield* streamsOf(call, plan, span, cellsMax);
+    const all = yield* streamsOf(call, plan, span, limits);
     streams.push(all.map(({ group, points }) => ({ group, points: limited(points, plan) })));
   }
   return yield* joinStreams(plan, known, streams);

@@ -16,21 +16,26 @@ import { type Reduced, reduceWindow, type Sample } from './functions.ts';
 import { windowOf } from './grid.ts';
 import { auxOrder } from './grid-table.ts';
 import type { Group, Point, Stream } from './groups.ts';
+import { requireFewValues } from './holt-winters.ts';
+import type { QueryLimits } from './limits.ts';
 import type { SelectPlan } from './plan.ts';
 import { type RowGroup, type RowTable, rowValue } from './row-table.ts';
 import { sampleOf, seedOf } from './sampling.ts';
 import { typeName } from './schema.ts';
-import { integral, TRANSFORMATIONS, transform } from './transformations.ts';
+import { integral, isForecast, TRANSFORMATIONS, transform } from './transformations.ts';
+
+export type StreamLimits = Pick<QueryLimits, 'bucketsMax' | 'cellsMax'>;
 
 /** Streams of a call, one per group that has points; in short steps. */
-export function* streamsOf(call: Call, plan: SelectPlan, data: SpanData, cellsMax: number): Steps<Stream[]> {
+export function* streamsOf(call: Call, plan: SelectPlan, data: SpanData, limits: StreamLimits): Steps<Stream[]> {
   if (TRANSFORMATIONS.has(call.name)) {
     const inner =
       call.input.kind === 'call'
-        ? yield* streamsOf(call.input.call, plan, data, cellsMax)
+        ? yield* streamsOf(call.input.call, plan, data, limits)
         : yield* columnStreams(call, plan, data);
     const unitNs = call.unitNs ?? defaultUnit(call, plan);
     const spacing = { unitNs, intervalNs: plan.interval?.durationNs ?? 0n, descending: plan.descending };
+    if (isForecast(call)) yield* requireFewValues(inner, call.parameter, spacing.intervalNs, limits);
     return yield* withPoints(inner, (points) => transform(call, points, spacing));
   }
   if (call.name === 'integral') {
@@ -54,6 +59,7 @@ export function* streamsOf(call: Call, plan: SelectPlan, data: SpanData, cellsMa
   const type = typeName(callType(call, plan));
   // InfluxDB fills the windows of count() with 0 where others get null.
   const fill = plan.fill.kind === 'null' && call.name === 'count' ? { kind: 'value' as const, value: 0n } : plan.fill;
+  const { cellsMax } = limits;
   if (fill.kind !== 'none' && streams.length * windows.count > cellsMax)
     throw tooManyWindows(`${streams.length} groups x ${windows.count} windows (limit ${cellsMax})`);
   const rule = { fill, windows, openStart: data.span.minNs === null, descending: plan.descending };

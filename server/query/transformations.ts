@@ -3,7 +3,7 @@
  */
 import type { Scalar } from '../../shards/query/arithmetic.ts';
 import type { Steps } from '../../shards/steps.ts';
-import { inRanges } from '../turns.ts';
+import { inRanges, Pace } from '../turns.ts';
 import { difference } from './functions.ts';
 import type { Point } from './groups.ts';
 import { holtWinters } from './holt-winters.ts';
@@ -34,6 +34,10 @@ export interface Transformation {
   readonly further: readonly (number | string)[];
 }
 
+export function isForecast({ name }: { readonly name: string }): boolean {
+  return name.startsWith('holt_winters');
+}
+
 export interface Spacing {
   /** Of derivative and elapsed. */
   readonly unitNs: bigint;
@@ -46,7 +50,7 @@ export interface Spacing {
 export function* transform(transformation: Transformation, points: readonly Point[], spacing: Spacing): Steps<Point[]> {
   const valued = yield* chosen(points, (point) => point.value !== null);
   const { name, parameter, further } = transformation;
-  if (!name.startsWith('holt_winters')) return yield* transformed(transformation, valued, spacing);
+  if (!isForecast(transformation)) return yield* transformed(transformation, valued, spacing);
   return yield* holtWinters(valued, {
     ahead: parameter,
     season: Number(further[0]),
@@ -173,12 +177,13 @@ function* indicated(
   const indicator = indicatorOf(fn, period, (warmUp as WarmUp | undefined) ?? usual);
   const held = hold === -1 ? indicator.warmUpValues : Number(hold);
   const all: Point[] = [];
-  yield* inRanges(points.length, (from, to) => {
-    for (let i = from; i < to; i++) {
-      const { time, value } = points[i]!;
-      all.push({ time, value: indicator.add(Number(value)), aux: null });
-    }
-  });
+  const pace = new Pace();
+  for (let i = 0; i < points.length; i++) {
+    const { time, value } = points[i]!;
+    all.push({ time, value: indicator.add(Number(value)), aux: null });
+    // Some look at all values of a period for each.
+    if (pace.isOver(Math.min(i + 1, period))) yield;
+  }
   return all.slice(held);
 }
 

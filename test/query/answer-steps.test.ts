@@ -5,9 +5,12 @@ import { type AnswerSink, answerQuery } from '../../server/http/query-answer.ts'
 import { indented, indentJson } from '../../server/http/response-json.ts';
 import { mergeStates } from '../../server/query/cells.ts';
 import { Ending } from '../../server/query/ending.ts';
+import { holtWinters } from '../../server/query/holt-winters.ts';
 import { mergeRuns, runsOf } from '../../server/query/merge-runs.ts';
+import { minimise } from '../../server/query/nelder-mead.ts';
 import { TableRows } from '../../server/query/result.ts';
 import { mergeRows } from '../../server/query/row-table.ts';
+import { transform } from '../../server/query/transformations.ts';
 import { mainTurns } from '../../server/turns.ts';
 import type { SelectRequest, ShardSelect } from '../../shards/query/partial.ts';
 import { allSteps, type Steps } from '../../shards/steps.ts';
@@ -23,6 +26,59 @@ function counted<T>(steps: Steps<T>): { value: T; count: number } {
     if (done === true) return { value, count };
   }
 }
+
+const pointsOf = (count: number) =>
+  Array.from({ length: count }, (_, i) => ({ time: BigInt(i), value: Math.sin(i), aux: null }));
+
+describe('functions with counts as arguments', () => {
+  const options = { season: 0, withFit: false, intervalNs: 1n };
+
+  it('forecasts of many values are made in short steps', () => {
+    const level = pointsOf(5).map((point) => ({ ...point, value: 1 }));
+    const stepsFor = (ahead: number): number => {
+      const { value, count } = counted(holtWinters(level, { ...options, ahead }));
+      expect(value).toHaveLength(ahead);
+      return count;
+    };
+    // They are computed, and made into points.
+    expect(stepsFor(400_000) - stepsFor(1)).toBeGreaterThan((2 * 400_000) / STEP_ITEMS_MAX - 2);
+  });
+
+  it('forecasts from many values compare few in a step', () => {
+    const looks = vi.spyOn(Number, 'isNaN');
+    const steps = holtWinters(pointsOf(40_000), { ...options, ahead: 1 });
+    let most = 0;
+    for (let step = 0; step < 100; step++) {
+      looks.mockClear();
+      steps.next();
+      most = Math.max(most, looks.mock.calls.length);
+    }
+    steps.return([]);
+    looks.mockRestore();
+    expect(most).toBeGreaterThan(0);
+    expect(most).toBeLessThanOrEqual(2 * STEP_ITEMS_MAX);
+  });
+
+  it('many variables are moved in short steps', () => {
+    const size = 1_000;
+    // biome-ignore lint/correctness/useYield: it has no steps.
+    const flat = function* (): Steps<number> {
+      return 0;
+    };
+    const { count } = counted(minimise(flat, new Float64Array(size), 1));
+    // The middle is computed, and all corners are moved.
+    expect(count).toBeGreaterThan(size + (2 * size * size) / (STEP_ITEMS_MAX + size) - 2);
+  });
+
+  it('indicators that look at a whole period for each value do so in short steps', () => {
+    const [points, period] = [10_000, 2_000];
+    const call = { name: 'chande_momentum_oscillator', parameter: period, further: [] };
+    const spacing = { unitNs: 1n, intervalNs: 0n, descending: false };
+    const { value, count } = counted(transform(call, pointsOf(points), spacing));
+    expect(value).toHaveLength(points - period + 1);
+    expect(count).toBeGreaterThan(((points - period) * period) / (2 * STEP_ITEMS_MAX));
+  });
+});
 
 const SHARDS = 4;
 

@@ -25,6 +25,25 @@ describe('a statement over a limit answers an error', () => {
     expect(await error(`${asked} fill(none)`)).toMatch(/^query holds too many windows at once: /);
   });
 
+  it('forecasts of too many values, whatever there is to go by', async () => {
+    const forecast = (ahead: number, more: string) => `SELECT holt_winters(mean(v), ${ahead}, 0) FROM m WHERE ${more}`;
+    const days = 'time >= 0 AND time < 2d GROUP BY time(6h)';
+    expect(await error(forecast(30_000_000, days))).toBe('max-select-buckets limit exceeded: (30000000/1000000)');
+    expect(await error(`SELECT max(h) FROM (${forecast(30_000_000, days)})`)).toMatch(/^max-select-buckets limit/);
+    // With the window before the range.
+    expect(await error(forecast(5, days), { bucketsMax: 14 })).toBeUndefined();
+    expect(await error(forecast(6, days), { bucketsMax: 14 })).toBe('max-select-buckets limit exceeded: (15/14)');
+    expect(await error(forecast(9, `${days}, host`), { cellsMax: 160 })).toMatch(/values of 10 groups \(limit 160\)/);
+    // Windows without a value are held as well.
+    const far = 'WHERE time >= 0 AND time < 2d GROUP BY time(1ms), host fill(none)';
+    expect(await error(`SELECT holt_winters(median(v), 1, 0) FROM m ${far}`)).toMatch(
+      /^max-select-buckets limit exceeded: \(\d{9}\/1000000\)$/,
+    );
+    expect(await error(`SELECT holt_winters(mean(v), 1, 2049) FROM m WHERE ${days}`)).toMatch(
+      /third arg to holt_winters cannot be greater than 2048, got 2049$/,
+    );
+  });
+
   it('too many cells, rows scanned, rows, series, nested queries, response rows', async () => {
     expect(await error('SELECT mean(v) FROM m GROUP BY host', { cellsMax: 2 })).toMatch(/too many windows/);
     expect(await error('SELECT mean(v) FROM m', { rowsScannedMax: 10 })).toBe(

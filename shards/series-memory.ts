@@ -45,6 +45,8 @@ export class SeriesMemory {
   #unseen: { readonly shard: Shard; readonly body: Uint8Array; readonly most: number }[] = [];
   /** What was refused since then, at most, would have come by so much. */
   #wanted = 0;
+  /** Read since then. */
+  #read: ShardId[] = [];
   /** Not in use, with rows that have to be flushed before it can be let go. */
   #toFlush: Shard | null = null;
 
@@ -104,7 +106,18 @@ export class SeriesMemory {
 
   /** The series of this shard are about to be read. Throws StorageError `series-full`. */
   readonly makeRoom = (id: ShardId): void => {
-    this.#count();
+    // Each table is counted once: with thousands of shards all of them are read one after the other.
+    for (const read of this.#read) this.#counted += this.#shards.get(read)?.table.bytes ?? 0;
+    this.#read = [];
+    if (this.#isBeyond(0)) {
+      this.#count();
+      this.#unloadFor(id);
+    }
+    this.#read.push(id);
+  };
+
+  #unloadFor(id: ShardId): void {
+    if (this.#counted <= this.#bytesMax) return;
     for (const shard of this.#leastUsed()) {
       if (this.#counted <= this.#bytesMax) return;
       if (shard.id === id) continue;
@@ -113,7 +126,7 @@ export class SeriesMemory {
       this.#unload(shard);
     }
     if (this.#counted > this.#bytesMax) throw this.#full();
-  };
+  }
 
   tick(nowMs: number): void {
     if (nowMs - this.#countedMs < EASE_EVERY_MS) return;
@@ -129,6 +142,7 @@ export class SeriesMemory {
 
   #count(): void {
     this.#counted = 0;
+    this.#read = [];
     for (const { table } of this.#shards.values()) this.#counted += table.bytes;
     this.#admitted = this.#unlogged;
   }

@@ -5,7 +5,7 @@ import { encodeBatch } from '../../shards/batch-codec.ts';
 import { holdFrame } from '../../shards/held-frame.ts';
 import { SeriesIds } from '../../shards/series-ids.ts';
 import { encodeKeys, SeriesKeys } from '../../shards/series-keys.ts';
-import { growthAtMost } from '../../shards/series-memory.ts';
+import { growthAtMost, SeriesMemory } from '../../shards/series-memory.ts';
 import type { Shard } from '../../shards/shard.ts';
 import { type ShardKey, shardId } from '../../shards/shard-key.ts';
 import { hashOf } from '../series/keys.ts';
@@ -170,4 +170,23 @@ describe('a worker whose series take what they may', () => {
     bench.crash();
     for (let number = 0; number < SHARDS; number++) expect(rowsIn(keyAt(number))).toBe(120);
   });
+});
+
+test('to read the series of many shards one after the other, each table is counted once', () => {
+  let asked = 0;
+  const shards = new Map<string, Shard>();
+  const memory = new SeriesMemory(shards, 1 << 20);
+  const COUNT = 500;
+  for (let n = 0; n < COUNT; n++) {
+    const table = {
+      usedMs: n,
+      get bytes(): number {
+        asked++;
+        return 100;
+      },
+    };
+    shards.set(`s${n}`, { id: `s${n}`, table } as unknown as Shard);
+    memory.makeRoom(`s${n}`);
+  }
+  expect(asked).toBe(COUNT - 1);
 });

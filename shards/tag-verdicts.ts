@@ -33,7 +33,12 @@ export function verdictsOf(ids: SeriesIds, key: number, pattern: string): TagVer
   }
   const name = `${key}/${pattern}`;
   const known = patterns.get(name);
-  if (known !== undefined) return known;
+  if (known !== undefined) {
+    // Behind the others: the one that was not asked for longest goes first.
+    patterns.delete(name);
+    patterns.set(name, known);
+    return known;
+  }
   if (patterns.size >= PATTERNS_MAX) patterns.delete(patterns.keys().next().value!);
   const verdicts: TagVerdicts = { bytes: new Uint8Array(ids.textCount(key)) };
   patterns.set(name, verdicts);

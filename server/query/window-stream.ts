@@ -9,6 +9,7 @@
  */
 import { TIME_MAX_NS } from '../../shards/shard-key.ts';
 import { needsOf, selectRequest, spanOf } from './data.ts';
+import { REDUCERS } from './functions.ts';
 import { gridOf, windowOf } from './grid.ts';
 import type { OutputTable } from './output.ts';
 import type { PlannedSource, SelectPlan } from './plan.ts';
@@ -21,23 +22,8 @@ const GROWTH = 4n;
 /** A part that gives fewer rows may be longer. */
 const ROWS_AIMED = 50_000;
 
-const APART: ReadonlySet<string> = new Set([
-  'count',
-  'sum',
-  'mean',
-  'min',
-  'max',
-  'first',
-  'last',
-  'spread',
-  'stddev',
-  'median',
-  'percentile',
-  'mode',
-  'distinct',
-  'top',
-  'bottom',
-]);
+/** Interpolation at the edges of windows, and draws: not taken to be the same when they are computed part by part. */
+const ACROSS_WINDOWS: ReadonlySet<string> = new Set(['sample', 'integral']);
 
 type ShardSource = Extract<PlannedSource, { kind: 'shards' }>;
 
@@ -123,7 +109,7 @@ function isApart(plan: SelectPlan): boolean {
   const { fill, limit, offset, seriesLimit, seriesOffset } = plan;
   if (fill.kind !== 'none' || limit + offset + seriesLimit + seriesOffset > 0) return false;
   const calls = knownCalls(plan);
-  return calls.length > 0 && calls.every((call) => APART.has(call.name));
+  return calls.length > 0 && calls.every(({ name }) => REDUCERS.has(name) && !ACROSS_WINDOWS.has(name));
 }
 
 const quarter = (width: bigint): bigint => (width > GROWTH ? width / GROWTH : 1n);

@@ -44,6 +44,16 @@ interface OptionDefinition {
 
 const WORKERS_MAX = SHARDS_PER_GROUP;
 
+/**
+ * One processor is the main thread's, which is as busy as a worker while rows come; the others get workers, as many as
+ * share a group's shards evenly.
+ */
+export function defaultWorkers(processors: number): number {
+  let workers = Math.max(1, Math.min(WORKERS_MAX, processors - 1));
+  while (SHARDS_PER_GROUP % workers !== 0) workers--;
+  return workers;
+}
+
 /** Key: the option's name as a flag. More workers than shards per group would have nothing to do. */
 const DEFINITIONS = {
   node: {
@@ -84,8 +94,8 @@ const DEFINITIONS = {
   workers: {
     schema: count(1, WORKERS_MAX),
     value: 'N',
-    fallback: String(Math.min(WORKERS_MAX, availableParallelism())),
-    about: `threads that store and query, at most ${WORKERS_MAX}`,
+    fallback: String(defaultWorkers(availableParallelism())),
+    about: `threads that store and query, beside the main thread; at most ${WORKERS_MAX}`,
   },
   'warm-up': {
     schema: onOrOff,

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
-import { ConfigError, loadConfig, SERVE_OPTIONS } from '../../server/config.ts';
+import { ConfigError, defaultWorkers, loadConfig, SERVE_OPTIONS } from '../../server/config.ts';
 import { parseBytes } from '../../server/config-values.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'starling-config-'));
@@ -33,6 +33,17 @@ describe('loadConfig', () => {
     expect(config.nodeName).toBe('from-environment');
     expect(config.logLevel).toBe('warn');
     expect(config.join).toEqual(['http://127.0.0.1:1', 'http://127.0.0.1:2']);
+  });
+
+  test.each([
+    [1, 1],
+    [2, 1],
+    [3, 2],
+    [4, 2],
+    [5, 4],
+    [64, 4],
+  ])('with %i processors there are %i workers beside the main thread', (processors, workers) => {
+    expect(defaultWorkers(processors)).toBe(workers);
   });
 
   test.each([

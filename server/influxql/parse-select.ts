@@ -2,9 +2,9 @@
  * SELECT and the clauses that other statements share with it.
  */
 import type { Dimension, Expression, Fill, MeasurementSource, SelectField, SelectStatement, Source } from './ast.ts';
+import { durationIn } from './constants.ts';
 import { parseExpression, parseRegex, parseSegments } from './parse-expression.ts';
 import { printExpression } from './printer.ts';
-import { reduceDuration } from './reduce.ts';
 import { ParseError, type TokenStream } from './token-stream.ts';
 
 /** Everything behind SELECT. `mustWrite`: INTO is not optional. */
@@ -145,10 +145,10 @@ function dimensionOf(expression: Expression): Dimension {
   if (expression.kind === 'regex') return { kind: 'regex', pattern: expression.pattern };
   if (expression.kind !== 'call' || expression.name !== 'time') return { kind: 'invalid', expression };
   const [interval, offset, ...more] = expression.args;
-  const intervalNs = interval === undefined ? null : reduceDuration(interval);
+  const intervalNs = interval === undefined ? null : durationIn(interval);
   if (intervalNs === null || more.length > 0) return { kind: 'invalid', expression };
   if (offset === undefined) return { kind: 'time', intervalNs };
-  const offsetNs = reduceDuration(offset);
+  const offsetNs = durationIn(offset);
   return { kind: 'time', intervalNs, offset: offsetNs === null ? offset : { kind: 'duration', ns: offsetNs } };
 }
 

@@ -5,6 +5,7 @@
  */
 import type { Expression } from './ast.ts';
 import { formatDuration } from './duration.ts';
+import { isMathFunction, mathArguments } from './math.ts';
 import { expressionInMessage } from './printer.ts';
 
 /** Internal to validation. */
@@ -45,31 +46,6 @@ const GO_TYPES: Readonly<Record<Expression['kind'], string>> = {
 
 const goType = (expression: Expression): string => `*influxql.${GO_TYPES[expression.kind]}`;
 
-const MATH_ARGUMENTS: Readonly<Record<string, number>> = {
-  abs: 1,
-  acos: 1,
-  asin: 1,
-  atan: 1,
-  atan2: 2,
-  ceil: 1,
-  cos: 1,
-  exp: 1,
-  floor: 1,
-  ln: 1,
-  log: 2,
-  log10: 1,
-  log2: 1,
-  pow: 2,
-  round: 1,
-  sin: 1,
-  sqrt: 1,
-  tan: 1,
-};
-
-export function isMath(name: string): boolean {
-  return Object.hasOwn(MATH_ARGUMENTS, name);
-}
-
 /** Parentheses that hold no arithmetic do not count. */
 export function unwrap(expression: Expression): Expression {
   let inner = expression;
@@ -78,7 +54,7 @@ export function unwrap(expression: Expression): Expression {
 }
 
 export function checkMath(call: Call): void {
-  exactly(call, MATH_ARGUMENTS[call.name] as number);
+  exactly(call, mathArguments(call.name));
 }
 
 export function checkCall(call: Call, traits: SelectTraits, wildcards: boolean, nested: boolean): void {
@@ -336,7 +312,7 @@ function checkInner(outer: Call, inner: Call, traits: SelectTraits, wildcards: b
     checkDistinct(inner.args, traits, true);
     return;
   }
-  if (isMath(inner.name)) {
+  if (isMathFunction(inner.name)) {
     checkMath(inner);
     return;
   }

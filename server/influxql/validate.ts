@@ -3,7 +3,9 @@
  * arguments, and which fields go together. Subqueries included.
  */
 import type { Dimension, Expression, SelectStatement } from './ast.ts';
-import { checkCall, checkMath, InvalidSelect, isMath, type SelectTraits, unwrap } from './validate-calls.ts';
+import { foldedFields, isLiteral } from './constants.ts';
+import { isMathFunction } from './math.ts';
+import { checkCall, checkMath, InvalidSelect, type SelectTraits, unwrap } from './validate-calls.ts';
 
 /** InfluxDB's error text, or null when the statement may be planned. */
 export function validateSelect(statement: SelectStatement): string | null {
@@ -29,7 +31,9 @@ function checkSelect(statement: SelectStatement, outer: boolean | null, descendi
     distinct: false,
     extreme: null,
   };
-  const fields = statement.fields.map((field) => unwrap(field.expression)).filter((field) => !isTime(field));
+  const fields = foldedFields(statement.fields)
+    .map((field) => unwrap(field.expression))
+    .filter((field) => !isTime(field));
   for (const field of fields) checkField(field, traits, true);
   checkTogether(statement, fields.length, traits, own, outer !== null);
   for (const source of statement.sources) {
@@ -80,20 +84,8 @@ function checkOffset(offset: Expression): void {
   if (offset.args.length > 0) fail('time dimension offset now() function requires no arguments');
 }
 
-const LITERALS: ReadonlySet<string> = new Set(['number', 'integer', 'unsigned', 'string', 'boolean', 'duration']);
-
-/** A literal, or arithmetic of literals, which folds into one. */
-function isConstant(expression: Expression): boolean {
-  if (expression.kind === 'paren') return isConstant(expression.inner);
-  if (expression.kind === 'binary') return isConstant(expression.left) && isConstant(expression.right);
-  if (expression.kind === 'call') {
-    return isMath(expression.name) && expression.args.length > 0 && expression.args.every(isConstant);
-  }
-  return LITERALS.has(expression.kind);
-}
-
 function checkField(field: Expression, traits: SelectTraits, wildcards: boolean): void {
-  if (isConstant(field)) fail('field must contain at least one variable');
+  if (isLiteral(field)) fail('field must contain at least one variable');
   switch (field.kind) {
     case 'reference':
       traits.auxiliary = true;
@@ -110,8 +102,9 @@ function checkField(field: Expression, traits: SelectTraits, wildcards: boolean)
       checkField(field.inner, traits, wildcards);
       return;
     case 'binary':
+      if (isLiteral(field.left) && isLiteral(field.right)) fail('cannot perform a binary expression on two literals');
       for (const side of [unwrap(field.left), unwrap(field.right)]) {
-        if (!isConstant(side)) checkField(side, traits, false);
+        if (!isLiteral(side)) checkField(side, traits, false);
       }
       return;
     case 'distinct':
@@ -132,14 +125,14 @@ function checkField(field: Expression, traits: SelectTraits, wildcards: boolean)
 }
 
 function checkFunction(call: Extract<Expression, { kind: 'call' }>, traits: SelectTraits, wildcards: boolean): void {
-  if (!isMath(call.name)) {
+  if (!isMathFunction(call.name)) {
     traits.calls.push(call);
     checkCall(call, traits, wildcards, false);
     return;
   }
   checkMath(call);
   // To InfluxDB a regular expression is a literal here.
-  const variables = call.args.map(unwrap).filter((one) => one.kind !== 'regex' && !isConstant(one));
+  const variables = call.args.map(unwrap).filter((one) => one.kind !== 'regex' && !isLiteral(one));
   if (variables.length === 0) fail('field must contain at least one variable');
   for (const variable of variables) checkField(variable, traits, wildcards);
 }

@@ -3,8 +3,8 @@
  */
 import { BOOLEAN, type FieldType, FLOAT, INTEGER, STRING, UNSIGNED } from '../../shards/column.ts';
 import type { CastType, Expression } from '../influxql/ast.ts';
+import { isMathFunction } from '../influxql/math.ts';
 import { expressionInMessage } from '../influxql/printer.ts';
-import { isMathFunction } from './evaluate.ts';
 import { checkType, REDUCERS } from './functions.ts';
 import { QueryError } from './query-error.ts';
 import { type SourceSchema, typeByName, typeName } from './schema.ts';
@@ -170,8 +170,9 @@ export function typeOf(expression: Expression, schema: SourceSchema): FieldType 
     case 'paren':
       return typeOf(expression.inner, schema);
     case 'integer':
-    case 'duration':
       return INTEGER;
+    case 'duration':
+      return null;
     case 'unsigned':
       return UNSIGNED;
     case 'string':
@@ -223,9 +224,18 @@ const isNumber = (name: string): boolean => name === 'float' || name === 'intege
 function mixingType(expression: Expression, schema: SourceSchema): string | null {
   if (expression.kind === 'reference' && schema.kindOf(expression.name) === 'tag') return 'tag';
   if (expression.kind === 'paren') return mixingType(expression.inner, schema);
+  if (expression.kind === 'binary') {
+    const sides = [mixingType(expression.left, schema), mixingType(expression.right, schema)];
+    // Also what becomes a float when it is computed: a quotient of integers.
+    if (sides.every((side) => side === 'integer')) return 'integer';
+  }
   const [argument] = expression.kind === 'call' ? expression.args : [];
-  if (expression.kind === 'call' && argument !== undefined && KEEPS_TYPE.has(expression.name))
-    return mixingType(argument, schema);
+  if (expression.kind === 'call' && argument !== undefined) {
+    if (KEEPS_TYPE.has(expression.name)) return mixingType(argument, schema);
+    // And roots, powers and the like.
+    const input = isMathFunction(expression.name) ? mixingType(argument, schema) : null;
+    if (input !== null) return input;
+  }
   const type = typeOf(expression, schema) ?? (expression.kind === 'call' ? fixedType(expression.name) : null);
   return type === null ? null : typeName(type);
 }

@@ -264,7 +264,7 @@ function mergeCell(into: CallCells, cell: number, held: number, of: StateOf, sou
       const heldCell = into.shardCell![cell]!;
       const sameStart = of.shards[of.s]!.startNs === of.shards[heldOf.s]!.startNs;
       const verdict = comparePicks(
-        into.call.fn,
+        into.call,
         (from.numbers ?? from.integers ?? from.strings!)[source]!,
         sameStart ? from.times![source]! : timeOf(of, source),
         (into.numbers ?? into.integers ?? into.strings!)[cell]!,
@@ -342,7 +342,7 @@ export function cellResult(cells: CallCells, cell: number): Scalar {
         ? cells.numbers2![cell]! - (value as number)
         : BigInt.asIntN(64, cells.integers2![cell]! - (value as bigint));
     case 'stddev':
-      return cells.count[cell]! < 2 ? null : Math.sqrt(cells.numbers2![cell]! / (cells.count[cell]! - 1));
+      return cells.count[cell]! < 2 ? Number.NaN : Math.sqrt(cells.numbers2![cell]! / (cells.count[cell]! - 1));
     case 'sum':
       return value;
     default:

@@ -128,21 +128,26 @@ function pick(fn: 'min' | 'max' | 'first' | 'last', samples: readonly Sample[]):
         ? sample.value < best.value || (sample.value === best.value && earlier)
         : fn === 'max'
           ? sample.value > best.value || (sample.value === best.value && earlier)
-          : (fn === 'first' ? earlier : later) || (sample.time === best.time && sample.value > best.value);
+          : (fn === 'first' ? earlier : later) || (sample.time === best.time && winsTie(fn, sample.value, best.value));
     if (better) best = sample;
   }
   return best;
 }
 
-/** Two passes, as InfluxDB does. */
-function stddev(samples: readonly Sample[]): number | null {
-  if (samples.length < 2) return null;
+/** Among equal times: the greatest, but false as the first one. */
+function winsTie(fn: 'first' | 'last', value: Sample['value'], other: Sample['value']): boolean {
+  return fn === 'first' && typeof value === 'boolean' ? value < other : value > other;
+}
+
+/** Two passes, as InfluxDB does; of one value it is no number, which further functions go on with. */
+function stddev(samples: readonly Sample[]): number {
   let mean = 0;
   let count = 0;
   for (const sample of samples) {
     count++;
     mean += (Number(sample.value) - mean) / count;
   }
+  if (count < 2) return Number.NaN;
   let variance = 0;
   for (const sample of samples) variance += (Number(sample.value) - mean) ** 2;
   return Math.sqrt(variance / (count - 1));

@@ -5,6 +5,7 @@
  * for the schema that it was made with; they are never changed.
  */
 import type { Expression, SelectField, SelectStatement } from '../influxql/ast.ts';
+import { foldedFields } from '../influxql/constants.ts';
 import { validateSelect } from '../influxql/validate.ts';
 import { type Call, callsOf, checkArithmetic, checkCallTypes, referencesOf } from './calls.ts';
 import { SELECTORS } from './functions.ts';
@@ -52,8 +53,9 @@ export function shapeOf(statement: SelectStatement, schema: SourceSchema): Selec
 }
 
 function makeShape({ fields, sources, dimensions }: SelectStatement, schema: SourceSchema): SelectShape {
-  const written = fields.filter((field) => !isTime(field.expression));
-  const timeField = fields.find((field) => isTime(field.expression));
+  const folded = foldedFields(fields);
+  const written = folded.filter((field) => !isTime(field.expression));
+  const timeField = folded.find((field) => isTime(field.expression));
   const expanded = withTagsOfExtremes(expandFields(written, schema, dimensions));
   for (const field of expanded) checkArithmetic(field.expression, schema);
   const calls = uniqueBy(

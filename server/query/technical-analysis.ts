@@ -131,8 +131,7 @@ function smoothedMomentum(period: number, warmUp: WarmUp): Indicator {
     warmUpValues: period,
     add: (value) => {
       const { up, down } = changes(value);
-      const sum = up + down;
-      return sum === 0 ? 0 : (100 * (up - down)) / sum;
+      return (100 * (up - down)) / (up + down);
     },
   };
 }

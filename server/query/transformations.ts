@@ -184,7 +184,11 @@ function* indicated(
     // Some look at all values of a period for each.
     if (pace.isOver(Math.min(i + 1, period))) yield;
   }
-  return all.slice(held);
+  const shown = all.slice(held);
+  // A rate of change from 0 on is left out.
+  return fn === 'triple_exponential_derivative'
+    ? shown.filter(({ value }) => Math.abs(value as number) !== Number.POSITIVE_INFINITY)
+    : shown;
 }
 
 function* cumulativeSum(points: readonly Point[]): Steps<Point[]> {

@@ -3,9 +3,9 @@
  *
  * Runs come in the order (storage window, series hash, time), the same on every replica, and what a run holds does not
  * depend on the layout either, so float sums come out the same everywhere. Ties follow InfluxDB: min and max keep the
- * earliest row, first and last the greater value.
+ * earliest row, first and last the greater value, first() of booleans false.
  */
-import { type Column, type FieldType, STRING, UNSIGNED } from '../column.ts';
+import { BOOLEAN, type Column, type FieldType, STRING, UNSIGNED } from '../column.ts';
 import type { AggregateRuns } from '../queryable.ts';
 import type { PackedStates, StateArrays, StateCall, StateFunction } from './partial.ts';
 import { halvesOf, isInteger } from './run-buffer.ts';
@@ -96,7 +96,7 @@ export function addPick(state: State, cell: number, runs: AggregateRuns, tieBrea
   const had = state.count[cell]!;
   state.count[cell] = had + runs.counts[0]!;
   if (had > 0) {
-    const verdict = comparePicks(state.fn, value, runs.times![0]!, valueAt(state, cell), state.times![cell]!);
+    const verdict = comparePicks(state, value, runs.times![0]!, valueAt(state, cell), state.times![cell]!);
     if (verdict < 0 || (verdict === 0 && !tieBreak(cell))) return false;
   }
   setPick(state, cell, value, runs.times![0]!);
@@ -168,6 +168,7 @@ function addNumberPicks(
   windows: number,
 ): void {
   const { fn, count } = state;
+  const less = takesLess(state);
   const heldTimes = state.times!;
   const { length, series, counts } = runs;
   const numbers = runs.numbers!;
@@ -176,16 +177,23 @@ function addNumberPicks(
     const cell = groupOf[series[r]!]! * windows + runs.windows[r]!;
     const had = count[cell]!;
     count[cell] = had + counts[r]!;
-    if (had > 0 && !isBetterNumber(fn, numbers[r]!, times[r]!, held[cell]!, heldTimes[cell]!)) continue;
+    if (had > 0 && !isBetterNumber(fn, less, numbers[r]!, times[r]!, held[cell]!, heldTimes[cell]!)) continue;
     held[cell] = numbers[r]!;
     heldTimes[cell] = times[r]!;
   }
 }
 
-function isBetterNumber(fn: StateFunction, value: number, time: number, held: number, heldTime: number): boolean {
+function isBetterNumber(
+  fn: StateFunction,
+  less: boolean,
+  value: number,
+  time: number,
+  held: number,
+  heldTime: number,
+): boolean {
   if (fn === 'max') return value > held || (value === held && time < heldTime);
   if (fn === 'min') return value < held || (value === held && time < heldTime);
-  if (time === heldTime) return value > held;
+  if (time === heldTime) return less ? value < held : value > held;
   return fn === 'first' ? time < heldTime : time > heldTime;
 }
 
@@ -196,7 +204,7 @@ function addOtherPicks(state: State, runs: AggregateRuns, groupOf: Uint32Array, 
     const time = runs.times![r]!;
     const had = state.count[cell]!;
     state.count[cell] = had + runs.counts[r]!;
-    if (had > 0 && comparePicks(state.fn, value, time, valueAt(state, cell), state.times![cell]!) <= 0) continue;
+    if (had > 0 && comparePicks(state, value, time, valueAt(state, cell), state.times![cell]!) <= 0) continue;
     setPick(state, cell, value, time);
   }
 }
@@ -240,9 +248,16 @@ function setPick(state: State, cell: number, value: Picked, time: number): void 
   values[cell] = value as never;
 }
 
+type PickCall = Pick<StateCall, 'fn' | 'type'>;
+
+/** Of values at one time first() takes the greatest, but false of booleans. */
+function takesLess({ fn, type }: PickCall): boolean {
+  return type === BOOLEAN && fn === 'first';
+}
+
 /** > 0: the first is what the selector wants, < 0: the second, 0: equal in value and time. */
 export function comparePicks(
-  fn: StateFunction,
+  call: PickCall,
   value: Picked,
   time: number | bigint,
   otherValue: Picked,
@@ -250,9 +265,10 @@ export function comparePicks(
 ): number {
   const byTime = time < otherTime ? 1 : time > otherTime ? -1 : 0;
   const byValue = value > otherValue ? 1 : value < otherValue ? -1 : 0;
+  const { fn } = call;
   if (fn === 'min') return -byValue || byTime;
   if (fn === 'max') return byValue || byTime;
-  return (fn === 'first' ? byTime : -byTime) || byValue;
+  return (fn === 'first' ? byTime : -byTime) || (takesLess(call) ? -byValue : byValue);
 }
 
 /** The form in which states travel; `buffer`: theirs. */

@@ -89,6 +89,15 @@ const CASES: readonly (readonly [string, string | null])[] = [
   ['SELECT sum(d) FROM (SELECT derivative(mean(a)) FROM c) GROUP BY time(1h)', null],
   ['SELECT sum(d) FROM (SELECT derivative(mean(a)) FROM c)', 'derivative aggregate requires a GROUP BY interval'],
   ['SELECT mean((a)) FROM c GROUP BY (time(1h * 2))', null],
+  ['SELECT mean(a) FROM c GROUP BY time(1h * 1.5)', null],
+  ['SELECT mean(a) FROM c GROUP BY time(2 * 1h)', 'time dimension must have duration argument'],
+  ['SELECT moving_average(a, 1 + 1), percentile(a, 45 * 2) FROM c', null],
+  ['SELECT derivative(a, 1s * 10) FROM c', null],
+  ['SELECT abs(1 + 1) FROM c', 'field must contain at least one variable'],
+  ['SELECT abs(1, 2) FROM c', 'invalid number of arguments for abs, expected 1, got 2'],
+  ['SELECT 10 ^ (0 / 0) FROM c', 'cannot perform a binary expression on two literals'],
+  ["SELECT a + (1 + 's') FROM c", 'cannot perform a binary expression on two literals'],
+  ['SELECT a + (1h + 1) FROM c', 'cannot perform a binary expression on two literals'],
 ];
 
 test.each(CASES)('%s', (text, message) => {

@@ -64,6 +64,15 @@ const VALUES: [string, unknown[][]][] = [
   ],
   ['SELECT max(v), i, s, zz FROM m fill(1.5)', [[90, 5, 1, 1.5, 1.5]]],
   ["SELECT pow(i, -1) FROM m WHERE h = 'b'", [[10, 0.25]]],
+  ["SELECT v + (1 / 2 + pow(2, 1 + 1)), v + 1h FROM m WHERE h = 'b'", [[10, 6.5, null]]],
+  // Quotients and roots of integers are floats, which have no bits; they are no errors either.
+  [
+    'SELECT i & (i / i), i & sqrt(i) FROM m',
+    [
+      [0, null, null],
+      [10, null, null],
+    ],
+  ],
 ];
 
 test.each(VALUES)('%s', async (query, expected) => {
@@ -94,6 +103,14 @@ const RANGES: [string, unknown[][]][] = [
     [[60, 3.5]],
   ],
   ['SELECT integral(i) FROM m WHERE time >= BASE - 10s', [[-10, 35]]],
+  // The deviation of one value is no number, which goes on through further functions.
+  [
+    'SELECT cumulative_sum(stddev(v)), elapsed(stddev(v), 1s) FROM m WHERE time >= BASE AND time < BASE + 3m GROUP BY time(1m)',
+    [
+      [0, Math.SQRT1_2, null],
+      [60, null, 60],
+    ],
+  ],
 ];
 
 test.each(RANGES)('%s', async (query, expected) => {
@@ -118,6 +135,41 @@ test('functions around functions of wildcards are one for each field', async () 
 
 test('GROUP BY an expression leaves all tags out of a wildcard', async () => {
   expect((await run('SELECT * FROM m GROUP BY /zz/')).series![0]!.columns).toEqual(['time', 'b', 'i', 's', 'v']);
+});
+
+test('constants are computed before columns get their names', async () => {
+  const { series } = await run('SELECT max(v) + pow(2, 3), first(i) * (1) FROM m');
+  expect(series![0]!.columns).toEqual(['time', 'max', 'first']);
+});
+
+test('false is the first of two booleans at one time, and true the last', async () => {
+  memory.write(
+    't',
+    [`both,h=a b=true ${at(0)}`, `both,h=b b=false ${at(0)}`, `both,h=c b=true ${at(0)}`].join('\n'),
+    'other',
+  );
+  const { series } = await run('SELECT first(b), last(b) FROM other.both');
+  expect(series![0]!.values).toEqual([[0, false, true]]);
+  const { series: selected } = await run('SELECT first(x) FROM (SELECT b AS x FROM other.both)');
+  expect(selected![0]!.values).toEqual([[START, false]]);
+});
+
+test('a rate of change from zero on is left out', async () => {
+  memory.write('t', [0, 5, 7].map((value, i) => `rising v=${value} ${at(i)}`).join('\n'), 'other');
+  const { series } = await run('SELECT triple_exponential_derivative(v, 1) FROM other.rising');
+  expect(series![0]!.values!.map(([time]) => (time as number) - START)).toEqual([2]);
+});
+
+test('a smoothed oscillator of what does not move has no value', async () => {
+  memory.write('t', [0, 1].map((second) => `still v=0 ${at(second)}`).join('\n'), 'other');
+  const { series } = await run("SELECT chande_momentum_oscillator(v, 2, 0, 'simple') FROM other.still");
+  expect(series![0]!.values!.map(([, value]) => value)).toEqual([null, null]);
+});
+
+test('SLIMIT counts series by the text of their values', async () => {
+  memory.write('t', [`named,a=x,b=1 v=1 ${at(0)}`, `named,a=x\\ y,b=1 v=2 ${at(0)}`].join('\n'), 'other');
+  const { series } = await run('SELECT v FROM other.named GROUP BY a, b SLIMIT 1');
+  expect(series!.map(({ tags }) => tags)).toEqual([{ a: 'x y', b: '1' }]);
 });
 
 test('SLIMIT counts series by the keys of their tags first', async () => {
@@ -164,6 +216,11 @@ const ERRORS: [string, string][] = [
   ['SELECT 0.5 & mean(zz) FROM m', 'type error: 0.500 & mean(zz): incompatible types: float and float'],
   ['SELECT 10 | first(h) FROM m', 'type error: 10 | first(h::tag): incompatible types: integer and tag'],
   ['SELECT abs(/v/) FROM m', 'field must contain at least one variable'],
+  [
+    'SELECT s + pow(i, 0.5) FROM m',
+    'type error: s::string + pow(i::integer, 0.500): incompatible types: string and integer',
+  ],
+  ['SELECT s + ((v)) FROM m', 'type error: s::string + v::float: incompatible types: string and float'],
   [
     'SELECT first(v) FROM (SELECT v FROM m ORDER BY time DESC)',
     'subqueries must be ordered in the same direction as the query itself',

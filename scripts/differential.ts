@@ -13,6 +13,7 @@ const USAGE = `npm run differential -- [options]
   --seed N         of the first database (default: 1)
   --each N         queries on one database (default: 200)
   --shrink N       differences of a database that are made smaller (default: 3)
+  --subqueries N   share of sources that are subqueries (default: 0.18)
   --influxd PATH   (default: influxd on the PATH)
   --stop-after N   end when so many differences were found (default: 20)`;
 
@@ -23,6 +24,7 @@ async function main(): Promise<number> {
       seed: { type: 'string', default: '1' },
       each: { type: 'string', default: '200' },
       shrink: { type: 'string', default: '3' },
+      subqueries: { type: 'string', default: '0.18' },
       influxd: { type: 'string' },
       'stop-after': { type: 'string', default: '20' },
       help: { type: 'boolean', default: false },
@@ -50,7 +52,11 @@ async function main(): Promise<number> {
     let [asked, failed, found] = [0, 0, 0];
     const accepted = new Map<string, number>();
     for (let seed = first; asked < queries && found < Number(values['stop-after']); seed++) {
-      const result = await tryWorld(servers, seed, Math.min(each, queries - asked), Number(values.shrink));
+      const result = await tryWorld(servers, seed, {
+        queries: Math.min(each, queries - asked),
+        shrinkMax: Number(values.shrink),
+        subqueryShare: Number(values.subqueries),
+      });
       asked += result.queries;
       failed += result.failedQueries;
       for (const [name, count] of result.accepted) accepted.set(name, (accepted.get(name) ?? 0) + count);

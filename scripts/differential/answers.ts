@@ -23,6 +23,7 @@ interface Body {
 /** Some queries have InfluxDB work for ever. */
 const ANSWER_MS_MAX = 15_000;
 export const NO_ANSWER = 'no answer in time';
+const WRITES_MAX = 3;
 const NOT_EXECUTED = 'not executed';
 
 /** What is not finite cannot be JSON: InfluxDB says so instead of all answers. */
@@ -65,8 +66,12 @@ export class Server {
   }
 
   async write(database: string, policy: string, lines: readonly string[]): Promise<void> {
-    const { status, text } = await this.#post('/write', { db: database, rp: policy }, lines.join('\n'));
-    if (status !== 204) throw new Error(`write: ${status} ${text}`);
+    for (let tries = 1; ; tries++) {
+      const { status, text } = await this.#post('/write', { db: database, rp: policy }, lines.join('\n'));
+      if (status === 204) return;
+      // A busy machine may be late, and says that the same may be sent again.
+      if (status !== 503 || tries === WRITES_MAX) throw new Error(`write: ${status} ${text}`);
+    }
   }
 
   async ask(database: string, queries: readonly string[], epoch: string): Promise<Result[]> {

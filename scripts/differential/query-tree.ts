@@ -72,9 +72,12 @@ function conditionText(condition: ConditionTree): string {
 /** Queries that have one part less, the largest parts first; none with windows up to now, which would be many. */
 export function* smaller(query: QueryTree): Generator<QueryTree> {
   for (const less of parts(query)) {
-    const text = queryText(less);
-    if (!text.includes('time(') || /time >= .* AND time </.test(text)) yield less;
+    if (less.kind === 'show' || !queryText(less).includes('time(') || isBounded(less.where)) yield less;
   }
+}
+
+function isBounded(where: ConditionTree | null): boolean {
+  return where !== null && /time >= .* AND time </.test(conditionText(where));
 }
 
 function* parts(query: QueryTree): Generator<QueryTree> {

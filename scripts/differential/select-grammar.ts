@@ -62,11 +62,13 @@ const SUBQUERIES_MAX = 2;
 export class SelectGrammar {
   readonly #dice: Dice;
   readonly #world: World;
+  readonly #subqueryShare: number;
   #columns = 0;
 
-  constructor(dice: Dice, world: World) {
+  constructor(dice: Dice, world: World, subqueryShare: number) {
     this.#dice = dice;
     this.#world = world;
+    this.#subqueryShare = subqueryShare;
   }
 
   select(depth = 0): SelectTree {
@@ -95,7 +97,7 @@ export class SelectGrammar {
 
   #sources(depth: number): { from: (string | SelectTree)[]; names: Names } {
     const dice = this.#dice;
-    if (depth < SUBQUERIES_MAX && dice.chance(0.18)) {
+    if (depth < SUBQUERIES_MAX && dice.chance(this.#subqueryShare)) {
       const inner = this.select(depth + 1);
       return { from: [inner], names: namesOf(inner) };
     }

@@ -12,6 +12,8 @@ import { Dice, type World, worldOf } from './world.ts';
 /** Statements in one request. */
 const BATCH = 25;
 const SHRINK_STEPS_MAX = 400;
+/** Steps may be queries that InfluxDB takes long for, or never answers. */
+const SHRINK_MS_MAX = 30_000;
 const EPOCHS = ['ns', 'u', 'ms', 's', 'm', 'h', ''];
 const SHOW_SHARE = 0.08;
 
@@ -40,16 +42,22 @@ export interface TrialResult {
   readonly differences: readonly Difference[];
 }
 
+export interface TrialOptions {
+  readonly queries: number;
+  /** Differences that are made smaller. */
+  readonly shrinkMax: number;
+  readonly subqueryShare: number;
+}
+
 export async function tryWorld(
   servers: Servers,
   seed: number,
-  queries: number,
-  shrinkMax: number,
+  { queries, shrinkMax, subqueryShare }: TrialOptions,
 ): Promise<TrialResult> {
   const world = worldOf(seed);
   await prepare(servers, world.database, world.writes);
   const dice = new Dice(seed + 1_000_003);
-  const grammar = new SelectGrammar(dice, world);
+  const grammar = new SelectGrammar(dice, world, subqueryShare);
   const accepted = new Map<string, number>();
   const differences: Difference[] = [];
   let failedQueries = 0;
@@ -102,6 +110,8 @@ async function prepare({ influxdb, starling }: Servers, database: string, writes
 /** First the query, then the data. */
 async function shrunk(servers: Servers, first: Difference, tree: QueryTree): Promise<Difference> {
   let steps = 0;
+  const endMs = performance.now() + SHRINK_MS_MAX;
+  const isOver = (): boolean => steps >= SHRINK_STEPS_MAX || performance.now() > endMs;
   const { epoch, world } = first;
   const check = async (
     database: string,
@@ -116,9 +126,10 @@ async function shrunk(servers: Servers, first: Difference, tree: QueryTree): Pro
   };
   let best = first;
   let smallest = tree;
-  for (let found = true; found && steps < SHRINK_STEPS_MAX; ) {
+  for (let found = true; found; ) {
     found = false;
     for (const less of smaller(smallest)) {
+      if (isOver()) break;
       const still = await check(world.database, queryText(less));
       if (still === null) continue;
       best = { ...best, ...still };
@@ -129,7 +140,7 @@ async function shrunk(servers: Servers, first: Difference, tree: QueryTree): Pro
   }
   const scratch = `${world.database}s`;
   for (let size = best.writes.reduce((sum, { lines }) => sum + lines.length, 0) >> 1; size >= 1; size >>= 1) {
-    for (let from = 0; steps < SHRINK_STEPS_MAX; ) {
+    for (let from = 0; !isOver(); ) {
       const writes = withoutLines(best.writes, from, size);
       if (writes === null) break;
       await prepare(servers, scratch, writes);

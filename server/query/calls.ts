@@ -8,7 +8,7 @@ import { expressionInMessage } from '../influxql/printer.ts';
 import { checkType, REDUCERS } from './functions.ts';
 import { QueryError } from './query-error.ts';
 import { type SourceSchema, typeByName, typeName } from './schema.ts';
-import { lookbackWindows, TRANSFORMATIONS } from './transformations.ts';
+import { lookbackWindows, readBackWindows, TRANSFORMATIONS } from './transformations.ts';
 
 type Reference = Extract<Expression, { kind: 'reference' }>;
 
@@ -154,6 +154,12 @@ function inputOf(name: string, target: Expression | undefined): Call['input'] {
 export function lookbackOf(call: Call): number {
   const inner = call.input.kind === 'call' ? lookbackOf(call.input.call) : 0;
   return TRANSFORMATIONS.has(call.name) ? inner + lookbackWindows(call.name) : inner;
+}
+
+/** As many windows before its range the outermost query reads for a call, and its subqueries with it. */
+export function readBackOf(call: Call): number {
+  const inner = call.input.kind === 'call' ? readBackOf(call.input.call) : 0;
+  return TRANSFORMATIONS.has(call.name) ? Math.max(inner, readBackWindows(call)) : inner;
 }
 
 /** Type of an expression over the sources' names; null: nothing there has that name. */

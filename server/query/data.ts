@@ -28,12 +28,13 @@ import { gridOf } from './grid.ts';
 import { both } from './group-condition.ts';
 import { Group } from './groups.ts';
 import { Held } from './held.ts';
-import { type OutputTable, outputValue } from './output.ts';
-import { bucketsMax, extentOf, type PlannedSource, type SelectPlan } from './plan.ts';
+import { exactValue, type OutputTable } from './output.ts';
+import { bucketsMax, extentOf, type PlannedSource, type SelectPlan, withWindows } from './plan.ts';
 import { canSettle, isByRange, selectByRange } from './ranges.ts';
 import { mergeRows, type RowGroup, type RowTable, type SubqueryRows } from './row-table.ts';
 import { partialLimits, type StatementContext, selectOn } from './scatter.ts';
 import { runPlan } from './select.ts';
+import { intersect } from './time-range.ts';
 
 type Reference = Extract<Expression, { kind: 'reference' }>;
 
@@ -41,12 +42,17 @@ type Reference = Extract<Expression, { kind: 'reference' }>;
 export interface Span {
   readonly minNs: bigint | null;
   readonly maxNs: bigint | null;
+  /** Of the range. */
   readonly windows: Windows | null;
+  /** As many of them are before the plan's range. */
+  readonly lookback: number;
 }
 
 /** What was read for the calls of one span. */
 export interface SpanData {
   readonly span: Span;
+  /** Those of the span and of all rows: subqueries give rows of windows that begin before the range. */
+  readonly windows: Windows | null;
   /** null: no call has a state. */
   readonly states: CellGrid | null;
   /** Index of a call's state, by call key. */
@@ -69,17 +75,37 @@ export function baseCall(call: Call): Call {
 }
 
 export function spanOf(plan: SelectPlan, lookback: number, context: StatementContext): Span {
-  const { interval, range, windows } = plan;
-  if (interval === null || windows === null || lookback === 0)
-    return { minNs: range.minNs, maxNs: range.maxNs, windows };
-  const before = BigInt(lookback) * interval.durationNs;
-  const shifted = plan.descending
-    ? { minNs: range.minNs, maxNs: range.maxNs === null ? null : range.maxNs + before }
-    : { minNs: range.minNs === null ? null : range.minNs - before, maxNs: range.maxNs };
+  const { interval, range } = plan;
+  if (interval === null || plan.windows === null || lookback === 0)
+    return { minNs: range.minNs, maxNs: range.maxNs, windows: plan.windows, lookback: 0 };
+  const shifted = withWindows(range, BigInt(lookback) * interval.durationNs, plan.descending);
   const extent = extentOf(plan.sources);
   const minNs = shifted.minNs ?? extent?.minNs ?? 0n;
   const maxNs = shifted.maxNs ?? extent?.maxNs ?? 0n;
-  return { ...shifted, windows: gridOf(interval, minNs, maxNs, bucketsMax(plan.fill, context) + lookback) };
+  const windows = gridOf(interval, minNs, maxNs, bucketsMax(plan.fill, context) + lookback);
+  return { ...shifted, windows, lookback };
+}
+
+/** The span's windows, and those before and behind them up to all rows. */
+function windowsOver(
+  plan: SelectPlan,
+  { windows, lookback }: Span,
+  { rows, table: { times } }: RawRows,
+  context: StatementContext,
+): Windows | null {
+  if (windows === null || plan.interval === null || plan.sources.every(({ kind }) => kind === 'shards')) return windows;
+  const [startNs, endNs] = [windowStart(windows, 0), windowStart(windows, windows.count)];
+  let [minNs, maxNs] = [startNs, endNs - 1n];
+  for (const { rows: own } of rows) {
+    if (own.length === 0) continue;
+    const ends = [times[own[0]!]!, times[own.at(-1)!]!];
+    for (const time of ends) {
+      if (time < minNs) minNs = time;
+      if (time > maxNs) maxNs = time;
+    }
+  }
+  if (minNs >= startNs && maxNs < endNs) return windows;
+  return gridOf(plan.interval, minNs, maxNs, bucketsMax(plan.fill, context) + lookback);
 }
 
 /** Reads for all calls of the plan whose base is a known column; keyed by lookback. */
@@ -152,11 +178,12 @@ async function readSpan(
     }
   }
   const rows = await readRows(plan, span, wanted, dimensions, context);
-  return { span, stateIndex, ...rows, columnIndex: indexOf(references) };
+  const windows = windowsOver(plan, span, rows, context);
+  return { span, windows, stateIndex, ...rows, columnIndex: indexOf(references) };
 }
 
 export function statesOnly(span: Span, states: CellGrid, stateIndex: CallNeeds['stateIndex']): SpanData {
-  return { span, states, stateIndex, rows: [], table: NO_ROWS, columnIndex: new Map() };
+  return { span, windows: span.windows, states, stateIndex, rows: [], table: NO_ROWS, columnIndex: new Map() };
 }
 
 /**
@@ -219,7 +246,7 @@ export function rawNeeds(plan: SelectPlan): { wanted: Wanted; span: Span } {
   const columns = columnsOf(plan, plan.references);
   return {
     wanted: { states: [], aux: [], columns, perGroup },
-    span: { minNs: plan.range.minNs, maxNs: plan.range.maxNs, windows: null },
+    span: { minNs: plan.range.minNs, maxNs: plan.range.maxNs, windows: null, lookback: 0 },
   };
 }
 
@@ -284,7 +311,8 @@ async function readRows(
   const subqueries: SubqueryRows[] = [];
   for (const source of plan.sources)
     if (source.kind === 'subquery') {
-      const rows = await subqueryRows(plan, span, source.plan, wanted.columns, dimensions, context);
+      const inner = source.plans.get(span.lookback)!;
+      const rows = await subqueryRows(plan, inner, wanted.columns, dimensions, context);
       held.addSubqueries(rows);
       held.require();
       subqueries.push(...rows);
@@ -322,12 +350,13 @@ export function selectRequest(
   context: StatementContext,
 ): SelectRequest {
   const tags = plan.filter === null ? null : tagPart(plan.filter);
+  const { minNs, maxNs } = intersect(span, plan.readable);
   return {
     kind: 'select',
     planned: source.planned,
     measurements: source.measurements,
-    minNs: span.minNs ?? TIME_MIN_NS,
-    maxNs: span.maxNs ?? TIME_MAX_NS,
+    minNs: minNs ?? TIME_MIN_NS,
+    maxNs: maxNs ?? TIME_MAX_NS,
     condition: both(tags?.condition ?? null, plan.groups),
     filter: tags === null || tags.exact ? null : plan.filter,
     dimensions,
@@ -358,27 +387,21 @@ export function limitSeries<T extends { readonly group: Group }>(items: T[], pla
   });
 }
 
-function isWithin(windows: Windows, time: bigint): boolean {
-  return time >= windowStart(windows, 0) && time < windowStart(windows, windows.count);
-}
-
 /** A subquery's result as rows of the query around it. */
 async function subqueryRows(
   plan: SelectPlan,
-  span: Span,
   inner: SelectPlan,
   columns: readonly RowColumn[],
   dimensions: readonly string[],
   context: StatementContext,
 ): Promise<SubqueryRows[]> {
   const output = await runPlan(inner, dimensions, context, true);
-  return mainTurns.of(rowsOfSubquery(plan, span, inner, output, columns, dimensions), context.ending);
+  return mainTurns.of(rowsOfSubquery(plan, inner, output, columns, dimensions), context.ending);
 }
 
 /** In short steps. */
 function* rowsOfSubquery(
   { filter }: SelectPlan,
-  { windows }: Span,
   inner: SelectPlan,
   output: OutputTable,
   columns: readonly RowColumn[],
@@ -401,12 +424,10 @@ function* rowsOfSubquery(
     for (let row = output.starts[g]!; row < output.starts[g + 1]!; row++) {
       const columnOf = (name: string): Scalar => {
         const at = indexByName.get(name);
-        return at === undefined ? tagOf(name) : outputValue(output.columns[at]!, row);
+        return at === undefined ? tagOf(name) : exactValue(output.columns[at]!, row);
       };
       // Through objects and closures each is as much work as some plain ones.
       if (pace.isOver(4)) yield;
-      // It may have read more, for calls that look back.
-      if (windows !== null && !isWithin(windows, output.times[row]!)) continue;
       if (filter !== null && !rowPasses(filter, columnOf, regexes)) continue;
       times.push(output.times[row]!);
       const cells = columns.map((column) => columnOf(column.name));

@@ -26,7 +26,8 @@ export async function explain(select: SelectStatement, context: StatementContext
 async function blocksOf(plan: SelectPlan, context: StatementContext): Promise<string[][]> {
   const blocks: string[][] = [];
   for (const source of plan.sources)
-    if (source.kind === 'subquery') blocks.push(...(await blocksOf(source.plan, context)));
+    if (source.kind === 'subquery')
+      for (const inner of source.plans.values()) blocks.push(...(await blocksOf(inner, context)));
     else blocks.push(await blockOf(plan, source, context));
   return blocks;
 }

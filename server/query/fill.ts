@@ -10,41 +10,42 @@ import type { FieldTypeName } from './schema.ts';
 
 export interface FillRule {
   readonly fill: Fill;
+  /** All that points are in, and which of them are the range's. */
   readonly windows: Windows;
+  readonly first: number;
+  readonly last: number;
   /** The range has no lower bound: filling starts at the group's first window. */
   readonly openStart: boolean;
   readonly descending: boolean;
 }
 
-/** Points are at window starts, in the query's direction; several may share a window (distinct). */
+/**
+ * Points are at window starts, in the query's direction. As in InfluxDB each takes the place of a window of the range, be it
+ * that of a window before it (of a subquery that begins earlier), so that as many at the other end may not be filled.
+ */
 export function fillWindows(points: readonly Point[], rule: FillRule, type: FieldTypeName): Point[] {
   if (rule.fill.kind === 'none' || points.length === 0) return [...points];
-  const { windows, descending } = rule;
+  const { fill, windows, first, last, openStart, descending } = rule;
   const indexes = points.map((point) => windowIndex(windows, point.time));
-  const first = rule.openStart ? Math.min(...[indexes[0]!, indexes[indexes.length - 1]!]) : 0;
+  const sign = descending ? -1 : 1;
+  const start = openStart && !descending ? indexes[0]! : descending ? last : first;
+  const end = openStart && descending ? indexes.at(-1)! : descending ? first : last;
   const out: Point[] = [];
-  let next = 0;
-  let previous: Point | null = null;
-  let previousIndex = 0;
-  const end = windows.count - 1;
-  for (let step = 0; step <= end - first; step++) {
-    const window = descending ? end - step : first + step;
-    if (next < points.length && indexes[next] === window) {
-      while (next < points.length && indexes[next] === window) {
-        previous = points[next]!;
-        previousIndex = window;
-        out.push(previous);
-        next++;
-      }
-      continue;
+  let [window, before] = [start, 0];
+  for (let next = 0; next <= points.length; next++) {
+    const after = indexes[next] ?? end + sign;
+    for (; sign * (after - window) > 0; window += sign) {
+      let value: Scalar = null;
+      if (fill.kind === 'value') value = castFill(fill.value, type);
+      else if (fill.kind === 'previous') value = points[next - 1]?.value ?? null;
+      else if (fill.kind === 'linear' && next > 0 && next < points.length)
+        value = between(window, before, after, points[next - 1]!.value, points[next]!.value);
+      out.push({ time: windowStart(windows, window), value, aux: null });
     }
-    const time = windowStart(windows, window);
-    let value: Scalar = null;
-    if (rule.fill.kind === 'value') value = castFill(rule.fill.value, type);
-    else if (rule.fill.kind === 'previous') value = previous?.value ?? null;
-    else if (rule.fill.kind === 'linear' && previous !== null && next < points.length)
-      value = between(window, previousIndex, indexes[next]!, previous.value, points[next]!.value);
-    out.push({ time, value, aux: null });
+    if (next === points.length) break;
+    out.push(points[next]!);
+    before = after;
+    window += sign;
   }
   return out;
 }

@@ -9,7 +9,7 @@ import type { Expression, Fill } from '../influxql/ast.ts';
 import { inRanges } from '../turns.ts';
 import { fixedType } from './calls.ts';
 import { castFill } from './fill.ts';
-import { type OutputColumn, outputValue } from './output.ts';
+import { exactValue, type OutputColumn } from './output.ts';
 import { typeName } from './schema.ts';
 
 /** What InfluxDB puts into a column that has nothing; `type` null: nothing there has its name. */
@@ -45,7 +45,7 @@ export function* filledColumn(
   yield* inRanges(order.length, (from, to) => {
     for (let i = from; i < to; i++) {
       for (; starts[group + 1]! <= i; group++) held = filler;
-      cells[i] = outputValue(column, order[i]!) ?? held;
+      cells[i] = exactValue(column, order[i]!) ?? held;
       if (fill.kind === 'previous') held = cells[i]!;
     }
   });

@@ -78,7 +78,9 @@ export function reduceWindow(fn: string, samples: readonly Sample[], parameter: 
     case 'last':
       return [pick(fn, samples)];
     case 'spread':
-      return value(difference(pick('max', samples).value, pick('min', samples).value));
+      return value(
+        hasNoNumber(samples) ? Number.NaN : difference(pick('max', samples).value, pick('min', samples).value),
+      );
     case 'stddev':
       return value(stddev(samples));
     case 'median':
@@ -139,6 +141,10 @@ function winsTie(fn: 'first' | 'last', value: Sample['value'], other: Sample['va
   return fn === 'first' && typeof value === 'boolean' ? value < other : value > other;
 }
 
+const isNoNumber = (value: Scalar): boolean => typeof value === 'number' && Number.isNaN(value);
+
+const hasNoNumber = (samples: readonly Sample[]): boolean => samples.some((sample) => isNoNumber(sample.value));
+
 /** Two passes, as InfluxDB does; of one value it is no number, which further functions go on with. */
 function stddev(samples: readonly Sample[]): number {
   let mean = 0;
@@ -153,10 +159,14 @@ function stddev(samples: readonly Sample[]): number {
   return Math.sqrt(variance / (count - 1));
 }
 
+/** What is no number first: InfluxDB's sort leaves it anywhere. */
 function byValue(samples: readonly Sample[]): Sample[] {
-  return [...samples].sort((a, b) =>
+  const areNumbers = !hasNoNumber(samples);
+  const numbers = areNumbers ? [...samples] : samples.filter(({ value }) => !isNoNumber(value));
+  numbers.sort((a, b) =>
     a.value < b.value ? -1 : a.value > b.value ? 1 : a.time < b.time ? -1 : a.time > b.time ? 1 : 0,
   );
+  return areNumbers ? numbers : [...samples.filter(({ value }) => isNoNumber(value)), ...numbers];
 }
 
 function median(samples: readonly Sample[]): number {
@@ -195,10 +205,12 @@ function mode(samples: readonly Sample[]): Scalar {
 }
 
 function distinct(samples: readonly Sample[]): Reduced[] {
-  const first = new Map<Scalar, Sample>();
+  const first = new Map<Scalar | Sample, Sample>();
   for (const sample of samples) {
-    const held = first.get(sample.value);
-    if (held === undefined || sample.time < held.time) first.set(sample.value, sample);
+    // What is no number differs from all, itself included.
+    const key = isNoNumber(sample.value) ? sample : sample.value;
+    const held = first.get(key);
+    if (held === undefined || sample.time < held.time) first.set(key, sample);
   }
   return [...first.values()]
     .sort((a, b) => (a.time < b.time ? -1 : a.time > b.time ? 1 : a.value < b.value ? -1 : 1))
@@ -208,8 +220,10 @@ function distinct(samples: readonly Sample[]): Reduced[] {
 /** The n greatest (least) rows, in order of time. */
 function extremes(fn: 'top' | 'bottom', samples: readonly Sample[], count: number): Reduced[] {
   const sign = fn === 'top' ? -1 : 1;
-  const sorted = [...samples].sort((a, b) =>
-    a.value < b.value ? -sign : a.value > b.value ? sign : a.time < b.time ? -1 : a.time > b.time ? 1 : 0,
+  const sorted = [...samples].sort(
+    (a, b) =>
+      Number(isNoNumber(a.value)) - Number(isNoNumber(b.value)) ||
+      (a.value < b.value ? -sign : a.value > b.value ? sign : a.time < b.time ? -1 : a.time > b.time ? 1 : 0),
   );
   return sorted.slice(0, count).sort((a, b) => (a.time < b.time ? -1 : a.time > b.time ? 1 : 0));
 }

@@ -46,7 +46,7 @@ interface GridCall {
 /** Windows in one step. */
 const STEP_WINDOWS = 4096;
 
-/** In short steps. `exact`: integers stay bigint. */
+/** In short steps. `exact`: for a query around it. */
 export function* gridTable(
   plan: SelectPlan,
   calls: readonly Call[],
@@ -287,7 +287,7 @@ class GridRows {
       const direct =
         expression.kind === 'call' || expression.kind === 'distinct' ? callIndex.get(callKey(expression)) : undefined;
       if (direct === undefined) {
-        columns.push(yield* cellsOf(rows, (row) => this.#evaluated(expression, row, callIndex)));
+        columns.push(yield* cellsOf(rows, (row) => this.#evaluated(expression, row, callIndex), exact));
         continue;
       }
       const found = this.#numbersOf(direct, exact);
@@ -296,7 +296,8 @@ class GridRows {
         yield* inRanges(found.numbers.length, (from, to) => {
           areNumbers &&= found.put(from, to);
         });
-      if (!areNumbers) columns.push(yield* cellsOf(rows, (row) => this.#value(direct, this.#shownIn(row, direct))));
+      if (!areNumbers)
+        columns.push(yield* cellsOf(rows, (row) => this.#value(direct, this.#shownIn(row, direct)), exact));
       else if (this.areCells) columns.push(found!.numbers);
       else {
         const column = new Float64Array(rows);
@@ -358,7 +359,8 @@ class GridRows {
       filler === null ||
       typeof filler === 'number' ||
       (typeof filler === 'bigint' && Number.isSafeInteger(Number(filler)));
-    return fits && !(exact && integers) ? cellNumbers(cells) : null;
+    // The deviation of one value is no number, which is not the same as none.
+    return fits && !(exact && (integers || cells.call.fn === 'stddev')) ? cellNumbers(cells) : null;
   }
 
   /** Of rows from..to-1 what call c shows, of whose cells these are the numbers. */
@@ -376,36 +378,32 @@ class GridRows {
 
   #value(c: number, shown: number): Scalar {
     const { state, filler } = this.#gridCalls[c]!;
-    if (shown >= 0) return finite(cellResult(this.#grid.calls[state]!, shown));
+    if (shown >= 0) return cellResult(this.#grid.calls[state]!, shown);
     if (shown === NOTHING) return null;
-    return shown === FILLED ? filler : finite(this.#interpolated[INTERPOLATED - shown]!);
+    return shown === FILLED ? filler : this.#interpolated[INTERPOLATED - shown]!;
   }
 
   #evaluated(expression: Expression, row: number, callIndex: ReadonlyMap<string, number>): Scalar {
     const shown = (c: number): number => this.#shownIn(row, c);
-    return finite(
-      evaluate(expression, (slot) => {
-        if (slot.kind !== 'reference') {
-          const c = callIndex.get(callKey(slot));
-          return c === undefined ? fillerOfAbsent(this.#plan.fill, slot) : this.#raw(c, shown(c));
-        }
-        const order = this.#auxOrder.indexOf(columnKey(slot));
-        if (order < 0 || shown(0) < 0) return null;
-        return pickAux(this.#grid, this.#gridCalls[0]!.state, shown(0))?.[order] ?? null;
-      }),
-    );
-  }
-
-  /** Within expressions infinities are values like others. */
-  #raw(c: number, shown: number): Scalar {
-    return shown >= 0 ? cellResult(this.#grid.calls[this.#gridCalls[c]!.state]!, shown) : this.#value(c, shown);
+    return evaluate(expression, (slot) => {
+      if (slot.kind !== 'reference') {
+        const c = callIndex.get(callKey(slot));
+        return c === undefined ? fillerOfAbsent(this.#plan.fill, slot) : this.#value(c, shown(c));
+      }
+      const order = this.#auxOrder.indexOf(columnKey(slot));
+      if (order < 0 || shown(0) < 0) return null;
+      return pickAux(this.#grid, this.#gridCalls[0]!.state, shown(0))?.[order] ?? null;
+    });
   }
 }
 
-function* cellsOf(rows: number, cellOf: (row: number) => Scalar): Steps<Scalar[]> {
+function* cellsOf(rows: number, cellOf: (row: number) => Scalar, exact: boolean): Steps<Scalar[]> {
   const cells = new Array<Scalar>(rows);
   yield* inRanges(rows, (from, to) => {
-    for (let row = from; row < to; row++) cells[row] = cellOf(row);
+    for (let row = from; row < to; row++) {
+      const value = cellOf(row);
+      cells[row] = exact ? value : finite(value);
+    }
   });
   return cells;
 }

@@ -3,7 +3,7 @@
  * SLIMIT leaves, or the next ones of an answer that leaves group after group.
  */
 import { mainTurns } from '../turns.ts';
-import { limitSeries, selectRequest } from './data.ts';
+import { limitSeries, rawNeeds, selectRequest } from './data.ts';
 import { groupCondition } from './group-condition.ts';
 import type { Group } from './groups.ts';
 import { mergeGroups } from './merged-groups.ts';
@@ -30,9 +30,8 @@ export async function nameGroups(
   const [source] = plan.sources;
   const isPlain = plan.sources.length === 1 && dimensions.length > 0;
   if (!isPlain || source?.kind !== 'shards' || source.measurements.length === 0) return null;
-  const { minNs, maxNs } = plan.range;
   const nothing = { states: [], aux: [], columns: [], perGroup: null };
-  const request = selectRequest(plan, { minNs, maxNs, windows: null }, nothing, dimensions, source, context);
+  const request = selectRequest(plan, rawNeeds(plan).span, nothing, dimensions, source, context);
   const shards = await selectOn(context, source.targets, request);
   const merging = mergeGroups(shards, dimensions, source.measurements);
   const { groups } = await mainTurns.of(merging, context.ending);

@@ -16,11 +16,12 @@ import type { SelectPlan } from './plan.ts';
 /** Rows in one step. */
 const STEP_ROWS = 2048;
 
-/** Rows at every (group, time) that any stream has, as InfluxDB's scanners meet; in short steps. */
+/** Rows at every (group, time) that any stream has, as InfluxDB's scanners meet; in short steps. `exact`: for a query around them. */
 export function* joinStreams(
   plan: SelectPlan,
   calls: readonly Call[],
   streams: readonly (readonly Stream[])[],
+  exact: boolean,
 ): Steps<OutputTable> {
   const joined = new Map<string, { group: Group; points: (readonly Point[] | undefined)[] }>();
   let most = 0;
@@ -76,7 +77,10 @@ export function* joinStreams(
         if (value !== null || plan.fill.kind !== 'previous') further.set(key, value ?? fillers.get(key)!);
       }
       times[rows++] = time;
-      for (let f = 0; f < columns.length; f++) columns[f]!.push(finite(evaluate(plan.fields[f]!.expression, slot)));
+      for (let f = 0; f < columns.length; f++) {
+        const value = evaluate(plan.fields[f]!.expression, slot);
+        columns[f]!.push(exact ? value : finite(value));
+      }
       if (rows % STEP_ROWS === 0) yield;
     }
     if (rows === starts.at(-1)) continue;

@@ -17,6 +17,13 @@ export interface OutputTable {
   readonly columns: readonly OutputColumn[];
 }
 
+/** What a query around a subquery sees: what is no number is a value to it, as in InfluxDB. */
+export function exactValue(column: OutputColumn, row: number): Scalar {
+  const value = column[row]!;
+  return column instanceof Float64Array && Number.isNaN(value) ? null : value;
+}
+
+/** What a client is shown. */
 export function outputValue(column: OutputColumn, row: number): Scalar {
   return finite(column[row]!);
 }

@@ -12,7 +12,7 @@ import { TIME_MAX_NS, TIME_MIN_NS } from '../../shards/shard-key.ts';
 import type { TagCondition } from '../../shards/tag-condition.ts';
 import type { Expression, Fill, SelectStatement } from '../influxql/ast.ts';
 import type { ShardTarget } from './backend.ts';
-import { type Call, callsOf, lookbackOf, typeOf } from './calls.ts';
+import { type Call, callsOf, lookbackOf, readBackOf, typeOf } from './calls.ts';
 import { rowFilter } from './condition.ts';
 import { gridOf, type Interval } from './grid.ts';
 import { QueryError } from './query-error.ts';
@@ -31,12 +31,15 @@ export type PlannedSource =
       /** Schemas from memory, which each shard is to confirm. */
       readonly planned: PlannedSchemas | null;
     }
-  | { readonly kind: 'subquery'; readonly plan: SelectPlan };
+  /** By the windows before the range that calls look back to, which are a longer range for the subquery. */
+  | { readonly kind: 'subquery'; readonly plans: ReadonlyMap<number, SelectPlan> };
 
 export interface SelectPlan extends SelectShape {
   readonly sources: readonly PlannedSource[];
   readonly schema: SourceSchema;
   readonly range: TimeRange;
+  /** Outside of it shards are not read, however far calls look back. */
+  readonly readable: TimeRange;
   readonly interval: Interval | null;
   /** Windows of the whole range; null without interval, or when nothing can be in range. */
   readonly windows: Windows | null;
@@ -54,6 +57,8 @@ export interface SelectPlan extends SelectShape {
 /** What a subquery takes over from the query around it. */
 export interface Scope {
   readonly range: TimeRange;
+  /** As in InfluxDB, what the outermost query reads; null: this is the one. */
+  readonly readable: TimeRange | null;
   readonly intervalNs: { readonly durationNs: bigint; readonly offset: Expression | undefined } | null;
   readonly descending: boolean | null;
   readonly timeZone: string | undefined;
@@ -62,6 +67,7 @@ export interface Scope {
 
 export const OUTERMOST: Scope = {
   range: { minNs: null, maxNs: null },
+  readable: null,
   intervalNs: null,
   descending: null,
   timeZone: undefined,
@@ -140,27 +146,35 @@ export function planNow(statement: SelectStatement, scope: Scope, context: State
           zone,
         };
   if (interval !== null && range.maxNs === null) range = { minNs: range.minNs, maxNs: context.nowNs };
-  const inner: Scope = {
-    range: spacing === null ? range : withLookback(statement, range, spacing.durationNs, scope),
-    intervalNs: spacing,
-    descending: scope.descending ?? statement.descending,
+  const descending = scope.descending ?? statement.descending;
+  const spacingNs = spacing?.durationNs ?? 0n;
+  const calls = spacing === null ? [] : statement.fields.flatMap(({ expression }) => callsOf(expression));
+  const readable = scope.readable ?? withWindows(range, most(calls, readBackOf) * spacingNs, descending);
+  const read = intersect(readable, withWindows(range, most(calls, lookbackOf) * spacingNs, descending));
+  const inner = (lookback: number): Scope => ({
+    range: withWindows(range, BigInt(lookback) * spacingNs, descending),
+    readable,
+    // Through a query without functions, too.
+    intervalNs: grouped ?? scope.intervalNs,
+    descending,
     timeZone,
     depth: scope.depth + 1,
-  };
+  });
   let schema = new SourceSchema();
   const sources: PlannedSource[] = [];
   for (const source of statement.sources) {
     if (source.kind === 'subquery') {
-      const plan = planNow(source.select, inner, context);
-      addSubquerySchema(schema, plan);
-      sources.push({ kind: 'subquery', plan });
+      const lookbacks = new Set(calls.length === 0 ? [0] : calls.map(lookbackOf));
+      const plans = new Map([...lookbacks].map((back) => [back, planNow(source.select, inner(back), context)]));
+      for (const plan of plans.values()) addSubquerySchema(schema, plan);
+      sources.push({ kind: 'subquery', plans });
     } else {
       const database = findDatabase(context.backend.snapshot(), source.database ?? context.database);
       // The request's policy belongs to the request's database.
       const policyName =
         source.retentionPolicy ?? (source.database === undefined ? context.retentionPolicy : undefined);
       const policy = findPolicy(database, policyName);
-      const targets = targetsOf(context, database, policy, range);
+      const targets = targetsOf(context, database, policy, read);
       const pick: MeasurementPick = source.regex !== undefined ? { regex: source.regex } : { names: [source.name!] };
       const schemas = context.planning.recall(targets, pick);
       if (schemas === null) throw new SchemaUnknown(targets, pick);
@@ -188,12 +202,13 @@ export function planNow(statement: SelectStatement, scope: Scope, context: State
     sources,
     schema,
     range,
+    readable,
     interval,
     windows: planWindows(interval, range, sources, shape.calls, fill, context),
     filter: rest === null ? null : rowFilter(rest, (name) => schema.kindOf(name) ?? 'tag'),
     groups: null,
     fill,
-    descending: scope.descending ?? statement.descending,
+    descending,
     limit: statement.limit ?? 0,
     offset: statement.offset ?? 0,
     seriesLimit: statement.seriesLimit ?? 0,
@@ -209,17 +224,12 @@ function requireFewToCome(call: Call, context: StatementContext): void {
   if (call.input.kind === 'call') requireFewToCome(call.input.call, context);
 }
 
-/** What calls that look back need of subqueries. */
-function withLookback(
-  { fields, descending }: SelectStatement,
-  { minNs, maxNs }: TimeRange,
-  durationNs: bigint,
-  scope: Scope,
-): TimeRange {
-  const windows = Math.max(0, ...fields.flatMap(({ expression }) => callsOf(expression).map(lookbackOf)));
-  const more = BigInt(windows) * durationNs;
-  if (scope.descending ?? descending) return { minNs, maxNs: maxNs === null ? null : maxNs + more };
-  return { minNs: minNs === null ? null : minNs - more, maxNs };
+const most = (calls: readonly Call[], of: (call: Call) => number): bigint => BigInt(Math.max(0, ...calls.map(of)));
+
+/** Longer at the end at which the query begins. */
+export function withWindows({ minNs, maxNs }: TimeRange, moreNs: bigint, descending: boolean): TimeRange {
+  if (descending) return { minNs, maxNs: maxNs === null ? null : maxNs + moreNs };
+  return { minNs: minNs === null ? null : minNs - moreNs, maxNs };
 }
 
 export function targetsOf(
@@ -294,10 +304,11 @@ export function extentOf(sources: readonly PlannedSource[]): { minNs: bigint; ma
   };
   for (const source of sources) {
     if (source.kind === 'shards') for (const { key } of source.targets) widen(key.startNs, key.endNs - 1n);
-    else {
-      const inner = extentOf(source.plan.sources);
-      if (inner !== null) widen(inner.minNs, inner.maxNs);
-    }
+    else
+      for (const plan of source.plans.values()) {
+        const inner = extentOf(plan.sources);
+        if (inner !== null) widen(inner.minNs, inner.maxNs);
+      }
   }
   return extent;
 }

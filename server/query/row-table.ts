@@ -7,7 +7,7 @@ import type { RowColumnValues, ShardRows, ShardSelect } from '../../shards/query
 import type { Steps } from '../../shards/steps.ts';
 import { Group } from './groups.ts';
 import { mergeRuns, runsOf } from './merge-runs.ts';
-import { type OutputColumn, outputValue } from './output.ts';
+import { exactValue, type OutputColumn } from './output.ts';
 
 export interface RowTable {
   readonly times: BigInt64Array;
@@ -227,9 +227,9 @@ function endsOf(segments: readonly Segment[]): number[] {
   });
 }
 
-/** A row's value; what is not finite is none. */
+/** A row's value. */
 export const rowValue = (table: RowTable, column: number, row: number): Scalar =>
-  outputValue(table.columns[column]!, row);
+  exactValue(table.columns[column]!, row);
 
 const compareTimes = (a: bigint, b: bigint): number => (a < b ? -1 : a > b ? 1 : 0);
 

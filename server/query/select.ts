@@ -36,7 +36,7 @@ export async function gathered(
   return mainTurns.of(seriesOf(statement, plan, table, context), context.ending);
 }
 
-/** `outer`: dimensions of the query around a subquery; `exact`: integers stay bigint. */
+/** `outer`: dimensions of the query around a subquery; `exact`: integers stay bigint, and what is no number a value. */
 export function runPlan(
   plan: SelectPlan,
   outer: readonly string[],
@@ -55,7 +55,7 @@ function runWith(
   context: StatementContext,
   exact: boolean,
 ): Promise<OutputTable> {
-  return plan.calls.length === 0 ? raw(plan, dimensions, context) : aggregated(plan, dimensions, context, exact);
+  return plan.calls.length === 0 ? raw(plan, dimensions, context, exact) : aggregated(plan, dimensions, context, exact);
 }
 
 /** With SLIMIT or SOFFSET: only the groups that they leave are read, where these can be told before. */
@@ -74,10 +74,15 @@ export function dimensionsOf(plan: SelectPlan, outer: readonly string[]): string
   return [...new Set([...plan.dimensions, ...outer])].sort();
 }
 
-async function raw(plan: SelectPlan, dimensions: readonly string[], context: StatementContext): Promise<OutputTable> {
+async function raw(
+  plan: SelectPlan,
+  dimensions: readonly string[],
+  context: StatementContext,
+  exact: boolean,
+): Promise<OutputTable> {
   if (hasNoColumn(plan)) return emptyTable(0);
   const rows = await readRaw(plan, dimensions, context);
-  return mainTurns.of(rawTable(plan, rows), context.ending);
+  return mainTurns.of(rawTable(plan, rows, exact), context.ending);
 }
 
 /** Nothing that a raw query names is there. */
@@ -86,7 +91,7 @@ export function hasNoColumn({ references, schema }: SelectPlan): boolean {
 }
 
 /** In short steps. */
-export function* rawTable(plan: SelectPlan, { rows, table }: RawRows): Steps<OutputTable> {
+export function* rawTable(plan: SelectPlan, { rows, table }: RawRows, exact = false): Steps<OutputTable> {
   const columnIndex = indexOf(plan.references);
   const groups: Group[] = [];
   const starts = [0];
@@ -112,17 +117,16 @@ export function* rawTable(plan: SelectPlan, { rows, table }: RawRows): Steps<Out
       halves[i * 2 + 1] = all[row * 2 + 1]!;
     }
   });
-  if (fillsRows(plan.fill)) return { groups, starts, times, columns: yield* filledFields(plan, table, order, starts) };
+  if (fillsRows(plan.fill))
+    return { groups, starts, times, columns: yield* filledFields(plan, table, order, starts, exact) };
   const columns: OutputColumn[] = [];
   for (const { expression } of plan.fields) {
     const cell = (row: number): Scalar =>
-      finite(
-        evaluate(expression, (slot) =>
-          slot.kind === 'reference' ? rowValue(table, columnIndex.get(columnKey(slot))!, row) : null,
-        ),
+      evaluate(expression, (slot) =>
+        slot.kind === 'reference' ? rowValue(table, columnIndex.get(columnKey(slot))!, row) : null,
       );
     const column = expression.kind === 'reference' ? table.columns[columnIndex.get(columnKey(expression))!]! : cell;
-    columns.push(yield* picked(column, order));
+    columns.push(yield* picked(column, order, exact));
   }
   return { groups, starts, times, columns };
 }
@@ -132,6 +136,7 @@ function* filledFields(
   table: RowTable,
   order: Uint32Array,
   starts: readonly number[],
+  exact: boolean,
 ): Steps<OutputColumn[]> {
   const columnIndex = indexOf(plan.references);
   const filled = new Map<string, readonly Scalar[]>();
@@ -144,14 +149,18 @@ function* filledFields(
   const columns: OutputColumn[] = [];
   for (const { expression } of plan.fields) {
     const cell = (row: number): Scalar =>
-      finite(evaluate(expression, (slot) => (slot.kind === 'reference' ? filled.get(columnKey(slot))![row]! : null)));
-    columns.push(yield* picked(cell, places));
+      evaluate(expression, (slot) => (slot.kind === 'reference' ? filled.get(columnKey(slot))![row]! : null));
+    columns.push(yield* picked(cell, places, exact));
   }
   return columns;
 }
 
 /** Cells of a column, or what is said of a row, in an order of rows. */
-function* picked(column: OutputColumn | ((row: number) => Scalar), order: Uint32Array): Steps<OutputColumn> {
+function* picked(
+  column: OutputColumn | ((row: number) => Scalar),
+  order: Uint32Array,
+  exact: boolean,
+): Steps<OutputColumn> {
   if (column instanceof Float64Array) {
     const numbers = new Float64Array(order.length);
     yield* inRanges(order.length, (from, to) => {
@@ -162,7 +171,10 @@ function* picked(column: OutputColumn | ((row: number) => Scalar), order: Uint32
   const cellOf = typeof column === 'function' ? column : (row: number): Scalar => column[row]!;
   const cells = new Array<Scalar>(order.length);
   yield* inRanges(order.length, (from, to) => {
-    for (let i = from; i < to; i++) cells[i] = cellOf(order[i]!);
+    for (let i = from; i < to; i++) {
+      const value = cellOf(order[i]!);
+      cells[i] = exact ? value : finite(value);
+    }
   });
   return cells;
 }
@@ -185,7 +197,7 @@ async function aggregated(
   const direct = data.get(0);
   if (direct !== undefined && !fillsFurther(plan) && known.every((call) => direct.stateIndex.has(call.key)))
     return mainTurns.of(gridTable(plan, known, direct, context.limits.cellsMax, exact), context.ending);
-  return mainTurns.of(joinedTable(plan, known, data, context.limits), context.ending);
+  return mainTurns.of(joinedTable(plan, known, data, context.limits, exact), context.ending);
 }
 
 function* joinedTable(
@@ -193,6 +205,7 @@ function* joinedTable(
   known: readonly Call[],
   data: ReadonlyMap<number, SpanData>,
   limits: StreamLimits,
+  exact: boolean,
 ): Steps<OutputTable> {
   const streams: Stream[][] = [];
   for (const call of known) {
@@ -200,7 +213,7 @@ function* joinedTable(
     const all = yield* streamsOf(call, plan, span, limits);
     streams.push(all.map(({ group, points }) => ({ group, points: limited(points, plan) })));
   }
-  return yield* joinStreams(plan, known, streams);
+  return yield* joinStreams(plan, known, streams, exact);
 }
 
 /** fill() reaches the further columns of a selector. */

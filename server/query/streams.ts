@@ -54,15 +54,17 @@ export function* streamsOf(call: Call, plan: SelectPlan, data: SpanData, limits:
   const streams = data.stateIndex.has(call.key)
     ? yield* stateStreams(call, plan, data, windowed)
     : yield* rowStreams(call, plan, data, windowed);
-  const { windows } = data.span;
-  if (windows === null || unfilled) return streams;
+  const { span, windows } = data;
+  if (windows === null || span.windows === null || unfilled) return streams;
   const type = typeName(callType(call, plan));
   // InfluxDB fills the windows of count() with 0 where others get null.
   const fill = plan.fill.kind === 'null' && call.name === 'count' ? { kind: 'value' as const, value: 0n } : plan.fill;
   const { cellsMax } = limits;
   if (fill.kind !== 'none' && streams.length * windows.count > cellsMax)
     throw tooManyWindows(`${streams.length} groups x ${windows.count} windows (limit ${cellsMax})`);
-  const rule = { fill, windows, openStart: data.span.minNs === null, descending: plan.descending };
+  const first = windows === span.windows ? 0 : windowIndex(windows, windowStart(span.windows, 0));
+  const last = first + span.windows.count - 1;
+  const rule = { fill, windows, first, last, openStart: span.minNs === null, descending: plan.descending };
   return yield* withPoints(streams, (points) => fillWindows(points, rule, type));
 }
 
@@ -88,7 +90,7 @@ function callType(call: Call, plan: SelectPlan): 0 | 1 | 2 | 3 | 4 {
 
 function defaultUnit(call: Call, plan: SelectPlan): bigint {
   if (call.name === 'elapsed') return 1n;
-  return call.input.kind === 'call' && plan.interval !== null ? plan.interval.durationNs : 1_000_000_000n;
+  return plan.interval?.durationNs ?? 1_000_000_000n;
 }
 
 function* stateStreams(call: Call, plan: SelectPlan, data: SpanData, windowed: boolean): Steps<Stream[]> {
@@ -117,7 +119,7 @@ function* stateStreams(call: Call, plan: SelectPlan, data: SpanData, windowed: b
 
 /** Time of an aggregate: its window, else the start of the range, else 1970. */
 function windowTime(data: SpanData, window: number): bigint {
-  return data.span.windows === null ? (data.span.minNs ?? 0n) : windowStart(data.span.windows, window);
+  return data.windows === null ? (data.span.minNs ?? 0n) : windowStart(data.windows, window);
 }
 
 function* columnStreams(call: Call, plan: SelectPlan, data: SpanData): Steps<Stream[]> {
@@ -190,7 +192,7 @@ function* countStreams(inner: Call, plan: SelectPlan, data: SpanData): Steps<Str
 }
 
 function* windowsOf({ rows }: RowGroup, data: SpanData): Generator<{ window: number; rows: Uint32Array }> {
-  const { windows } = data.span;
+  const { windows } = data;
   const { times } = data.table;
   if (windows === null) {
     if (rows.length > 0) yield { window: 0, rows };

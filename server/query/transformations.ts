@@ -24,7 +24,12 @@ export const TRANSFORMATIONS: ReadonlySet<string> = new Set([
 
 /** Windows before the range that a transformation of aggregates also reads; InfluxDB takes one, moving averages too. */
 export function lookbackWindows(fn: string): number {
-  return fn === 'cumulative_sum' ? 0 : 1;
+  return fn === 'cumulative_sum' || isForecast({ name: fn }) ? 0 : 1;
+}
+
+/** Those that InfluxDB has the shards read for it, where subqueries look back as well. */
+export function readBackWindows({ name, parameter }: Pick<Transformation, 'name' | 'parameter'>): number {
+  return name === 'moving_average' || TECHNICAL_ANALYSIS.has(name) ? parameter : lookbackWindows(name);
 }
 
 export interface Transformation {

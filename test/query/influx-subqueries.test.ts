@@ -1,0 +1,211 @@
+/** What InfluxDB 1.6.7 answers around subqueries, recorded from it: windows before the range, functions that look back, what is no number. */
+import { beforeAll, expect, test } from 'vitest';
+import { ask } from './ask.ts';
+import { MemoryBackend } from './memory-backend.ts';
+
+const memory = new MemoryBackend();
+const START = 1_577_836_800;
+const at = (seconds: number): string => `${START + seconds}000000000`;
+const times = (count: number, line: (i: number) => string): string =>
+  Array.from({ length: count }, (_, i) => line(i)).join('\n');
+
+beforeAll(async () => {
+  await ask(memory, 'CREATE DATABASE t');
+  memory.write(
+    't',
+    times(12, (i) => `m,h=a v=${i * i + 0.5},n=${i * i + 1}i,k=${10 - i * i}i ${at(i * 10)}`),
+  );
+  memory.write(
+    't',
+    times(12, (i) => `m,h=b v=${-i},n=${i}i,k=${7 * i}i ${at(i * 10 + 1)}`),
+  );
+  memory.write(
+    't',
+    times(6, (i) => `o v=${i},n=${i * 3}i ${at(i * 20 + 2)}`),
+  );
+  // Over a boundary of shards.
+  memory.write(
+    't',
+    times(16, (i) => `p v=${i * i} ${at((i - 4) * 21_600)}`),
+  );
+});
+
+/** Times from START on, but those of 1970. */
+async function rows(query: string): Promise<unknown[][]> {
+  const options = { database: 't', epoch: 's', nowNs: BigInt(START + 1_000_000) * 1_000_000_000n };
+  const { series, error } = (await ask(memory, query.replaceAll('BASE', `${START}s`), options))[0]!;
+  expect(error).toBeUndefined();
+  expect(series).toHaveLength(1);
+  return series![0]!.values!.map(([time, ...rest]) => [time === 0 ? 0 : (time as number) - START, ...rest]);
+}
+
+const WINDOWS_BEFORE: [string, unknown[][]][] = [
+  [
+    'SELECT max(d) FROM (SELECT sum(v) AS d FROM o GROUP BY time(1h, 45m)) WHERE time >= BASE + 35s AND time < BASE + 120s GROUP BY time(20m)',
+    [[-1200, 14]],
+  ],
+  [
+    'SELECT max(d) FROM (SELECT sum(v) AS d FROM o GROUP BY time(1h, 45m)) WHERE time >= BASE + 35s AND time < BASE + 120s GROUP BY time(20m) fill(linear) ORDER BY time DESC',
+    [
+      [0, null],
+      [-1200, 14],
+    ],
+  ],
+  [
+    'SELECT max(d), count(d) FROM (SELECT sum(v) AS d FROM m GROUP BY time(50s), h) WHERE time >= BASE + 35s AND time < BASE + 120s GROUP BY time(20s) fill(7)',
+    [
+      [0, 16.5, 2],
+      [40, 257.5, 2],
+      [60, 7, 7],
+      [80, 7, 7],
+      [100, 222, 2],
+    ],
+  ],
+  [
+    'SELECT max(d), derivative(count(d)) FROM (SELECT sum(v) AS d FROM m GROUP BY time(50s), h) WHERE time >= BASE + 35s AND time < BASE + 120s GROUP BY time(20s) fill(7)',
+    [
+      [0, 16.5, 7],
+      [20, 7, 5],
+      [40, 257.5, -5],
+      [60, 7, 5],
+      [80, 7, 0],
+      [100, 222, -5],
+    ],
+  ],
+  [
+    'SELECT sum(d) FROM (SELECT count(v) AS d FROM o GROUP BY time(10s, 5s)) WHERE time >= BASE + 35s AND time < BASE + 120s GROUP BY time(30s, 2s) fill(previous) LIMIT 2',
+    [
+      [32, 2],
+      [62, 1],
+    ],
+  ],
+];
+const LOOKING_BACK: [string, unknown[][]][] = [
+  ['SELECT difference(mean(v)) FROM p WHERE time >= BASE + 1d AND time < BASE + 2d GROUP BY time(1d)', [[86400, 60]]],
+  [
+    'SELECT difference(mean(v)) FROM p WHERE time >= BASE + 1d AND time < BASE + 2d GROUP BY time(12h) ORDER BY time DESC',
+    [
+      [129600, -46],
+      [86400, -38],
+    ],
+  ],
+  [
+    'SELECT holt_winters_with_fit(max(v), 1, 0) FROM o WHERE time >= BASE + 55s AND time < BASE + 120s GROUP BY time(20s)',
+    [
+      [60, 3],
+      [80, 4.001637411707815],
+      [100, 5.001432037390789],
+      [120, 6.194349395684618],
+    ],
+  ],
+  [
+    'SELECT difference(difference(max(v))) FROM m WHERE time >= BASE + 55s AND time < BASE + 120s GROUP BY time(20s)',
+    [
+      [80, 8],
+      [100, 8],
+    ],
+  ],
+  [
+    "SELECT difference(moving_average(max(d), 2)) FROM (SELECT difference(v) AS d FROM m WHERE h = 'a') WHERE time >= BASE + 55s AND time < BASE + 120s GROUP BY time(20s)",
+    [
+      [60, 4],
+      [80, 4],
+      [100, 4],
+    ],
+  ],
+  [
+    'SELECT d FROM (SELECT derivative(sum(v)) AS d FROM o GROUP BY time(20s)) WHERE time >= BASE + 35s AND time < BASE + 120s',
+    [
+      [60, 1],
+      [80, 1],
+      [100, 1],
+    ],
+  ],
+  [
+    'SELECT d FROM (SELECT derivative(sum(v)) AS d FROM o WHERE time >= BASE + 35s AND time < BASE + 120s GROUP BY time(20s))',
+    [
+      [40, 1],
+      [60, 1],
+      [80, 1],
+      [100, 1],
+    ],
+  ],
+  [
+    'SELECT max(d) FROM (SELECT derivative(v) AS d FROM o) WHERE time >= BASE + 35s AND time < BASE + 120s GROUP BY time(40s)',
+    [
+      [0, null],
+      [40, 2],
+      [80, 2],
+    ],
+  ],
+  [
+    'SELECT moving_average(max(d), 2), mean(d) FROM (SELECT difference(v) AS d FROM o) WHERE time >= BASE + 35s AND time < BASE + 120s GROUP BY time(20s)',
+    [
+      [20, null, null],
+      [40, 1, 1],
+      [60, 1, 1],
+      [80, 1, 1],
+      [100, 1, 1],
+    ],
+  ],
+  [
+    'SELECT mean(c) FROM (SELECT d AS c FROM (SELECT count(v) AS d FROM m)) WHERE time >= BASE + 35s AND time < BASE + 120s GROUP BY time(20s)',
+    [
+      [20, null],
+      [40, 4],
+      [60, 4],
+      [80, 4],
+      [100, 4],
+    ],
+  ],
+];
+const NO_NUMBERS: [string, unknown[][]][] = [
+  [
+    "SELECT count(c), mean(c), min(c), first(c), last(c), spread(c) FROM (SELECT sqrt(k::float) AS c FROM m WHERE h = 'a')",
+    [[0, 12, null, 1, 3.1622776601683795, null, null]],
+  ],
+  [
+    "SELECT difference(c) FROM (SELECT sqrt(k::float) AS c FROM m WHERE h = 'a') LIMIT 5",
+    [
+      [10, -0.16227766016837952],
+      [20, -0.5505102572168221],
+      [30, -1.4494897427831779],
+      [40, null],
+      [50, null],
+    ],
+  ],
+  [
+    "SELECT c FROM (SELECT sqrt(k::float) AS c FROM m WHERE h = 'a') WHERE c != 1 LIMIT 4",
+    [
+      [0, 3.1622776601683795],
+      [10, 3],
+      [20, 2.449489742783178],
+      [40, null],
+    ],
+  ],
+  ["SELECT count(distinct(c)) FROM (SELECT sqrt(k::float) AS c FROM m WHERE h = 'a')", [[0, 12]]],
+  ['SELECT sum(s), count(s) FROM (SELECT stddev(v) AS s FROM o WHERE v = 1)', [[0, null, 1]]],
+  [
+    "SELECT top(c, 6) FROM (SELECT sqrt(k::float) AS c FROM m WHERE h = 'a' AND n < 30)",
+    [
+      [0, 3.1622776601683795],
+      [10, 3],
+      [20, 2.449489742783178],
+      [30, 1],
+      [40, null],
+      [50, null],
+    ],
+  ],
+];
+
+test.each(WINDOWS_BEFORE)('windows of a subquery that begin before the range: %s', async (query, expected) => {
+  expect(await rows(query)).toEqual(expected);
+});
+
+test.each(LOOKING_BACK)('windows before the range that functions look back to: %s', async (query, expected) => {
+  expect(await rows(query)).toEqual(expected);
+});
+
+test.each(NO_NUMBERS)('what is no number is a value: %s', async (query, expected) => {
+  expect(await rows(query)).toEqual(expected);
+});

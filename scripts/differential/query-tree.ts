@@ -46,7 +46,7 @@ export function queryText(query: QueryTree): string {
   return [...parts, ...query.tail].join(' ');
 }
 
-function expressionText(expression: ExpressionTree): string {
+export function expressionText(expression: ExpressionTree): string {
   switch (expression.kind) {
     case 'text':
       return expression.text;

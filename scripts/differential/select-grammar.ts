@@ -177,16 +177,16 @@ export class SelectGrammar {
   #computed(names: Names, windowed: boolean, only: boolean): ExpressionTree {
     const dice = this.#dice;
     const kind = dice.below(20);
-    if (kind < 2) return this.#arithmetic(() => this.#aggregate(names, windowed));
-    if (kind < 4) return this.#math(() => this.#aggregate(names, windowed));
+    if (kind < 2) return this.#arithmetic(() => this.#aggregate(names));
+    if (kind < 4) return this.#math(() => this.#aggregate(names));
     if (kind < 8 && (windowed || !this.#world.hasTies)) return this.#transformation(names, windowed);
     if (kind === 8 && only) return this.#extreme(names);
     if (kind === 9) return call('count', call('distinct', text(this.#any(names))));
     if (kind === 10 && only) return call('distinct', text(this.#any(names)));
-    return this.#aggregate(names, windowed);
+    return this.#aggregate(names);
   }
 
-  #aggregate(names: Names, windowed: boolean): ExpressionTree {
+  #aggregate(names: Names): ExpressionTree {
     const dice = this.#dice;
     const target = (name: string): ExpressionTree =>
       dice.chance(0.06) ? text(dice.of(['*', ...REGEXES])) : text(name);
@@ -194,8 +194,7 @@ export class SelectGrammar {
       case 0:
         return call('percentile', target(this.#numeric(names)), text(dice.of(['0', '5', '50', '90', '99.9', '100'])));
       case 1:
-        // Over windows InfluxDB is wrong about fields that are no floats (accepted.ts).
-        if (this.#world.hasTies || windowed) return call('count', target(this.#any(names)));
+        if (this.#world.hasTies) return call('count', target(this.#any(names)));
         return dice.chance(0.5)
           ? call('integral', target(this.#numeric(names)))
           : call('integral', target(this.#numeric(names)), text(dice.of(DURATIONS)));
@@ -224,7 +223,7 @@ export class SelectGrammar {
 
   #transformation(names: Names, windowed: boolean): ExpressionTree {
     const dice = this.#dice;
-    const input = windowed ? this.#aggregate(names, windowed) : text(dice.chance(0.05) ? '*' : this.#numeric(names));
+    const input = windowed ? this.#aggregate(names) : text(dice.chance(0.05) ? '*' : this.#numeric(names));
     const fn = dice.of(TRANSFORMATIONS);
     if (fn === 'technical') return this.#technical(input);
     if (fn === 'moving_average') return call(fn, input, text(dice.of(['2', '3', '5'])));
@@ -330,13 +329,12 @@ export class SelectGrammar {
       tail.push(`fill(${dice.of(['none', 'null', 'previous', 'linear', '0', '-1.5', '100'])})`);
     if (dice.chance(0.2)) tail.push(`ORDER BY time ${dice.of(['DESC', 'DESC', 'ASC'])}`);
     const cuts = !this.#world.hasTies;
-    // InfluxDB's documentation says that an offset needs its limit.
-    if (cuts && dice.chance(0.15)) {
-      tail.push(`LIMIT ${dice.of(['1', '2', '3', '10'])}`);
+    if (cuts && dice.chance(0.17)) {
+      if (dice.chance(0.9)) tail.push(`LIMIT ${dice.of(['1', '2', '3', '10'])}`);
       if (dice.chance(0.5)) tail.push(`OFFSET ${dice.of(['1', '2', '5'])}`);
     }
-    if (dice.chance(0.08)) {
-      tail.push(`SLIMIT ${dice.of(['1', '2'])}`);
+    if (dice.chance(0.09)) {
+      if (dice.chance(0.9)) tail.push(`SLIMIT ${dice.of(['1', '2'])}`);
       if (dice.chance(0.5)) tail.push(`SOFFSET ${dice.of(['1', '2'])}`);
     }
     if (depth === 0 && dice.chance(0.07)) tail.push(`tz('${dice.of(ZONES)}')`);

@@ -40,7 +40,7 @@ export function isLiteral(expression: Expression): expression is Literal {
   }
 }
 
-function fold(expression: Expression): Expression {
+export function fold(expression: Expression): Expression {
   switch (expression.kind) {
     case 'paren': {
       const inner = fold(expression.inner);

@@ -5,6 +5,7 @@ import type { ArithmeticOperator } from '../../shards/query/arithmetic.ts';
 import type { FilterOperator, Operand, RowFilter } from '../../shards/query/filter.ts';
 import type { TagCondition } from '../../shards/tag-condition.ts';
 import type { Expression } from '../influxql/ast.ts';
+import { fold } from '../influxql/constants.ts';
 import { expressionInMessage } from '../influxql/printer.ts';
 import { QueryError } from './query-error.ts';
 
@@ -32,8 +33,8 @@ export function rowFilter(expression: Expression, kindOf: NameKind): RowFilter {
         return {
           kind: 'compare',
           op: expression.op as FilterOperator,
-          left: operand(expression.left, kindOf),
-          right: operand(expression.right, kindOf),
+          left: operand(fold(expression.left), kindOf),
+          right: operand(fold(expression.right), kindOf),
         };
       }
       break;

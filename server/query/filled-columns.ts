@@ -7,10 +7,10 @@ import type { Scalar } from '../../shards/query/arithmetic.ts';
 import type { Steps } from '../../shards/steps.ts';
 import type { Expression, Fill } from '../influxql/ast.ts';
 import { inRanges } from '../turns.ts';
-import { fixedType } from './calls.ts';
+import { fixedType, typeOf } from './calls.ts';
 import { castFill } from './fill.ts';
 import { exactValue, type OutputColumn } from './output.ts';
-import { typeName } from './schema.ts';
+import { type SourceSchema, typeName } from './schema.ts';
 
 /** What InfluxDB puts into a column that has nothing; `type` null: nothing there has its name. */
 export function fillerOf(fill: Fill, type: FieldType | null): Scalar {
@@ -19,9 +19,9 @@ export function fillerOf(fill: Fill, type: FieldType | null): Scalar {
   return name === null || name === 'string' || name === 'boolean' ? Number(fill.value) : castFill(fill.value, name);
 }
 
-/** Of a call that has nothing to work on: only where its type is known without. */
-export function fillerOfAbsent(fill: Fill, call: Expression): Scalar {
-  const type = call.kind === 'call' ? fixedType(call.name) : null;
+/** Of a call that has nothing to work on, but a tag: only where its type is known without. */
+export function fillerOfAbsent(fill: Fill, call: Expression, schema: SourceSchema): Scalar {
+  const type = typeOf(call, schema) ?? (call.kind === 'call' ? fixedType(call.name) : null);
   return type === null ? null : fillerOf(fill, type);
 }
 

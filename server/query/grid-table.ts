@@ -388,7 +388,7 @@ class GridRows {
     return evaluate(expression, (slot) => {
       if (slot.kind !== 'reference') {
         const c = callIndex.get(callKey(slot));
-        return c === undefined ? fillerOfAbsent(this.#plan.fill, slot) : this.#value(c, shown(c));
+        return c === undefined ? fillerOfAbsent(this.#plan.fill, slot, this.#plan.schema) : this.#value(c, shown(c));
       }
       const order = this.#auxOrder.indexOf(columnKey(slot));
       if (order < 0 || shown(0) < 0) return null;

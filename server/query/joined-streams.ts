@@ -48,7 +48,7 @@ export function* joinStreams(
   const slot = (expression: Expression): Scalar => {
     if (expression.kind === 'reference') return further.get(columnKey(expression))!;
     const c = callIndex.get(callKey(expression));
-    return c === undefined ? fillerOfAbsent(plan.fill, expression) : current[c]!;
+    return c === undefined ? fillerOfAbsent(plan.fill, expression, plan.schema) : current[c]!;
   };
   const groups: Group[] = [];
   const starts = [0];

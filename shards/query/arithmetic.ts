@@ -38,6 +38,12 @@ export function arithmetic(op: ArithmeticOperator, left: Scalar, right: Scalar):
   }
 }
 
+/** In a condition the quotient of integers is an integer. */
+export function conditionArithmetic(op: ArithmeticOperator, left: Scalar, right: Scalar): Scalar {
+  if (op !== '/' || typeof left !== 'bigint' || typeof right !== 'bigint') return arithmetic(op, left, right);
+  return right === 0n ? 0n : left / right;
+}
+
 function integers(op: ArithmeticOperator, a: bigint, b: bigint): Scalar {
   switch (op) {
     case '+':

@@ -7,7 +7,7 @@
  */
 import { type Column, FLOAT, INTEGER, STRING, UNSIGNED } from '../column.ts';
 import { compileGoRegex, type GoRegex, testBounded } from '../go-regex.ts';
-import { type ArithmeticOperator, arithmetic, type Scalar } from './arithmetic.ts';
+import { type ArithmeticOperator, conditionArithmetic, type Scalar } from './arithmetic.ts';
 import { cellValue } from './columns.ts';
 
 export type FilterOperator = '=' | '!=' | '<' | '<=' | '>' | '>=' | '=~' | '!~';
@@ -76,7 +76,7 @@ function withTags(operand: Operand, tag: (name: string) => string): Operand {
   const left = withTags(operand.left, tag);
   const right = withTags(operand.right, tag);
   if (left.kind === 'literal' && right.kind === 'literal')
-    return { kind: 'literal', value: arithmetic(operand.op, left.value, right.value) };
+    return { kind: 'literal', value: conditionArithmetic(operand.op, left.value, right.value) };
   return { kind: 'arithmetic', op: operand.op, left, right };
 }
 
@@ -154,7 +154,7 @@ function operandValue(operand: Operand, columnOf: (field: string) => Column | nu
     case 'tag':
       return '';
     case 'arithmetic':
-      return arithmetic(
+      return conditionArithmetic(
         operand.op,
         operandValue(operand.left, columnOf, row),
         operandValue(operand.right, columnOf, row),
@@ -182,7 +182,7 @@ function operandOf(operand: Operand, value: (name: string) => Scalar): Scalar {
   if (operand.kind === 'literal') return operand.value;
   if (operand.kind === 'field') return value(operand.name);
   if (operand.kind === 'tag') return value(operand.name) ?? '';
-  return arithmetic(operand.op, operandOf(operand.left, value), operandOf(operand.right, value));
+  return conditionArithmetic(operand.op, operandOf(operand.left, value), operandOf(operand.right, value));
 }
 
 export function compareScalars(op: FilterOperator, left: Scalar, right: Scalar, regexes: RegexCache): boolean {

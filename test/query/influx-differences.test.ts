@@ -64,6 +64,10 @@ const VALUES: [string, unknown[][]][] = [
   ],
   ['SELECT max(v), i, s, zz FROM m fill(1.5)', [[90, 5, 1, 1.5, 1.5]]],
   ["SELECT pow(i, -1) FROM m WHERE h = 'b'", [[10, 0.25]]],
+  // In a condition the quotient of integers is one; constants were computed before.
+  ['SELECT i FROM m WHERE i / 2 = 1', [[0, 3]]],
+  ['SELECT i FROM m WHERE i / 0 = 0 AND i > 7 / 2', [[10, 4]]],
+  ['SELECT x FROM (SELECT i AS x FROM m) WHERE x / 2 * 2 = x AND 7 / 2 = 3.5', [[10, 4]]],
   ["SELECT v + (1 / 2 + pow(2, 1 + 1)), v + 1h FROM m WHERE h = 'b'", [[10, 6.5, null]]],
   // Quotients and roots of integers are floats, which have no bits; they are no errors either.
   [
@@ -121,6 +125,7 @@ test.each(RANGES)('%s', async (query, expected) => {
 
 const WHOLE: [string, unknown[][]][] = [
   ['SELECT mean(v), mean(zz), count(zz), first(zz) FROM m fill(3)', [[0, 8 / 3, 3, 3, null]]],
+  ['SELECT count(v), first(h), max(h) FROM m fill(2.5)', [[0, 3, 2.5, 2.5]]],
   ["SELECT last(s), last(b), count(v) FROM m WHERE h = 'b' fill(100)", [[0, 100, 100, 1]]],
 ];
 

@@ -1,0 +1,85 @@
+/** Rules of what may differ from InfluxDB: each is told to users, and none covers more than it says. */
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { expect, test } from 'vitest';
+import { ACCEPTED } from '../../scripts/differential/accepted.ts';
+import type { Result } from '../../scripts/differential/answers.ts';
+import { alike } from '../../scripts/differential/likeness.ts';
+import { type ExpressionTree, queryText, type SelectTree } from '../../scripts/differential/query-tree.ts';
+import { worldOf } from '../../scripts/differential/world.ts';
+
+test('docs/compatibility.md lists the accepted differences by name, with their reasons', () => {
+  const page = readFileSync(resolve(import.meta.dirname, '../../docs/compatibility.md'), 'utf8');
+  const table = page.slice(page.indexOf('| what may differ |')).split('\n\n')[0]!.split('\n').slice(2);
+  const listed = table.map((line) => line.split('|').map((cell) => cell.trim()));
+  expect(listed.map(([, name, reason]) => [name, reason])).toEqual(
+    ACCEPTED.map(({ name, reason }) => [name, reason.replaceAll('|', '\\|')]),
+  );
+});
+
+const text = (of: string): ExpressionTree => ({ kind: 'text', text: of });
+const call = (name: string, ...args: string[]): ExpressionTree => ({ kind: 'call', name, args: args.map(text) });
+
+function select(fields: readonly ExpressionTree[], tail: readonly string[] = [], groupBy: string[] = []): SelectTree {
+  return {
+    kind: 'select',
+    fields: fields.map((expression) => ({ expression, alias: null })),
+    from: ['m0'],
+    where: null,
+    groupBy,
+    tail,
+  };
+}
+
+function rows(columns: readonly string[], ...values: (number | null)[][]): Result {
+  return { series: [{ name: 'm0', columns: ['time', ...columns], values }] };
+}
+
+function isCovered(tree: SelectTree, expected: Result, given: Result): boolean {
+  const world = { ...worldOf(1), hasTies: false };
+  const compared = { tree, query: queryText(tree), world, expected, given };
+  return ACCEPTED.some(({ covers }) => covers?.(compared) === true);
+}
+
+const WINDOWS = ['time(10s)'];
+const DESC = ['ORDER BY time DESC'];
+
+test('times of integrals from the end may differ, and not their values', () => {
+  const tree = select([call('integral', 'v')], DESC, WINDOWS);
+  const expected = rows(['integral'], [20, 1.5], [10, 3]);
+  expect(isCovered(tree, expected, rows(['integral'], [10, 1.5], [0, 3]))).toBe(true);
+  expect(isCovered(tree, expected, rows(['integral'], [10, 1.5], [0, 4]))).toBe(false);
+  expect(isCovered({ ...tree, tail: [] }, expected, rows(['integral'], [10, 1.5], [0, 3]))).toBe(false);
+});
+
+test('a percentile may be missing behind one that is none, and not be another one', () => {
+  const tree = select([call('percentile', 'v', '5'), call('count', 'v')], [], WINDOWS);
+  const given = rows(['percentile', 'count'], [0, null, 1], [10, 2, 11]);
+  expect(isCovered(tree, rows(['percentile', 'count'], [0, null, 1], [10, null, 11]), given)).toBe(true);
+  expect(isCovered(tree, rows(['percentile', 'count'], [0, null, 1], [10, 3, 11]), given)).toBe(false);
+  expect(isCovered(tree, rows(['percentile', 'count'], [0, null, 1], [10, null, 12]), given)).toBe(false);
+  expect(isCovered(tree, rows(['percentile', 'count'], [0, null, 1]), given)).toBe(false);
+});
+
+test('a mode may be another one, and nothing beside it', () => {
+  const tree = select([call('mode', 'v'), call('sum', 'v')]);
+  const given = rows(['mode', 'sum'], [0, 1, 5]);
+  expect(isCovered(tree, rows(['mode', 'sum'], [0, 2, 5]), given)).toBe(true);
+  expect(isCovered(tree, rows(['mode', 'sum'], [0, 1, 6]), given)).toBe(false);
+});
+
+test('what InfluxDB takes for another query is held against that one', () => {
+  const readings = (tree: SelectTree): string[] =>
+    ACCEPTED.flatMap(({ readAs }) => readAs?.(tree) ?? []).map(queryText);
+  expect(readings(select([call('top', 'v', 'host', '2')], ['LIMIT 2', 'OFFSET 1'], ['time(10s)', 'dc']))).toEqual([
+    'SELECT top(v, host, 2) FROM (SELECT v FROM m0 GROUP BY dc, host LIMIT 4) GROUP BY time(10s), dc LIMIT 2 OFFSET 1',
+  ]);
+  expect(readings(select([text('v')], ['OFFSET 2']))).toEqual(['SELECT v FROM m0 LIMIT 1 OFFSET 2']);
+  expect(readings(select([call('mean', 'v')], ['OFFSET 2'], WINDOWS))).toEqual([]);
+  expect(readings(select([text('v')], ['LIMIT 3', 'OFFSET 2']))).toEqual([]);
+});
+
+test('answers are alike in any order of equal times, and of no others', () => {
+  expect(alike(rows(['v'], [0, 1], [0, 2]), rows(['v'], [0, 2], [0, 1]))).toBe(true);
+  expect(alike(rows(['v'], [0, 1], [1, 2]), rows(['v'], [1, 2], [0, 1]))).toBe(false);
+});

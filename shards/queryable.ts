@@ -100,8 +100,7 @@ export interface AggregateRequest {
  * window, storage windows may come newest first, and of a series not all but the one run that is picked. The arrays may be longer than `length` and are the shard's own: they
  * hold until `visit` returns.
  *
- * Values: sum and mean of floats are four sums, value i (counted from 0 within the run, absent cells left out) being
- * added to sum i mod 4, added as (s0 + s1) + (s2 + s3): the order of additions is part of the result. Integer sums wrap
+ * Values: how floats are added (query/float-sum.ts) is part of the result; absent cells are left out. Integer sums wrap
  * at 64 bits. min and max take the earliest of equal values (-0 and 0 are equal), spread keeps both of them.
  */
 export interface AggregateRuns {

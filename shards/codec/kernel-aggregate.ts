@@ -4,7 +4,7 @@
  */
 import type { CachedBlock } from '../block-cache.ts';
 import type { BlockColumn } from '../block-head.ts';
-import { BOOLEAN, INTEGER, STRING, UNSIGNED } from '../column.ts';
+import { BOOLEAN, FLOAT, INTEGER, STRING, UNSIGNED } from '../column.ts';
 import { storageKernel } from '../kernel/storage-kernel.ts';
 import type { AggregateCall, AggregateRequest, AggregateRuns } from '../queryable.ts';
 import type { Picks } from '../remembered-picks.ts';
@@ -45,6 +45,18 @@ export interface AggregateExports {
     pickTimes: number,
     seconds: number,
   ): number;
+  sumOpened(
+    starts: number,
+    fromSeries: number,
+    toSeries: number,
+    runs: number,
+    count: number,
+    results: number,
+    places: number,
+    windows: number,
+    counts: number,
+    outcomes: number,
+  ): number;
 }
 
 const FUNCTIONS = { count: 0, sum: 1, mean: 1, min: 2, max: 3, first: 4, last: 5, spread: 6 } as const;
@@ -53,6 +65,8 @@ const SCALED = 5;
 /** As findRuns knows it. */
 export const UNWANTED = 0xffffffff;
 const RUN_BYTES = 16;
+/** Shorter runs than this, on an average, are summed sooner from restored values. */
+const SUMMED_ROWS_MIN = 40;
 /** Results of a call that are handed over at a time; more when one block has more. */
 const RESULTS_HELD = 2048;
 /** Two words and four columns of eight bytes. */
@@ -80,6 +94,8 @@ export class KernelAggregate {
   readonly #values = new KernelBuffer();
   readonly #present = new KernelBuffer();
   #runCount = 0;
+  /** In the runs. */
+  #rows = 0;
 
   /** `close` has to be called in the end. */
   constructor(request: Reduced, visit: (runs: AggregateRuns) => void) {
@@ -146,7 +162,8 @@ export class KernelAggregate {
       runsMax,
       ascend ? 1 : 0,
     );
-    return this.#runCount < 0 ? -1 : kernel.rowsInRuns();
+    this.#rows = kernel.rowsInRuns();
+    return this.#runCount < 0 ? -1 : this.#rows;
   }
 
   /** Reduces the runs last found in the block for the calls (indexes) that want this column. Throws BlockError. */
@@ -156,18 +173,32 @@ export class KernelAggregate {
     const { head } = block;
     const rows = head.seriesStart[to]! - head.seriesStart[from]!;
     const values = this.#values.reserve(kernel, rows * 8);
-    let present = 0;
-    let type: number = column.type;
+    const { type } = column;
     const counted = calls.every((call) => this.#request.calls[call]!.fn === 'count');
-    if (!counted || column.count < head.rows) {
-      present = this.#present.reserve(kernel, rows);
-      const [start, end] = [column.offset, column.offset + column.length];
-      const series = head.series.length;
-      checkDecoded(kernel.decodeForRuns(block.body, start, end, type, block.starts, series, from, to, values, present));
-      if (kernel.decodedEveryRow()) present = 0;
-      if (kernel.decodedScaled()) type = SCALED;
+    if (counted && column.count === head.rows) {
+      this.reduceValues(type, values, 0, calls);
+      return;
     }
-    this.reduceValues(type, values, present, calls);
+    const [start, end] = [column.offset, column.offset + column.length];
+    const series = head.series.length;
+    if (type === FLOAT && kernel.openScaled(block.body, start, end, block.starts, series, from, to)) {
+      if (calls.length === 1 && this.#sumOpened(block.starts, from, to, calls[0]!)) return;
+      kernel.restoreScaled(block.starts, from, to, values);
+      this.reduceValues(SCALED, values, 0, calls);
+      return;
+    }
+    const present = this.#present.reserve(kernel, rows);
+    checkDecoded(kernel.decodeColumn(block.body, start, end, type, block.starts, series, from, to, values, present));
+    this.reduceValues(type, values, kernel.decodedEveryRow() ? 0 : present, calls);
+  }
+
+  /** False: the call is no sum, or one that takes the values of the column that was opened. */
+  #sumOpened(starts: number, from: number, to: number, call: number): boolean {
+    const { fn } = this.#request.calls[call]!;
+    if ((fn !== 'sum' && fn !== 'mean') || this.#rows < this.#runCount * SUMMED_ROWS_MIN) return false;
+    const results = this.#results[call]!;
+    if (!results.hasRoom(this.#runCount)) this.#hand(results);
+    return results.addSums(starts, from, to, this.#runs.address, this.#runCount);
   }
 
   /** The same of values that are there, rows counted as those of the runs; `present`: 0 when each row has one. */
@@ -274,6 +305,26 @@ class CallResults {
       this.#column(3),
       this.#column(4),
     );
+  }
+
+  /** Of the column that was opened; false: its values have to be restored. */
+  addSums(starts: number, from: number, to: number, runs: number, count: number): boolean {
+    if (!this.hasRoom(count)) throw new Error(`${count} sums behind ${this.#length} of ${this.#capacity}`);
+    const length = this.#kernel.sumOpened(
+      starts,
+      from,
+      to,
+      runs,
+      count,
+      this.#length,
+      this.#column(0),
+      this.#column(0) + 4 * this.#capacity,
+      this.#column(1),
+      this.#column(2),
+    );
+    if (length < 0) return false;
+    this.#length = length;
+    return true;
   }
 
   addCounts(starts: Uint32Array, from: number, to: number, places: Uint32Array, window: number): void {

@@ -69,8 +69,16 @@ export interface CodecExports {
     values: number,
     present: number,
   ): number;
-  decodeForRuns: CodecExports['decodeColumn'];
-  decodedScaled(): number;
+  openScaled(
+    buffer: number,
+    position: number,
+    limit: number,
+    starts: number,
+    series: number,
+    fromSeries: number,
+    toSeries: number,
+  ): number;
+  restoreScaled(starts: number, fromSeries: number, toSeries: number, values: number): void;
   decodedEveryRow(): number;
   decodePresence(
     buffer: number,

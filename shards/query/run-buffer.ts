@@ -5,6 +5,7 @@
  */
 import { BOOLEAN, type Column, type FieldType, FLOAT, INTEGER, STRING, UNSIGNED } from '../column.ts';
 import type { AggregateFunction, AggregateRuns } from '../queryable.ts';
+import { sumFloats } from './float-sum.ts';
 import { detached } from './held-bytes.ts';
 
 /** Some 40 bytes a run and call. */
@@ -86,7 +87,7 @@ export class RunBuffer implements AggregateRuns {
       case 'sum':
       case 'mean':
         if (this.#halves !== null) sumIntegers(column.values as BigInt64Array, mask, from, to, this.#halves, run);
-        else this.numbers![run] = sumFloats(column.values as Float64Array, mask, from, to);
+        else this.numbers![run] = sumFloats(column.values as Float64Array, mask, from, to, count);
         break;
       case 'spread': {
         const least = pickRow('min', column, mask, from, to);
@@ -112,37 +113,6 @@ function countMask(mask: Uint8Array, from: number, to: number): number {
   let n = 0;
   for (let i = from; i < to; i++) n += mask[i]!;
   return n;
-}
-
-/** Four sums, so that four additions are under way at once, in a processor's vector too. */
-function sumFloats(values: Float64Array, mask: Uint8Array | null, from: number, to: number): number {
-  let s0 = 0;
-  let s1 = 0;
-  let s2 = 0;
-  let s3 = 0;
-  if (mask === null) {
-    let i = from;
-    for (; i + 3 < to; i += 4) {
-      s0 += values[i]!;
-      s1 += values[i + 1]!;
-      s2 += values[i + 2]!;
-      s3 += values[i + 3]!;
-    }
-    if (i < to) s0 += values[i]!;
-    if (i + 1 < to) s1 += values[i + 1]!;
-    if (i + 2 < to) s2 += values[i + 2]!;
-  } else {
-    for (let i = from, lane = 0; i < to; i++) {
-      if (mask[i] === 0) continue;
-      const value = values[i]!;
-      if (lane === 0) s0 += value;
-      else if (lane === 1) s1 += value;
-      else if (lane === 2) s2 += value;
-      else s3 += value;
-      lane = (lane + 1) & 3;
-    }
-  }
-  return s0 + s1 + (s2 + s3);
 }
 
 const TWO_32 = 4294967296;

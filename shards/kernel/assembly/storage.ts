@@ -42,11 +42,10 @@ export {
 export { copySegments, fillSegments } from './aggregate/append';
 export { reduceRuns } from './aggregate/reduce';
 export { findRuns, rowsInRuns } from './aggregate/runs';
+export { sumOpened } from './aggregate/walk-sums';
 export {
   codecPosition,
   decodeColumn,
-  decodeForRuns,
-  decodedScaled,
   decodedEveryRow,
   decodeIndexes,
   decodeNumbers,
@@ -58,6 +57,8 @@ export {
   encodeOpen,
   encodePatterns,
   encodePresence,
+  openScaled,
+  restoreScaled,
 } from './codec/entry';
 export { frameBelongs } from './memtable/belongs';
 export { pickedArrange, pickedVersions } from './memtable/arrange';

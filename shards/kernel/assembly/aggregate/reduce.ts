@@ -1,5 +1,5 @@
 /**
- * Runs of values to one value each, as shards/query/run-buffer.ts defines it: four interleaved sums of floats, the
+ * Runs of values to one value each, as shards/query/run-buffer.ts defines it: sums of floats (float-sums.ts), the
  * earliest of equal extremes, integer sums modulo 2^64.
  *
  * Results are appended to columns: u32 places and windows, f64 counts, 8 bytes values (float64 or 64-bit integer), f64
@@ -8,7 +8,7 @@
 import { FLOAT, INTEGER, BOOLEAN } from '../codec/columns';
 import { divisorOfScaled } from '../codec/decimals';
 import { offsetOfNarrow } from '../codec/numbers';
-import { prepareQuotients, sumScaled } from './quotients';
+import { sumFloats, sumScaled } from './float-sums';
 import { RUN_BYTES } from './runs';
 
 /** Floats as whole numbers (i32) to be added to an offset and divided: those of codec/decimals.ts. */
@@ -28,8 +28,7 @@ function floatAt(values: usize, row: u32): f64 {
 
 /**
  * `values` as codec/columns.ts decodes them (type 5: as whole numbers), `present` one byte a row or 0; rows are those of
- * the runs. `fn`: count, sum,
- * min, max, first, last, spread. Returns how many results there are behind this.
+ * the runs. `fn`: count, sum, min, max, first, last, spread. Returns how many results there are behind this.
  */
 export function reduceRuns(
   fn: u32,
@@ -49,7 +48,6 @@ export function reduceRuns(
 ): u32 {
   let at = results;
   const end = runs + <usize>count * RUN_BYTES;
-  if (fn == SUM && type == SCALED && count > 0) prepareQuotients(load<u32>(end - RUN_BYTES, 4));
   for (let run = runs; run < end; run += RUN_BYTES) {
     const from = load<u32>(run);
     const to = load<u32>(run, 4);
@@ -61,7 +59,7 @@ export function reduceRuns(
     const into = <usize>at << 3;
     if (fn == SUM) {
       if (type == SCALED) store<f64>(outcomes + into, sumScaled(values, from, to));
-      else if (type == FLOAT) store<f64>(outcomes + into, sumFloats(values, present, from, to));
+      else if (type == FLOAT) store<f64>(outcomes + into, sumFloats(values, present, from, to, held));
       else store<u64>(outcomes + into, sumIntegers(values, present, from, to));
     } else if (fn >= MIN && fn <= LAST) {
       const row = pickRow(fn, type, values, present, from, to);
@@ -88,41 +86,6 @@ function countPresent(present: usize, from: u32, to: u32): u32 {
   let held: u32 = 0;
   for (let row = from; row < to; row++) held += load<u8>(present + row);
   return held;
-}
-
-function sumFloats(values: usize, present: usize, from: u32, to: u32): f64 {
-  let low = f64x2.splat(0);
-  let high = f64x2.splat(0);
-  if (present == 0) {
-    let row = from;
-    for (; row + 3 < to; row += 4) {
-      const at = values + (<usize>row << 3);
-      low = f64x2.add(low, v128.load(at));
-      high = f64x2.add(high, v128.load(at, 16));
-    }
-    let s0 = f64x2.extract_lane(low, 0);
-    let s1 = f64x2.extract_lane(low, 1);
-    let s2 = f64x2.extract_lane(high, 0);
-    if (row < to) s0 += floatAt(values, row);
-    if (row + 1 < to) s1 += floatAt(values, row + 1);
-    if (row + 2 < to) s2 += floatAt(values, row + 2);
-    return s0 + s1 + (s2 + f64x2.extract_lane(high, 1));
-  }
-  let s0: f64 = 0;
-  let s1: f64 = 0;
-  let s2: f64 = 0;
-  let s3: f64 = 0;
-  let lane: u32 = 0;
-  for (let row = from; row < to; row++) {
-    if (load<u8>(present + row) == 0) continue;
-    const value = floatAt(values, row);
-    if (lane == 0) s0 += value;
-    else if (lane == 1) s1 += value;
-    else if (lane == 2) s2 += value;
-    else s3 += value;
-    lane = (lane + 1) & 3;
-  }
-  return s0 + s1 + (s2 + s3);
 }
 
 function sumIntegers(values: usize, present: usize, from: u32, to: u32): u64 {

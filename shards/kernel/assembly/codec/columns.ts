@@ -8,7 +8,7 @@
 import { scratch, scratchMark, scratchRelease } from './arena';
 import { readBits, writeBits } from './bits';
 import { fail, failed, UNKNOWN_FORM } from './failure';
-import { readFloats, readScaledFloats, writeFloats } from './floats';
+import { openScaledFloats, readFloats, writeFloats } from './floats';
 import { readIntegers, writeIntegers } from './numbers';
 import { readU8 } from './reader';
 import { booleanStatistics, floatStatistics, integerStatistics } from './statistics';
@@ -146,9 +146,9 @@ export function readColumn(
   return false;
 }
 
-/** A column of floats that every row has, as scaled whole numbers when it is stored so: else false. */
-export function readScaledColumn(starts: usize, series: u32, fromSeries: u32, toSeries: u32, into: usize): bool {
-  return readU8() == EVERY_ROW && readScaledFloats(starts, series, fromSeries, toSeries, into);
+/** Opens a column of floats that every row has, as scaled whole numbers when it is stored so: else false. */
+export function openScaledColumn(starts: usize, series: u32, fromSeries: u32, toSeries: u32): bool {
+  return readU8() == EVERY_ROW && openScaledFloats(starts, series, fromSeries, toSeries);
 }
 
 function readValues(type: u32, starts: usize, series: u32, fromSeries: u32, toSeries: u32, into: usize): void {

@@ -10,7 +10,7 @@
  */
 import { oneSpan, scratch, scratchMark, scratchRelease } from './arena';
 import { fail, failed, TOO_LARGE } from './failure';
-import { readNarrowNumbers, readNumbers, writeNumbers, writeNumbersWithin } from './numbers';
+import { openNarrowNumbers, readNumbers, writeNumbers, writeNumbersWithin } from './numbers';
 import { readCount, readU8, takeWords } from './reader';
 import { roomForWords, writeU8, writeVarint } from './writer';
 
@@ -180,19 +180,19 @@ export function writeDecimals(
   writeNumbersWithin(scaled, starts, spans, low, high);
 }
 
-/** Of the last `readScaled`: what its whole numbers, with their offset, are to be divided by. */
+/** Of the last `openScaled`: what its whole numbers, with their offset, are to be divided by. */
 let scaledDivisor: f64 = 1;
 
 export function divisorOfScaled(): f64 {
   return scaledDivisor;
 }
 
-/** Narrow decimals without exceptions as the whole numbers they are (i32); else false, and the reader stands anywhere. */
-export function readScaled(starts: usize, spans: u32, fromSpan: u32, toSpan: u32, into: usize): bool {
+/** Opens narrow decimals without exceptions as the whole numbers they are; else false, and the reader stands anywhere. */
+export function openScaled(starts: usize, spans: u32, fromSpan: u32, toSpan: u32): bool {
   const exponent = readU8();
   if (exponent > EXPONENT_MAX || readU8() != 0) return false;
   scaledDivisor = powerOf(exponent);
-  return readNarrowNumbers(starts, spans, fromSpan, toSpan, into);
+  return openNarrowNumbers(starts, spans, fromSpan, toSpan);
 }
 
 export function readDecimals(starts: usize, spans: u32, fromSpan: u32, toSpan: u32, into: usize): void {

@@ -4,9 +4,10 @@
  * of the one before. Sizes and offsets of the caller are right; only the bytes of blocks are not trusted.
  */
 import { scratchReset } from './arena';
-import { FLOAT, readColumn, readScaledColumn, startsOfPresent, writeColumn } from './columns';
+import { FLOAT, openScaledColumn, readColumn, startsOfPresent, writeColumn } from './columns';
 import { readBits, writeBits } from './bits';
 import { clearFailure, failed, failure } from './failure';
+import { restoreNarrow } from './narrow-read';
 import { readNumbers, writeNumbers } from './numbers';
 import { readIndexPatterns, readPatterns, writePatterns } from './patterns';
 import { openReader, readerPosition } from './reader';
@@ -152,37 +153,27 @@ export function decodeColumn(
   return failure();
 }
 
-let scaled = false;
-
-/** Whether the last column decoded for runs is there as scaled whole numbers. */
-export function decodedScaled(): bool {
-  return scaled;
-}
-
-/** A column to be reduced: decimals stay whole numbers (i32) as long as every row has one and none is an exception. */
-export function decodeForRuns(
+/**
+ * Opens a column of floats to be reduced when it is scaled whole numbers: every row has one, and none is an exception. They
+ * are there until the next call from outside that decodes. False: the column has to be decoded.
+ */
+export function openScaled(
   buffer: usize,
   position: u32,
   limit: u32,
-  type: u32,
   starts: usize,
   series: u32,
   fromSeries: u32,
   toSeries: u32,
-  values: usize,
-  present: usize,
-): i32 {
-  scaled = false;
-  if (type == FLOAT) {
-    begin();
-    openReader(buffer, position, limit);
-    scaled = readScaledColumn(starts, series, fromSeries, toSeries, values) && !failed();
-    if (scaled) {
-      everyRow = true;
-      return 0;
-    }
-  }
-  return decodeColumn(buffer, position, limit, type, starts, series, fromSeries, toSeries, values, present);
+): bool {
+  begin();
+  openReader(buffer, position, limit);
+  return openScaledColumn(starts, series, fromSeries, toSeries) && !failed();
+}
+
+/** The whole numbers (i32) of what was opened, of the same series. */
+export function restoreScaled(starts: usize, fromSeries: u32, toSeries: u32, values: usize): void {
+  restoreNarrow(starts, fromSeries, toSeries, values);
 }
 
 /** Bits of `rows` rows as bytes from `present` on, and the rows that have them before each series from `denseStarts` on. */

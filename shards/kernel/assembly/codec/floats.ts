@@ -12,7 +12,7 @@
 import { scratch, scratchMark, scratchRelease } from './arena';
 import { readBits, writeBits } from './bits';
 import { fail, failed, failure, clearFailure, NO_ROOM, UNKNOWN_FORM } from './failure';
-import { findExponent, readDecimals, readScaled, scaleDecimals, writeDecimals } from './decimals';
+import { findExponent, openScaled, readDecimals, scaleDecimals, writeDecimals } from './decimals';
 import { chooseLower, estimateFronts, readFronts, writeFronts } from './fronts';
 import { alignReader, readU8, takeWords } from './reader';
 import { estimateWide, readWide, writeWide } from './wide';
@@ -204,10 +204,10 @@ function denser(
   }
 }
 
-/** Floats as scaled whole numbers, when that is what they are (decimals.ts). */
-export function readScaledFloats(starts: usize, spans: u32, fromSpan: u32, toSpan: u32, into: usize): bool {
+/** Opens floats as scaled whole numbers, when that is what they are (decimals.ts). */
+export function openScaledFloats(starts: usize, spans: u32, fromSpan: u32, toSpan: u32): bool {
   alignReader();
-  return readU8() == DECIMAL && readScaled(starts, spans, fromSpan, toSpan, into);
+  return readU8() == DECIMAL && openScaled(starts, spans, fromSpan, toSpan);
 }
 
 /** Spans fromSpan .. toSpan - 1 from `into` on (and up to a vector more). */

@@ -9,16 +9,14 @@
  * Which order and which base is cheapest is computed on a sample (all of a short sequence), with histograms of bit
  * lengths; the base and the packing are then those of all residuals.
  *
- * Arithmetic is modulo 2^32, so differences cannot overflow.
+ * Arithmetic is modulo 2^32, so differences cannot overflow. They are read by narrow-read.ts.
  * Layout: byte order | zigzag << 2; u32 base; order >= 1: sequence of the first numbers; order 2: sequence of the first
  * differences; packed residuals.
  */
 import { oneSpan, scratch, scratchMark, scratchRelease } from './arena';
 import { bitsOf } from './bit-width';
 import { densestMiddle } from './bounds';
-import { fail, failed, UNKNOWN_FORM } from './failure';
-import { packedCost, readPacked, roomForRange, sortWords, writePacked } from './packed';
-import { readU32, readU8 } from './reader';
+import { packedCost, sortWords, writePacked } from './packed';
 import { writeU32, writeU8 } from './writer';
 
 /** A sequence is judged by about so many of its residuals. */
@@ -266,140 +264,5 @@ function aroundBase(residuals: usize, count: u32, base: i32, zigzag: bool): void
   for (let at = residuals; at < end; at += 16) {
     const distance = i32x4.sub(v128.load(at), bases);
     v128.store(at, zigzag ? v128.xor(i32x4.shl(distance, 1), i32x4.shr_s(distance, 31)) : distance);
-  }
-}
-
-/** Spans fromSpan .. toSpan - 1 as i32 from `into` on (and up to a vector more). The reader is left behind the sequence. */
-export function readNarrow(starts: usize, spans: u32, fromSpan: u32, toSpan: u32, into: usize): void {
-  const kind = readU8();
-  const order = kind & 3;
-  const zigzag = kind > 3;
-  const count = at32(starts, spans);
-  // As written: an order below the count. It also ends the recursion of hostile bytes, a front being shorter each time.
-  if (kind > 7 || order > 2 || order >= max<u32>(count, 1)) fail(UNKNOWN_FORM);
-  const base = <i32>readU32();
-  if (failed()) return;
-  const mark = scratchMark();
-  const firsts = order >= 1 ? readFront(starts, spans, 0) : 0;
-  const seconds = order == 2 ? readFront(starts, spans, 1) : 0;
-  if (failed()) return;
-  let from: u32 = at32(starts, fromSpan);
-  let to: u32 = at32(starts, toSpan);
-  let total = count;
-  let firstAt: u32 = 0;
-  let secondAt: u32 = 0;
-  if (order > 0) {
-    total = 0;
-    for (let s: u32 = 0; s < spans; s++) {
-      if (s == fromSpan) from = total;
-      if (s == toSpan) to = total;
-      const length = at32(starts, s + 1) - at32(starts, s);
-      if (s < fromSpan) {
-        if (length > 0) firstAt++;
-        if (length > 1) secondAt++;
-      }
-      if (length > order) total += length - order;
-    }
-    if (fromSpan == spans) from = total;
-    if (toSpan == spans) to = total;
-  }
-  const residuals = scratch(roomForRange(from, to) << 2);
-  let at = residuals + (<usize>readPacked(total, from, to, residuals) << 2);
-  if (failed()) return;
-  const offset = at32(starts, fromSpan);
-  if (order == 0) restore(at, to - from, base, zigzag, into);
-  else {
-    for (let s = fromSpan; s < toSpan; s++) {
-      const start = at32(starts, s) - offset;
-      const end = at32(starts, s + 1) - offset;
-      if (start == end) continue;
-      const first = <i32>at32(firsts, firstAt++);
-      const out = into + (<usize>start << 2);
-      store<i32>(out, first);
-      if (order == 1) {
-        sumOnce(at, base, zigzag, first, out + 4, end - start - 1);
-        at += <usize>(end - start - 1) << 2;
-      } else if (end - start > 1) {
-        const step = <i32>at32(seconds, secondAt++);
-        store<i32>(out, first + step, 4);
-        sumTwice(at, base, zigzag, first + step, step, out + 8, end - start - 2);
-        at += <usize>(end - start - 2) << 2;
-      }
-    }
-  }
-  scratchRelease(mark);
-}
-
-function readFront(starts: usize, spans: u32, which: u32): usize {
-  let count: u32 = 0;
-  for (let s: u32 = 0; s < spans; s++) if (at32(starts, s) + which < at32(starts, s + 1)) count++;
-  const into = scratch((<usize>count << 2) + 128);
-  const single = oneSpan(count);
-  readNarrow(single, 1, 0, 1, into);
-  return into;
-}
-
-@inline
-function distances(residuals: v128, zigzag: bool): v128 {
-  if (!zigzag) return residuals;
-  const sign = i32x4.neg(v128.and(residuals, i32x4.splat(1)));
-  return v128.xor(i32x4.shr_u(residuals, 1), sign);
-}
-
-function restore(residuals: usize, count: u32, base: i32, zigzag: bool, into: usize): void {
-  const bases = i32x4.splat(base);
-  const bytes = <usize>count << 2;
-  for (let i: usize = 0; i < bytes; i += 16) {
-    v128.store(into + i, i32x4.add(distances(v128.load(residuals + i), zigzag), bases));
-  }
-}
-
-/** Sums of the lanes up to each. */
-@inline
-function runningSums(lanes: v128): v128 {
-  const zero = i32x4.splat(0);
-  const pairs = i32x4.add(lanes, i8x16.shuffle(zero, lanes, 0, 1, 2, 3, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27));
-  return i32x4.add(pairs, i8x16.shuffle(zero, pairs, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23));
-}
-
-@inline
-function lastLane(lanes: v128): v128 {
-  return i8x16.shuffle(lanes, lanes, 12, 13, 14, 15, 12, 13, 14, 15, 12, 13, 14, 15, 12, 13, 14, 15);
-}
-
-function sumOnce(residuals: usize, base: i32, zigzag: bool, first: i32, into: usize, count: u32): void {
-  const bases = i32x4.splat(base);
-  const bytes = <usize>count << 2;
-  let sum = i32x4.splat(first);
-  if (zigzag) {
-    for (let i: usize = 0; i < bytes; i += 16) {
-      sum = i32x4.add(runningSums(i32x4.add(distances(v128.load(residuals + i), true), bases)), lastLane(sum));
-      v128.store(into + i, sum);
-    }
-  } else {
-    for (let i: usize = 0; i < bytes; i += 16) {
-      sum = i32x4.add(runningSums(i32x4.add(v128.load(residuals + i), bases)), lastLane(sum));
-      v128.store(into + i, sum);
-    }
-  }
-}
-
-function sumTwice(
-  residuals: usize,
-  base: i32,
-  zigzag: bool,
-  first: i32,
-  firstStep: i32,
-  into: usize,
-  count: u32,
-): void {
-  const bases = i32x4.splat(base);
-  const bytes = <usize>count << 2;
-  let step = i32x4.splat(firstStep);
-  let sum = i32x4.splat(first);
-  for (let i: usize = 0; i < bytes; i += 16) {
-    step = i32x4.add(runningSums(i32x4.add(distances(v128.load(residuals + i), zigzag), bases)), lastLane(step));
-    sum = i32x4.add(runningSums(step), lastLane(sum));
-    v128.store(into + i, sum);
   }
 }

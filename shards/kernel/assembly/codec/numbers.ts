@@ -6,7 +6,8 @@
  */
 import { scratch, scratchMark, scratchRelease } from './arena';
 import { fail, failed, TOO_LARGE, UNKNOWN_FORM } from './failure';
-import { readNarrow, writeNarrow } from './narrow';
+import { writeNarrow } from './narrow';
+import { openNarrow, readNarrow } from './narrow-read';
 import { readF64, readU8 } from './reader';
 import { readWide, writeWide } from './wide';
 import { writeF64, writeU8 } from './writer';
@@ -134,18 +135,18 @@ export function readNumbers(starts: usize, spans: u32, fromSpan: u32, toSpan: u3
   scratchRelease(mark);
 }
 
-/** Of the last `readNarrowNumbers`: what is to be added to its numbers. */
+/** Of the last `openNarrowNumbers`: what is to be added to its numbers. */
 let narrowOffset: f64 = 0;
 
 export function offsetOfNarrow(): f64 {
   return narrowOffset;
 }
 
-/** The numbers as i32 without their offset, when they are narrow: else false, and the reader stands anywhere. */
-export function readNarrowNumbers(starts: usize, spans: u32, fromSpan: u32, toSpan: u32, into: usize): bool {
+/** Opens the numbers without their offset (narrow-read.ts), when they are narrow: else false, and the reader stands anywhere. */
+export function openNarrowNumbers(starts: usize, spans: u32, fromSpan: u32, toSpan: u32): bool {
   if (readU8() != NARROW) return false;
   narrowOffset = readOffset();
-  if (!failed()) readNarrow(starts, spans, fromSpan, toSpan, into);
+  if (!failed()) openNarrow(starts, spans, fromSpan, toSpan);
   return !failed();
 }
 

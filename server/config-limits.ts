@@ -15,6 +15,12 @@ export const LIMIT_OPTIONS = {
     fallback: '10000',
     about: 'most fields of one measurement in one body; lines that bring more are refused',
   },
+  'series-max': {
+    schema: count(0, 100_000_000),
+    value: 'N',
+    fallback: '2000000',
+    about: 'most series of a database, in each shard group; points of further ones are refused; 0: no limit',
+  },
   'query-points-max': {
     schema: count(1, 1_000_000_000),
     value: 'N',

@@ -296,6 +296,8 @@ export interface Config {
   readonly lineBytesMax: number;
   readonly fieldsMax: number;
   /** 0: no limit. */
+  readonly seriesMax: number;
+  /** 0: no limit. */
   readonly maxConcurrentQueries: number;
   readonly repairHistoryMs: number;
   readonly repairHistoryBytesMax: number;
@@ -383,6 +385,7 @@ export function loadConfig(sources: ConfigSources): Config {
     maxRowLimit: resolve('max-row-limit', d['max-row-limit'].schema),
     lineBytesMax: resolve('line-bytes-max', d['line-bytes-max'].schema),
     fieldsMax: resolve('fields-max', d['fields-max'].schema),
+    seriesMax: resolve('series-max', d['series-max'].schema),
     maxConcurrentQueries: resolve('max-concurrent-queries', d['max-concurrent-queries'].schema),
     repairHistoryMs: resolve('repair-history', d['repair-history'].schema),
     repairHistoryBytesMax: resolve('repair-history-bytes-max', d['repair-history-bytes-max'].schema),

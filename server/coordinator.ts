@@ -9,23 +9,26 @@
  *
  * The ingest stage takes bodies whole; what it cannot judge goes the general way.
  */
-import type { ClusterSnapshot, DatabaseDefinition } from '../repair/cluster.ts';
+import type { DatabaseDefinition } from '../repair/cluster.ts';
 import type { WriteOutcome } from '../repair/replica-host.ts';
-import type { GroupSchema, Rejected, RoutingPolicy } from '../shards/batch-builder.ts';
-import { DESTINATIONS_MAX, IngestStage, type StageTarget } from '../shards/kernel/ingest-stage.ts';
+import type { Rejected, RoutingPolicy } from '../shards/batch-builder.ts';
+import { IngestStage, type StageTarget } from '../shards/kernel/ingest-stage.ts';
 import { LINE_LIMITS, type LineLimits } from '../shards/line-protocol-errors.ts';
 import { NO_KEYS_ENCODED } from '../shards/series-keys.ts';
 import type { ShardId, ShardKey } from '../shards/shard-key.ts';
 import { SHARDS_PER_GROUP, shardId } from '../shards/shard-key.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';
 import { type Companions, companionsOf } from './companions.ts';
+import type { CoordinatorLimits, CoordinatorPorts } from './coordinator-ports.ts';
 import { encodeBuilt, GeneralRoute, type OpenBatch } from './general-route.ts';
 import type { WriteCoordinator, WriteRequest, WriteResult } from './http/influx-write.ts';
+import { KeyDestinations } from './key-destinations.ts';
 import { NamedPolicies, routingOf } from './named-policies.ts';
-import type { GroupName, SchemaCache } from './schema-cache.ts';
+import { type GroupName, groupNameOf, type KnownGroup, type SchemaCache } from './schema-cache.ts';
+import { SeriesLimit } from './series-limit.ts';
 import type { ShardPlaces } from './shard-places.ts';
 import type { PostedWrite } from './threads.ts';
-import { resultOf, unavailable, type Waiting } from './waiting-write.ts';
+import { bitsIn, EVERY_BIT, type Requests, resultOf, unavailable, type Waiting } from './waiting-write.ts';
 import { WriteGathering } from './write-gathering.ts';
 
 /** The stage is sealed above this: about what its frames unfold to; the rows of one more request still fit. */
@@ -36,56 +39,16 @@ const OK: WriteOutcome = { ok: true };
 const NOTHING_REJECTED: Rejected = { dropped: 0, reason: null };
 const NO_GROUPS: readonly GroupName[] = [];
 
-export interface CoordinatorLimits {
-  readonly writeInFlightBytesMax: number;
-  readonly writeTimeoutMs: number;
-  readonly seriesCacheMax: number;
-  readonly lineBytesMax: number;
-  /** Of one measurement in one body. */
-  readonly fieldsMax: number;
-}
-
-export interface CoordinatorPorts {
-  readonly seed: string;
-  isReady(): boolean;
-  snapshot(): ClusterSnapshot;
-  owners(shard: ShardKey): readonly NodeNumber[];
-  /** Throws an error with `status` and `message` when this node may not mint now. */
-  mint(): Version;
-  nowMs(): number;
-  workerOf(shardNumber: number): number;
-  submit(worker: number, writes: readonly PostedWrite[]): void;
-  /** Runs `work` after the current turn of the event loop. */
-  later(work: () => void): void;
-  /** Runs `work` after so many milliseconds. */
-  after(ms: number, work: () => void): void;
-  /** An answer could not be given: a fault of ours, at one client only. */
-  faulty(error: Error): void;
-  /** So many points of the request are stored; its body may be gone when this returns. Never throws. */
-  accepted(request: WriteRequest, points: number): void;
-  observe(event: {
-    readonly rows: number;
-    readonly failedRows: number;
-    readonly bytes: number;
-    readonly ms: number;
-    readonly status: number;
-  }): void;
-}
-
-/** Those of `all` that have the bit in `touched`. */
-interface Requests {
-  readonly all: readonly Waiting[];
-  readonly bit: number;
-}
-
-const EVERY_BIT = -1;
-
 /** A frame on its way out, as far as the fast and the general way differ. */
 interface Encoded {
   readonly frame: Uint8Array;
   readonly keys: Uint8Array;
   readonly allKeys: Uint8Array | null;
+  /** How many keys go along. */
+  readonly fresh: number;
 }
+
+type GroupOf = (startNs: bigint) => KnownGroup | null;
 
 export class Coordinator implements WriteCoordinator {
   #ports: CoordinatorPorts;
@@ -98,10 +61,11 @@ export class Coordinator implements WriteCoordinator {
   #general: GeneralRoute<Waiting> | null = null;
   #queue: Waiting[] = [];
   readonly #gathering: WriteGathering;
+  readonly #series: SeriesLimit;
   #inFlightBytes = 0;
   #inFlight = new Map<number, (outcome: WriteOutcome) => void>();
   #nextRequest = 1;
-  #slots = new Map<NodeNumber, number>();
+  readonly #destinations = new KeyDestinations();
 
   constructor(ports: CoordinatorPorts, limits: CoordinatorLimits, schemas: SchemaCache, places: ShardPlaces) {
     this.#ports = ports;
@@ -116,6 +80,10 @@ export class Coordinator implements WriteCoordinator {
       after: ports.after,
       inFlight: () => this.#inFlight.size,
       leave: () => this.#flush(),
+    });
+    this.#series = new SeriesLimit(limits.seriesMax, {
+      census: ports.census,
+      again: (waiting) => this.#enqueue(waiting),
     });
     this.#stage = new IngestStage(ports.seed, limits.seriesCacheMax, SHARDS_PER_GROUP, this.#lines);
   }
@@ -150,6 +118,7 @@ export class Coordinator implements WriteCoordinator {
       read: null,
       rejected: NOTHING_REJECTED,
       touched: 0,
+      barred: null,
       outstanding: 0,
       failure: null,
       groups: NO_GROUPS,
@@ -204,7 +173,7 @@ export class Coordinator implements WriteCoordinator {
 
   /** Members that restarted or are new may lack keys that were sent before. */
   forgetKeysOf(member: NodeNumber): void {
-    if (this.#slots.has(member)) this.#stage.forgetSent();
+    if (this.#destinations.has(member)) this.#stage.forgetSent();
   }
 
   #enqueue(waiting: Waiting): void {
@@ -234,7 +203,7 @@ export class Coordinator implements WriteCoordinator {
     const general: Waiting[] = [];
     const nowMs = this.#ports.nowMs();
     const routing = routingOf(companions.named, nowMs);
-    const schemaOf = (startNs: bigint) => this.#schemas.get(nameOf(routing, startNs), nowMs);
+    const groupOf = this.#groupsOf(routing, nowMs);
     for (let rest = companions.requests; rest.length > 0; ) {
       const staged: Waiting[] = [];
       const later: Waiting[] = [];
@@ -244,8 +213,12 @@ export class Coordinator implements WriteCoordinator {
           later.push(waiting);
           continue;
         }
+        if (waiting.barred !== null && waiting.barred.byGroup.size > 0) {
+          general.push(waiting);
+          continue;
+        }
         const { body, precision, nowNs } = waiting.request;
-        const result = stage.add(body, precision, nowNs, schemaOf);
+        const result = stage.add(body, precision, nowNs, groupOf);
         if (result.kind === 'general') general.push(waiting);
         else if (result.kind === 'full') later.push(waiting);
         else if (result.kind === 'unknown') this.#load(waiting, routing, result.startsNs, nowMs);
@@ -258,11 +231,41 @@ export class Coordinator implements WriteCoordinator {
           else staged.push(waiting);
         }
       }
-      if (stage.hasDuplicates()) general.push(...staged);
-      else this.#sealStage(companions, routing, staged, posted);
       rest = later;
+      if (stage.hasDuplicates()) {
+        general.push(...staged);
+        continue;
+      }
+      const targets = stage.targets();
+      if (this.#series.holdsStage(stage, targets, groupOf)) {
+        const judged = staged.filter(({ barred }) => barred !== null);
+        if (judged.length < staged.length) {
+          for (const waiting of staged) if (waiting.barred === null) this.#hold(waiting, routing, groupOf);
+          rest = [...judged, ...later];
+          continue;
+        }
+      }
+      this.#sealStage(companions, routing, staged, targets, groupOf, posted);
     }
-    if (general.length > 0) this.#writeGenerally(companions, routing, general, schemaOf, posted);
+    if (general.length > 0) this.#writeGenerally(companions, routing, general, groupOf, posted);
+  }
+
+  /** Postpones the request until its series have been looked at. */
+  #hold(waiting: Waiting, routing: RoutingPolicy, groupOf: GroupOf): void {
+    const general = this.#generalRoute();
+    const { body, precision, nowNs } = waiting.request;
+    const points = general.parse(body, precision, nowNs);
+    this.#series.hold(waiting, general.seriesOf(points, routing), groupOf);
+  }
+
+  /** The groups that are known, each looked up once. */
+  #groupsOf(routing: RoutingPolicy, nowMs: number): GroupOf {
+    const found = new Map<bigint, KnownGroup>();
+    return (startNs) => {
+      const group = found.get(startNs) ?? this.#schemas.get(groupNameOf(routing, startNs), nowMs);
+      if (group !== null) found.set(startNs, group);
+      return group;
+    };
   }
 
   /** Postpones the request until its shard groups are known. */
@@ -271,14 +274,20 @@ export class Coordinator implements WriteCoordinator {
       this.#finish(waiting, unavailable(`overloaded: a body over ${startsNs.length} shard groups`));
       return;
     }
-    void Promise.all(startsNs.map((startNs) => this.#schemas.load(nameOf(routing, startNs), nowMs))).then(() => {
+    void Promise.all(startsNs.map((startNs) => this.#schemas.load(groupNameOf(routing, startNs), nowMs))).then(() => {
       this.#enqueue(waiting);
     });
   }
 
-  #sealStage(companions: Companions, routing: RoutingPolicy, staged: readonly Waiting[], posted: PostedWrite[]): void {
-    const groups = this.#stage.startsNs().map((startNs) => nameOf(routing, startNs));
-    const targets = this.#stage.targets();
+  #sealStage(
+    companions: Companions,
+    routing: RoutingPolicy,
+    staged: readonly Waiting[],
+    targets: readonly StageTarget[],
+    groupOf: GroupOf,
+    posted: PostedWrite[],
+  ): void {
+    const groups = this.#stage.startsNs().map((startNs) => groupNameOf(routing, startNs));
     let present = 0;
     for (const { index } of targets) present |= 1 << index;
     for (const waiting of staged) {
@@ -288,36 +297,30 @@ export class Coordinator implements WriteCoordinator {
     }
     for (const target of targets) {
       const requests: Requests = { all: staged, bit: 1 << target.index };
-      this.#post(target, companions, requests, posted, (version) => this.#sealTarget(target, version));
+      this.#post(target, companions, requests, groupOf, posted, (version) => this.#sealTarget(target, version));
     }
   }
 
   /** Keys go to owners that may not have had them from here. */
   #sealTarget(target: StageTarget, version: Version): Encoded {
     const owners = this.#ports.owners(target.shard);
-    let destinations = 0;
-    let everyKey = false;
     this.#places.noteWritten(target.id, target.shard);
-    for (const owner of owners) {
-      const slot = this.#slotOf(owner);
-      if (slot < DESTINATIONS_MAX) destinations |= 1 << slot;
-      else everyKey = true;
-    }
+    const { bits, others } = this.#destinations.of(owners);
     // This node's own worker is not asked again: when it lacks a key, the write fails and the next one brings all.
     const { self } = this.#ports.snapshot();
     const allKeys = owners.some((owner) => owner !== self);
-    return this.#stage.seal(target, version, destinations, everyKey, allKeys);
+    return this.#stage.seal(target, version, bits, others, allKeys);
   }
 
   #writeGenerally(
     companions: Companions,
     routing: RoutingPolicy,
     requests: readonly Waiting[],
-    schemaOf: (startNs: bigint) => GroupSchema | null,
+    groupOf: GroupOf,
     posted: PostedWrite[],
   ): void {
-    this.#general ??= new GeneralRoute((key) => this.#stage.hashOf(key), this.#limits.seriesCacheMax, this.#lines);
-    const general = this.#general;
+    const general = this.#generalRoute();
+    let routed = 0;
     for (const waiting of requests) {
       const { body, precision, nowNs } = waiting.request;
       const points = general.parse(body, precision, nowNs);
@@ -327,26 +330,43 @@ export class Coordinator implements WriteCoordinator {
         continue;
       }
       const startsNs = general.startsOf(points, routing);
-      const unknown = startsNs.filter((startNs) => schemaOf(startNs) === null);
+      const unknown = startsNs.filter((startNs) => groupOf(startNs) === null);
       if (unknown.length > 0) {
         this.#load(waiting, routing, unknown, this.#ports.nowMs());
         continue;
       }
-      waiting.groups = startsNs.map((startNs) => nameOf(routing, startNs));
-      const { rejected, batches } = general.route(points, waiting, routing, (startNs) => schemaOf(startNs)!);
+      const { barred } = waiting;
+      routed += points.rows;
+      if (barred === null && startsNs.some((startNs) => this.#series.holds(groupOf(startNs)!, routed))) {
+        this.#series.hold(waiting, general.seriesOf(points, routing), groupOf);
+        continue;
+      }
+      waiting.groups = startsNs.map((startNs) => groupNameOf(routing, startNs));
+      const { rejected, batches } = general.route(points, waiting, routing, (startNs) => groupOf(startNs)!, barred);
       waiting.rejected = rejected;
       waiting.touched = EVERY_BIT;
       waiting.outstanding = batches;
       if (batches === 0) this.#finish(waiting, resultOf(waiting));
     }
-    for (const batch of general.take()) this.#postBuilt(batch, companions, posted);
+    for (const batch of general.take()) this.#postBuilt(batch, companions, groupOf, posted);
   }
 
-  #postBuilt({ builder, requests }: OpenBatch<Waiting>, companions: Companions, posted: PostedWrite[]): void {
+  #generalRoute(): GeneralRoute<Waiting> {
+    const hashOf = (key: string) => this.#stage.hashOf(key);
+    this.#general ??= new GeneralRoute(hashOf, this.#limits.seriesCacheMax, this.#lines);
+    return this.#general;
+  }
+
+  #postBuilt(
+    { builder, requests }: OpenBatch<Waiting>,
+    companions: Companions,
+    groupOf: GroupOf,
+    posted: PostedWrite[],
+  ): void {
     const { shard } = builder;
     const id = shardId(shard);
     const { conflict } = companions.named.database;
-    this.#post({ shard, id }, companions, { all: [...requests], bit: EVERY_BIT }, posted, (version) => {
+    this.#post({ shard, id }, companions, { all: [...requests], bit: EVERY_BIT }, groupOf, posted, (version) => {
       this.#places.noteWritten(id, shard);
       return { ...encodeBuilt(builder, version, conflict), allKeys: null };
     });
@@ -357,6 +377,7 @@ export class Coordinator implements WriteCoordinator {
     { shard, id }: { readonly shard: ShardKey; readonly id: ShardId },
     { consistency, named }: Companions,
     requests: Requests,
+    groupOf: GroupOf,
     posted: PostedWrite[],
     encode: (version: Version) => Encoded,
   ): void {
@@ -371,26 +392,19 @@ export class Coordinator implements WriteCoordinator {
     }
     for (const { touched, batches } of requests.all)
       if (batches !== null && (touched & requests.bit) !== 0) batches.push({ shard, version });
-    const { frame, keys, allKeys } = encode(version);
+    const { frame, keys, allKeys, fresh } = encode(version);
+    const series = fresh === 0 ? undefined : groupOf(shard.startNs)?.series;
+    series?.sealed(fresh);
     const request = this.#expect((outcome) => {
       if (outcome.ok) this.#places.noteAcknowledged(id);
       // Who has which key is in doubt; the batches from now on bring them again.
       else this.#stage.forgetSent(id);
+      series?.settled(fresh);
       this.#settleAll(requests, outcome);
     });
     const { durability } = named.database;
     const timeoutMs = this.#limits.writeTimeoutMs;
     posted.push({ request, shard, version, frame, keys, allKeys, consistency, durability, timeoutMs });
-  }
-
-  /** Members by small numbers; those beyond the bits that a series has are always sent all keys. */
-  #slotOf(member: NodeNumber): number {
-    let slot = this.#slots.get(member);
-    if (slot === undefined) {
-      slot = this.#slots.size;
-      this.#slots.set(member, slot);
-    }
-    return slot;
   }
 
   #expect(done: (outcome: WriteOutcome) => void): number {
@@ -412,6 +426,7 @@ export class Coordinator implements WriteCoordinator {
   #finish(waiting: Waiting, result: WriteResult): void {
     this.#inFlightBytes -= waiting.bytes;
     this.#gathering.answered();
+    this.#series.finished(waiting);
     if (waiting.failure !== null) for (const name of waiting.groups) this.#schemas.forget(name);
     const rows = waiting.failure === null ? (waiting.read?.rows ?? 0) - waiting.rejected.dropped : 0;
     if (rows > 0) this.#ports.accepted(waiting.request, rows);
@@ -429,14 +444,4 @@ export class Coordinator implements WriteCoordinator {
       this.#ports.faulty(error as Error);
     }
   }
-}
-
-function bitsIn(word: number): number {
-  let bits = 0;
-  for (let rest = word; rest !== 0; rest &= rest - 1) bits++;
-  return bits;
-}
-
-function nameOf(routing: RoutingPolicy, startNs: bigint): GroupName {
-  return { ...routing, startNs };
 }

@@ -5,8 +5,8 @@
  * Rows of several requests share one batch per shard here as well. All keys go with each batch: these writes are few.
  */
 
-import type { GroupSchema, Rejected, RoutingPolicy } from '../shards/batch-builder.ts';
-import { BatchBuilder, groupStartsOf, routePoints } from '../shards/batch-builder.ts';
+import type { BarredSeries, GroupSchema, Rejected, RoutingPolicy } from '../shards/batch-builder.ts';
+import { BatchBuilder, groupStartsOf, routePoints, seriesOfGroups } from '../shards/batch-builder.ts';
 import { encodeBatch } from '../shards/batch-codec.ts';
 import type { ParsedPoints, Precision } from '../shards/line-protocol.ts';
 import { LineParser } from '../shards/line-protocol.ts';
@@ -25,6 +25,12 @@ const BATCH_BYTES_TARGET = 8 * 1024 * 1024;
 export interface OpenBatch<Request> {
   readonly builder: BatchBuilder;
   readonly requests: Set<Request>;
+}
+
+/** A series and the number of its shard. */
+export interface PlacedSeries {
+  readonly hash: SeriesHash;
+  readonly number: number;
 }
 
 export class GeneralRoute<Request> {
@@ -47,19 +53,28 @@ export class GeneralRoute<Request> {
     return groupStartsOf(points, policy);
   }
 
+  /** The series of the points by shard group, in the order in which they come. */
+  seriesOf(points: ParsedPoints, policy: RoutingPolicy): Map<bigint, PlacedSeries[]> {
+    const place = (id: number) => ({ hash: this.#series.hash(id), number: this.#series.shardNumber(id) });
+    const groups = [...seriesOfGroups(points, policy)];
+    return new Map(groups.map(([startNs, series]) => [startNs, Array.from(series, place)]));
+  }
+
   /** Puts the rows into open batches. `schemaOf` must know all groups. Returns in how many batches the request is. */
   route(
     points: ParsedPoints,
     request: Request,
     policy: RoutingPolicy,
     schemaOf: (startNs: bigint) => GroupSchema,
+    barred: BarredSeries | null,
   ): { readonly rejected: Rejected; readonly batches: number } {
     const touched = new Set<OpenBatch<Request>>();
-    const rejected = routePoints(points, policy, this.#series, schemaOf, (shard) => {
+    const builderOf = (shard: ShardKey): BatchBuilder => {
       const batch = this.#batchOf(shard, touched);
       touched.add(batch);
       return batch.builder;
-    });
+    };
+    const rejected = routePoints(points, policy, this.#series, schemaOf, builderOf, barred);
     for (const batch of touched) batch.requests.add(request);
     return { rejected, batches: touched.size };
   }
@@ -89,8 +104,8 @@ export function encodeBuilt(
   builder: BatchBuilder,
   version: Version,
   conflict: ConflictRule,
-): { frame: Uint8Array; keys: Uint8Array } {
+): { frame: Uint8Array; keys: Uint8Array; fresh: number } {
   const { batch, keys } = builder.build(version, conflict);
   const records = batch.series.map((hash, i) => ({ hash, key: keys[i]! }));
-  return { frame: encodeBatch(batch), keys: encodeKeys(records) };
+  return { frame: encodeBatch(batch), keys: encodeKeys(records), fresh: records.length };
 }

@@ -20,12 +20,13 @@ import { type ShardId, shardKeyFromJson } from '../shards/shard-key.ts';
 import type { LevellingDesk } from './levelling-desk.ts';
 import { newestVersion } from './policy-deletes.ts';
 import type { RunningQueries } from './query/running-queries.ts';
-import { localSchemas, runLocal } from './query-backend.ts';
-import { partialRequest, shardAsked, shardsAsked, shardsWithFields } from './query-checks.ts';
+import { runLocal } from './query-backend.ts';
+import { partialRequest, shardAsked, shardsAsked, shardsWithFields, shardsWithHashes } from './query-checks.ts';
 import type { NodeApi } from './query-rpc.ts';
 import type { RepairJournal } from './repair-journal.ts';
 import { repairQuery } from './repair-query.ts';
 import type { RepairRatesStore } from './repair-rates.ts';
+import { localCensus, localSchemas } from './schema-source.ts';
 import type { WorkerPool } from './threads.ts';
 
 export interface NodeApiPorts {
@@ -97,6 +98,10 @@ export function createNodeApi(ports: NodeApiPorts): NodeApi {
     async schemas(shards) {
       check(shardsWithFields, shards);
       return localSchemas(pool, shards);
+    },
+    async census(shards) {
+      check(shardsWithHashes, shards);
+      return localCensus(pool, shards);
     },
     async describeShard(shard, throughStamp) {
       check(tupleOf(shardAsked, orNull(stamp)), [shard, throughStamp]);

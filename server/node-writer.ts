@@ -5,7 +5,8 @@ import { Coordinator } from './coordinator.ts';
 import type { WriteRequest } from './http/influx-write.ts';
 import type { RequestMetrics, WriteEvent } from './request-metrics.ts';
 import { SchemaCache } from './schema-cache.ts';
-import { fetchSchemas } from './schema-source.ts';
+import { fetchCensus, fetchSchemas } from './schema-source.ts';
+import type { CensusShard } from './series-limit.ts';
 import type { ShardPlaces } from './shard-places.ts';
 import type { WorkerPool } from './threads.ts';
 
@@ -38,9 +39,8 @@ export interface Writer {
 export function createWriter(parts: WriterParts): Writer {
   const { core, pool, places } = parts;
   const snapshot = () => core.snapshot();
-  const schemas = new SchemaCache((shards) =>
-    fetchSchemas({ pool, places, snapshot, clusterId: parts.clusterId }, shards),
-  );
+  const at = { pool, places, snapshot, clusterId: parts.clusterId };
+  const schemas = new SchemaCache((shards) => fetchSchemas(at, shards));
   const ports = {
     seed: parts.seed,
     isReady: parts.isReady,
@@ -49,6 +49,7 @@ export function createWriter(parts: WriterParts): Writer {
     mint: () => core.mint(Date.now()),
     nowMs: Date.now,
     workerOf: (number: number) => pool.workerOf(number),
+    census: (shards: readonly CensusShard[]) => fetchCensus(at, shards),
     submit: (worker: number, writes: Parameters<WorkerPool['submit']>[1]) => {
       parts.shareCluster();
       pool.submit(worker, writes, parts.isScratch);
@@ -69,5 +70,7 @@ export function createWriter(parts: WriterParts): Writer {
     },
     observe: (event: WriteEvent) => parts.metrics.observeWrite(event),
   };
-  return { schemas, coordinator: new Coordinator(ports, parts.config, schemas, places) };
+  // What is thrown away is of no database.
+  const limits = parts.isScratch ? { ...parts.config, seriesMax: 0 } : parts.config;
+  return { schemas, coordinator: new Coordinator(ports, limits, schemas, places) };
 }

@@ -21,7 +21,7 @@ import { callNode } from './query-rpc.ts';
 import { Nothings, questionOf, wantedOf } from './said-nothing.ts';
 import type { ShardPlaces } from './shard-places.ts';
 import { writeLines } from './statement-writes.ts';
-import type { FieldRecord, WorkerPool } from './threads.ts';
+import type { WorkerPool } from './threads.ts';
 
 /** Holders of a shard that are tried one after the other. */
 const ROUNDS_MAX = 8;
@@ -191,21 +191,6 @@ function joined(answers: readonly PartialAnswer[]): PlaceAnswer {
 }
 
 /** Schemas of shards that are here. */
-export async function localSchemas(
-  pool: WorkerPool,
-  shards: readonly { readonly id: ShardId; readonly number: number; readonly known: number }[],
-): Promise<{ id: ShardId; fields: readonly FieldRecord[] }[]> {
-  const byWorker = new Map<number, { id: ShardId; known: number }[]>();
-  for (const { id, number, known } of shards) {
-    const worker = pool.workerOf(number);
-    const list = byWorker.get(worker);
-    if (list === undefined) byWorker.set(worker, [{ id, known }]);
-    else list.push({ id, known });
-  }
-  const answers = await Promise.all([...byWorker].map(([worker, each]) => pool.call(worker, 'schemas', each)));
-  return answers.flat();
-}
-
 function areHere({ places }: BackendPorts, targets: readonly ShardTarget[]): boolean {
   return targets.length > 0 && targets.every(({ id }) => places.isLocal(id));
 }

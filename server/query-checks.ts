@@ -7,6 +7,7 @@ import { type Check, flag, isObject, objectOf, oneOf, orAbsent, orNull, size, te
 import { BOOLEAN } from '../shards/column.ts';
 import { STATE_FUNCTIONS } from '../shards/query/partial.ts';
 import type { Windows } from '../shards/query/windows.ts';
+import { SERIES_HASH_BYTES } from '../shards/series-key.ts';
 
 const anyText: Check = (value) => typeof value === 'string';
 const bigint: Check = (value) => typeof value === 'bigint';
@@ -27,7 +28,9 @@ const kindsBy =
 
 export const shardAsked = objectOf({ id: text, number: size });
 export const shardsAsked = manyOf(shardAsked);
-export const shardsWithFields = manyOf(objectOf({ id: text, number: size, known: size }));
+export const shardsWithFields = manyOf(objectOf({ id: text, number: size, known: size, series: orAbsent(size) }));
+const hashes: Check = (value) => value instanceof Uint8Array && value.byteLength % SERIES_HASH_BYTES === 0;
+export const shardsWithHashes = manyOf(objectOf({ id: text, number: size, hashes, isListed: flag }));
 
 const fieldType: Check = (value) => size(value) && (value as number) <= BOOLEAN;
 const pick: Check = orNull(

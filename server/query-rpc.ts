@@ -22,7 +22,7 @@ import type { QueryDescription } from './query/running-queries.ts';
 import type { KeptRepair } from './repair-history.ts';
 import type { RepairQuery } from './repair-query.ts';
 import type { RatesStatus } from './repair-rates.ts';
-import type { FieldRecord } from './threads.ts';
+import type { CensusAnswer, CensusQuestion, SchemaAnswer, SchemaQuestion } from './shard-questions.ts';
 
 const REQUEST_BYTES_MAX = 8 * 1024 * 1024;
 const ANSWER_BYTES_MAX = 512 * 1024 * 1024;
@@ -59,9 +59,8 @@ export interface NodeApi {
     request: PartialRequest,
     ending?: Ending,
   ): Promise<PlaceAnswer>;
-  schemas(
-    shards: readonly { id: ShardId; number: number; known: number }[],
-  ): Promise<{ id: ShardId; fields: readonly FieldRecord[] }[]>;
+  schemas(shards: readonly (SchemaQuestion & { number: number })[]): Promise<SchemaAnswer[]>;
+  census(shards: readonly (CensusQuestion & { number: number })[]): Promise<CensusAnswer[]>;
   describeShard(shard: { id: ShardId; number: number }, throughStamp: string | null): Promise<ShardDescription | null>;
   /** `known`: the revision of the list that the caller has. */
   whereabouts(known: string | null): Promise<Whereabouts>;
@@ -94,6 +93,7 @@ export interface NodeApi {
 const METHODS: readonly (keyof NodeApi)[] = [
   'partial',
   'schemas',
+  'census',
   'describeShard',
   'whereabouts',
   'level',

@@ -6,12 +6,16 @@
  * refreshed for what other coordinators accepted. Two coordinators may still accept a field with two types at the same
  * moment; both then settle on the stronger type, which is also the one that queries use. A group that could not be
  * loaded from anybody starts empty: availability goes before the type rule.
+ *
+ * How many series a group has is learnt in the same way, and by the same questions (series-count.ts).
  */
-import type { GroupSchema } from '../shards/batch-builder.ts';
+import type { GroupSchema, RoutingPolicy } from '../shards/batch-builder.ts';
 import type { FieldType } from '../shards/column.ts';
 import type { ShardId, ShardKey, ShardLayout } from '../shards/shard-key.ts';
 import { SHARDS_PER_GROUP, shardId, shardRange } from '../shards/shard-key.ts';
-import type { FieldRecord } from './threads.ts';
+import { SeriesCount } from './series-count.ts';
+import type { KnownShard } from './shard-places.ts';
+import type { SchemaAnswer } from './shard-questions.ts';
 
 const GROUPS_MAX = 4_096;
 const ACTIVE_MS = 60_000;
@@ -24,17 +28,26 @@ export interface GroupName extends ShardLayout {
   readonly startNs: bigint;
 }
 
-export interface SchemaShard {
-  readonly id: ShardId;
-  readonly key: ShardKey;
+export interface SchemaShard extends KnownShard {
   /** How many field records of the shard are known already. */
   readonly known: number;
+  /** How many series it had when it was asked last. */
+  readonly series: number;
 }
 
-/** Asks the owners; leaves out shards that nobody can answer for, or whose records are as many as known. */
-export type SchemaSource = (
-  shards: readonly SchemaShard[],
-) => Promise<readonly { id: ShardId; fields: readonly FieldRecord[] }[]>;
+/** Asks the owners; leaves out shards that nobody can answer for, or of which all is known. */
+export type SchemaSource = (shards: readonly SchemaShard[]) => Promise<readonly SchemaAnswer[]>;
+
+/** A shard group as far as it is known here. */
+export interface KnownGroup extends GroupSchema {
+  readonly series: SeriesCount;
+  /** By number. */
+  readonly shards: readonly KnownShard[];
+}
+
+export function groupNameOf(routing: RoutingPolicy, startNs: bigint): GroupName {
+  return { ...routing, startNs };
+}
 
 interface Group {
   readonly schema: Types;
@@ -52,7 +65,7 @@ export class SchemaCache {
   }
 
   /** null: to be loaded first. */
-  get(name: GroupName, nowMs: number): GroupSchema | null {
+  get(name: GroupName, nowMs: number): KnownGroup | null {
     const group = this.#groups.get(textOf(name));
     if (group === undefined) return null;
     group.usedMs = nowMs;
@@ -88,38 +101,45 @@ export class SchemaCache {
   /** Asks for the shards of all of them at once: one question for each worker or member that has some. */
   async #fill(groups: readonly Group[]): Promise<void> {
     const groupOf = new Map(groups.flatMap((group) => [...group.shards.keys()].map((id) => [id, group] as const)));
-    const asked = groups.flatMap(({ shards }) => [...shards].map(([id, { key, known }]) => ({ id, key, known })));
-    for (const { id, fields } of await this.#source(asked)) {
+    const asked = groups.flatMap(({ shards, schema }) =>
+      [...shards].map(([id, { key, known }]) => ({ id, key, known, series: schema.series.storedOf(id) })),
+    );
+    const marks = groups.map(({ schema }) => schema.series.mark);
+    const counts = new Map<Group, [ShardId, number][]>(groups.map((group) => [group, []]));
+    for (const { id, fields, series } of await this.#source(asked)) {
       const group = groupOf.get(id);
       if (group === undefined) continue;
+      if (series !== undefined) counts.get(group)!.push([id, series]);
+      if (fields === undefined) continue;
       group.shards.get(id)!.known = fields.length;
       for (const { measurement, field, type } of fields) group.schema.learn(measurement, field, type);
     }
+    for (const [i, group] of groups.entries()) group.schema.series.answered(marks[i]!, counts.get(group)!);
   }
 }
 
 function newGroup(name: GroupName, nowMs: number): Group {
-  const { startNs, endNs } = shardRange(name.startNs, name);
-  const shards = new Map<ShardId, { key: ShardKey; known: number }>();
+  const { database, databaseGeneration, retentionPolicy, retentionPolicyGeneration } = name;
+  const range = shardRange(name.startNs, name);
+  const shards: KnownShard[] = [];
   for (let number = 0; number < SHARDS_PER_GROUP; number++) {
-    const key: ShardKey = {
-      database: name.database,
-      databaseGeneration: name.databaseGeneration,
-      retentionPolicy: name.retentionPolicy,
-      retentionPolicyGeneration: name.retentionPolicyGeneration,
-      startNs,
-      endNs,
-      number,
-    };
-    shards.set(shardId(key), { key, known: 0 });
+    const key = { database, databaseGeneration, retentionPolicy, retentionPolicyGeneration, ...range, number };
+    shards.push({ id: shardId(key), key });
   }
-  return { schema: new Types(), shards, usedMs: nowMs };
+  const known = new Map(shards.map(({ id, key }) => [id, { key, known: 0 }]));
+  return { schema: new Types(shards), shards: known, usedMs: nowMs };
 }
 
 /** Of two types that a field was given, the stronger one counts. */
-class Types implements GroupSchema {
+class Types implements KnownGroup {
+  readonly series = new SeriesCount();
+  readonly shards: readonly KnownShard[];
   readonly #fields = new Map<string, Map<string, FieldType>>();
   revision = 0;
+
+  constructor(shards: readonly KnownShard[]) {
+    this.shards = shards;
+  }
 
   typeOf(measurement: string, field: string): FieldType | null {
     return this.#fields.get(measurement)?.get(field) ?? null;

@@ -1,15 +1,19 @@
-/** Asks the workers, or the members that hold a shard, for the fields of shards (for the schema cache). */
+/** Asks the workers, or the members that hold a shard, for its fields and series (schema-cache.ts, series-limit.ts). */
 import type { ClusterSnapshot } from '../repair/cluster.ts';
 import { heldIn } from '../repair/held-shards.ts';
-import type { ShardId } from '../shards/shard-key.ts';
-import { localSchemas, nameOf } from './query-backend.ts';
-import { callNode } from './query-rpc.ts';
+import { emptyCensus } from '../shards/series-census.ts';
+import { nameOf } from './query-backend.ts';
+import { callNode, NodeCallError } from './query-rpc.ts';
 import type { SchemaShard } from './schema-cache.ts';
-import type { ShardPlaces } from './shard-places.ts';
-import type { FieldRecord, WorkerPool } from './threads.ts';
+import type { CensusShard } from './series-limit.ts';
+import type { KnownShard, ShardPlaces } from './shard-places.ts';
+import type { CensusAnswer, CensusQuestion, SchemaAnswer, SchemaQuestion } from './shard-questions.ts';
+import type { WorkerPool } from './threads.ts';
 
-/** A write waits this long for a schema at most; then it goes on without. */
+/** A write waits this long for an answer at most; then it goes on without. */
 const TIMEOUT_MS = 1_000;
+/** Of one call to another member, whose length is bounded (query-rpc.ts). */
+const CALL_BYTES_MAX = 4 * 1024 * 1024;
 
 export interface SchemaPlaces {
   readonly pool: WorkerPool;
@@ -18,30 +22,114 @@ export interface SchemaPlaces {
   snapshot(): ClusterSnapshot;
 }
 
-export async function fetchSchemas(
-  { pool, places, clusterId, snapshot }: SchemaPlaces,
-  shards: readonly SchemaShard[],
-): Promise<{ id: ShardId; fields: readonly FieldRecord[] }[]> {
-  const plain = ({ id, key, known }: SchemaShard) => ({ id, number: key.number, known });
-  const here = shards.filter(({ id }) => places.isLocal(id)).map(plain);
-  const byMember = new Map<string, ReturnType<typeof plain>[]>();
+interface Numbered {
+  readonly number: number;
+}
+
+interface CallTarget {
+  readonly address: string;
+  readonly clusterId: string;
+  readonly from: string;
+  readonly timeoutMs: number;
+}
+
+export async function fetchSchemas(at: SchemaPlaces, shards: readonly SchemaShard[]): Promise<SchemaAnswer[]> {
+  const { here, there } = whereabouts(at, shards, true);
+  const plain = ({ id, key, known, series }: SchemaShard) => ({ id, number: key.number, known, series });
+  const remote = [...there].map(([address, asked]) =>
+    orNothing(callNode(targetOf(at, address), 'schemas', asked.map(plain))),
+  );
+  return (await Promise.all([localSchemas(at.pool, here.map(plain)), ...remote])).flat();
+}
+
+/**
+ * A shard that nobody lists is new, or another member has just made it: one of its owners is asked whether it is there. When
+ * there is no other owner it has no series.
+ */
+export async function fetchCensus(at: SchemaPlaces, shards: readonly CensusShard[]): Promise<CensusAnswer[]> {
+  const { here, there, nowhere } = whereabouts(at, shards, false);
+  const plain = ({ id, key, hashes }: CensusShard) => {
+    return { id, number: key.number, hashes, isListed: at.places.isKnown(id) };
+  };
+  const remote = [...there].flatMap(([address, asked]) =>
+    inCalls(asked).map((some) => orNothing(callNode(targetOf(at, address), 'census', some.map(plain)))),
+  );
+  const answers = await Promise.all([localCensus(at.pool, here.map(plain)), ...remote]);
+  const fresh = nowhere.filter(({ id }) => !at.places.isKnown(id));
+  return [...fresh.map(({ id, hashes }) => ({ id, ...emptyCensus(hashes) })), ...answers.flat()];
+}
+
+export async function localSchemas(
+  pool: WorkerPool,
+  shards: readonly (SchemaQuestion & Numbered)[],
+): Promise<SchemaAnswer[]> {
+  const asked = [...byWorker(pool, shards)].map(([worker, each]) => pool.call(worker, 'schemas', each));
+  return (await Promise.all(asked)).flat();
+}
+
+export async function localCensus(
+  pool: WorkerPool,
+  shards: readonly (CensusQuestion & Numbered)[],
+): Promise<CensusAnswer[]> {
+  const asked = [...byWorker(pool, shards)].map(([worker, each]) => pool.call(worker, 'census', each));
+  return (await Promise.all(asked)).flat();
+}
+
+function byWorker<T extends Numbered>(pool: WorkerPool, shards: readonly T[]): Map<number, T[]> {
+  const found = new Map<number, T[]>();
+  for (const shard of shards) into(found, pool.workerOf(shard.number), shard);
+  return found;
+}
+
+/** Shards by the member that is to be asked, which lists it (`listed`) or may have it without; `nowhere`: nobody can answer for them. */
+function whereabouts<T extends KnownShard>(
+  { places, snapshot }: SchemaPlaces,
+  shards: readonly T[],
+  listed: boolean,
+): { readonly here: T[]; readonly there: Map<string, T[]>; readonly nowhere: T[] } {
+  const here = shards.filter(({ id }) => places.isLocal(id));
+  const there = new Map<string, T[]>();
+  const nowhere: T[] = [];
   for (const shard of shards) {
     if (places.isLocal(shard.id)) continue;
-    const { heldBy } = snapshot();
-    const holder = places.remoteHolders(shard).find((each) => heldIn(heldBy[each], shard.id) !== undefined);
-    const member = snapshot().members.find((each) => each.number === holder);
-    if (member === undefined) continue;
-    const list = byMember.get(member.address);
-    if (list === undefined) byMember.set(member.address, [plain(shard)]);
-    else list.push(plain(shard));
+    const { heldBy, members } = snapshot();
+    const holder = places.remoteHolders(shard).find((each) => !listed || heldIn(heldBy[each], shard.id) !== undefined);
+    const member = members.find((each) => each.number === holder);
+    if (member === undefined) nowhere.push(shard);
+    else into(there, member.address, shard);
   }
-  const remote = [...byMember].map(async ([address, asked]) => {
-    try {
-      return await callNode({ address, clusterId, from: nameOf(snapshot()), timeoutMs: TIMEOUT_MS }, 'schemas', asked);
-    } catch (error) {
-      if ((error as { code?: string }).code === 'node-call') return [];
-      throw error;
+  return { here, there, nowhere };
+}
+
+function into<K, T>(lists: Map<K, T[]>, key: K, value: T): void {
+  const list = lists.get(key);
+  if (list === undefined) lists.set(key, [value]);
+  else list.push(value);
+}
+
+function inCalls(shards: readonly CensusShard[]): CensusShard[][] {
+  const calls: CensusShard[][] = [];
+  let bytes = Number.POSITIVE_INFINITY;
+  for (const shard of shards) {
+    bytes += shard.hashes.byteLength;
+    if (bytes > CALL_BYTES_MAX) {
+      calls.push([]);
+      bytes = shard.hashes.byteLength;
     }
-  });
-  return (await Promise.all([here.length === 0 ? [] : localSchemas(pool, here), ...remote])).flat();
+    calls.at(-1)!.push(shard);
+  }
+  return calls;
+}
+
+function targetOf({ clusterId, snapshot }: SchemaPlaces, address: string): CallTarget {
+  return { address, clusterId, from: nameOf(snapshot()), timeoutMs: TIMEOUT_MS };
+}
+
+async function orNothing<T>(call: Promise<T[]>): Promise<T[]> {
+  try {
+    return await call;
+  } catch (error) {
+    if (error instanceof NodeCallError) return [];
+    throw error;
+  }
 }

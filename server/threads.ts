@@ -16,7 +16,6 @@ import type { OutboxStatus, PassRecord, RepairStatus, ScrubReport, ShardDescript
 import type { OrderStatus, RepairOrder } from '../repair/repair-order.ts';
 import type { RepairRecord } from '../repair/repair-records.ts';
 import type { WriteOutcome } from '../repair/replica-host.ts';
-import type { FieldType } from '../shards/column.ts';
 import type { PartialRequest } from '../shards/query/partial.ts';
 import { NO_KEYS_ENCODED } from '../shards/series-keys.ts';
 import type { ShardId, ShardKey, ShardKeyJson } from '../shards/shard-key.ts';
@@ -25,6 +24,7 @@ import type { ReplicaProgress } from './bound-watch.ts';
 import { type ClusterNews, ClusterNewsSender } from './cluster-news.ts';
 import { movable, ownCopy } from './movable.ts';
 import type { PartialAnswer } from './partial-answer.ts';
+import type { CensusAnswer, CensusQuestion, SchemaAnswer, SchemaQuestion } from './shard-questions.ts';
 import type { ThreadMemory } from './thread-memory.ts';
 import { deathOf, READ_FAULT, WorkerCallError, WorkerDeathError, type WorkerErrorReport } from './worker-errors.ts';
 import { ratesOfWorker } from './worker-settings.ts';
@@ -64,12 +64,6 @@ export interface PostedWrite {
   readonly consistency: 'any' | 'one' | 'quorum' | 'all' | 'live';
   readonly durability: 'fsync' | 'interval' | 'none';
   readonly timeoutMs: number;
-}
-
-export interface FieldRecord {
-  readonly measurement: string;
-  readonly field: string;
-  readonly type: FieldType;
 }
 
 export interface Recovery {
@@ -117,8 +111,8 @@ export interface WorkerApi {
   timings(): WorkerTimings;
   /** In turns (partial-runs.ts), and until it is cancelled. */
   partial(ids: readonly ShardId[], request: PartialRequest): PartialAnswer;
-  /** Fields of those shards that have other than `known` of them. */
-  schemas(shards: readonly { id: ShardId; known: number }[]): { id: ShardId; fields: FieldRecord[] }[];
+  schemas(shards: readonly SchemaQuestion[]): SchemaAnswer[];
+  census(shards: readonly CensusQuestion[]): CensusAnswer[];
   /** Makes a replica that is thrown away (scratch-replica.ts), in the cluster of that snapshot. */
   beginScratch(snapshot: ClusterSnapshot): void;
   /** Takes it apart step by step; to be called until it returns false. `flushed`: as one does that is kept. */

@@ -1,6 +1,6 @@
 /** A write request between its arrival and its answer, and the answer that its outcome makes. */
 import type { WriteOutcome } from '../repair/replica-host.ts';
-import type { Rejected } from '../shards/batch-builder.ts';
+import type { BarredSeries, Rejected } from '../shards/batch-builder.ts';
 import type { LineError } from '../shards/line-protocol-errors.ts';
 import type { WriteRequest, WriteResult } from './http/influx-write.ts';
 import type { ReceiptBatch } from './receipt.ts';
@@ -21,10 +21,26 @@ export interface Waiting {
   touched: number;
   /** Batches that are not settled. */
   outstanding: number;
+  /** Which of its series are beyond the limit (series-limit.ts); null: not looked at, as nearly always. */
+  barred: BarredSeries | null;
   failure: (WriteOutcome & { ok: false }) | null;
   groups: readonly GroupName[];
   /** For its receipt; null: it asked for none. */
   readonly batches: ReceiptBatch[] | null;
+}
+
+/** Those of `all` that have the bit in `touched`. */
+export interface Requests {
+  readonly all: readonly Waiting[];
+  readonly bit: number;
+}
+
+export const EVERY_BIT = -1;
+
+export function bitsIn(word: number): number {
+  let bits = 0;
+  for (let rest = word; rest !== 0; rest &= rest - 1) bits++;
+  return bits;
 }
 
 export function unavailable(error: string): WriteResult {

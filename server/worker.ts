@@ -15,6 +15,7 @@ import type { HostEffect } from '../repair/replica-host.ts';
 import { StorageError } from '../shards/errors.ts';
 import type { Files } from '../shards/files.ts';
 import { storageKernel } from '../shards/kernel/storage-kernel.ts';
+import { censusOf, emptyCensus, seriesCountOf } from '../shards/series-census.ts';
 import type { ShardId } from '../shards/shard-key.ts';
 import { stampMs, type Version } from '../shards/version.ts';
 import { withKept } from './cluster-news.ts';
@@ -171,10 +172,20 @@ const api: Omit<WorkerApi, 'partial'> = {
     return answer;
   },
   schemas: (shards) =>
-    shards.flatMap(({ id, known }) => {
-      if (!engine.shards.has(id)) return [];
+    shards.flatMap(({ id, known, series }) => {
+      const shard = engine.shards.get(id);
+      if (shard === undefined) return [];
       const fields = engine.schema(id);
-      return fields.length === known ? [] : [{ id, fields }];
+      const counted = series === undefined ? undefined : (seriesCountOf(shard) ?? series);
+      if (fields.length === known) return counted === series ? [] : [{ id, series: counted }];
+      return [{ id, fields, series: counted }];
+    }),
+  census: (shards) =>
+    shards.flatMap(({ id, hashes, isListed }) => {
+      const shard = engine.shards.get(id);
+      if (shard === undefined) return isListed ? [] : [{ id, ...emptyCensus(hashes) }];
+      const census = ledgerOf(id)?.replica === 'full' ? censusOf(shard, hashes) : null;
+      return census === null ? [] : [{ id, ...census }];
     }),
   beginScratch(cluster) {
     scratch = new ScratchReplica(settings, directory, cluster, (inner) => timedFiles(inner, []), scratchEmitter());
@@ -224,7 +235,7 @@ function scratchEmitter(): (effect: HostEffect) => void {
   return (effect) => ofScratch.take(effect);
 }
 
-const READS: ReadonlySet<keyof typeof api> = new Set(['schemas', 'describeShard']);
+const READS: ReadonlySet<keyof typeof api> = new Set(['schemas', 'census', 'describeShard']);
 
 /** An error without a code of ours is a bug. Those of JavaScript leave everything as it was; a kernel's may not. */
 function reportOf(error: unknown, isRead: boolean): WorkerErrorReport {

@@ -129,6 +129,23 @@ export function groupStartsOf(points: ParsedPoints, policy: RoutingPolicy): bigi
   return [...starts].map((range) => ranges.list[range]!.startNs).sort((a, b) => (a < b ? -1 : 1));
 }
 
+/** The series of each shard group that the points fall into (as above), in the order in which they come. */
+export function seriesOfGroups(points: ParsedPoints, policy: RoutingPolicy): Map<bigint, Set<number>> {
+  const ranges = new Ranges(policy);
+  const found = new Map<bigint, Set<number>>();
+  for (const group of points.groups) {
+    const located = ranges.locate(group.timesNs);
+    for (let row = 0; row < group.rows; row++) {
+      if (located.range[row]! < 0) continue;
+      const { startNs } = ranges.list[located.range[row]!]!;
+      const series = found.get(startNs);
+      if (series === undefined) found.set(startNs, new Set([group.rowSeries[row]!]));
+      else series.add(group.rowSeries[row]!);
+    }
+  }
+  return found;
+}
+
 /** `schemaOf` must know the group: the coordinator loads what `groupStartsOf` names beforehand. */
 export function routePoints(
   points: ParsedPoints,
@@ -136,6 +153,7 @@ export function routePoints(
   series: SeriesCache,
   schemaOf: (startNs: bigint) => GroupSchema,
   builderOf: (shard: ShardKey) => BatchBuilder,
+  barred: BarredSeries | null = null,
 ): Rejected {
   const ranges = new Ranges(policy);
   const rejection = new Rejection();
@@ -144,6 +162,7 @@ export function routePoints(
     rejection.countAged(range);
     const columns = group.columns.filter((column) => column.field !== 'time');
     refuseTimeNames(group, columns, range, series, rejection);
+    if (barred !== null) refuseSeries(group, range, ranges, series, barred, rejection);
     refuseLongStrings(group, columns, range, rejection);
     refuseTypes(group, columns, range, (index) => schemaOf(ranges.list[index]!.startNs), rejection);
     distribute(group, columns, range, offset, ranges, policy, series, builderOf);
@@ -152,6 +171,12 @@ export function routePoints(
     dropped: rejection.dropped,
     reason: rejection.reason ?? (rejection.aged ? 'points beyond retention policy' : null),
   };
+}
+
+/** Series that are beyond a limit, by the start of the shard group. */
+export interface BarredSeries {
+  readonly byGroup: ReadonlyMap<bigint, ReadonlySet<SeriesHash>>;
+  readonly reason: string;
 }
 
 /** Marks rows as refused (range -1) and keeps the first reason. */
@@ -250,6 +275,21 @@ function refuseTimeNames(
   for (let row = 0; row < group.rows; row++) {
     if (range[row]! < 0 || columns.some((column) => hasRow(column, row))) continue;
     rejection.refuse(range, row, fieldReason);
+  }
+}
+
+function refuseSeries(
+  { rows, rowSeries }: ParsedGroup,
+  range: Int32Array,
+  ranges: Ranges,
+  series: SeriesCache,
+  { byGroup, reason }: BarredSeries,
+  rejection: Rejection,
+): void {
+  for (let row = 0; row < rows; row++) {
+    if (range[row]! < 0) continue;
+    if (byGroup.get(ranges.list[range[row]!]!.startNs)?.has(series.hash(rowSeries[row]!)) === true)
+      rejection.refuse(range, row, reason);
   }
 }
 

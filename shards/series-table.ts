@@ -84,6 +84,11 @@ export class SeriesTable {
     return this.#ids !== null;
   }
 
+  /** null: not in memory. Says nothing of use. */
+  get countKept(): number | null {
+    return this.#ids === null ? null : this.#ids.count;
+  }
+
   /** The first so many series are in the file. */
   get persisted(): number {
     return this.#ids === null ? this.ids.count : this.#persisted;

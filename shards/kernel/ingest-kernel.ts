@@ -82,6 +82,7 @@ export interface IngestKernel extends KernelMemory {
   closeOpenRow(timeNs: bigint, hasTime: number): number;
 
   hasDuplicates(): number;
+  countUnsent(target: number, token: number): number;
   seal(target: number, token: number, destinations: number, everyKey: number, allKeys: number): void;
   outputBlock(): number;
   readonly sealedSeries: Variable;

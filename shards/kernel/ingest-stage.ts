@@ -73,6 +73,7 @@ export interface StageTarget {
   readonly index: number;
   readonly shard: ShardKey;
   readonly id: ShardId;
+  readonly rows: number;
 }
 
 /** A shard that rows have gone to. A series notes as what token it has gone there: a new token has had nothing. */
@@ -89,6 +90,8 @@ export interface Sealed {
   /** Of all keys, where they were asked for and are more. */
   readonly allKeys: Uint8Array | null;
   readonly series: number;
+  /** How many `keys` are. */
+  readonly fresh: number;
 }
 
 interface FieldName {
@@ -223,12 +226,18 @@ export class IngestStage {
     this.#windows.forEach((window, i) => {
       for (let number = 0; number < this.#shardsPerGroup; number++) {
         const index = i * this.#shardsPerGroup + number;
-        if (this.#kernel.rowsIn(index) === 0) continue;
+        const rows = this.#kernel.rowsIn(index);
+        if (rows === 0) continue;
         const { shard, id } = this.#shardOf(window, number);
-        targets.push({ index, shard, id });
+        targets.push({ index, shard, id, rows });
       }
     });
     return targets;
+  }
+
+  /** How many series of the target have not been sealed for its shard since its keys were last in doubt. */
+  unsent({ index, id }: StageTarget): number {
+    return this.#kernel.countUnsent(index, this.#shardsById.get(id)!.token);
   }
 
   /**
@@ -253,6 +262,7 @@ export class IngestStage {
           : keysOf(kernel.freshKeys.value, output.subarray(bodyBytes, bodyBytes + keyBytes)),
       allKeys: allBytes === 0 ? null : keysOf(series, output.subarray(bodyBytes + keyBytes)),
       series,
+      fresh: kernel.freshKeys.value,
     };
   }
 

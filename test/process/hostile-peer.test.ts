@@ -236,6 +236,9 @@ describe('nodes with a broken member', () => {
       ['schemas', [[null]]],
       ['schemas', ['x']],
       ['schemas', [[{ ...asked, known: 'x' }]]],
+      ['census', [[asked]]],
+      ['census', [[{ ...asked, isListed: true, hashes: 'x'.repeat(16) }]]],
+      ['census', [[{ ...asked, isListed: true, hashes: new Uint8Array(15) }]]],
     ] as const)
       expect(await internalCall(method, args), `${method} ${args.length}`).toEqual({
         ok: false,
@@ -244,6 +247,10 @@ describe('nodes with a broken member', () => {
     expect(await internalCall('partial', [[asked], select])).toMatchObject({ ok: true, value: { absent: [] } });
     expect(await internalCall('describeShard', [asked, 'f'.repeat(16)])).toMatchObject({ ok: true, value: { id } });
     expect(await internalCall('schemas', [[{ ...asked, known: 0 }]])).toMatchObject({ ok: true, value: [{ id }] });
+    expect(await internalCall('census', [[{ ...asked, isListed: true, hashes: new Uint8Array(16) }]])).toMatchObject({
+      ok: true,
+      value: [{ id, unknown: Uint32Array.of(0) }],
+    });
     // Well-formed, and more than can be held.
     const windows = { startNs: 0n, intervalNs: 1n, count: 2 ** 50, boundaries: null };
     const huge = { ...select, windows, limits: { ...limits, cellsMax: Number.MAX_SAFE_INTEGER } };

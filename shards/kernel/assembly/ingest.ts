@@ -37,6 +37,7 @@ export {
 export { outputBlock, outputRoom } from './ingest/output';
 export {
   allKeyBytes,
+  countUnsent,
   freshKeyBytes,
   freshKeys,
   hasDuplicates,

@@ -19,7 +19,7 @@ import {
 } from './layout';
 import { M_LENGTH, M_NAME } from './measurements';
 import { advance, clearOutput, need, putByte, putBytes, putOffsets32, putU32, widthFor, written } from './output';
-import { E_BATCH, E_HASH, E_INDEX, E_LENGTH, E_NEWEST, markSent, nextBatch, putCanonicalKey } from './series';
+import { E_BATCH, E_HASH, E_INDEX, E_LENGTH, E_NEWEST, markSent, nextBatch, putCanonicalKey, wasSent } from './series';
 import { partAt, partCount } from './stage';
 
 const HASH_BYTES: usize = 16;
@@ -119,6 +119,14 @@ export function seal(target: u32, token: u32, destinations: u32, everyKey: u32, 
   freshKeyBytes = written - sealedBodyBytes;
   if (allKeys != 0 && freshKeys < sealedSeries) for (let i: u32 = 0; i < sealedSeries; i++) putKey(seriesAt(i));
   allKeyBytes = written - sealedBodyBytes - freshKeyBytes;
+}
+
+/** Series of the target's rows whose keys nobody is noted to have had for the shard of the token. */
+export function countUnsent(target: u32, token: u32): u32 {
+  numberSeries(target);
+  let count: u32 = 0;
+  for (let i: u32 = 0; i < sealedSeries; i++) if (!wasSent(seriesAt(i), token)) count++;
+  return count;
 }
 
 @inline

@@ -121,6 +121,13 @@ export function markSent(entry: usize, token: u32, destinations: u32): bool {
   return false;
 }
 
+/** Whether `markSent` has noted anybody for the token. */
+@inline
+export function wasSent(entry: usize, token: u32): bool {
+  if (load<u32>(entry, E_TOKEN) == token) return load<u16>(entry, E_SENT) != 0;
+  return load<u32>(entry, E_TOKEN_BEFORE) == token && load<u16>(entry, E_SENT_BEFORE) != 0;
+}
+
 /**
  * The entry whose key stands at `at`, followed by a space, as it followed the last one before, or with one left out
  * between them; else 0.

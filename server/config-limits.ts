@@ -15,6 +15,12 @@ export const LIMIT_OPTIONS = {
     fallback: '10000',
     about: 'most fields of one measurement in one body; lines that bring more are refused',
   },
+  'body-series-max': {
+    schema: count(1, 100_000_000),
+    value: 'N',
+    fallback: '1000000',
+    about: 'most series of one body; points of further ones are refused',
+  },
   'series-max': {
     schema: count(0, 100_000_000),
     value: 'N',

@@ -295,6 +295,7 @@ export interface Config {
   readonly maxRowLimit: number;
   readonly lineBytesMax: number;
   readonly fieldsMax: number;
+  readonly bodySeriesMax: number;
   /** 0: no limit. */
   readonly seriesMax: number;
   /** 0: no limit. */
@@ -385,6 +386,7 @@ export function loadConfig(sources: ConfigSources): Config {
     maxRowLimit: resolve('max-row-limit', d['max-row-limit'].schema),
     lineBytesMax: resolve('line-bytes-max', d['line-bytes-max'].schema),
     fieldsMax: resolve('fields-max', d['fields-max'].schema),
+    bodySeriesMax: resolve('body-series-max', d['body-series-max'].schema),
     seriesMax: resolve('series-max', d['series-max'].schema),
     maxConcurrentQueries: resolve('max-concurrent-queries', d['max-concurrent-queries'].schema),
     repairHistoryMs: resolve('repair-history', d['repair-history'].schema),

@@ -70,7 +70,8 @@ export class Coordinator implements WriteCoordinator {
   constructor(ports: CoordinatorPorts, limits: CoordinatorLimits, schemas: SchemaCache, places: ShardPlaces) {
     this.#ports = ports;
     this.#limits = limits;
-    this.#lines = { ...LINE_LIMITS, lineBytesMax: limits.lineBytesMax, columnsMax: limits.fieldsMax };
+    const { lineBytesMax, fieldsMax, bodySeriesMax } = limits;
+    this.#lines = { ...LINE_LIMITS, lineBytesMax, columnsMax: fieldsMax, seriesMax: bodySeriesMax };
     this.#schemas = schemas;
     this.#places = places;
     this.#policies = new NamedPolicies(ports.snapshot);

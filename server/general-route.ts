@@ -36,11 +36,13 @@ export interface PlacedSeries {
 export class GeneralRoute<Request> {
   readonly #series: SeriesCache;
   readonly #parser: LineParser;
+  readonly #seriesMax: number;
   #open = new Map<string, OpenBatch<Request>>();
   #closed: OpenBatch<Request>[] = [];
 
-  constructor(hashOf: (key: string) => SeriesHash, seriesMax: number, lines: LineLimits) {
-    this.#series = new SeriesCache(hashOf, seriesMax, SHARDS_PER_GROUP);
+  constructor(hashOf: (key: string) => SeriesHash, seriesCacheMax: number, lines: LineLimits) {
+    this.#series = new SeriesCache(hashOf, seriesCacheMax, SHARDS_PER_GROUP);
+    this.#seriesMax = lines.seriesMax;
     this.#parser = new LineParser(this.#series, lines);
   }
 
@@ -74,9 +76,26 @@ export class GeneralRoute<Request> {
       touched.add(batch);
       return batch.builder;
     };
-    const rejected = routePoints(points, policy, this.#series, schemaOf, builderOf, barred);
+    const excess = points.rows > this.#seriesMax ? this.#excessOf(points, policy) : null;
+    const refused = [barred, excess].filter((each) => each !== null);
+    const rejected = routePoints(points, policy, this.#series, schemaOf, builderOf, refused);
     for (const batch of touched) batch.requests.add(request);
     return { rejected, batches: touched.size };
+  }
+
+  /** Series beyond those that a body may have. */
+  #excessOf(points: ParsedPoints, policy: RoutingPolicy): BarredSeries {
+    const taken = new Set<SeriesHash>();
+    const byGroup = new Map<bigint, Set<SeriesHash>>();
+    for (const [startNs, series] of this.seriesOf(points, policy)) {
+      const excess = new Set<SeriesHash>();
+      for (const { hash } of series) {
+        if (taken.size < this.#seriesMax) taken.add(hash);
+        else if (!taken.has(hash)) excess.add(hash);
+      }
+      byGroup.set(startNs, excess);
+    }
+    return { byGroup, reason: `max-series-per-request limit exceeded: (${this.#seriesMax})` };
   }
 
   /** The batches filled since the last call. */

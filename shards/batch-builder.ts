@@ -153,7 +153,7 @@ export function routePoints(
   series: SeriesCache,
   schemaOf: (startNs: bigint) => GroupSchema,
   builderOf: (shard: ShardKey) => BatchBuilder,
-  barred: BarredSeries | null = null,
+  barred: readonly BarredSeries[] = [],
 ): Rejected {
   const ranges = new Ranges(policy);
   const rejection = new Rejection();
@@ -162,7 +162,7 @@ export function routePoints(
     rejection.countAged(range);
     const columns = group.columns.filter((column) => column.field !== 'time');
     refuseTimeNames(group, columns, range, series, rejection);
-    if (barred !== null) refuseSeries(group, range, ranges, series, barred, rejection);
+    for (const each of barred) refuseSeries(group, range, ranges, series, each, rejection);
     refuseLongStrings(group, columns, range, rejection);
     refuseTypes(group, columns, range, (index) => schemaOf(ranges.list[index]!.startNs), rejection);
     distribute(group, columns, range, offset, ranges, policy, series, builderOf);

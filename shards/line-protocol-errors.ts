@@ -14,6 +14,8 @@ export interface LineLimits {
   readonly errorBytesMax: number;
   /** Distinct fields of one measurement in one body: each costs an array as long as the body has rows. */
   readonly columnsMax: number;
+  /** Series of one body: points of further ones are refused. */
+  readonly seriesMax: number;
   /** Memory that the columns of one body may newly take; copies of the same size follow. */
   readonly scratchBytesMax: number;
 }
@@ -23,6 +25,7 @@ export const LINE_LIMITS: LineLimits = {
   errorsMax: 1000,
   errorBytesMax: 1 << 20,
   columnsMax: 10_000,
+  seriesMax: 1_000_000,
   scratchBytesMax: 256 << 20,
 };
 

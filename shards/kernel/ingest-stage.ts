@@ -7,8 +7,8 @@
  * `begin`.
  *
  * What is judged row by row is not done here: a body with a type conflict, a tag or field named `time`, a string beyond
- * the limit, or times in more shard groups than the stage has windows is `general` (batch-builder.ts), as is a stage in
- * which two rows have the same series and time. Such a body leaves nothing behind.
+ * the limit, times in more shard groups than the stage has windows, or more rows than it may have series is `general`
+ * (batch-builder.ts), as is a stage in which two rows have the same series and time. Such a body leaves nothing behind.
  *
  * The kernel's tables only grow; when they hold more than they should, the next stage starts with a new instance: what it
  * knows can be learnt again. Its memory ends at 2 GiB (scripts/kernels.mjs), and a kernel that finds none ends the process. So
@@ -195,6 +195,8 @@ export class IngestStage {
     this.#errors = null;
     const read = this.#parse(unit);
     if (read !== 'taken') return this.#undo({ kind: read });
+    // They may have as many series, which are counted there.
+    if (kernel.rowsRead() > this.#limits.seriesMax) return this.#undo({ kind: 'general' });
     kernel.endBody();
     const checked = this.#checkTypes(schemaOf);
     if (checked !== null) return this.#undo(checked);

@@ -13,6 +13,7 @@ beforeAll(async () => {
     'body-bytes-max': '8KiB',
     'line-bytes-max': '1KiB',
     'fields-max': '3',
+    'body-series-max': '70',
     'query-series-max': '9',
     'query-buckets-max': '5',
     'query-points-read-max': '100',
@@ -69,4 +70,17 @@ test('bodies, lines and fields', async () => {
   expect(wide.status).toBe(400);
   expect(wide.text).toContain('more than 3 fields in one measurement');
   expect(await node.value('SELECT count(a) FROM wide', 'd')).toBe(1);
+});
+
+test('series of a body', async () => {
+  const lines = (first: number, hosts: number, more = 'v=1 1') =>
+    Array.from({ length: hosts }, (_, i) => `b,h=${first + i} ${more}`).join('\n');
+  expect((await node.write('d', lines(0, 70))).status).toBe(204);
+  // As many series, in more rows.
+  expect((await node.write('d', `${lines(0, 70, 'v=2 2')}\n${lines(0, 70, 'v=3 3')}`)).status).toBe(204);
+  expect(await node.write('d', `${lines(0, 71, 'v=4 4')}\n${lines(69, 2, 'v=5 5')}`)).toMatchObject({
+    status: 400,
+    text: '{"error":"partial write: max-series-per-request limit exceeded: (70) dropped=2"}\n',
+  });
+  expect(await node.value('SELECT count(v) FROM b', 'd')).toBe(70 * 4 + 1);
 });

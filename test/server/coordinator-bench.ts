@@ -94,6 +94,7 @@ export class Bench {
         seriesCacheMax: 1_000,
         lineBytesMax: 1000,
         fieldsMax: 100,
+        bodySeriesMax: 1000,
         seriesMax,
       },
       schemas,

@@ -1,4 +1,5 @@
 /** What one query, one answer and one line may be: the limits among the options (config.ts). */
+import { KEY_BYTES_MAX, STRING_BYTES_MAX } from '../shards/line-protocol-errors.ts';
 import { bytes, count, GIB, KIB, MIB } from './config-values.ts';
 
 export const LIMIT_OPTIONS = {
@@ -8,6 +9,20 @@ export const LIMIT_OPTIONS = {
     value: 'SIZE',
     fallback: '4MiB',
     about: 'longest line of line protocol; a longer one is refused, the others of its body are taken',
+  },
+  'key-bytes-max': {
+    // A field's name with its key is at most as long as InfluxDB's MaxKeyLength, whatever this is.
+    schema: bytes(64, KEY_BYTES_MAX),
+    value: 'SIZE',
+    fallback: String(KEY_BYTES_MAX),
+    about: 'longest measurement and tags of a line together; a line with longer ones is refused',
+  },
+  'string-bytes-max': {
+    // Blocks are cut and merges are bounded for strings of so much.
+    schema: bytes(16, STRING_BYTES_MAX),
+    value: 'SIZE',
+    fallback: String(STRING_BYTES_MAX),
+    about: 'longest string of a field; a point with a longer one is refused',
   },
   'fields-max': {
     schema: count(1, 100_000),
@@ -26,6 +41,12 @@ export const LIMIT_OPTIONS = {
     value: 'N',
     fallback: '2000000',
     about: 'most series of a database, in each shard group; points of further ones are refused; 0: no limit',
+  },
+  'series-cache-max': {
+    schema: count(1_000, 50_000_000),
+    value: 'N',
+    fallback: '2000000',
+    about: 'series whose keys the write path remembers; fewer where their keys take more than 512 MiB',
   },
   'query-points-max': {
     schema: count(1, 1_000_000_000),
@@ -57,6 +78,25 @@ export const LIMIT_OPTIONS = {
     value: 'N',
     fallback: '200000000',
     about: 'most rows that one statement may read of one shard',
+  },
+  'query-characters-max': {
+    schema: count(256, 16 * MIB),
+    value: 'N',
+    fallback: '1048576',
+    about: 'longest text of a query',
+  },
+  'query-statements-max': {
+    schema: count(1, 100_000),
+    value: 'N',
+    fallback: '1000',
+    about: 'most statements of one query',
+  },
+  'query-nesting-max': {
+    // Planning and running them is recursive.
+    schema: count(0, 64),
+    value: 'N',
+    fallback: '16',
+    about: 'most subqueries inside each other',
   },
   'max-row-limit': {
     schema: count(0, 1_000_000_000),

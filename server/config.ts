@@ -172,12 +172,6 @@ const DEFINITIONS = {
     fallback: '256MiB',
     about: 'bodies waiting to be acknowledged; above it writes get 503 with Retry-After',
   },
-  'series-cache-max': {
-    schema: count(1_000, 50_000_000),
-    value: 'N',
-    fallback: '2000000',
-    about: 'series whose keys the write path remembers; fewer where their keys take more than 512 MiB',
-  },
   'log-bytes-max': {
     schema: bytes(32 * MIB, 1024 * GIB),
     value: 'SIZE',
@@ -291,9 +285,14 @@ export interface Config {
   readonly querySeriesMax: number;
   readonly queryBucketsMax: number;
   readonly queryPointsReadMax: number;
+  readonly queryCharactersMax: number;
+  readonly queryStatementsMax: number;
+  readonly queryNestingMax: number;
   /** 0: no limit. */
   readonly maxRowLimit: number;
   readonly lineBytesMax: number;
+  readonly keyBytesMax: number;
+  readonly stringBytesMax: number;
   readonly fieldsMax: number;
   readonly bodySeriesMax: number;
   /** 0: no limit. */
@@ -383,8 +382,13 @@ export function loadConfig(sources: ConfigSources): Config {
     querySeriesMax: resolve('query-series-max', d['query-series-max'].schema),
     queryBucketsMax: resolve('query-buckets-max', d['query-buckets-max'].schema),
     queryPointsReadMax: resolve('query-points-read-max', d['query-points-read-max'].schema),
+    queryCharactersMax: resolve('query-characters-max', d['query-characters-max'].schema),
+    queryStatementsMax: resolve('query-statements-max', d['query-statements-max'].schema),
+    queryNestingMax: resolve('query-nesting-max', d['query-nesting-max'].schema),
     maxRowLimit: resolve('max-row-limit', d['max-row-limit'].schema),
     lineBytesMax: resolve('line-bytes-max', d['line-bytes-max'].schema),
+    keyBytesMax: resolve('key-bytes-max', d['key-bytes-max'].schema),
+    stringBytesMax: resolve('string-bytes-max', d['string-bytes-max'].schema),
     fieldsMax: resolve('fields-max', d['fields-max'].schema),
     bodySeriesMax: resolve('body-series-max', d['body-series-max'].schema),
     seriesMax: resolve('series-max', d['series-max'].schema),

@@ -13,6 +13,8 @@ export interface CoordinatorLimits {
   readonly lineBytesMax: number;
   /** Of one measurement in one body. */
   readonly fieldsMax: number;
+  readonly keyBytesMax: number;
+  readonly stringBytesMax: number;
   readonly bodySeriesMax: number;
   /** Of a shard group; 0: no limit. */
   readonly seriesMax: number;

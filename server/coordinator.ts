@@ -11,9 +11,10 @@
  */
 import type { DatabaseDefinition } from '../repair/cluster.ts';
 import type { WriteOutcome } from '../repair/replica-host.ts';
-import type { Rejected, RoutingPolicy } from '../shards/batch-builder.ts';
+import type { RoutingPolicy } from '../shards/batch-builder.ts';
 import { IngestStage, type StageTarget } from '../shards/kernel/ingest-stage.ts';
 import { LINE_LIMITS, type LineLimits } from '../shards/line-protocol-errors.ts';
+import type { Rejected } from '../shards/row-rules.ts';
 import { NO_KEYS_ENCODED } from '../shards/series-keys.ts';
 import type { ShardId, ShardKey } from '../shards/shard-key.ts';
 import { SHARDS_PER_GROUP, shardId } from '../shards/shard-key.ts';
@@ -70,8 +71,8 @@ export class Coordinator implements WriteCoordinator {
   constructor(ports: CoordinatorPorts, limits: CoordinatorLimits, schemas: SchemaCache, places: ShardPlaces) {
     this.#ports = ports;
     this.#limits = limits;
-    const { lineBytesMax, fieldsMax, bodySeriesMax } = limits;
-    this.#lines = { ...LINE_LIMITS, lineBytesMax, columnsMax: fieldsMax, seriesMax: bodySeriesMax };
+    const { lineBytesMax, keyBytesMax, stringBytesMax, fieldsMax: columnsMax, bodySeriesMax: seriesMax } = limits;
+    this.#lines = { ...LINE_LIMITS, lineBytesMax, keyBytesMax, stringBytesMax, columnsMax, seriesMax };
     this.#schemas = schemas;
     this.#places = places;
     this.#policies = new NamedPolicies(ports.snapshot);

@@ -5,12 +5,13 @@
  * Rows of several requests share one batch per shard here as well. All keys go with each batch: these writes are few.
  */
 
-import type { BarredSeries, GroupSchema, Rejected, RoutingPolicy } from '../shards/batch-builder.ts';
+import type { GroupSchema, RoutingPolicy } from '../shards/batch-builder.ts';
 import { BatchBuilder, groupStartsOf, routePoints, seriesOfGroups } from '../shards/batch-builder.ts';
 import { encodeBatch } from '../shards/batch-codec.ts';
 import type { ParsedPoints, Precision } from '../shards/line-protocol.ts';
 import { LineParser } from '../shards/line-protocol.ts';
 import type { LineLimits } from '../shards/line-protocol-errors.ts';
+import type { BarredSeries, Rejected } from '../shards/row-rules.ts';
 import type { ConflictRule } from '../shards/row-settle.ts';
 import { SeriesCache } from '../shards/series-cache.ts';
 import type { SeriesHash } from '../shards/series-key.ts';
@@ -36,13 +37,13 @@ export interface PlacedSeries {
 export class GeneralRoute<Request> {
   readonly #series: SeriesCache;
   readonly #parser: LineParser;
-  readonly #seriesMax: number;
+  readonly #lines: LineLimits;
   #open = new Map<string, OpenBatch<Request>>();
   #closed: OpenBatch<Request>[] = [];
 
   constructor(hashOf: (key: string) => SeriesHash, seriesCacheMax: number, lines: LineLimits) {
     this.#series = new SeriesCache(hashOf, seriesCacheMax, SHARDS_PER_GROUP);
-    this.#seriesMax = lines.seriesMax;
+    this.#lines = lines;
     this.#parser = new LineParser(this.#series, lines);
   }
 
@@ -76,26 +77,29 @@ export class GeneralRoute<Request> {
       touched.add(batch);
       return batch.builder;
     };
-    const excess = points.rows > this.#seriesMax ? this.#excessOf(points, policy) : null;
-    const refused = [barred, excess].filter((each) => each !== null);
-    const rejected = routePoints(points, policy, this.#series, schemaOf, builderOf, refused);
+    const excess = points.rows > this.#lines.seriesMax ? this.#excessOf(points, policy) : null;
+    const rejected = routePoints(points, policy, this.#series, schemaOf, builderOf, {
+      barred: [barred, excess].filter((each) => each !== null),
+      stringBytesMax: this.#lines.stringBytesMax,
+    });
     for (const batch of touched) batch.requests.add(request);
     return { rejected, batches: touched.size };
   }
 
   /** Series beyond those that a body may have. */
   #excessOf(points: ParsedPoints, policy: RoutingPolicy): BarredSeries {
+    const { seriesMax } = this.#lines;
     const taken = new Set<SeriesHash>();
     const byGroup = new Map<bigint, Set<SeriesHash>>();
     for (const [startNs, series] of this.seriesOf(points, policy)) {
       const excess = new Set<SeriesHash>();
       for (const { hash } of series) {
-        if (taken.size < this.#seriesMax) taken.add(hash);
+        if (taken.size < seriesMax) taken.add(hash);
         else if (!taken.has(hash)) excess.add(hash);
       }
       byGroup.set(startNs, excess);
     }
-    return { byGroup, reason: `max-series-per-request limit exceeded: (${this.#seriesMax})` };
+    return { byGroup, reason: `max-series-per-request limit exceeded: (${seriesMax})` };
   }
 
   /** The batches filled since the last call. */

@@ -92,6 +92,9 @@ export function createNodeQueries({
     bytesMax: config.queryBytesMax,
     bucketsMax: config.queryBucketsMax,
     rowsScannedMax: config.queryPointsReadMax,
+    charactersMax: config.queryCharactersMax,
+    statementsMax: config.queryStatementsMax,
+    nestingMax: config.queryNestingMax,
   };
   const service = createQueryService(backend, limits, running);
   return { service, backend, about, subscribers };

@@ -11,8 +11,9 @@
  * It is the view of one node: what others let in at the same moment comes on top, and what they have acknowledged is
  * stored, whatever the limit. A shard that nobody can answer for has all the series that are asked for.
  */
-import type { BarredSeries } from '../shards/batch-builder.ts';
+
 import type { IngestStage, StageTarget } from '../shards/kernel/ingest-stage.ts';
+import type { BarredSeries } from '../shards/row-rules.ts';
 import { hashBytesOf } from '../shards/series-census.ts';
 import { SERIES_HASH_BYTES, type SeriesHash } from '../shards/series-key.ts';
 import type { ShardId, ShardKey } from '../shards/shard-key.ts';

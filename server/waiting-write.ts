@@ -1,7 +1,7 @@
 /** A write request between its arrival and its answer, and the answer that its outcome makes. */
 import type { WriteOutcome } from '../repair/replica-host.ts';
-import type { BarredSeries, Rejected } from '../shards/batch-builder.ts';
 import type { LineError } from '../shards/line-protocol-errors.ts';
+import type { BarredSeries, Rejected } from '../shards/row-rules.ts';
 import type { WriteRequest, WriteResult } from './http/influx-write.ts';
 import type { ReceiptBatch } from './receipt.ts';
 import type { GroupName } from './schema-cache.ts';

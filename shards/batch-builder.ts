@@ -12,14 +12,22 @@ import type { WriteBatch } from './batch.ts';
 import { BatchColumns } from './batch-columns.ts';
 import { type Column, FIELD_TYPE_NAMES, type FieldType, STRING } from './column.ts';
 import type { ParsedGroup, ParsedPoints } from './line-protocol.ts';
+import {
+  ANY_ROWS,
+  hasRow,
+  type Rejected,
+  Rejection,
+  type RowRules,
+  refuseLongStrings,
+  refuseSeries,
+  refuseTimeNames,
+} from './row-rules.ts';
 import type { ConflictRule } from './row-settle.ts';
 import type { SeriesCache } from './series-cache.ts';
 import type { SeriesHash } from './series-key.ts';
 import { type ShardKey, type ShardLayout, shardRange } from './shard-key.ts';
 import type { Version } from './version.ts';
 
-/** InfluxDB's limit for a string value. */
-export const STRING_BYTES_MAX = 1_048_576;
 const ROW_BYTES = 12;
 const SERIES_BYTES = 16;
 const TWO32 = 2 ** 32;
@@ -40,12 +48,6 @@ export interface GroupSchema {
   learn(measurement: string, field: string, type: FieldType): void;
   /** Grows whenever a field gets another type than it had. */
   readonly revision: number;
-}
-
-export interface Rejected {
-  readonly dropped: number;
-  /** InfluxDB's text after `partial write: `, of the first row that was dropped (of another reason than age, if any). */
-  readonly reason: string | null;
 }
 
 export class BatchBuilder {
@@ -153,7 +155,7 @@ export function routePoints(
   series: SeriesCache,
   schemaOf: (startNs: bigint) => GroupSchema,
   builderOf: (shard: ShardKey) => BatchBuilder,
-  barred: readonly BarredSeries[] = [],
+  { barred, stringBytesMax }: RowRules = ANY_ROWS,
 ): Rejected {
   const ranges = new Ranges(policy);
   const rejection = new Rejection();
@@ -162,8 +164,9 @@ export function routePoints(
     rejection.countAged(range);
     const columns = group.columns.filter((column) => column.field !== 'time');
     refuseTimeNames(group, columns, range, series, rejection);
-    for (const each of barred) refuseSeries(group, range, ranges, series, each, rejection);
-    refuseLongStrings(group, columns, range, rejection);
+    for (const each of barred)
+      refuseSeries(group, range, (index) => ranges.list[index]!.startNs, series, each, rejection);
+    refuseLongStrings(group, columns, range, stringBytesMax, rejection);
     refuseTypes(group, columns, range, (index) => schemaOf(ranges.list[index]!.startNs), rejection);
     distribute(group, columns, range, offset, ranges, policy, series, builderOf);
   }
@@ -171,30 +174,6 @@ export function routePoints(
     dropped: rejection.dropped,
     reason: rejection.reason ?? (rejection.aged ? 'points beyond retention policy' : null),
   };
-}
-
-/** Series that are beyond a limit, by the start of the shard group. */
-export interface BarredSeries {
-  readonly byGroup: ReadonlyMap<bigint, ReadonlySet<SeriesHash>>;
-  readonly reason: string;
-}
-
-/** Marks rows as refused (range -1) and keeps the first reason. */
-class Rejection {
-  dropped = 0;
-  aged = false;
-  reason: string | null = null;
-
-  countAged(range: Int32Array): void {
-    for (let row = 0; row < range.length; row++) if (range[row]! < 0) this.dropped++;
-    this.aged ||= this.dropped > 0 && range.includes(-1);
-  }
-
-  refuse(range: Int32Array, row: number, reason: string): void {
-    range[row] = -1;
-    this.dropped++;
-    this.reason ??= reason;
-  }
 }
 
 interface Range {
@@ -254,61 +233,6 @@ class Ranges {
       this.index.set(range.startNs, index);
     }
     return index;
-  }
-}
-
-/** A tag named `time` is refused; a field named `time` is left out, and a row that has no other field is refused. */
-function refuseTimeNames(
-  group: ParsedGroup,
-  columns: readonly Column[],
-  range: Int32Array,
-  series: SeriesCache,
-  rejection: Rejection,
-): void {
-  const { measurement, rowSeries } = group;
-  const tagReason = `invalid tag key: input tag "time" on measurement "${measurement}" is invalid`;
-  for (let row = 0; row < group.rows; row++) {
-    if (range[row]! >= 0 && series.hasTimeTag(rowSeries[row]!)) rejection.refuse(range, row, tagReason);
-  }
-  if (columns.length === group.columns.length) return;
-  const fieldReason = `invalid field name: input field "time" on measurement "${measurement}" is invalid`;
-  for (let row = 0; row < group.rows; row++) {
-    if (range[row]! < 0 || columns.some((column) => hasRow(column, row))) continue;
-    rejection.refuse(range, row, fieldReason);
-  }
-}
-
-function refuseSeries(
-  { rows, rowSeries }: ParsedGroup,
-  range: Int32Array,
-  ranges: Ranges,
-  series: SeriesCache,
-  { byGroup, reason }: BarredSeries,
-  rejection: Rejection,
-): void {
-  for (let row = 0; row < rows; row++) {
-    if (range[row]! < 0) continue;
-    if (byGroup.get(ranges.list[range[row]!]!.startNs)?.has(series.hash(rowSeries[row]!)) === true)
-      rejection.refuse(range, row, reason);
-  }
-}
-
-function hasRow(column: Column, row: number): boolean {
-  return column.present === null || column.present[row] === 1;
-}
-
-function refuseLongStrings(group: ParsedGroup, columns: readonly Column[], range: Int32Array, rejection: Rejection) {
-  for (const column of columns) {
-    if (column.type !== STRING) continue;
-    const values = column.values as string[];
-    for (let row = 0; row < group.rows; row++) {
-      // A UTF-16 unit is at most three bytes of UTF-8.
-      if (values[row]!.length * 3 <= STRING_BYTES_MAX || range[row]! < 0 || !hasRow(column, row)) continue;
-      const bytes = Buffer.byteLength(values[row]!, 'utf8');
-      if (bytes <= STRING_BYTES_MAX) continue;
-      const where = `input field "${column.field}" on measurement "${group.measurement}"`;
-      rejection.refuse(range, row, `${where} is too long, ${bytes} > ${STRING_BYTES_MAX}`);
-    }
   }
 }
 

@@ -12,9 +12,8 @@
  */
 import { isUtf8 } from 'node:buffer';
 import { BOOLEAN, type FieldType, FLOAT, INTEGER, STRING, UNSIGNED } from './column.ts';
+import { KEY_BYTES_MAX } from './line-protocol-errors.ts';
 
-/** InfluxDB's `MaxKeyLength`, for the key and for key + separator + field name. */
-export const KEY_BYTES_MAX = 65_535;
 const FIELD_SEPARATOR_BYTES = 4;
 const TIME_RANGE_ERROR = 'time outside range -9223372036854775806 - 9223372036854775806';
 const INT64_MAX = 9223372036854775807n;
@@ -82,9 +81,15 @@ export function skipBlanks(body: Uint8Array, start: number, end: number): number
 }
 
 /** Throws LineSyntaxError. `start` is the first byte that is not blank, `end` is past the last byte of the line. */
-export function parseLineCarefully(body: Buffer, start: number, end: number, unitNs: bigint): CarefulLine {
+export function parseLineCarefully(
+  body: Buffer,
+  start: number,
+  end: number,
+  unitNs: bigint,
+  keyBytesMax = KEY_BYTES_MAX,
+): CarefulLine {
   const keyEnd = scanKey(body, start, end);
-  if (keyEnd - start > KEY_BYTES_MAX) throw tooLong(keyEnd - start);
+  if (keyEnd - start > keyBytesMax) throw tooLong(keyEnd - start, keyBytesMax);
   const fieldsStart = skipBlanks(body, keyEnd, end);
   const fieldsEnd = scanFields(body, fieldsStart, end);
   if (fieldsEnd === fieldsStart) throw new LineSyntaxError('missing fields');
@@ -100,8 +105,8 @@ function checkUtf8(bytes: Buffer): Buffer {
   return bytes;
 }
 
-function tooLong(bytes: number): LineSyntaxError {
-  return new LineSyntaxError(`max key length exceeded: ${bytes} > ${KEY_BYTES_MAX}`);
+function tooLong(bytes: number, max: number): LineSyntaxError {
+  return new LineSyntaxError(`max key length exceeded: ${bytes} > ${max}`);
 }
 
 /** End of measurement and tags. Here a delimiter counts unless the byte before it is a backslash. */
@@ -315,7 +320,7 @@ function checkFieldNames(body: Buffer, start: number, end: number, keyBytes: num
     const equals = endOfName(body, i, end);
     if (equals > end - 2) throw new LineSyntaxError(`invalid value: field-key=${body.toString('utf8', i, equals)}`);
     const bytes = keyBytes + FIELD_SEPARATOR_BYTES + equals - i;
-    if (bytes > KEY_BYTES_MAX) throw tooLong(bytes);
+    if (bytes > KEY_BYTES_MAX) throw tooLong(bytes, KEY_BYTES_MAX);
     i = endOfValue(body, equals + 1, end) + 1;
   }
 }

@@ -1,6 +1,11 @@
 /**
  * Limits of line protocol, and the errors of a body's lines, of which the first ones are kept as text.
  */
+/** InfluxDB's `MaxKeyLength`, for the key (which may be limited to less) and for key + separator + field name. */
+export const KEY_BYTES_MAX = 65_535;
+/** InfluxDB's limit for a string value. */
+export const STRING_BYTES_MAX = 1_048_576;
+
 export interface LineError {
   /** InfluxDB's text: `unable to parse '...': ...`. */
   readonly message: string;
@@ -9,6 +14,10 @@ export interface LineError {
 export interface LineLimits {
   /** A longer line is an error by itself (one string of 1 MiB plus a key of 64 KiB must fit). */
   readonly lineBytesMax: number;
+  /** Of measurement and tags; at most KEY_BYTES_MAX. */
+  readonly keyBytesMax: number;
+  /** At most STRING_BYTES_MAX. */
+  readonly stringBytesMax: number;
   readonly errorsMax: number;
   /** All error texts of a body together. */
   readonly errorBytesMax: number;
@@ -22,6 +31,8 @@ export interface LineLimits {
 
 export const LINE_LIMITS: LineLimits = {
   lineBytesMax: 4 << 20,
+  keyBytesMax: KEY_BYTES_MAX,
+  stringBytesMax: STRING_BYTES_MAX,
   errorsMax: 1000,
   errorBytesMax: 1 << 20,
   columnsMax: 10_000,

@@ -387,7 +387,7 @@ export class LineParser {
 
   private storeCarefully(start: number, end: number): void {
     const { body, table } = this;
-    const line = parseLineCarefully(body, start, end, this.unitBig);
+    const line = parseLineCarefully(body, start, end, this.unitBig, this.limits.keyBytesMax);
     const hash = hashBytes(body, line.keyStart, line.keyEnd);
     let entry = table.find(body, line.keyStart, line.keyEnd, hash);
     if (entry < 0) entry = this.series.add(body, line.keyStart, line.keyEnd, hash);

@@ -11,7 +11,7 @@
  */
 import type { Expression, SelectStatement, Statement } from './ast.ts';
 import { parseDuration } from './duration.ts';
-import { parseQuery } from './parser.ts';
+import { parseQuery, QUERY_CHARACTERS_MAX } from './parser.ts';
 
 const TEXT_MAX = 4096;
 const FORMS_MAX = 1000;
@@ -167,14 +167,21 @@ export class StatementForms {
   /** null: has to be parsed. */
   readonly #forms = new Map<string, Form | null>();
 
+  readonly #charactersMax: number;
+
+  constructor(charactersMax = QUERY_CHARACTERS_MAX) {
+    this.#charactersMax = charactersMax;
+  }
+
   /** What parseQuery makes of the text. Throws ParseError. */
   parse(text: string): Statement[] {
     const found = this.find(text);
-    return found === null ? parseQuery(text) : [found];
+    return found === null ? parseQuery(text, {}, this.#charactersMax) : [found];
   }
 
   /** The SELECT that is all of the text; null: it has to be parsed. */
   find(text: string): SelectStatement | null {
+    if (text.length > this.#charactersMax) return null;
     const found = formOf(text);
     if (found === null) return null;
     let form = this.#forms.get(found.form);

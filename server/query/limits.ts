@@ -21,6 +21,8 @@ export interface QueryLimits {
   readonly bytesMax: number;
   /** Rows answered per statement, unless they leave while it is read. */
   readonly responseRowsMax: number;
+  /** Of the text of a request. */
+  readonly charactersMax: number;
   /** Statements in one request. */
   readonly statementsMax: number;
   /** Subqueries inside subqueries. */
@@ -38,6 +40,7 @@ export const DEFAULT_QUERY_LIMITS: QueryLimits = {
   streamedRowsMax: 1_000_000,
   streamedBytesMax: 32 << 20,
   responseRowsMax: 5_000_000,
+  charactersMax: 1 << 20,
   statementsMax: 1_000,
   nestingMax: 16,
 };

@@ -56,7 +56,7 @@ export function createQueryService(
 ): QueryService {
   const kept: Kept = {
     memory: new SchemaMemory(),
-    forms: new StatementForms(),
+    forms: new StatementForms(limits.charactersMax),
     deadlines: new Deadlines(limits.queryMsMax),
     queries,
   };
@@ -74,7 +74,7 @@ async function* execute(
   options: QueryOptions,
 ): AsyncGenerator<StatementResult> {
   const begun = options.begun?.left ?? null;
-  const statements = begun === null ? parse(kept.forms, text, options) : [begun.statement];
+  const statements = begun === null ? parse(kept.forms, text, limits, options) : [begun.statement];
   if (statements.length > limits.statementsMax)
     throw new QueryParseError(`error parsing query: more than ${limits.statementsMax} statements`);
   let query: RunningQuery;
@@ -131,9 +131,14 @@ async function* executeEach(
   }
 }
 
-function parse(forms: StatementForms, text: string, { params }: QueryOptions): Statement[] {
+function parse(
+  forms: StatementForms,
+  text: string,
+  { charactersMax }: QueryLimits,
+  { params }: QueryOptions,
+): Statement[] {
   try {
-    return params === undefined ? forms.parse(text) : parseQuery(text, params);
+    return params === undefined ? forms.parse(text) : parseQuery(text, params, charactersMax);
   } catch (error) {
     if (error instanceof ParseError) throw new QueryParseError(`error parsing query: ${error.message}`);
     throw error;

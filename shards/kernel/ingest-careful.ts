@@ -73,7 +73,7 @@ export class CarefulLines {
     }
     let line: CarefulLine;
     try {
-      line = parseLineCarefully(body, first, end, unit);
+      line = parseLineCarefully(body, first, end, unit, this.#limits.keyBytesMax);
     } catch (error) {
       if (!(error instanceof LineSyntaxError)) throw error;
       errors.add(body, first, end, error.message);

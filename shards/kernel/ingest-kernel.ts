@@ -4,6 +4,7 @@
  * Addresses are byte offsets into `memory`, which ends at 2 GiB: they are never negative. Any call may grow the memory:
  * views over it are made anew after each call.
  */
+import type { LineLimits } from '../line-protocol-errors.ts';
 import { sipHashKeyOf } from '../siphash.ts';
 import { powersOfFive } from './ingest-powers.ts';
 import { type KernelMemory, loadKernel } from './load.ts';
@@ -28,9 +29,9 @@ export interface IngestKernel extends KernelMemory {
   seedHash(seed: bigint): void;
   keySipHash(low: bigint, high: bigint): void;
   powersOfFive(): number;
-  startSeries(shardsPerGroup: number): void;
+  startSeries(shardsPerGroup: number, keyBytesMax: number): void;
   startMeasurements(): void;
-  startStage(shardsPerGroup: number, columnsMax: number, unfoldedBytesMax: bigint): void;
+  startStage(shardsPerGroup: number, columnsMax: number, stringBytesMax: number, unfoldedBytesMax: bigint): void;
 
   seriesCount(): number;
   seriesBytes(): number;
@@ -95,17 +96,16 @@ export interface IngestKernel extends KernelMemory {
 export function newIngestKernel(
   seed: string,
   shardsPerGroup: number,
-  columnsMax: number,
-  unfoldedBytesMax: number,
+  { columnsMax, keyBytesMax, stringBytesMax, scratchBytesMax }: LineLimits,
 ): IngestKernel {
   const kernel = loadKernel<IngestKernel>('ingest');
   const key = Buffer.from(sipHashKeyOf(seed));
   const [low, high] = [key.readBigUInt64LE(0), key.readBigUInt64LE(8)];
   kernel.keySipHash(low, high);
   kernel.seedHash(low ^ (high << 1n));
-  kernel.startSeries(shardsPerGroup);
+  kernel.startSeries(shardsPerGroup, keyBytesMax);
   kernel.startMeasurements();
-  kernel.startStage(shardsPerGroup, columnsMax, BigInt(unfoldedBytesMax));
+  kernel.startStage(shardsPerGroup, columnsMax, stringBytesMax, BigInt(scratchBytesMax));
   const powers = powersOfFive();
   const at = kernel.powersOfFive();
   new Uint8Array(kernel.memory.buffer, at, powers.length).set(powers);

@@ -297,8 +297,7 @@ export class IngestStage {
   }
 
   #newKernel(): IngestKernel {
-    const { columnsMax, scratchBytesMax } = this.#limits;
-    return newIngestKernel(this.#seed, this.#shardsPerGroup, columnsMax, scratchBytesMax);
+    return newIngestKernel(this.#seed, this.#shardsPerGroup, this.#limits);
   }
 
   #isLarge(): boolean {

@@ -27,7 +27,7 @@ const COUNTING = Uint8Array.from({ length: 16 }, (_, i) => i);
 
 describe('SipHash-2-4 with 128 bits', () => {
   it('gives the vectors of its authors, in TypeScript and in the kernel', () => {
-    const kernel = newIngestKernel('seed', 4, 10, 1 << 20);
+    const kernel = newIngestKernel('seed', 4, LINE_LIMITS);
     const key = new DataView(COUNTING.buffer);
     kernel.keySipHash(key.getBigUint64(0, true), key.getBigUint64(8, true));
     const at = kernel.alloc(64);

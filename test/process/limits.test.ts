@@ -12,12 +12,17 @@ beforeAll(async () => {
     workers: '2',
     'body-bytes-max': '8KiB',
     'line-bytes-max': '1KiB',
+    'key-bytes-max': '64',
+    'string-bytes-max': '300',
     'fields-max': '3',
-    'body-series-max': '70',
+    'body-series-max': '10',
     'query-series-max': '9',
     'query-buckets-max': '5',
     'query-points-read-max': '100',
     'query-points-max': '50',
+    'query-characters-max': '300',
+    'query-statements-max': '4',
+    'query-nesting-max': '2',
     'max-row-limit': '10',
   });
   await node.ready();
@@ -73,14 +78,52 @@ test('bodies, lines and fields', async () => {
 });
 
 test('series of a body', async () => {
-  const lines = (first: number, hosts: number, more = 'v=1 1') =>
-    Array.from({ length: hosts }, (_, i) => `b,h=${first + i} ${more}`).join('\n');
-  expect((await node.write('d', lines(0, 70))).status).toBe(204);
+  const lines = (hosts: readonly number[], more: string) => hosts.map((host) => `b,h=${host} ${more}`).join('\n');
+  const ten = Array.from({ length: 10 }, (_, i) => i);
+  expect((await node.write('d', lines(ten, 'v=1 1'))).status).toBe(204);
   // As many series, in more rows.
-  expect((await node.write('d', `${lines(0, 70, 'v=2 2')}\n${lines(0, 70, 'v=3 3')}`)).status).toBe(204);
-  expect(await node.write('d', `${lines(0, 71, 'v=4 4')}\n${lines(69, 2, 'v=5 5')}`)).toMatchObject({
+  expect((await node.write('d', `${lines(ten, 'v=2 2')}\n${lines(ten, 'v=3 3')}`)).status).toBe(204);
+  expect(await node.write('d', `${lines([...ten, 10], 'v=4 4')}\n${lines([9, 10], 'v=5 5')}`)).toMatchObject({
     status: 400,
-    text: '{"error":"partial write: max-series-per-request limit exceeded: (70) dropped=2"}\n',
+    text: '{"error":"partial write: max-series-per-request limit exceeded: (10) dropped=2"}\n',
   });
-  expect(await node.value('SELECT count(v) FROM b', 'd')).toBe(70 * 4 + 1);
+  expect(await node.value("SELECT count(v) FROM b WHERE h = '9'", 'd')).toBe(5);
+  expect(await node.query("SELECT count(v) FROM b WHERE h = '10'", 'd')).toEqual([{ statement_id: 0 }]);
+});
+
+test('keys and strings', async () => {
+  const key = (bytes: number) => `k,t=${'x'.repeat(bytes - 4)}`;
+  expect((await node.write('d', `${key(64)} v=1 1`)).status).toBe(204);
+  const long = await node.write('d', `${key(64)} v=1 2\n${key(65)} v=1 3\n${key(65)} v=1 4`);
+  expect(long.status).toBe(400);
+  expect(JSON.parse(long.text).error).toContain(`unable to parse '${key(65)} v=1 3': max key length exceeded: 65 > 64`);
+  expect(await node.value('SELECT count(v) FROM k', 'd')).toBe(2);
+
+  const string = (bytes: number) => `"${'é'.repeat(bytes / 2)}"`;
+  expect(await node.write('d', `s v=${string(300)} 1\ns v=${string(302)} 2\ns v="x" 3`)).toMatchObject({
+    status: 400,
+    text: '{"error":"partial write: input field \\"v\\" on measurement \\"s\\" is too long, 302 \\u003e 300 dropped=1"}\n',
+  });
+  expect(await node.value('SELECT count(v) FROM s', 'd')).toBe(2);
+});
+
+test('texts, statements and subqueries', async () => {
+  const refused = async (q: string) =>
+    JSON.parse((await node.get(`/query?${new URLSearchParams({ q, db: 'd' })}`)).text);
+  const show = 'SHOW DATABASES';
+  const wide = `SELECT v FROM few WHERE host = '${'x'.repeat(300)}'`;
+  const tooLong = `error parsing query: query of ${wide.length} characters is longer than the limit of 300`;
+  expect(await refused(wide)).toEqual({ error: tooLong });
+  // The same in a form that was read before.
+  await node.query("SELECT v FROM few WHERE host = 'x'", 'd');
+  expect(await refused(wide)).toEqual({ error: tooLong });
+  expect(await node.query(Array(4).fill(show).join(';'))).toHaveLength(4);
+  expect(await refused(Array(5).fill(show).join(';'))).toEqual({
+    error: 'error parsing query: more than 4 statements',
+  });
+  const nested = (depth: number) => `SELECT v FROM ${'(SELECT v FROM '.repeat(depth)}few${')'.repeat(depth)}`;
+  expect((await node.query(`${nested(2)} LIMIT 1`, 'd'))[0]).toHaveProperty('series');
+  expect(await node.query(`${nested(3)} LIMIT 1`, 'd')).toEqual([
+    { statement_id: 0, error: 'subqueries nest deeper than 2' },
+  ]);
 });

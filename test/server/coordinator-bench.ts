@@ -94,6 +94,8 @@ export class Bench {
         seriesCacheMax: 1_000,
         lineBytesMax: 1000,
         fieldsMax: 100,
+        keyBytesMax: 1000,
+        stringBytesMax: 1000,
         bodySeriesMax: 1000,
         seriesMax,
       },

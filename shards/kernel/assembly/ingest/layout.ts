@@ -81,6 +81,3 @@ export const UNFOLDED_CELL_BYTES: i64 = 9;
 /** What an unused part costs at least. */
 export const UNFOLDED_PART_BYTES: i64 = 1024;
 export const MANTISSA_END: f64 = 9007199254740992.0;
-
-/** InfluxDB's limit for a string value. */
-export const STRING_BYTES_MAX: usize = 1048576;

@@ -25,7 +25,6 @@ import {
   P_FIRST,
   SPECIAL,
   STRING,
-  STRING_BYTES_MAX,
   WIDE,
 } from './layout';
 import {
@@ -54,7 +53,7 @@ import {
   guessEntry,
   lookUpEntry,
 } from './series';
-import { columnOf, partOf, retract, stage, useColumn } from './stage';
+import { columnOf, partOf, retract, stage, stringBytesMax, useColumn } from './stage';
 
 const NEWLINE: u32 = 10;
 const SPACE: u32 = 32;
@@ -254,7 +253,7 @@ function takeFields(part: usize, fieldsAt: usize, lineStart: usize): i32 {
         const close = endOfString(from + 1, min(inputEnd, lineStart + lineBytesMax));
         if (close == 0) return CAREFUL;
         length = close - from - 1;
-        if (length > STRING_BYTES_MAX) return SPECIAL;
+        if (length > stringBytesMax) return SPECIAL;
         if (!isUtf8(from + 1, length)) return CAREFUL;
         from = close + 1;
       } else {

@@ -5,7 +5,7 @@
  */
 import { hashBytes, same } from './bytes';
 import { pow10, putBoolean, putDecimal, putDouble, putString, putWord } from './columns';
-import { AGAIN, C_STAGE, OK, P_ROWS, SPECIAL, STRING_BYTES_MAX, WINDOW } from './layout';
+import { AGAIN, C_STAGE, OK, P_ROWS, SPECIAL, WINDOW } from './layout';
 import { measurementOf } from './measurements';
 import {
   E_CANONICAL,
@@ -26,6 +26,7 @@ import {
   partOf,
   retract,
   stage,
+  stringBytesMax,
   useColumn,
 } from './stage';
 import { windowEnd, windowOf, windowStart, windows } from './windows';
@@ -163,7 +164,7 @@ export function putOpenBoolean(value: u32): void {
 
 /** SPECIAL: longer than a string may be. */
 export function putOpenString(bytes: usize, length: usize): i32 {
-  if (length > STRING_BYTES_MAX) {
+  if (length > stringBytesMax) {
     retract(openPartOfRow);
     return SPECIAL;
   }

@@ -47,7 +47,7 @@ const FLAG_UNSORTED: u32 = 8;
 /** The guess of what follows was wrong the last time that it was corrected. */
 const FLAG_DOUBT: u32 = 4;
 
-/** Longer keys are left to the careful parser, which knows the exact limit. */
+/** Longer keys are left to the careful parser, which knows the exact limit: a field's name counts, too. */
 const KEY_BYTES_FAST_MAX: usize = 60000;
 const CHUNK_BYTES: usize = 1 << 20;
 const SLOTS_INITIAL: u32 = 4096;
@@ -58,6 +58,7 @@ const COMMA: u32 = 44;
 const BACKSLASH: u32 = 92;
 
 let shardsPerGroup: u32 = 4;
+let keyBytesMax: usize = KEY_BYTES_FAST_MAX;
 let slots: usize = 0;
 let mask: u32 = 0;
 let slotsUsed: u32 = 0;
@@ -74,8 +75,9 @@ let last: usize = 0;
 /** Lines since a guess was right. */
 let strays: u32 = 0;
 
-export function startSeries(shards: u32): void {
+export function startSeries(shards: u32, keyBytes: usize): void {
   shardsPerGroup = shards;
+  keyBytesMax = min(KEY_BYTES_FAST_MAX, keyBytes);
   slots = heap.alloc(<usize>SLOTS_INITIAL * 8);
   memory.fill(slots, 0, <usize>SLOTS_INITIAL * 8);
   mask = SLOTS_INITIAL - 1;
@@ -163,7 +165,7 @@ export function lookUpEntry(at: usize, end: usize): usize {
   const stop = endAhead;
   if (stop >= end || load<u8>(stop) != 32) return 0;
   const length = stop - at;
-  if (length == 0 || length > KEY_BYTES_FAST_MAX) return 0;
+  if (length == 0 || length > keyBytesMax) return 0;
   const hash = hashAhead;
   let entry = findEntry(at, length, hash);
   if (entry == 0) {

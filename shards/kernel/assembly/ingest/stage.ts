@@ -64,6 +64,8 @@ import { clearWindows } from './windows';
 
 let shardsPerGroup: u32 = 4;
 let columnsMax: u32 = 10000;
+/** Of a string value. */
+export let stringBytesMax: usize = 1048576;
 let unfoldedMax: i64 = 0;
 export let stage: u32 = 0;
 export let body: u32 = 0;
@@ -85,9 +87,10 @@ let touched: u32 = 0;
 /** A row of the open body was taken back: there may be columns in use that have no values. */
 let retracted: bool = false;
 
-export function startStage(shards: u32, columns: u32, bytesMax: i64): void {
+export function startStage(shards: u32, columns: u32, stringBytes: usize, bytesMax: i64): void {
   shardsPerGroup = shards;
   columnsMax = columns;
+  stringBytesMax = stringBytes;
   unfoldedMax = bytesMax;
   activeRoom = 64;
   active = heap.alloc(<usize>activeRoom << 2);

@@ -14,7 +14,7 @@ const CALL_BYTES_MAX = 16 * 1024 * 1024;
 export interface NodeParts {
   readonly version: string;
   readonly config: Pick<Config, 'bodyBytesMax' | 'maxRowLimit'>;
-  readonly log: HttpPorts['log'];
+  readonly log: HttpPorts['log'] & { warn(fields: object, text: string): void };
   notReady(): string | null;
   coordinator(): Coordinator;
   queryService(): QueryService;
@@ -39,7 +39,12 @@ export function createHttpPorts(parts: NodeParts): HttpPorts {
       nowNs,
       receiptOf: (batches) => encodeReceipt(parts.clusterId() ?? '', batches),
     },
-    queryLimits: { bodyBytesMax, rowsMax: maxRowLimit, nowNs },
+    queryLimits: {
+      bodyBytesMax,
+      rowsMax: maxRowLimit,
+      nowNs,
+      failedUnheard: (problem) => parts.log.warn({ problem }, 'a query with async=true failed'),
+    },
     notReady: parts.notReady,
     coordinator: parts.coordinator,
     queryService: parts.queryService,

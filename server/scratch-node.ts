@@ -26,7 +26,7 @@ export interface ScratchParts {
   readonly config: Config;
   readonly self: NodeNumber;
   readonly pool: WorkerPool;
-  readonly log: HttpPorts['log'];
+  readonly log: HttpPorts['log'] & { warn(fields: object, text: string): void };
 }
 
 export interface ScratchNode {

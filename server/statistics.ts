@@ -70,7 +70,11 @@ export async function influxStatistics(sources: StatisticSources): Promise<Stati
       queryDurationNs: Math.round(queries.seconds * NS),
     },
   );
-  for (const [database, numSeries] of seriesByDatabase(shards)) add('database', { database }, { numSeries });
+  const measurements = joinedNames(await pool.callAll('measurements'));
+  for (const [database, numSeries] of seriesByDatabase(shards)) {
+    const numMeasurements = measurements.get(database)?.size ?? 0;
+    add('database', { database }, { numMeasurements, numSeries });
+  }
   for (const { id, database, retentionPolicy, fileBytes, series, rows } of shards) {
     const kind = { engine: 'starling', indexType: 'starling' };
     const path = join(config.dataDirectory, 'shards', `${id}.sqlite`);
@@ -142,6 +146,13 @@ function summed(all: readonly object[]): Record<string, number> {
   for (const each of all)
     for (const [name, value] of Object.entries(each) as [string, number][]) sums[name] = (sums[name] ?? 0) + value;
   return sums;
+}
+
+function joinedNames(all: readonly ReadonlyMap<string, ReadonlySet<string>>[]): Map<string, Set<string>> {
+  const joined = new Map<string, Set<string>>();
+  for (const [database, names] of all.flatMap((each) => [...each]))
+    joined.set(database, new Set([...(joined.get(database) ?? []), ...names]));
+  return joined;
 }
 
 /** A series is in the shards of many times: the group with the most of them counts. */

@@ -113,6 +113,8 @@ export interface WorkerApi {
   partial(ids: readonly ShardId[], request: PartialRequest): PartialAnswer;
   schemas(shards: readonly SchemaQuestion[]): SchemaAnswer[];
   census(shards: readonly CensusQuestion[]): CensusAnswer[];
+  /** Names by database. */
+  measurements(): ReadonlyMap<string, ReadonlySet<string>>;
   /** Makes a replica that is thrown away (scratch-replica.ts), in the cluster of that snapshot. */
   beginScratch(snapshot: ClusterSnapshot): void;
   /** Takes it apart step by step; to be called until it returns false. `flushed`: as one does that is kept. */

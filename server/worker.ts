@@ -180,6 +180,15 @@ const api: Omit<WorkerApi, 'partial'> = {
       if (fields.length === known) return counted === series ? [] : [{ id, series: counted }];
       return [{ id, fields, series: counted }];
     }),
+  measurements() {
+    const found = new Map<string, Set<string>>();
+    for (const { id, key } of engine.shards.values()) {
+      const names = found.get(key.database) ?? new Set();
+      found.set(key.database, names);
+      for (const { measurement } of engine.schema(id)) names.add(measurement);
+    }
+    return found;
+  },
   census: (shards) =>
     shards.flatMap(({ id, hashes, isListed }) => {
       const shard = engine.shards.get(id);

@@ -65,6 +65,10 @@ class ResponseSink implements AnswerSink {
     this.#response.end(piece);
   }
 
+  noContent(): void {
+    this.#response.writeHead(204, { 'Content-Type': 'application/json' }).end();
+  }
+
   breakOff(): void {
     this.#response.destroy();
   }

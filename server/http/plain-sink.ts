@@ -59,6 +59,15 @@ export class PlainSink implements AnswerSink {
     socket.uncork();
   }
 
+  noContent(): void {
+    if (!this.#socket.writable) return;
+    this.hasBegun = true;
+    this.hasEnded = true;
+    this.status = 204;
+    this.isLast = this.#isClosing();
+    this.#socket.write(this.#answers.noContent(this.isLast));
+  }
+
   breakOff(): void {
     this.#socket.destroy();
   }

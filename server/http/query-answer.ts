@@ -4,10 +4,12 @@
  * Without `chunked` all results are gathered before the first byte: clients that do not ask for chunks read one document,
  * and an error must still be able to set the status. With `chunked` every result is sent as it comes; the client's
  * slowness holds the query back, and a client that leaves ends it, as does one that reads nothing for minutes.
+ *
+ * With `async=true` the answer is that the text could be parsed, and the query runs behind it.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Steps } from '../../shards/steps.ts';
-import type { Ending } from '../query/ending.ts';
+import { Ending } from '../query/ending.ts';
 import { QueryError } from '../query/query-error.ts';
 import type { QueryOptions, QueryService, ResultSeries, StatementResult } from '../query/result.ts';
 import { mainTurns, TURN_MS } from '../turns.ts';
@@ -22,6 +24,8 @@ export interface QueryDoorLimits {
   /** Rows of an answer that is not chunked; 0 = unlimited, as InfluxDB's max-row-limit. */
   readonly rowsMax: number;
   readonly nowNs: () => bigint;
+  /** Of a query that has run behind its answer. */
+  readonly failedUnheard?: (problem: string) => void;
 }
 
 export interface QueryRequest {
@@ -41,6 +45,8 @@ export interface AnswerSink {
   onDrained(listener: () => void): void;
   /** The last piece. When it is the only one the answer says its length. */
   end(piece: string | Buffer): void;
+  /** The answer is that there is none; nothing was written. */
+  noContent(): void;
   /** What was written is not whole, and nothing follows: the connection is cut off. */
   breakOff(): void;
   /** The answer is an error; nothing was written. */
@@ -123,6 +129,16 @@ export function beginAnswer(
     }
     answered(fault);
   };
+  if (parameters.isAsync) {
+    runBehind(service.execute(text, { ...options, chunkSize: null, ending: new Ending() }), limits, (problem) => {
+      if (problem !== null) failed(problem);
+      else {
+        sink.noContent();
+        settled();
+      }
+    });
+    return;
+  }
   const execute = (): void => {
     let results: AsyncGenerator<StatementResult>;
     try {
@@ -153,6 +169,28 @@ export function beginAnswer(
     else rest.then(settled, failed);
   };
   if (service.straight?.(text, options, done) !== true) execute();
+}
+
+/** `begun` is told why nothing runs, or null. */
+function runBehind(
+  results: AsyncGenerator<StatementResult>,
+  { failedUnheard }: QueryDoorLimits,
+  begun: (problem: Error | null) => void,
+): void {
+  let refused: Error | null = null;
+  let isBegun = false;
+  const run = async (): Promise<void> => {
+    for await (const { error } of results) if (error !== undefined) failedUnheard?.(error);
+  };
+  run().catch((problem: Error) => {
+    if (isBegun) failedUnheard?.(problem.stack ?? problem.message);
+    else refused = problem;
+  });
+  // The text is parsed in the first turn, and what that throws has come here when it is over.
+  setImmediate(() => {
+    isBegun = true;
+    begun(refused);
+  });
 }
 
 async function sendGathered(

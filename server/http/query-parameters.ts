@@ -26,6 +26,8 @@ export interface QueryParameters {
   readonly epoch: Epoch | null;
   readonly params: Readonly<Record<string, unknown>> | undefined;
   readonly chunkSize: number | null;
+  /** It runs behind its answer. */
+  readonly isAsync: boolean;
   readonly pretty: boolean;
   readonly completeness: boolean;
   readonly consistency: ReadLevel | undefined;
@@ -134,6 +136,7 @@ export function queryParameters(fields: Fields): QueryParameters | string {
     params,
     chunkSize: get('chunked') === 'true' ? chunkRows(get('chunk_size')) : null,
     pretty: get('pretty') === 'true',
+    isAsync: get('async') === 'true',
     completeness: get('completeness') === '1' || get('completeness') === 'true',
     consistency: consistency === 'quorum' || consistency === 'all' ? consistency : undefined,
   };

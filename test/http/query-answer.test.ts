@@ -21,6 +21,7 @@ test('a client that reads nothing for minutes is cut off, and its query ends', a
       },
       end: () => {},
       refuse: () => {},
+      noContent: expect.fail,
       breakOff: () => {
         isBroken = true;
       },
@@ -73,6 +74,7 @@ test('small chunks that a client takes at once leave other work its turns', asyn
       end: () => {},
       refuse: () => {},
       breakOff: () => {},
+      noContent: expect.fail,
     };
     const service: QueryService = {
       async *execute() {

@@ -118,6 +118,32 @@ test('/debug/vars has what Telegraf reads: points with names, tags and values, m
   expect(httpd.values.writeReqDurationNs).toBeGreaterThan(0);
 });
 
+test('numMeasurements of a database counts each once, whatever shards it is in', async () => {
+  await node.query('CREATE DATABASE counted');
+  const lines = Array.from({ length: 20 }, (_, i) => `${i % 2 === 0 ? 'even' : 'odd'},host=h${i} v=1 ${T0 + i * 1e6}`);
+  expect((await node.write('counted', lines.join('\n'), { precision: 's' })).status).toBe(204);
+  const vars = await node.json<Record<string, { values: object }>>('/debug/vars');
+  expect(vars['database:counted']!.values).toMatchObject({ numMeasurements: 2 });
+});
+
+test('async=true is answered before the query runs', async () => {
+  await node.query('CREATE DATABASE behind');
+  expect((await node.write('behind', 'm v=1 1')).status).toBe(204);
+  const q = new URLSearchParams({ db: 'behind', q: 'SELECT v INTO n FROM m', async: 'true' });
+  expect(await node.request('POST', `/query?${q}`)).toMatchObject({ status: 204, text: '' });
+  await eventually('it has run', 10_000, async () => (await node.value('SELECT v FROM n', 'behind')) === 1);
+  expect(await node.get('/query?db=behind&async=true&q=SELECT')).toMatchObject({ status: 400 });
+  // What fails is logged, and nobody is told.
+  expect(await node.get('/query?db=gone&async=true&q=SELECT+v+FROM+m')).toMatchObject({ status: 204 });
+  await eventually('it is logged', 10_000, async () => node.stderr.includes('database not found: gone'));
+  // Any other word is not looked at, as in InfluxDB.
+  expect(await node.get('/query?db=behind&async=1&q=SELECT+v+FROM+m')).toMatchObject({ status: 200 });
+});
+
+test('there are no organisations', async () => {
+  expect((await node.get('/api/v2/orgs')).status).toBe(404);
+});
+
 test('/status, /ping and /health, with HEAD', async () => {
   for (const method of ['GET', 'HEAD']) {
     for (const [path, status] of Object.entries({

@@ -264,6 +264,7 @@ describe('printing', () => {
       },
       end: add,
       breakOff: expect.fail,
+      noContent: expect.fail,
       refuse: (_status, message) => expect.fail(message),
     };
     const service = {

@@ -292,6 +292,7 @@ describe('the one who reads it', () => {
       this.text += piece.toString();
       this.isEnded = true;
     }
+    noContent(): void {}
     breakOff(): void {}
     refuse(): void {}
   }

@@ -167,6 +167,7 @@ export function typeOf(expression: Expression, schema: SourceSchema): FieldType 
   switch (expression.kind) {
     case 'reference': {
       if (expression.cast === 'tag') return STRING;
+      if (expression.cast === 'field' && schema.tagColumns.has(expression.name)) return null;
       const cast = expression.cast === undefined ? null : typeByName(expression.cast);
       if (cast !== null) return schema.fields.has(expression.name) ? cast : null;
       return schema.fields.get(expression.name) ?? (schema.tags.has(expression.name) ? STRING : null);
@@ -199,10 +200,14 @@ export function typeOf(expression: Expression, schema: SourceSchema): FieldType 
   }
 }
 
+export function isTag({ name, cast }: Reference, schema: SourceSchema): boolean {
+  return cast === 'tag' || schema.kindOf(name) === 'tag' || schema.tagColumns.has(name);
+}
+
 /** InfluxDB's error for a call, or one within it, on a type that it cannot take; names that nothing has pass. */
 export function checkCallTypes({ name, input }: Call, schema: SourceSchema): void {
   if (input.kind === 'call') checkCallTypes(input.call, schema);
-  else if (!schema.fields.has(input.reference.name) || input.reference.cast === 'tag') return;
+  else if (!schema.isColumn(input.reference.name, input.reference.cast)) return;
   const type = typeOf(input.kind === 'call' ? input.call.expression : input.reference, schema);
   if (type !== null) checkType(name, typeName(type));
 }

@@ -5,9 +5,6 @@
  * over windows also needs windows before the range, so requests are made per such lookback.
  */
 import type { FieldType } from '../../shards/column.ts';
-import type { Scalar } from '../../shards/query/arithmetic.ts';
-import { type RegexCache, rowPasses } from '../../shards/query/filter.ts';
-import { cellBytes } from '../../shards/query/held-bytes.ts';
 import {
   type RowColumn,
   type SelectRequest,
@@ -20,20 +17,19 @@ import { type Windows, windowStart } from '../../shards/query/windows.ts';
 import { TIME_MAX_NS, TIME_MIN_NS } from '../../shards/shard-key.ts';
 import type { Steps } from '../../shards/steps.ts';
 import type { Expression } from '../influxql/ast.ts';
-import { mainTurns, Pace } from '../turns.ts';
+import { mainTurns } from '../turns.ts';
 import { type Call, lookbackOf, typeOf } from './calls.ts';
 import { type CellGrid, mergeStates } from './cells.ts';
 import { tagPart } from './condition.ts';
 import { gridOf } from './grid.ts';
 import { both } from './group-condition.ts';
-import { Group } from './groups.ts';
+import type { Group } from './groups.ts';
 import { Held } from './held.ts';
-import { exactValue, type OutputTable } from './output.ts';
 import { bucketsMax, extentOf, type PlannedSource, type SelectPlan, withWindows } from './plan.ts';
 import { canSettle, isByRange, selectByRange } from './ranges.ts';
 import { mergeRows, type RowGroup, type RowTable, type SubqueryRows } from './row-table.ts';
 import { partialLimits, type StatementContext, selectOn } from './scatter.ts';
-import { runPlan } from './select.ts';
+import { subqueryRows } from './subquery-rows.ts';
 import { intersect } from './time-range.ts';
 
 type Reference = Extract<Expression, { kind: 'reference' }>;
@@ -385,57 +381,4 @@ export function limitSeries<T extends { readonly group: Group }>(items: T[], pla
     seen.set(group.name, index + 1);
     return index >= seriesOffset && (seriesLimit === 0 || index < seriesOffset + seriesLimit);
   });
-}
-
-/** A subquery's result as rows of the query around it. */
-async function subqueryRows(
-  plan: SelectPlan,
-  inner: SelectPlan,
-  columns: readonly RowColumn[],
-  dimensions: readonly string[],
-  context: StatementContext,
-): Promise<SubqueryRows[]> {
-  const output = await runPlan(inner, dimensions, context, true);
-  return mainTurns.of(rowsOfSubquery(plan, inner, output, columns, dimensions), context.ending);
-}
-
-/** In short steps. */
-function* rowsOfSubquery(
-  { filter }: SelectPlan,
-  inner: SelectPlan,
-  output: OutputTable,
-  columns: readonly RowColumn[],
-  dimensions: readonly string[],
-): Steps<SubqueryRows[]> {
-  const indexByName = new Map(inner.columns.map((name, i) => [name, i]));
-  const regexes: RegexCache = new Map();
-  const all: SubqueryRows[] = [];
-  const pace = new Pace();
-  for (let g = 0; g < output.groups.length; g++) {
-    const own = output.groups[g]!;
-    const { tags } = own;
-    // What the subquery groups by is there, if only as nothing.
-    const tagOf = (name: string): string | null =>
-      inner.dimensions.includes(name) ? (tags[name] ?? null) : tags[name] || null;
-    const tagValues = dimensions.map((name) => [tagOf(name) ?? '']);
-    const times: bigint[] = [];
-    const values: Scalar[][] = [];
-    let bytes = 0;
-    for (let row = output.starts[g]!; row < output.starts[g + 1]!; row++) {
-      const columnOf = (name: string): Scalar => {
-        const at = indexByName.get(name);
-        return at === undefined ? tagOf(name) : exactValue(output.columns[at]!, row);
-      };
-      // Through objects and closures each is as much work as some plain ones.
-      if (pace.isOver(4)) yield;
-      if (filter !== null && !rowPasses(filter, columnOf, regexes)) continue;
-      times.push(output.times[row]!);
-      const cells = columns.map((column) => columnOf(column.name));
-      for (const cell of cells) bytes += cellBytes(cell);
-      values.push(cells);
-    }
-    all.push({ group: new Group(own.name, dimensions, tagValues, 0), key: own.key, times, values, bytes });
-    if (pace.isOver(1)) yield;
-  }
-  return all;
 }

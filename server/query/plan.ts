@@ -12,7 +12,7 @@ import { TIME_MAX_NS, TIME_MIN_NS } from '../../shards/shard-key.ts';
 import type { TagCondition } from '../../shards/tag-condition.ts';
 import type { Expression, Fill, SelectStatement } from '../influxql/ast.ts';
 import type { ShardTarget } from './backend.ts';
-import { type Call, callsOf, lookbackOf, readBackOf, typeOf } from './calls.ts';
+import { type Call, callsOf, isTag, lookbackOf, readBackOf, typeOf } from './calls.ts';
 import { rowFilter } from './condition.ts';
 import { gridOf, type Interval } from './grid.ts';
 import { QueryError } from './query-error.ts';
@@ -263,11 +263,18 @@ function addShardSource(
 }
 
 function addSubquerySchema(schema: SourceSchema, plan: SelectPlan): void {
-  plan.fields.forEach((field, i) => {
-    const type = typeOf(field.expression, plan.schema);
-    if (type !== null) schema.addField(plan.columns[i]!, type);
+  plan.fields.forEach(({ expression, isImplied }, i) => {
+    const type = typeOf(expression, plan.schema);
+    const name = plan.columns[i]!;
+    if (type === null) return;
+    schema.addField(name, type);
+    if (isImplied === true) schema.unlisted.add(name);
+    else if (expression.kind === 'reference' && isTag(expression, plan.schema)) schema.tagColumns.add(name);
   });
-  for (const dimension of plan.dimensions) schema.tags.add(dimension);
+  for (const dimension of plan.dimensions) {
+    schema.tags.add(dimension);
+    schema.dimensions.add(dimension);
+  }
 }
 
 function planWindows(

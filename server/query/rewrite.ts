@@ -47,6 +47,7 @@ export function expandFields(
     if (target.kind === 'wildcard' && target.of === 'tag') continue;
     for (const name of [...schema.fields.keys()].sort()) {
       if (!supported.includes(schema.fields.get(name)!) || (regex !== null && !regex.test(name))) continue;
+      if (schema.tagColumns.has(name) || schema.unlisted.has(name)) continue;
       out.push({
         expression: replaceTarget(expression, { kind: 'reference', name }),
         alias: `${field.alias ?? expressionName(expression)}_${name}`,
@@ -64,7 +65,10 @@ function rawNames(
   const regex = expression.kind === 'regex' ? compileGoRegex(expression.pattern) : null;
   const of = expression.kind === 'wildcard' ? expression.of : 'all';
   const names: { name: string; cast: 'field' | 'tag' }[] = [];
-  if (of !== 'tag') for (const name of schema.fields.keys()) names.push({ name, cast: 'field' });
+  for (const name of schema.fields.keys()) {
+    const kind = schema.tagColumns.has(name) ? 'tag' : 'field';
+    if ((of === 'all' || of === kind) && !schema.unlisted.has(name)) names.push({ name, cast: kind });
+  }
   if (of !== 'field') for (const name of schema.tags) if (!grouped.has(name)) names.push({ name, cast: 'tag' });
   return names
     .filter(({ name }) => regex === null || regex.test(name))

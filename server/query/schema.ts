@@ -3,6 +3,7 @@
  */
 import { FIELD_TYPE_NAMES, type FieldType } from '../../shards/column.ts';
 import type { MeasurementSchema } from '../../shards/query/partial.ts';
+import type { CastType } from '../influxql/ast.ts';
 
 export type FieldTypeName = (typeof FIELD_TYPE_NAMES)[number];
 
@@ -10,6 +11,12 @@ export class SourceSchema {
   /** Strongest type of each field. */
   readonly fields = new Map<string, FieldType>();
   readonly tags = new Set<string>();
+  /** Of the fields those that are columns of tags in a subquery. */
+  readonly tagColumns = new Set<string>();
+  /** Of the fields those that wildcards leave out: columns of a subquery that nobody has listed. */
+  readonly unlisted = new Set<string>();
+  /** Of the tags those that a subquery groups by, which functions see like columns. */
+  readonly dimensions = new Set<string>();
 
   addField(name: string, type: FieldType): void {
     const held = this.fields.get(name);
@@ -24,6 +31,16 @@ export class SourceSchema {
   addAll(other: SourceSchema): void {
     for (const [name, type] of other.fields) this.addField(name, type);
     for (const key of other.tags) this.tags.add(key);
+    for (const name of other.tagColumns) this.tagColumns.add(name);
+    for (const name of other.unlisted) this.unlisted.add(name);
+    for (const name of other.dimensions) this.dimensions.add(name);
+  }
+
+  /** A function can be of it. */
+  isColumn(name: string, cast: CastType | undefined): boolean {
+    if (this.dimensions.has(name)) return true;
+    if (cast === 'tag') return this.tagColumns.has(name);
+    return this.fields.has(name) && !(cast === 'field' && this.tagColumns.has(name));
   }
 
   kindOf(name: string): 'field' | 'tag' | null {

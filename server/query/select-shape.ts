@@ -15,9 +15,14 @@ import { dimensionNames, expandFields } from './rewrite.ts';
 import type { SourceSchema } from './schema.ts';
 import { isTime } from './time-range.ts';
 
+export interface ShapeField extends SelectField {
+  /** A tag of top() or bottom(). */
+  readonly isImplied?: true;
+}
+
 export interface SelectShape {
   /** Without time; top() and bottom() are followed by their tags. */
-  readonly fields: readonly SelectField[];
+  readonly fields: readonly ShapeField[];
   /** Column names, parallel to fields. */
   readonly columns: readonly string[];
   readonly timeName: string;
@@ -86,11 +91,11 @@ function makeShape({ fields, sources, dimensions }: SelectStatement, schema: Sou
 }
 
 /** top(field, tag, ..., n) also answers the tags, as columns after it. */
-function withTagsOfExtremes(fields: readonly SelectField[]): SelectField[] {
+function withTagsOfExtremes(fields: readonly SelectField[]): ShapeField[] {
   return fields.flatMap((field) => {
     const { expression } = field;
     if (expression.kind !== 'call' || (expression.name !== 'top' && expression.name !== 'bottom')) return [field];
-    return [field, ...expression.args.slice(1, -1).map((tag) => ({ expression: tag }))];
+    return [field, ...expression.args.slice(1, -1).map((tag) => ({ expression: tag, isImplied: true as const }))];
   });
 }
 

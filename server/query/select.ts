@@ -85,8 +85,10 @@ async function raw(
   return mainTurns.of(rawTable(plan, rows, exact), context.ending);
 }
 
-/** Nothing that a raw query names is there. */
-export function hasNoColumn({ references, schema }: SelectPlan): boolean {
+/** Nothing that a raw query names is there. In a subquery's rows a name with a type is, as nothing. */
+export function hasNoColumn({ references, schema, sources }: SelectPlan): boolean {
+  const isNamed = ({ cast }: SelectPlan['references'][number]): boolean => cast !== undefined && cast !== 'field';
+  if (sources.some(({ kind }) => kind === 'subquery') && references.some(isNamed)) return false;
   return references.every((reference) => typeOf(reference, schema) === null);
 }
 
@@ -221,11 +223,11 @@ export function fillsFurther({ fill, references }: SelectPlan): boolean {
   return references.length > 0 && fillsRows(fill);
 }
 
-/** Functions see fields; a subquery's columns are fields as well. */
+/** Functions see fields; a subquery's columns are fields as well, and it has its tags like columns. */
 export function knownCalls({ calls, schema }: SelectPlan): Call[] {
   return calls.filter((call) => {
     const { reference } = baseCall(call).input as { reference: Extract<Expression, { kind: 'reference' }> };
-    return schema.fields.has(reference.name) && reference.cast !== 'tag';
+    return schema.isColumn(reference.name, reference.cast);
   });
 }
 

@@ -1,6 +1,6 @@
-/** What InfluxDB 1.6.7 answers around subqueries, recorded from it: windows before the range, functions that look back, what is no number. */
+/** What InfluxDB 1.6.7 answers around subqueries, recorded from it: windows before the range, what is no number, columns. */
 import { beforeAll, expect, test } from 'vitest';
-import { ask } from './ask.ts';
+import { ask, type JsonResult } from './ask.ts';
 import { MemoryBackend } from './memory-backend.ts';
 
 const memory = new MemoryBackend();
@@ -30,10 +30,13 @@ beforeAll(async () => {
   );
 });
 
-/** Times from START on, but those of 1970. */
-async function rows(query: string): Promise<unknown[][]> {
+async function run(query: string): Promise<JsonResult> {
   const options = { database: 't', epoch: 's', nowNs: BigInt(START + 1_000_000) * 1_000_000_000n };
-  const { series, error } = (await ask(memory, query.replaceAll('BASE', `${START}s`), options))[0]!;
+  return (await ask(memory, query.replaceAll('BASE', `${START}s`), options))[0]!;
+}
+
+/** Of the only series, with times from START on, but those of 1970. */
+function rows({ series, error }: JsonResult): unknown[][] {
   expect(error).toBeUndefined();
   expect(series).toHaveLength(1);
   return series![0]!.values!.map(([time, ...rest]) => [time === 0 ? 0 : (time as number) - START, ...rest]);
@@ -199,13 +202,74 @@ const NO_NUMBERS: [string, unknown[][]][] = [
 ];
 
 test.each(WINDOWS_BEFORE)('windows of a subquery that begin before the range: %s', async (query, expected) => {
-  expect(await rows(query)).toEqual(expected);
+  expect(rows(await run(query))).toEqual(expected);
 });
 
 test.each(LOOKING_BACK)('windows before the range that functions look back to: %s', async (query, expected) => {
-  expect(await rows(query)).toEqual(expected);
+  expect(rows(await run(query))).toEqual(expected);
 });
 
 test.each(NO_NUMBERS)('what is no number is a value: %s', async (query, expected) => {
-  expect(await rows(query)).toEqual(expected);
+  expect(rows(await run(query))).toEqual(expected);
+});
+
+const COLUMNS: [string, string[], unknown[][]][] = [
+  [
+    'SELECT *::field FROM (SELECT h, n FROM m LIMIT 2)',
+    ['n'],
+    [
+      [0, 1],
+      [1, 0],
+    ],
+  ],
+  ['SELECT *::tag FROM (SELECT h AS x, n FROM m GROUP BY h) LIMIT 1', ['h', 'x'], [[0, 'a', 'a']]],
+  ['SELECT first(*) FROM (SELECT h AS x, n FROM m LIMIT 2)', ['first_n'], [[0, 1]]],
+  ['SELECT * FROM (SELECT top(n, h, 1), v FROM m)', ['top', 'v'], [[110, 122, 121.5]]],
+  ['SELECT count(*) FROM (SELECT top(n, h, 1), v FROM m)', ['count_top', 'count_v'], [[0, 1, 1]]],
+  ['SELECT count(h), count(max) FROM (SELECT max(n) FROM m GROUP BY h)', ['count', 'count_1'], [[0, 2, 2]]],
+  [
+    'SELECT distinct(h) FROM (SELECT n FROM m GROUP BY h)',
+    ['distinct'],
+    [
+      [0, 'a'],
+      [0, 'b'],
+    ],
+  ],
+  [
+    'SELECT elapsed(h, 1s) FROM (SELECT n FROM m GROUP BY h) LIMIT 2',
+    ['elapsed'],
+    [
+      [1, 1],
+      [10, 9],
+    ],
+  ],
+  ['SELECT zz::float + 1 FROM (SELECT n FROM o) LIMIT 1', ['zz'], [[2, null]]],
+  ['SELECT zz::tag, zz::float FROM (SELECT n FROM o) fill(3) LIMIT 1', ['zz', 'zz_1'], [[2, 3, 3]]],
+  [
+    'SELECT v::integer FROM (SELECT v / 3 AS v FROM o) LIMIT 3',
+    ['v'],
+    [
+      [2, 0],
+      [22, 0],
+      [42, 0],
+    ],
+  ],
+  ['SELECT max(v::integer) FROM (SELECT v / 3 AS v FROM o)', ['max'], [[62, 1]]],
+  ['SELECT sum(c) FROM (SELECT n AS c FROM o), (SELECT v AS c FROM o)', ['sum'], [[0, 60]]],
+];
+
+test.each(COLUMNS)('columns of subqueries: %s', async (query, columns, expected) => {
+  const result = await run(query);
+  expect(rows(result)).toEqual(expected);
+  expect(result.series![0]!.columns.slice(1)).toEqual(columns);
+});
+
+test('a column of tags is no field', async () => {
+  expect((await run('SELECT count(h::field) FROM (SELECT n, h FROM m)')).series).toBeUndefined();
+  expect((await run('SELECT zz::field FROM (SELECT n FROM o)')).series).toBeUndefined();
+});
+
+test('functions of numbers refuse tags of a subquery', async () => {
+  const { error } = await run('SELECT mean(h) FROM (SELECT n FROM m GROUP BY h)');
+  expect(error).toBe('unsupported mean iterator type: *query.stringInterruptIterator');
 });

@@ -1,5 +1,6 @@
 /** The coordinator of a node, bound to its parts. Made at the first write, because it needs the cluster's seed. */
 import type { NodeCore } from '../repair/node-core.ts';
+import { LINE_LIMITS } from '../shards/line-protocol-errors.ts';
 import type { Config } from './config.ts';
 import { Coordinator } from './coordinator.ts';
 import type { WriteRequest } from './http/influx-write.ts';
@@ -9,6 +10,15 @@ import { fetchCensus, fetchSchemas } from './schema-source.ts';
 import type { CensusShard } from './series-limit.ts';
 import type { ShardPlaces } from './shard-places.ts';
 import type { WorkerPool } from './threads.ts';
+
+/** Made-up writes take the way of others, and are none that an operator wants to limit. */
+const MADE_UP = {
+  lineBytesMax: LINE_LIMITS.lineBytesMax,
+  keyBytesMax: LINE_LIMITS.keyBytesMax,
+  fieldsMax: LINE_LIMITS.columnsMax,
+  bodySeriesMax: LINE_LIMITS.seriesMax,
+  seriesMax: Number.MAX_SAFE_INTEGER,
+};
 
 export interface WriterParts {
   readonly seed: string;
@@ -70,7 +80,6 @@ export function createWriter(parts: WriterParts): Writer {
     },
     observe: (event: WriteEvent) => parts.metrics.observeWrite(event),
   };
-  // What is thrown away is of no database.
-  const limits = parts.isScratch ? { ...parts.config, seriesMax: 0 } : parts.config;
+  const limits = parts.isScratch ? { ...parts.config, ...MADE_UP } : parts.config;
   return { schemas, coordinator: new Coordinator(ports, limits, schemas, places) };
 }

@@ -4,7 +4,16 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Cluster, eventually, type TestNode } from './harness.ts';
 
-const OPTIONS = { workers: '2', 'warm-up': 'on' };
+/** With limits that its writes would not keep to. */
+const OPTIONS = {
+  workers: '2',
+  'warm-up': 'on',
+  'line-bytes-max': '1KiB',
+  'key-bytes-max': '64',
+  'fields-max': '1',
+  'body-series-max': '1',
+  'series-max': '1',
+};
 
 describe('a node that warms up', () => {
   let cluster: Cluster;

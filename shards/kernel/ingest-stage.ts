@@ -48,7 +48,7 @@ const BATCHES_MAX = 2 ** 28;
 /** Destinations are counted by bits. */
 export const DESTINATIONS_MAX = 16;
 const NO_ERRORS: readonly LineError[] = [];
-/** Shards whose keys are known to have been sent. */
+/** Shards whose keys are known to have been sent, besides those of one stage. */
 const SHARDS_KNOWN_MAX = 10_000;
 
 export type AddResult =
@@ -167,10 +167,11 @@ export class IngestStage {
       this.#memory = new Uint8Array(0);
       this.#fields = [];
       this.#agreed = new WeakMap();
-      this.#shards.clear();
-      this.#shardsById.clear();
+      this.#forgetShards();
       this.#tokens = 0;
     }
+    // Only here: the stage's own are sealed by what is known of them.
+    if (this.#shards.size >= SHARDS_KNOWN_MAX) this.#forgetShards();
     this.#policy = policy;
     this.#windows = [];
     this.#bodies = 0;
@@ -274,6 +275,11 @@ export class IngestStage {
     for (const shard of known) if (shard !== undefined) shard.token = ++this.#tokens;
   }
 
+  #forgetShards(): void {
+    this.#shards.clear();
+    this.#shardsById.clear();
+  }
+
   hashOf(key: string): SeriesHash {
     return this.#careful.hashOf(key);
   }
@@ -284,10 +290,6 @@ export class IngestStage {
     const name = `${databaseGeneration} ${retentionPolicyGeneration} ${startNs} ${endNs} ${number} ${database.length} ${database}${retentionPolicy}`;
     let known = this.#shards.get(name);
     if (known === undefined) {
-      if (this.#shards.size >= SHARDS_KNOWN_MAX) {
-        this.#shards.clear();
-        this.#shardsById.clear();
-      }
       const shard = { ...identity, startNs, endNs, number };
       known = { shard, id: shardId(shard), token: ++this.#tokens };
       this.#shards.set(name, known);

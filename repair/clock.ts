@@ -6,6 +6,9 @@
  *
  * Durability: `reservation` holds a stamp that nothing minted or stated as closed has passed. It is written *before*
  * the first use beyond the old one, `clockReserveMs` ahead, so minting costs one small durable write per that much time.
+ * Minting never waits for that disk while the clock is in use: `reserveAhead`, called now and then, has the next stamp saved
+ * beside other work when half of the time is over. It goes by the wall clock only near what the clock has reached, so that a wall clock that
+ * jumps does not get its time onto the disk before it is judged.
  * A crash loses at most the rest of the reservation: the next start begins above it. Lifting by messages alone is not
  * written, since a lifted stamp that was never used promises nothing.
  *
@@ -27,6 +30,11 @@ export interface ClockReservation {
   load(): Stamp;
   /** Durable when it returns. */
   save(stamp: Stamp): void;
+  /**
+   * Begins to save. `ended` comes later: true when the stamp is durable; false when it is not, or `save` has been called
+   * meanwhile, which what began before must not undo. Absent: there is only `save`.
+   */
+  saveBeside?(stamp: Stamp, ended: (saved: boolean) => void): void;
 }
 
 export interface ClockLimits {
@@ -35,6 +43,8 @@ export interface ClockLimits {
 }
 
 const COUNTER_MAX = 0xffff;
+/** A clock that was not used for longer is left alone: agents that write every minute find it reserved. */
+const IN_USE_MS = 90_000;
 /** 48 bits. A wall clock beyond it is a broken one. */
 const MS_MAX = 2 ** 48 - 1;
 
@@ -44,6 +54,7 @@ export class HybridClock {
   #ms: number;
   #counter: number;
   #reserved: Stamp;
+  #reservingBeside = false;
   /** Durable writes so far, for metrics. */
   saves = 0;
 
@@ -90,6 +101,20 @@ export class HybridClock {
     return 'lifted';
   }
 
+  reserveAhead(nowMs: number): void {
+    const wall = wallMs(nowMs);
+    const { saveBeside } = this.#reservation;
+    if (saveBeside === undefined || this.#reservingBeside || wall > this.#ms + IN_USE_MS) return;
+    const ms = Math.max(wall, this.#ms);
+    if (ms + this.#limits.clockReserveMs / 2 <= stampMs(this.#reserved)) return;
+    const reserved = this.#stampToReserve(ms);
+    this.#reservingBeside = true;
+    saveBeside(reserved, (saved) => {
+      this.#reservingBeside = false;
+      if (saved && reserved > this.#reserved) this.#hasReserved(reserved);
+    });
+  }
+
   /** The greatest stamp minted, closed or seen. */
   now(): Stamp {
     return makeStamp(this.#ms, this.#counter);
@@ -99,18 +124,26 @@ export class HybridClock {
     if (ms > MS_MAX) throw new RangeError(`hybrid time ${ms} ms does not fit into 48 bits`);
     const stamp = makeStamp(ms, counter);
     if (stamp > this.#reserved) {
-      const reserved = makeStamp(Math.min(ms + this.#limits.clockReserveMs, MS_MAX), COUNTER_MAX);
+      const reserved = this.#stampToReserve(ms);
       try {
         this.#reservation.save(reserved);
       } catch (error) {
         throw new MembershipError('disk-failed', `cannot reserve time for the clock: ${(error as Error).message}`);
       }
-      this.#reserved = reserved;
-      this.saves += 1;
+      this.#hasReserved(reserved);
     }
     this.#ms = ms;
     this.#counter = counter;
     return stamp;
+  }
+
+  #stampToReserve(ms: number): Stamp {
+    return makeStamp(Math.min(ms + this.#limits.clockReserveMs, MS_MAX), COUNTER_MAX);
+  }
+
+  #hasReserved(stamp: Stamp): void {
+    this.#reserved = stamp;
+    this.saves += 1;
   }
 }
 

@@ -58,6 +58,11 @@ export class JudgedClock {
     this.skewed = this.#liveness.isSelfSkewed(nowMs);
   }
 
+  /** Now and then, so that minting finds its time reserved. */
+  reserveAhead(nowMs: number): void {
+    if (!this.skewed) this.#clock.reserveAhead(this.#wall(nowMs));
+  }
+
   #wall(nowMs: number): number {
     return this.#liveness.agreesWithMedian(nowMs) ? nowMs : nowMs + this.#liveness.medianOffsetMs(nowMs);
   }

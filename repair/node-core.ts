@@ -245,6 +245,7 @@ export class NodeCore {
     if (this.state === 'refused') return;
     this.#liveness.tick(nowMs);
     this.#watch(nowMs);
+    this.#clock.reserveAhead(nowMs);
     if (this.state === 'up') {
       this.#suspicion.tick(nowMs);
       this.#rumours.tick(nowMs);

@@ -6,14 +6,16 @@
  * system frees it when the process ends, however it ends).
  *
  * `node.json` and `clock` are replaced whole: written beside, synced, renamed, directory synced. A crash leaves the old
- * or the new one, and perhaps a `.new` file, which the next write replaces. The node's number is drawn once, when the
+ * or the new one, and perhaps a `.new` or `.ahead` file, which the next write replaces. The node's number is drawn once, when the
  * directory is made: a node that lost its disk comes back with another number, so no version is ever used twice.
  */
 import { randomBytes } from 'node:crypto';
 import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import Database from 'better-sqlite3';
-import type { NodeNumber, Stamp } from '../shards/version.ts';
+import type { ClockReservation } from '../repair/clock.ts';
+import type { NodeNumber } from '../shards/version.ts';
 import { STAMP_ZERO } from '../shards/version.ts';
 import { WorkerDeathError } from './worker-errors.ts';
 
@@ -103,8 +105,9 @@ export function saveNodeFile(directory: string, file: NodeFile): void {
 }
 
 /** Where the hybrid clock keeps how far it may go (protocol rule 2). */
-export function clockReservation(directory: string): { load(): Stamp; save(stamp: Stamp): void } {
+export function clockReservation(directory: string): Required<ClockReservation> {
   const path = join(directory, 'clock');
+  let saves = 0;
   return {
     load() {
       let text: string;
@@ -120,9 +123,37 @@ export function clockReservation(directory: string): { load(): Stamp; save(stamp
       return text;
     },
     save(stamp) {
+      saves += 1;
       writeDurably(path, `${stamp}\n`);
     },
+    saveBeside(stamp, ended) {
+      const before = saves;
+      const beside = `${path}.ahead`;
+      const run = async (): Promise<boolean> => {
+        await syncedBeside(beside, 'w', (file) => file.writeFile(`${stamp}\n`));
+        // From here to the name nothing can come between.
+        if (saves !== before) return false;
+        renameSync(beside, path);
+        await syncedBeside(directory, 'r');
+        return saves === before;
+      };
+      run().then(ended, () => ended(false));
+    },
   };
+}
+
+async function syncedBeside(
+  path: string,
+  flags: 'r' | 'w',
+  change?: (file: FileHandle) => Promise<void>,
+): Promise<void> {
+  const file = await open(path, flags);
+  try {
+    await change?.(file);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
 }
 
 /** Replaces the file whole; durable when it returns. */

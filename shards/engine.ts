@@ -209,14 +209,13 @@ export class Engine implements Storage {
 
   sync(done: (error: Error | null) => void): void {
     const refused = this.#flushUnlogged();
-    const syncLog = (filesError: Error | null): void =>
+    const syncLog = (ended: (error: Error | null) => void): void =>
       this.#log.sync((error) => {
         if (error !== null) this.#noteUnlogged();
-        done(error ?? filesError ?? refused);
+        ended(error);
       });
-    // Before the log: a record behind which there is no file counts for nothing at the next start.
-    if (this.#newFiles.count === 0) syncLog(null);
-    else this.#newFiles.sync(syncLog);
+    if (this.#newFiles.count === 0) syncLog((error) => done(error ?? refused));
+    else this.#newFiles.syncBeside(syncLog, (error) => done(error ?? refused));
   }
 
   /** After a failed sync: rows that were applied before it are no longer in the log, and have to go into the files. */

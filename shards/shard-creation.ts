@@ -40,7 +40,8 @@ export class NewShardFiles {
 
   #write(path: string, image: Buffer): AppendFile {
     const name = `${path}.new`;
-    for (const left of [name, `${name}-journal`]) this.#files.remove(left);
+    // Hardly ever there, and to look is much cheaper than to remove nothing.
+    for (const left of [name, `${name}-journal`]) if (this.#files.exists(left)) this.#files.remove(left);
     const file = this.#files.open(name);
     try {
       file.append([image]);
@@ -85,6 +86,22 @@ export class NewShardFiles {
       return true;
     }
     return false;
+  }
+
+  /**
+   * The same for all, and beside them what else has to be durable before anybody is told: the log, in which a record without
+   * a file behind it counts for nothing at the next start.
+   */
+  syncBeside(other: (ended: (error: Error | null) => void) => void, done: (error: Error | null) => void): void {
+    let failure: Error | null = null;
+    let left = 2;
+    const ended = (error: Error | null): void => {
+      failure ??= error;
+      left--;
+      if (left === 0) done(failure);
+    };
+    this.sync(ended);
+    other(ended);
   }
 
   /** The same for all, side by side. `done` runs when each is durable, or with an error when one is not. */

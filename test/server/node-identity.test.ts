@@ -54,6 +54,18 @@ describe('a node’s directory', () => {
     }
   });
 
+  test('a reservation saved beside other work is kept, and never undoes a later one', async () => {
+    const clock = clockReservation(root);
+    expect(await new Promise((ended) => clock.saveBeside('0000000000000005', ended))).toBe(true);
+    expect(clockReservation(root).load()).toBe('0000000000000005');
+    const overtaken = new Promise((ended) => clock.saveBeside('0000000000000006', ended));
+    clock.save('0000000000000007');
+    expect(await overtaken).toBe(false);
+    expect(clockReservation(root).load()).toBe('0000000000000007');
+    const nowhere = clockReservation(join(root, 'gone'));
+    expect(await new Promise((ended) => nowhere.saveBeside('0000000000000008', ended))).toBe(false);
+  });
+
   test('the clock’s reservation is kept, and damage to it is refused instead of reusing time', () => {
     const clock = clockReservation(root);
     expect(clock.load()).toBe('0000000000000000');

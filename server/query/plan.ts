@@ -61,7 +61,6 @@ export interface Scope {
   readonly readable: TimeRange | null;
   readonly intervalNs: { readonly durationNs: bigint; readonly offset: Expression | undefined } | null;
   readonly descending: boolean | null;
-  readonly timeZone: string | undefined;
   readonly depth: number;
 }
 
@@ -70,7 +69,6 @@ export const OUTERMOST: Scope = {
   readable: null,
   intervalNs: null,
   descending: null,
-  timeZone: undefined,
   depth: 0,
 };
 
@@ -124,8 +122,8 @@ export function planNow(statement: SelectStatement, scope: Scope, context: State
   if (scope.depth === 0) {
     requireValid(statement);
   }
-  const timeZone = statement.timeZone ?? scope.timeZone;
-  const zone = zoneOffset(timeZone);
+  // Not that of the query around it, as in InfluxDB.
+  const zone = zoneOffset(statement.timeZone);
   const { range: ownRange, rest } = splitCondition(statement.condition, context.nowNs, zone);
   let range = intersect(scope.range, ownRange);
   const grouping = statement.dimensions.find((dimension) => dimension.kind === 'time');
@@ -157,7 +155,6 @@ export function planNow(statement: SelectStatement, scope: Scope, context: State
     // Through a query without functions, too.
     intervalNs: grouped ?? scope.intervalNs,
     descending,
-    timeZone,
     depth: scope.depth + 1,
   });
   let schema = new SourceSchema();
@@ -266,8 +263,8 @@ function addSubquerySchema(schema: SourceSchema, plan: SelectPlan): void {
   plan.fields.forEach(({ expression, isImplied }, i) => {
     const type = typeOf(expression, plan.schema);
     const name = plan.columns[i]!;
-    if (type === null) return;
-    schema.addField(name, type);
+    if (type === null) schema.untyped.add(name);
+    else schema.addField(name, type);
     if (isImplied === true) schema.unlisted.add(name);
     else if (expression.kind === 'reference' && isTag(expression, plan.schema)) schema.tagColumns.add(name);
   });

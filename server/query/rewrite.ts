@@ -65,7 +65,7 @@ function rawNames(
   const regex = expression.kind === 'regex' ? compileGoRegex(expression.pattern) : null;
   const of = expression.kind === 'wildcard' ? expression.of : 'all';
   const names: { name: string; cast: 'field' | 'tag' }[] = [];
-  for (const name of schema.fields.keys()) {
+  for (const name of new Set([...schema.fields.keys(), ...schema.untyped])) {
     const kind = schema.tagColumns.has(name) ? 'tag' : 'field';
     if ((of === 'all' || of === kind) && !schema.unlisted.has(name)) names.push({ name, cast: kind });
   }

@@ -11,6 +11,8 @@ export class SourceSchema {
   /** Strongest type of each field. */
   readonly fields = new Map<string, FieldType>();
   readonly tags = new Set<string>();
+  /** Columns of subqueries that have nothing, and no type: wildcards list them. */
+  readonly untyped = new Set<string>();
   /** Of the fields those that are columns of tags in a subquery. */
   readonly tagColumns = new Set<string>();
   /** Of the fields those that wildcards leave out: columns of a subquery that nobody has listed. */
@@ -31,6 +33,7 @@ export class SourceSchema {
   addAll(other: SourceSchema): void {
     for (const [name, type] of other.fields) this.addField(name, type);
     for (const key of other.tags) this.tags.add(key);
+    for (const name of other.untyped) this.untyped.add(name);
     for (const name of other.tagColumns) this.tagColumns.add(name);
     for (const name of other.unlisted) this.unlisted.add(name);
     for (const name of other.dimensions) this.dimensions.add(name);

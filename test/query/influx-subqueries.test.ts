@@ -264,6 +264,22 @@ test.each(COLUMNS)('columns of subqueries: %s', async (query, columns, expected)
   expect(result.series![0]!.columns.slice(1)).toEqual(columns);
 });
 
+test('a subquery has no time zone but its own', async () => {
+  const windows = 'SELECT sum(v) AS s FROM p WHERE time >= BASE AND time < BASE + 1d GROUP BY time(1d)';
+  const zone = "tz('America/New_York')";
+  const seconds = async (query: string): Promise<unknown> => rows(await run(query)).map(([time]) => time);
+  expect(await seconds(`SELECT s FROM (${windows}) ${zone}`)).toEqual([0]);
+  expect(await seconds(`SELECT s FROM (${windows} ${zone})`)).toEqual([-68_400, 18_000]);
+});
+
+test('wildcards list columns of a subquery that have nothing', async () => {
+  const { series } = await run('SELECT *::field, n FROM (SELECT zz AS x, abs(zz) AS y, n FROM o LIMIT 1)');
+  expect(series![0]).toMatchObject({
+    columns: ['time', 'n', 'x', 'y', 'n_1'],
+    values: [[START + 2, 0, null, null, 0]],
+  });
+});
+
 test('a column of tags is no field', async () => {
   expect((await run('SELECT count(h::field) FROM (SELECT n, h FROM m)')).series).toBeUndefined();
   expect((await run('SELECT zz::field FROM (SELECT n FROM o)')).series).toBeUndefined();

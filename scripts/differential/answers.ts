@@ -69,8 +69,9 @@ export class Server {
     for (let tries = 1; ; tries++) {
       const { status, text } = await this.#post('/write', { db: database, rp: policy }, lines.join('\n'));
       if (status === 204) return;
-      // A busy machine may be late, and says that the same may be sent again.
-      if (status !== 503 || tries === WRITES_MAX) throw new Error(`write: ${status} ${text}`);
+      // A busy machine may be late, and the same may be sent again.
+      const isLate = status === 503 || text.includes('timeout');
+      if (!isLate || tries === WRITES_MAX) throw new Error(`write: ${status} ${text}`);
     }
   }
 

@@ -2,7 +2,7 @@
  * What a query has, for the rules that say which differences are meant.
  */
 import { isMathFunction } from '../../server/influxql/math.ts';
-import type { ExpressionTree, QueryTree, SelectTree } from './query-tree.ts';
+import type { ConditionTree, ExpressionTree, QueryTree, SelectTree } from './query-tree.ts';
 
 type Call = Extract<ExpressionTree, { kind: 'call' }>;
 
@@ -40,6 +40,21 @@ export function hasSubquery(query: QueryTree): boolean {
 
 export function hasWindows({ groupBy }: SelectTree): boolean {
   return groupBy.some((one) => one.startsWith('time('));
+}
+
+/** Whether its condition says when time begins. */
+export function hasStart({ where }: SelectTree): boolean {
+  const isIn = (condition: ConditionTree | null): boolean => {
+    if (condition === null) return false;
+    if (condition.kind === 'test') return /^time >/.test(condition.text);
+    return isIn(condition.left) || isIn(condition.right);
+  };
+  return isIn(where);
+}
+
+/** Whether some function is of what another one gives. */
+export function hasNestedCall(select: SelectTree): boolean {
+  return callsIn(select, null).some(({ args }) => args.some((arg) => arg.kind === 'call' && arg.name !== 'distinct'));
 }
 
 export function isDescending({ tail }: SelectTree): boolean {

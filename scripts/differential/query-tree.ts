@@ -72,12 +72,19 @@ function conditionText(condition: ConditionTree): string {
 /** Queries that have one part less, the largest parts first; none with windows up to now, which would be many. */
 export function* smaller(query: QueryTree): Generator<QueryTree> {
   for (const less of parts(query)) {
-    if (less.kind === 'show' || !queryText(less).includes('time(') || isBounded(less.where)) yield less;
+    if (less.kind === 'show' || !hasShortWindows(less) || hasEnd(less.where)) yield less;
   }
 }
 
-function isBounded(where: ConditionTree | null): boolean {
-  return where !== null && /time >= .* AND time </.test(conditionText(where));
+/** Of windows that may go on up to now. */
+export const LONG_WINDOW = '4w';
+
+function hasShortWindows(query: SelectTree): boolean {
+  return queryText(query).replaceAll(`time(${LONG_WINDOW})`, '').includes('time(');
+}
+
+function hasEnd(where: ConditionTree | null): boolean {
+  return where !== null && / time <|^time </.test(conditionText(where));
 }
 
 function* parts(query: QueryTree): Generator<QueryTree> {

@@ -1,7 +1,7 @@
 /**
  * SELECT statements drawn from the grammar, over what a world has: mostly such that something is answered.
  */
-import type { ConditionTree, ExpressionTree, FieldTree, SelectTree } from './query-tree.ts';
+import { type ConditionTree, type ExpressionTree, type FieldTree, LONG_WINDOW, type SelectTree } from './query-tree.ts';
 import { type Dice, type FieldKind, POLICIES, type World } from './world.ts';
 
 /** What a query can name: a world's, or what a subquery gives. */
@@ -58,6 +58,10 @@ const TECHNICAL = [
 ];
 const ZONES = ['Europe/Berlin', 'America/New_York', 'Asia/Kolkata', 'UTC'];
 const SUBQUERIES_MAX = 2;
+const HOLT_WINTERS = ['holt_winters', 'holt_winters_with_fit'];
+
+/** Which ends of time a condition names. */
+type Bounds = 'any' | 'both' | 'end' | 'none';
 
 export class SelectGrammar {
   readonly #dice: Dice;
@@ -89,9 +93,10 @@ export class SelectGrammar {
         fields.push(this.#field(this.#computed(names, windowed, only), depth));
       if (dice.chance(0.1)) fields.push(this.#field(this.#reference(names), depth));
     }
-    if (windowed) groupBy.push(this.#time());
+    const bounds = depth === 0 ? this.#bounds(windowed, from) : 'any';
+    if (windowed) groupBy.push(bounds === 'none' ? `time(${LONG_WINDOW})` : this.#time(bounds !== 'end'));
     if (dice.chance(0.35)) groupBy = [...groupBy, ...this.#groupTags(names)];
-    const where = this.#where(names, depth === 0 && (windowed || from.some((source) => typeof source !== 'string')));
+    const where = this.#where(names, bounds);
     return { kind: 'select', fields, from, where, groupBy, tail: this.#tail(calls, depth) };
   }
 
@@ -224,6 +229,8 @@ export class SelectGrammar {
   #transformation(names: Names, windowed: boolean): ExpressionTree {
     const dice = this.#dice;
     const input = windowed ? this.#aggregate(names) : text(dice.chance(0.05) ? '*' : this.#numeric(names));
+    if (windowed && dice.chance(0.03))
+      return call(dice.of(HOLT_WINTERS), input, text(dice.of(['1', '2', '5'])), text(dice.of(['0', '0', '2', '3'])));
     const fn = dice.of(TRANSFORMATIONS);
     if (fn === 'technical') return this.#technical(input);
     if (fn === 'moving_average') return call(fn, input, text(dice.of(['2', '3', '5'])));
@@ -241,13 +248,24 @@ export class SelectGrammar {
     return call(fn, ...args);
   }
 
-  #time(): string {
+  /** Windows up to now would be many: only long ones go without an end. */
+  #bounds(windowed: boolean, from: SelectTree['from']): Bounds {
+    const dice = this.#dice;
+    if (from.some((source) => typeof source !== 'string')) return 'both';
+    if (!windowed) return 'any';
+    if (dice.chance(0.9)) return 'both';
+    return dice.chance(0.8) ? 'end' : 'none';
+  }
+
+  /** Shifted windows without a beginning are those of all time in InfluxDB. */
+  #time(mayShift: boolean): string {
     const dice = this.#dice;
     const { minNs, maxNs } = this.#world;
     const span = Number((maxNs - minNs) / 1_000_000_000n) + 1;
     const seconds = Math.max(1, Math.round(span / (1 + dice.below(12))));
     const duration = dice.chance(0.5) ? `${seconds}s` : dice.of(DURATIONS.filter((one) => secondsOf(one) * 200 > span));
-    return `time(${duration ?? '1d'}${dice.chance(0.2) ? `, ${dice.of(['1s', '-7s', '30s', '1m', '-1h'])}` : ''})`;
+    const shift = mayShift && dice.chance(0.2) ? `, ${dice.of(['1s', '-7s', '30s', '1m', '-1h'])}` : '';
+    return `time(${duration ?? '1d'}${shift})`;
   }
 
   #groupTags(names: Names): string[] {
@@ -258,17 +276,16 @@ export class SelectGrammar {
     return dice.some(names.tags, 0.5);
   }
 
-  #where(names: Names, bounded: boolean): ConditionTree | null {
+  #where(names: Names, bounds: Bounds): ConditionTree | null {
     const dice = this.#dice;
     let where: ConditionTree | null = null;
     const add = (next: ConditionTree): void => {
       where = where === null ? next : { kind: 'both', op: 'AND', left: where, right: next };
     };
-    if (bounded || dice.chance(0.3)) {
-      add({ kind: 'test', text: `time >= ${this.#moment(0, 0.3)}` });
-      if (bounded || dice.chance(0.7))
-        add({ kind: 'test', text: `time ${dice.of(['<', '<='])} ${this.#moment(0.5, 1.1)}` });
-    }
+    const hasStart = bounds === 'both' || (bounds === 'any' && dice.chance(0.3));
+    if (hasStart) add({ kind: 'test', text: `time >= ${this.#moment(0, 0.3)}` });
+    if (bounds === 'both' || bounds === 'end' || (hasStart && dice.chance(0.7)))
+      add({ kind: 'test', text: `time ${dice.of(['<', '<='])} ${this.#moment(0.5, 1.1)}` });
     if (dice.chance(0.3)) add(this.#condition(names));
     return where;
   }

@@ -85,9 +85,10 @@ export function worldOf(seed: number): World {
   const writes: { policy: string; lines: string[] }[] = [];
   let maxNs = START_NS;
   for (const measurement of measurements) {
-    // One for all of its series: InfluxDB's index in memory knows the tags of all policies.
-    const policy = dice.chance(0.15) ? 'short' : 'autogen';
+    const usual = dice.chance(0.15) ? 'short' : 'autogen';
+    const mixed = dice.chance(0.1);
     for (const tags of seriesOf(dice, measurement)) {
+      const policy = mixed ? dice.of(POLICIES) : usual;
       const lines: string[] = [];
       const regular = dice.chance(0.6);
       let at = START_NS + (dice.chance(0.5) ? 0n : stepNs * BigInt(dice.below(5)));

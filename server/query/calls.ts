@@ -236,9 +236,11 @@ function mixingType(expression: Expression, schema: SourceSchema): string | null
   if (expression.kind === 'reference' && schema.kindOf(expression.name) === 'tag') return 'tag';
   if (expression.kind === 'paren') return mixingType(expression.inner, schema);
   if (expression.kind === 'binary') {
-    const sides = [mixingType(expression.left, schema), mixingType(expression.right, schema)];
+    const [left, right] = [mixingType(expression.left, schema), mixingType(expression.right, schema)];
+    if (left === null || right === null) return left ?? right;
+    if (left === 'float' || right === 'float') return 'float';
     // Also what becomes a float when it is computed: a quotient of integers.
-    if (sides.every((side) => side === 'integer')) return 'integer';
+    return left === 'integer' || right === 'integer' ? 'integer' : left;
   }
   const [argument] = expression.kind === 'call' ? expression.args : [];
   if (expression.kind === 'call' && argument !== undefined) {

@@ -204,13 +204,13 @@ function mode(samples: readonly Sample[]): Scalar {
   return modeValue;
 }
 
+/** In the order of the times at which they are met first, from the end that rows come from. */
 function distinct(samples: readonly Sample[]): Reduced[] {
   const first = new Map<Scalar | Sample, Sample>();
   for (const sample of samples) {
     // What is no number differs from all, itself included.
     const key = isNoNumber(sample.value) ? sample : sample.value;
-    const held = first.get(key);
-    if (held === undefined || sample.time < held.time) first.set(key, sample);
+    if (!first.has(key)) first.set(key, sample);
   }
   return [...first.values()]
     .sort((a, b) => (a.time < b.time ? -1 : a.time > b.time ? 1 : a.value < b.value ? -1 : 1))

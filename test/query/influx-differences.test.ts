@@ -159,6 +159,15 @@ test('false is the first of two booleans at one time, and true the last', async 
   expect(selected![0]!.values).toEqual([[START, false]]);
 });
 
+test('distinct values from the end are in the order of their last times', async () => {
+  memory.write('t', [1, 2, 1].map((value, i) => `again v=${value} ${at(i)}`).join('\n'), 'other');
+  const { series } = await run('SELECT distinct(v) FROM other.again ORDER BY time DESC');
+  expect(series![0]!.values).toEqual([
+    [0, 2],
+    [0, 1],
+  ]);
+});
+
 test('a rate of change from zero on is left out', async () => {
   memory.write('t', [0, 5, 7].map((value, i) => `rising v=${value} ${at(i)}`).join('\n'), 'other');
   const { series } = await run('SELECT triple_exponential_derivative(v, 1) FROM other.rising');
@@ -220,6 +229,7 @@ const ERRORS: [string, string][] = [
   ['SELECT s + 1.25 FROM m', 'type error: s::string + 1.250: incompatible types: string and float'],
   ['SELECT 0.5 & mean(zz) FROM m', 'type error: 0.500 & mean(zz): incompatible types: float and float'],
   ['SELECT 10 | first(h) FROM m', 'type error: 10 | first(h::tag): incompatible types: integer and tag'],
+  ['SELECT (stddev(zz) - 0) ^ 1 FROM m', 'type error: (stddev(zz) - 0) ^ 1: incompatible types: float and integer'],
   ['SELECT abs(/v/) FROM m', 'field must contain at least one variable'],
   [
     'SELECT s + pow(i, 0.5) FROM m',

@@ -32,12 +32,12 @@ export class Group {
     return this.madeKey;
   }
 
-  /** Orders a measurement's groups as SLIMIT counts them in InfluxDB: by the keys of the tags that are there, then by their values. */
+  /** Orders groups as SLIMIT counts them in InfluxDB: of a measurement by the keys of the tags that are there, then by their values. */
   get countedKey(): string {
     const there = this.dimensions.map((_, d) => d).filter((d) => this.columns[d]![this.place] !== '');
     const keys = there.map((d) => this.dimensions[d]!);
     // One text of all of them: a value that goes on with a space comes before one that ends.
-    return [...keys, ...there.map((d) => this.columns[d]![this.place]!)].join('|');
+    return `${this.name}\0${[...keys, ...there.map((d) => this.columns[d]![this.place]!)].join('|')}`;
   }
 }
 

@@ -186,6 +186,12 @@ test('SLIMIT counts series by the text of their values', async () => {
   expect(series!.map(({ tags }) => tags)).toEqual([{ a: 'x y', b: '1' }]);
 });
 
+test('SLIMIT counts series of each measurement for itself', async () => {
+  memory.write('t', [`first,b=1 v=1 ${at(0)}`, `second,a=1 v=2 ${at(0)}`].join('\n'), 'other');
+  const { series } = await run('SELECT v FROM other.first, other.second GROUP BY * SLIMIT 1');
+  expect(series!.map(({ name }) => name)).toEqual(['first', 'second']);
+});
+
 test('SLIMIT counts series by the keys of their tags first', async () => {
   const { series } = await run('SELECT v FROM tags GROUP BY a, b SLIMIT 1');
   expect(series!.map(({ tags }) => tags)).toEqual([{ a: '1', b: '' }]);

@@ -36,6 +36,8 @@ export interface QueryableShard {
   scan(request: ScanRequest, visit: (slice: SeriesSlice) => boolean): void;
   /** The same in steps, between which the shard may change: what is read of a series in a window is of one moment. */
   scanSteps(request: ScanRequest, visit: (slice: SeriesSlice) => boolean): Steps;
+  /** Where the first rows of these series lie in the range (with `descending` the last ones); null: there are none. */
+  rowsAhead(request: Omit<ScanRequest, 'fields'>): RowsAhead | null;
   /** The same rows, reduced; `query/aggregate-by-scan.ts` is what it means. What `visit` and `readRows` throw ends it. */
   aggregate(request: AggregateRequest, visit: (runs: AggregateRuns) => void): void;
   aggregateSteps(request: AggregateRequest, visit: (runs: AggregateRuns) => void): Steps;
@@ -59,6 +61,14 @@ export interface ScanRequest {
   readonly maxTime: number;
   /** Windows newest first when true (rows inside a slice stay ascending). */
   readonly descending?: boolean;
+}
+
+/** Rows of some series that lie in one storage window: none lie before it, or at other times of it. */
+export interface RowsAhead {
+  readonly minTime: number;
+  readonly maxTime: number;
+  /** An estimate; more than 0. Deleted ones count. */
+  readonly rows: number;
 }
 
 /** The visible rows of one series in one window: one row per time, ascending, overwrites and deletes applied. */

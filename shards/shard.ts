@@ -27,6 +27,7 @@ import { isAfter } from './log-position.ts';
 import { Memtables } from './memtables.ts';
 import type { QueryableShard, TagColumn } from './queryable.ts';
 import { settleRows } from './row-settle.ts';
+import { rowsAhead } from './rows-ahead.ts';
 import type { SeriesHash, Tag } from './series-key.ts';
 import type { GivenKeys } from './series-keys.ts';
 import { SeriesTable } from './series-table.ts';
@@ -41,6 +42,7 @@ import { Flush } from './shard-flush.ts';
 import { type ShardId, type ShardKey, shardId } from './shard-key.ts';
 import { ShardMerging } from './shard-merging.ts';
 import type { ShardPolicy } from './shard-policy.ts';
+
 import { type ScanSources, scanSteps } from './shard-scan.ts';
 import { type FlushedSizes, readSeries, readState } from './shard-state.ts';
 import { ShardTombstones } from './shard-tombstones.ts';
@@ -432,15 +434,15 @@ export class Shard implements StoredShard, QueryableShard {
   readonly scan: QueryableShard['scan'] = (request, visit) => allSteps(this.scanSteps(request, visit));
   readonly aggregate: QueryableShard['aggregate'] = (request, visit) => allSteps(this.aggregateSteps(request, visit));
 
-  readonly scanSteps: QueryableShard['scanSteps'] = (request, visit) => {
-    this.#assertOpen();
-    return scanSteps(this.#sources, request, visit);
-  };
+  readonly rowsAhead: QueryableShard['rowsAhead'] = (request) => rowsAhead(this.#readable(), request);
+  readonly scanSteps: QueryableShard['scanSteps'] = (request, visit) => scanSteps(this.#readable(), request, visit);
+  readonly aggregateSteps: QueryableShard['aggregateSteps'] = (request, visit) =>
+    aggregateSteps(this.#readable(), request, visit);
 
-  readonly aggregateSteps: QueryableShard['aggregateSteps'] = (request, visit) => {
+  #readable(): ScanSources {
     this.#assertOpen();
-    return aggregateSteps(this.#sources, request, visit);
-  };
+    return this.#sources;
+  }
 
   #assertOpen(): void {
     if (this.#closed) throw new Error(`shard ${this.id} was dropped or replaced`);

@@ -14,17 +14,15 @@ import { type Allowance, Refusal } from './allowance.ts';
 import { bothMasks, cellValue, columnAs } from './columns.ts';
 import { filterFields, filterMask, type RegexCache } from './filter.ts';
 import { type GroupedSeries, groupSeries, type MeasurementScan, scanOfGroups, tooManySeries } from './groups.ts';
+import { GrowingRanges, type Range } from './growing-ranges.ts';
 import { cellBytes, detached, textBytes, tooManyBytes } from './held-bytes.ts';
 import { packGroups } from './packed-groups.ts';
 import type { RowColumn, RowValues, SelectRequest, ShardSelect, TravellingSelect } from './partial.ts';
 import { RowCollector } from './row-collector.ts';
 import { RunBuffer } from './run-buffer.ts';
-import { type End, settlingEnd } from './settling.ts';
+import { settlingEnd } from './settling.ts';
 import { addMoments, addPick, addRuns, makeStates, packStates, type State } from './state-arrays.ts';
 import { type ShardWindows, shardWindowRange, shardWindows } from './windows.ts';
-
-/** First step of a limited read. */
-const STEP_NS = 3_600_000_000_000;
 
 /** Of more series some row passes a filter nearly always. */
 const PROBED_SERIES_MAX = 4;
@@ -63,12 +61,6 @@ export function beginSelect(
 
 const laterOf = (a: bigint, b: bigint): bigint => (a > b ? a : b);
 
-/** Offsets, both inclusive. */
-interface Range {
-  readonly minTime: number;
-  readonly maxTime: number;
-}
-
 /** A generator for every level would cost small statements half as much again: one of the shard's is under way at a time. */
 export class ShardRun {
   readonly #shard: QueryableShard;
@@ -91,17 +83,14 @@ export class ShardRun {
   #auxBytes = 0;
   readonly #left: Allowance;
   readonly #suffices: boolean;
-  /** It is read in steps from this end on; null: in one. */
-  readonly #end: End | null;
-  /** null: the request has no time in this shard. */
-  readonly #whole: Range | null;
+  /** null: it is read in one. */
+  readonly #ranges: GrowingRanges | null;
   readonly #windowRange: { readonly first: number; readonly count: number };
   /** What of it is being read, of which series, the next of the scans in it, and that of one that is under way. */
   #range: Range | null;
   #scans: readonly MeasurementScan[];
   #nextScan = 0;
   #reading: Steps | null = null;
-  #stepNs = STEP_NS;
   rowsScanned = 0;
 
   constructor(
@@ -116,7 +105,6 @@ export class ShardRun {
   ) {
     const cells = grouped.groups.measurements.length * windowRange.count;
     this.#left = left;
-    this.#whole = whole;
     this.#windowRange = windowRange;
     this.#shard = shard;
     this.#request = request;
@@ -137,7 +125,9 @@ export class ShardRun {
     this.#texts = states.filter(({ strings }) => strings !== null);
     this.#suffices = this.#statesSuffice();
     // Where states suffice the shard knows itself where the newest values are.
-    this.#end = this.#suffices ? null : settlingEnd(request);
+    const end = this.#suffices ? null : settlingEnd(request);
+    this.#ranges =
+      end === null ? null : new GrowingRanges(shard, end, whole, grouped.scans, request.rows?.perGroup ?? 1);
     this.#runs = request.states.map(({ fn, type }, i) =>
       fn === 'stddev' || this.#suffices ? null : new RunBuffer(i, fn, type, 1),
     );
@@ -146,7 +136,7 @@ export class ShardRun {
     this.#auxValues = request.aux.map(() => new Array(cells).fill(null));
     this.#rows = request.rows === null ? null : new RowCollector(shard, request.rows, request.descending);
     this.#scans = grouped.scans;
-    this.#range = this.#firstRange();
+    this.#range = this.#firstRange(whole);
   }
 
   /** True: more is left. Throws Refusal. */
@@ -166,7 +156,7 @@ export class ShardRun {
 
   #nextReading(): Steps | null {
     if (this.#nextScan === this.#scans.length && this.#range !== null) {
-      this.#range = this.#rangeBehind(this.#range);
+      this.#range = this.#nextRange();
       this.#nextScan = 0;
     }
     if (this.#range === null) return null;
@@ -176,25 +166,16 @@ export class ShardRun {
     return probed === null ? this.#scan(scan, this.#range) : this.#scanProbed(scan, probed, this.#range);
   }
 
-  /** The part of the whole range that is read first; null: none, only the groups are asked for. */
-  #firstRange(): Range | null {
+  /** What of the whole range is read first; null: nothing, only the groups are asked for. */
+  #firstRange(whole: Range | null): Range | null {
     if (this.#states.length === 0 && this.#rows === null) return null;
-    const whole = this.#whole;
-    return whole === null || this.#end === null ? whole : cut(whole, this.#end === 'last', STEP_NS);
+    return this.#ranges === null ? whole : this.#ranges.next(this.#scans);
   }
 
-  #rangeBehind({ minTime, maxTime }: Range): Range | null {
-    if (this.#end === null) return null;
-    const whole = this.#whole!;
-    const rest =
-      this.#end === 'last'
-        ? { minTime: whole.minTime, maxTime: minTime - 1 }
-        : { minTime: maxTime + 1, maxTime: whole.maxTime };
-    if (rest.minTime > rest.maxTime) return null;
+  #nextRange(): Range | null {
+    if (this.#ranges === null) return null;
     this.#scans = this.#scans.flatMap((scan) => scanOfGroups(scan, this.#lacks) ?? []);
-    if (this.#scans.length === 0) return null;
-    this.#stepNs *= 2;
-    return cut(rest, this.#end === 'last', this.#stepNs);
+    return this.#scans.length === 0 ? null : this.#ranges.next(this.#scans);
   }
 
   /** The group needs rows from further on. */
@@ -390,13 +371,6 @@ function placesIn(series: Uint32Array): (id: number) => number {
     while (series[place] !== id) place = place + 1 < series.length ? place + 1 : 0;
     return place;
   };
-}
-
-/** The first or last part of a range. */
-function cut({ minTime, maxTime }: Range, last: boolean, ns: number): Range {
-  return last
-    ? { minTime: Math.max(minTime, maxTime - ns + 1), maxTime }
-    : { minTime, maxTime: Math.min(maxTime, minTime + ns - 1) };
 }
 
 class SeriesKeys {

@@ -8,6 +8,7 @@ import type {
   AggregateRequest,
   AggregateRuns,
   QueryableShard,
+  RowsAhead,
   ScanRequest,
   SeriesSlice,
   TagColumn,
@@ -154,6 +155,17 @@ export class MemoryShard implements QueryableShard {
   *scanSteps(request: ScanRequest, visit: (slice: SeriesSlice) => boolean): Generator<void> {
     this.scan(request, visit);
     yield;
+  }
+
+  rowsAhead(request: Omit<ScanRequest, 'fields'>): RowsAhead | null {
+    const { series, minTime, maxTime, descending } = request;
+    const within = [...series].flatMap((id) =>
+      [...this.#all[id]!.rows.keys()].filter((time) => time >= minTime && time <= maxTime),
+    );
+    const windows = within.map((time) => Math.floor(time / this.windowNs));
+    const window = descending === true ? Math.max(...windows) : Math.min(...windows);
+    const times = within.filter((_, i) => windows[i] === window);
+    return times.length === 0 ? null : { minTime: Math.min(...times), maxTime: Math.max(...times), rows: times.length };
   }
 
   aggregate(request: AggregateRequest, visit: (runs: AggregateRuns) => void): void {

@@ -288,6 +288,40 @@ it.each([
   expect(scanned).toBeLessThan(20);
 });
 
+it.each([
+  ['SELECT v FROM m WHERE v >= 0 LIMIT 10', 0],
+  ['SELECT v FROM m WHERE v >= 0 ORDER BY time DESC LIMIT 10', 9_999],
+  ['SELECT v FROM m WHERE v >= 10000 LIMIT 10', null],
+])(
+  'rows far behind the beginning of their shard, and far before its end, are read a few at a time: %s',
+  async (text, first) => {
+    const memory = new MemoryBackend({ shardsPerGroup: 1, shardDurationNs: 84n * DAY });
+    await ask(memory, 'CREATE DATABASE t');
+    // Every ten seconds of a day.
+    const lines = Array.from({ length: 10_000 }, (_, n) => `m v=${n} ${30n * DAY + BigInt(n) * 10_000_000_000n}`);
+    memory.write('t', lines.join('\n'));
+    const counts: number[] = [];
+    for (const shard of memory.shards.values()) {
+      const scanSteps = shard.scanSteps.bind(shard);
+      vi.spyOn(shard, 'scanSteps').mockImplementation((request, visit) => {
+        counts.push(0);
+        return scanSteps(request, (slice) => {
+          counts[counts.length - 1]! += slice.times.length;
+          return visit(slice);
+        });
+      });
+    }
+    const [result] = await ask(memory, text, OPTIONS);
+    expect(result!.series?.[0]!.values![0]![1] ?? null).toBe(first);
+    if (first !== null) expect(counts).toEqual([20]);
+    else {
+      // Nothing is read twice, and reading goes on in ever larger parts.
+      expect(counts.reduce((sum, count) => sum + count, 0)).toBe(10_000);
+      expect(counts.length).toBeLessThan(9);
+    }
+  },
+);
+
 describe('answers', () => {
   const rows = fc.array(
     fc.record({

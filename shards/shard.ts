@@ -426,10 +426,7 @@ export class Shard implements StoredShard, QueryableShard {
     return this.table.tagColumn(measurement, tagKey, series);
   }
 
-  hashOf(series: number): SeriesHash {
-    return this.table.ids.hashOf(series);
-  }
-
+  readonly hashOf: QueryableShard['hashOf'] = (series) => this.table.ids.hashOf(series);
   readonly judgeSteps: QueryableShard['judgeSteps'] = (name, condition) => this.table.judgeSteps(name, condition);
   readonly scan: QueryableShard['scan'] = (request, visit) => allSteps(this.scanSteps(request, visit));
   readonly aggregate: QueryableShard['aggregate'] = (request, visit) => allSteps(this.aggregateSteps(request, visit));

@@ -171,6 +171,30 @@ test('steady rates, of which the differences of differences are stored', () => {
   expect(opened === null || bits(opened)!.join() === expected!.join()).toBe(true);
 });
 
+test('numbers that jump from end to end of what a narrow column holds', () => {
+  const random = randomFrom(31);
+  let opens = 0;
+  for (let round = 0; round < 300; round++) {
+    const jitter = 1 + Math.floor(random() * 600);
+    const divisor = 10 ** Math.floor(random() * 5);
+    const length = 4 + Math.floor(random() * 400);
+    const irregular = random() < 0.5;
+    const values = Float64Array.from({ length: 3 * length }, (_, i) => {
+      const near = Math.floor(random() * jitter);
+      return ((irregular ? random() < 0.5 : i % 2 === 0) ? near : 2 ** 31 - 1 - near) / divisor;
+    });
+    const runs = cutIn(random, values.length, length);
+    const expected = bits(expectedSums(values, runs));
+    const { floats, scaled, opened } = kernelSums(values, length, runs);
+    expect(bits(floats)).toEqual(expected);
+    if (scaled !== null) expect(bits(scaled)).toEqual(expected);
+    if (opened === null) continue;
+    opens++;
+    expect(bits(opened)).toEqual(expected);
+  }
+  expect(opens).toBeGreaterThan(100);
+});
+
 const ODD = [-0, 0, 1e-5, 0.1 + 0.2, 1 / 3, 2 ** 52, -(2 ** 60), Number.NaN, Number.POSITIVE_INFINITY, 1e300, 12.3456];
 
 test('values of every kind, some of them absent', () => {

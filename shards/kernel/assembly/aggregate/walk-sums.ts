@@ -14,6 +14,8 @@ import { RUN_BYTES } from './runs';
 /** Residuals at a time, and the greatest of so many whose prefixes add up within 31 bits. */
 const PIECE: u32 = 512;
 const RESIDUAL_BELOW: u32 = 8192;
+/** Steps around a base beyond this may come around 2^32: numbers that jump from end to end of 31 bits. */
+const BASE_MAX: i32 = i32.MAX_VALUE - <i32>RESIDUAL_BELOW;
 
 /** Numbers of a run that is too short to be added exactly. */
 const few: usize = memory.data(16 * 4 + 16, 16);
@@ -180,8 +182,8 @@ function walkPiece(residuals: usize, count: u32): void {
     }
   }
   let number = reached;
-  if (orOfLanes(bits) < RESIDUAL_BELOW) {
-    const base = narrowBase();
+  const base = narrowBase();
+  if (orOfLanes(bits) < RESIDUAL_BELOW && base <= BASE_MAX && base >= -BASE_MAX) {
     const steps = vectors << 2;
     const ends = i32x4.mul(before, i32x4(4, 3, 2, 1));
     const exceeding = <i64>(4 * sumOfLanes(prefixes) + sumOfLanes(ends)) + <i64>base * <i64>((steps * (steps + 1)) >>> 1);

@@ -45,6 +45,9 @@ export interface CommitRequest {
   readonly done: (result: CommitResult) => void;
 }
 
+/** Made for one group: their files take milliseconds each, and this thread does nothing else meanwhile. */
+const NEW_SHARDS_MAX = 16;
+
 const NOT_MINE: CommitResult = {
   kind: 'refused',
   code: 'not-mine',
@@ -176,7 +179,8 @@ export class CommitQueue {
     this.overloaded = null;
     if (this.pumping) return;
     this.pumping = true;
-    while (!this.syncing && this.queue.length > 0) this.commitGroup();
+    // More new shards wait for the next tick, or for the sync.
+    while (!this.syncing && this.queue.length > 0) if (this.commitGroup() >= NEW_SHARDS_MAX) break;
     this.pumping = false;
     if (this.whenSynced.length > 0 && !this.syncing) this.startSync([], null);
   }
@@ -187,13 +191,16 @@ export class CommitQueue {
     return this.overloaded;
   }
 
-  private commitGroup(): void {
+  /** Returns how many shards were new. */
+  private commitGroup(): number {
     const group: Entry[] = [];
     const keysOfGroup = new Map<ShardId, GivenKeys[]>();
     let bytes = 0;
     let taken = 0;
-    while (taken < this.queue.length && bytes < this.around.limits.groupBytesMax) {
+    let made = 0;
+    while (taken < this.queue.length && bytes < this.around.limits.groupBytesMax && made < NEW_SHARDS_MAX) {
       const entry = this.queue[taken++]!;
+      if (this.replicas.get(entry.id) === null) made++;
       const refusal = this.judge(entry, keysOfGroup);
       if (refusal !== null) this.finish(entry, refusal);
       else {
@@ -202,14 +209,14 @@ export class CommitQueue {
       }
     }
     this.queue.splice(0, taken);
-    if (group.length === 0) return;
+    if (group.length === 0) return made;
     let position: LogPosition;
     try {
       position = this.storage.append(group.map(({ id, keys, frame }) => ({ shard: id, keys, frame })));
     } catch (error) {
       this.refuses = true;
       for (const entry of group) this.finish(entry, refusalOf(error));
-      return;
+      return made;
     }
     this.overloaded = null;
     this.refuses = false;
@@ -228,6 +235,7 @@ export class CommitQueue {
       const entries = group.filter(({ id }) => waiting.has(id));
       this.startSync(entries, position);
     }
+    return made;
   }
 
   /** null: goes into the log. */

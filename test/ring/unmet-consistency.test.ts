@@ -1,7 +1,8 @@
 /** Writes that too few owners can acknowledge: refused as soon as that is known, with the names of those that are missing. */
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { MailAnswer } from '../../repair/mail-messages.ts';
 import type { SubmittedWrite } from '../../repair/replica-host.ts';
+import { StorageError } from '../../shards/errors.ts';
 import { NUMBERS, Trio } from './trio.ts';
 
 const PERMANENT = /partial write|hinted handoff|unable to parse|not found|beyond retention|unknown database/i;
@@ -113,4 +114,44 @@ test.each([
   const message = `write not acknowledged: 2 of 3 replicas, without n3 (${shown}); safe to retry`;
   expect(trio.outcomes.get(request)).toMatchObject({ ok: false, message });
   expect(message).not.toMatch(PERMANENT);
+});
+
+describe('the only owner, whose disk is slow', () => {
+  const begun = () => {
+    const trio = new Trio(1);
+    const at = NUMBERS.findIndex((_, i) => {
+      trio.write(i);
+      return trio.counts()[i] === 1;
+    });
+    const storage = trio.storages[at]!;
+    const synced: ((error: Error | null) => void)[] = [];
+    storage.sync = (done) => void synced.push(done);
+    const slow = trio.prepare(at);
+    trio.hosts[at]!.submit([slow], trio.now);
+    const tick = (ms: number): void => {
+      trio.now += ms;
+      trio.hosts[at]!.tick(trio.now);
+    };
+    const counter = (name: string) => trio.hosts[at]!.counters()[name] ?? 0;
+    return { tick, counter, synced, outcome: () => trio.outcomes.get(slow.request) };
+  };
+
+  test('is waited for until the time of the write is over, and not that of mail', () => {
+    const { tick, counter, synced, outcome } = begun();
+    tick(2_900);
+    expect(outcome()).toBe(undefined);
+    for (const done of synced) done(null);
+    expect(outcome()).toEqual({ ok: true });
+    expect(counter('outbox_entries_taken')).toBe(0);
+  });
+
+  test('is answered for once when that is over, whatever becomes of it then', () => {
+    const { tick, counter, synced, outcome } = begun();
+    tick(3_000);
+    expect(outcome()).toMatchObject({ status: 503, message: expect.stringContaining('(no answer)') });
+    const failed = counter('writes_failed');
+    for (const done of synced) done(new StorageError('disk-failed', 'no'));
+    tick(50);
+    expect(counter('writes_failed')).toBe(failed);
+  });
 });

@@ -1,6 +1,7 @@
 /**
  * Differences from InfluxDB 1.6.7 that are meant, each with its reason; docs/compatibility.md lists them.
  */
+import { ACCEPTED_OF_SUBQUERIES } from './accepted-subqueries.ts';
 import { NO_ANSWER, type Result } from './answers.ts';
 import { difference, headOf, sameRow } from './comparison.ts';
 import {
@@ -50,7 +51,7 @@ export interface AcceptedDifference {
   readonly reason: string;
   covers?(compared: Compared): boolean;
   /** What InfluxDB answers in its place, as Starling answers it; null: not this query. */
-  readAs?(tree: SelectTree): SelectTree | null;
+  readAs?(tree: SelectTree, world: World): SelectTree | null;
 }
 
 function isTypeError(error: string | undefined): boolean {
@@ -184,12 +185,6 @@ export const ACCEPTED: readonly AcceptedDifference[] = [
     covers: ({ expected, given }) =>
       expected.error === undefined &&
       /^type error: .*incompatible types: boolean and (integer|float)$/.test(given.error ?? ''),
-  },
-  {
-    name: 'windows of a subquery before the range',
-    reason:
-      'where the first window of a subquery begins before the range InfluxDB answers nothing to functions without windows around it',
-    covers: ({ query, expected, given }) => isEmpty(expected) && !isEmpty(given) && /\(SELECT .*\btime\(/.test(query),
   },
   {
     name: 'abs of integers',
@@ -341,4 +336,5 @@ export const ACCEPTED: readonly AcceptedDifference[] = [
     reason: 'where a value is infinite or no number InfluxDB sends no JSON but an error; Starling says null',
     covers: ({ expected }) => expected.error?.includes('unsupported value: ') === true,
   },
+  ...ACCEPTED_OF_SUBQUERIES,
 ];

@@ -52,6 +52,11 @@ export function valuesByColumn(result: Result): Result {
   );
 }
 
+/** In one order. */
+export function sortedByColumn(result: Result): Result {
+  return withRows(valuesByColumn(result), (rows) => rows.map((row) => [...row].sort(byText)));
+}
+
 /** Those that are none of fill(), each once and in one order, as fill(previous) may repeat them. */
 export function valuesBeside(result: Result, fill: string): Result {
   const fillers = [fill, String(Math.trunc(Number(fill)))];

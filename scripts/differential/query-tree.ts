@@ -61,7 +61,7 @@ export function expressionText(expression: ExpressionTree): string {
   }
 }
 
-function conditionText(condition: ConditionTree): string {
+export function conditionText(condition: ConditionTree): string {
   if (condition.kind === 'test') return condition.text;
   const sides = [condition.left, condition.right].map((side) =>
     side.kind === 'both' ? `(${conditionText(side)})` : conditionText(side),

@@ -1,8 +1,10 @@
 /**
  * Queries that InfluxDB takes others for: what it answers is what Starling answers to these.
  */
+import { isCut, kindsIn } from './column-kinds.ts';
 import { boundOf, callsIn } from './query-facts.ts';
-import { type ConditionTree, expressionText, type SelectTree } from './query-tree.ts';
+import { type ConditionTree, type ExpressionTree, expressionText, type SelectTree } from './query-tree.ts';
+import type { World } from './world.ts';
 
 /** Rows behind OFFSET are limited to one where there is no LIMIT; null: nowhere is one without. */
 export function withLimits(tree: SelectTree): SelectTree | null {
@@ -12,6 +14,30 @@ export function withLimits(tree: SelectTree): SelectTree | null {
   const from = tree.from.map((source, i) => inner[i] ?? source);
   const tail = tree.tail.flatMap((clause) => (isOpen && clause.startsWith('OFFSET') ? ['LIMIT 1', clause] : [clause]));
   return { ...tree, from, tail };
+}
+
+/** With the columns of subqueries that InfluxDB cuts to integers as such; null: there are none. */
+export function withCutColumns(tree: SelectTree, world: World): SelectTree | null {
+  const inner = tree.from.map((source) => (typeof source === 'string' ? null : withCutColumns(source, world)));
+  const cut = new Set(
+    tree.from.flatMap((source) => {
+      if (typeof source === 'string') return [];
+      const kinds = kindsIn(source, world);
+      return source.fields.flatMap(({ expression, alias }) => (isCut(expression, kinds) ? [alias ?? ''] : []));
+    }),
+  );
+  if (cut.size === 0 && inner.every((source) => source === null)) return null;
+  const from = tree.from.map((source, i) => inner[i] ?? source);
+  const fields = tree.fields.map((field) => ({ ...field, expression: asIntegers(field.expression, cut) }));
+  return { ...tree, from, fields };
+}
+
+function asIntegers(expression: ExpressionTree, names: ReadonlySet<string>): ExpressionTree {
+  if (expression.kind === 'text')
+    return names.has(expression.text) ? { ...expression, text: `${expression.text}::integer` } : expression;
+  if (expression.kind === 'call')
+    return { ...expression, args: expression.args.map((argument) => asIntegers(argument, names)) };
+  return { ...expression, left: asIntegers(expression.left, names), right: asIntegers(expression.right, names) };
 }
 
 /** What it says of time. */

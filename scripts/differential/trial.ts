@@ -102,10 +102,10 @@ async function acceptedAs(
   epoch: string,
   compared: Compared,
 ): Promise<string | null> {
-  const { tree, expected } = compared;
+  const { tree, world, expected } = compared;
   for (const { name, covers, readAs } of ACCEPTED) {
     if (covers?.(compared) === true) return name;
-    const other = tree.kind === 'select' ? (readAs?.(tree) ?? null) : null;
+    const other = tree.kind === 'select' ? (readAs?.(tree, world) ?? null) : null;
     if (other === null) continue;
     const [answer] = await starling.ask(database, [queryText(other)], epoch);
     if (alike(expected, answer!)) return name;

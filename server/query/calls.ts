@@ -200,14 +200,19 @@ export function typeOf(expression: Expression, schema: SourceSchema): FieldType 
   }
 }
 
+function isOfColumn(input: Call['input'], schema: SourceSchema): boolean {
+  if (input.kind === 'call') return isOfColumn(input.call.input, schema);
+  return schema.isColumn(input.reference.name, input.reference.cast);
+}
+
 export function isTag({ name, cast }: Reference, schema: SourceSchema): boolean {
-  return cast === 'tag' || schema.kindOf(name) === 'tag' || schema.tagColumns.has(name);
+  return cast === 'tag' || (cast === undefined && (schema.kindOf(name) === 'tag' || schema.tagColumns.has(name)));
 }
 
 /** InfluxDB's error for a call, or one within it, on a type that it cannot take; names that nothing has pass. */
 export function checkCallTypes({ name, input }: Call, schema: SourceSchema): void {
   if (input.kind === 'call') checkCallTypes(input.call, schema);
-  else if (!schema.isColumn(input.reference.name, input.reference.cast)) return;
+  if (!isOfColumn(input, schema)) return;
   const type = typeOf(input.kind === 'call' ? input.call.expression : input.reference, schema);
   if (type !== null) checkType(name, typeName(type));
 }
@@ -274,6 +279,8 @@ export function withTypes(expression: Expression, schema: SourceSchema): Express
 function callType(name: string, argument: Expression | undefined, schema: SourceSchema): FieldType | null {
   const input = argument === undefined ? FLOAT : typeOf(argument, schema);
   if (input === null) return null;
+  // Of what is no number it is nothing, of that type.
+  if (isMathFunction(name) && (input === BOOLEAN || input === STRING)) return input;
   const fixed = fixedType(name);
   if (fixed !== null) return fixed;
   return name.endsWith('difference') && input === UNSIGNED ? INTEGER : input;

@@ -17,7 +17,7 @@ import { rowFilter } from './condition.ts';
 import { gridOf, type Interval } from './grid.ts';
 import { QueryError } from './query-error.ts';
 import { findDatabase, findPolicy, type StatementContext } from './scatter.ts';
-import { SourceSchema } from './schema.ts';
+import { SourceSchema, typeByName } from './schema.ts';
 import { hasCalls, requireValid, type SelectShape, shapeOf } from './select-shape.ts';
 import { intersect, splitCondition, type TimeRange, timeValue } from './time-range.ts';
 import { zoneOffset } from './time-zone.ts';
@@ -261,7 +261,9 @@ function addShardSource(
 
 function addSubquerySchema(schema: SourceSchema, plan: SelectPlan): void {
   plan.fields.forEach(({ expression, isImplied }, i) => {
-    const type = typeOf(expression, plan.schema);
+    const cast = expression.kind === 'reference' ? expression.cast : undefined;
+    // A column that is written with a type has it, whether or not there is anything.
+    const type = typeOf(expression, plan.schema) ?? (cast === undefined ? null : typeByName(cast));
     const name = plan.columns[i]!;
     if (type === null) schema.untyped.add(name);
     else schema.addField(name, type);

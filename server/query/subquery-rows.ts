@@ -32,7 +32,9 @@ function asType(value: Scalar, column: RowColumn): Scalar {
   if (column.kind === 'tag') return value;
   if (typeof value === 'bigint') return column.type === FLOAT ? Number(value) : value;
   if (typeof value !== 'number' || column.type !== INTEGER) return value;
-  return Number.isFinite(value) ? BigInt.asIntN(64, BigInt(Math.trunc(value))) : null;
+  if (Number.isNaN(value)) return null;
+  // What is too much for one is the least, as in InfluxDB.
+  return Math.abs(value) < 2 ** 63 ? BigInt(Math.trunc(value)) : -(2n ** 63n);
 }
 
 /** In short steps. */

@@ -29,7 +29,8 @@ export function lookbackWindows(fn: string): number {
 
 /** Those that InfluxDB has the shards read for it, where subqueries look back as well. */
 export function readBackWindows({ name, parameter }: Pick<Transformation, 'name' | 'parameter'>): number {
-  return name === 'moving_average' || TECHNICAL_ANALYSIS.has(name) ? parameter : lookbackWindows(name);
+  if (name === 'moving_average' || TECHNICAL_ANALYSIS.has(name)) return parameter;
+  return isForecast({ name }) ? 0 : 1;
 }
 
 export interface Transformation {

@@ -70,7 +70,7 @@ test('a mode may be another one, and nothing beside it', () => {
 
 test('what InfluxDB takes for another query is held against that one', () => {
   const readings = (tree: SelectTree): string[] =>
-    ACCEPTED.flatMap(({ readAs }) => readAs?.(tree) ?? []).map(queryText);
+    ACCEPTED.flatMap(({ readAs }) => readAs?.(tree, worldOf(1)) ?? []).map(queryText);
   expect(readings(select([call('top', 'v', 'host', '2')], ['LIMIT 2', 'OFFSET 1'], ['time(10s)', 'dc']))).toEqual([
     'SELECT top(v, host, 2) FROM (SELECT v FROM m0 GROUP BY dc, host LIMIT 4) GROUP BY time(10s), dc LIMIT 2 OFFSET 1',
   ]);
@@ -82,4 +82,52 @@ test('what InfluxDB takes for another query is held against that one', () => {
 test('answers are alike in any order of equal times, and of no others', () => {
   expect(alike(rows(['v'], [0, 1], [0, 2]), rows(['v'], [0, 2], [0, 1]))).toBe(true);
   expect(alike(rows(['v'], [0, 1], [1, 2]), rows(['v'], [1, 2], [0, 1]))).toBe(false);
+});
+
+const outer = (tree: SelectTree, from: SelectTree): SelectTree => ({ ...tree, from: [from] });
+
+test('a quotient of integers in a subquery is held against one that is cut, and what is a float is not', () => {
+  const world = worldOf(1);
+  const reading = (of: string): string[] => {
+    const { fields } = world.measurements[0]!;
+    const [name] = Object.entries(fields).find(([, kind]) => kind === of)!;
+    const inner = select([]);
+    const quotient: ExpressionTree = { kind: 'binary', op: '/', left: text(name), right: text('4') };
+    const tree = outer(select([call('max', 'c')]), { ...inner, fields: [{ expression: quotient, alias: 'c' }] });
+    return ACCEPTED.flatMap(({ readAs }) => readAs?.(tree, world) ?? [])
+      .map(queryText)
+      .map((one) => one.replace(name, 'NAME'));
+  };
+  expect(reading('integer')).toEqual(['SELECT max(c::integer) FROM (SELECT NAME / 4 AS c FROM m0)']);
+  expect(reading('float')).toEqual([]);
+});
+
+test('rows of groups that a subquery joins may come in another order, and not be others', () => {
+  const tree = outer(select([text('c')]), select([call('max', 'v')], [], ['host']));
+  const given = rows(['c'], [1, 5], [9, 7]);
+  expect(isCovered(tree, rows(['c'], [9, 7], [1, 5]), given)).toBe(true);
+  expect(isCovered(tree, rows(['c'], [9, 7], [1, 6]), given)).toBe(false);
+  expect(isCovered({ ...tree, groupBy: ['host'] }, rows(['c'], [9, 7], [1, 5]), given)).toBe(false);
+  expect(
+    isCovered(outer(tree, select([call('max', 'v')], [], ['host', 'time(10s)'])), rows(['c'], [9, 7], [1, 5]), given),
+  ).toBe(false);
+});
+
+test('limits in a subquery may differ where it has groups that the query around it joins', () => {
+  const tree = outer(select([text('c')]), select([text('v')], ['LIMIT 2'], ['host']));
+  const [expected, given] = [rows(['c'], [1, 5], [9, 7], [10, 1]), rows(['c'], [1, 5], [9, 7])];
+  expect(isCovered(tree, expected, given)).toBe(true);
+  expect(isCovered({ ...tree, groupBy: ['host'] }, expected, given)).toBe(false);
+  expect(isCovered({ ...tree, groupBy: ['*'] }, expected, given)).toBe(false);
+  expect(isCovered(outer(tree, select([text('v')], [], ['host'])), expected, given)).toBe(false);
+});
+
+test('functions without windows may end with what lies before the range, others not', () => {
+  const where = { kind: 'test', text: 'time >= 5' } as const;
+  const tree = { ...outer(select([call('sum', 'c')]), select([call('max', 'v')], [], WINDOWS)), where };
+  const given = rows(['sum'], [5, 1]);
+  expect(isCovered(tree, {}, given)).toBe(true);
+  expect(isCovered({ ...tree, where: null }, {}, given)).toBe(false);
+  expect(isCovered({ ...tree, groupBy: WINDOWS }, {}, given)).toBe(false);
+  expect(isCovered(outer(tree, select([call('max', 'v')])), {}, given)).toBe(false);
 });

@@ -161,6 +161,15 @@ const LOOKING_BACK: [string, unknown[][]][] = [
       [100, 4],
     ],
   ],
+  [
+    "SELECT cumulative_sum(max(d)) FROM (SELECT difference(v) AS d FROM m WHERE h = 'a') WHERE time >= BASE + 55s AND time < BASE + 120s GROUP BY time(20s)",
+    [
+      [40, 9],
+      [60, 22],
+      [80, 39],
+      [100, 60],
+    ],
+  ],
 ];
 const NO_NUMBERS: [string, unknown[][]][] = [
   [
@@ -283,6 +292,26 @@ test('wildcards list columns of a subquery that have nothing', async () => {
 test('a column of tags is no field', async () => {
   expect((await run('SELECT count(h::field) FROM (SELECT n, h FROM m)')).series).toBeUndefined();
   expect((await run('SELECT zz::field FROM (SELECT n FROM o)')).series).toBeUndefined();
+});
+
+test('a column has the type that it is written with, and that of what a function of no number is of', async () => {
+  const error = async (query: string): Promise<unknown> => (await run(query)).error;
+  expect(await error('SELECT median(x) FROM (SELECT zz::string AS x, n FROM o)')).toBe(
+    'unsupported median iterator type: *query.stringInterruptIterator',
+  );
+  expect(await error('SELECT x + 1 FROM (SELECT h::string AS x, n FROM m)')).toMatch(/types: string and integer$/);
+  expect((await run('SELECT *::field FROM (SELECT zz::tag FROM (SELECT n FROM o))')).series).toBeUndefined();
+});
+
+test('functions of tags of stored rows are nothing, in others as well', async () => {
+  const { series, error } = await run(
+    'SELECT cumulative_sum(first(h)), sum(n) FROM m WHERE time >= BASE AND time < BASE + 120s GROUP BY time(1m)',
+  );
+  expect(error).toBeUndefined();
+  expect(series![0]!.values!.map(([, ...rest]) => rest)).toEqual([
+    [null, 76],
+    [null, 508],
+  ]);
 });
 
 test('functions of numbers refuse tags of a subquery', async () => {

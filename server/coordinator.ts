@@ -289,6 +289,7 @@ export class Coordinator implements WriteCoordinator {
     groupOf: GroupOf,
     posted: PostedWrite[],
   ): void {
+    this.#stage.teach();
     const groups = this.#stage.startsNs().map((startNs) => groupNameOf(routing, startNs));
     let present = 0;
     for (const { index } of targets) present |= 1 << index;

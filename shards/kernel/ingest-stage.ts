@@ -16,7 +16,6 @@
  */
 import type { GroupSchema, RoutingPolicy } from '../batch-builder.ts';
 import { frameOf } from '../batch-codec.ts';
-import type { FieldType } from '../column.ts';
 import { type Precision, UNIT_NS } from '../line-protocol.ts';
 import { type LineError, LineErrors, type LineLimits } from '../line-protocol-errors.ts';
 import type { SeriesHash } from '../series-key.ts';
@@ -34,6 +33,7 @@ import {
   STEP_WINDOW,
   WINDOWS_MAX,
 } from './ingest-kernel.ts';
+import { StageTypes } from './stage-types.ts';
 
 const INT64_MIN = -(2n ** 63n);
 const INT64_MAX = 2n ** 63n - 1n;
@@ -94,12 +94,6 @@ export interface Sealed {
   readonly fresh: number;
 }
 
-interface FieldName {
-  readonly measurement: string;
-  readonly field: string;
-  readonly type: FieldType;
-}
-
 interface Window {
   readonly startNs: bigint;
   readonly endNs: bigint;
@@ -113,8 +107,7 @@ export class IngestStage {
   readonly #limits: LineLimits;
   #kernel: IngestKernel;
   #careful: CarefulLines;
-  #fields: FieldName[] = [];
-  #agreed = new WeakMap<GroupSchema, { readonly revision: number; readonly fields: Set<number> }>();
+  #types = new StageTypes();
   #policy: RoutingPolicy | null = null;
   #windows: Window[] = [];
   #bodies = 0;
@@ -165,8 +158,7 @@ export class IngestStage {
       this.#kernel = this.#newKernel();
       this.#careful = new CarefulLines(this.#kernel, this.#limits);
       this.#memory = new Uint8Array(0);
-      this.#fields = [];
-      this.#agreed = new WeakMap();
+      this.#types = new StageTypes();
       this.#forgetShards();
       this.#tokens = 0;
     }
@@ -174,6 +166,7 @@ export class IngestStage {
     if (this.#shards.size >= SHARDS_KNOWN_MAX) this.#forgetShards();
     this.#policy = policy;
     this.#windows = [];
+    this.#types.begin();
     this.#bodies = 0;
     this.#tableBytesBefore = this.#tableBytes();
     this.#kernel.beginStage();
@@ -236,6 +229,11 @@ export class IngestStage {
       }
     });
     return targets;
+  }
+
+  /** The schemas learn the fields of the stage. To be called when it is sealed: rows that are not stored must not teach. */
+  teach(): void {
+    this.#types.teach();
   }
 
   /** How many series of the target have not been sealed for its shard since its keys were last in doubt. */
@@ -363,86 +361,12 @@ export class IngestStage {
     return result;
   }
 
-  /** Holds the fields that this body is the first to use against the schemas, and teaches them when all agree. */
   #checkTypes(schemaOf: (startNs: bigint) => GroupSchema | null): AddResult | null {
-    const kernel = this.#kernel;
-    const count = kernel.freshFieldCount();
-    if (count === 0) return null;
-    const pairs = new Uint32Array(kernel.memory.buffer, kernel.freshFields(), count * 2);
-    const schemas = this.#windows.map(({ startNs }) => schemaOf(startNs));
-    const agreed = schemas.map((schema) => (schema === null ? new Set<number>() : this.#agreedWith(schema)));
-    for (let i = 0; i < count; i++) {
-      const [number, window] = [pairs[i * 2]!, pairs[i * 2 + 1]!];
-      // None of them: where rows were expected and none are, or only lines that were taken back.
-      if (!agreed[window]!.has(number) && kernel.hasCells(number, window) !== 0)
-        return this.#judgeTypes(pairs.slice(), schemas, agreed);
-    }
-    return null;
-  }
-
-  /** As seldom as there are fields that are not known to agree. */
-  #judgeTypes(
-    pairs: Uint32Array,
-    schemas: readonly (GroupSchema | null)[],
-    agreed: readonly Set<number>[],
-  ): AddResult | null {
-    const kernel = this.#kernel;
-    const unknown = new Set<number>();
-    const lessons: { name: FieldName; schema: GroupSchema }[] = [];
-    const types = new Map<string, FieldType>();
-    for (let i = 0; i * 2 < pairs.length; i++) {
-      const window = pairs[i * 2 + 1]!;
-      const schema = schemas[window] ?? null;
-      if (schema === null) {
-        if (kernel.hasCells(pairs[i * 2]!, window) !== 0) unknown.add(window);
-        continue;
-      }
-      const number = pairs[i * 2]!;
-      if (agreed[window]!.has(number)) continue;
-      const name = this.#fieldName(number);
-      const known = schema.typeOf(name.measurement, name.field);
-      if (known === name.type) {
-        agreed[window]!.add(number);
-        continue;
-      }
-      // Only lines that were taken back may have had it.
-      if (kernel.hasCells(number, window) === 0) continue;
-      if (known !== null) return { kind: 'general' };
-      const cell = `${window} ${name.measurement.length} ${name.measurement}${name.field}`;
-      if ((types.get(cell) ?? name.type) !== name.type) return { kind: 'general' };
-      types.set(cell, name.type);
-      lessons.push({ name, schema });
-    }
-    if (unknown.size > 0) {
-      return { kind: 'unknown', startsNs: [...unknown].map((window) => this.#windows[window]!.startNs) };
-    }
-    for (const { name, schema } of lessons) schema.learn(name.measurement, name.field, name.type);
-    return null;
-  }
-
-  /** By number, the fields that the schema has with the same type: they need not be looked up by name each time. */
-  #agreedWith(schema: GroupSchema): Set<number> {
-    const known = this.#agreed.get(schema);
-    if (known !== undefined && known.revision === schema.revision) return known.fields;
-    const fields = new Set<number>();
-    this.#agreed.set(schema, { revision: schema.revision, fields });
-    return fields;
-  }
-
-  #fieldName(number: number): FieldName {
-    let name = this.#fields[number];
-    if (name === undefined) {
-      const field = this.#kernel.fieldAt(number);
-      const words = new Uint32Array(this.#kernel.memory.buffer, field, 4);
-      const measurement = new Uint32Array(this.#kernel.memory.buffer, words[3]!, 2);
-      name = { measurement: this.#text(measurement), field: this.#text(words), type: words[2] as FieldType };
-      this.#fields[number] = name;
-    }
-    return name;
-  }
-
-  /** Of a record that begins with length and address. */
-  #text(record: Uint32Array): string {
-    return Buffer.from(this.#kernel.memory.buffer, record[1]!, record[0]!).toString('utf8');
+    const found = this.#types.check(this.#kernel, this.#windows.length, (window) =>
+      schemaOf(this.#windows[window]!.startNs),
+    );
+    if (found === null) return null;
+    if (found === 'conflict') return { kind: 'general' };
+    return { kind: 'unknown', startsNs: [...found].map((window) => this.#windows[window]!.startNs) };
   }
 }

@@ -123,6 +123,7 @@ function compare(bodies: readonly Body[], policy = POLICY, stage = sharedStage()
       expect([result.failed, result.rows, result.aged]).toEqual([parsed.failed, parsed.rows, rejected.dropped]);
       expect([null, 'points beyond retention policy']).toContain(rejected.reason);
     }
+    stage.teach();
     expect(ours.sorted()).toEqual(theirs.sorted());
     if (stage.hasDuplicates()) {
       expect(repeats(reference)).toBe(true);
@@ -360,9 +361,16 @@ describe('the stage', () => {
       failed: 1,
       rows: 1,
     });
-    expect(schemas.sorted().map(([name]) => JSON.parse(name)[2])).toEqual(['w']);
     expect(stage.add([Buffer.from('m v=1 3')], 'n', NOW, schemas.of).kind).toBe('taken');
     expect(stage.add([Buffer.from('m v=1i 4')], 'n', NOW, schemas.of).kind).toBe('general');
+    expect(schemas.sorted()).toEqual([]);
+    stage.teach();
+    expect(schemas.sorted().map(([name]) => JSON.parse(name)[2])).toEqual(['v', 'w']);
+    // A stage that is not sealed is forgotten.
+    stage.begin(POLICY, NOW);
+    expect(stage.add([Buffer.from('m x=1i 5')], 'n', NOW, schemas.of).kind).toBe('taken');
+    stage.begin(POLICY, NOW);
+    expect(stage.add([Buffer.from('m x=1 6')], 'n', NOW, schemas.of).kind).toBe('taken');
   });
 
   it('limits of line, columns and memory refuse the line and take the rest', () => {

@@ -75,6 +75,17 @@ describe('the limit of series', () => {
     expect(await written(hosts('defg'))).toEqual({ status: 204 });
   });
 
+  test('what is refused teaches no types', async () => {
+    expect(await written(hosts('abcd'))).toEqual({ status: 204 });
+    expect(await written(`cpu,host=e w=1i ${NOW_MS}`)).toEqual(exceeded(1));
+    expect(await written(`cpu,host=a w=1.5 ${NOW_MS}`)).toEqual({ status: 204 });
+    // In part.
+    expect(await written(`cpu,host=e x=1i ${NOW_MS + 1}\ncpu,host=a y=1i ${NOW_MS + 1}`)).toEqual(exceeded(1));
+    expect(await written(`cpu,host=a x="s",y=2i ${NOW_MS + 2}`)).toEqual({ status: 204 });
+    const conflict = await written(`cpu,host=a y=1.5 ${NOW_MS + 3}`);
+    expect(conflict.error).toContain('field type conflict');
+  });
+
   test('where nobody can answer all series are taken', async () => {
     expect(await written(hosts('abcd'))).toEqual({ status: 204 });
     bench.stored = null;

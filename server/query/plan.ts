@@ -62,6 +62,8 @@ export interface Scope {
   readonly intervalNs: { readonly durationNs: bigint; readonly offset: Expression | undefined } | null;
   readonly descending: boolean | null;
   readonly depth: number;
+  /** Of the statement; null: this is the outermost query. */
+  readonly subqueries: { planned: number } | null;
 }
 
 export const OUTERMOST: Scope = {
@@ -70,7 +72,14 @@ export const OUTERMOST: Scope = {
   intervalNs: null,
   descending: null,
   depth: 0,
+  subqueries: null,
 };
+
+/**
+ * A subquery is planned, and read, for each number of windows that functions around it look back, and so are those in it:
+ * with three such functions at each of sixteen levels that would be 43 million.
+ */
+const SUBQUERIES_MAX = 2_000;
 
 /** A plan needs schemas that nobody remembers. */
 class SchemaUnknown extends Error {
@@ -149,6 +158,7 @@ export function planNow(statement: SelectStatement, scope: Scope, context: State
   const calls = spacing === null ? [] : statement.fields.flatMap(({ expression }) => callsOf(expression));
   const readable = scope.readable ?? withWindows(range, most(calls, readBackOf) * spacingNs, descending);
   const read = intersect(readable, withWindows(range, most(calls, lookbackOf) * spacingNs, descending));
+  const subqueries = scope.subqueries ?? { planned: 0 };
   const inner = (lookback: number): Scope => ({
     range: withWindows(range, BigInt(lookback) * spacingNs, descending),
     readable,
@@ -156,12 +166,18 @@ export function planNow(statement: SelectStatement, scope: Scope, context: State
     intervalNs: grouped ?? scope.intervalNs,
     descending,
     depth: scope.depth + 1,
+    subqueries,
   });
   let schema = new SourceSchema();
   const sources: PlannedSource[] = [];
   for (const source of statement.sources) {
     if (source.kind === 'subquery') {
       const lookbacks = new Set(calls.length === 0 ? [0] : calls.map(lookbackOf));
+      subqueries.planned += lookbacks.size;
+      if (subqueries.planned > SUBQUERIES_MAX)
+        throw new QueryError(
+          `more than ${SUBQUERIES_MAX} subqueries, each counted as often as functions around it look back`,
+        );
       const plans = new Map([...lookbacks].map((back) => [back, planNow(source.select, inner(back), context)]));
       for (const plan of plans.values()) addSubquerySchema(schema, plan);
       sources.push({ kind: 'subquery', plans });

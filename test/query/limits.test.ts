@@ -59,6 +59,15 @@ describe('a statement over a limit answers an error', () => {
     expect(await error(nested, { nestingMax: 3 })).toBe('subqueries nest deeper than 3');
   });
 
+  it('subqueries that are read again for each number of windows that functions around them look back', async () => {
+    const calls = 'mean(v) AS v, difference(mean(v)) AS b, difference(difference(mean(v))) AS c';
+    const nested = (depth: number): string =>
+      depth === 0 ? 'm' : `(SELECT ${calls} FROM ${nested(depth - 1)} GROUP BY time(1h))`;
+    const asked = (depth: number) => `SELECT * FROM ${nested(depth)} WHERE time >= 0 AND time < 6h`;
+    expect(await error(asked(4))).toBeUndefined();
+    expect(await error(asked(16))).toMatch(/^more than 2000 subqueries, /);
+  });
+
   it('time: the statement ends, the process does not', async () => {
     const slow = new MemoryBackend();
     await ask(slow, 'CREATE DATABASE t');

@@ -291,8 +291,7 @@ export class Coordinator implements WriteCoordinator {
   ): void {
     this.#stage.teach();
     const groups = this.#stage.startsNs().map((startNs) => groupNameOf(routing, startNs));
-    let present = 0;
-    for (const { index } of targets) present |= 1 << index;
+    const present = targets.reduce((bits, { index }) => bits | (1 << index), 0);
     for (const waiting of staged) {
       waiting.groups = groups;
       waiting.touched &= present;

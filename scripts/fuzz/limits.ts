@@ -7,6 +7,13 @@ export const SMALL_LIMITS: Readonly<Record<string, string>> = {
   'query-bytes-max': '1MiB',
   'body-bytes-max': '64KiB',
   'line-bytes-max': '1KiB',
+  'key-bytes-max': '256',
+  'string-bytes-max': '256',
   'fields-max': '50',
+  'body-series-max': '20',
+  'series-max': '30',
+  'query-characters-max': '4096',
+  'query-statements-max': '20',
+  'query-nesting-max': '4',
   'max-row-limit': '500',
 };

@@ -85,16 +85,20 @@ export class BlockStore {
   /** Reads which blocks there are, and removes those of runs that did not end. */
   #load(): BlockDirectory {
     const directory = new BlockDirectory();
-    this.#file.transaction((database) => {
+    const leftovers: number[] = [];
+    guarded(this.#file.path, () => {
+      const { database } = this.#file;
       const runs = new Set(database.prepare(READ_RUNS).pluck().all() as number[]);
-      const leftovers: number[] = [];
       for (const entry of database.prepare(READ_DIRECTORY).iterate() as IterableIterator<BlockEntry>) {
         if (runs.has(entry.run)) directory.add(entry);
         else leftovers.push(entry.id);
       }
-      for (const id of leftovers) database.prepare(DELETE_BLOCK).run(id);
       this.#nextRun = Math.max(this.#nextRun, ...[...runs].map((run) => run + 1));
     });
+    if (leftovers.length > 0)
+      this.#file.transaction((database) => {
+        for (const id of leftovers) database.prepare(DELETE_BLOCK).run(id);
+      });
     return directory;
   }
 

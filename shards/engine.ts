@@ -252,12 +252,15 @@ export class Engine implements Storage {
     const unsettled = this.#settleNext();
     const allowedMs = this.#isPressed() ? Math.max(budgetMs, PRESSED_STEP_MS) : budgetMs;
     const spent = (): boolean => nowMs() - startMs >= allowedMs;
-    let flushing = true;
-    while (flushing && !spent()) flushing = this.#flushNext();
+    // Of both once at least: looking at many shards may have taken the time.
+    let flushing: boolean;
+    do flushing = this.#flushNext();
+    while (flushing && !spent());
     this.#log.release(this.#flushedThrough);
     if (unsettled !== null) throw unsettled;
     if (flushing) return true;
-    while (!spent()) if (!this.#compactNext(spent)) return false;
+    do if (!this.#compactNext(spent)) return false;
+    while (!spent());
     return true;
   }
 

@@ -78,13 +78,17 @@ export function readShardFile<T>(open: OpenDatabase, path: string, read: (databa
   });
 }
 
-/** Opens an existing file and checks that this program understands it. Throws StorageError. */
+/** Opens an existing file to be written to, and checks that this program understands it. Throws StorageError. */
 export function openShardFile(open: OpenDatabase, path: string): Database {
+  return openChecked(open, path, prepareConnection);
+}
+
+function openChecked(open: OpenDatabase, path: string, prepare: (database: Database) => void): Database {
   return guarded(path, () => {
     const database = open(path);
     try {
       checkFormat(database, path);
-      prepareConnection(database);
+      prepare(database);
       return database;
     } catch (error) {
       database.close();
@@ -201,7 +205,11 @@ function asDamage(path: string, error: unknown): unknown {
   return new StorageError('damaged-file', `${path}: ${message}`, { cause: error });
 }
 
-/** Connections of a worker's shards; the one that was not used for the longest time is closed when there are too many. */
+/**
+ * Connections of a worker's shards, without the settings of those that are written to: a statement over thousands of shards opens
+ * as many files, and each setting takes about as long as opening does. The one that was not used for the longest
+ * time is closed when there are too many.
+ */
 export class ConnectionPool {
   readonly #open: OpenDatabase;
   readonly #openMax: number;
@@ -218,7 +226,7 @@ export class ConnectionPool {
 
   take(file: ShardFile): Database {
     let database = this.#connections.get(file);
-    if (database === undefined) database = openShardFile(this.#open, file.path);
+    if (database === undefined) database = openChecked(this.#open, file.path, () => {});
     else this.#connections.delete(file);
     this.put(file, database);
     return database;
@@ -245,6 +253,8 @@ export class ShardFile {
   /** Called before the file is opened: a new one is to be made first (shard-creation.ts). */
   readonly #settle: () => void;
   readonly #statements = new Map<string, Statement>();
+  /** The connection, when it has been made ready for writing. */
+  #writable: Database | null = null;
   #isClosed = false;
 
   constructor(path: string, pool: ConnectionPool, settle: () => void) {
@@ -253,11 +263,20 @@ export class ShardFile {
     this.#settle = settle;
   }
 
-  /** Throws StorageError. */
+  /** To be read. Throws StorageError. */
   get database(): Database {
     if (this.#isClosed) throw new StorageError('snapshot-gone', `${this.path} was dropped or replaced`);
     this.#settle();
     return this.#pool.take(this);
+  }
+
+  get #databaseToWrite(): Database {
+    const { database } = this;
+    if (database !== this.#writable) {
+      prepareConnection(database);
+      this.#writable = database;
+    }
+    return database;
   }
 
   /** Prepared once per connection. */
@@ -279,13 +298,14 @@ export class ShardFile {
 
   disconnect(): void {
     this.#statements.clear();
+    this.#writable = null;
     this.#pool.remove(this);
   }
 
   /** Gives free pages back, a few at a time; true when it did. */
   shrinkStep(): boolean {
     return guarded(this.path, () => {
-      const database = this.database;
+      const database = this.#databaseToWrite;
       const free = Number(database.pragma('freelist_count', { simple: true }));
       const pages = Number(database.pragma('page_count', { simple: true }));
       if (free <= pages * FREE_SHARE) return false;
@@ -297,7 +317,7 @@ export class ShardFile {
   /** One transaction; a failure leaves the file as it was. */
   transaction(action: (database: Database) => void): void {
     guarded(this.path, () => {
-      const database = this.database;
+      const database = this.#databaseToWrite;
       database.transaction(() => action(database))();
     });
   }

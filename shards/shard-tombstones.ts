@@ -81,7 +81,9 @@ export class ShardTombstones {
   }
 
   get freshBytes(): number {
-    return this.#fresh.reduce((sum, { frame }) => sum + frame.byteLength, 0);
+    let bytes = 0;
+    for (const { frame } of this.#fresh) bytes += frame.byteLength;
+    return bytes;
   }
 
   get fresh(): readonly KeptTombstone[] {

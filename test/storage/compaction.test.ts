@@ -117,3 +117,17 @@ function openStore(): BlockStore {
   const file = new ShardFile(join(bench.directory, 'shards', `${SHARD}.sqlite`), pool, () => {});
   return new BlockStore(file, new BlockCache(1 << 20, 60_000), false);
 }
+
+test('steps without time flush and merge all the same', () => {
+  flushed(2);
+  bench.writeRows(versionAt(2), rowsOf(2));
+  bench.nowMs = 2_000_000_000;
+  expect(openStore().directory.runsOf(0).size).toBe(2);
+  for (let step = 0; step < 400; step++) {
+    bench.engine.step(0, () => bench.nowMs);
+    bench.nowMs += 60_000;
+  }
+  expect(bench.shard().isDirty).toBe(false);
+  expect(openStore().directory.runsOf(0).size).toBe(1);
+  expectStored(3);
+});

@@ -17,6 +17,7 @@ import { type AddressInfo, createServer, type Server } from 'node:net';
 import type { Logger } from 'pino';
 import type { Coordinator } from './coordinator.ts';
 import { EagerCompiler } from './eager-compiler.ts';
+import { collectGarbage } from './garbage.ts';
 import { makeScratchNode, type ScratchNode, type ScratchParts } from './scratch-node.ts';
 import { WarmUpClient, WarmUpRequest } from './warm-up-clients.ts';
 
@@ -87,6 +88,11 @@ export class WarmUp {
         if (life < LIVES - 1) compiler.look();
         else compiler.compile();
         await this.#live(life, port, this.#beganMs + ((life + 1) * MS_MAX) / LIVES);
+      }
+      this.#node = null;
+      if (!this.#isOver) {
+        collectGarbage();
+        await this.#parts.pool.callAll('collectGarbage');
       }
     } catch (error) {
       if (!this.#isStopped) this.#parts.log.warn({ problem: (error as Error).message }, 'no warm-up');

@@ -37,6 +37,7 @@ class Workers {
   stopAfter = Number.POSITIVE_INFINITY;
   clientsAfter = Number.POSITIVE_INFINITY;
   shardsAfter = Number.POSITIVE_INFINITY;
+  collections = 0;
   readonly #replicas: (ScratchReplica | null)[] = [null, null];
   readonly #settings: ReturnType<typeof workerSettings>;
 
@@ -69,7 +70,11 @@ class Workers {
     setImmediate(() => this.#replicas[worker]!.submit(onTheWay));
   }
 
-  async callAll(_method: 'beginScratch', snapshot: ClusterSnapshot): Promise<void> {
+  async callAll(method: 'beginScratch' | 'collectGarbage', snapshot: ClusterSnapshot): Promise<void> {
+    if (method === 'collectGarbage') {
+      this.collections++;
+      return;
+    }
     this.lives++;
     for (let worker = 0; worker < WORKERS; worker++) {
       const own = join(directory, `worker-${worker}`);
@@ -100,6 +105,7 @@ describe('a warm-up', () => {
     expect(workers.lives).toBeGreaterThan(1);
     expect(workers.writes).toBeGreaterThan(workers.lives * 4);
     expect(workers.areScratch).toBe(true);
+    expect(workers.collections).toBe(1);
     expect(workers.warmUp.isAwaited).toBe(false);
     expect(workers.warmUp.coordinator).toBeUndefined();
     expect(scratchLeft()).toEqual([]);

@@ -181,9 +181,13 @@ export class KernelAggregate {
     }
     const [start, end] = [column.offset, column.offset + column.length];
     const series = head.series.length;
-    if (type === FLOAT && kernel.openScaled(block.body, start, end, block.starts, series, from, to)) {
-      if (calls.length === 1 && this.#sumOpened(block.starts, from, to, calls[0]!)) return;
-      kernel.restoreScaled(block.starts, from, to, values);
+    const sums = calls.length === 1 && this.#isSummedOpen(calls[0]!);
+    const into = sums ? 0 : values;
+    if (type === FLOAT && kernel.openScaled(block.body, start, end, block.starts, series, from, to, into)) {
+      if (sums) {
+        if (this.#sumOpened(block.starts, from, to, calls[0]!)) return;
+        kernel.restoreScaled(block.starts, from, to, values);
+      }
       this.reduceValues(SCALED, values, 0, calls);
       return;
     }
@@ -192,10 +196,13 @@ export class KernelAggregate {
     this.reduceValues(type, values, kernel.decodedEveryRow() ? 0 : present, calls);
   }
 
-  /** False: the call is no sum, or one that takes the values of the column that was opened. */
-  #sumOpened(starts: number, from: number, to: number, call: number): boolean {
+  #isSummedOpen(call: number): boolean {
     const { fn } = this.#request.calls[call]!;
-    if ((fn !== 'sum' && fn !== 'mean') || this.#rows < this.#runCount * SUMMED_ROWS_MIN) return false;
+    return (fn === 'sum' || fn === 'mean') && this.#rows >= this.#runCount * SUMMED_ROWS_MIN;
+  }
+
+  /** False: it takes the values of the column that was opened. */
+  #sumOpened(starts: number, from: number, to: number, call: number): boolean {
     const results = this.#results[call]!;
     if (!results.hasRoom(this.#runCount)) this.#hand(results);
     return results.addSums(starts, from, to, this.#runs.address, this.#runCount);

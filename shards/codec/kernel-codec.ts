@@ -77,6 +77,7 @@ export interface CodecExports {
     series: number,
     fromSeries: number,
     toSeries: number,
+    into: number,
   ): number;
   restoreScaled(starts: number, fromSeries: number, toSeries: number, values: number): void;
   decodedEveryRow(): number;

@@ -75,7 +75,7 @@ function kernelSums(values: Float64Array, length: number, runs: readonly Run[], 
   let opened: Float64Array | null = null;
   kernel.encodeOpen(body, 0, rows * 16);
   const end = kernel.encodeColumn(FLOAT, column, 0, starts, series, statistics);
-  if (mask === null && kernel.openScaled(body, 0, end, starts, series, 0, series)) {
+  if (mask === null && kernel.openScaled(body, 0, end, starts, series, 0, series, 0)) {
     const found = kernel.sumOpened(starts, 0, series, runsAt, runs.length, 0, at(0), windows, at(1), at(2));
     if (found >= 0) {
       expect(found).toBe(runs.length);

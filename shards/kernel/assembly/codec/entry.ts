@@ -155,7 +155,8 @@ export function decodeColumn(
 
 /**
  * Opens a column of floats to be reduced when it is scaled whole numbers: every row has one, and none is an exception. They
- * are there until the next call from outside that decodes. False: the column has to be decoded.
+ * are there until the next call from outside that decodes, and at once restored to `into` unless that is 0. False: the
+ * column has to be decoded.
  */
 export function openScaled(
   buffer: usize,
@@ -165,10 +166,13 @@ export function openScaled(
   series: u32,
   fromSeries: u32,
   toSeries: u32,
+  into: usize,
 ): bool {
   begin();
   openReader(buffer, position, limit);
-  return openScaledColumn(starts, series, fromSeries, toSeries) && !failed();
+  if (!openScaledColumn(starts, series, fromSeries, toSeries) || failed()) return false;
+  if (into != 0) restoreNarrow(starts, fromSeries, toSeries, into);
+  return true;
 }
 
 /** The whole numbers (i32) of what was opened, of the same series. */

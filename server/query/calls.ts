@@ -205,7 +205,12 @@ function isOfColumn(input: Call['input'], schema: SourceSchema): boolean {
   return schema.isColumn(input.reference.name, input.reference.cast);
 }
 
-export function isTag({ name, cast }: Reference, schema: SourceSchema): boolean {
+/** Of tags, or what a function has picked of them. */
+export function isOfTags(expression: Expression, schema: SourceSchema): boolean {
+  return mixingType(expression, schema) === 'tag';
+}
+
+function isTag({ name, cast }: Reference, schema: SourceSchema): boolean {
   return cast === 'tag' || (cast === undefined && (schema.kindOf(name) === 'tag' || schema.tagColumns.has(name)));
 }
 
@@ -238,7 +243,7 @@ export function checkArithmetic(expression: Expression, schema: SourceSchema): v
 const isNumber = (name: string): boolean => name === 'float' || name === 'integer' || name === 'unsigned';
 
 function mixingType(expression: Expression, schema: SourceSchema): string | null {
-  if (expression.kind === 'reference' && schema.kindOf(expression.name) === 'tag') return 'tag';
+  if (expression.kind === 'reference' && isTag(expression, schema)) return 'tag';
   if (expression.kind === 'paren') return mixingType(expression.inner, schema);
   if (expression.kind === 'binary') {
     const [left, right] = [mixingType(expression.left, schema), mixingType(expression.right, schema)];

@@ -12,7 +12,7 @@ import { TIME_MAX_NS, TIME_MIN_NS } from '../../shards/shard-key.ts';
 import type { TagCondition } from '../../shards/tag-condition.ts';
 import type { Expression, Fill, SelectStatement } from '../influxql/ast.ts';
 import type { ShardTarget } from './backend.ts';
-import { type Call, callsOf, isTag, lookbackOf, readBackOf, typeOf } from './calls.ts';
+import { type Call, callsOf, isOfTags, lookbackOf, readBackOf, typeOf } from './calls.ts';
 import { rowFilter } from './condition.ts';
 import { gridOf, type Interval } from './grid.ts';
 import { QueryError } from './query-error.ts';
@@ -284,7 +284,7 @@ function addSubquerySchema(schema: SourceSchema, plan: SelectPlan): void {
     if (type === null) schema.untyped.add(name);
     else schema.addField(name, type);
     if (isImplied === true) schema.unlisted.add(name);
-    else if (expression.kind === 'reference' && isTag(expression, plan.schema)) schema.tagColumns.add(name);
+    else if (isOfTags(expression, plan.schema)) schema.tagColumns.add(name);
   });
   for (const dimension of plan.dimensions) {
     schema.tags.add(dimension);

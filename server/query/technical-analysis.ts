@@ -103,6 +103,7 @@ function tripleDerivative(period: number, warmUp: WarmUp): Indicator {
   };
 }
 
+/** What is no number is no change. */
 function upsAndDowns(period: number, warmUp: WarmUp): (value: number) => { up: number; down: number } {
   const up = new ExponentialAverage(period + 1, warmUp, 1 / period);
   const down = new ExponentialAverage(period + 1, warmUp, 1 / period);
@@ -110,7 +111,7 @@ function upsAndDowns(period: number, warmUp: WarmUp): (value: number) => { up: n
   return (value) => {
     const change = value - last;
     last = value;
-    return { up: up.add(Math.max(0, change)), down: down.add(Math.max(0, -change)) };
+    return { up: up.add(change > 0 ? change : 0), down: down.add(change < 0 ? -change : 0) };
   };
 }
 
@@ -138,27 +139,30 @@ function smoothedMomentum(period: number, warmUp: WarmUp): Indicator {
 
 function momentum(period: number): Indicator {
   const changes: number[] = [];
-  let last = Number.NaN;
+  let last: number | null = null;
   return {
     warmUpValues: period - 1,
     add: (value) => {
-      if (!Number.isNaN(last)) changes.push(value - last);
+      if (last !== null) changes.push(value - last);
       if (changes.length > period) changes.shift();
       last = value;
       let [up, down] = [0, 0];
       for (const change of changes) {
         if (change > 0) up += change;
-        else down -= change;
+        else if (change < 0) down -= change;
       }
       return up + down === 0 ? 0 : (100 * (up - down)) / (up + down);
     },
   };
 }
 
-/** Of the way that values took in a period, what it brought; before the first one there was 0. */
+/** Of the way that values took in a period, what it brought; before the first one there was 0. Behind no number there is none. */
 function efficiency(period: number): (value: number) => number {
   const values = [0];
+  let isLost = false;
   return (value) => {
+    isLost ||= Number.isNaN(value);
+    if (isLost) return Number.NaN;
     values.push(value);
     if (values.length > period + 1) values.shift();
     let way = 0;

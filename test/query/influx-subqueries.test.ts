@@ -208,6 +208,51 @@ const NO_NUMBERS: [string, unknown[][]][] = [
       [50, null],
     ],
   ],
+  [
+    'SELECT relative_strength_index(c, 2) FROM (SELECT sqrt(v) AS c FROM m WHERE v > -3) LIMIT 8',
+    [
+      [10, 75.59830641437075],
+      [11, 75.59830641437075],
+      [20, 75.59830641437075],
+      [21, 75.59830641437075],
+      [30, 75.59830641437075],
+      [40, 98.58376867958253],
+      [50, 99.51150180964167],
+      [60, 99.7890310980356],
+    ],
+  ],
+  [
+    'SELECT chande_momentum_oscillator(c, 2) FROM (SELECT sqrt(v) AS c FROM m WHERE v > -3)',
+    [
+      [1, -100],
+      [10, 26.794919243112265],
+      [11, 100],
+      [20, 0],
+      [21, 0],
+      [30, 0],
+      [40, 100],
+      [50, 100],
+      [60, 100],
+      [70, 100],
+      [80, 100],
+      [90, 100],
+      [100, 100],
+      [110, 100],
+    ],
+  ],
+  [
+    'SELECT kaufmans_efficiency_ratio(c, 2) FROM (SELECT sqrt(v) AS c FROM m WHERE v > -2) LIMIT 8',
+    [
+      [10, 0.26794919243112264],
+      [11, null],
+      [20, null],
+      [30, null],
+      [40, null],
+      [50, null],
+      [60, null],
+      [70, null],
+    ],
+  ],
 ];
 
 test.each(WINDOWS_BEFORE)('windows of a subquery that begin before the range: %s', async (query, expected) => {
@@ -301,6 +346,8 @@ test('a column has the type that it is written with, and that of what a function
   );
   expect(await error('SELECT x + 1 FROM (SELECT h::string AS x, n FROM m)')).toMatch(/types: string and integer$/);
   expect((await run('SELECT *::field FROM (SELECT zz::tag FROM (SELECT n FROM o))')).series).toBeUndefined();
+  expect((await run('SELECT *::field FROM (SELECT last(c) FROM (SELECT h AS c, n FROM m))')).series).toBeUndefined();
+  expect(await error('SELECT c % 2 FROM (SELECT last(h) AS c, max(n) FROM m)')).toMatch(/types: tag and integer$/);
 });
 
 test('functions of tags of stored rows are nothing, in others as well', async () => {

@@ -2,6 +2,7 @@
 import type { ClusterSnapshot } from '../repair/cluster.ts';
 import { heldIn } from '../repair/held-shards.ts';
 import { emptyCensus } from '../shards/series-census.ts';
+import { SERIES_HASH_BYTES } from '../shards/series-key.ts';
 import { nameOf } from './query-backend.ts';
 import { callNode, NodeCallError } from './query-rpc.ts';
 import type { SchemaShard } from './schema-cache.ts';
@@ -51,9 +52,13 @@ export async function fetchCensus(at: SchemaPlaces, shards: readonly CensusShard
   const plain = ({ id, key, hashes }: CensusShard) => {
     return { id, number: key.number, hashes, isListed: at.places.isKnown(id) };
   };
-  const remote = [...there].flatMap(([address, asked]) =>
-    inCalls(asked).map((some) => orNothing(callNode(targetOf(at, address), 'census', some.map(plain)))),
-  );
+  const remote = [...there].map(async ([address, asked]) => {
+    const calls = inCalls(asked).map(async (some) => {
+      const answers = await orNothing(callNode(targetOf(at, address), 'census', some.map(plain)));
+      return some.map(({ id }) => answers.find((answer) => answer.id === id) ?? null);
+    });
+    return joined((await Promise.all(calls)).flat(), asked);
+  });
   const answers = await Promise.all([localCensus(at.pool, here.map(plain)), ...remote]);
   const fresh = nowhere.filter(({ id }) => !at.places.isKnown(id));
   return [...fresh.map(({ id, hashes }) => ({ id, ...emptyCensus(hashes) })), ...answers.flat()];
@@ -107,18 +112,41 @@ function into<K, T>(lists: Map<K, T[]>, key: K, value: T): void {
   else list.push(value);
 }
 
+/** A shard of which more is asked comes in several calls, one behind the other. */
 function inCalls(shards: readonly CensusShard[]): CensusShard[][] {
   const calls: CensusShard[][] = [];
   let bytes = Number.POSITIVE_INFINITY;
-  for (const shard of shards) {
-    bytes += shard.hashes.byteLength;
+  for (const part of shards.flatMap(partsOf)) {
+    bytes += part.hashes.byteLength;
     if (bytes > CALL_BYTES_MAX) {
       calls.push([]);
-      bytes = shard.hashes.byteLength;
+      bytes = part.hashes.byteLength;
     }
-    calls.at(-1)!.push(shard);
+    calls.at(-1)!.push(part);
   }
   return calls;
+}
+
+function partsOf(shard: CensusShard): CensusShard[] {
+  const parts: CensusShard[] = [];
+  for (let at = 0; at === 0 || at < shard.hashes.byteLength; at += CALL_BYTES_MAX)
+    parts.push({ ...shard, hashes: shard.hashes.subarray(at, at + CALL_BYTES_MAX) });
+  return parts;
+}
+
+/** One answer for each shard, of those for its parts in order; none where one of them is missing. */
+function joined(parts: readonly (CensusAnswer | null)[], shards: readonly CensusShard[]): CensusAnswer[] {
+  let next = 0;
+  return shards.flatMap((shard) => {
+    const own = partsOf(shard).map(() => parts[next++] ?? null);
+    if (own.includes(null)) return [];
+    const first = own[0]!;
+    if (own.length === 1) return [first];
+    const places = own.flatMap((part, i) =>
+      Array.from(part!.unknown, (place) => place + (i * CALL_BYTES_MAX) / SERIES_HASH_BYTES),
+    );
+    return [{ ...first, unknown: Uint32Array.from(places) }];
+  });
 }
 
 function targetOf({ clusterId, snapshot }: SchemaPlaces, address: string): CallTarget {

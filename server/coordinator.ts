@@ -24,16 +24,19 @@ import type { CoordinatorLimits, CoordinatorPorts } from './coordinator-ports.ts
 import { encodeBuilt, GeneralRoute, type OpenBatch } from './general-route.ts';
 import type { WriteCoordinator, WriteRequest, WriteResult } from './http/influx-write.ts';
 import { KeyDestinations } from './key-destinations.ts';
+import { into } from './lists.ts';
 import { NamedPolicies, routingOf } from './named-policies.ts';
 import { type GroupName, groupNameOf, type KnownGroup, type SchemaCache } from './schema-cache.ts';
 import { SeriesLimit } from './series-limit.ts';
 import type { ShardPlaces } from './shard-places.ts';
 import type { PostedWrite } from './threads.ts';
 import { bitsIn, EVERY_BIT, type Requests, resultOf, unavailable, type Waiting } from './waiting-write.ts';
-import { WriteGathering } from './write-gathering.ts';
+import { takeUpTo, WriteGathering } from './write-gathering.ts';
 
 /** The stage is sealed above this: about what its frames unfold to; the rows of one more request still fit. */
 const STAGE_BYTES_TARGET = 32 * 1024 * 1024;
+/** Bodies that are taken in one turn of the main thread: others have theirs before the rest, heartbeats as well. */
+const TURN_BYTES_MAX = 16 * 1024 * 1024;
 /** A request whose shard groups had to be loaded is routed again; more rounds than this mean that groups are evicted. */
 const ROUTE_ROUNDS_MAX = 3;
 const OK: WriteOutcome = { ok: true };
@@ -60,7 +63,7 @@ export class Coordinator implements WriteCoordinator {
   readonly #policies: NamedPolicies;
   #stage: IngestStage;
   #general: GeneralRoute<Waiting> | null = null;
-  #queue: Waiting[] = [];
+  readonly #queue: Waiting[] = [];
   readonly #gathering: WriteGathering;
   readonly #series: SeriesLimit;
   #inFlightBytes = 0;
@@ -184,19 +187,14 @@ export class Coordinator implements WriteCoordinator {
   }
 
   #flush(): void {
-    const waiting = this.#queue;
-    this.#queue = [];
+    const waiting = takeUpTo(this.#queue, TURN_BYTES_MAX, ({ bytes }) => bytes);
     this.#gathering.left();
+    for (const { bytes } of this.#queue) this.#gathering.joined(bytes);
     const posted: PostedWrite[] = [];
     const refuse = (each: Waiting, refusal: WriteResult): void => this.#finish(each, refusal);
     for (const companions of companionsOf(waiting, this.#policies, refuse)) this.#write(companions, posted);
     const byWorker = new Map<number, PostedWrite[]>();
-    for (const write of posted) {
-      const worker = this.#ports.workerOf(write.shard.number);
-      const list = byWorker.get(worker);
-      if (list === undefined) byWorker.set(worker, [write]);
-      else list.push(write);
-    }
+    for (const write of posted) into(byWorker, this.#ports.workerOf(write.shard.number), write);
     for (const [worker, writes] of byWorker) this.#ports.submit(worker, writes);
   }
 
@@ -242,7 +240,8 @@ export class Coordinator implements WriteCoordinator {
       if (this.#series.holdsStage(stage, targets, groupOf)) {
         const judged = staged.filter(({ barred }) => barred !== null);
         if (judged.length < staged.length) {
-          for (const waiting of staged) if (waiting.barred === null) this.#hold(waiting, routing, groupOf);
+          const startsNs = stage.startsNs();
+          for (const waiting of staged) if (waiting.barred === null) this.#hold(waiting, startsNs, routing, groupOf);
           rest = [...judged, ...later];
           continue;
         }
@@ -253,11 +252,11 @@ export class Coordinator implements WriteCoordinator {
   }
 
   /** Postpones the request until its series have been looked at. */
-  #hold(waiting: Waiting, routing: RoutingPolicy, groupOf: GroupOf): void {
+  #hold(waiting: Waiting, startsNs: readonly bigint[], routing: RoutingPolicy, groupOf: GroupOf): void {
     const general = this.#generalRoute();
     const { body, precision, nowNs } = waiting.request;
-    const points = general.parse(body, precision, nowNs);
-    this.#series.hold(waiting, general.seriesOf(points, routing), groupOf);
+    const read = () => general.seriesOf(general.parse(body, precision, nowNs), routing);
+    this.#series.hold(waiting, startsNs, groupOf, read);
   }
 
   /** The groups that are known, each looked up once. */
@@ -340,7 +339,7 @@ export class Coordinator implements WriteCoordinator {
       const { barred } = waiting;
       routed += points.rows;
       if (barred === null && startsNs.some((startNs) => this.#series.holds(groupOf(startNs)!, routed))) {
-        this.#series.hold(waiting, general.seriesOf(points, routing), groupOf);
+        this.#hold(waiting, startsNs, routing, groupOf);
         continue;
       }
       waiting.groups = startsNs.map((startNs) => groupNameOf(routing, startNs));

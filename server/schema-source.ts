@@ -3,6 +3,7 @@ import type { ClusterSnapshot } from '../repair/cluster.ts';
 import { heldIn } from '../repair/held-shards.ts';
 import { emptyCensus } from '../shards/series-census.ts';
 import { SERIES_HASH_BYTES } from '../shards/series-key.ts';
+import { into } from './lists.ts';
 import { nameOf } from './query-backend.ts';
 import { callNode, NodeCallError } from './query-rpc.ts';
 import type { SchemaShard } from './schema-cache.ts';
@@ -47,17 +48,21 @@ export async function fetchSchemas(at: SchemaPlaces, shards: readonly SchemaShar
  * A shard that nobody lists is new, or another member has just made it: one of its owners is asked whether it is there. When
  * there is no other owner it has no series.
  */
-export async function fetchCensus(at: SchemaPlaces, shards: readonly CensusShard[]): Promise<CensusAnswer[]> {
+export async function fetchCensus(
+  at: SchemaPlaces,
+  shards: readonly CensusShard[],
+  callBytesMax = CALL_BYTES_MAX,
+): Promise<CensusAnswer[]> {
   const { here, there, nowhere } = whereabouts(at, shards, false);
   const plain = ({ id, key, hashes }: CensusShard) => {
     return { id, number: key.number, hashes, isListed: at.places.isKnown(id) };
   };
   const remote = [...there].map(async ([address, asked]) => {
-    const calls = inCalls(asked).map(async (some) => {
+    const calls = inCalls(asked, callBytesMax).map(async (some) => {
       const answers = await orNothing(callNode(targetOf(at, address), 'census', some.map(plain)));
       return some.map(({ id }) => answers.find((answer) => answer.id === id) ?? null);
     });
-    return joined((await Promise.all(calls)).flat(), asked);
+    return joined((await Promise.all(calls)).flat(), asked, callBytesMax);
   });
   const answers = await Promise.all([localCensus(at.pool, here.map(plain)), ...remote]);
   const fresh = nowhere.filter(({ id }) => !at.places.isKnown(id));
@@ -106,19 +111,13 @@ function whereabouts<T extends KnownShard>(
   return { here, there, nowhere };
 }
 
-function into<K, T>(lists: Map<K, T[]>, key: K, value: T): void {
-  const list = lists.get(key);
-  if (list === undefined) lists.set(key, [value]);
-  else list.push(value);
-}
-
 /** A shard of which more is asked comes in several calls, one behind the other. */
-function inCalls(shards: readonly CensusShard[]): CensusShard[][] {
+function inCalls(shards: readonly CensusShard[], bytesMax: number): CensusShard[][] {
   const calls: CensusShard[][] = [];
   let bytes = Number.POSITIVE_INFINITY;
-  for (const part of shards.flatMap(partsOf)) {
+  for (const part of shards.flatMap((shard) => partsOf(shard, bytesMax))) {
     bytes += part.hashes.byteLength;
-    if (bytes > CALL_BYTES_MAX) {
+    if (bytes > bytesMax) {
       calls.push([]);
       bytes = part.hashes.byteLength;
     }
@@ -127,23 +126,27 @@ function inCalls(shards: readonly CensusShard[]): CensusShard[][] {
   return calls;
 }
 
-function partsOf(shard: CensusShard): CensusShard[] {
+function partsOf(shard: CensusShard, bytesMax: number): CensusShard[] {
   const parts: CensusShard[] = [];
-  for (let at = 0; at === 0 || at < shard.hashes.byteLength; at += CALL_BYTES_MAX)
-    parts.push({ ...shard, hashes: shard.hashes.subarray(at, at + CALL_BYTES_MAX) });
+  for (let at = 0; at === 0 || at < shard.hashes.byteLength; at += bytesMax)
+    parts.push({ ...shard, hashes: shard.hashes.subarray(at, at + bytesMax) });
   return parts;
 }
 
 /** One answer for each shard, of those for its parts in order; none where one of them is missing. */
-function joined(parts: readonly (CensusAnswer | null)[], shards: readonly CensusShard[]): CensusAnswer[] {
+function joined(
+  parts: readonly (CensusAnswer | null)[],
+  shards: readonly CensusShard[],
+  bytesMax: number,
+): CensusAnswer[] {
   let next = 0;
   return shards.flatMap((shard) => {
-    const own = partsOf(shard).map(() => parts[next++] ?? null);
+    const own = partsOf(shard, bytesMax).map(() => parts[next++] ?? null);
     if (own.includes(null)) return [];
     const first = own[0]!;
     if (own.length === 1) return [first];
     const places = own.flatMap((part, i) =>
-      Array.from(part!.unknown, (place) => place + (i * CALL_BYTES_MAX) / SERIES_HASH_BYTES),
+      Array.from(part!.unknown, (place) => place + (i * bytesMax) / SERIES_HASH_BYTES),
     );
     return [{ ...first, unknown: Uint32Array.from(places) }];
   });

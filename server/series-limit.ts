@@ -23,6 +23,7 @@ import type { SeriesCount } from './series-count.ts';
 import type { KnownShard } from './shard-places.ts';
 import type { CensusAnswer } from './shard-questions.ts';
 import type { Waiting } from './waiting-write.ts';
+import { takeUpTo } from './write-gathering.ts';
 
 export interface CensusShard extends KnownShard {
   readonly hashes: Uint8Array;
@@ -37,16 +38,32 @@ export interface SeriesLimitPorts {
   again(waiting: Waiting): void;
 }
 
+/** By the start of their shard groups, in the order in which they come. */
+export type SeriesByGroup = ReadonlyMap<bigint, readonly PlacedSeries[]>;
+
 interface HeldGroup {
   readonly startNs: bigint;
   readonly group: KnownGroup;
-  readonly series: readonly PlacedSeries[];
 }
 
 interface Held {
   readonly waiting: Waiting;
   readonly groups: readonly HeldGroup[];
+  /** Reads the body: series take several times its memory, so only those of a round are there. */
+  readonly read: () => SeriesByGroup;
 }
+
+interface JudgedGroup extends HeldGroup {
+  readonly series: readonly PlacedSeries[];
+}
+
+interface Judged {
+  readonly waiting: Waiting;
+  readonly groups: readonly JudgedGroup[];
+}
+
+/** A round takes requests up to so much: their bodies are read and judged in one turn of the main thread. */
+const ROUND_BYTES_MAX = 4 * 1024 * 1024;
 
 /** What a round knows of its shards: series that are not there, and have not been let in. */
 type Absent = ReadonlyMap<ShardId, Set<SeriesHash>>;
@@ -54,7 +71,7 @@ type Absent = ReadonlyMap<ShardId, Set<SeriesHash>>;
 export class SeriesLimit {
   readonly #max: number;
   readonly #ports: SeriesLimitPorts;
-  #held: Held[] = [];
+  readonly #held: Held[] = [];
   /** Of the round: requests that are not answered. */
   readonly #judged = new Set<Waiting>();
   #round: readonly Held[] | null = null;
@@ -94,20 +111,21 @@ export class SeriesLimit {
     return series.isHeld || series.atMost + more > this.#max;
   }
 
-  /** `again` is called for it, with `barred` set. `series`: by shard group. */
+  /** `again` is called for it, with `barred` set. `read` may be called later. */
   hold(
     waiting: Waiting,
-    series: ReadonlyMap<bigint, readonly PlacedSeries[]>,
+    startsNs: readonly bigint[],
     groupOf: (startNs: bigint) => KnownGroup | null,
+    read: () => SeriesByGroup,
   ): void {
     const groups: HeldGroup[] = [];
-    for (const [startNs, placed] of series) {
+    for (const startNs of startsNs) {
       const group = groupOf(startNs);
       if (group === null) continue;
       group.series.isHeld = true;
-      groups.push({ startNs, group, series: placed });
+      groups.push({ startNs, group });
     }
-    this.#held.push({ waiting, groups });
+    this.#held.push({ waiting, groups, read });
     this.#begin();
   }
 
@@ -122,17 +140,17 @@ export class SeriesLimit {
 
   #begin(): void {
     if (this.#round !== null || this.#held.length === 0) return;
-    const round = this.#held;
+    const round = takeUpTo(this.#held, ROUND_BYTES_MAX, ({ waiting }) => waiting.bytes);
     this.#round = round;
-    this.#held = [];
     for (const { waiting } of round) this.#judged.add(waiting);
     void this.#judge(round);
   }
 
-  async #judge(round: readonly Held[]): Promise<void> {
-    const groups = new Set(groupsOf(round).map(({ group }) => group));
+  async #judge(held: readonly Held[]): Promise<void> {
+    const groups = new Set(groupsOf(held).map(({ group }) => group));
     await Promise.all([...groups].map(({ series }) => series.quiet()));
     const marks = [...groups].map(({ series }) => series.mark);
+    const round = held.map(judgedOf);
     const asked = shardsOf(round);
     const answers = new Map((await this.#ports.census(asked)).map((each) => [each.id, each]));
     const room = new Map<KnownGroup, number>();
@@ -145,12 +163,12 @@ export class SeriesLimit {
       room.set(group, this.#max - group.series.atMost);
     }
     const absent = absentOf(asked, answers);
-    for (const held of round) held.waiting.barred = this.#barredOf(held, absent, room);
+    for (const judged of round) judged.waiting.barred = this.#barredOf(judged, absent, room);
     for (const { waiting } of round) this.#ports.again(waiting);
   }
 
   /** Lets in what there is room for, in order. */
-  #barredOf({ groups }: Held, absent: Absent, room: Map<KnownGroup, number>): BarredSeries {
+  #barredOf({ groups }: Judged, absent: Absent, room: Map<KnownGroup, number>): BarredSeries {
     const byGroup = new Map<bigint, ReadonlySet<SeriesHash>>();
     for (const { startNs, group, series } of groups) {
       const barred = new Set<SeriesHash>();
@@ -170,12 +188,17 @@ export class SeriesLimit {
   }
 }
 
-function groupsOf(round: readonly Held[]): HeldGroup[] {
+function groupsOf<T>(round: readonly { readonly groups: readonly T[] }[]): T[] {
   return round.flatMap(({ groups }) => groups);
 }
 
+function judgedOf({ waiting, groups, read }: Held): Judged {
+  const series = read();
+  return { waiting, groups: groups.map((held) => ({ ...held, series: series.get(held.startNs) ?? [] })) };
+}
+
 /** All shards of the groups, since all are to say how many series they have, with what is asked of each. */
-function shardsOf(round: readonly Held[]): CensusShard[] {
+function shardsOf(round: readonly Judged[]): CensusShard[] {
   const found = new Map<ShardId, { readonly key: ShardKey; readonly hashes: Set<SeriesHash> }>();
   for (const { group, series } of groupsOf(round)) {
     for (const { id, key } of group.shards) if (!found.has(id)) found.set(id, { key, hashes: new Set() });

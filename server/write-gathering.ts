@@ -18,6 +18,17 @@ const LINGER_MS_MAX = 1;
 /** Parsing this much takes one or two milliseconds. */
 const GATHERED_BYTES_MAX = 1024 * 1024;
 
+/** Takes from the front of the list as many as are not larger together, but one at least. */
+export function takeUpTo<T>(list: T[], bytesMax: number, bytesOf: (each: T) => number): T[] {
+  let bytes = 0;
+  let count = 0;
+  for (; count < list.length; count++) {
+    bytes += bytesOf(list[count]!);
+    if (count > 0 && bytes > bytesMax) break;
+  }
+  return list.splice(0, count);
+}
+
 export interface GatheringPorts {
   nowMs(): number;
   /** Runs `work` after the current turn of the event loop. */

@@ -62,7 +62,7 @@ export class Bench {
   stored: Set<SeriesHash> | null = new Set();
   censuses = 0;
 
-  constructor(seriesMax = 0) {
+  constructor(seriesMax = 0, writeInFlightBytesMax = 10_000) {
     const places = new ShardPlaces({ self: SELF, snapshot: () => snapshot, owners: () => [SELF], nowMs: () => NOW_MS });
     const schemas = new SchemaCache(async (shards) => [{ id: shards[0]!.id, fields: this.fields }]);
     this.coordinator = new Coordinator(
@@ -89,7 +89,7 @@ export class Bench {
         observe: () => {},
       },
       {
-        writeInFlightBytesMax: 10_000,
+        writeInFlightBytesMax,
         writeTimeoutMs: 1_000,
         seriesCacheMax: 1_000,
         lineBytesMax: 1000,

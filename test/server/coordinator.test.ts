@@ -30,6 +30,20 @@ describe('the coordinator', () => {
     expect(bench.coordinator.inFlightBytes).toBe(0);
   });
 
+  test('takes large bodies in several turns, in order', async () => {
+    const large = new Bench(0, 100 << 20);
+    const empty = '\n'.repeat(9 << 20);
+    const answers = [1, 2, 3].map((value) => large.write(`${empty}cpu,host=a v=${value} ${NOW_MS}`));
+    for (let turns = 0; large.posted.length < 3; turns++) {
+      if (turns > 10) throw new Error(`${large.posted.length} batches`);
+      await large.turn();
+    }
+    expect(large.posts).toBe(3);
+    large.settle({ ok: true });
+    expect(await Promise.all(answers)).toEqual([{ status: 204 }, { status: 204 }, { status: 204 }]);
+    expect(large.coordinator.inFlightBytes).toBe(0);
+  });
+
   test('while a batch is on its way, small requests gather, and leave with those who were in it or when it takes long', async () => {
     const lines = (n: number) => Array.from({ length: n }, (_, i) => `cpu,host=a v=${i} ${NOW_MS + i}`);
     const sent: Promise<unknown>[] = [];

@@ -1,5 +1,9 @@
 /** When a coordinator asks for series near their limit, and what it then takes. */
 import { beforeEach, describe, expect, test } from 'vitest';
+import type { KnownGroup } from '../../server/schema-cache.ts';
+import { SeriesCount } from '../../server/series-count.ts';
+import { SeriesLimit } from '../../server/series-limit.ts';
+import type { Waiting } from '../../server/waiting-write.ts';
 import { Bench, NOW_MS, SELF } from './coordinator-bench.ts';
 
 describe('the limit of series', () => {
@@ -92,4 +96,34 @@ describe('the limit of series', () => {
     expect(await written(hosts('efg'))).toEqual({ status: 204 });
     expect(bench.censuses).toBe(1);
   });
+});
+
+test('a round reads as many bodies as one turn may take, the others stay bodies', async () => {
+  const group = { series: new SeriesCount(), shards: [] } as unknown as KnownGroup;
+  const looked: string[] = [];
+  const read: string[] = [];
+  const limit = new SeriesLimit(1, { census: async () => [], again: ({ request }) => looked.push(request.database) });
+  const held = ['a', 'b', 'c', 'd', 'e'].map((database) => {
+    const bytes = database === 'd' ? 9 << 20 : 2 << 20;
+    const waiting = { request: { database }, bytes } as unknown as Waiting;
+    limit.hold(
+      waiting,
+      [0n],
+      () => group,
+      () => {
+        read.push(database);
+        return new Map();
+      },
+    );
+    return waiting;
+  });
+  const rounds: string[] = [];
+  while (held.length > 0) {
+    while (looked.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    expect(read.splice(0)).toEqual(looked);
+    rounds.push(looked.join(''));
+    for (const waiting of held.splice(0, looked.splice(0).length)) limit.finished(waiting);
+  }
+  // The first one was alone.
+  expect(rounds).toEqual(['a', 'bc', 'd', 'e']);
 });

@@ -8,7 +8,7 @@ import asc from 'assemblyscript/asc';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const NAMES = ['ingest', 'storage', 'answers'];
-/** 2 GiB: addresses stay positive where WebAssembly hands them to JavaScript as signed numbers. */
+/** 2 GiB, as load.ts has it, too: addresses stay positive where WebAssembly hands them to JavaScript as signed numbers. */
 const MEMORY_PAGES_MAX = '32768';
 const only = process.argv.includes('--only') ? process.argv[process.argv.indexOf('--only') + 1] : null;
 
@@ -28,6 +28,11 @@ for (const name of NAMES) {
     '--noAssert',
     '--enable',
     'simd',
+    // A memory of the shared kind, which the host brings (shards/kernel/load.ts says why).
+    '--enable',
+    'threads',
+    '--sharedMemory',
+    '--importMemory',
     '--runtime',
     'minimal',
     '--maximumMemory',

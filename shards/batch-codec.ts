@@ -32,6 +32,7 @@ import { BOOLEAN, type Column, type ColumnValues, type FieldType, makeValues, ST
 import { isDeleteShard } from './delete-shard.ts';
 import { FrameError, FrameReader, FrameWriter, readOffsets, widthFor, writeOffsets } from './frame.ts';
 import { checkWhole, finishFrame, guarded, newFrame, parseJson, readHead } from './frame-head.ts';
+import { copyInto } from './kernel/copy.ts';
 import { SERIES_HASH_BYTES, type SeriesHash } from './series-key.ts';
 import type { ShardKey } from './shard-key.ts';
 import type { TagCondition } from './tag-condition.ts';
@@ -61,7 +62,7 @@ export function frameOf(shard: ShardKey, version: Version, body: Uint8Array): Ui
 
 function framed(kind: Batch['kind'], shard: ShardKey, version: Version, bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   const { frame, body } = newFrame(kind, shard, version, bytes.length);
-  frame.set(bytes, body);
+  copyInto(frame, body, bytes);
   finishFrame(frame);
   return frame;
 }

@@ -9,7 +9,8 @@
 import type { BlockEntry } from './block-directory.ts';
 import type { BlockHead } from './block-head.ts';
 import { KERNEL_SLACK_BYTES } from './codec/kernel-codec.ts';
-import { storageKernel } from './kernel/storage-kernel.ts';
+import { copyInto } from './kernel/copy.ts';
+import { storageBytes, storageKernel } from './kernel/storage-kernel.ts';
 import { BYTES_PER_PICK, type RememberedPicks } from './remembered-picks.ts';
 
 export interface CachedBlock {
@@ -97,11 +98,10 @@ export class BlockCache {
     const kept = this.#blocks.get(entry)!;
     const { seriesStart } = kept.head;
     const bytes = body.length + seriesStart.byteLength + 2 * KERNEL_SLACK_BYTES;
-    const kernel = storageKernel();
     kept.body = this.#alloc(body.length + KERNEL_SLACK_BYTES);
     kept.starts = this.#alloc(seriesStart.byteLength + KERNEL_SLACK_BYTES);
-    new Uint8Array(kernel.memory.buffer, kept.body, body.length).set(body);
-    new Uint32Array(kernel.memory.buffer, kept.starts, seriesStart.length).set(seriesStart);
+    copyInto(storageBytes(), kept.body, body);
+    copyInto(storageBytes(), kept.starts, seriesStart);
     kept.bytes += bytes;
     this.#bytes += bytes;
     this.#shrink(entry);

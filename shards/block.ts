@@ -17,6 +17,7 @@ import { damaged } from './codec/bytes.ts';
 import { BodyDecoder, BodyEncoder, type ColumnStatistics } from './codec/kernel-codec.ts';
 import { decodeStrings, encodeStrings } from './codec/string-column.ts';
 import { type Column, STRING } from './column.ts';
+import { copyInto } from './kernel/copy.ts';
 import { gatherRows, type RowRanges } from './row-gather.ts';
 import type { RowSet } from './row-set.ts';
 
@@ -65,7 +66,7 @@ export function encodeBlock(rows: RowSet): { head: Uint8Array; body: Uint8Array 
   const content = encoder.written();
   const bodyCrc = crc32(content);
   const body = new Uint8Array(content.length + 4);
-  body.set(content);
+  copyInto(body, 0, content);
   new DataView(body.buffer).setUint32(content.length, bodyCrc, true);
   encoder.close();
   const head = writeHead({

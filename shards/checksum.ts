@@ -29,7 +29,8 @@ import { createHash } from 'node:crypto';
 import type { DeletePredicate } from './batch.ts';
 import { predicateToJson } from './batch-codec.ts';
 import { BOOLEAN, type Column, type FieldType, FLOAT, STRING } from './column.ts';
-import { storageBytes, storageKernel, storageNumbers, storageWords } from './kernel/storage-kernel.ts';
+import { copyInto } from './kernel/copy.ts';
+import { storageBytes, storageKernel, storageWords } from './kernel/storage-kernel.ts';
 import type { RowSet } from './row-set.ts';
 import type { SeriesHash } from './series-key.ts';
 import { VERSION_BYTES, type Version } from './version.ts';
@@ -189,14 +190,14 @@ class Workspace {
       while (seriesStart[series + 1]! <= row) series++;
       words[(this.#series >>> 2) + row - start] = series;
     }
-    storageNumbers().set(times.subarray(start, end), this.#times >>> 3);
+    copyInto(storageBytes(), this.#times, times.subarray(start, end));
     storageBytes().fill(0, this.#totals, this.#totals + (end - start) * SUM_BYTES);
     return series;
   }
 
   /** Adds the rows to the sums of these versions of theirs. */
   close(versions: Uint32Array, { keys, sums }: VersionSlots): void {
-    storageWords().set(versions, this.#versions >>> 2);
+    copyInto(storageBytes(), this.#versions, versions);
     const { hashes } = this;
     const [series, times, totals] = [this.#series, this.#times, this.#totals];
     storageKernel().storedRows(versions.length, series, hashes, times, this.#versions, keys, totals, sums);
@@ -206,7 +207,7 @@ class Workspace {
     const kernel = storageKernel();
     const { type, field, values, present } = column;
     storageBytes().set(columnKey(field, type), this.#key);
-    if (present !== null) storageBytes().set(present.subarray(start, end), this.#present);
+    if (present !== null) copyInto(storageBytes(), this.#present, present.subarray(start, end));
     const marks = present === null ? 0 : this.#present;
     const rows = end - start;
     if (type === STRING) this.#addStrings(values as string[], present, start, end);
@@ -218,7 +219,7 @@ class Workspace {
         for (let i = 0; i < rows; i++) words[first + i * 2] = (values as Uint8Array)[start + i]!;
       } else {
         const { buffer, byteOffset } = values as Float64Array;
-        storageBytes().set(new Uint8Array(buffer, byteOffset + start * 8, rows * 8), this.#values);
+        copyInto(storageBytes(), this.#values, new Uint8Array(buffer, byteOffset + start * 8, rows * 8));
       }
       const isFloat = type === FLOAT ? 1 : 0;
       kernel.storedCells(rows, isFloat, this.#values, marks, this.#key, this.#totals);
@@ -238,7 +239,7 @@ class Workspace {
         ends.push(length);
       }
       const address = kernel.alloc(Math.max(ends.at(-1)!, 1));
-      storageBytes().set(Buffer.concat(texts), address);
+      copyInto(storageBytes(), address, Buffer.concat(texts));
       storageWords().set(ends, this.#values >>> 2);
       const marks = present === null ? 0 : this.#present + from - start;
       const totals = this.#totals + (from - start) * SUM_BYTES;

@@ -16,8 +16,9 @@ import {
   peekBatch,
 } from './batch-codec.ts';
 import { SUM_BYTES, type Sum128, sumAt, tombstoneSum } from './checksum.ts';
+import { copyInto } from './kernel/copy.ts';
 import { INDEX, NOT_UTF8 } from './kernel/memtable-kernel.ts';
-import { storageBytes, storageKernel, storageWords } from './kernel/storage-kernel.ts';
+import { storageBuffer, storageBytes, storageKernel, storageWords } from './kernel/storage-kernel.ts';
 import { SERIES_HASH_BYTES, type SeriesHash } from './series-key.ts';
 import { shapeOf } from './shapes.ts';
 import type { ShardId, ShardKey } from './shard-key.ts';
@@ -78,8 +79,7 @@ export class HeldFrame {
 
   hashOf(series: number): SeriesHash {
     const at = this.hashes + series * SERIES_HASH_BYTES;
-    const all = storageBytes();
-    return Buffer.from(all.buffer, at, SERIES_HASH_BYTES).toString('hex');
+    return storageBuffer().toString('hex', at, at + SERIES_HASH_BYTES);
   }
 
   /** The memory is another one's from now on. */
@@ -111,7 +111,7 @@ function hold(frame: Uint8Array, head: FrameHead): HeldFrame {
   if (head.kind === 'delete') return new HeldFrame(head, 0, 0, decodeBatch(frame) as DeleteBatch);
   const kernel = storageKernel();
   const address = kernel.alloc(frame.byteLength);
-  storageBytes().set(frame, address);
+  copyInto(storageBytes(), address, frame);
   const span = Number(head.shard.endNs - head.shard.startNs);
   const index = kernel.frameCheck(address, frame.byteLength, head.body, span, DECODED_BYTES_MAX);
   if (index === 0) {

@@ -8,6 +8,7 @@
  * bytes a row (eight of a series that is cut) and the part in hand, besides the memtable itself.
  */
 import { STRING } from './column.ts';
+import { copyInto } from './kernel/copy.ts';
 import { storageBytes, storageKernel, storageWords } from './kernel/storage-kernel.ts';
 import type { MemGroup, Memtable } from './memtable.ts';
 import type { RowSet } from './row-set.ts';
@@ -116,7 +117,7 @@ class Reading {
     this.#rowsMax = Math.min(Math.max(256, Math.min(PART_ROWS_MAX, rowsOfCells)), rowsOfText(memtable, group));
     this.#places = this.#takeZeroed(ids);
     const list = this.#take(series.length);
-    storageWords().set(series, list >>> 2);
+    copyInto(storageBytes(), list, series);
     storageKernel().placesSet(this.#places, list, series.length);
     this.#give(list);
   }

@@ -8,8 +8,9 @@
  */
 import { BOOLEAN, type Column, type ColumnValues, type FieldType, FLOAT, INTEGER, STRING } from './column.ts';
 import type { HeldFrame } from './held-frame.ts';
+import { copyInto } from './kernel/copy.ts';
 import { INDEX, MEM_GROUP, SCRATCH } from './kernel/memtable-kernel.ts';
-import { storageBytes, storageKernel, storageNumbers, storageWords } from './kernel/storage-kernel.ts';
+import { storageBuffer, storageBytes, storageKernel, storageNumbers, storageWords } from './kernel/storage-kernel.ts';
 import { compareColumns, type RowSet } from './row-set.ts';
 import type { SeriesTable } from './series-table.ts';
 import { type Shape, shapeOf } from './shapes.ts';
@@ -166,11 +167,11 @@ export class Memtable {
     const kernel = storageKernel();
     const fresh = this.#address === 0 ? 0 : kernel.memtableFresh(this.#address);
     if (fresh === 0) return;
-    const all = storageBytes();
+    const all = storageBuffer();
     for (let i = 0; i < fresh; i++) {
       const entry = kernel.memtableFreshEntry(this.#address, i);
       const at = kernel.memtableNewest(this.#address, entry);
-      const newest = Buffer.from(all.buffer, at, VERSION_BYTES).toString('hex');
+      const newest = all.toString('hex', at, at + VERSION_BYTES);
       const { measurement, columns } = this.#shapes[entry]!;
       for (const { field, type } of columns) note(measurement, field, type, newest);
     }
@@ -235,7 +236,7 @@ export class Memtable {
     const kernel = storageKernel();
     reservePlaces(this.#table.count);
     const wanted = kernel.alloc(series.length * 4);
-    storageWords().set(series, wanted >>> 2);
+    copyInto(storageBytes(), wanted, series);
     const mask = versions === null ? 0 : kernel.alloc(versions.length);
     if (versions !== null) storageBytes().set(versions, mask);
     kernel.placesSet(places, wanted, series.length);
@@ -346,7 +347,7 @@ function takeColumn({ field, type }: MemColumn, rows: number, there: number, tak
   if (there < rows) {
     const at = kernel.scratchAt(SCRATCH.present);
     present = take(rows);
-    present.set(storageBytes().subarray(at, at + rows));
+    copyInto(present, 0, storageBytes().subarray(at, at + rows));
   }
   return { field, type, present, values: takeValues(type, rows, present, take) };
 }
@@ -357,7 +358,7 @@ function takeValues(type: FieldType, rows: number, present: Uint8Array | null, t
   if (type === STRING) return takeStrings(at, rows, present);
   if (type === BOOLEAN) kernel.valuesToBytes(rows);
   const bytes = take(type === BOOLEAN ? rows : rows * 8);
-  bytes.set(storageBytes().subarray(at, at + bytes.length));
+  copyInto(bytes, 0, storageBytes().subarray(at, at + bytes.length));
   if (type === BOOLEAN) return bytes;
   if (type === FLOAT) return new Float64Array(bytes.buffer, bytes.byteOffset, rows);
   if (type === INTEGER) return new BigInt64Array(bytes.buffer, bytes.byteOffset, rows);
@@ -370,8 +371,7 @@ function newBytes(bytes: number): Uint8Array<ArrayBuffer> {
 
 /** A string that many rows share (one of a dictionary) becomes one string. */
 function takeStrings(at: number, rows: number, present: Uint8Array | null): string[] {
-  const all = storageBytes();
-  const buffer = Buffer.from(all.buffer, 0, all.byteLength);
+  const buffer = storageBuffer();
   const words = storageWords();
   const known = new Map<number, string>();
   const values = new Array<string>(rows).fill('');

@@ -3,6 +3,7 @@
  * version where a series is out of order, and one pass over each column.
  */
 import { BOOLEAN, type Column, FLOAT, INTEGER, STRING } from './column.ts';
+import { copyInto } from './kernel/copy.ts';
 import { SCRATCH } from './kernel/memtable-kernel.ts';
 import { storageBytes, storageKernel, storageNumbers, storageWords } from './kernel/storage-kernel.ts';
 import { compareColumns, type RowSet } from './row-set.ts';
@@ -70,14 +71,14 @@ function addSet({ series, seriesStart, times, versions }: RowSet, places: Uint32
   const count = series.length;
   // Doubles first, so that everything is aligned.
   const block = kernel.alloc(rows * 12 + count * 8 + 8);
-  const words = storageWords();
+  const bytes = storageBytes();
   const versionsAt = block + rows * 8;
   const startsAt = versionsAt + rows * 4;
   const placesAt = startsAt + (count + 1) * 4;
-  storageNumbers().set(times, block >>> 3);
-  words.set(versions, versionsAt >>> 2);
-  words.set(seriesStart.subarray(0, count + 1), startsAt >>> 2);
-  words.set(places, placesAt >>> 2);
+  copyInto(bytes, block, times);
+  copyInto(bytes, versionsAt, versions);
+  copyInto(bytes, startsAt, seriesStart.subarray(0, count + 1));
+  copyInto(bytes, placesAt, places);
   kernel.mergeAdd(count, startsAt, placesAt, block, versionsAt, versionBase);
   kernel.free(block);
 }
@@ -134,9 +135,9 @@ function mergeColumn(sets: readonly RowSet[], { field, type, parts }: MergedColu
     const part = parts[k];
     const count = set.times.length;
     if (part !== null && part !== undefined) {
-      if (strings === null) storageBytes().set(bytesOf(part, count), room);
+      if (strings === null) copyInto(storageBytes(), room, bytesOf(part, count));
       else putStrings(part.values as string[], strings, first);
-      if (part.present !== null) storageBytes().set(part.present.subarray(0, count), room + count * bytes);
+      if (part.present !== null) copyInto(storageBytes(), room + count * bytes, part.present.subarray(0, count));
       kernel.mergeColumnAdd(bytes, first, count, room, part.present === null ? 0 : 1);
     }
     first += count;

@@ -12,6 +12,7 @@
  */
 import { crc32, deflateRawSync, inflateRawSync } from 'node:zlib';
 import { StorageError } from './errors.ts';
+import { copyInto } from './kernel/copy.ts';
 import { storageBytes, storageKernel } from './kernel/storage-kernel.ts';
 import type { SeriesIds } from './series-ids.ts';
 import { SERIES_HASH_BYTES } from './series-key.ts';
@@ -33,7 +34,7 @@ export function encodeSeriesChunk(ids: SeriesIds, first: number, count: number):
   const deflated = deflateRawSync(bytes.subarray(body, body + length), { level: 1 });
   const chunk = Buffer.allocUnsafe(1 + hashBytes + deflated.length + 4);
   chunk[0] = FORMAT;
-  chunk.set(bytes.subarray(hashes, hashes + hashBytes), 1);
+  copyInto(chunk, 1, bytes.subarray(hashes, hashes + hashBytes));
   chunk.set(deflated, 1 + hashBytes);
   kernel.free(hashes);
   chunk.writeUInt32LE(crc32(chunk.subarray(0, chunk.length - 4)), chunk.length - 4);
@@ -54,8 +55,8 @@ export function addSeriesChunk(ids: SeriesIds, chunk: Buffer, count: number): vo
   const hashBytes = bodyStart - 1;
   const at = kernel.alloc(hashBytes + body.length);
   const bytes = storageBytes();
-  bytes.set(chunk.subarray(1, bodyStart), at);
-  bytes.set(body, at + hashBytes);
+  copyInto(bytes, at, chunk.subarray(1, bodyStart));
+  copyInto(bytes, at + hashBytes, body);
   const whole = kernel.seriesChunkAdd(ids.address, at, count, at + hashBytes, body.length);
   kernel.free(at);
   if (whole === 0) throw new StorageError('damaged-file', `a chunk does not hold ${count} series`);

@@ -5,9 +5,10 @@
  * the hashes with their table, where a batch's hashes are looked up all at once, and the keys as columns of numbered
  * tag values (with ten tags 76 bytes a series in all, and 8 more for the order by hash once something asks for it). A million series are no work for the garbage collector.
  */
+import { copyInto } from './kernel/copy.ts';
 import { SCRATCH } from './kernel/memtable-kernel.ts';
 import { MEASUREMENTS, TAG_KEYS } from './kernel/series-kernel.ts';
-import { storageBytes, storageKernel } from './kernel/storage-kernel.ts';
+import { storageBuffer, storageBytes, storageKernel } from './kernel/storage-kernel.ts';
 import { parseSeriesKey, SERIES_HASH_BYTES, type SeriesHash, type Tag } from './series-key.ts';
 
 /** What the kernel says of records that do not fit their bytes, and of a key whose measurement is another one. */
@@ -118,7 +119,7 @@ export class SeriesIds {
 
   #withRecords(records: Uint8Array, ask: (at: number) => number): number {
     const at = this.#kernel.alloc(records.byteLength);
-    storageBytes().set(records, at);
+    copyInto(storageBytes(), at, records);
     const count = ask(at);
     this.#kernel.free(at);
     if (count === MALFORMED) throw new Error(`${records.byteLength} bytes of keys were not checked`);
@@ -129,7 +130,7 @@ export class SeriesIds {
   add(hash: SeriesHash, key: string): number {
     const at = kernelRoom(key.length * 3);
     writeHash(hash, probe);
-    const length = kernelBuffer().write(key, at, 'utf8');
+    const length = storageBuffer().write(key, at, 'utf8');
     return this.#kernel.seriesAdd(this.#table, probe, at, length);
   }
 
@@ -137,12 +138,12 @@ export class SeriesIds {
     const length = this.#kernel.seriesKeyLength(this.#table, id);
     const at = kernelRoom(length);
     this.#kernel.seriesKeyWrite(this.#table, id, at);
-    return kernelBuffer().toString('utf8', at, at + length);
+    return storageBuffer().toString('utf8', at, at + length);
   }
 
   hashOf(id: number): SeriesHash {
     const at = this.#kernel.hashIdsAddress(this.#kernel.seriesHashes(this.#table), id);
-    return kernelBuffer().toString('hex', at, at + SERIES_HASH_BYTES);
+    return storageBuffer().toString('hex', at, at + SERIES_HASH_BYTES);
   }
 
   /** In byte order of the keys. */
@@ -192,7 +193,7 @@ export class SeriesIds {
   /** -1 when there is none. */
   codeOf(dictionary: number, text: string): number {
     const at = kernelRoom(text.length * 3);
-    const length = kernelBuffer().write(text, at, 'utf8');
+    const length = storageBuffer().write(text, at, 'utf8');
     return this.#kernel.seriesTextFind(this.#table, dictionary, at, length);
   }
 
@@ -212,21 +213,10 @@ export class SeriesIds {
 
   #read(dictionary: number, code: number): string {
     const at = this.#kernel.seriesText(this.#table, dictionary, code);
-    return kernelBuffer().toString('utf8', at, at + this.#kernel.seriesTextLength(this.#table, dictionary, code));
+    return storageBuffer().toString('utf8', at, at + this.#kernel.seriesTextLength(this.#table, dictionary, code));
   }
-}
-
-let buffer: Buffer = Buffer.alloc(0);
-
-/** The kernel's memory, as `storageBytes`. */
-function kernelBuffer(): Buffer {
-  if (buffer.length === 0) {
-    const bytes = storageBytes();
-    buffer = Buffer.from(bytes.buffer, 0, bytes.length);
-  }
-  return buffer;
 }
 
 function writeHash(hash: SeriesHash, address: number): void {
-  kernelBuffer().write(hash, address, SERIES_HASH_BYTES, 'hex');
+  storageBuffer().write(hash, address, SERIES_HASH_BYTES, 'hex');
 }

@@ -9,6 +9,7 @@ import { crc32 } from 'node:zlib';
 import type { SeriesKeyRecord } from './batch.ts';
 import { FrameError, FrameReader, FrameWriter } from './frame.ts';
 import { BatchError, guarded } from './frame-head.ts';
+import { copyInto } from './kernel/copy.ts';
 import { SERIES_HASH_BYTES } from './series-key.ts';
 
 const KEYS_FORMAT_VERSION = 1;
@@ -84,7 +85,7 @@ export function keysOf(count: number, records: Uint8Array): Uint8Array<ArrayBuff
   const view = new DataView(keys.buffer);
   view.setUint8(0, KEYS_FORMAT_VERSION);
   view.setUint32(1, count, true);
-  keys.set(records, KEYS_HEAD_BYTES);
+  copyInto(keys, KEYS_HEAD_BYTES, records);
   const end = KEYS_HEAD_BYTES + records.length;
   view.setUint32(end, crc32(keys.subarray(0, end)), true);
   return keys;

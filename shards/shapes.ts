@@ -8,7 +8,7 @@
 import { COLUMN_KEY_BYTES, columnKey } from './checksum.ts';
 import type { FieldType } from './column.ts';
 import { COLUMN, GROUP } from './kernel/memtable-kernel.ts';
-import { storageBytes, storageKernel, storageWords } from './kernel/storage-kernel.ts';
+import { storageBuffer, storageBytes, storageKernel, storageWords } from './kernel/storage-kernel.ts';
 
 /** All shapes together: thousands of fields in hundreds of variants. */
 const SHAPE_BYTES_MAX = 16 << 20;
@@ -39,7 +39,7 @@ export function shapeOf(frame: number, group: number): { readonly shape: Shape; 
 function makeShape(frame: number, group: number): Shape {
   const kernel = storageKernel();
   const words = storageWords();
-  const buffer = kernelBuffer();
+  const buffer = storageBuffer();
   const text = (at: number): string => {
     const start = frame + words[at + COLUMN.nameAt]!;
     return buffer.toString('utf8', start, start + words[at + COLUMN.nameBytes]!);
@@ -68,9 +68,4 @@ function forgetShapes(): void {
   storageKernel().shapesForget();
   shapes.clear();
   bytes = 0;
-}
-
-function kernelBuffer(): Buffer {
-  const all = storageBytes();
-  return Buffer.from(all.buffer, 0, all.byteLength);
 }

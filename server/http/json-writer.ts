@@ -5,6 +5,7 @@
  * what is there before anybody else can, that is before giving up control.
  */
 import { NUMBER_BYTES_MAX, type NumberWriter, numberWriter } from '../../shards/kernel/answers-kernel.ts';
+import { copyInto } from '../../shards/kernel/copy.ts';
 
 /** A piece is copied out when it is so large, and is at most twice as large unless a single text is. */
 export const PIECE_BYTES = 128 * 1024;
@@ -102,7 +103,7 @@ export class JsonWriter {
     if (text.length > this.#bytes.length - this.#at) this.#spill();
     if (text.length > this.#bytes.length) this.#full.push(Buffer.from(text));
     else {
-      this.#bytes.set(text, this.#at);
+      copyInto(this.#bytes, this.#at, text);
       this.#at += text.length;
     }
   }

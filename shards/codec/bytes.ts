@@ -6,6 +6,7 @@
  * against the end: bytes whose CRC is right but whose content is hostile give a BlockError, never a crash.
  */
 import { BlockError } from '../block-error.ts';
+import { copyInto } from '../kernel/copy.ts';
 
 export class ByteWriter {
   private bytes: Uint8Array;
@@ -66,7 +67,7 @@ export class ByteWriter {
 
   raw(from: Uint8Array): void {
     this.reserve(from.length);
-    this.bytes.set(from, this.used);
+    copyInto(this.bytes, this.used, from);
     this.used += from.length;
   }
 

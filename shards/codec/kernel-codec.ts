@@ -6,6 +6,7 @@
  * writes only what it was given; what is wrong with them comes back as a number and becomes a BlockError here.
  */
 import { BOOLEAN, type ColumnValues, type FieldType, FLOAT, INTEGER } from '../column.ts';
+import { copyInto, copyOf } from '../kernel/copy.ts';
 import type { KernelMemory } from '../kernel/load.ts';
 import { storageKernel } from '../kernel/storage-kernel.ts';
 import { type ByteReader, type ByteWriter, damaged } from './bytes.ts';
@@ -131,8 +132,7 @@ export class KernelBuffer {
 
   put(kernel: KernelMemory, values: Bytes): number {
     const address = this.reserve(kernel, values.byteLength);
-    const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-    new Uint8Array(kernel.memory.buffer, address, values.byteLength).set(bytes);
+    copyInto(new Uint8Array(kernel.memory.buffer), address, values);
     return address;
   }
 
@@ -250,7 +250,7 @@ export class BodyEncoder {
   /** Bytes that were made outside. */
   raw(bytes: Uint8Array): void {
     this.#open(bytes.length);
-    new Uint8Array(this.#kernel.memory.buffer, output.address + this.#length, bytes.length).set(bytes);
+    copyInto(new Uint8Array(this.#kernel.memory.buffer), output.address + this.#length, bytes);
     this.#length += bytes.length;
   }
 
@@ -306,7 +306,7 @@ export class BodyDecoder {
 
   /** The body's bytes from offset to offset + length, copied. */
   bytes(offset: number, length: number): Uint8Array {
-    return new Uint8Array(this.#kernel.memory.buffer, this.#bodyAt + offset, length).slice();
+    return copyOf(new Uint8Array(this.#kernel.memory.buffer, this.#bodyAt + offset, length));
   }
 
   times(offset: number, length: number): Float64Array {

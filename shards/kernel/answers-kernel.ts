@@ -21,7 +21,7 @@ interface AnswersExports extends KernelMemory {
 
 export interface NumberWriter {
   /** Where texts are put; as long as was asked for. */
-  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly bytes: Uint8Array;
   /**
    * Writes String(value) at a place of `bytes` that has NUMBER_BYTES_MAX left, and returns the number of bytes; 0: it is
    * none that is written without an exponent. -0 is written with its sign.

@@ -13,6 +13,7 @@ import {
 import type { LineErrors, LineLimits } from '../line-protocol-errors.ts';
 import { readSpelling } from '../series-cache.ts';
 import type { SeriesHash } from '../series-key.ts';
+import { copyInto } from './copy.ts';
 import {
   type IngestKernel,
   STEP_AGAIN,
@@ -150,7 +151,7 @@ export class CarefulLines {
   /** Address and length of a copy in kernel memory; holds until the next larger one. */
   #copyIn(bytes: Uint8Array, offset: number): [number, number] {
     this.#room(offset + bytes.length);
-    new Uint8Array(this.#kernel.memory.buffer, this.#scratch + offset, bytes.length).set(bytes);
+    copyInto(new Uint8Array(this.#kernel.memory.buffer), this.#scratch + offset, bytes);
     return [this.#scratch + offset, bytes.length];
   }
 

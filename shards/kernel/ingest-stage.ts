@@ -22,6 +22,7 @@ import type { SeriesHash } from '../series-key.ts';
 import { keysOf, NO_KEYS_ENCODED } from '../series-keys.ts';
 import { type ShardId, type ShardKey, shardId, shardRange } from '../shard-key.ts';
 import type { Version } from '../version.ts';
+import { copyInto } from './copy.ts';
 import { CarefulLines } from './ingest-careful.ts';
 import {
   type IngestKernel,
@@ -33,6 +34,7 @@ import {
   STEP_WINDOW,
   WINDOWS_MAX,
 } from './ingest-kernel.ts';
+import { collectDropped, dropped } from './load.ts';
 import { StageTypes } from './stage-types.ts';
 
 const INT64_MIN = -(2n ** 63n);
@@ -114,8 +116,6 @@ export class IngestStage {
   #tableBytesBefore = 0;
   /** Of the body that is read; null as long as there are none. */
   #errors: LineErrors | null = null;
-  /** The kernel's memory; of length 0 when that has grown. */
-  #memory = new Uint8Array(0);
   readonly #shards = new Map<string, KnownShard>();
   readonly #shardsById = new Map<ShardId, KnownShard>();
   #tokens = 0;
@@ -155,15 +155,16 @@ export class IngestStage {
   /** Starts an empty stage. `nowNs` is where rows are expected. */
   begin(policy: RoutingPolicy, nowNs: bigint): void {
     if (this.#isLarge()) {
+      dropped(this.#kernel);
       this.#kernel = this.#newKernel();
       this.#careful = new CarefulLines(this.#kernel, this.#limits);
-      this.#memory = new Uint8Array(0);
       this.#types = new StageTypes();
       this.#forgetShards();
       this.#tokens = 0;
     }
     // Only here: the stage's own are sealed by what is known of them.
     if (this.#shards.size >= SHARDS_KNOWN_MAX) this.#forgetShards();
+    collectDropped();
     this.#policy = policy;
     this.#windows = [];
     this.#types.begin();
@@ -321,9 +322,9 @@ export class IngestStage {
     for (const piece of pieces) bytes += piece.length;
     let at = this.#kernel.inputOf(bytes);
     this.#careful.input(at, bytes);
-    if (this.#memory.length === 0) this.#memory = new Uint8Array(this.#kernel.memory.buffer);
+    const memory = new Uint8Array(this.#kernel.memory.buffer);
     for (const piece of pieces) {
-      this.#memory.set(piece, at);
+      copyInto(memory, at, piece);
       at += piece.length;
     }
   }

@@ -1,5 +1,5 @@
 /** What the main thread runs: from the bytes of request bodies to frames. */
-export { alloc, free, realloc } from './memory';
+export { alloc, free, pages, realloc } from './memory';
 export { seedHash } from './ingest/bytes';
 export { stageBytes } from './ingest/columns';
 export { beginParse, inputOf, parse, position, setPosition } from './ingest/lines';

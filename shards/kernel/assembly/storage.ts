@@ -1,5 +1,5 @@
 /** What a worker thread runs: frames, memtable, blocks, checksums, aggregates. */
-export { alloc, free, realloc } from './memory';
+export { alloc, free, pages, realloc } from './memory';
 export { seriesChunkAdd, seriesChunkBody, seriesChunkWrite } from './series/chunk';
 export { seriesGrowth } from './series/growth';
 export { hashIdsAddress, hashIdsCompare, hashIdsFind, hashIdsFindMany } from './series/hash-ids';

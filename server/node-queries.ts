@@ -6,6 +6,7 @@ import type { Config } from './config.ts';
 import { hostText } from './config-values.ts';
 import { type DiagnosticSources, diagnosticsOf } from './diagnostics.ts';
 import type { Metrics } from './metrics.ts';
+import type { Writer } from './node-writer.ts';
 import type { QueryBackend } from './query/backend.ts';
 import { DEFAULT_QUERY_LIMITS } from './query/limits.ts';
 import type { QueryService } from './query/result.ts';
@@ -18,8 +19,8 @@ import { Subscribers } from './subscriptions/subscribers.ts';
 import { mainTurns } from './turns.ts';
 import type { UdpListeners } from './udp-listeners.ts';
 
-export interface NodeQueryParts
-  extends Pick<BackendPorts, 'pool' | 'places' | 'levelling' | 'coordinator' | 'clusterId'> {
+export interface NodeQueryParts extends Pick<BackendPorts, 'pool' | 'places' | 'levelling' | 'clusterId'> {
+  writer(): Writer;
   readonly config: Config;
   readonly core: NodeCore;
   readonly metrics: Metrics;
@@ -48,6 +49,7 @@ export function createNodeQueries({
   startedMs,
   port,
   log,
+  writer,
   ...parts
 }: NodeQueryParts): NodeQueries {
   const metadata = queryMetadata(core, config.nodeName);
@@ -78,6 +80,8 @@ export function createNodeQueries({
       diagnostics: () => diagnosticsOf(about),
       queries: new ClusterQueries({ running, snapshot: () => core.snapshot(), clusterId: parts.clusterId }),
     },
+    coordinator: () => writer().coordinator,
+    forgetTypes: (policy) => writer().schemas.forgetPolicy(policy),
     noteDeletes: (database, policy) => core.definitions.noteDeletes(database, policy, Date.now()),
     lift: (stamp) => core.lift(stamp, Date.now()),
     queryTimeoutMs: config.queryTimeoutMs,

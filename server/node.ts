@@ -195,7 +195,7 @@ export class Node implements RunningNode {
       pool,
       places: this.#places,
       levelling,
-      coordinator: () => this.#writing().coordinator,
+      writer: () => this.#writing(),
       clusterId: () => this.#file.clusterId ?? '',
       metrics: this.#metrics,
       udp: this.#udp,

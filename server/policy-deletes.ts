@@ -14,6 +14,7 @@ import { SHARDS_PER_GROUP } from '../shards/shard-key.ts';
 import { STAMP_ZERO, type Stamp, stampOf, type Version } from '../shards/version.ts';
 import type { Coordinator } from './coordinator.ts';
 import { callNode } from './query-rpc.ts';
+import type { PolicyName } from './schema-cache.ts';
 import type { WorkerPool } from './threads.ts';
 
 export interface PolicyDeletePorts {
@@ -23,6 +24,8 @@ export interface PolicyDeletePorts {
   clusterId(): string;
   noteDeletes(database: string, policy: string): void;
   lift(stamp: Stamp): void;
+  /** Of fields, as a coordinator knows them. */
+  forgetTypes(policy: PolicyName): void;
 }
 
 /** Both bounds inclusive; `only`: in the shards of that number. Rejects when nobody has acknowledged it. */
@@ -38,22 +41,22 @@ export async function deleteFromPolicy(
   ports.lift(await newestStamp(ports));
   const predicate: DeletePredicate = { measurement, condition, minTime: 0, maxTime: 0, times };
   const numbers = only === undefined ? Array.from({ length: SHARDS_PER_GROUP }, (_, number) => number) : [only];
-  const keys = numbers.map((number) =>
-    deleteShardOf({
-      database: database.name,
-      databaseGeneration: database.generation,
-      retentionPolicy: policy.name,
-      retentionPolicyGeneration: policy.generation,
-      number,
-    }),
-  );
+  const name = {
+    database: database.name,
+    databaseGeneration: database.generation,
+    retentionPolicy: policy.name,
+    retentionPolicyGeneration: policy.generation,
+  };
+  const keys = numbers.map((number) => deleteShardOf({ ...name, number }));
   await Promise.all(
     keys.map((shard) =>
       ports
         .coordinator()
         .submitFrame(shard, database, (version) => encodeBatch({ kind: 'delete', shard, version, predicate })),
     ),
-  );
+  ).finally(() => {
+    if (condition === null) ports.forgetTypes(name);
+  });
 }
 
 /** Of what the live members have stored; who does not answer is left out. */

@@ -4,7 +4,8 @@
  *
  * A group is loaded from the owners of its shards before its first write, learns from every batch accepted here, and is
  * refreshed for what other coordinators accepted. Two coordinators may still accept a field with two types at the same
- * moment; both then settle on the stronger type, which is also the one that queries use. A group that could not be
+ * moment; both then settle on the stronger type, which is also the one that queries use. A delete of a whole measurement
+ * ends with the types of its fields: groups of its policy are loaded anew. A group that could not be
  * loaded from anybody starts empty: availability goes before the type rule.
  *
  * How many series a group has is learnt in the same way, and by the same questions (series-count.ts).
@@ -15,21 +16,24 @@ import type { ShardId, ShardKey, ShardLayout } from '../shards/shard-key.ts';
 import { SHARDS_PER_GROUP, shardId, shardRange } from '../shards/shard-key.ts';
 import { SeriesCount } from './series-count.ts';
 import type { KnownShard } from './shard-places.ts';
-import type { SchemaAnswer } from './shard-questions.ts';
+import { isUnderOtherDeletes, type SchemaAnswer } from './shard-questions.ts';
 
 const GROUPS_MAX = 4_096;
 const ACTIVE_MS = 60_000;
 
-export interface GroupName extends ShardLayout {
+export interface PolicyName {
   readonly database: string;
   readonly databaseGeneration: number;
   readonly retentionPolicy: string;
   readonly retentionPolicyGeneration: number;
+}
+
+export interface GroupName extends ShardLayout, PolicyName {
   readonly startNs: bigint;
 }
 
 export interface SchemaShard extends KnownShard {
-  /** How many field records of the shard are known already. */
+  /** The mark of what is known of its fields. */
   readonly known: number;
   /** How many series it had when it was asked last. */
   readonly series: number;
@@ -78,11 +82,13 @@ export class SchemaCache {
     const running = this.#loading.get(text);
     if (running !== undefined) return running;
     const group = newGroup(name, nowMs);
-    const loading = this.#fill([group]).finally(() => {
-      this.#loading.delete(text);
-      if (this.#groups.size >= GROUPS_MAX) this.#groups.delete(this.#groups.keys().next().value!);
-      this.#groups.set(text, group);
-    });
+    const loading = this.#fill([group])
+      .then(() => {})
+      .finally(() => {
+        this.#loading.delete(text);
+        if (this.#groups.size >= GROUPS_MAX) this.#groups.delete(this.#groups.keys().next().value!);
+        this.#groups.set(text, group);
+      });
     this.#loading.set(text, loading);
     return loading;
   }
@@ -92,29 +98,47 @@ export class SchemaCache {
     this.#groups.delete(textOf(name));
   }
 
-  /** Takes in what other coordinators have written to groups that are in use here. */
-  async refresh(nowMs: number): Promise<void> {
-    const active = [...this.#groups.values()].filter((group) => nowMs - group.usedMs < ACTIVE_MS);
-    if (active.length > 0) await this.#fill(active);
+  /** Measurements were deleted: the types of their fields are whatever comes next. */
+  forgetPolicy({ database, databaseGeneration, retentionPolicy, retentionPolicyGeneration }: PolicyName): void {
+    const start = `${database}\0${databaseGeneration}\0${retentionPolicy}\0${retentionPolicyGeneration}\0`;
+    for (const text of this.#groups.keys()) if (text.startsWith(start)) this.#groups.delete(text);
   }
 
-  /** Asks for the shards of all of them at once: one question for each worker or member that has some. */
-  async #fill(groups: readonly Group[]): Promise<void> {
+  /** Takes in what other coordinators have written to groups that are in use here, and forgets those in which they deleted measurements. */
+  async refresh(nowMs: number): Promise<void> {
+    const active = [...this.#groups].filter(([, group]) => nowMs - group.usedMs < ACTIVE_MS);
+    if (active.length === 0) return;
+    const changed = await this.#fill(active.map(([, group]) => group));
+    for (const [text, group] of active)
+      if (changed.has(group) && this.#groups.get(text) === group) this.#groups.delete(text);
+  }
+
+  /**
+   * Asks for the shards of all of them at once: one question for each worker or member that has some. Returns those in which
+   * deletes have hidden fields since they were asked last.
+   */
+  async #fill(groups: readonly Group[]): Promise<ReadonlySet<Group>> {
+    const changed = new Set<Group>();
     const groupOf = new Map(groups.flatMap((group) => [...group.shards.keys()].map((id) => [id, group] as const)));
     const asked = groups.flatMap(({ shards, schema }) =>
       [...shards].map(([id, { key, known }]) => ({ id, key, known, series: schema.series.storedOf(id) })),
     );
     const marks = groups.map(({ schema }) => schema.series.mark);
     const counts = new Map<Group, [ShardId, number][]>(groups.map((group) => [group, []]));
-    for (const { id, fields, series } of await this.#source(asked)) {
+    for (const { id, fields, mark, series } of await this.#source(asked)) {
       const group = groupOf.get(id);
       if (group === undefined) continue;
       if (series !== undefined) counts.get(group)!.push([id, series]);
       if (fields === undefined) continue;
-      group.shards.get(id)!.known = fields.length;
+      const shard = group.shards.get(id)!;
+      // A member of an earlier version gives no mark.
+      const now = mark ?? fields.length;
+      if (isUnderOtherDeletes(now, shard.known)) changed.add(group);
+      shard.known = now;
       for (const { measurement, field, type } of fields) group.schema.learn(measurement, field, type);
     }
     for (const [i, group] of groups.entries()) group.schema.series.answered(marks[i]!, counts.get(group)!);
+    return changed;
   }
 }
 

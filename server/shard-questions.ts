@@ -9,9 +9,21 @@ export interface FieldRecord {
   readonly type: FieldType;
 }
 
+/** More fields than a shard has. */
+const DELETE_MARK = 2 ** 24;
+
+/** What is known of a shard's fields, in one number: how many there are, and under how many deletes that hide some. */
+export function schemaMark(fields: number, deletes: number): number {
+  return deletes * DELETE_MARK + fields;
+}
+
+export function isUnderOtherDeletes(mark: number, before: number): boolean {
+  return Math.floor(mark / DELETE_MARK) !== Math.floor(before / DELETE_MARK);
+}
+
 export interface SchemaQuestion {
   readonly id: ShardId;
-  /** How many field records of the shard are known already. */
+  /** The mark of the fields that are known already. */
   readonly known: number;
   /** How many series; absent: it does not matter. */
   readonly series?: number;
@@ -20,8 +32,10 @@ export interface SchemaQuestion {
 /** None for a shard that is not there, or of which all is known. */
 export interface SchemaAnswer {
   readonly id: ShardId;
-  /** Absent: as many as are known. */
+  /** Absent: those that are known. */
   readonly fields?: readonly FieldRecord[];
+  /** Of the fields. */
+  readonly mark?: number;
   readonly series?: number;
 }
 

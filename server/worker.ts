@@ -25,6 +25,7 @@ import { PartialRuns } from './partial-runs.ts';
 import { RepairTraffic } from './repair-traffic.ts';
 import { SaidNothing } from './said-nothing.ts';
 import { ScratchReplica } from './scratch-replica.ts';
+import { schemaMark } from './shard-questions.ts';
 import { threadMemory } from './thread-memory.ts';
 import type { FromWorker, ToWorker, WorkerApi, WorkerSettings } from './threads.ts';
 import { Ticking } from './ticking.ts';
@@ -180,8 +181,9 @@ const api: Omit<WorkerApi, 'partial'> = {
       if (shard === undefined) return [];
       const fields = engine.schema(id);
       const counted = series === undefined ? undefined : (seriesCountOf(shard) ?? series);
-      if (fields.length === known) return counted === series ? [] : [{ id, series: counted }];
-      return [{ id, fields, series: counted }];
+      const mark = schemaMark(fields.length, shard.tombstones.coverFields);
+      if (mark === known) return counted === series ? [] : [{ id, series: counted }];
+      return [{ id, fields, mark, series: counted }];
     }),
   measurements() {
     const found = new Map<string, Set<string>>();

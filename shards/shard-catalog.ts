@@ -35,7 +35,7 @@ export class ShardCatalog {
   /** Series and fields only become more; under a delete of a whole measurement any write can bring a field back. */
   stamp({ segment, offset }: LogPosition): string {
     const { stamp, coverFields } = this.#tombstones;
-    const written = coverFields ? `${segment}.${offset}` : '';
+    const written = coverFields > 0 ? `${segment}.${offset}` : '';
     return `${this.#table.count}/${this.#fields().count}/${stamp}/${written}`;
   }
 

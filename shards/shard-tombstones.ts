@@ -75,9 +75,10 @@ export class ShardTombstones {
     return `${this.count}.${this.#changes}.${this.#reviews}.${this.#marks.wakes}`;
   }
 
-  /** Some cover all rows of a measurement: its fields come back one by one, with newer rows. */
-  get coverFields(): boolean {
-    return this.#all().length > 0 && this.#whole.length > 0;
+  /** How many cover all rows of a measurement: its fields come back one by one, with newer rows. */
+  get coverFields(): number {
+    this.#all();
+    return this.#whole.length;
   }
 
   get freshBytes(): number {

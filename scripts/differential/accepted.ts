@@ -6,7 +6,6 @@ import { NO_ANSWER, type Result } from './answers.ts';
 import { difference, headOf, sameRow } from './comparison.ts';
 import {
   alike,
-  countsByColumn,
   isEmpty,
   seriesSorted,
   shapeOf,
@@ -102,6 +101,8 @@ function isOneSelector(tree: QueryTree): boolean {
   return tree.kind === 'select' && callsIn(tree, null).length === 1 && callsIn(tree, SELECTORS).length === 1;
 }
 
+const FORECASTS = ['holt_winters', 'holt_winters_with_fit'];
+
 const SELECTORS = ['first', 'last', 'min', 'max'];
 
 /** Columns of subqueries may be. */
@@ -125,6 +126,25 @@ function withoutSeriesTwice({ expected, given }: Answers): Answers {
   const without = (result: Result): Result =>
     areSame ? { ...result, series: (result.series ?? []).filter((one) => !twice.has(headOf(one))) } : result;
   return { expected: seriesSorted(without(expected)), given: seriesSorted(without(given)) };
+}
+
+/** The same values in some columns, at whatever times. */
+function haveValues(tree: SelectTree, a: Result, b: Result, isKept: (column: number) => boolean): boolean {
+  const fill = fillOf(tree);
+  const valuesOf = (result: Result): Result => {
+    const columns = withColumns(result, isKept);
+    return fill === null ? valuesByColumn(columns) : valuesBeside(columns, fill);
+  };
+  return difference(valuesOf(a), valuesOf(b)) === null;
+}
+
+/** Some row is before the one before it. */
+function goesBack(tree: SelectTree, { series }: Result): boolean {
+  const sign = isDescending(tree) ? -1 : 1;
+  const timeOf = (time: unknown): number => (typeof time === 'number' ? time : Date.parse(String(time)));
+  return (series ?? []).some(({ values = [] }) =>
+    values.some(([time], i) => i > 0 && (timeOf(time) - timeOf(values[i - 1]![0])) * sign < 0),
+  );
 }
 
 /** Columns in which a function is computed with other things. */
@@ -180,11 +200,11 @@ export const ACCEPTED: readonly AcceptedDifference[] = [
     covers: ({ expected, given }) => isEmpty(given) && isTypeError(expected.error),
   },
   {
-    name: 'bits of a boolean and a number',
+    name: 'bits of a boolean and something else',
     reason: 'InfluxDB answers false, whatever they are; Starling says that the types do not fit',
     covers: ({ expected, given }) =>
       expected.error === undefined &&
-      /^type error: .*incompatible types: boolean and (integer|float)$/.test(given.error ?? ''),
+      /^type error: .*incompatible types: boolean and (integer|float|string)$/.test(given.error ?? ''),
   },
   {
     name: 'abs of integers',
@@ -196,6 +216,14 @@ export const ACCEPTED: readonly AcceptedDifference[] = [
         difference(unsigned(expected), unsigned(given)) === null),
   },
   {
+    name: 'windows without a beginning',
+    reason: 'they are counted from the beginning of the first shard on, and too many are an error',
+    covers: ({ tree, given }) =>
+      tree.kind === 'select' &&
+      !hasStart(tree) &&
+      given.error?.startsWith('max-select-buckets limit exceeded: ') === true,
+  },
+  {
     name: 'functions of windows without a beginning',
     reason:
       'where the range has none InfluxDB answers nothing to functions of neighbouring windows; Starling begins with the first rows',
@@ -204,6 +232,16 @@ export const ACCEPTED: readonly AcceptedDifference[] = [
       tree.kind === 'select' &&
       !hasStart(tree) &&
       [...selectsIn(tree)].some((one) => hasWindows(one) && hasNestedCall(one) && !hasStart(one)),
+  },
+  {
+    name: 'forecasts with seasons',
+    reason:
+      'where the squares have least values in many places, the last bit of a sum decides where the search ends: another one in a tenth to a half of series that jump',
+    covers: ({ tree, expected, given }) =>
+      tree.kind === 'select' &&
+      callsIn(tree, FORECASTS).some(({ args }) => args[2]?.kind === 'text' && Number(args[2].text) > 1) &&
+      alike(shapeOf(expected), shapeOf(given)) &&
+      alikeBeside(tree, FORECASTS, expected, given),
   },
   {
     name: 'no end',
@@ -221,14 +259,9 @@ export const ACCEPTED: readonly AcceptedDifference[] = [
       "InfluxDB gives integral() the time of its window's end with ORDER BY time DESC, the greatest there is without windows; Starling's is that of the start",
     covers: ({ tree, ...answers }) => {
       if (tree.kind === 'show' || !isDescending(tree) || !hasCall(tree, 'integral')) return false;
-      const { expected, given } = withoutSeriesTwice(answers);
       const mixed = mixedWith(tree, 'integral');
-      const fill = fillOf(tree);
-      const valuesOf = (result: Result): Result => {
-        const columns = withColumns(result, (column) => !mixed.has(column));
-        return fill === null ? valuesByColumn(columns) : valuesBeside(columns, fill);
-      };
-      return difference(valuesOf(expected), valuesOf(given)) === null;
+      const { expected, given } = withoutSeriesTwice(answers);
+      return haveValues(tree, expected, given, (column) => !mixed.has(column));
     },
   },
   {
@@ -238,18 +271,26 @@ export const ACCEPTED: readonly AcceptedDifference[] = [
       if (tree.kind === 'show' || !hasWindows(tree)) return false;
       if (!callsIn(tree, ['integral']).some(({ args }) => isOfIntegers(args, tree, world))) return false;
       const { expected, given } = withoutSeriesTwice(answers);
-      return isDescending(tree)
-        ? difference(countsByColumn(expected), countsByColumn(given)) === null
-        : alike(shapeOf(expected), shapeOf(given)) && alikeBeside(tree, ['integral'], expected, given);
+      const isIntegral = columnsLike(tree, 'integral');
+      if (isDescending(tree))
+        return callsIn(tree, null).length === 1
+          ? alike(withoutTimes(shapeOf(expected)), withoutTimes(shapeOf(given)))
+          : haveValues(tree, expected, given, (column) => !isIntegral(column));
+      return alike(shapeOf(expected), shapeOf(given)) && alikeBeside(tree, ['integral'], expected, given);
     },
   },
   {
     name: 'integral beside other functions',
-    reason: 'InfluxDB answers a group in two series: once what the other functions give, once the integral',
+    reason: 'InfluxDB may answer integral() in rows or in a series of its own, behind what the other functions give',
     covers: ({ tree, ...answers }) => {
+      if (tree.kind === 'show' || !hasCall(tree, 'integral')) return false;
       const { expected, given } = withoutSeriesTwice(answers);
-      const isTwice = headsTwice(answers.expected).size > 0;
-      return hasCall(tree, 'integral') && isTwice && alike(expected, given);
+      const isIntegral = columnsLike(tree, 'integral');
+      if (headsTwice(answers.expected).size > 0) return alike(expected, given);
+      const hasOthers = callsIn(tree, null).length > 1;
+      return (
+        hasOthers && goesBack(tree, expected) && haveValues(tree, expected, given, (column) => !isIntegral(column))
+      );
     },
   },
   {

@@ -67,11 +67,6 @@ export function valuesBeside(result: Result, fill: string): Result {
 
 const byText = (a: unknown, b: unknown): number => (String(a) < String(b) ? -1 : 1);
 
-/** Only their number. */
-export function countsByColumn(result: Result): Result {
-  return withRows(valuesByColumn(result), (rows) => rows.map((row) => [row.length]));
-}
-
 /** Without tags of groups that have no value. */
 export function withoutEmptyTags(result: Result): Result {
   return changed(result, ({ tags = {}, ...rest }) => ({

@@ -151,6 +151,14 @@ function firstGuess(known: Float64Array, season: number): Float64Array {
   return start;
 }
 
+/** By squares, as InfluxDB takes it: where a search ends may hang on the last bit. */
+function powerOf(base: number, exponent: number): number {
+  let power = 1;
+  for (let left = exponent, square = base; left > 0; left = Math.floor(left / 2), square *= square)
+    if (left % 2 === 1) power *= square;
+  return power;
+}
+
 /**
  * Puts in the values from the first one on, each made of the one before it. Moves the parameters into what they may be;
  * the seasons end as the last values leave them.
@@ -183,7 +191,7 @@ function* forecast(first: number, values: Float64Array, parameters: Float64Array
     level = newLevel;
     trend = newTrend;
     values[t] = (level + damping * trend) * next;
-    damping += phi ** t;
+    damping += powerOf(phi, t);
     if (t % STEP_VALUES === 0) yield;
   }
 }

@@ -36,7 +36,8 @@ function rows(columns: readonly string[], ...values: (number | null)[][]): Resul
 }
 
 function isCovered(tree: SelectTree, expected: Result, given: Result): boolean {
-  const world = { ...worldOf(1), hasTies: false };
+  const measurements = [{ name: 'm0', fields: { v: 'float', n: 'integer' }, tags: [] }] as const;
+  const world = { ...worldOf(1), measurements, hasTies: false };
   const compared = { tree, query: queryText(tree), world, expected, given };
   return ACCEPTED.some(({ covers }) => covers?.(compared) === true);
 }
@@ -50,6 +51,17 @@ test('times of integrals from the end may differ, and not their values', () => {
   expect(isCovered(tree, expected, rows(['integral'], [10, 1.5], [0, 3]))).toBe(true);
   expect(isCovered(tree, expected, rows(['integral'], [10, 1.5], [0, 4]))).toBe(false);
   expect(isCovered({ ...tree, tail: [] }, expected, rows(['integral'], [10, 1.5], [0, 3]))).toBe(false);
+});
+
+test('integrals of integers over windows may differ, and not how many there are, or what is beside them', () => {
+  const tree = select([call('integral', 'n')], DESC, WINDOWS);
+  const expected = rows(['integral'], [20, 1.5], [10, 3]);
+  expect(isCovered(tree, expected, rows(['integral'], [10, 1.5], [0, 4]))).toBe(true);
+  expect(isCovered(tree, expected, rows(['integral'], [10, 1.5]))).toBe(false);
+  const beside = select([call('integral', 'n'), call('count', 'n')], [], WINDOWS);
+  const both = rows(['integral', 'count'], [0, 1.5, 2]);
+  expect(isCovered(beside, both, rows(['integral', 'count'], [0, 2.5, 2]))).toBe(true);
+  expect(isCovered(beside, both, rows(['integral', 'count'], [0, 1.5, 3]))).toBe(false);
 });
 
 test('a percentile may be missing behind one that is none, and not be another one', () => {

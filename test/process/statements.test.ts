@@ -76,6 +76,31 @@ describe('SELECT INTO', () => {
   });
 });
 
+describe('DROP MEASUREMENT', () => {
+  test('ends the types of its fields, at all coordinators', async () => {
+    const write = (node: TestNode, value: string, second: number) =>
+      node.write('d', `typed v=${value} ${START_NS + BigInt(second) * 1_000_000_000n}`, { consistency: 'all' });
+    for (const [i, node] of nodes.entries()) expect((await write(node, '1.5', i)).status).toBe(204);
+    expect((await write(nodes[1], '2i', 10)).status).toBe(400);
+    await nodes[0].query('DROP MEASUREMENT typed', 'd');
+    expect((await write(nodes[0], '2i', 20)).status).toBe(204);
+    // The others hear of it when they ask next what has been written.
+    for (const node of nodes)
+      await eventually(
+        `${node.name} takes the other type`,
+        20_000,
+        async () => (await write(node, '3i', 21)).status === 204,
+      );
+    expect((await write(nodes[0], '1.5', 22)).status).toBe(400);
+    await answeredByAll('SELECT v FROM typed GROUP BY *', [
+      [
+        [Number(START_NS + 20_000_000_000n), 2],
+        [Number(START_NS + 21_000_000_000n), 3],
+      ],
+    ]);
+  });
+});
+
 describe('cardinalities', () => {
   test('count a series once, whichever node is asked', async () => {
     await answeredByAll('SHOW SERIES EXACT CARDINALITY FROM cpu', [[[HOSTS]]]);

@@ -174,6 +174,15 @@ test('a rate of change from zero on is left out', async () => {
   expect(series![0]!.values!.map(([time]) => (time as number) - START)).toEqual([2]);
 });
 
+test('oscillators do not move to or from what is no number', async () => {
+  memory.write('t', [1, 5, 0, 9, 2].map((v, i) => `moving v=${v} ${at([0, 1, 20, 40, 41][i]!)}`).join('\n'), 'other');
+  const windows = 'FROM other.moving WHERE time >= BASE AND time < BASE + 60s GROUP BY time(20s)';
+  const { series } = await run(`SELECT relative_strength_index(stddev(v), 2, 0) ${windows}`);
+  expect(series![0]!.values!.map(([, value]) => value)).toEqual([100, 100, 100]);
+  const { series: oscillator } = await run(`SELECT chande_momentum_oscillator(stddev(v), 2, 0) ${windows}`);
+  expect(oscillator![0]!.values!.map(([, value]) => value)).toEqual([0, 0, 0]);
+});
+
 test('a smoothed oscillator of what does not move has no value', async () => {
   memory.write('t', [0, 1].map((second) => `still v=0 ${at(second)}`).join('\n'), 'other');
   const { series } = await run("SELECT chande_momentum_oscillator(v, 2, 0, 'simple') FROM other.still");

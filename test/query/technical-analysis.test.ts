@@ -256,6 +256,16 @@ test.each(FORECASTS)('%s', async (call, expected) => {
   expectClose(await rows(`SELECT ${call} FROM m WHERE time > 0 AND time < 13s GROUP BY time(1s)`), expected);
 });
 
+test('a search that hangs on the last bits ends where it does in InfluxDB', async () => {
+  const values = [12, 9, 0, -10.640625, 13, 0, 11, -4, -12.40625, -3, 0, -3];
+  memory.write('t', values.map((value, i) => `jumping v=${value} ${i}000000000`).join('\n'));
+  const query = 'SELECT holt_winters(max(v), 2, 2) FROM jumping WHERE time >= 0 AND time < 12s GROUP BY time(1s)';
+  expectClose(await rows(query), [
+    [12, -0.2096933244067468],
+    [13, -0.11513696090980156],
+  ]);
+});
+
 test('a forecast of what runs backwards has no points', async () => {
   const query =
     'SELECT holt_winters(mean(v), 2, 0) FROM m WHERE time > 0 AND time < 13s GROUP BY time(1s) ORDER BY time DESC';

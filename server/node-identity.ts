@@ -105,7 +105,7 @@ export function saveNodeFile(directory: string, file: NodeFile): void {
 }
 
 /** Where the hybrid clock keeps how far it may go (protocol rule 2). */
-export function clockReservation(directory: string): Required<ClockReservation> {
+export function clockReservation(directory: string): Required<ClockReservation> & { close(): void } {
   const path = join(directory, 'clock');
   let saves = 0;
   return {
@@ -138,6 +138,10 @@ export function clockReservation(directory: string): Required<ClockReservation> 
         return saves === before;
       };
       run().then(ended, () => ended(false));
+    },
+    /** What is being saved beside is not given its name any more: another process may be using the directory by then. */
+    close() {
+      saves += 1;
     },
   };
 }

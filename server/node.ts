@@ -132,7 +132,7 @@ export class Node implements RunningNode {
     const config = this.#config;
     this.#url = config.advertise ?? `http://${hostText(config.listen.host)}:${this.#http.port}`;
     this.#meta = new Database(join(config.dataDirectory, 'meta.sqlite'));
-    const limits = membershipLimits(config);
+    const [limits, reserved] = [membershipLimits(config), clockReservation(config.dataDirectory)];
     this.#peers = new Peers({
       identity: () => linkIdentityOf(this.#file),
       stampNow: () => this.#clock.now(),
@@ -143,7 +143,8 @@ export class Node implements RunningNode {
       onConnected: (member) => this.#writer?.coordinator.forgetKeysOf(member),
       log: this.#log,
     });
-    this.#clock = new HybridClock(clockReservation(config.dataDirectory), limits);
+    this.#stops.push(reserved.close);
+    this.#clock = new HybridClock(reserved, limits);
     this.#core = new NodeCore({
       identity: this.#file,
       address: this.#url,
@@ -427,9 +428,8 @@ export class Node implements RunningNode {
     this.#udp.close();
     const closed = this.#http.close();
     const drainUntil = Date.now() + DRAIN_MS_MAX;
-    while ((this.#writer?.coordinator.inFlightBytes ?? 0) > 0 && Date.now() < drainUntil) {
+    while ((this.#writer?.coordinator.inFlightBytes ?? 0) > 0 && Date.now() < drainUntil)
       await new Promise((resolve) => setTimeout(resolve, 10));
-    }
     await this.#takeApart();
     await closed;
     this.#settleEnded.resolve();

@@ -62,6 +62,10 @@ describe('a node’s directory', () => {
     clock.save('0000000000000007');
     expect(await overtaken).toBe(false);
     expect(clockReservation(root).load()).toBe('0000000000000007');
+    const late = new Promise((ended) => clock.saveBeside('0000000000000008', ended));
+    clock.close();
+    expect(await late).toBe(false);
+    expect(clockReservation(root).load()).toBe('0000000000000007');
     const nowhere = clockReservation(join(root, 'gone'));
     expect(await new Promise((ended) => nowhere.saveBeside('0000000000000008', ended))).toBe(false);
   });

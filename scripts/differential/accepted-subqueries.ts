@@ -5,7 +5,7 @@ import type { AcceptedDifference } from './accepted.ts';
 import type { Result } from './answers.ts';
 import { isCut, kindOf, kindsIn } from './column-kinds.ts';
 import { difference, headOf } from './comparison.ts';
-import { alike, isEmpty, sortedByColumn } from './likeness.ts';
+import { alike, hasNoValue, isEmpty, sortedByColumn } from './likeness.ts';
 import { boundOf, callsIn, fillOf, hasWindows, isDescending, selectsIn } from './query-facts.ts';
 import { conditionText, type QueryTree, type SelectTree } from './query-tree.ts';
 import { withCutColumns } from './read-as.ts';
@@ -167,9 +167,8 @@ export const ACCEPTED_OF_SUBQUERIES: readonly AcceptedDifference[] = [
       new Set(world.writes.map(({ policy }) => policy)).size > 1 &&
       [...selectsIn(tree)].length > 1 &&
       isEmpty(given) &&
-      (expected.series ?? []).every(({ values = [] }) =>
-        values.every(([, ...rest]) => rest.every((one) => one === null)),
-      ),
+      expected.error === undefined &&
+      hasNoValue(expected),
   },
   {
     name: 'limits of groups in a subquery',

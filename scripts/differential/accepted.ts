@@ -6,6 +6,7 @@ import { NO_ANSWER, type Result } from './answers.ts';
 import { difference, headOf, sameRow } from './comparison.ts';
 import {
   alike,
+  hasNoValue,
   isEmpty,
   seriesSorted,
   shapeOf,
@@ -54,7 +55,7 @@ export interface AcceptedDifference {
 }
 
 function isTypeError(error: string | undefined): boolean {
-  return error !== undefined && /^(type error: |unsupported )/.test(error);
+  return error !== undefined && /^(type error: |unsupported |invalid argument type )/.test(error);
 }
 
 /** Equal where the columns of some functions do not count; the SELECT is the outermost. */
@@ -197,7 +198,7 @@ export const ACCEPTED: readonly AcceptedDifference[] = [
     name: 'types of what is not there',
     reason:
       'InfluxDB tells the type of a function of a name that nothing has, and refuses arithmetic with it; Starling answers nothing',
-    covers: ({ expected, given }) => isEmpty(given) && isTypeError(expected.error),
+    covers: ({ expected, given }) => given.error === undefined && hasNoValue(given) && isTypeError(expected.error),
   },
   {
     name: 'bits of a boolean and something else',

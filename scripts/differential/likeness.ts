@@ -10,6 +10,11 @@ export function isEmpty({ error, series }: Result): boolean {
   return error === undefined && (series ?? []).length === 0;
 }
 
+/** Behind the times. */
+export function hasNoValue({ series }: Result): boolean {
+  return (series ?? []).every(({ values = [] }) => values.every(([, ...rest]) => rest.every((one) => one === null)));
+}
+
 function changed({ error, series }: Result, change: (series: Series) => Series): Result {
   if (series === undefined) return error === undefined ? {} : { error };
   return { series: series.map(change) };

@@ -2,7 +2,7 @@
  * A subquery's result as rows of the query around it: with the types that its columns have there, and those that the
  * condition lets through.
  */
-import { FLOAT, INTEGER } from '../../shards/column.ts';
+import { BOOLEAN, FLOAT, INTEGER, STRING } from '../../shards/column.ts';
 import type { Scalar } from '../../shards/query/arithmetic.ts';
 import { type RegexCache, rowPasses } from '../../shards/query/filter.ts';
 import { cellBytes } from '../../shards/query/held-bytes.ts';
@@ -27,9 +27,14 @@ export async function subqueryRows(
   return mainTurns.of(rowsOfSubquery(plan, inner, output, columns, dimensions), context.ending);
 }
 
-/** A number as one of the column's type: of what is written, or of other subqueries that have the column. */
-function asType(value: Scalar, column: RowColumn): Scalar {
-  if (column.kind === 'tag') return value;
+/**
+ * A number as one of the column's type: of what is written, or of other subqueries that have the column. Functions of
+ * strings and booleans (`isInput`) see no others.
+ */
+function asType(value: Scalar, column: RowColumn, isInput: boolean): Scalar {
+  if (column.kind === 'tag' || value === null) return value;
+  if (isInput && column.type === BOOLEAN && typeof value !== 'boolean') return null;
+  if (isInput && column.type === STRING && typeof value !== 'string') return null;
   if (typeof value === 'bigint') return column.type === FLOAT ? Number(value) : value;
   if (typeof value !== 'number' || column.type !== INTEGER) return value;
   if (Number.isNaN(value)) return null;
@@ -39,7 +44,7 @@ function asType(value: Scalar, column: RowColumn): Scalar {
 
 /** In short steps. */
 function* rowsOfSubquery(
-  { filter }: SelectPlan,
+  { filter, calls }: SelectPlan,
   inner: SelectPlan,
   output: OutputTable,
   columns: readonly RowColumn[],
@@ -68,7 +73,7 @@ function* rowsOfSubquery(
       if (pace.isOver(4)) yield;
       if (filter !== null && !rowPasses(filter, columnOf, regexes)) continue;
       times.push(output.times[row]!);
-      const cells = columns.map((column) => asType(columnOf(column.name), column));
+      const cells = columns.map((column) => asType(columnOf(column.name), column, calls.length > 0));
       for (const cell of cells) bytes += cellBytes(cell);
       values.push(cells);
     }

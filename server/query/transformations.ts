@@ -72,7 +72,7 @@ function* transformed(
 ): Steps<Point[]> {
   if (TECHNICAL_ANALYSIS.has(fn)) return yield* indicated(fn, valued, parameter, further);
   if (fn === 'cumulative_sum') return yield* cumulativeSum(valued);
-  if (fn === 'moving_average') return yield* movingAverage(yield* firstOfEachTime(valued), parameter);
+  if (fn === 'moving_average') return yield* movingAverage(valued, parameter);
   if (fn === 'elapsed') return yield* pairs(valued, (before, after) => (after.time - before.time) / unitNs);
   const nonNegative = fn.startsWith('non_negative_');
   return yield* pairs(yield* firstOfEachTime(valued), (before, after) => {
@@ -147,7 +147,7 @@ function* pairs(points: readonly Point[], between: (before: Point, after: Point)
   return out;
 }
 
-/** Joined series may have several points at a time; only the first counts. */
+/** Joined series may have several points at a time; only the first counts for differences. */
 function firstOfEachTime(points: readonly Point[]): Steps<Point[]> {
   return chosen(points, (point, i) => i === 0 || points[i - 1]!.time !== point.time);
 }

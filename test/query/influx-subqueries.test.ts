@@ -361,6 +361,16 @@ test('functions of tags of stored rows are nothing, in others as well', async ()
   ]);
 });
 
+test('functions of booleans and strings see no numbers', async () => {
+  expect((await run('SELECT last(c) FROM (SELECT v::boolean AS c FROM (SELECT v FROM o))')).series).toBeUndefined();
+  expect((await run('SELECT count(v::string) FROM (SELECT v FROM o)')).series).toBeUndefined();
+});
+
+test('a moving average takes all values of series with equal times', async () => {
+  const averages = rows(await run('SELECT moving_average(c, 3) FROM (SELECT distinct(v) AS c FROM o)'));
+  expect(averages).toEqual([1, 2, 3, 4].map((average) => [0, average]));
+});
+
 test('functions of numbers refuse tags of a subquery', async () => {
   const { error } = await run('SELECT mean(h) FROM (SELECT n FROM m GROUP BY h)');
   expect(error).toBe('unsupported mean iterator type: *query.stringInterruptIterator');

@@ -145,17 +145,18 @@ const isNoNumber = (value: Scalar): boolean => typeof value === 'number' && Numb
 
 const hasNoNumber = (samples: readonly Sample[]): boolean => samples.some((sample) => isNoNumber(sample.value));
 
-/** Two passes, as InfluxDB does; of one value it is no number, which further functions go on with. */
+/** Two passes over the numbers, as InfluxDB does; of one value it is no number, which further functions go on with. */
 function stddev(samples: readonly Sample[]): number {
   let mean = 0;
   let count = 0;
-  for (const sample of samples) {
+  for (const { value } of samples) {
+    if (isNoNumber(value)) continue;
     count++;
-    mean += (Number(sample.value) - mean) / count;
+    mean += (Number(value) - mean) / count;
   }
   if (count < 2) return Number.NaN;
   let variance = 0;
-  for (const sample of samples) variance += (Number(sample.value) - mean) ** 2;
+  for (const { value } of samples) if (!isNoNumber(value)) variance += (Number(value) - mean) ** 2;
   return Math.sqrt(variance / (count - 1));
 }
 

@@ -156,18 +156,18 @@ function momentum(period: number): Indicator {
   };
 }
 
-/** Of the way that values took in a period, what it brought; before the first one there was 0. Behind no number there is none. */
+/** Of the way that values took in a period, what it brought; before the first one there was 0. Behind no number no way is one. */
 function efficiency(period: number): (value: number) => number {
   const values = [0];
   let isLost = false;
   return (value) => {
     isLost ||= Number.isNaN(value);
-    if (isLost) return Number.NaN;
     values.push(value);
     if (values.length > period + 1) values.shift();
-    let way = 0;
+    let way = isLost ? Number.NaN : 0;
     for (let i = 1; i < values.length; i++) way += Math.abs(values[i]! - values[i - 1]!);
-    return way === 0 ? 0 : Math.abs(value - values[0]!) / way;
+    const brought = Math.abs(value - values[0]!);
+    return brought === 0 ? 0 : brought / way;
   };
 }
 

@@ -253,6 +253,29 @@ const NO_NUMBERS: [string, unknown[][]][] = [
       [70, null],
     ],
   ],
+  ['SELECT stddev(c) FROM (SELECT sqrt(v) AS c FROM m WHERE v < 10 AND v > -5)', [[0, 1.2059512129495755]]],
+  [
+    'SELECT kaufmans_efficiency_ratio(stddev(v), 2) FROM o WHERE time >= BASE AND time < BASE + 120s GROUP BY time(7s) fill(100)',
+    [
+      [6, 0],
+      [13, null],
+      [20, null],
+      [27, 0],
+      [34, null],
+      [41, null],
+      [48, 0],
+      [55, null],
+      [62, null],
+      [69, 0],
+      [76, null],
+      [83, 0],
+      [90, null],
+      [97, null],
+      [104, 0],
+      [111, null],
+      [118, 0],
+    ],
+  ],
 ];
 
 test.each(WINDOWS_BEFORE)('windows of a subquery that begin before the range: %s', async (query, expected) => {

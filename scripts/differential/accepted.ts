@@ -66,9 +66,9 @@ function alikeBeside(tree: QueryTree, functions: readonly string[], a: Result, b
   return alike(withColumns(a, isKept), withColumns(b, isKept));
 }
 
-/** Whether a column is made with a function, or may be. */
-function columnsLike(tree: SelectTree, name: string): (column: number) => boolean {
-  const columns = columnsWith(tree, name);
+/** Whether a column is made with one of some functions, or may be. */
+function columnsLike(tree: SelectTree, ...names: readonly string[]): (column: number) => boolean {
+  const columns = columnsWith(tree, ...names);
   return (column) => columns === null || columns.has(column);
 }
 
@@ -133,8 +133,13 @@ function withoutSeriesTwice({ expected, given }: Answers): Answers {
 function haveValues(tree: SelectTree, a: Result, b: Result, isKept: (column: number) => boolean): boolean {
   const fill = fillOf(tree);
   const valuesOf = (result: Result): Result => {
-    const columns = withColumns(result, isKept);
-    return fill === null ? valuesByColumn(columns) : valuesBeside(columns, fill);
+    if (fill === null) return valuesByColumn(withColumns(result, isKept));
+    // What is computed from a filled value is none that could be told.
+    const isPlain = (column: number): boolean => tree.fields[column - 1]?.expression.kind === 'call';
+    return valuesBeside(
+      withColumns(result, (column) => isKept(column) && isPlain(column)),
+      fill,
+    );
   };
   return difference(valuesOf(a), valuesOf(b)) === null;
 }
@@ -146,6 +151,11 @@ function goesBack(tree: SelectTree, { series }: Result): boolean {
   return (series ?? []).some(({ values = [] }) =>
     values.some(([time], i) => i > 0 && (timeOf(time) - timeOf(values[i - 1]![0])) * sign < 0),
   );
+}
+
+/** Whether another function goes on with what a function gives. */
+function isWithin(expression: ExpressionTree, name: string): boolean {
+  return expression.kind === 'call' && expression.args.some((one) => one.kind === 'call' && one.name === name);
 }
 
 /** Columns in which a function is computed with other things. */
@@ -273,6 +283,8 @@ export const ACCEPTED: readonly AcceptedDifference[] = [
       if (!callsIn(tree, ['integral']).some(({ args }) => isOfIntegers(args, tree, world))) return false;
       const { expected, given } = withoutSeriesTwice(answers);
       const isIntegral = columnsLike(tree, 'integral');
+      const isNested = tree.fields.some(({ expression }) => isWithin(expression, 'integral'));
+      if (isNested && !isDescending(tree)) return haveValues(tree, expected, given, (column) => !isIntegral(column));
       if (isDescending(tree))
         return callsIn(tree, null).length === 1
           ? alike(withoutTimes(shapeOf(expected)), withoutTimes(shapeOf(given)))
@@ -362,15 +374,16 @@ export const ACCEPTED: readonly AcceptedDifference[] = [
     },
   },
   {
-    name: 'percentile of too few rows',
+    name: 'percentiles and forecasts of too few rows',
     reason:
-      'InfluxDB ends with the first window or group of which the percentile is no row, and answers none of those behind it',
+      'InfluxDB ends with the first window or group of which the percentile is no row, or that is too short for a forecast, and answers none of those behind it',
     covers: ({ tree, expected, given }) => {
       if (tree.kind === 'show') return false;
       const isLow = callsIn(tree, ['percentile']).some(
         ({ args }) => args[1]?.kind === 'text' && Number(args[1].text) < 50,
       );
-      return isLow && isPartOf(expected, given, columnsLike(tree, 'percentile'), fillOf(tree));
+      if (!isLow && callsIn(tree, FORECASTS).length === 0) return false;
+      return isPartOf(expected, given, columnsLike(tree, 'percentile', ...FORECASTS), fillOf(tree));
     },
   },
   {

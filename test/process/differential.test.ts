@@ -27,8 +27,8 @@ describe.skipIf(influxd === undefined)('beside influxd', () => {
     const [first, second] = systems.map(({ ports }) => new Server(ports[0]!));
     let refused = 0;
     const options = { queries: 40, shrinkMax: 1, subqueryShare: 0.18 };
-    // Seeds of which all queries are answered alike: what others find is still to be mended or to be listed.
-    for (const seed of [21, 22, 24, 26]) {
+    // As they come: the same ones each time, so that a test run fails for what was changed. `npm run differential` draws more.
+    for (const seed of [1, 2, 3, 4]) {
       const result = await tryWorld({ influxdb: first!, starling: second! }, seed, options);
       expect(result.differences.map(reproduction)).toEqual([]);
       refused += result.failedQueries;

@@ -132,7 +132,8 @@ export function* integral(
       value = next;
     }
   });
-  if (time !== window.start) emit();
+  // From the end on, a range without windows is begun at its other end.
+  if (time !== window.start || (descending && window.end === null)) emit();
   return out;
 }
 

@@ -107,6 +107,7 @@ const RANGES: [string, unknown[][]][] = [
     [[60, 3.5]],
   ],
   ['SELECT integral(i) FROM m WHERE time >= BASE - 10s', [[-10, 35]]],
+  ["SELECT integral(i) FROM m WHERE time >= BASE AND h = 'a' ORDER BY time DESC", [[0, 0]]],
   // The deviation of one value is no number, which goes on through further functions.
   [
     'SELECT cumulative_sum(stddev(v)), elapsed(stddev(v), 1s) FROM m WHERE time >= BASE AND time < BASE + 3m GROUP BY time(1m)',

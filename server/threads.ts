@@ -119,7 +119,7 @@ export interface WorkerApi {
   beginScratch(snapshot: ClusterSnapshot): void;
   /** Takes it apart step by step; to be called until it returns false. `flushed`: as one does that is kept. */
   endScratch(flushed: boolean): boolean;
-  collectGarbage(): void;
+  collectYoungGarbage(): void;
   /** Flushes and closes; the worker ends after answering. */
   stop(): void;
 }

@@ -17,7 +17,7 @@ import { type AddressInfo, createServer, type Server } from 'node:net';
 import type { Logger } from 'pino';
 import type { Coordinator } from './coordinator.ts';
 import { EagerCompiler } from './eager-compiler.ts';
-import { collectGarbage } from './garbage.ts';
+import { collectYoungGarbage } from './garbage.ts';
 import { makeScratchNode, type ScratchNode, type ScratchParts } from './scratch-node.ts';
 import { WarmUpClient, WarmUpRequest } from './warm-up-clients.ts';
 
@@ -91,8 +91,8 @@ export class WarmUp {
       }
       this.#node = null;
       if (!this.#isOver) {
-        collectGarbage();
-        await this.#parts.pool.callAll('collectGarbage');
+        collectYoungGarbage();
+        await this.#parts.pool.callAll('collectYoungGarbage');
       }
     } catch (error) {
       if (!this.#isStopped) this.#parts.log.warn({ problem: (error as Error).message }, 'no warm-up');

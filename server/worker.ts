@@ -19,7 +19,7 @@ import { censusOf, emptyCensus, seriesCountOf } from '../shards/series-census.ts
 import type { ShardId } from '../shards/shard-key.ts';
 import { stampMs, type Version } from '../shards/version.ts';
 import { withKept } from './cluster-news.ts';
-import { collectGarbage } from './garbage.ts';
+import { collectYoungGarbage } from './garbage.ts';
 import { nodeFiles } from './node-files.ts';
 import { PartialRuns } from './partial-runs.ts';
 import { RepairTraffic } from './repair-traffic.ts';
@@ -213,7 +213,7 @@ const api: Omit<WorkerApi, 'partial'> = {
     }
     return hasMore;
   },
-  collectGarbage,
+  collectYoungGarbage,
   stop() {
     stopped = true;
     partials.cancelAll();

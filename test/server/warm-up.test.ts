@@ -70,8 +70,8 @@ class Workers {
     setImmediate(() => this.#replicas[worker]!.submit(onTheWay));
   }
 
-  async callAll(method: 'beginScratch' | 'collectGarbage', snapshot: ClusterSnapshot): Promise<void> {
-    if (method === 'collectGarbage') {
+  async callAll(method: 'beginScratch' | 'collectYoungGarbage', snapshot: ClusterSnapshot): Promise<void> {
+    if (method === 'collectYoungGarbage') {
       this.collections++;
       return;
     }

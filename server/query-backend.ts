@@ -190,7 +190,6 @@ function joined(answers: readonly PartialAnswer[]): PlaceAnswer {
   };
 }
 
-/** Schemas of shards that are here. */
 function areHere({ places }: BackendPorts, targets: readonly ShardTarget[]): boolean {
   return targets.length > 0 && targets.every(({ id }) => places.isLocal(id));
 }

@@ -180,11 +180,10 @@ const DEFINITIONS = {
       'largest write-ahead log of a node; the oldest shards are flushed above it, and writes get 503 at twice this',
   },
   'memtable-bytes-max': {
-    // What is being flushed counts, too. All lies in the 2 GiB of a kernel's memory.
-    schema: bytes(4 * MIB, GIB),
+    schema: bytes(4 * MIB, 64 * GIB),
     value: 'SIZE',
-    fallback: '64MiB',
-    about: 'rows that a worker keeps in memory before it flushes them',
+    fallback: '128MiB',
+    about: 'rows that a node keeps in memory before it flushes them, all workers together',
   },
   'flush-idle': {
     schema: duration(1000, 86_400_000),
@@ -418,6 +417,8 @@ function checkRelations(config: Config): void {
       'heartbeat-interval must be at most half of max-clock-drift',
     ],
     [config.memtableBytesMax <= config.logBytesMax, 'memtable-bytes-max must not exceed log-bytes-max'],
+    // What is being flushed counts, too. All lies in the 2 GiB of a kernel's memory.
+    [config.memtableBytesMax / config.workers <= GIB, 'memtable-bytes-max must not exceed 1 GiB for each worker'],
   ];
   for (const [holds, rule] of relations) if (!holds) throw new ConfigError(rule);
 }

@@ -27,7 +27,7 @@ export function workerSettings(
     clockDriftMaxMs: config.clockDriftMaxMs,
     outboxBytesMax: Math.floor(config.outboxBytesMax / workers),
     logBytesMax: Math.floor(config.logBytesMax / workers),
-    memtableBytesMax: config.memtableBytesMax,
+    memtableBytesMax: Math.floor(config.memtableBytesMax / workers),
     flushIdleMs: config.flushIdleMs,
     mergeIdleMs: config.mergeIdleMs,
     scrubBytesPerSecond: Math.ceil(config.scrubBytesPerSecond / workers),

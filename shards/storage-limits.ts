@@ -53,7 +53,7 @@ export const STORAGE_LIMITS: StorageLimits = {
   segmentBytesMax: 64 << 20,
   recordBytesMax: 256 << 20,
   logBytesMax: 1 << 30,
-  memtableBytesMax: 64 << 20,
+  memtableBytesMax: 128 << 20,
   seriesBytesMax: 512 << 20,
   flushShare: 0.75,
   flushIdleMs: 600_000,

@@ -45,7 +45,7 @@ describe('a node that is killed at any moment', () => {
 
   beforeAll(async () => {
     cluster = await Cluster.make();
-    node = cluster.node('n1', { workers: '2', 'memtable-bytes-max': '4MiB', 'log-bytes-max': '32MiB' });
+    node = cluster.node('n1', { workers: '2', 'memtable-bytes-max': '8MiB', 'log-bytes-max': '32MiB' });
     await (await node.start()).ready();
     await node.query('CREATE DATABASE t');
     load = new Load({
@@ -135,7 +135,7 @@ describe('a node that is killed at any moment', () => {
 /** The log is let go of segment by segment: with a small maximum it must not fill up before its first segment is full. */
 test('a node takes several times its log’s maximum without a pause', { timeout: 120_000 }, async () => {
   const cluster = await Cluster.make();
-  const small = { workers: '4', 'memtable-bytes-max': '4MiB', 'log-bytes-max': '32MiB' };
+  const small = { workers: '4', 'memtable-bytes-max': '16MiB', 'log-bytes-max': '32MiB' };
   const node = await (await cluster.node('n1', small).start()).ready();
   const bodies = 120;
   const load = new Load({

@@ -37,7 +37,7 @@ describe.skipIf(!mounted)('a node on a full disk', () => {
   let load: Load;
 
   beforeAll(async () => {
-    const options = { workers: '2', 'memtable-bytes-max': '4MiB', 'log-bytes-max': '32MiB', 'log-level': 'info' };
+    const options = { workers: '2', 'memtable-bytes-max': '8MiB', 'log-bytes-max': '32MiB', 'log-level': 'info' };
     node = new TestNode('n1', join(directory, 'n1'), options);
     await (await node.start()).ready();
     await node.query('CREATE DATABASE t');

@@ -57,6 +57,10 @@ describe('loadConfig', () => {
     [{ environment: { STARLING_BODY_BYTES_MAX: '1TB' } }, /STARLING_BODY_BYTES_MAX: "1TB" is not a size/],
     [{ flags: { 'mail-timeout': '20s' } }, /mail-timeout must not exceed write-timeout/],
     [
+      { flags: { 'memtable-bytes-max': '3GiB', 'log-bytes-max': '4GiB', workers: '2' } },
+      /memtable-bytes-max must not exceed 1 GiB for each worker/,
+    ],
+    [
       { flags: { 'body-bytes-max': '64MiB', 'write-in-flight-bytes-max': '32MiB' } },
       /body-bytes-max must not exceed write-in-flight-bytes-max/,
     ],

@@ -27,6 +27,7 @@ import {
 import { StorageError } from './errors.ts';
 import { joinPath } from './files.ts';
 import { FillWriter, originOf, removeFillFile } from './fill-target.ts';
+import { FRAME_CRC_OFFSET } from './frame-head.ts';
 import { Log } from './log.ts';
 import { isAfter, LOG_START } from './log-position.ts';
 import { BATCH_RECORD, KEYS_RECORD, type RecordToAppend } from './log-record.ts';
@@ -184,8 +185,8 @@ export class Engine implements Storage {
     const records: RecordToAppend[] = [];
     for (const { shard, keys, frame } of entries) {
       const fresh = this.#freshKeys(shard, keys);
-      if (fresh !== null) records.push({ kind: KEYS_RECORD, shard, payload: fresh });
-      records.push({ kind: BATCH_RECORD, shard, payload: frame });
+      if (fresh !== null) records.push({ kind: KEYS_RECORD, shard, payload: fresh.encoded, crcAt: fresh.crcAt });
+      records.push({ kind: BATCH_RECORD, shard, payload: frame, crcAt: FRAME_CRC_OFFSET });
     }
     const end = this.#log.append(records);
     this.#series.logged();
@@ -201,10 +202,9 @@ export class Engine implements Storage {
    * The keys when the shard lacks some of them. A key that the shard has is in its file, or in the log ahead of this group
    * and not flushed, and is then replayed before it.
    */
-  #freshKeys(shard: ShardId, keys: GivenKeys): Uint8Array | null {
-    if (keys.length === 0) return null;
+  #freshKeys(shard: ShardId, keys: GivenKeys): SeriesKeys | null {
     const given = SeriesKeys.of(keys);
-    return this.#shards.get(shard)?.table.knowsAll(given) === true ? null : given.encoded;
+    return given.length === 0 || this.#shards.get(shard)?.table.knowsAll(given) === true ? null : given;
   }
 
   sync(done: (error: Error | null) => void): void {

@@ -22,7 +22,8 @@ const FORMAT_VERSION = 1;
 const KIND_WRITE = 1;
 const KIND_DELETE = 2;
 const LENGTH_OFFSET = 8;
-const CRC_OFFSET = 12;
+/** Where the CRC of all other bytes of a frame stands. */
+export const FRAME_CRC_OFFSET = 12;
 const VERSION_OFFSET = 16;
 const KEY_OFFSET = 32;
 const HEAD_BYTES = 36;
@@ -104,7 +105,7 @@ export function checkWhole(frame: Uint8Array): void {
   const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
   const declared = view.getUint32(LENGTH_OFFSET, true);
   if (declared !== frame.length) throw new FrameError(`frame of ${frame.length} bytes says ${declared}`);
-  const crc = view.getUint32(CRC_OFFSET, true);
+  const crc = view.getUint32(FRAME_CRC_OFFSET, true);
   const actual = frameCrc(frame);
   if (crc !== actual) throw new FrameError(`CRC is ${actual}, the frame says ${crc}`);
 }
@@ -135,7 +136,7 @@ export function newFrame(
 export function finishFrame(frame: Uint8Array<ArrayBuffer>): void {
   const view = new DataView(frame.buffer);
   view.setUint32(LENGTH_OFFSET, frame.length, true);
-  view.setUint32(CRC_OFFSET, frameCrc(frame), true);
+  view.setUint32(FRAME_CRC_OFFSET, frameCrc(frame), true);
 }
 
 function headOf(shard: ShardKey): Uint8Array {
@@ -150,7 +151,7 @@ function headOf(shard: ShardKey): Uint8Array {
 }
 
 function frameCrc(bytes: Uint8Array): number {
-  return crc32(bytes.subarray(CRC_OFFSET + 4), crc32(bytes.subarray(0, CRC_OFFSET)));
+  return crc32(bytes.subarray(FRAME_CRC_OFFSET + 4), crc32(bytes.subarray(0, FRAME_CRC_OFFSET)));
 }
 
 /** Keys as frames spell them: thousands of frames name the same few shards. Emptied when it is full. */

@@ -110,11 +110,11 @@ export class SeriesIds {
     return this.#withRecords(records, (at) => this.#kernel.seriesHasNew(this.#table, at, records.byteLength)) === 1;
   }
 
-  /** Bytes by which the table may grow when the keys of the records are added. */
-  growthBy(records: Uint8Array): number {
-    return records.byteLength === 0
-      ? 0
-      : this.#withRecords(records, (at) => this.#kernel.seriesGrowth(this.#table, at, records.byteLength));
+  /** Bytes by which the table may grow when the keys of the records are added; `areNew`: as if it had none of them. */
+  growthBy(records: Uint8Array, areNew = false): number {
+    if (records.byteLength === 0) return 0;
+    const bytes = records.byteLength;
+    return this.#withRecords(records, (at) => this.#kernel.seriesGrowth(this.#table, at, bytes, areNew ? 1 : 0));
   }
 
   #withRecords(records: Uint8Array, ask: (at: number) => number): number {

@@ -49,6 +49,11 @@ export class SeriesKeys {
     return keys.length === 0 ? NONE : SeriesKeys.own(encodeKeys(keys));
   }
 
+  /** Where in `encoded` the CRC of all before it stands. */
+  get crcAt(): number {
+    return this.encoded.byteLength - CRC_BYTES;
+  }
+
   records(): SeriesKeyRecord[] {
     return decodeKeys(this.encoded);
   }

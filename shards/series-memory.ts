@@ -73,7 +73,9 @@ export class SeriesMemory {
       return null;
     }
     this.#look();
-    const growth = shard.table.ids.growthBy(body);
+    const { ids } = shard.table;
+    let growth = ids.growthBy(body, true);
+    if (this.#isBeyond(growth)) growth = ids.growthBy(body);
     if (growth === 0) return null;
     if (this.#isBeyond(growth)) {
       this.#ease(this.#bytesMax - growth - this.#admitted, EASE_EVERY_MS);

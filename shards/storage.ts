@@ -27,7 +27,7 @@ export interface LogEntry {
   readonly shard: ShardId;
   /** Keys that came with the frame; the engine writes those that this log segment has not had. */
   readonly keys: GivenKeys;
-  /** The encoded batch, exactly as it will be sent to others. */
+  /** The encoded batch, exactly as it will be sent to others. Its CRC has been checked, or was made by this process. */
   readonly frame: Uint8Array;
 }
 

@@ -21,8 +21,8 @@ export interface SeriesKernel {
   seriesResolve(table: number, hashes: number, count: number, ids: number, records: number, bytes: number): number;
   seriesMissing(table: number, index: number, records: number, bytes: number): number;
   seriesHasNew(table: number, records: number, bytes: number): number;
-  /** Bytes by which the table may grow when these keys are added. */
-  seriesGrowth(table: number, records: number, bytes: number): number;
+  /** Bytes by which the table may grow when these keys are added; `areNew` = 1: as if it had none of them. */
+  seriesGrowth(table: number, records: number, bytes: number, areNew: number): number;
   seriesKeyLength(table: number, id: number): number;
   seriesKeyWrite(table: number, id: number, out: number): number;
   seriesIsKept(table: number, id: number): number;

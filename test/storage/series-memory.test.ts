@@ -31,7 +31,11 @@ describe('what a table may grow by', () => {
           const before = ids.bytes;
           const body = bodyOf(keys);
           const growth = ids.growthBy(body);
-          expect(growth).toBeLessThanOrEqual(growthAtMost(body.byteLength, ids.count));
+          const ofNew = ids.growthBy(body, true);
+          expect(ofNew).toBeGreaterThanOrEqual(growth);
+          expect(ofNew).toBeLessThanOrEqual(growthAtMost(body.byteLength, ids.count));
+          // Whatever they share with the one before.
+          expect(ids.growthBy(bodyOf([...keys].sort()), true)).toBe(ofNew);
           for (const each of keys) if (ids.find(hashOf(each)) < 0) ids.add(hashOf(each), each);
           expect(ids.bytes).toBeLessThanOrEqual(before * 1.5 + growth);
           expect(ids.growthBy(bodyOf(keys))).toBe(0);

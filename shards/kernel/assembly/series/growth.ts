@@ -9,7 +9,7 @@
 import { BLOCK_MEMBERS, BLOCK_MEMBER_SHIFT } from './columns';
 import { dictionaryFind } from './dictionary';
 import { hashIdsFind, UNKNOWN_ID } from './hash-ids';
-import { endOfToken } from './keys';
+import { endOfToken, forgetKey, NOT_FLAT, openKey, partAddress, partLength, rememberKey, sharedParts } from './keys';
 import { RECORD_HEAD_BYTES } from './records';
 import { columnOf, measurementAt } from './table';
 import { hashText } from './text';
@@ -24,9 +24,10 @@ const BLOCKS_BYTES: f64 = <f64>(BLOCK_MEMBERS * 4 + 32) * 2;
 const COLUMN_BYTES: f64 = 400;
 const MEASUREMENT_BYTES: f64 = 800;
 
-const SEEN_SLOTS_MIN: u32 = 256;
+const SEEN_SLOTS_MIN: u32 = 1024;
 const SEEN_SLOTS_MAX: u32 = 65_536;
 const SEEN_SEED: u64 = 0x2545f4914f6cdd1d;
+const BLOCK_SPREAD: u64 = 0x9e3779b97f4a7c15;
 
 const COMMA: u8 = 44;
 const EQUALS: u8 = 61;
@@ -36,49 +37,80 @@ let seen: usize = 0;
 let seenMask: u32 = 0;
 let seenFree: u32 = 0;
 
-/** -1: the records do not fit their bytes. */
-export function seriesGrowth(table: usize, records: usize, bytes: u32): f64 {
-  forgetSeen(bytes);
+/** Of the key that is looked at: the hash of its measurement's name, and that measurement, or 0 where the table has none. */
+let name: u64 = 0;
+let measurement: usize = 0;
+
+/** `areNew`: no key is looked for in the table, which gives more where it has some. -1: the records do not fit their bytes. */
+export function seriesGrowth(table: usize, records: usize, bytes: u32, areNew: bool): f64 {
+  forgetSeen();
+  forgetKey();
   let growth: f64 = 0;
   let added: u32 = 0;
   for (let at: u32 = 0; at < bytes; ) {
     if (bytes - at < RECORD_HEAD_BYTES) return -1;
     const length = load<u32>(records + at, 16);
     if (length > bytes - at - RECORD_HEAD_BYTES) return -1;
-    if (hashIdsFind(load<u32>(table), records + at) == UNKNOWN_ID) {
+    if (areNew || hashIdsFind(load<u32>(table), records + at) == UNKNOWN_ID) {
+      // Tags of the key before have no block yet for this one.
+      if ((added & (BLOCK_MEMBERS - 1)) == 0) forgetKey();
       growth += keyGrowth(table, records + at + RECORD_HEAD_BYTES, length, added >> BLOCK_MEMBER_SHIFT);
       added++;
     }
     at += RECORD_HEAD_BYTES + length;
   }
+  forgetKey();
   return growth;
 }
 
+/** What the key before has had as well is not asked for again. */
 function keyGrowth(table: usize, key: usize, length: u32, block: u32): f64 {
+  const count = openKey(key, length);
+  if (count == NOT_FLAT) return oddKeyGrowth(table, key, length, block);
+  let growth = seriesBytes(length) + VALUE_BYTES * <f64>count;
+  if (sharedParts == 0) growth += measurementGrowth(table, key, partLength(0));
+  const parts = <u32>count * 2;
+  for (let part = sharedParts | 1; part < parts; part += 2) {
+    growth += tagGrowth(table, partAddress(part), partLength(part), block);
+  }
+  rememberKey(key, length);
+  return growth;
+}
+
+function oddKeyGrowth(table: usize, key: usize, length: u32, block: u32): f64 {
   const nameLength = endOfToken(key, length, 0, COMMA);
-  // Once as its tags' values, and once more as it came when it is not as most are.
-  let growth = SERIES_BYTES + <f64>length * 2.5;
-  const name = hashText(key, nameLength, SEEN_SEED);
-  // Found by its text as it stands: a name with escapes is not, and costs no less.
-  const number = dictionaryFind(load<u32>(table, 4), key, nameLength, load<u64>(table, 64));
-  const measurement = number == UNKNOWN_ID ? 0 : measurementAt(table, number);
-  if (measurement == 0 && isFirst(name)) growth += MEASUREMENT_BYTES;
+  let growth = seriesBytes(length) + measurementGrowth(table, key, nameLength);
   for (let at = nameLength; at < length; ) {
     const start = at + 1;
     const equals = endOfToken(key, length, start, EQUALS);
     const end = endOfToken(key, length, min(equals + 1, length), COMMA);
-    growth += VALUE_BYTES;
-    const keyLength = equals - min(start, equals);
-    const tag = hashText(key + start, keyLength, name ^ SEEN_SEED);
-    if (isFirst(tag + <u64>block * 0x9e3779b97f4a7c15)) {
-      growth += BLOCKS_BYTES + columnGrowth(table, measurement, key + start, keyLength);
-    }
+    growth += VALUE_BYTES + tagGrowth(table, key + start, equals - min(start, equals), block);
     at = end;
   }
   return growth;
 }
 
-function columnGrowth(table: usize, measurement: usize, key: usize, length: u32): f64 {
+/** The key itself counts once as its tags' values, and once more as it came when it is not as most are. */
+@inline
+function seriesBytes(length: u32): f64 {
+  return SERIES_BYTES + <f64>length * 2.5;
+}
+
+/** Opens the measurement of a name as it stands: one with escapes is not found, and costs no less. */
+function measurementGrowth(table: usize, text: usize, length: u32): f64 {
+  name = hashText(text, length, SEEN_SEED);
+  const number = dictionaryFind(load<u32>(table, 4), text, length, load<u64>(table, 64));
+  measurement = number == UNKNOWN_ID ? 0 : measurementAt(table, number);
+  return measurement == 0 && isFirst(name) ? MEASUREMENT_BYTES : 0;
+}
+
+/** Of a tag key in the open measurement, by its first use in a block. */
+function tagGrowth(table: usize, key: usize, length: u32, block: u32): f64 {
+  const tag = hashText(key, length, name ^ SEEN_SEED);
+  return isFirst(tag + <u64>block * BLOCK_SPREAD) ? BLOCKS_BYTES + columnGrowth(table, key, length) : 0;
+}
+
+function columnGrowth(table: usize, key: usize, length: u32): f64 {
   if (measurement == 0) return COLUMN_BYTES;
   const members = load<u32>(measurement);
   const number = dictionaryFind(load<u32>(table, 8), key, length, load<u64>(table, 64));
@@ -86,14 +118,33 @@ function columnGrowth(table: usize, measurement: usize, key: usize, length: u32)
   return COLUMN_BYTES + <f64>(members >> BLOCK_MEMBER_SHIFT) * 6;
 }
 
-/** Room for what so many bytes of keys have, or as much as is worth it. */
-function forgetSeen(bytes: u32): void {
-  let slots = SEEN_SLOTS_MIN;
-  while (slots < SEEN_SLOTS_MAX && slots < bytes) slots *= 2;
-  if (seen == 0) seen = heap.alloc(SEEN_SLOTS_MAX << 3);
+function forgetSeen(): void {
+  if (seenMask != SEEN_SLOTS_MIN - 1) {
+    if (seen != 0) heap.free(seen);
+    newSeen(SEEN_SLOTS_MIN);
+  } else clearSeen(SEEN_SLOTS_MIN);
+}
+
+function newSeen(slots: u32): void {
+  seen = heap.alloc(slots << 3);
+  clearSeen(slots);
+}
+
+function clearSeen(slots: u32): void {
   memory.fill(seen, 0, slots << 3);
   seenMask = slots - 1;
   seenFree = (slots >> 2) * 3;
+}
+
+function growSeen(): void {
+  const small = seen;
+  const slots = seenMask + 1;
+  newSeen(slots * 2);
+  for (let i: u32 = 0; i < slots; i++) {
+    const hash = load<u64>(small + (<usize>i << 3));
+    if (hash != 0) isFirst(hash);
+  }
+  heap.free(small);
 }
 
 /** It was not met before, or there is no room to note it. */
@@ -105,7 +156,11 @@ function isFirst(hash: u64): bool {
     const known = load<u64>(place);
     if (known == wanted) return false;
     if (known == 0) {
-      if (seenFree == 0) return true;
+      if (seenFree == 0) {
+        if (seenMask == SEEN_SLOTS_MAX - 1) return true;
+        growSeen();
+        return isFirst(wanted);
+      }
       seenFree--;
       store<u64>(place, wanted);
       return true;

@@ -28,7 +28,7 @@ const COMMA: u8 = 44;
 const EQUALS: u8 = 61;
 const SPACE: u8 = 32;
 const BACKSLASH: u8 = 92;
-const NOT_FLAT: i32 = -1;
+export const NOT_FLAT: i32 = -1;
 
 /** Parts of the key that is being read: (address, length) of the measurement, then of each tag's key and value. */
 let parts: usize = 0;
@@ -47,7 +47,7 @@ let scratchCapacity: u32 = 0;
 let before: usize = 0;
 let beforeLength: u32 = 0;
 /** Parts of the open key that are those of the one before. */
-let sharedParts: u32 = 0;
+export let sharedParts: u32 = 0;
 
 @inline
 function setPart(index: u32, address: usize, length: u32): void {
@@ -56,12 +56,12 @@ function setPart(index: u32, address: usize, length: u32): void {
 }
 
 @inline
-function partAddress(index: u32): usize {
+export function partAddress(index: u32): usize {
   return load<u32>(parts + (index << 3));
 }
 
 @inline
-function partLength(index: u32): u32 {
+export function partLength(index: u32): u32 {
   return load<u32>(parts + (index << 3), 4);
 }
 
@@ -114,23 +114,31 @@ export function addKey(table: usize, hash: usize, key: usize, length: u32): u32 
   const known = seriesCount(table);
   const id = internSeries(table, hash);
   if (id < known) return id;
-  reserveScratch(length);
-  sharedParts = before == 0 ? 0 : partsWithin(commonLength(before, beforeLength, key, length));
-  before = 0;
-  let count = splitFlat(key, length);
+  let count = openKey(key, length);
   const flat = count != NOT_FLAT;
-  if (!flat) {
-    sharedParts = 0;
-    count = splitEscaped(key, length);
-  }
+  if (!flat) count = splitEscaped(key, length);
   placeSeries(table, id, partAddress(0), partLength(0));
   const regular = addTags(table, id, <u32>count);
   if (!regular || (!flat && !isFormatted(table, id, key, length))) keepKey(table, id, key, length);
-  if (regular && flat) {
-    before = key;
-    beforeLength = length;
-  }
+  if (regular && flat) rememberKey(key, length);
   return id;
+}
+
+/** Splits a key as most are, and returns how many tags it has, or NOT_FLAT: it has escapes or unusual bytes. */
+export function openKey(key: usize, length: u32): i32 {
+  reserveScratch(length);
+  sharedParts = before == 0 ? 0 : partsWithin(commonLength(before, beforeLength, key, length));
+  before = 0;
+  const count = splitFlat(key, length);
+  if (count == NOT_FLAT) sharedParts = 0;
+  return count;
+}
+
+/** The open key is the one before the next: it stays where it is. */
+@inline
+export function rememberKey(key: usize, length: u32): void {
+  before = key;
+  beforeLength = length;
 }
 
 /** How many bytes both begin with, or a few less. */
@@ -151,7 +159,7 @@ function partsWithin(common: u32): u32 {
   return part;
 }
 
-/** Number of tags of a key without escapes or unusual bytes, or NOT_FLAT. The shared parts are there. */
+/** The shared parts are there. */
 function splitFlat(key: usize, length: u32): i32 {
   let part = sharedParts;
   let start: u32 = 0;

@@ -1,4 +1,5 @@
 /** Parts of the ingest kernel against published vectors and against JavaScript's own numbers. */
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { WriteBatch } from '../../shards/batch.ts';
 import { decodeBatch } from '../../shards/batch-codec.ts';
@@ -45,6 +46,21 @@ describe('SipHash-2-4 with 128 bits', () => {
       const key = 'cpu,host=é'.repeat(30).slice(0, length);
       expect(stage.hashOf(key)).toBe(hashSeriesKey('seed', key));
     }
+  });
+
+  it('of keys that begin as the ones before is the same in both', () => {
+    const stage = new IngestStage('seed', 1000, 4, LINE_LIMITS);
+    const steps = fc.array(fc.tuple(fc.nat(400), fc.string({ maxLength: 40 }), fc.nat(400)), { maxLength: 30 });
+    fc.assert(
+      fc.property(steps, (changes) => {
+        let key = 'cpu,host=é'.repeat(30);
+        for (const [kept, put, rest] of changes) {
+          key = key.slice(0, kept) + put + key.slice(kept + put.length, kept + put.length + rest);
+          expect(stage.hashOf(key)).toBe(hashSeriesKey('seed', key));
+        }
+      }),
+      { numRuns: 200 },
+    );
   });
 });
 

@@ -38,6 +38,8 @@ export interface IngestKernel extends KernelMemory {
   namesBytes(): number;
   stageBytes(): number;
   batchesNumbered(): number;
+  /** What series have in common about where they were sent, as far as it differs. */
+  sentStates(): number;
   /** 16 bytes to `into`. */
   sipHash(at: number, length: number, into: number): void;
 

@@ -45,6 +45,8 @@ const KEPT_BYTES_MAX = 256 << 20;
 const SERIES_BYTES_MAX = 512 << 20;
 /** A stage that has made the tables grow by so much of that takes no further body, whatever became of the ones before. */
 const GROWN_SHARE_MAX = 1 / 8;
+/** A series has the number of what was sent where, of which there are 65,536. */
+const SENT_STATES_MAX = 2 ** 15;
 /** Numbers of stages and batches in the kernel must not come around. */
 const BATCHES_MAX = 2 ** 28;
 /** Destinations are counted by bits. */
@@ -308,6 +310,7 @@ export class IngestStage {
       kernel.seriesBytes() > this.#seriesBytesMax ||
       kernel.stageBytes() + kernel.namesBytes() > KEPT_BYTES_MAX ||
       kernel.batchesNumbered() > BATCHES_MAX ||
+      kernel.sentStates() > SENT_STATES_MAX ||
       this.#tokens > BATCHES_MAX
     );
   }

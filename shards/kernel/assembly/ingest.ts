@@ -20,6 +20,7 @@ export {
 export { fieldAt, namesBytes, startMeasurements } from './ingest/measurements';
 export { powersOfFive } from './ingest/numbers';
 export { batchesNumbered, seriesBytes, seriesCount, startSeries } from './ingest/series';
+export { sentStates } from './ingest/sent';
 export { keySipHash, sipHash } from './ingest/siphash';
 export {
   beginBody,

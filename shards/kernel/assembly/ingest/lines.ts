@@ -9,6 +9,7 @@
 import { forgetAhead } from './ahead';
 import { PAD_BYTES, endOfString, isUtf8, same } from './bytes';
 import { putBoolean, putDecimal, putDouble, putString, putWord } from './columns';
+import { E_FLAGS, E_LENGTH, E_MEASUREMENT, E_SHARD, FLAG_TIME_TAG } from './entries';
 import {
   AGAIN,
   BOOLEAN,
@@ -43,17 +44,9 @@ import {
   takeNumber,
 } from './numbers';
 import { beginRows, defaultTime, finishRow, window } from './rows';
-import {
-  E_CANONICAL,
-  E_FLAGS,
-  E_LENGTH,
-  E_MEASUREMENT,
-  E_SHARD,
-  FLAG_TIME_TAG,
-  guessEntry,
-  lookUpEntry,
-} from './series';
+import { guessEntry, lookUpEntry, seriesOf } from './series';
 import { columnOf, partOf, retract, stage, stringBytesMax, useColumn } from './stage';
+import { forgetTags } from './tags';
 
 const NEWLINE: u32 = 10;
 const SPACE: u32 = 32;
@@ -103,6 +96,7 @@ export function beginParse(unitNs: i64, defaultTimeNs: i64, oldestNs: i64, lineB
   timeMax = TIME_MAX / unit;
   hasLastTime = false;
   forgetAhead();
+  forgetTags();
   lineBytesMax = <usize>lineBytes;
   beginRows(defaultTimeNs, oldestNs);
 }
@@ -138,10 +132,10 @@ function line(start: usize): i32 {
     entry = lookUpEntry(start, inputEnd);
     if (entry == 0) return CAREFUL;
   }
-  const series = <usize>load<u32>(entry, E_CANONICAL);
-  if ((<u32>load<u16>(series, E_FLAGS) & FLAG_TIME_TAG) != 0) return SPECIAL;
+  const series = seriesOf(entry);
+  if ((<u32>load<u8>(series, E_FLAGS) & FLAG_TIME_TAG) != 0) return SPECIAL;
   const measurement = <usize>load<u32>(series, E_MEASUREMENT);
-  const shard = <u32>load<u16>(series, E_SHARD);
+  const shard = <u32>load<u8>(series, E_SHARD);
   const fieldsAt = start + <usize>load<u32>(entry, E_LENGTH) + 1;
   while (true) {
     const part = partOf(measurement, window, shard);

@@ -5,20 +5,10 @@
  */
 import { hashBytes, same } from './bytes';
 import { pow10, putBoolean, putDecimal, putDouble, putString, putWord } from './columns';
+import { E_FLAGS, E_MEASUREMENT, E_SHARD, FLAG_TIME_TAG } from './entries';
 import { AGAIN, C_STAGE, OK, P_ROWS, SPECIAL, WINDOW } from './layout';
 import { measurementOf } from './measurements';
-import {
-  E_CANONICAL,
-  E_FLAGS,
-  E_MEASUREMENT,
-  E_SHARD,
-  FLAG_TIME_TAG,
-  addEntry,
-  describeSeries,
-  findEntry,
-  findSeries,
-  follow,
-} from './series';
+import { addEntry, describeSeries, findEntry, findSeries, follow, seriesOf } from './series';
 import { sipHash } from './siphash';
 import {
   closeRow,
@@ -122,9 +112,9 @@ export function enterSpelling(
 /** Opens a row of the series that the entry spells. */
 export function openRow(entry: usize): i32 {
   follow(entry);
-  openSeries = <usize>load<u32>(entry, E_CANONICAL);
-  if ((<u32>load<u16>(openSeries, E_FLAGS) & FLAG_TIME_TAG) != 0) return SPECIAL;
-  const shard = <u32>load<u16>(openSeries, E_SHARD);
+  openSeries = seriesOf(entry);
+  if ((<u32>load<u8>(openSeries, E_FLAGS) & FLAG_TIME_TAG) != 0) return SPECIAL;
+  const shard = <u32>load<u8>(openSeries, E_SHARD);
   openPartOfRow = partOf(<usize>load<u32>(openSeries, E_MEASUREMENT), window, shard);
   return OK;
 }

@@ -6,6 +6,7 @@
  * records are the bytes of `encodeKeys` without its head and CRC.
  */
 import { encodeColumn, encodeTimes, tableMask, tableOf } from './encode';
+import { E_BATCH, E_HASH, E_INDEX, E_LENGTH, E_NEWEST, E_SENT } from './entries';
 import {
   C_COUNT,
   P_COLUMN_COUNT,
@@ -19,7 +20,8 @@ import {
 } from './layout';
 import { M_LENGTH, M_NAME } from './measurements';
 import { advance, clearOutput, need, putByte, putBytes, putOffsets32, putU32, widthFor, written } from './output';
-import { E_BATCH, E_HASH, E_INDEX, E_LENGTH, E_NEWEST, markSent, nextBatch, putCanonicalKey, wasSent } from './series';
+import { afterSent, anySent, hadAll, stateOf } from './sent';
+import { nextBatch, putCanonicalKey } from './series';
 import { partAt, partCount } from './stage';
 
 const HASH_BYTES: usize = 16;
@@ -112,7 +114,10 @@ export function seal(target: u32, token: u32, destinations: u32, everyKey: u32, 
   freshKeys = 0;
   for (let i: u32 = 0; i < sealedSeries; i++) {
     const entry = seriesAt(i);
-    if (markSent(entry, token, destinations) && everyKey == 0) continue;
+    const sent = <u32>load<u16>(entry, E_SENT);
+    const after = afterSent(sent, token, destinations);
+    if (stateOf(after) != sent) store<u16>(entry, <u16>stateOf(after), E_SENT);
+    if (hadAll(after) && everyKey == 0) continue;
     freshKeys++;
     putKey(entry);
   }
@@ -125,7 +130,7 @@ export function seal(target: u32, token: u32, destinations: u32, everyKey: u32, 
 export function countUnsent(target: u32, token: u32): u32 {
   numberSeries(target);
   let count: u32 = 0;
-  for (let i: u32 = 0; i < sealedSeries; i++) if (!wasSent(seriesAt(i), token)) count++;
+  for (let i: u32 = 0; i < sealedSeries; i++) if (!anySent(<u32>load<u16>(seriesAt(i), E_SENT), token)) count++;
   return count;
 }
 

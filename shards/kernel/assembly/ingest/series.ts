@@ -1,55 +1,39 @@
 /**
  * The table from a series key as a client spells it to the series that it means.
  *
- * An entry is a spelling: 64 bytes of head, then the key's bytes, up to a multiple of 16 (what stands behind the key there
- * means nothing). Entries are put one after the other into chunks and never move, so that a body whose lines come in the
- * order of an earlier one walks through memory.
- *
- *   0 u32 length of the key      4 u32 entry that followed last time       8 u32 entry of the series (mostly itself)
- *  12 u32 measurement           16 u16 shard number, u16 flags            20 u16 + u16 sent: a bit per destination
- *  24 u32 + u32 shards (tokens of the host) for which it was sent there   32 u32 batch in which it has an index
- *  36 u32 that index            40 f64 newest time in that batch          48 16 bytes of hash
- *
- * From 12 on only the series' entry counts: the one of its first spelling without escapes, or of its canonical key. The
+ * An entry (entries.ts) is a spelling. That of a series is its first spelling without escapes, or its canonical key. The
  * slots of the table are pairs of entry and hash of its spelling, so that growing does not touch entries. A series whose
  * entry is not spelled as its canonical key has one more slot, under the hash of that: so every series is found by its
  * canonical key, and a new one costs the table one cache miss. Nothing is ever forgotten here: when the table is too
  * large, the whole kernel is replaced.
  */
 import { endAhead, hashAhead, LINES_AHEAD, lookAhead } from './ahead';
-import { copyVectors, hashBytes, isUtf8, same } from './bytes';
+import { hashBytes, isUtf8, same } from './bytes';
+import {
+  E_FLAGS,
+  E_HASH,
+  E_LENGTH,
+  E_MEASUREMENT,
+  E_NEXT,
+  E_SHARD,
+  entryBytes,
+  FLAG_DOUBT,
+  FLAG_ODD,
+  FLAG_OTHER,
+  FLAG_TIME_TAG,
+  FLAG_UNSORTED,
+  isKey,
+  newEntry,
+  putSpelling,
+  spelling,
+} from './entries';
 import { M_LENGTH, M_NAME, measurementOf } from './measurements';
+import { startSent } from './sent';
 import { sipHash } from './siphash';
 import { nameLength, putSorted, readTags, sortedKey, tagsAscii, tagsSorted, tagsStandAt, timeTag } from './tags';
 
-export const E_LENGTH: usize = 0;
-const E_NEXT: usize = 4;
-export const E_CANONICAL: usize = 8;
-export const E_MEASUREMENT: usize = 12;
-export const E_SHARD: usize = 16;
-export const E_FLAGS: usize = 18;
-const E_SENT: usize = 20;
-const E_SENT_BEFORE: usize = 22;
-const E_TOKEN: usize = 24;
-const E_TOKEN_BEFORE: usize = 28;
-export const E_BATCH: usize = 32;
-export const E_INDEX: usize = 36;
-export const E_NEWEST: usize = 40;
-export const E_HASH: usize = 48;
-const E_KEY: usize = 64;
-
-/** Double backslashes or newlines in the spelling: only the careful parser takes it. */
-const FLAG_ODD: u32 = 1;
-/** A tag named `time`. */
-export const FLAG_TIME_TAG: u32 = 2;
-/** The canonical key has the tags in another order (`canonicalKey`). */
-const FLAG_UNSORTED: u32 = 8;
-/** The guess of what follows was wrong the last time that it was corrected. */
-const FLAG_DOUBT: u32 = 4;
-
 /** Longer keys are left to the careful parser, which knows the exact limit: a field's name counts, too. */
 const KEY_BYTES_FAST_MAX: usize = 60000;
-const CHUNK_BYTES: usize = 1 << 20;
 const SLOTS_INITIAL: u32 = 4096;
 /** After so many lines that did not follow as before, the next ones are looked at ahead; late rows come fewer in a row. */
 const STRAYS_MIN: u32 = 4;
@@ -66,9 +50,6 @@ let entries: u32 = 0;
 /** Measurement of the last new series: new ones mostly come many of one. */
 let lastMeasurement: usize = 0;
 const newHash: usize = memory.data(16, 16);
-let chunkAt: usize = 0;
-let chunkEnd: usize = 0;
-let bytesUsed: usize = 0;
 let batches: u32 = 0;
 /** Entry of the last line's key: where to guess from. */
 let last: usize = 0;
@@ -78,6 +59,7 @@ let strays: u32 = 0;
 export function startSeries(shards: u32, keyBytes: usize): void {
   shardsPerGroup = shards;
   keyBytesMax = min(KEY_BYTES_FAST_MAX, keyBytes);
+  startSent();
   slots = heap.alloc(<usize>SLOTS_INITIAL * 8);
   memory.fill(slots, 0, <usize>SLOTS_INITIAL * 8);
   mask = SLOTS_INITIAL - 1;
@@ -99,35 +81,7 @@ export function seriesCount(): u32 {
 }
 
 export function seriesBytes(): usize {
-  return bytesUsed + (<usize>mask + 1) * 8;
-}
-
-/**
- * Marks the series as sent to `destinations` for the shard of that token; false when one of them had not had it. The two
- * shards used last are known: late rows go to the one before.
- */
-@inline
-export function markSent(entry: usize, token: u32, destinations: u32): bool {
-  if (load<u32>(entry, E_TOKEN) != token) {
-    const sent = load<u16>(entry, E_SENT);
-    const other = load<u32>(entry, E_TOKEN);
-    const known = load<u32>(entry, E_TOKEN_BEFORE) == token;
-    store<u16>(entry, known ? load<u16>(entry, E_SENT_BEFORE) : 0, E_SENT);
-    store<u32>(entry, token, E_TOKEN);
-    store<u16>(entry, sent, E_SENT_BEFORE);
-    store<u32>(entry, other, E_TOKEN_BEFORE);
-  }
-  const before = <u32>load<u16>(entry, E_SENT);
-  if ((before & destinations) == destinations) return true;
-  store<u16>(entry, <u16>(before | destinations), E_SENT);
-  return false;
-}
-
-/** Whether `markSent` has noted anybody for the token. */
-@inline
-export function wasSent(entry: usize, token: u32): bool {
-  if (load<u32>(entry, E_TOKEN) == token) return load<u16>(entry, E_SENT) != 0;
-  return load<u32>(entry, E_TOKEN_BEFORE) == token && load<u16>(entry, E_SENT_BEFORE) != 0;
+  return entryBytes() + (<usize>mask + 1) * 8;
 }
 
 /**
@@ -155,8 +109,8 @@ export function guessEntry(at: usize, end: usize): usize {
 function isSpelled(entry: usize, at: usize, end: usize): bool {
   const length = <usize>load<u32>(entry, E_LENGTH);
   if (at + length >= end || load<u8>(at + length) != 32) return false;
-  if ((<u32>load<u16>(entry, E_FLAGS) & FLAG_ODD) != 0) return false;
-  return same(entry + E_KEY, at, length);
+  if ((<u32>load<u8>(entry, E_FLAGS) & FLAG_ODD) != 0) return false;
+  return isKey(entry, at, length);
 }
 
 /** The entry of the key at `at`, entered if it is a canonical spelling; 0: for the careful parser. */
@@ -171,7 +125,7 @@ export function lookUpEntry(at: usize, end: usize): usize {
   if (entry == 0) {
     entry = enterPlain(at, length, hash);
     if (entry == 0) return 0;
-  } else if ((<u32>load<u16>(entry, E_FLAGS) & FLAG_ODD) != 0) return 0;
+  } else if ((<u32>load<u8>(entry, E_FLAGS) & FLAG_ODD) != 0) return 0;
   follow(entry);
   return entry;
 }
@@ -179,12 +133,12 @@ export function lookUpEntry(at: usize, end: usize): usize {
 /** A guess is given up when it was wrong twice: late rows in between do not spoil it. */
 export function follow(entry: usize): void {
   if (last != 0) {
-    const flags = load<u16>(last, E_FLAGS);
-    if (load<u32>(last, E_NEXT) == 0 || (flags & <u16>FLAG_DOUBT) != 0) {
+    const flags = <u32>load<u8>(last, E_FLAGS);
+    if (load<u32>(last, E_NEXT) == 0 || (flags & FLAG_DOUBT) != 0) {
       store<u32>(last, <u32>entry, E_NEXT);
-      store<u16>(last, flags & ~(<u16>FLAG_DOUBT), E_FLAGS);
+      store<u8>(last, <u8>(flags & ~FLAG_DOUBT), E_FLAGS);
     } else {
-      store<u16>(last, flags | <u16>FLAG_DOUBT, E_FLAGS);
+      store<u8>(last, <u8>(flags | FLAG_DOUBT), E_FLAGS);
     }
   }
   last = entry;
@@ -198,15 +152,29 @@ export function findEntry(at: usize, length: usize, hash: u32): usize {
     const entry = <usize>load<u32>(place);
     if (entry == 0) return 0;
     if (load<u32>(place, 4) != hash || <usize>load<u32>(entry, E_LENGTH) != length) continue;
-    if (same(entry + E_KEY, at, length)) return entry;
+    if (isKey(entry, at, length)) return entry;
   }
 }
 
-/** A spelling that means the series of `canonical`; 0 stands for itself. */
-export function addEntry(at: usize, length: usize, hash: u32, canonical: usize): usize {
-  const entry = newEntry(at, length, hash, canonical);
-  if (isOdd(at, length)) store<u16>(entry, <u16>FLAG_ODD, E_FLAGS);
+/** A spelling that means that series; 0 stands for one of its own. */
+export function addEntry(at: usize, length: usize, hash: u32, series: usize): usize {
+  const entry = newEntry(at, length);
+  entries++;
+  addSlot(entry, hash);
+  let flags: u32 = 0;
+  if (series != 0) {
+    store<u32>(entry, <u32>series, E_MEASUREMENT);
+    flags = FLAG_OTHER;
+  }
+  if (isOdd(at, length)) flags |= FLAG_ODD;
+  if (flags != 0) store<u8>(entry, <u8>flags, E_FLAGS);
   return entry;
+}
+
+/** The entry of the series that an entry spells. */
+@inline
+export function seriesOf(entry: usize): usize {
+  return (<u32>load<u8>(entry, E_FLAGS) & FLAG_OTHER) != 0 ? <usize>load<u32>(entry, E_MEASUREMENT) : entry;
 }
 
 /** The series of that 128-bit hash whose canonical key has the hash `keyHash`, or 0. */
@@ -216,7 +184,7 @@ export function findSeries(keyHash: u32, hash: usize): usize {
     const place = slots + (<usize>slot << 3);
     const entry = <usize>load<u32>(place);
     if (entry == 0) return 0;
-    if (load<u32>(place, 4) == keyHash && <usize>load<u32>(entry, E_CANONICAL) == entry) {
+    if (load<u32>(place, 4) == keyHash && (<u32>load<u8>(entry, E_FLAGS) & FLAG_OTHER) == 0) {
       if (!v128.any_true(v128.xor(v128.load(entry + E_HASH), v128.load(hash)))) return entry;
     }
     slot = (slot + 1) & mask;
@@ -227,8 +195,12 @@ export function findSeries(keyHash: u32, hash: usize): usize {
 export function describeSeries(entry: usize, hash: usize, measurement: usize, hasTimeTag: bool): void {
   store<u32>(entry, <u32>measurement, E_MEASUREMENT);
   v128.store(entry + E_HASH, v128.load(hash));
-  store<u16>(entry, <u16>(bswap<u32>(load<u32>(hash)) % shardsPerGroup), E_SHARD);
-  if (hasTimeTag) store<u16>(entry, load<u16>(entry, E_FLAGS) | <u16>FLAG_TIME_TAG, E_FLAGS);
+  store<u8>(entry, <u8>(bswap<u32>(load<u32>(hash)) % shardsPerGroup), E_SHARD);
+  if (hasTimeTag) addFlag(entry, FLAG_TIME_TAG);
+}
+
+function addFlag(entry: usize, flag: u32): void {
+  store<u8>(entry, <u8>(<u32>load<u8>(entry, E_FLAGS) | flag), E_FLAGS);
 }
 
 /** Enters a key without escapes that `readTags` takes; 0: it is something else. */
@@ -241,13 +213,19 @@ function enterPlain(at: usize, length: usize, hash: u32): usize {
   const keyHash = tagsSorted ? hash : hashBytes(key, length);
   sipHash(key, length, newHash);
   const known = findSeries(keyHash, newHash);
+  tagsStandAt(at);
   // Neither backslash nor newline: not odd.
-  const entry = newEntry(at, length, hash, known);
-  tagsStandAt(entry + E_KEY);
-  if (known != 0) return entry;
+  const entry = newEntry(at, length);
+  entries++;
+  addSlot(entry, hash);
+  if (known != 0) {
+    store<u32>(entry, <u32>known, E_MEASUREMENT);
+    addFlag(entry, FLAG_OTHER);
+    return entry;
+  }
   describeSeries(entry, newHash, measurementHere(at), timeTag);
   if (!tagsSorted) {
-    store<u16>(entry, load<u16>(entry, E_FLAGS) | <u16>FLAG_UNSORTED, E_FLAGS);
+    addFlag(entry, FLAG_UNSORTED);
     addSlot(entry, keyHash);
   }
   return entry;
@@ -264,13 +242,12 @@ function measurementHere(at: usize): usize {
 
 /** Writes the canonical key of a series, which is as long as the entry's, and up to 15 bytes more. */
 export function putCanonicalKey(entry: usize, into: usize): void {
-  const at = entry + E_KEY;
-  const length = <usize>load<u32>(entry, E_LENGTH);
-  if ((<u32>load<u16>(entry, E_FLAGS) & FLAG_UNSORTED) == 0) {
-    copyVectors(into, at, length);
+  if ((<u32>load<u8>(entry, E_FLAGS) & FLAG_UNSORTED) == 0) {
+    putSpelling(entry, into);
     return;
   }
-  readTags(at, length);
+  const at = spelling(entry);
+  readTags(at, <usize>load<u32>(entry, E_LENGTH));
   tagsStandAt(at);
   putSorted(at, into);
 }
@@ -283,30 +260,6 @@ function isOdd(at: usize, length: usize): bool {
     if (c == BACKSLASH && i + 1 < length && <u32>load<u8>(at + i + 1) == BACKSLASH) return true;
   }
   return false;
-}
-
-function newEntry(at: usize, length: usize, hash: u32, canonical: usize): usize {
-  const bytes = E_KEY + ((length + 15) & ~15);
-  if (bytes > chunkEnd - chunkAt) {
-    const size = max(CHUNK_BYTES, bytes);
-    // Comparisons read behind the end of the last key.
-    chunkAt = heap.alloc(size + 16);
-    chunkEnd = chunkAt + size;
-    bytesUsed += size + 16;
-  }
-  const entry = chunkAt;
-  chunkAt += bytes;
-  const zero = i64x2.splat(0);
-  v128.store(entry, zero);
-  v128.store(entry, zero, 16);
-  v128.store(entry, zero, 32);
-  v128.store(entry, zero, 48);
-  copyVectors(entry + E_KEY, at, length);
-  store<u32>(entry, <u32>length, E_LENGTH);
-  store<u32>(entry, <u32>(canonical == 0 ? entry : canonical), E_CANONICAL);
-  entries++;
-  addSlot(entry, hash);
-  return entry;
 }
 
 function addSlot(entry: usize, hash: u32): void {

@@ -6,6 +6,7 @@
  * back. Parts, columns and their memory are kept from stage to stage, and emptied at first use (their stage number tells).
  */
 import { keep, moveCellBack } from './columns';
+import { E_BATCH, E_NEWEST } from './entries';
 import {
   C_COUNT,
   C_EXPONENT,
@@ -59,7 +60,7 @@ import {
   fieldAt,
   fieldOf,
 } from './measurements';
-import { batchesNumbered, E_BATCH, E_NEWEST, nextBatch } from './series';
+import { batchesNumbered, nextBatch } from './series';
 import { clearWindows } from './windows';
 
 let shardsPerGroup: u32 = 4;

@@ -35,9 +35,14 @@ let beforeCount: u32 = 0;
 /** As far as it was read, the open key has the names of the one before. */
 let namesAsBefore: bool = false;
 
-/** The key that was read last, which is well-formed UTF-8, stands there for good. */
+/** The key that was read last, which is well-formed UTF-8, stands there until `forgetTags`. */
 export function tagsStandAt(at: usize): void {
   before = at;
+}
+
+/** Other bytes stand where the last key may stand. */
+export function forgetTags(): void {
+  before = 0;
 }
 
 /**

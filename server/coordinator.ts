@@ -203,7 +203,7 @@ export class Coordinator implements WriteCoordinator {
     const general: Waiting[] = [];
     const nowMs = this.#ports.nowMs();
     const routing = routingOf(companions.named, nowMs);
-    const groupOf = this.#groupsOf(routing, nowMs);
+    const groupOf = this.#groupsOf(routing, nowMs, true);
     for (let rest = companions.requests; rest.length > 0; ) {
       const staged: Waiting[] = [];
       const later: Waiting[] = [];
@@ -248,7 +248,7 @@ export class Coordinator implements WriteCoordinator {
       }
       this.#sealStage(companions, routing, staged, targets, groupOf, posted);
     }
-    if (general.length > 0) this.#writeGenerally(companions, routing, general, groupOf, posted);
+    if (general.length > 0) this.#writeGenerally(companions, routing, general, posted);
   }
 
   /** Postpones the request until its series have been looked at. */
@@ -259,11 +259,12 @@ export class Coordinator implements WriteCoordinator {
     this.#series.hold(waiting, startsNs, groupOf, read);
   }
 
-  /** The groups that are known, each looked up once. */
-  #groupsOf(routing: RoutingPolicy, nowMs: number): GroupOf {
+  /** The groups that are known, each looked up once; `begins`: new ones too (of a stage, which has few). */
+  #groupsOf(routing: RoutingPolicy, nowMs: number, begins: boolean): GroupOf {
     const found = new Map<bigint, KnownGroup>();
+    const get = begins ? 'getOrBegin' : 'get';
     return (startNs) => {
-      const group = found.get(startNs) ?? this.#schemas.get(groupNameOf(routing, startNs), nowMs);
+      const group = found.get(startNs) ?? this.#schemas[get](groupNameOf(routing, startNs), nowMs);
       if (group !== null) found.set(startNs, group);
       return group;
     };
@@ -317,9 +318,9 @@ export class Coordinator implements WriteCoordinator {
     companions: Companions,
     routing: RoutingPolicy,
     requests: readonly Waiting[],
-    groupOf: GroupOf,
     posted: PostedWrite[],
   ): void {
+    const groupOf = this.#groupsOf(routing, this.#ports.nowMs(), false);
     const general = this.#generalRoute();
     let routed = 0;
     for (const waiting of requests) {

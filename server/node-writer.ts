@@ -6,7 +6,7 @@ import { Coordinator } from './coordinator.ts';
 import type { WriteRequest } from './http/influx-write.ts';
 import type { RequestMetrics, WriteEvent } from './request-metrics.ts';
 import { SchemaCache } from './schema-cache.ts';
-import { fetchCensus, fetchSchemas } from './schema-source.ts';
+import { areNowhere, fetchCensus, fetchSchemas } from './schema-source.ts';
 import type { CensusShard } from './series-limit.ts';
 import type { ShardPlaces } from './shard-places.ts';
 import type { WorkerPool } from './threads.ts';
@@ -50,7 +50,10 @@ export function createWriter(parts: WriterParts): Writer {
   const { core, pool, places } = parts;
   const snapshot = () => core.snapshot();
   const at = { pool, places, snapshot, clusterId: parts.clusterId };
-  const schemas = new SchemaCache((shards) => fetchSchemas(at, shards));
+  const schemas = new SchemaCache({
+    ask: (shards) => fetchSchemas(at, shards),
+    isNew: (shards) => areNowhere(at, shards),
+  });
   const ports = {
     seed: parts.seed,
     isReady: parts.isReady,

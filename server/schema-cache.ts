@@ -39,8 +39,12 @@ export interface SchemaShard extends KnownShard {
   readonly series: number;
 }
 
-/** Asks the owners; leaves out shards that nobody can answer for, or of which all is known. */
-export type SchemaSource = (shards: readonly SchemaShard[]) => Promise<readonly SchemaAnswer[]>;
+export interface SchemaSource {
+  /** Asks the owners; leaves out shards that nobody can answer for, or of which all is known. */
+  ask(shards: readonly SchemaShard[]): Promise<readonly SchemaAnswer[]>;
+  /** There is nobody to be asked: as far as is known here none of them exists. */
+  isNew(shards: readonly KnownShard[]): boolean;
+}
 
 /** A shard group as far as it is known here. */
 export interface KnownGroup extends GroupSchema {
@@ -76,6 +80,17 @@ export class SchemaCache {
     return group.schema;
   }
 
+  /** Like `get`, but a group that is new is known at once, and empty: its first body need not be read again for that. */
+  getOrBegin(name: GroupName, nowMs: number): KnownGroup | null {
+    const known = this.get(name, nowMs);
+    if (known !== null) return known;
+    const text = textOf(name);
+    const group = newGroup(name, nowMs);
+    if (this.#loading.has(text) || !this.#source.isNew(group.schema.shards)) return null;
+    this.#keep(text, group);
+    return group.schema;
+  }
+
   /** Never rejects for an absent owner. */
   load(name: GroupName, nowMs: number): Promise<void> {
     const text = textOf(name);
@@ -86,11 +101,15 @@ export class SchemaCache {
       .then(() => {})
       .finally(() => {
         this.#loading.delete(text);
-        if (this.#groups.size >= GROUPS_MAX) this.#groups.delete(this.#groups.keys().next().value!);
-        this.#groups.set(text, group);
+        this.#keep(text, group);
       });
     this.#loading.set(text, loading);
     return loading;
+  }
+
+  #keep(text: string, group: Group): void {
+    if (this.#groups.size >= GROUPS_MAX) this.#groups.delete(this.#groups.keys().next().value!);
+    this.#groups.set(text, group);
   }
 
   /** A write failed after its types were learnt: what the shards really hold is asked again at the next write. */
@@ -125,7 +144,7 @@ export class SchemaCache {
     );
     const marks = groups.map(({ schema }) => schema.series.mark);
     const counts = new Map<Group, [ShardId, number][]>(groups.map((group) => [group, []]));
-    for (const { id, fields, mark, series } of await this.#source(asked)) {
+    for (const { id, fields, mark, series } of await this.#source.ask(asked)) {
       const group = groupOf.get(id);
       if (group === undefined) continue;
       if (series !== undefined) counts.get(group)!.push([id, series]);

@@ -35,6 +35,11 @@ interface CallTarget {
   readonly timeoutMs: number;
 }
 
+/** No worker and no member has any of them. */
+export function areNowhere(at: SchemaPlaces, shards: readonly KnownShard[]): boolean {
+  return whereabouts(at, shards, true).nowhere.length === shards.length;
+}
+
 export async function fetchSchemas(at: SchemaPlaces, shards: readonly SchemaShard[]): Promise<SchemaAnswer[]> {
   const { here, there } = whereabouts(at, shards, true);
   const plain = ({ id, key, known, series }: SchemaShard) => ({ id, number: key.number, known, series });

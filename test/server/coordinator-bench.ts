@@ -53,7 +53,9 @@ export class Bench {
   accepted: [number, string][] = [];
   ready = true;
   mintError: Error | null = null;
-  fields: Awaited<ReturnType<SchemaSource>>[number]['fields'] = [];
+  fields: Awaited<ReturnType<SchemaSource['ask']>>[number]['fields'] = [];
+  /** Nobody has any of the shards that are written to. */
+  isNewGroup = false;
   #later: (() => void)[] = [];
   #after: (() => void)[] = [];
   #minted = 0;
@@ -64,7 +66,10 @@ export class Bench {
 
   constructor(seriesMax = 0, writeInFlightBytesMax = 10_000) {
     const places = new ShardPlaces({ self: SELF, snapshot: () => snapshot, owners: () => [SELF], nowMs: () => NOW_MS });
-    const schemas = new SchemaCache(async (shards) => [{ id: shards[0]!.id, fields: this.fields }]);
+    const schemas = new SchemaCache({
+      ask: async (shards) => [{ id: shards[0]!.id, fields: this.fields }],
+      isNew: () => this.isNewGroup,
+    });
     this.coordinator = new Coordinator(
       {
         seed: 'seed',
@@ -120,9 +125,14 @@ export class Bench {
   /** Runs what was put off, and lets loads of schemas finish. */
   async turn(): Promise<void> {
     for (let round = 0; round < 4; round++) {
-      for (const work of this.#later.splice(0)) work();
+      this.runTurn();
       await new Promise((resolve) => setImmediate(resolve));
     }
+  }
+
+  /** What was put off until after the present turn. */
+  runTurn(): void {
+    for (const work of this.#later.splice(0)) work();
   }
 
   /** Time passes. */

@@ -167,6 +167,15 @@ describe('the coordinator', () => {
     });
   });
 
+  test('the first write to a group that nobody has is posted in its first turn', async () => {
+    bench.isNewGroup = true;
+    const write = bench.write(`cpu v=1i ${NOW_MS + 60 * 86_400_000}`);
+    bench.runTurn();
+    expect(bench.posted.length).toBe(1);
+    bench.settle({ ok: true });
+    expect(await write).toEqual({ status: 204 });
+  });
+
   test('rows of one series and time become one row, also when they come in different requests', async () => {
     void bench.write(`cpu,host=a v=1,w=1 ${NOW_MS}`);
     const second = bench.write(`cpu,host=a v=2 ${NOW_MS}`);

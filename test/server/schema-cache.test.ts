@@ -16,14 +16,15 @@ const NAME: GroupName = {
 /** A shard whose fields, and deletes of whole measurements, can be changed. */
 function bench() {
   const fields: FieldRecord[] = [{ measurement: 'm', field: 'v', type: FLOAT }];
-  const shard = { fields, deletes: 0 };
+  const shard = { fields, deletes: 0, isNew: false };
   const asked: (readonly SchemaShard[])[] = [];
-  const cache = new SchemaCache(async (shards) => {
+  const ask = async (shards: readonly SchemaShard[]) => {
     asked.push(shards);
     const [first] = shards;
     const mark = schemaMark(shard.fields.length, shard.deletes);
     return first === undefined || first.known === mark ? [] : [{ id: first.id, fields: shard.fields, mark }];
-  });
+  };
+  const cache = new SchemaCache({ ask, isNew: () => shard.isNew });
   return { shard, asked, cache };
 }
 
@@ -57,4 +58,25 @@ test('types of a policy are forgotten at once, and of no other one', async () =>
   cache.forgetPolicy(NAME);
   expect(cache.get(NAME, 1)).toBeNull();
   expect(cache.get({ ...NAME, retentionPolicy: 'pp' }, 1)).not.toBeNull();
+});
+
+test('a group is begun without a question where nobody has a shard of it, and asked for afterwards', async () => {
+  const { shard, asked, cache } = bench();
+  expect(cache.getOrBegin(NAME, 0)).toBeNull();
+  shard.isNew = true;
+  const begun = cache.getOrBegin(NAME, 0)!;
+  expect(begun.typeOf('m', 'v')).toBeNull();
+  expect(cache.getOrBegin(NAME, 1)).toBe(begun);
+  expect(asked.length).toBe(0);
+  await cache.refresh(1);
+  expect(begun.typeOf('m', 'v')).toBe(FLOAT);
+});
+
+test('a group that is being asked for is not begun beside that', async () => {
+  const { shard, cache } = bench();
+  const loading = cache.load(NAME, 0);
+  shard.isNew = true;
+  expect(cache.getOrBegin(NAME, 0)).toBeNull();
+  await loading;
+  expect(cache.getOrBegin(NAME, 0)!.typeOf('m', 'v')).toBe(FLOAT);
 });

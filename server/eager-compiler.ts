@@ -48,6 +48,14 @@ export class EagerCompiler {
     this.#set(COMPILE_DIVISOR, {});
   }
 
+  /**
+   * A function that is called begins to count anew: what was left of the lower budget would otherwise be used up by the first
+   * clients' writes, and everything that was nearly hot enough compiled beside them.
+   */
+  forget(): void {
+    this.#set(1, { 'ticks-before-optimization': NEVER, 'max-bytecode-size-for-early-opt': 0 });
+  }
+
   /** Back to what V8 does by itself. */
   end(): void {
     this.#set(1, {});

@@ -6,7 +6,8 @@
  * are parsed, compiled and, when V8 has seen them often enough, compiled again. What V8 makes then serves the node's own
  * objects as far as they are made by the same functions, and as V8 has seen several of a kind: it counts on what was the same
  * so far, a function that was called or the shape of an object, and throws code away where that ends. So all this lives
- * several times: in the first lives V8 only looks (eager-compiler.ts), in the last one it compiles.
+ * several times: in the first lives V8 only looks (eager-compiler.ts), in the next one it compiles, and in the last one it
+ * forgets what it would have compiled next.
  *
  * Nothing of it is visible: no database, shard, series, version or metric of the node has to do with it. Its cost is
  * bounded, by rows and by time, and other work goes on in between: each step takes a few milliseconds. It ends when the first
@@ -22,7 +23,7 @@ import { makeScratchNode, type ScratchNode, type ScratchParts } from './scratch-
 import { WarmUpClient, WarmUpRequest } from './warm-up-clients.ts';
 
 const LOOPBACK = '127.0.0.1';
-const LIVES = 3;
+const LIVES = ['look', 'look', 'compile', 'forget'] as const;
 /** A machine that is busy with other things is not kept from serving for longer. */
 const AWAITED_MS_MAX = 2_400;
 /** Of all lives, each of which may take its share. */
@@ -84,10 +85,9 @@ export class WarmUp {
     const compiler = new EagerCompiler();
     try {
       const port = await this.#listen();
-      for (let life = 0; life < LIVES && !this.#isOver; life++) {
-        if (life < LIVES - 1) compiler.look();
-        else compiler.compile();
-        await this.#live(life, port, this.#beganMs + ((life + 1) * MS_MAX) / LIVES);
+      for (let life = 0; life < LIVES.length && !this.#isOver; life++) {
+        compiler[LIVES[life]!]();
+        await this.#live(life, port, this.#beganMs + ((life + 1) * MS_MAX) / LIVES.length);
       }
       this.#node = null;
       if (!this.#isOver) {
@@ -120,21 +120,21 @@ export class WarmUp {
     this.#node?.door.closeAllConnections();
   }
 
-  /** The last one is for compiling the way of a write: the others are flushed as well. */
+  /** Where V8 looks more is done than a write takes. */
   async #live(life: number, port: number, until: number): Promise<void> {
     const { pool } = this.#parts;
     const node = makeScratchNode(this.#parts, life);
     this.#node = node;
-    const isLast = life === LIVES - 1;
+    const kind = LIVES[life]!;
     const late = setTimeout(() => this.#hangUp(), until + ANSWER_MS_MAX - performance.now());
     try {
       await pool.callAll('beginScratch', node.core.snapshot());
-      await this.#write(port, until, isLast);
+      await this.#write(port, until, kind);
     } finally {
       clearTimeout(late);
       this.#hangUp();
       if (!this.#isStopped) {
-        const isFlushed = !isLast && !this.#isOver;
+        const isFlushed = kind === 'look' && !this.#isOver;
         await Promise.all(Array.from({ length: pool.count }, (_, worker) => this.#end(worker, isFlushed)));
       }
       // Whoever else has come meanwhile.
@@ -142,7 +142,7 @@ export class WarmUp {
     }
   }
 
-  async #write(port: number, until: number, isLast: boolean): Promise<void> {
+  async #write(port: number, until: number, kind: (typeof LIVES)[number]): Promise<void> {
     for (let i = 0; i < CLIENTS; i++) this.#clients.push(new WarmUpClient(port, LOOPBACK));
     const fromMs = Date.now();
     let stamps = 0;
@@ -165,18 +165,14 @@ export class WarmUp {
     const series = Math.min(METRICS.series, most);
     const smallRounds = (rounds: number) => each(this.#clients, rounds, (i) => WarmUpRequest.ofHosts(i * small, small));
     const largeRounds = (rounds: number) => each(few, rounds, (i) => WarmUpRequest.ofHosts(i * large, large));
-    if (isLast) {
-      // What is asked for while V8's queue is full it forgets: it gets time for what a few rounds have made hot.
-      for (let turn = 0; turn < TURNS; turn++) {
-        await smallRounds(SMALL.roundsOfTurn);
-        await this.#untilCompiled(until);
-      }
-      await largeRounds(LARGE.rounds);
-      return;
+    // What is asked for while V8's queue is full it forgets: it gets time for what a few rounds have made hot.
+    for (let turn = 0; kind === 'compile' && turn < TURNS; turn++) {
+      await smallRounds(SMALL.roundsOfTurn);
+      await this.#untilCompiled(until);
     }
-    await smallRounds(SMALL.rounds);
+    if (kind !== 'compile') await smallRounds(SMALL.rounds);
     await largeRounds(LARGE.rounds);
-    await each(few, METRICS.rounds, (i) => WarmUpRequest.ofMetrics(i, series));
+    if (kind === 'look') await each(few, METRICS.rounds, (i) => WarmUpRequest.ofMetrics(i, series));
   }
 
   /** Until the process does next to nothing, V8's own threads included. */

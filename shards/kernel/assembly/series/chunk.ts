@@ -302,7 +302,7 @@ function addAll(table: usize, hashes: usize, count: u32, names: usize): void {
       return;
     }
     const name = names + (load<u32>(groups + (i << 2)) << 3);
-    placeSeries(table, id, load<u32>(name), load<u32>(name, 4));
+    placeSeries(table, id, load<u32>(name), load<u32>(name, 4), false);
   }
 }
 

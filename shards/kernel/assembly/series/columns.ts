@@ -107,6 +107,17 @@ export function setCode(column: usize, member: u32, code: u32): void {
   store<u32>(column, code, 12);
 }
 
+/** The member gets the code that was set last, which is that of the member before it; it had none. */
+export function repeatCode(column: usize, member: u32): void {
+  const place = member & (BLOCK_MEMBERS - 1);
+  if (place == 0) {
+    setCode(column, member, load<u32>(column, 12));
+    return;
+  }
+  const block = load<u32>(<usize>load<u32>(column, 4) + ((member >> BLOCK_MEMBER_SHIFT) << 2));
+  writeCode(blockCodes(block), blockWidth(block), place, load<u32>(column, 12));
+}
+
 @inline
 function writeCode(codes: usize, width: u32, place: u32, code: u32): void {
   if (width == 0) store<u8>(codes + place, <u8>code);

@@ -9,7 +9,17 @@
 import { BLOCK_MEMBERS, BLOCK_MEMBER_SHIFT } from './columns';
 import { dictionaryFind } from './dictionary';
 import { hashIdsFind, UNKNOWN_ID } from './hash-ids';
-import { endOfToken, forgetKey, NOT_FLAT, openKey, partAddress, partLength, rememberKey, sharedParts } from './keys';
+import {
+  endOfToken,
+  forgetKey,
+  isFormer,
+  NOT_FLAT,
+  openKey,
+  partAddress,
+  partLength,
+  rememberKey,
+  sharedParts,
+} from './keys';
 import { RECORD_HEAD_BYTES } from './records';
 import { columnOf, measurementAt } from './table';
 import { hashText } from './text';
@@ -69,11 +79,12 @@ function keyGrowth(table: usize, key: usize, length: u32, block: u32): f64 {
   if (count == NOT_FLAT) return oddKeyGrowth(table, key, length, block);
   let growth = seriesBytes(length) + VALUE_BYTES * <f64>count;
   if (sharedParts == 0) growth += measurementGrowth(table, key, partLength(0));
-  const parts = <u32>count * 2;
-  for (let part = sharedParts | 1; part < parts; part += 2) {
+  const isSame = sharedParts > 0;
+  for (let part: u32 = sharedParts | 1, end = <u32>count * 2; part < end; part += 2) {
+    if (isSame && isFormer(part)) continue;
     growth += tagGrowth(table, partAddress(part), partLength(part), block);
   }
-  rememberKey(key, length);
+  rememberKey(key, length, <u32>count);
   return growth;
 }
 

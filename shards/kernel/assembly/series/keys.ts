@@ -4,7 +4,7 @@
  * Most keys have no escapes: their separators are found 16 bytes at a time. Others are read byte by byte, and put
  * together again for comparison; a key of which that gives other bytes is kept as it came.
  */
-import { codeAt, setCode } from './columns';
+import { codeAt, repeatCode, setCode } from './columns';
 import { dictionaryIntern, isText, textAddress, textLength } from './dictionary';
 import {
   columnAt,
@@ -30,9 +30,10 @@ const SPACE: u8 = 32;
 const BACKSLASH: u8 = 92;
 export const NOT_FLAT: i32 = -1;
 
-/** Parts of the key that is being read: (address, length) of the measurement, then of each tag's key and value. */
+/** Parts of the open key: (offset from `base`, length) of the measurement, then of each tag's key and value. */
 let parts: usize = 0;
 let partsCapacity: u32 = 0;
+let base: usize = 0;
 /** Per tag of that key: place of its column, and the guess of the next one's place in order (u32 each). */
 let places: usize = 0;
 /** Unescaped parts, and a key put together again. */
@@ -46,23 +47,40 @@ let scratchCapacity: u32 = 0;
  */
 let before: usize = 0;
 let beforeLength: u32 = 0;
-/** Parts of the open key that are those of the one before. */
+let beforeParts: u32 = 0;
+/** So many parts of the open key are those of the one before. */
 export let sharedParts: u32 = 0;
+/** The others of the one before, at their places, up to `formerEnd`; they lie behind `formerBase`. */
+let former: usize = 0;
+let formerBase: usize = 0;
+let formerEnd: u32 = 0;
 
 @inline
-function setPart(index: u32, address: usize, length: u32): void {
-  store<u32>(parts + (index << 3), <u32>address);
+function setPart(index: u32, offset: u32, length: u32): void {
+  store<u32>(parts + (index << 3), offset);
   store<u32>(parts + (index << 3), length, 4);
 }
 
 @inline
 export function partAddress(index: u32): usize {
+  return base + partOffset(index);
+}
+
+@inline
+function partOffset(index: u32): u32 {
   return load<u32>(parts + (index << 3));
 }
 
 @inline
 export function partLength(index: u32): u32 {
   return load<u32>(parts + (index << 3), 4);
+}
+
+/** The key before has the same part there, which is none of the shared ones. */
+@inline
+export function isFormer(index: u32): bool {
+  const part = former + (index << 3);
+  return index < formerEnd && equalText(formerBase + load<u32>(part), load<u32>(part, 4), partAddress(index), partLength(index));
 }
 
 @inline
@@ -87,6 +105,8 @@ function reserveScratch(length: u32): void {
     partsCapacity = (length + 2) * 2;
     if (parts != 0) heap.free(parts);
     parts = heap.alloc(partsCapacity * 8);
+    if (former != 0) heap.free(former);
+    former = heap.alloc(partsCapacity * 8);
     if (places != 0) heap.free(places);
     places = heap.alloc(partsCapacity * 4);
     before = 0;
@@ -117,28 +137,37 @@ export function addKey(table: usize, hash: usize, key: usize, length: u32): u32 
   let count = openKey(key, length);
   const flat = count != NOT_FLAT;
   if (!flat) count = splitEscaped(key, length);
-  placeSeries(table, id, partAddress(0), partLength(0));
+  placeSeries(table, id, partAddress(0), partLength(0), sharedParts > 0);
   const regular = addTags(table, id, <u32>count);
   if (!regular || (!flat && !isFormatted(table, id, key, length))) keepKey(table, id, key, length);
-  if (regular && flat) rememberKey(key, length);
+  if (regular && flat) rememberKey(key, length, <u32>count);
   return id;
 }
 
 /** Splits a key as most are, and returns how many tags it has, or NOT_FLAT: it has escapes or unusual bytes. */
 export function openKey(key: usize, length: u32): i32 {
   reserveScratch(length);
-  sharedParts = before == 0 ? 0 : partsWithin(commonLength(before, beforeLength, key, length));
-  before = 0;
+  sharedParts = 0;
+  formerEnd = 0;
+  if (before != 0) {
+    sharedParts = partsWithin(commonLength(before, beforeLength, key, length));
+    formerEnd = beforeParts;
+    formerBase = before;
+    for (let i = sharedParts; i < formerEnd; i++) store<u64>(former + (i << 3), load<u64>(parts + (i << 3)));
+    before = 0;
+  }
+  base = key;
   const count = splitFlat(key, length);
   if (count == NOT_FLAT) sharedParts = 0;
   return count;
 }
 
-/** The open key is the one before the next: it stays where it is. */
+/** The open key, of so many tags, is the one before the next: it stays where it is. */
 @inline
-export function rememberKey(key: usize, length: u32): void {
+export function rememberKey(key: usize, length: u32, tags: u32): void {
   before = key;
   beforeLength = length;
+  beforeParts = 1 + tags * 2;
 }
 
 /** How many bytes both begin with, or a few less. */
@@ -153,17 +182,15 @@ function commonLength(a: usize, aLength: u32, b: usize, bLength: u32): u32 {
 
 /** Parts of the key before whose separators behind them, too, are within its first `common` bytes. */
 function partsWithin(common: u32): u32 {
-  let part: u32 = 0;
-  let end = partLength(0);
-  while (end < common) end += 1 + partLength(++part);
+  let part = beforeParts - 1;
+  while (partOffset(part) > common) part--;
   return part;
 }
 
 /** The shared parts are there. */
 function splitFlat(key: usize, length: u32): i32 {
   let part = sharedParts;
-  let start: u32 = 0;
-  for (let i: u32 = 0; i < part; i++) start += partLength(i) + 1;
+  let start: u32 = part == 0 ? 0 : partOffset(part);
   for (let at = start; at < length; at += 16) {
     const left = length - at;
     let bytes: v128;
@@ -189,16 +216,17 @@ function splitFlat(key: usize, length: u32): i32 {
       const byte = load<u8>(key + end);
       // Part 0 (measurement) and values end at a comma, tag keys at an equals sign.
       if (byte != ((part & 1) == 1 ? EQUALS : COMMA)) return NOT_FLAT;
-      setPart(part++, key + start, end - start);
+      setPart(part++, start, end - start);
       start = end + 1;
     }
   }
-  setPart(part, key + start, length - start);
+  setPart(part, start, length - start);
   return (part & 1) == 1 ? NOT_FLAT : <i32>(part >> 1);
 }
 
 /** The same with escapes. */
 function splitEscaped(key: usize, length: u32): i32 {
+  base = scratch;
   let out: u32 = 0;
   let end = endOfToken(key, length, 0, COMMA);
   let part: u32 = 0;
@@ -235,7 +263,7 @@ function unescapePart(part: u32, key: usize, start: u32, end: u32, out: u32, tag
     }
     store<u8>(scratch + out++, byte);
   }
-  setPart(part, scratch + from, out - from);
+  setPart(part, from, out - from);
   return out;
 }
 
@@ -250,32 +278,45 @@ function addTags(table: usize, id: u32, count: u32): bool {
   let tag: u32 = 0;
   // Tags of the key before: its columns, and the values that were set in them last.
   for (; tag * 2 + 2 < sharedParts; tag++) {
-    const column = columnAt(measurement, placeOf(tag));
     guess = guessBehind(tag);
-    setCode(column, member, load<u32>(column, 12));
+    repeatCode(columnAt(measurement, placeOf(tag)), member);
   }
+  // As long as tag keys are its, too, they need not be looked for.
+  let follows = sharedParts > 0;
   for (; tag < count; tag++) {
-    const part = 1 + tag * 2;
+    const part: u32 = 1 + tag * 2;
     const key = partAddress(part);
     const keyLength = partLength(part);
     const value = partAddress(part + 1);
     const valueLength = partLength(part + 1);
     if (valueLength == 0) {
       regular = false;
+      follows = false;
       continue;
     }
-    let column = guessColumn(table, measurement, key, keyLength, guess);
-    if (column != 0) guess++;
-    else {
-      // Not the next column of those that are in order: is it in order at all?
-      guess = 0xffffffff;
-      if (tag > 0 && compareText(partAddress(part - 2), partLength(part - 2), key, keyLength) >= 0) regular = false;
-      column = columnFor(table, measurement, key, keyLength);
+    follows = follows && (part < sharedParts || isFormer(part));
+    let column: usize;
+    if (follows) {
+      column = columnAt(measurement, placeOf(tag));
+      guess = guessBehind(tag);
+      if (isFormer(part + 1)) {
+        repeatCode(column, member);
+        continue;
+      }
+    } else {
+      column = guessColumn(table, measurement, key, keyLength, guess);
+      if (column != 0) guess++;
+      else {
+        // Not the next column of those that are in order: is it in order at all?
+        guess = 0xffffffff;
+        if (tag > 0 && compareText(partAddress(part - 2), partLength(part - 2), key, keyLength) >= 0) regular = false;
+        column = columnFor(table, measurement, key, keyLength);
+      }
+      setPlace(tag, columnPlace(measurement, column), guess);
     }
-    setPlace(tag, columnPlace(measurement, column), guess);
     const values = valuesOf(table, load<u32>(column));
     const last = load<u32>(column, 12);
-    const same = last != 0 && isText(values, last - 1, value, valueLength);
+    const same = !follows && last != 0 && isText(values, last - 1, value, valueLength);
     const code = same ? last : dictionaryIntern(values, value, valueLength, seed) + 1;
     if (!regular && codeAt(column, member) != 0) continue;
     setCode(column, member, code);
@@ -394,6 +435,7 @@ export function seriesIsKept(table: usize, id: u32): u32 {
 export function isKeyOf(key: usize, length: u32, text: usize, textLength: u32): bool {
   reserveScratch(length);
   forgetKey();
+  base = scratch;
   unescapePart(0, key, 0, endOfToken(key, length, 0, COMMA), 0, false);
   return equalText(partAddress(0), partLength(0), text, textLength);
 }

@@ -96,7 +96,7 @@ function isOf(record: usize, text: usize, textLength: u32, isPlain: bool): bool 
 /** 1 when a record names a series that the table does not have, else 0; -1: the records do not fit their bytes. */
 export function seriesHasNew(table: usize, records: usize, bytes: u32): i32 {
   for (let at: u32 = 0; at < bytes; at += recordBytes(records + at)) {
-    if (bytes - at < RECORD_HEAD_BYTES || load<u32>(records + at, 16) > bytes - at - RECORD_HEAD_BYTES) return -1;
+    if (!fits(records, at, bytes)) return -1;
     if (hashIdsFind(load<u32>(table), records + at) == UNKNOWN_ID) return 1;
   }
   return 0;
@@ -115,11 +115,6 @@ function matchRecords(
   bytes: u32,
   wanted: usize,
 ): i32 {
-  let count: u32 = 0;
-  for (let at: u32 = 0; at < bytes; count++) {
-    if (bytes - at < RECORD_HEAD_BYTES || load<u32>(records + at, 16) > bytes - at - RECORD_HEAD_BYTES) return -1;
-    at += recordBytes(records + at);
-  }
   let missing: i32 = 0;
   let next: u32 = 0;
   let index: usize = 0;
@@ -128,8 +123,10 @@ function matchRecords(
     if (load<u32>(ids + (i << 2)) != UNKNOWN_ID) continue;
     const hash = hashes + i * HASH_BYTES;
     let at = next;
-    if (at >= bytes || v128.any_true(v128.xor(v128.load(records + at), v128.load(hash)))) {
+    if (at >= bytes || !fits(records, at, bytes) || differ(records + at, hash)) {
       if (index == 0) {
+        const count = countRecords(records, 0, bytes);
+        if (count < 0) return -1;
         index = hashIdsNew();
         offsets = heap.alloc(max<u32>(count, 1) * 4);
         indexRecords(records, bytes, index, offsets);
@@ -144,11 +141,20 @@ function matchRecords(
     store<u32>(wanted + (i << 2), at);
     next = at + recordBytes(records + at);
   }
-  if (index != 0) {
-    hashIdsFree(index);
-    heap.free(offsets);
-  }
+  if (index == 0) return countRecords(records, next, bytes) < 0 ? -1 : missing;
+  hashIdsFree(index);
+  heap.free(offsets);
   return missing;
+}
+
+/** How many there are from the one at `from` on; -1: they do not fit their bytes. */
+function countRecords(records: usize, from: u32, bytes: u32): i32 {
+  let count = 0;
+  for (let at = from; at < bytes; count++) {
+    if (!fits(records, at, bytes)) return -1;
+    at += recordBytes(records + at);
+  }
+  return count;
 }
 
 function indexRecords(records: usize, bytes: u32, index: usize, offsets: usize): void {
@@ -157,6 +163,18 @@ function indexRecords(records: usize, bytes: u32, index: usize, offsets: usize):
     const record = hashIdsIntern(index, records + at);
     if (record == known) store<u32>(offsets + (record << 2), at);
   }
+}
+
+/** The record at `at`, which is below `bytes`, ends within them. */
+@inline
+function fits(records: usize, at: u32, bytes: u32): bool {
+  const left = bytes - at;
+  return left >= RECORD_HEAD_BYTES && load<u32>(records + at, 16) <= left - RECORD_HEAD_BYTES;
+}
+
+@inline
+function differ(a: usize, b: usize): bool {
+  return v128.any_true(v128.xor(v128.load(a), v128.load(b)));
 }
 
 @inline

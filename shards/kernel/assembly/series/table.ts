@@ -168,9 +168,9 @@ export function internSeries(table: usize, hash: usize): u32 {
   return hashIdsIntern(hashes, hash);
 }
 
-/** Gives a series that was just added its measurement; keys.ts sets the tags. */
-export function placeSeries(table: usize, id: u32, name: usize, nameLength: u32): void {
-  const number = measurementNumber(table, name, nameLength);
+/** Gives a series that was just added its measurement, `isLast`: that of the one before; keys.ts sets the tags. */
+export function placeSeries(table: usize, id: u32, name: usize, nameLength: u32, isLast: bool): void {
+  const number = isLast ? load<u32>(table, 60) : measurementNumber(table, name, nameLength);
   const measurement = measurementAt(table, number);
   const member = load<u32>(measurement);
   reserveIds(table, id + 1);

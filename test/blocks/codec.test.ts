@@ -208,3 +208,55 @@ describe('a walk of bounded steps', () => {
     expect(bytes - without.bytes).toBeLessThan(jumps * 2 * 3.2 + 64);
   });
 });
+
+/** What a block of one column, `a`, gives back that was written with these values. */
+function broughtBack(values: Float64Array): ColumnValues {
+  const { head, body } = encodeBlock({
+    series: Uint32Array.of(0),
+    seriesStart: Uint32Array.of(0, values.length),
+    times: Float64Array.from(values, (_, i) => i),
+    versions: new Uint32Array(values.length),
+    versionTable: [versionOf(1)],
+    columns: [{ field: 'a', type: 0, present: null, values }],
+  });
+  return decodeBlock(decodeBlockHead(head), body, ALL).columns[0]!.values;
+}
+
+describe('values at the ends of what a shorter way is exact for', () => {
+  it('come back from tuples of every bound', () => {
+    const random = randomFrom(21);
+    for (let bound = 3; bound < 5800; bound += bound < 400 ? 1 : 37) {
+      // Every other digit is the greatest or the least.
+      const values = Float64Array.from({ length: 300 }, () =>
+        random() < 0.5 ? Math.floor(random() * bound) : random() < 0.5 ? bound - 1 : 0,
+      );
+      expect(broughtBack(values), `below ${bound}`).toEqual(values);
+    }
+  });
+
+  it.each([1, 2, 3, 4, 5, 6])('come back with %d decimals from any offset', (decimals) => {
+    const random = randomFrom(decimals);
+    for (const offset of [0, -1, 1e9, 2 ** 31 - 1, 2 ** 31, -(2 ** 31), 2 ** 31 + 1, -(2 ** 32), 1e13]) {
+      for (const reach of [100, 1e6, 2 ** 31 - 2]) {
+        const values = Float64Array.from(
+          { length: 2000 },
+          () => (offset + Math.floor(random() * reach)) / 10 ** decimals,
+        );
+        expect(broughtBack(values), `from ${offset} on, below ${reach}`).toEqual(values);
+      }
+    }
+  });
+
+  it('come back where fronts are few, many, or wide', () => {
+    const random = randomFrom(31);
+    for (let octaves = 1; octaves < 60; octaves += 1) {
+      for (const width of [1, 1 / 64, 1 / 4096]) {
+        const values = Float64Array.from(
+          { length: 1203 },
+          () => (1 + random() * width) * 2 ** Math.floor(random() * octaves),
+        );
+        expect(broughtBack(values), `${octaves} octaves of ${width}`).toEqual(values);
+      }
+    }
+  });
+});

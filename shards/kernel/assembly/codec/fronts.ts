@@ -17,6 +17,13 @@ const LOWER_MIN: u32 = 44;
 const LOWER_MAX: u32 = 52;
 const FRONTS_MAX: u32 = 256;
 const SAMPLES: u32 = 128;
+/** From so many lower bits on, and so many fronts, the most frequent ones, are looked up in vectors. */
+const HALVES_MIN: u32 = 48;
+const TABLE: u32 = 16;
+/** Outside of the third and of the fourth byte of each lane: places beyond any table. Loaded, since V8 moves constants into loops. */
+const ELSEWHERE: usize = memory.data<u32>([
+  0xff00ffff, 0xff00ffff, 0xff00ffff, 0xff00ffff, 0x00ffffff, 0x00ffffff, 0x00ffffff, 0x00ffffff,
+]);
 
 /** Distinct fronts and how often each occurs. */
 const fronts: usize = memory.data(256 * 4, 16);
@@ -161,14 +168,88 @@ export function readFronts(count: u32, from: u32, to: u32, into: usize): void {
   const lowAt = readPacked(count, from, to, low);
   const highAt = readPacked(count, from, to, high);
   if (failed()) return;
-  for (let i: u32 = 0; i < to - from; i++) {
-    const index = at32(indexes, indexAt + i);
-    if (index >= known) {
-      fail(CONTRADICTION);
-      return;
-    }
-    const front = <u64>at32(table, index) << lower;
-    store<u64>(into + (<usize>i << 3), front | (<u64>at32(high, highAt + i) << 32) | at32(low, lowAt + i));
+  const words = upperWords(table, known, lower);
+  const lowWords = low + (<usize>lowAt << 2);
+  const highWords = high + (<usize>highAt << 2);
+  const inTable = lower < HALVES_MIN ? 0 : TABLE;
+  if (!join(indexes + (<usize>indexAt << 2), lowWords, highWords, to - from, words, known, inTable, into)) {
+    fail(CONTRADICTION);
   }
   scratchRelease(mark);
+}
+
+/** What each front contributes to the upper word of a value. */
+function upperWords(table: usize, known: u32, lower: u32): usize {
+  const words = scratch(<usize>known << 2);
+  for (let i: u32 = 0; i < known; i++) {
+    store<u32>(words + (<usize>i << 2), at32(table, i) << (lower - 32));
+  }
+  return words;
+}
+
+/** Puts the words of the fronts in place of their indexes; false when one is none of `known`. */
+@inline
+function greatestLane(lanes: v128): u32 {
+  return max(
+    max(<u32>i32x4.extract_lane(lanes, 0), <u32>i32x4.extract_lane(lanes, 1)),
+    max(<u32>i32x4.extract_lane(lanes, 2), <u32>i32x4.extract_lane(lanes, 3)),
+  );
+}
+
+/** False when an index is none of `known`. Of `words`, `inTable` are looked up in vectors. */
+function join(
+  indexes: usize,
+  low: usize,
+  high: usize,
+  count: u32,
+  words: usize,
+  known: u32,
+  inTable: u32,
+  into: usize,
+): bool {
+  const bytes = scratch(32);
+  memory.fill(bytes, 0, 32);
+  for (let i: u32 = 0; i < min(known, inTable); i++) {
+    store<u8>(bytes + i, at32(words, i) >>> 16);
+    store<u8>(bytes + i, at32(words, i) >>> 24, 16);
+  }
+  const thirds = v128.load(bytes);
+  const fourths = v128.load(bytes, 16);
+  const third = v128.load(ELSEWHERE);
+  const fourth = v128.load(ELSEWHERE, 16);
+  const last = i32x4.splat(<i32>inTable - 1);
+  let greatest: u32 = 0;
+  let most = i32x4.splat(0);
+  let offset: usize = 0;
+  let to = into;
+  const end = into + (<usize>count << 3);
+  const vectorsEnd = into + (<usize>(count & ~3) << 3);
+  if (to < vectorsEnd) {
+    do {
+      const four = v128.load(indexes + offset);
+      most = i32x4.max_u(most, four);
+      if (v128.any_true(i32x4.gt_s(four, last))) {
+        for (let at = indexes + offset, lane: usize = 0; lane < 16; lane += 4) {
+          store<u32>(at + lane, at32(words, min(load<u32>(at + lane), known)));
+        }
+      } else {
+        const upper = v128.swizzle(fourths, v128.or(i32x4.shl(four, 24), fourth));
+        v128.store(indexes + offset, v128.or(upper, v128.swizzle(thirds, v128.or(i32x4.shl(four, 16), third))));
+      }
+      const upper = v128.or(v128.load(indexes + offset), v128.load(high + offset));
+      const lower = v128.load(low + offset);
+      v128.store(to, i8x16.shuffle(lower, upper, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23));
+      v128.store(to, i8x16.shuffle(lower, upper, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31), 16);
+      offset += 16;
+      to += 32;
+    } while (to < vectorsEnd);
+    greatest = greatestLane(most);
+  }
+  for (; to < end; to += 8, offset += 4) {
+    const index = load<u32>(indexes + offset);
+    greatest = max(greatest, index);
+    store<u32>(to, load<u32>(low + offset));
+    store<u32>(to, load<u32>(high + offset) | at32(words, min(index, known)), 4);
+  }
+  return greatest < known;
 }

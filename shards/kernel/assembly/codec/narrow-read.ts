@@ -154,8 +154,8 @@ function restore(residuals: usize, count: u32, base: i32, zigzag: bool, into: us
 @inline
 function runningSums(lanes: v128): v128 {
   const zero = i32x4.splat(0);
-  const pairs = i32x4.add(lanes, i8x16.shuffle(zero, lanes, 0, 1, 2, 3, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27));
-  return i32x4.add(pairs, i8x16.shuffle(zero, pairs, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23));
+  const pairs = i32x4.add(lanes, i8x16.shuffle(zero, lanes, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27));
+  return i32x4.add(pairs, i8x16.shuffle(zero, pairs, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23));
 }
 
 @inline
@@ -164,19 +164,35 @@ function lastLane(lanes: v128): v128 {
 }
 
 function sumOnce(residuals: usize, base: i32, zigzag: bool, first: i32, into: usize, count: u32): void {
+  if (zigzag) sumSteps(residuals, base, true, first, into, count);
+  else sumSteps(residuals, base, false, first, into, count);
+}
+
+@inline
+function sumSteps(residuals: usize, base: i32, zigzag: bool, first: i32, into: usize, count: u32): void {
   const bases = i32x4.splat(base);
-  const bytes = <usize>count << 2;
   let sum = i32x4.splat(first);
-  if (zigzag) {
-    for (let i: usize = 0; i < bytes; i += 16) {
-      sum = i32x4.add(runningSums(i32x4.add(distances(v128.load(residuals + i), true), bases)), lastLane(sum));
-      v128.store(into + i, sum);
-    }
-  } else {
-    for (let i: usize = 0; i < bytes; i += 16) {
-      sum = i32x4.add(runningSums(i32x4.add(v128.load(residuals + i), bases)), lastLane(sum));
-      v128.store(into + i, sum);
-    }
+  let at = residuals;
+  let to = into;
+  const end = residuals + (<usize>count << 2);
+  const pairsEnd = residuals + (<usize>(count & ~7) << 2);
+  if (at < pairsEnd) {
+    do {
+      const a = runningSums(i32x4.add(distances(v128.load(at), zigzag), bases));
+      const b = runningSums(i32x4.add(distances(v128.load(at, 16), zigzag), bases));
+      v128.store(to, i32x4.add(a, sum));
+      sum = i32x4.add(i32x4.add(b, lastLane(a)), sum);
+      v128.store(to, sum, 16);
+      sum = lastLane(sum);
+      at += 32;
+      to += 32;
+    } while (at < pairsEnd);
+  }
+  for (; at < end; at += 16) {
+    sum = i32x4.add(runningSums(i32x4.add(distances(v128.load(at), zigzag), bases)), sum);
+    v128.store(to, sum);
+    sum = lastLane(sum);
+    to += 16;
   }
 }
 

@@ -150,21 +150,85 @@ export function openNarrowNumbers(starts: usize, spans: u32, fromSpan: u32, toSp
   return !failed();
 }
 
+/**
+ * A number below 2^32 under this upper half is a float64 of 2^52 more: taking 2^52 less the offset away converts a number
+ * and adds the offset, exactly.
+ */
+const UPPER_HALF: i32 = 0x43300000;
+const AS_MUCH_MORE: f64 = 4503599627370496;
+/**
+ * A whole number below 2^33 is divided by a divisor up to this by two products: with the first 20 bits of the inverse, which
+ * is exact, and with what is left of it, which is off by less than 2^-71 of the quotient. Their sum is the quotient rounded
+ * correctly, for no quotient lies as near to the middle of two float64 as that: 2^-54 of it over the divisor, at least.
+ */
+const PRODUCT_DIVISOR_MAX: f64 = 100000;
+const PRODUCT_OFFSET_MAX: f64 = 2147483648;
+const FIRST_20_BITS: u64 = 0xfffffffe00000000;
+
+@inline
+function lowPair(four: v128, subtrahend: v128): v128 {
+  const uppers = i32x4.splat(UPPER_HALF);
+  return f64x2.sub(
+    i8x16.shuffle(four, uppers, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23),
+    subtrahend,
+  );
+}
+
+@inline
+function highPair(four: v128, subtrahend: v128): v128 {
+  const uppers = i32x4.splat(UPPER_HALF);
+  return f64x2.sub(
+    i8x16.shuffle(four, uppers, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31),
+    subtrahend,
+  );
+}
+
+@inline
+function productPair(numbers: v128, first: v128, rest: v128): v128 {
+  return f64x2.add(f64x2.mul(numbers, first), f64x2.mul(numbers, rest));
+}
+
 function widen(narrow: usize, count: u32, offset: f64, divisor: f64, into: usize): void {
-  const offsets = f64x2.splat(offset);
-  const divisors = f64x2.splat(divisor);
-  let to = into;
+  const fours = count & ~3;
+  widenFours(narrow, fours, offset, divisor, into);
+  for (let i = fours; i < count; i++) store<f64>(into + (<usize>i << 3), (<f64>at32(narrow, i) + offset) / divisor);
+}
+
+/** Loops test at their end: V8 would move the constants of one that tests at its beginning into it, and a division with them. */
+function widenFours(narrow: usize, count: u32, offset: f64, divisor: f64, into: usize): void {
+  if (count == 0) return;
+  const subtrahend = f64x2.splat(AS_MUCH_MORE - offset);
   const end = narrow + (<usize>count << 2);
+  let at = narrow;
+  let to = into;
   if (divisor == 1) {
-    for (let at = narrow; at < end; at += 8) {
-      v128.store(to, f64x2.add(f64x2.convert_low_i32x4_s(v128.load64_zero(at)), offsets));
-      to += 16;
-    }
+    do {
+      const four = v128.load(at);
+      v128.store(to, lowPair(four, subtrahend));
+      v128.store(to, highPair(four, subtrahend), 16);
+      at += 16;
+      to += 32;
+    } while (at < end);
+  } else if (divisor <= PRODUCT_DIVISOR_MAX && abs(offset) <= PRODUCT_OFFSET_MAX) {
+    const first = reinterpret<f64>(reinterpret<u64>(1 / divisor) & FIRST_20_BITS);
+    const firsts = f64x2.splat(first);
+    const rests = f64x2.splat((1 - first * divisor) / divisor);
+    do {
+      const four = v128.load(at);
+      v128.store(to, productPair(lowPair(four, subtrahend), firsts, rests));
+      v128.store(to, productPair(highPair(four, subtrahend), firsts, rests), 16);
+      at += 16;
+      to += 32;
+    } while (at < end);
   } else {
-    for (let at = narrow; at < end; at += 8) {
-      v128.store(to, f64x2.div(f64x2.add(f64x2.convert_low_i32x4_s(v128.load64_zero(at)), offsets), divisors));
-      to += 16;
-    }
+    const divisors = f64x2.splat(divisor);
+    do {
+      const four = v128.load(at);
+      v128.store(to, f64x2.div(lowPair(four, subtrahend), divisors));
+      v128.store(to, f64x2.div(highPair(four, subtrahend), divisors), 16);
+      at += 16;
+      to += 32;
+    } while (at < end);
   }
 }
 

@@ -65,53 +65,109 @@ export function joinTuples(values: usize, count: u32, bound: u32, digits: u32, i
   }
 }
 
-@inline
-function divided(tuple: v128, inverse: v128, shift: u32): v128 {
-  const low = i64x2.extmul_low_i32x4_u(tuple, inverse);
-  const high = i64x2.extmul_high_i32x4_u(tuple, inverse);
-  const upper = i8x16.shuffle(low, high, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
-  return i32x4.shr_u(upper, shift);
-}
-
-/** Tuples at a time: what lies between the two steps stays in the nearest cache. */
+/** Up to here three digits are taken apart at once. */
+const THREE_BOUND_MAX: u32 = 255;
+/** Tuples at a time: what lies between the steps stays in the nearest cache. */
 const CHUNK: u32 = 1024;
 
 /** The numbers of `tuples` packed tuples, from a whole byte on; writes up to 8k numbers beyond the end. */
 export function splitTuples(from: usize, tuples: u32, bound: u32, digits: u32, into: usize): void {
   const width = tupleWidth(bound, digits);
-  const shift = bitsOf(bound - 1) - 1;
-  const inverse = i32x4.splat(<u32>((<u64>1 << (32 + shift)) / bound + 1));
-  const factor = i32x4.splat(bound);
   const mark = scratchMark();
   const chunk = scratch(<usize>CHUNK << 2);
+  const stride = <usize>digits << 4;
   let to = into;
   for (let done: u32 = 0; done < tuples; done += CHUNK) {
     const count = min(CHUNK, tuples - done);
     unpack(from + ((<usize>done * width) >>> 3), width, chunk, count);
     const end = chunk + (<usize>count << 2);
-    if (digits == 3) {
-      for (let at = chunk; at < end; at += 16) {
-        const t = v128.load(at);
-        const a = divided(t, inverse, shift);
-        const b = divided(a, inverse, shift);
-        v128.store(to, i32x4.sub(t, i32x4.mul(a, factor)));
-        v128.store(to, i32x4.sub(a, i32x4.mul(b, factor)), 16);
-        v128.store(to, b, 32);
-        to += 48;
+    if (digits == 3 && bound <= THREE_BOUND_MAX) splitThree(chunk, end, bound, to);
+    else {
+      let below: u32 = 1;
+      for (let digit: u32 = 0; digit < digits; digit++) below *= bound;
+      let at = to;
+      for (let digit: u32 = 2; digit < digits; digit++) {
+        takeDigit(chunk, end, bound, below, at, stride, chunk, 16);
+        below /= bound;
+        at += 16;
       }
-    } else {
-      for (let at = chunk; at < end; at += 16) {
-        let t = v128.load(at);
-        for (let digit: u32 = 1; digit < digits; digit++) {
-          const rest = divided(t, inverse, shift);
-          v128.store(to, i32x4.sub(t, i32x4.mul(rest, factor)));
-          t = rest;
-          to += 16;
-        }
-        v128.store(to, t);
-        to += 16;
-      }
+      takeDigit(chunk, end, bound, below, at, stride, at + 16, stride);
     }
+    to += <usize>(count >>> 2) * stride;
   }
   scratchRelease(mark);
+}
+
+/** What walks mostly have: the inverses are exact without a further shift, since bound^4 < 2^32 and bound^3 < 2^24. */
+function splitThree(from: usize, end: usize, bound: u32, into: usize): void {
+  const factor = i32x4.splat(bound);
+  const inverse = i32x4.splat(<u32>((<u64>1 << 32) / bound + 1));
+  const inverseOfRest = i32x4.splat((1 << 24) / bound + 1);
+  let at = from;
+  let to = into;
+  do {
+    const tuple = v128.load(at);
+    const rest = upperProduct(tuple, inverse);
+    const last = i32x4.shr_u(i32x4.mul(rest, inverseOfRest), 24);
+    v128.store(to, i32x4.sub(tuple, i32x4.mul(rest, factor)));
+    v128.store(to, i32x4.sub(rest, i32x4.mul(last, factor)), 16);
+    v128.store(to, last, 32);
+    at += 16;
+    to += 48;
+  } while (at < end);
+}
+
+/** The upper halves of products of 64 bits. */
+@inline
+function upperProduct(a: v128, b: v128): v128 {
+  const low = i64x2.extmul_low_i32x4_u(a, b);
+  const high = i64x2.extmul_high_i32x4_u(a, b);
+  return i8x16.shuffle(low, high, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31);
+}
+
+/**
+ * Divides numbers smaller than `below` by the bound: what is left over of each four goes to `digits`, the quotients to
+ * `rests`, `stride` and `restStride` bytes from one four to the next.
+ */
+function takeDigit(
+  from: usize,
+  end: usize,
+  bound: u32,
+  below: u32,
+  digits: usize,
+  stride: usize,
+  rests: usize,
+  restStride: usize,
+): void {
+  const factor = i32x4.splat(bound);
+  // As many bits as products of 32 bits leave to the inverse: mostly enough.
+  const bits = clz(below / bound) - 1;
+  const short = (1 << bits) / bound + 1;
+  let at = from;
+  let to = digits;
+  let rest = rests;
+  if (<u64>(short * bound - (1 << bits)) * below < <u64>1 << bits) {
+    const inverse = i32x4.splat(short);
+    do {
+      const number = v128.load(at);
+      const quotient = i32x4.shr_u(i32x4.mul(number, inverse), bits);
+      v128.store(to, i32x4.sub(number, i32x4.mul(quotient, factor)));
+      v128.store(rest, quotient);
+      at += 16;
+      to += stride;
+      rest += restStride;
+    } while (at < end);
+    return;
+  }
+  const shift = bitsOf(bound - 1) - 1;
+  const inverse = i32x4.splat(<u32>((<u64>1 << (32 + shift)) / bound + 1));
+  do {
+    const number = v128.load(at);
+    const quotient = i32x4.shr_u(upperProduct(number, inverse), shift);
+    v128.store(to, i32x4.sub(number, i32x4.mul(quotient, factor)));
+    v128.store(rest, quotient);
+    at += 16;
+    to += stride;
+    rest += restStride;
+  } while (at < end);
 }

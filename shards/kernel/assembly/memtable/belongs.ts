@@ -3,7 +3,7 @@ import { dictionaryFree, dictionaryIntern, dictionaryNew } from '../series/dicti
 import { UNKNOWN_ID } from '../series/hash-ids';
 import { measurementFind, measurementOf } from '../series/table';
 import { COLUMN_WORDS, GROUP_WORDS, HEAD_WORDS } from './frame';
-import { offsetAt } from './offsets';
+import { indexAt } from './offsets';
 import { GROUPS, scratch, USERS } from './scratch';
 
 /** In the place of a measurement's number: the table does not have it. Numbers stay far below. */
@@ -27,7 +27,7 @@ export function frameBelongs(index: usize, table: usize): bool {
     const width = load<u32>(words, 12);
     const from = frame + load<u32>(words, 16);
     for (let row: u32 = 0; row < rows; row++) {
-      const series = <usize>offsetAt(from, width, row);
+      const series = indexAt(from, width, row);
       const user = load<u32>(users + (series << 2));
       if (user === g + 1) continue;
       if (user !== 0 && load<u32>(groups + ((user - 1) << 3)) !== number) return false;

@@ -67,6 +67,15 @@ export function offsetAt(from: usize, width: u32, i: u32): f64 {
   return <f64>load<u32>(from + (i << 3)) + <f64>load<u32>(from + (i << 3), 4) * TWO32;
 }
 
+/** The same of what is known to be below 2^32. */
+@inline
+export function indexAt(from: usize, width: u32, i: u32): u32 {
+  if (width === 2) return <u32>load<u16>(from + (i << 1));
+  if (width === 1) return <u32>load<u8>(from + i);
+  if (width === 4) return load<u32>(from + (i << 2));
+  return width === 0 ? 0 : load<u32>(from + (i << 3));
+}
+
 /** Bits that are set among the first `count`. */
 export function countBits(from: usize, count: u32): u32 {
   let found: u32 = 0;

@@ -4,7 +4,7 @@
  * of any size is done in short steps.
  */
 import { chunkAt, chunkOf, ids, openChunk, rowSeries, seriesWidth, timeAt } from './chunks';
-import { offsetAt } from './offsets';
+import { indexAt } from './offsets';
 
 /** Counts the rows of chunks from .. to - 1 by window: window w is [w, w + 1) * windowNs, counts[0] is of `first`. */
 export function groupWindows(group: usize, from: u32, to: u32, windowNs: f64, first: f64, counts: usize): void {
@@ -49,7 +49,7 @@ export function groupCount(
         const time = timeAt(row);
         if (time < minTime || time > maxTime) continue;
       }
-      const id = load<u32>(ids + (<usize>offsetAt(rowSeries, seriesWidth, row) << 2));
+      const id = load<u32>(ids + (<usize>indexAt(rowSeries, seriesWidth, row) << 2));
       const at = counts + (<usize>load<u32>(table + (<usize>id << 2)) << 2);
       store<u32>(at, load<u32>(at) + 1);
     }
@@ -84,7 +84,7 @@ export function groupPart(
         const time = timeAt(row);
         if (time < minTime || time > maxTime) continue;
       }
-      const id = load<u32>(ids + (<usize>offsetAt(rowSeries, seriesWidth, row) << 2));
+      const id = load<u32>(ids + (<usize>indexAt(rowSeries, seriesWidth, row) << 2));
       const place = load<u32>(table + (<usize>id << 2));
       if (place === 0) continue;
       const slot = next + (<usize>load<u32>(partOf + (place << 2)) << 2);

@@ -4,7 +4,7 @@
  * which of them are of which chunk (address of the chunk, first, number; 12 bytes each).
  */
 import { chunkAt, chunkOf, ids, openChunk, rowSeries, series, seriesWidth, timeAt } from './chunks';
-import { offsetAt } from './offsets';
+import { indexAt } from './offsets';
 import { LOCAL, PICK_PLACES, PICK_TIMES, PICK_VERSIONS, PICKS, RUNS, scratch, scratchAt, scratchKeeping } from './scratch';
 
 /** Places of the chunk's series, by their number in the frame; 0 when none is wanted, else how many are. */
@@ -112,7 +112,7 @@ export function groupSelect(
 
 function selectRows(local: usize, first: u32, rows: u32, minTime: f64, maxTime: f64, version: u32): void {
   for (let row: u32 = 0; row < rows; row++) {
-    const place = load<u32>(local + (<usize>offsetAt(rowSeries, seriesWidth, row) << 2));
+    const place = load<u32>(local + (<usize>indexAt(rowSeries, seriesWidth, row) << 2));
     if (place === 0) continue;
     const time = timeAt(row);
     if (time >= minTime && time <= maxTime) pick(first + row, place - 1, time, version);
@@ -167,7 +167,7 @@ export function groupPick(group: usize, rows: usize, count: u32, table: usize, f
       const number = load<u32>(rows + (i << 2));
       if (number >= end) break;
       const row = number - first;
-      const id = load<u32>(ids + (<usize>offsetAt(rowSeries, seriesWidth, row) << 2));
+      const id = load<u32>(ids + (<usize>indexAt(rowSeries, seriesWidth, row) << 2));
       pick(number, load<u32>(table + (<usize>id << 2)) - firstPlace, timeAt(row), version);
     }
     endRun(chunk, before);

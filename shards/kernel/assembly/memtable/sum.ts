@@ -6,7 +6,7 @@
  * 32-bit words for both halves, a row one by its key.
  */
 import { COLUMN_WORDS, FLOAT, GROUP_WORDS, RAW, STRING } from './frame';
-import { offsetAt } from './offsets';
+import { indexAt, offsetAt } from './offsets';
 import { CELLS, CURSORS, ROWS, scratch, TOTALS } from './scratch';
 import { decodeValues, encodingOf, stringSpans, typeOf } from './values';
 
@@ -38,12 +38,17 @@ function versionKey(version: v128): v128 {
   return finish(i32x4.add(h, v128.shuffle<i32>(h, h, 2, 3, 0, 1)));
 }
 
+/** What a time adds to them: two words. */
+@inline
+function timeKey(time: f64): u64 {
+  const key = reinterpret<u64>(time) * 0x9e3779b97f4a7c15;
+  return (key ^ (key >> 32)) * 0xd6e8feb86659fd93;
+}
+
 /** The two factors of a row. `series`: four words. */
 @inline
-function rowKey(series: v128, time: f64, version: v128): v128 {
-  let times = reinterpret<u64>(time) * 0x9e3779b97f4a7c15;
-  times = (times ^ (times >> 32)) * 0xd6e8feb86659fd93;
-  const words = i32x4.add(i32x4.add(series, version), i64x2.splat(times));
+function rowKey(series: v128, time: u64, version: v128): v128 {
+  const words = i32x4.add(i32x4.add(series, version), i64x2.splat(time));
   const product = i64x2.extmul_low_i32x4_u(
     v128.shuffle<i32>(words, words, 0, 2, 0, 2),
     v128.shuffle<i32>(words, words, 1, 3, 1, 3),
@@ -126,18 +131,21 @@ export function groupSum(index: usize, group: usize, keys: usize, sums: usize): 
   const columns = load<u32>(group, 28);
   const min = load<f64>(group, 32);
   const unit = load<f64>(group, 40);
+  let time = timeKey(min);
   const totals = scratch(TOTALS, STRETCH << 4);
   const cells = scratch(CELLS, STRETCH << 3);
   const places = scratch(ROWS, STRETCH << 2);
   const cursors = scratch(CURSORS, max(columns, 1) << 3);
   const firstColumn = group + (GROUP_WORDS << 2);
+  // Its cells are where the totals begin: mostly there is no more than one column, or no row without any.
+  const isFirstWhole = columns > 0 && load<u32>(firstColumn, 12) === 0 && typeOf(firstColumn) !== STRING;
   for (let c: u32 = 0; c < columns; c++) {
     store<u32>(cursors + (c << 3), 0);
     store<u32>(cursors + (c << 3), load<u32>(firstColumn + ((c * COLUMN_WORDS) << 2), 28), 4);
   }
   for (let start: u32 = 0; start < rows; start += STRETCH) {
     const count = min32(STRETCH, rows - start);
-    memory.fill(totals, 0, count << 4);
+    if (!isFirstWhole) memory.fill(totals, 0, count << 4);
     for (let c: u32 = 0; c < columns; c++) {
       const column = firstColumn + ((c * COLUMN_WORDS) << 2);
       const present = load<u32>(column, 12) === 0 ? <usize>0 : frame + load<u32>(column, 12);
@@ -153,13 +161,14 @@ export function groupSum(index: usize, group: usize, keys: usize, sums: usize): 
       } else {
         decodeValues(frame, column, cursor, there, cells);
         if (typeOf(column) === FLOAT && encodingOf(column) === RAW) mendNaNs(cells, there);
-        addCells(cells, there, present === 0 ? <usize>0 : places, key, totals);
+        if (c === 0 && isFirstWhole) putCells(cells, there, key, totals);
+        else addCells(cells, there, present === 0 ? <usize>0 : places, key, totals);
       }
     }
     let sum = v128.load(sums);
     for (let i: u32 = 0; i < count; i++) {
-      const series = <usize>offsetAt(seriesAt, seriesWidth, start + i);
-      const time = min + offsetAt(timesAt, timeWidth, start + i) * unit;
+      const series = <usize>indexAt(seriesAt, seriesWidth, start + i);
+      if (timeWidth !== 0) time = timeKey(min + offsetAt(timesAt, timeWidth, start + i) * unit);
       const key = rowKey(wordsOf(hashes + (series << 4)), time, version);
       sum = i64x2.add(sum, i64x2.mul(key, v128.load(totals + (i << 4))));
     }
@@ -181,6 +190,15 @@ function presentRows(bits: usize, start: u32, count: u32, out: usize): u32 {
     found += (<u32>load<u8>(bits + (row >> 3)) >> (row & 7)) & 1;
   }
   return found;
+}
+
+/** As `addCells`, of a cell for each row, to totals that hold nothing yet. */
+function putCells(cells: usize, count: u32, key: usize, totals: usize): void {
+  const lows = v128.load64_zero(key);
+  const highs = v128.load64_zero(key, 8);
+  const marks = v128.load(key, 16);
+  const end = cells + (count << 3);
+  for (; cells < end; cells += 8, totals += 16) v128.store(totals, cellTerm(cells, lows, highs, marks));
 }
 
 function addCells(cells: usize, count: u32, places: usize, key: usize, totals: usize): void {
@@ -268,7 +286,7 @@ export function storedRows(
   for (let i: u32 = 0; i < count; i++) {
     const hash = wordsOf(hashes + (<usize>load<u32>(series + (i << 2)) << 4));
     const slot = <usize>load<u32>(versions + (i << 2)) << 4;
-    const key = rowKey(hash, load<f64>(times + (i << 3)), v128.load(versionKeys + slot));
+    const key = rowKey(hash, timeKey(load<f64>(times + (i << 3))), v128.load(versionKeys + slot));
     addTo(sums + slot, i64x2.mul(key, v128.load(totals + (i << 4))));
   }
 }

@@ -92,20 +92,36 @@ export function hashIdsFindMany(table: usize, hashes: usize, n: u32, ids: usize)
   let fetched: u32 = 0;
   /** The one before was not the next id either: more such ones will come. */
   let strayed = false;
-  for (let i: u32 = 0; i < n; i++) {
-    const hash = hashes + i * HASH_BYTES;
-    let id = next;
-    const isNext = id < total && equal(hashAddress(table, id), hash);
-    if (!isNext) {
-      if (strayed && i >= fetched) fetched = hashIdsFetch(table, hashes, i, n);
-      id = find(table, slots, mask, idBits, hash);
+  for (let i: u32 = 0; i < n; ) {
+    const following = next < total ? follow(table, hashes, i, n, next, total, ids) : 0;
+    if (following > 0) {
+      i += following;
+      next += following;
+      strayed = false;
+      continue;
     }
-    strayed = !isNext;
-    store<u32>(ids + (i << 2), id);
+    if (strayed && i >= fetched) fetched = hashIdsFetch(table, hashes, i, n);
+    const id = find(table, slots, mask, idBits, hashes + i * HASH_BYTES);
+    strayed = true;
+    store<u32>(ids + (i++ << 2), id);
     if (id == UNKNOWN_ID) unknown++;
     else next = id + 1;
   }
   return unknown;
+}
+
+/** How many hashes from the one at `i` on are those of the id `next` and the ones behind it, within their block; sets their ids. */
+@inline
+function follow(table: usize, hashes: usize, i: u32, n: u32, next: u32, total: u32, ids: usize): u32 {
+  const known = hashAddress(table, next);
+  const hash = hashes + i * HASH_BYTES;
+  const most = min(n - i, min(total, (next | (BLOCK_SERIES - 1)) + 1) - next);
+  let count: u32 = 0;
+  while (count < most && equal(known + count * HASH_BYTES, hash + count * HASH_BYTES)) {
+    store<u32>(ids + ((i + count) << 2), next + count);
+    count++;
+  }
+  return count;
 }
 
 /** How many slots are fetched at once: about as many cache misses as a core has on their way. */

@@ -19,7 +19,18 @@ import {
   P_UNORDERED,
 } from './layout';
 import { M_LENGTH, M_NAME } from './measurements';
-import { advance, clearOutput, need, putByte, putBytes, putOffsets32, putU32, widthFor, written } from './output';
+import {
+  advance,
+  clearOutput,
+  need,
+  outputBlock,
+  putByte,
+  putBytes,
+  putOffsets32,
+  putU32,
+  widthFor,
+  written,
+} from './output';
 import { afterSent, anySent, hadAll, stateOf } from './sent';
 import { nextBatch, putCanonicalKey } from './series';
 import { partAt, partCount } from './stage';
@@ -28,10 +39,11 @@ const HASH_BYTES: usize = 16;
 /** Hash and length of a key. */
 const RECORD_HEAD_BYTES: usize = 20;
 
-/** Of the batch: its entries by number, and the number of each row's. */
+/** Of the batch: its entries by number, the number of each row's, and those whose keys go along. */
 let series: usize = 0;
 let numbers: usize = 0;
-let numbersRoom: u32 = 0;
+let fresh: usize = 0;
+let rowsRoom: u32 = 0;
 
 export let sealedSeries: u32 = 0;
 export let sealedBodyBytes: usize = 0;
@@ -94,12 +106,10 @@ function tableHasDuplicates(part: usize): bool {
  */
 export function seal(target: u32, token: u32, destinations: u32, everyKey: u32, allKeys: u32): void {
   clearOutput();
-  const groups = numberSeries(target);
-  putU32(sealedSeries);
-  for (let i: u32 = 0; i < sealedSeries; i++) {
-    v128.store(need(HASH_BYTES), v128.load(seriesAt(i) + E_HASH));
-    advance(HASH_BYTES);
-  }
+  // The number of series: known when they are written.
+  putU32(0);
+  const groups = putSeries(target, token, destinations, everyKey != 0);
+  store<u32>(outputBlock(), sealedSeries);
   putU32(groups);
   const width = widthFor(<u64>(sealedSeries - 1));
   let first: u32 = 0;
@@ -111,32 +121,34 @@ export function seal(target: u32, token: u32, destinations: u32, everyKey: u32, 
     first += rows;
   }
   sealedBodyBytes = written;
-  freshKeys = 0;
-  for (let i: u32 = 0; i < sealedSeries; i++) {
-    const entry = seriesAt(i);
-    const sent = <u32>load<u16>(entry, E_SENT);
-    const after = afterSent(sent, token, destinations);
-    if (stateOf(after) != sent) store<u16>(entry, <u16>stateOf(after), E_SENT);
-    if (hadAll(after) && everyKey == 0) continue;
-    freshKeys++;
-    putKey(entry);
-  }
+  for (let i: u32 = 0; i < freshKeys; i++) putKey(entryAt(fresh, i));
   freshKeyBytes = written - sealedBodyBytes;
-  if (allKeys != 0 && freshKeys < sealedSeries) for (let i: u32 = 0; i < sealedSeries; i++) putKey(seriesAt(i));
+  if (allKeys != 0 && freshKeys < sealedSeries) for (let i: u32 = 0; i < sealedSeries; i++) putKey(entryAt(series, i));
   allKeyBytes = written - sealedBodyBytes - freshKeyBytes;
 }
 
 /** Series of the target's rows whose keys nobody is noted to have had for the shard of the token. */
 export function countUnsent(target: u32, token: u32): u32 {
-  numberSeries(target);
+  const batch = nextBatch();
   let count: u32 = 0;
-  for (let i: u32 = 0; i < sealedSeries; i++) if (!anySent(<u32>load<u16>(seriesAt(i), E_SENT), token)) count++;
+  for (let i: u32 = 0; i < partCount(); i++) {
+    const part = partAt(i);
+    if (load<u32>(part, P_TARGET) != target) continue;
+    const entries = <usize>load<u32>(part, P_SERIES);
+    const rows = load<u32>(part, P_ROWS);
+    for (let row: u32 = 0; row < rows; row++) {
+      const entry = entryAt(entries, row);
+      if (load<u32>(entry, E_BATCH) == batch) continue;
+      store<u32>(entry, batch, E_BATCH);
+      if (!anySent(<u32>load<u16>(entry, E_SENT), token)) count++;
+    }
+  }
   return count;
 }
 
 @inline
-function seriesAt(number: u32): usize {
-  return <usize>load<u32>(series + (<usize>number << 2));
+function entryAt(list: usize, index: u32): usize {
+  return <usize>load<u32>(list + (<usize>index << 2));
 }
 
 function putKey(entry: usize): void {
@@ -148,12 +160,16 @@ function putKey(entry: usize): void {
   advance(RECORD_HEAD_BYTES + length);
 }
 
-/** Numbers the series of the target's rows; returns how many parts have rows. */
-function numberSeries(target: u32): u32 {
+/**
+ * Numbers the series of the target's rows, writes their hashes, and notes as sent the keys that go along; returns how many
+ * parts have rows. All at once: when a large body is sealed, its entries have to be fetched again.
+ */
+function putSeries(target: u32, token: u32, destinations: u32, everyKey: bool): u32 {
   const batch = nextBatch();
   let count: u32 = 0;
   let groups: u32 = 0;
   let first: u32 = 0;
+  freshKeys = 0;
   for (let i: u32 = 0; i < partCount(); i++) {
     const part = partAt(i);
     const rows = load<u32>(part, P_ROWS);
@@ -161,16 +177,29 @@ function numberSeries(target: u32): u32 {
     groups++;
     makeRoom(first + rows);
     const entries = <usize>load<u32>(part, P_SERIES);
+    let hashes = need(<usize>rows * HASH_BYTES);
+    const before = count;
     for (let row: u32 = 0; row < rows; row++) {
-      const entry = <usize>load<u32>(entries + (<usize>row << 2));
+      const entry = entryAt(entries, row);
+      let number = load<u32>(entry, E_INDEX);
       if (load<u32>(entry, E_BATCH) != batch) {
+        number = count++;
         store<u32>(entry, batch, E_BATCH);
-        store<u32>(entry, count, E_INDEX);
-        store<u32>(series + (<usize>count << 2), <u32>entry);
-        count++;
+        store<u32>(entry, number, E_INDEX);
+        v128.store(hashes, v128.load(entry + E_HASH));
+        hashes += HASH_BYTES;
+        store<u32>(series + (<usize>number << 2), <u32>entry);
+        const sent = <u32>load<u16>(entry, E_SENT);
+        const after = afterSent(sent, token, destinations);
+        if (stateOf(after) != sent) store<u16>(entry, <u16>stateOf(after), E_SENT);
+        if (everyKey || !hadAll(after)) {
+          store<u32>(fresh + (<usize>freshKeys << 2), <u32>entry);
+          freshKeys++;
+        }
       }
-      store<u32>(numbers + (<usize>(first + row) << 2), load<u32>(entry, E_INDEX));
+      store<u32>(numbers + (<usize>(first + row) << 2), number);
     }
+    advance(<usize>(count - before) * HASH_BYTES);
     first += rows;
   }
   sealedSeries = count;
@@ -178,11 +207,16 @@ function numberSeries(target: u32): u32 {
 }
 
 function makeRoom(rows: u32): void {
-  if (rows <= numbersRoom) return;
-  const room = max<u32>(1024, max<u32>(rows, numbersRoom * 2));
-  numbers = numbers == 0 ? heap.alloc(<usize>room << 2) : heap.realloc(numbers, <usize>room << 2);
-  series = series == 0 ? heap.alloc(<usize>room << 2) : heap.realloc(series, <usize>room << 2);
-  numbersRoom = room;
+  if (rows <= rowsRoom) return;
+  rowsRoom = max<u32>(1024, max<u32>(rows, rowsRoom * 2));
+  series = resized(series);
+  numbers = resized(numbers);
+  fresh = resized(fresh);
+}
+
+function resized(list: usize): usize {
+  const bytes = <usize>rowsRoom << 2;
+  return list == 0 ? heap.alloc(bytes) : heap.realloc(list, bytes);
 }
 
 function encodePart(part: usize, rows: u32, first: u32, width: u32): void {

@@ -51,6 +51,9 @@ let entries: u32 = 0;
 let lastMeasurement: usize = 0;
 const newHash: usize = memory.data(16, 16);
 let batches: u32 = 0;
+/** Of the search that has found nothing: the slot for what was searched, and whether another one has its hash. */
+let freePlace: usize = 0;
+let hashFound: bool = false;
 /** Entry of the last line's key: where to guess from. */
 let last: usize = 0;
 /** Lines since a guess was right. */
@@ -146,13 +149,18 @@ export function follow(entry: usize): void {
 
 export function findEntry(at: usize, length: usize, hash: u32): usize {
   let slot = hash & mask;
+  hashFound = false;
   while (true) {
     const place = slots + (<usize>slot << 3);
     slot = (slot + 1) & mask;
     const entry = <usize>load<u32>(place);
-    if (entry == 0) return 0;
-    if (load<u32>(place, 4) != hash || <usize>load<u32>(entry, E_LENGTH) != length) continue;
-    if (isKey(entry, at, length)) return entry;
+    if (entry == 0) {
+      freePlace = place;
+      return 0;
+    }
+    if (load<u32>(place, 4) != hash) continue;
+    hashFound = true;
+    if (<usize>load<u32>(entry, E_LENGTH) == length && isKey(entry, at, length)) return entry;
   }
 }
 
@@ -212,12 +220,16 @@ function enterPlain(at: usize, length: usize, hash: u32): usize {
   const key = tagsSorted ? at : sortedKey(at, length);
   const keyHash = tagsSorted ? hash : hashBytes(key, length);
   sipHash(key, length, newHash);
-  const known = findSeries(keyHash, newHash);
+  const known = tagsSorted && !hashFound ? 0 : findSeries(keyHash, newHash);
   tagsStandAt(at);
   // Neither backslash nor newline: not odd.
   const entry = newEntry(at, length);
   entries++;
-  addSlot(entry, hash);
+  if ((slotsUsed + 1) * 2 <= mask) {
+    // Where `findEntry` has ended.
+    fillSlot(freePlace, entry, hash);
+    slotsUsed++;
+  } else addSlot(entry, hash);
   if (known != 0) {
     store<u32>(entry, <u32>known, E_MEASUREMENT);
     addFlag(entry, FLAG_OTHER);
@@ -273,7 +285,11 @@ function addSlot(entry: usize, hash: u32): void {
 function putSlot(table: usize, tableMask: u32, entry: usize, hash: u32): void {
   let slot = hash & tableMask;
   while (load<u32>(table + (<usize>slot << 3)) != 0) slot = (slot + 1) & tableMask;
-  const place = table + (<usize>slot << 3);
+  fillSlot(table + (<usize>slot << 3), entry, hash);
+}
+
+@inline
+function fillSlot(place: usize, entry: usize, hash: u32): void {
   store<u32>(place, <u32>entry);
   store<u32>(place, hash, 4);
 }

@@ -156,6 +156,59 @@ function costOf(values: usize, count: u32, whole: u32): u64 {
   return packedCost(bitLengths, count, whole);
 }
 
+@inline
+function residualAt(lower: usize, upper: usize): u64 {
+  const zigzag = <u64>load<u32>(lower) | (<u64>load<u32>(upper) << 32);
+  return (zigzag >> 1) ^ (0 - (zigzag & 1));
+}
+
+/** Of two residuals, the first and their sum. */
+@inline
+function runningSums(zigzags: v128): v128 {
+  const sign = i64x2.neg(v128.and(zigzags, i64x2.splat(1)));
+  const residuals = v128.xor(i64x2.shr_u(zigzags, 1), sign);
+  const zero = i64x2.splat(0);
+  return i64x2.add(
+    residuals,
+    i8x16.shuffle(zero, residuals, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23),
+  );
+}
+
+@inline
+function lastLane(lanes: v128): v128 {
+  return i8x16.shuffle(lanes, lanes, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+
+/** The numbers that follow `first` by so many residuals. */
+function sumSteps(lower: usize, upper: usize, first: u64, count: u32, into: usize): void {
+  const foursEnd = lower + (<usize>(count & ~3) << 2);
+  let sum = i64x2.splat(<i64>first);
+  let low = lower;
+  let high = upper;
+  let to = into;
+  if (low < foursEnd) {
+    do {
+      const lows = v128.load(low);
+      const highs = v128.load(high);
+      const a = runningSums(i8x16.shuffle(lows, highs, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23));
+      const b = runningSums(i8x16.shuffle(lows, highs, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31));
+      v128.store(to, i64x2.add(a, sum));
+      sum = i64x2.add(i64x2.add(b, lastLane(a)), sum);
+      v128.store(to, sum, 16);
+      sum = lastLane(sum);
+      low += 16;
+      high += 16;
+      to += 32;
+    } while (low < foursEnd);
+  }
+  let number = <u64>i64x2.extract_lane(sum, 0);
+  const end = into + (<usize>count << 3);
+  for (; to < end; to += 8, low += 4, high += 4) {
+    number += residualAt(low, high);
+    store<u64>(to, number);
+  }
+}
+
 /** Spans fromSpan .. toSpan - 1 as 64-bit numbers from `into` on. The reader is left behind the sequence. */
 export function readWide(starts: usize, spans: u32, fromSpan: u32, toSpan: u32, into: usize): void {
   const order = readU8();
@@ -216,16 +269,22 @@ export function readWide(starts: usize, spans: u32, fromSpan: u32, toSpan: u32, 
         out += 8;
       }
     }
+    if (order == 1) {
+      const count = <u32>((end - out) >>> 3);
+      sumSteps(lowerAt, upperAt, number, count, out);
+      lowerAt += <usize>count << 2;
+      upperAt += <usize>count << 2;
+      continue;
+    }
     for (; out < end; out += 8) {
-      const zigzag = <u64>load<u32>(lowerAt) | (<u64>load<u32>(upperAt) << 32);
+      const residual = residualAt(lowerAt, upperAt);
       lowerAt += 4;
       upperAt += 4;
-      const residual = (zigzag >> 1) ^ (0 - (zigzag & 1));
       if (order == 2) {
         step += residual;
         number += step;
-      } else if (order == 1) number += residual;
-      store<u64>(out, order == 0 ? base + residual : number);
+        store<u64>(out, number);
+      } else store<u64>(out, base + residual);
     }
   }
   scratchRelease(mark);

@@ -117,12 +117,14 @@ function wordsOf(bytes: usize): v128 {
 
 /** Where the version stands in a frame. */
 export const VERSION_OFFSET: u32 = 16;
+/** The key of a frame's version, in memory: the compiler would make it anew for each row. */
+const frameVersion = memory.data(16, 16);
 
 /** Adds the cells of one group of a frame to the two 64-bit sums at `sums`. `keys`: of its columns. */
 export function groupSum(index: usize, group: usize, keys: usize, sums: usize): void {
   const frame = <usize>load<u32>(index);
   const hashes = frame + load<u32>(index, 12);
-  const version = versionKey(wordsOf(frame + VERSION_OFFSET));
+  v128.store(frameVersion, versionKey(wordsOf(frame + VERSION_OFFSET)));
   const rows = load<u32>(group, 8);
   const seriesWidth = load<u32>(group, 12);
   const seriesAt = frame + load<u32>(group, 16);
@@ -169,7 +171,7 @@ export function groupSum(index: usize, group: usize, keys: usize, sums: usize): 
     for (let i: u32 = 0; i < count; i++) {
       const series = <usize>indexAt(seriesAt, seriesWidth, start + i);
       if (timeWidth !== 0) time = timeKey(min + offsetAt(timesAt, timeWidth, start + i) * unit);
-      const key = rowKey(wordsOf(hashes + (series << 4)), time, version);
+      const key = rowKey(wordsOf(hashes + (series << 4)), time, v128.load(frameVersion));
       sum = i64x2.add(sum, i64x2.mul(key, v128.load(totals + (i << 4))));
     }
     v128.store(sums, sum);

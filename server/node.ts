@@ -216,8 +216,8 @@ export class Node implements RunningNode {
     };
     this.#addRoutes(pool, extensions);
     const scratch = { config, self: this.#file.number, pool, log: this.#log };
-    const writtenBytes = () => this.#metrics.requests.writtenBytes;
-    if (config.warmUp) this.#warmUp = new WarmUp({ ...scratch, writtenBytes });
+    const ready = () => this.#file.seed !== null && this.#writing();
+    if (config.warmUp) this.#warmUp = new WarmUp({ ...scratch, requests: this.#metrics.requests, ready });
     this.#core.start(config.join, Date.now());
     this.#startTimers(pool);
     await this.#startUdp();

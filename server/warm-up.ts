@@ -47,8 +47,10 @@ const LINE_BYTES = 512;
 
 export interface WarmUpParts extends ScratchParts {
   readonly log: Logger;
-  /** Of writes of clients since the start. */
-  readonly writtenBytes: () => number;
+  /** Of clients, since the start. */
+  readonly requests: { readonly writtenBytes: number };
+  /** Makes what the first of them would make. */
+  readonly ready: () => unknown;
 }
 
 export class WarmUp {
@@ -91,6 +93,7 @@ export class WarmUp {
       }
       this.#node = null;
       if (!this.#isOver) {
+        this.#parts.ready();
         collectYoungGarbage();
         await this.#parts.pool.callAll('collectYoungGarbage');
       }
@@ -105,8 +108,8 @@ export class WarmUp {
 
   /** A shard that was not here before: another node has written to it. */
   get #isOver(): boolean {
-    const { pool, writtenBytes } = this.#parts;
-    return this.#isStopped || writtenBytes() > 0 || pool.held().length > this.#heldBefore;
+    const { pool, requests } = this.#parts;
+    return this.#isStopped || requests.writtenBytes > 0 || pool.held().length > this.#heldBefore;
   }
 
   /** What is on its way is given up. */

@@ -257,6 +257,7 @@ export class Engine implements Storage {
     do flushing = this.#flushNext();
     while (flushing && !spent());
     this.#log.release(this.#flushedThrough);
+    this.#log.prepare();
     if (unsettled !== null) throw unsettled;
     if (flushing) return true;
     do if (!this.#compactNext(spent)) return false;

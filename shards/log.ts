@@ -324,6 +324,11 @@ export class Log {
     });
   }
 
+  /** A segment to be written to, where there is none: no write has to wait for it then. Without room the next write tries. */
+  prepare(): void {
+    if (this.#file === null) this.#beginAhead();
+  }
+
   /** Removes segments that no shard needs. */
   release(flushedThrough: FlushedThrough): void {
     this.#leaveFlushed(flushedThrough);
@@ -353,13 +358,19 @@ export class Log {
     const segment = this.#segments.at(-1);
     if (file === null || segment === undefined || this.#syncing || file.size < LEAVE_BYTES_MIN) return;
     if (segment.unsynced.length > 0 || isPinned(segment, flushedThrough)) return;
+    // Without room for another file the present one goes on.
+    if (this.#beginAhead()) file.close();
+  }
+
+  /** False when the disk refuses. */
+  #beginAhead(): boolean {
     try {
       this.#newSegment();
+      return true;
     } catch (error) {
       if (!(error instanceof StorageError)) throw error;
-      return; // no room for another file: the present one goes on
+      return false;
     }
-    file.close();
   }
 
   /** Shards that hold the oldest segment. */

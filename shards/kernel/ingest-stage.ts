@@ -51,6 +51,8 @@ const SENT_STATES_MAX = 2 ** 15;
 const BATCHES_MAX = 2 ** 28;
 /** Destinations are counted by bits. */
 export const DESTINATIONS_MAX = 16;
+/** A body of so much finds its memory there. */
+const FIRST_BODY_BYTES = 2 << 20;
 const NO_ERRORS: readonly LineError[] = [];
 /** Shards whose keys are known to have been sent, besides those of one stage. */
 const SHARDS_KNOWN_MAX = 10_000;
@@ -137,6 +139,9 @@ export class IngestStage {
     this.#limits = limits;
     this.#kernel = this.#newKernel();
     this.#careful = new CarefulLines(this.#kernel, limits);
+    // The system gives memory when it is first written to, which takes about as long as reading a body does.
+    const at = this.#kernel.inputOf(FIRST_BODY_BYTES);
+    new Uint8Array(this.#kernel.memory.buffer, at, FIRST_BODY_BYTES).fill(0);
   }
 
   /** Spellings of series held. */

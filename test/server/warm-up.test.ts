@@ -38,6 +38,7 @@ class Workers {
   clientsAfter = Number.POSITIVE_INFINITY;
   shardsAfter = Number.POSITIVE_INFINITY;
   collections = 0;
+  readies = 0;
   readonly #replicas: (ScratchReplica | null)[] = [null, null];
   readonly #settings: ReturnType<typeof workerSettings>;
 
@@ -45,8 +46,18 @@ class Workers {
     const config = loadConfig({ flags: { data: directory, workers: String(WORKERS) } });
     this.#settings = workerSettings(config, SELF, null as unknown as ClusterSnapshot, UNLIMITED);
     const log = pino({ level: 'warn' }, { write: (line: string) => this.log.push(line) });
-    const writtenBytes = () => (this.writes > this.clientsAfter ? 1 : 0);
-    this.warmUp = new WarmUp({ config, self: SELF, pool: this as unknown as WorkerPool, log, writtenBytes });
+    this.warmUp = new WarmUp({
+      config,
+      self: SELF,
+      pool: this as unknown as WorkerPool,
+      log,
+      requests: this,
+      ready: () => this.readies++,
+    });
+  }
+
+  get writtenBytes(): number {
+    return this.writes > this.clientsAfter ? 1 : 0;
   }
 
   held(): undefined[] {
@@ -105,7 +116,7 @@ describe('a warm-up', () => {
     expect(workers.lives).toBeGreaterThan(1);
     expect(workers.writes).toBeGreaterThan(workers.lives * 4);
     expect(workers.areScratch).toBe(true);
-    expect(workers.collections).toBe(1);
+    expect([workers.collections, workers.readies]).toEqual([1, 1]);
     expect(workers.warmUp.isAwaited).toBe(false);
     expect(workers.warmUp.coordinator).toBeUndefined();
     expect(scratchLeft()).toEqual([]);

@@ -21,6 +21,8 @@ import type { FreeBuffers } from '../../shards/used-rows.ts';
 import { isThrough, makeStamp, makeVersion, STAMP_ZERO, type Stamp, type Version } from '../../shards/version.ts';
 import { MemoryFiles } from '../support/memory-files.ts';
 
+const recordsIn = (bytes: Buffer): number => bytes.toString('latin1').split('REC1').length - 1;
+
 export const HOUR_NS = 3_600_000_000_000;
 export const KEY: ShardKey = {
   database: 'db',
@@ -199,6 +201,12 @@ export class Bench {
 
   step(): boolean {
     return this.engine.step(1e9, () => this.nowMs);
+  }
+
+  /** In segments that are not set aside. */
+  logRecords(): number {
+    const segments = this.files.list('/memory/log').filter((name) => name.endsWith('.log'));
+    return segments.reduce((sum, name) => sum + recordsIn(this.files.bytesOf(`/memory/log/${name}`)), 0);
   }
 
   remove(): void {

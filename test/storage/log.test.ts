@@ -325,6 +325,19 @@ describe('the log', () => {
     expect(opened).not.toHaveBeenCalled();
   });
 
+  test('a segment that is there before the first write is the one that the write goes to', () => {
+    const log = open();
+    log.prepare();
+    log.prepare();
+    const before = files.list('/memory/log');
+    expect(before).toHaveLength(1);
+    append(log, 'first');
+    expect(files.list('/memory/log')).toEqual(before);
+    expect(sync(log)).toBeNull();
+    files.crash(() => 0, false);
+    expect(replayed(open()).texts).toEqual(['first']);
+  });
+
   test('a segment is removed when every shard has flushed past it', () => {
     const log = open(60);
     const first = append(log, 'x'.repeat(50));

@@ -183,7 +183,8 @@ const DEFINITIONS = {
     schema: bytes(4 * MIB, 64 * GIB),
     value: 'SIZE',
     fallback: '128MiB',
-    about: 'rows that a node keeps in memory before it flushes them, all workers together',
+    about:
+      'rows that a node keeps in memory before it flushes them, all workers together; by default never more than --log-bytes-max',
   },
   'flush-idle': {
     schema: duration(1000, 86_400_000),
@@ -338,13 +339,16 @@ export function loadConfig(sources: ConfigSources): Config {
   const path = flags.config ?? environment.STARLING_CONFIG;
   const file = path === undefined || path === '' ? {} : readConfigFile(path, Object.keys(DEFINITIONS));
 
+  const sourceOf = (name: OptionName) => pickSource(name, flags, environment, file, path);
   const resolve = <T>(name: OptionName, schema: z.ZodType<T, string>): T => {
-    const from = pickSource(name, flags, environment, file, path);
+    const from = sourceOf(name);
     const parsed = schema.safeParse(from.text);
     if (!parsed.success) throw new ConfigError(`${from.where}: ${parsed.error.issues[0]?.message ?? 'invalid'}`);
     return parsed.data;
   };
   const d = DEFINITIONS;
+  const logBytesMax = resolve('log-bytes-max', d['log-bytes-max'].schema);
+  const memtable = resolve('memtable-bytes-max', d['memtable-bytes-max'].schema);
   const config: Config = {
     nodeName: resolve('node', d.node.schema),
     listen: resolve('listen', d.listen.schema),
@@ -367,8 +371,8 @@ export function loadConfig(sources: ConfigSources): Config {
     bodyBytesMax: resolve('body-bytes-max', d['body-bytes-max'].schema),
     writeInFlightBytesMax: resolve('write-in-flight-bytes-max', d['write-in-flight-bytes-max'].schema),
     seriesCacheMax: resolve('series-cache-max', d['series-cache-max'].schema),
-    logBytesMax: resolve('log-bytes-max', d['log-bytes-max'].schema),
-    memtableBytesMax: resolve('memtable-bytes-max', d['memtable-bytes-max'].schema),
+    logBytesMax,
+    memtableBytesMax: sourceOf('memtable-bytes-max').isDefault ? Math.min(memtable, logBytesMax) : memtable,
     flushIdleMs: resolve('flush-idle', d['flush-idle'].schema),
     mergeIdleMs: resolve('merge-idle', d['merge-idle'].schema),
     scrub: resolve('scrub', d.scrub.schema),
@@ -433,13 +437,12 @@ function pickSource(
   environment: Readonly<Record<string, string | undefined>>,
   file: Readonly<Record<string, string>>,
   path: string | undefined,
-): { text: string; where: string } {
+): { text: string; where: string; isDefault?: true } {
   const flag = flags[name];
   if (flag !== undefined) return { text: flag, where: `--${name}` };
   const variable = environmentName(name);
   const fromEnvironment = environment[variable];
   if (fromEnvironment !== undefined && fromEnvironment !== '') return { text: fromEnvironment, where: variable };
-  const fromFile = file[name];
-  if (fromFile !== undefined) return { text: fromFile, where: `${path}: ${name}` };
-  return { text: DEFINITIONS[name].fallback, where: `default of --${name}` };
+  if (file[name] !== undefined) return { text: file[name], where: `${path}: ${name}` };
+  return { text: DEFINITIONS[name].fallback, where: `default of --${name}`, isDefault: true };
 }

@@ -75,6 +75,14 @@ describe('loadConfig', () => {
     expect(() => loadConfig(sources)).toThrow(message);
   });
 
+  test('memory before a flush is not more than the log unless somebody says so', () => {
+    expect(loadConfig({ flags: { 'log-bytes-max': '100MiB' } }).memtableBytesMax).toBe(100 * 2 ** 20);
+    expect(loadConfig({ flags: {} }).memtableBytesMax).toBe(128 * 2 ** 20);
+    expect(() => loadConfig({ flags: { 'log-bytes-max': '100MiB', 'memtable-bytes-max': '128MiB' } })).toThrow(
+      /memtable-bytes-max must not exceed log-bytes-max/,
+    );
+  });
+
   test('an unknown key, a list of maps and broken YAML in the file are refused', () => {
     expect(() => loadConfig({ flags: { config: file('passInterval: 2s') } })).toThrow(/unknown option "passInterval"/);
     expect(() => loadConfig({ flags: { config: file('node: {a: 1}') } })).toThrow(/"node" must be a single value/);

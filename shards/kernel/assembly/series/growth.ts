@@ -36,7 +36,6 @@ const MEASUREMENT_BYTES: f64 = 800;
 
 const SEEN_SLOTS_MIN: u32 = 1024;
 const SEEN_SLOTS_MAX: u32 = 65_536;
-const SEEN_SEED: u64 = 0x2545f4914f6cdd1d;
 const BLOCK_SPREAD: u64 = 0x9e3779b97f4a7c15;
 
 const COMMA: u8 = 44;
@@ -47,14 +46,17 @@ let seen: usize = 0;
 let seenMask: u32 = 0;
 let seenFree: u32 = 0;
 
+/** Not known outside, so that texts that count as one cannot be made on purpose: the hash of the first key. */
+let seed: u64 = 0;
 /** Of the key that is looked at: the hash of its measurement's name, and that measurement, or 0 where the table has none. */
 let name: u64 = 0;
 let measurement: usize = 0;
 
-/** `areNew`: no key is looked for in the table, which gives more where it has some. -1: the records do not fit their bytes. */
+/** `areNew`: no key is looked for in the table, as if it had none. -1: the records do not fit their bytes. */
 export function seriesGrowth(table: usize, records: usize, bytes: u32, areNew: bool): f64 {
   forgetSeen();
   forgetKey();
+  seed = bytes < RECORD_HEAD_BYTES ? 0 : load<u64>(records);
   let growth: f64 = 0;
   let added: u32 = 0;
   for (let at: u32 = 0; at < bytes; ) {
@@ -109,7 +111,7 @@ function seriesBytes(length: u32): f64 {
 
 /** Opens the measurement of a name as it stands: one with escapes is not found, and costs no less. */
 function measurementGrowth(table: usize, text: usize, length: u32): f64 {
-  name = hashText(text, length, SEEN_SEED);
+  name = hashText(text, length, seed);
   const number = dictionaryFind(load<u32>(table, 4), text, length, load<u64>(table, 64));
   measurement = number == UNKNOWN_ID ? 0 : measurementAt(table, number);
   return measurement == 0 && isFirst(name) ? MEASUREMENT_BYTES : 0;
@@ -117,7 +119,7 @@ function measurementGrowth(table: usize, text: usize, length: u32): f64 {
 
 /** Of a tag key in the open measurement, by its first use in a block. */
 function tagGrowth(table: usize, key: usize, length: u32, block: u32): f64 {
-  const tag = hashText(key, length, name ^ SEEN_SEED);
+  const tag = hashText(key, length, name ^ seed);
   return isFirst(tag + <u64>block * BLOCK_SPREAD) ? BLOCKS_BYTES + columnGrowth(table, key, length) : 0;
 }
 

@@ -2,7 +2,6 @@
 import { DifferenceError } from './checks.ts';
 import { runCurve } from './curve-mode.ts';
 import { runDecode } from './decode-mode.ts';
-import { runEngine } from './engine-mode.ts';
 import { runOpen } from './open-mode.ts';
 import { type BenchOptions, type Mode, parseOptions, USAGE, UsageError } from './options.ts';
 import { runRecover } from './recover-mode.ts';
@@ -17,7 +16,6 @@ const RUN: Readonly<Record<Mode, (options: BenchOptions) => Promise<void>>> = {
   recover: runRecover,
   repair: runRepair,
   decode: runDecode,
-  engine: runEngine,
   show: async (options) => showTables(options),
 };
 

@@ -13,7 +13,6 @@ npm run bench -- open [options]          time to open 2,000 shards
 npm run bench -- recover [options]       time to recover a log of 1 GiB
 npm run bench -- repair [options]        what repair costs: round trips, bytes, seconds
 npm run bench -- decode [options]        values that a kernel decodes a second, by kind
-npm run bench -- engine [options]        ingestion by parser and engine alone, in one thread
 npm run bench -- show --json FILE,...    the tables of saved results again
 
   --workloads A,B,...,three   which (default: A to G and three)
@@ -34,7 +33,7 @@ npm run bench -- show --json FILE,...    the tables of saved results again
   --shards N                  open: (default 2000)
   --log-mib N                 recover: (default 1024)`;
 
-export const MODES = ['table', 'curve', 'open', 'recover', 'repair', 'decode', 'engine', 'show'] as const;
+export const MODES = ['table', 'curve', 'open', 'recover', 'repair', 'decode', 'show'] as const;
 export type Mode = (typeof MODES)[number];
 
 export const THREE = 'three';

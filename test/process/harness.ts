@@ -84,6 +84,10 @@ export class TestNode {
     return this.#child?.pid;
   }
 
+  get #exit(): number | string | null {
+    return this.#child?.exitCode ?? this.#child?.signalCode ?? null;
+  }
+
   get running(): boolean {
     return this.#child !== null && this.#child.exitCode === null && this.#child.signalCode === null;
   }
@@ -112,12 +116,16 @@ export class TestNode {
       if (match !== null) this.#port = Number(match[1]);
       return match !== null;
     });
-    if (!this.running) throw new Error(`${this.name} ended (${child.exitCode}): ${this.stderr.slice(-2_000)}`);
+    if (!this.running) throw new Error(`${this.name} ended (${this.#exit}): ${this.stderr.slice(-2_000)}`);
     return this;
   }
 
   async ready(timeoutMs = START_MS_MAX): Promise<this> {
-    await eventually(`${this.name} is ready`, timeoutMs, async () => (await this.get('/health')).status === 200);
+    await eventually(`${this.name} is ready`, timeoutMs, async () => {
+      if (!this.running) return true;
+      return (await this.get('/health')).status === 200;
+    });
+    if (!this.running) throw new Error(`${this.name} ended (${this.#exit}): ${this.stderr.slice(-2_000)}`);
     return this;
   }
 

@@ -4,6 +4,8 @@
  *
  * Flushing is held off by the limits: log and memtable may grow beyond what is written, idle shards wait for a day.
  */
+import { availableParallelism } from 'node:os';
+import { defaultWorkers } from '../../server/config.ts';
 import { ask, influxPath } from './asking.ts';
 import { Connection } from './connection.ts';
 import { Generator } from './generator.ts';
@@ -17,7 +19,9 @@ import { cpuOptions, INTERVAL_SECONDS } from './workloads.ts';
 const MIB = 1024 * 1024;
 const ROUNDS = 300;
 const STRETCHES_MAX = 1000;
-const HELD_OFF = ['--log-bytes-max', '16GiB', '--memtable-bytes-max', '1GiB', '--flush-idle', '24h'];
+/** Of all workers together; each may have as much. */
+const MEMTABLES_GIB = defaultWorkers(availableParallelism());
+const HELD_OFF = ['--log-bytes-max', '16GiB', '--memtable-bytes-max', `${MEMTABLES_GIB}GiB`, '--flush-idle', '24h'];
 
 export async function runRecover(options: BenchOptions): Promise<void> {
   const [program] = findPrograms({}, ['starling']).programs;

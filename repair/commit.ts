@@ -8,42 +8,15 @@
  * A version is in the queue once; later arrivals wait for the same result. Keys are judged when a group is formed: all
  * earlier groups have been applied by then, so a series whose key came with an earlier batch is known.
  */
-import type { FrameHead } from '../shards/batch-codec.ts';
 import { attempt, type StorageError } from '../shards/errors.ts';
-import { type HeldFrame, holdFrame, holdFrameOf } from '../shards/held-frame.ts';
+import { holdFrame, holdFrameOf } from '../shards/held-frame.ts';
 import type { GivenKeys } from '../shards/series-keys.ts';
-import type { ShardId, ShardKey } from '../shards/shard-key.ts';
-import type { LogPosition, Storage, StoredShard } from '../shards/storage.ts';
+import type { ShardId } from '../shards/shard-key.ts';
+import type { LogEntry, LogPosition, Storage } from '../shards/storage.ts';
 import type { Version } from '../shards/version.ts';
+import { byDurability, CommitEntry, type CommitRequest, type CommitResult, shareOfRepair } from './commit-entry.ts';
 import type { Replica, ReplicaTable } from './replica-table.ts';
 import type { Surroundings } from './surroundings.ts';
-
-export type CommitResult =
-  /** In the log, synced, applied; or known already; or at or below the floor (rule 7). */
-  | { readonly kind: 'stored' }
-  /** Readable, not synced yet: `stored` follows. Never given for `durability: fsync`. */
-  | { readonly kind: 'applied' }
-  | { readonly kind: 'need-keys' }
-  | { readonly kind: 'filling' }
-  | { readonly kind: 'refused'; readonly code: string; readonly retry: boolean; readonly reason: string };
-
-export interface CommitRequest {
-  readonly id: ShardId;
-  readonly key: ShardKey;
-  readonly version: Version;
-  readonly frame: Uint8Array;
-  /** Of the frame, where it has been read; null: not yet. */
-  readonly head: FrameHead | null;
-  readonly keys: GivenKeys;
-  readonly durability: 'fsync' | 'interval' | 'none';
-  /** Content sum that the frame must have; null when nobody has told one. */
-  readonly content: bigint | null;
-  /** It was pulled: what applying it costs is repair's. */
-  readonly isRepair?: boolean;
-  /** This process has just made the frame: its bytes need no check. */
-  readonly isOwn?: boolean;
-  readonly done: (result: CommitResult) => void;
-}
 
 /** Made for one group: their files take milliseconds each, and this thread does nothing else meanwhile. */
 const NEW_SHARDS_MAX = 16;
@@ -55,28 +28,20 @@ const NOT_MINE: CommitResult = {
   reason: 'this node neither owns nor holds the shard',
 };
 
-interface Entry extends CommitRequest {
-  readonly waiters: ((result: CommitResult) => void)[];
-  /** Once it has been judged; the shard takes it over when it is applied. */
-  held: HeldFrame | null;
-  /** The shard for which it was judged: a copy that has taken its place since then holds nothing of this. */
-  stored: StoredShard | null;
-}
-
 export class CommitQueue {
-  private readonly queue: Entry[] = [];
-  private readonly byVersion = new Map<string, Entry>();
+  private readonly queue: CommitEntry[] = [];
+  private readonly byVersion = new Map<string, CommitEntry>();
   private bytes = 0;
   private syncing = false;
   private pumping = false;
   /** Applied, and in the log since before no sync that has ended. */
-  private unsynced: Entry[] = [];
+  private unsynced: CommitEntry[] = [];
   /** The part of them that the running sync covers. */
-  private beingSynced: Entry[] = [];
+  private beingSynced: CommitEntry[] = [];
   private overloaded: boolean | null = null;
   private lastSyncMs = 0;
-  /** Since when the disk owes a sync; null: it owes none. */
-  private owedSyncMs: number | null = null;
+  /** Since when the disk owes a sync; infinity: it owes none. */
+  private owedSyncMs = Number.POSITIVE_INFINITY;
   private refuses = false;
   private readonly whenSynced: (() => void)[] = [];
   private readonly storage: Storage;
@@ -110,7 +75,7 @@ export class CommitQueue {
       });
       return;
     }
-    const entry: Entry = { ...request, waiters: [request.done], held: null, stored: null };
+    const entry = new CommitEntry(name, request);
     this.byVersion.set(name, entry);
     this.queue.push(entry);
     this.bytes += request.frame.byteLength;
@@ -151,7 +116,7 @@ export class CommitQueue {
 
   /** For how long syncs that were asked for have not come. */
   get stalledMs(): number {
-    return this.owedSyncMs === null ? 0 : this.around.nowMs - this.owedSyncMs;
+    return Math.max(0, this.around.nowMs - this.owedSyncMs);
   }
 
   /** The replica is still the one of its shard. */
@@ -193,18 +158,21 @@ export class CommitQueue {
 
   /** Returns how many shards were new. */
   private commitGroup(): number {
-    const group: Entry[] = [];
+    const group: CommitEntry[] = [];
+    const logged: LogEntry[] = [];
     const keysOfGroup = new Map<ShardId, GivenKeys[]>();
     let bytes = 0;
     let taken = 0;
     let made = 0;
     while (taken < this.queue.length && bytes < this.around.limits.groupBytesMax && made < NEW_SHARDS_MAX) {
       const entry = this.queue[taken++]!;
-      if (this.replicas.get(entry.id) === null) made++;
-      const refusal = this.judge(entry, keysOfGroup);
+      const replica = this.replicas.get(entry.id);
+      if (replica === null) made++;
+      const refusal = this.judge(entry, replica, keysOfGroup);
       if (refusal !== null) this.finish(entry, refusal);
       else {
         group.push(entry);
+        logged.push({ shard: entry.id, keys: entry.keys, frame: entry.frame });
         bytes += entry.frame.byteLength;
       }
     }
@@ -212,7 +180,7 @@ export class CommitQueue {
     if (group.length === 0) return made;
     let position: LogPosition;
     try {
-      position = this.storage.append(group.map(({ id, keys, frame }) => ({ shard: id, keys, frame })));
+      position = this.storage.append(logged);
     } catch (error) {
       this.refuses = true;
       for (const entry of group) this.finish(entry, refusalOf(error));
@@ -222,28 +190,24 @@ export class CommitQueue {
     this.refuses = false;
     this.around.count('log_groups');
     this.around.count('log_batches', group.length);
-    // All that a group has for one shard waits for the sync when some of it does (the durability has just been altered):
-    // what comes later may need the keys of what came earlier, and see `applyAll`.
-    const waiting = new Set(group.filter(({ durability }) => durability === 'fsync').map(({ id }) => id));
-    const unsynced = group.filter(({ id }) => !waiting.has(id));
+    const { waiting, unsynced } = byDurability(group);
     this.applyAll(unsynced, position, (entries) => {
       // Before anybody is told: who asks what is unsynced then must find it (rule 13).
       this.unsynced.push(...entries);
       for (const entry of entries) for (const done of entry.waiters) done({ kind: 'applied' });
     });
-    if (unsynced.length < group.length) {
-      const entries = group.filter(({ id }) => waiting.has(id));
-      this.startSync(entries, position);
-    }
+    if (waiting.length > 0) this.startSync(waiting, position);
     return made;
   }
 
-  /** null: goes into the log. */
-  private judge(entry: Entry, keysOfGroup: Map<ShardId, GivenKeys[]>): CommitResult | null {
+  /** `known`: the replica, where there is one. null: goes into the log. */
+  private judge(
+    entry: CommitEntry,
+    known: Replica | null,
+    keysOfGroup: Map<ShardId, GivenKeys[]>,
+  ): CommitResult | null {
     try {
-      // Whoever pulls has it, unless it was removed meanwhile.
-      const mayMake = () => entry.isRepair !== true && this.around.owners(entry.key).includes(this.around.self);
-      const replica = this.replicas.get(entry.id) ?? (mayMake() ? this.replicas.ensure(entry.key) : null);
+      const replica = known ?? this.make(entry);
       // Let go or over since it was offered: to make it again would bring back what is gone.
       if (replica === null) return NOT_MINE;
       if (replica.ledger.replica === 'filling') return { kind: 'filling' };
@@ -292,12 +256,17 @@ export class CommitQueue {
     }
   }
 
-  private startSync(entries: Entry[], position: LogPosition | null): void {
+  /** null: whoever pulls has had it, unless it was removed meanwhile. */
+  private make({ isRepair, key }: CommitEntry): Replica | null {
+    return !isRepair && this.around.owners(key).includes(this.around.self) ? this.replicas.ensure(key) : null;
+  }
+
+  private startSync(entries: CommitEntry[], position: LogPosition | null): void {
     this.syncing = true;
     this.beingSynced = this.unsynced;
     this.unsynced = [];
     const waiting = this.whenSynced.splice(0);
-    this.owedSyncMs ??= this.around.nowMs;
+    this.owedSyncMs = Math.min(this.owedSyncMs, this.around.nowMs);
     this.sync((error) => {
       this.syncing = false;
       this.lastSyncMs = this.around.nowMs;
@@ -308,10 +277,10 @@ export class CommitQueue {
         this.beingSynced = [];
         for (const entry of entries) this.finish(entry, refusalOf(error));
         this.whenSynced.unshift(...waiting);
-        if (this.unsynced.length === 0 && this.whenSynced.length === 0) this.owedSyncMs = null;
+        if (this.unsynced.length === 0 && this.whenSynced.length === 0) this.owedSyncMs = Number.POSITIVE_INFINITY;
         return;
       }
-      this.owedSyncMs = null;
+      this.owedSyncMs = Number.POSITIVE_INFINITY;
       this.around.count('log_syncs');
       const applied = this.beingSynced;
       this.beingSynced = [];
@@ -332,20 +301,26 @@ export class CommitQueue {
    * All entries have the end of their group for their position in the log: a flush between two of one shard would say that
    * the file has both, and the second would not be replayed. So nobody is called before all are applied.
    */
-  private applyAll(entries: readonly Entry[], position: LogPosition, then: (applied: readonly Entry[]) => void): void {
-    const bytesOf = (some: readonly Entry[]) => some.reduce((sum, { frame }) => sum + frame.byteLength, 0);
-    const pulled = entries.filter(({ isRepair }) => isRepair === true);
-    const share = pulled.length === 0 ? 0 : bytesOf(pulled) / bytesOf(entries);
-    let results: (CommitResult | null)[] = [];
+  private applyAll(
+    entries: readonly CommitEntry[],
+    position: LogPosition,
+    then: (applied: readonly CommitEntry[]) => void,
+  ): void {
+    const applied: CommitEntry[] = [];
+    const refused: { readonly entry: CommitEntry; readonly result: CommitResult }[] = [];
     this.around.budget.metered(() => {
-      results = entries.map((entry) => this.apply(entry, position));
-    }, share);
-    then(entries.filter((_, i) => results[i] === null));
-    for (const [i, entry] of entries.entries()) if (results[i] !== null) this.finish(entry, results[i]!);
+      for (const entry of entries) {
+        const result = this.apply(entry, position);
+        if (result === null) applied.push(entry);
+        else refused.push({ entry, result });
+      }
+    }, shareOfRepair(entries));
+    then(applied);
+    for (const { entry, result } of refused) this.finish(entry, result);
   }
 
   /** Why not, when the replica has changed under the batch, or cannot read what it has: then nothing is changed. */
-  private apply(entry: Entry, position: LogPosition): CommitResult | null {
+  private apply(entry: CommitEntry, position: LogPosition): CommitResult | null {
     const replica = this.replicas.get(entry.id);
     if (replica === null)
       return { kind: 'refused', code: 'absent', retry: true, reason: 'the shard is gone from this node' };
@@ -365,19 +340,19 @@ export class CommitQueue {
    * What its sync means for a batch: nothing when the replica has turned filling since it was judged, or has been
    * replaced by a copy, whose log begins behind the batch (rule 8).
    */
-  private resultOf(entry: Entry): CommitResult {
+  private resultOf(entry: CommitEntry): CommitResult {
     const replica = this.replicas.get(entry.id);
     const holds = replica !== null && replica.stored === entry.stored && replica.ledger.replica !== 'filling';
     return { kind: holds ? 'stored' : 'filling' };
   }
 
-  private isUnsynced(entry: Entry): boolean {
-    const same = (other: Entry) => other.id === entry.id && other.version === entry.version;
+  private isUnsynced(entry: CommitEntry): boolean {
+    const same = (other: CommitEntry) => other.id === entry.id && other.version === entry.version;
     return this.unsynced.some(same) || this.beingSynced.some(same);
   }
 
-  private finish(entry: Entry, result: CommitResult): void {
-    if (this.byVersion.delete(entry.id + entry.version)) this.bytes -= entry.frame.byteLength;
+  private finish(entry: CommitEntry, result: CommitResult): void {
+    if (this.byVersion.delete(entry.name)) this.bytes -= entry.frame.byteLength;
     entry.held?.release();
     for (const done of entry.waiters) done(result);
   }

@@ -12,7 +12,8 @@ import type { FrameHead } from '../shards/batch-codec.ts';
 import { encodedKeys, type GivenKeys } from '../shards/series-keys.ts';
 import { type ShardId, type ShardKey, shardId } from '../shards/shard-key.ts';
 import type { NodeNumber, Version } from '../shards/version.ts';
-import type { CommitQueue, CommitResult } from './commit.ts';
+import type { CommitQueue } from './commit.ts';
+import type { CommitResult } from './commit-entry.ts';
 import type { MailAnswer } from './mail-messages.ts';
 import type { AddOpen } from './open-versions.ts';
 import type { Outbox } from './outbox.ts';
@@ -224,8 +225,8 @@ export class Mail {
       const [code, reason] = result.kind === 'refused' ? [result.code, result.reason] : [result.kind, result.kind];
       this.result(pending, self, result.kind, code, reason);
     };
-    const entry = { id: pending.id, key: shard, version, frame, head, keys, durability, content: null, done };
-    this.commit.offer({ ...entry, isOwn: true });
+    const { id } = pending;
+    this.commit.offer({ id, key: shard, version, frame, head, keys, durability, content: null, isOwn: true, done });
   }
 
   private result(

@@ -39,9 +39,22 @@ export class ClusterNewsSender {
   }
 }
 
-/** The whole snapshot, at the worker. */
+/**
+ * The whole snapshot, at the worker. V8 forgets the shape of what was posted with the last of it, and a spread copy takes
+ * after that: written out, all snapshots are of one shape.
+ */
 export function withKept({ snapshot, kept }: ClusterNews, before: ClusterSnapshot): ClusterSnapshot {
   const heldBy = { ...snapshot.heldBy };
   for (const member of kept) heldBy[member] = before.heldBy[member]!;
-  return { ...snapshot, heldBy };
+  return {
+    viewHash: snapshot.viewHash,
+    self: snapshot.self,
+    members: snapshot.members,
+    live: snapshot.live,
+    databases: snapshot.databases,
+    droppedThrough: snapshot.droppedThrough,
+    statements: snapshot.statements,
+    heldBy,
+    heldSequence: snapshot.heldSequence,
+  };
 }

@@ -60,6 +60,8 @@ export function makeScratchNode({ config, self, pool, log }: ScratchParts, life:
   });
   core.start([], Date.now());
   core.definitions.createDatabase(SCRATCH_DATABASE, null, Date.now());
+  // The first heartbeat: its shards can be passed.
+  core.heartbeat(core.closing(Date.now()), [], [], Date.now());
   const { clusterId, seed } = core.identity;
   const metrics = new RequestMetrics(new Registry());
   const owners = core.owners.bind(core);

@@ -8,18 +8,23 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ClusterSnapshot } from '../repair/cluster.ts';
-import type { HostEffect } from '../repair/replica-host.ts';
 import { diskError, StorageError } from '../shards/errors.ts';
 import type { Files } from '../shards/files.ts';
 import { withKept } from './cluster-news.ts';
 import { nodeFiles } from './node-files.ts';
 import type { WorkerSettings, WriteOnTheWay } from './threads.ts';
+import type { TurnResults } from './turn-results.ts';
 import { openReplica, type WorkerReplica } from './worker-replica.ts';
+
+/** What happens to a real replica in hours happens to this one within its life. */
+const PASS_INTERVAL_MS = 500;
+const SEGMENT_BYTES_MAX = 128 << 10;
 
 export class ScratchReplica {
   readonly #directory: string;
   readonly #replica: WorkerReplica;
-  #unsettled = 0;
+  readonly #results: TurnResults;
+  #submitted = 0;
   #isFlushing = false;
 
   /** Throws StorageError. */
@@ -48,7 +53,7 @@ export class ScratchReplica {
     snapshot: ClusterSnapshot,
     /** What is around the files of real ones. */
     around: (files: Files) => Files,
-    emit: (effect: HostEffect) => void,
+    results: TurnResults,
   ) {
     ScratchReplica.remove(workerDirectory);
     this.#directory = workerDirectory;
@@ -56,21 +61,24 @@ export class ScratchReplica {
     const shardsDirectory = join(directory, 'shards');
     const files = around(unsynced(nodeFiles()));
     files.makeDirectory(shardsDirectory);
-    this.#replica = openReplica(settings, { shardsDirectory, directory, files }, (effect) => {
-      if (effect.kind === 'written') this.#unsettled--;
-      emit(effect);
-    });
+    this.#results = results;
+    const quick = { ...settings, passIntervalMs: PASS_INTERVAL_MS };
+    const limits = { segmentBytesMax: SEGMENT_BYTES_MAX };
+    this.#replica = openReplica(quick, { shardsDirectory, directory, files }, results, limits);
     // As snapshots come to workers: what is spread has another shape than what was posted.
     this.#replica.host.setCluster(withKept({ snapshot, kept: [] }, snapshot), Date.now());
   }
 
   submit(writes: readonly WriteOnTheWay[]): void {
-    this.#unsettled += writes.length;
+    this.#submitted += writes.length;
     this.#replica.submit(writes);
   }
 
   tick(nowMs: number): void {
-    this.#replica.host.tick(nowMs);
+    const { host, engine } = this.#replica;
+    host.tick(nowMs);
+    // As the main thread asks for it.
+    for (const id of engine.shards.keys()) engine.schema(id);
   }
 
   /** Background work, as a real one's; true when more remains. Throws StorageError. */
@@ -81,7 +89,7 @@ export class ScratchReplica {
   /** After the last write: waits for what is not settled, flushes in steps, or ends. Has ended when false or thrown. */
   endStep(flushed: boolean, budgetMs: number): boolean {
     // Closed files must not be written to by what comes out of a sync.
-    if (this.#unsettled > 0) return true;
+    if (this.#results.outcomes < this.#submitted) return true;
     try {
       if (flushed && this.#flushStep(budgetMs)) return true;
     } catch (error) {

@@ -39,6 +39,7 @@ export class TurnResults {
   #isWaiting = false;
   /** The turn has more to tell than requests that it has acknowledged. */
   #hasNews = false;
+  #outcomes = 0;
   readonly #end = (): void => this.end();
 
   constructor(ports: TurnPorts) {
@@ -48,6 +49,11 @@ export class TurnResults {
   /** There is something to tell. */
   get isWaiting(): boolean {
     return this.#isWaiting;
+  }
+
+  /** Of writes, since this was made. */
+  get outcomes(): number {
+    return this.#outcomes;
   }
 
   take(effect: HostEffect): void {
@@ -62,6 +68,7 @@ export class TurnResults {
         break;
       }
       case 'written':
+        this.#outcomes++;
         if (effect.outcome.ok) this.#acknowledged.push(effect.request);
         else this.#failed.push({ request: effect.request, outcome: effect.outcome });
         break;

@@ -3,17 +3,17 @@ import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { Ledger } from '../repair/ledger.ts';
-import type { HostEffect } from '../repair/replica-host.ts';
-import { ReplicaHost } from '../repair/replica-host.ts';
+import { ReplicaHost, type SubmittedWrite } from '../repair/replica-host.ts';
 import { DEFAULT_REPLICA_LIMITS, limitsWith } from '../repair/replica-limits.ts';
 import { peekBatch } from '../shards/batch-codec.ts';
 import { Engine } from '../shards/engine.ts';
 import type { Files } from '../shards/files.ts';
 import { type GivenKeys, SeriesKeys } from '../shards/series-keys.ts';
 import type { ShardId, ShardKey } from '../shards/shard-key.ts';
-import { STORAGE_LIMITS, seriesBytesBeside } from '../shards/storage-limits.ts';
+import { STORAGE_LIMITS, type StorageLimits, seriesBytesBeside } from '../shards/storage-limits.ts';
 import { FreedLater, freeBuffers } from './freed-buffers.ts';
 import type { WorkerSettings, WriteOnTheWay } from './threads.ts';
+import type { TurnResults } from './turn-results.ts';
 
 const NO_KEYS: GivenKeys = [];
 /** Frames and keys that were moved to this thread, once they are in the log and in the kernel. */
@@ -34,11 +34,12 @@ export interface WorkerReplica {
   submit(writes: readonly WriteOnTheWay[]): void;
 }
 
-/** Recovers what is in the directories. Throws StorageError when the disk refuses. */
+/** Recovers what is in the directories. `limits`: where they are not the usual ones. Throws StorageError when the disk refuses. */
 export function openReplica(
   settings: WorkerSettings,
   { shardsDirectory, directory, files }: ReplicaPlaces,
-  emit: (effect: HostEffect) => void,
+  results: TurnResults,
+  limits: Partial<StorageLimits> = {},
 ): WorkerReplica {
   const now = () => Date.now();
   const isHere = (key: ShardKey) => key.number % settings.workers === settings.index;
@@ -55,6 +56,7 @@ export function openReplica(
       seriesBytesMax: seriesBytesBeside(settings.memtableBytesMax),
       flushIdleMs: settings.flushIdleMs,
       compactionIdleMs: settings.mergeIdleMs,
+      ...limits,
     },
     openDatabase: (path) => new Database(path),
     nowMs: now,
@@ -85,21 +87,23 @@ export function openReplica(
       scrubBytesPerSecond: settings.scrubBytesPerSecond,
       mendBytesPerSecond: 2 * settings.scrubBytesPerSecond,
     },
-    emit,
+    emit: (effect) => results.take(effect),
     released: (message) => freed.add([message]),
   });
   host.setRepairRates(settings.repairRates);
-  return { engine, host, ledgerOf, submit: (writes) => host.submit(writes.map(submitted), now()) };
+  const submit = (writes: readonly WriteOnTheWay[]): void => {
+    const submits: SubmittedWrite[] = [];
+    for (const write of writes) submits.push(submitted(write));
+    host.submit(submits, now());
+  };
+  return { engine, host, ledgerOf, submit };
 }
 
-function submitted([request, frame, keys, allKeys, terms]: WriteOnTheWay): Parameters<
-  ReplicaHost['submit']
->[0][number] {
+function submitted([request, frame, keys, allKeys, terms]: WriteOnTheWay): SubmittedWrite {
   const { consistency, durability, timeoutMs } = terms;
   const head = peekBatch(frame);
   const { shard, version } = head;
   const records = keysOf(keys);
-  const all = [frame, ...(keys === null ? [] : [keys]), ...(allKeys === null ? [] : [allKeys])];
   return {
     request,
     shard,
@@ -111,7 +115,11 @@ function submitted([request, frame, keys, allKeys, terms]: WriteOnTheWay): Param
     consistency,
     durability,
     timeoutMs,
-    released: () => freed.add(all),
+    released() {
+      freed.add([frame]);
+      if (keys !== null) freed.add([keys]);
+      if (allKeys !== null) freed.add([allKeys]);
+    },
   };
 }
 

@@ -11,7 +11,6 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { summaryAt } from '../repair/descriptions.ts';
 import { DECODED_LISTS } from '../repair/ledger.ts';
 import { partId } from '../repair/repair-order.ts';
-import type { HostEffect } from '../repair/replica-host.ts';
 import { StorageError } from '../shards/errors.ts';
 import type { Files } from '../shards/files.ts';
 import { storageKernel } from '../shards/kernel/storage-kernel.ts';
@@ -29,6 +28,7 @@ import { schemaMark } from './shard-questions.ts';
 import { threadMemory } from './thread-memory.ts';
 import type { FromWorker, ToWorker, WorkerApi, WorkerSettings } from './threads.ts';
 import { Ticking } from './ticking.ts';
+import { Timings } from './timings.ts';
 import { TurnResults } from './turn-results.ts';
 import { READ_FAULT, type WorkerErrorReport } from './worker-errors.ts';
 import { openReplica } from './worker-replica.ts';
@@ -44,7 +44,6 @@ const STEP_REST_MS = 250;
 const LOOK_SHARE = 1 / 200;
 const STEP_REST_MS_MAX = 1_000;
 const STEP_BYTES = 1 << 20;
-const TIMINGS_MAX = 2_000;
 
 const settings = workerData as WorkerSettings;
 const port = parentPort!;
@@ -56,12 +55,12 @@ let stepNotBeforeMs = 0;
 let restUntilMs = 0;
 let bytesSinceStep = 0;
 let stopped = false;
-const fsyncSeconds: number[] = [];
-let stepSeconds: number[] = [];
+const syncTimings = new Timings();
+const stepTimings = new Timings();
 
 // A program that was not built whole fails here and not at its first write.
 storageKernel();
-const files = timedFiles(nodeFiles(), fsyncSeconds);
+const files = timedFiles(nodeFiles(), syncTimings);
 const directory = join(settings.dataDirectory, `worker-${settings.index}`);
 ScratchReplica.discard(directory);
 const places = { shardsDirectory: join(settings.dataDirectory, 'shards'), directory, files };
@@ -74,7 +73,7 @@ const results = new TurnResults({
   isStopped: () => stopped,
   post: postTurn,
 });
-const { engine, host, ledgerOf, submit } = openReplica(settings, places, (effect) => results.take(effect));
+const { engine, host, ledgerOf, submit } = openReplica(settings, places, results);
 const said = new SaidNothing(settings.changes, engine.shards);
 const partials = new PartialRuns({
   ledgerOf,
@@ -113,7 +112,7 @@ function step(): void {
     stepNotBeforeMs = began + STEP_BACKOFF_MS;
   }
   const ended = performance.now();
-  if (ended - began > 0.5) keepTiming(stepSeconds, (ended - began) / 1000);
+  if (ended - began > 0.5) stepTimings.keep((ended - began) / 1000);
   if (more) scheduleStep();
   else restUntilMs = ended + Math.min(STEP_REST_MS_MAX, Math.max(STEP_REST_MS, (ended - began) / LOOK_SHARE));
 }
@@ -166,14 +165,12 @@ const api: Omit<WorkerApi, 'partial'> = {
     let ledgerBytes = DECODED_LISTS.bytes;
     for (const id of engine.shards.keys()) ledgerBytes += ledgerOf(id)?.bytes ?? 0;
     const sizes = { logBytes, memtableBytes, blockCacheBytes: engine.blockCache.bytes, ledgerBytes };
-    const answer = {
-      fsyncSeconds: fsyncSeconds.splice(0),
-      flushSeconds: stepSeconds,
+    return {
+      fsyncSeconds: syncTimings.take(),
+      flushSeconds: stepTimings.take(),
       ...sizes,
       memory: threadMemory(),
     };
-    stepSeconds = [];
-    return answer;
   },
   schemas: (shards) =>
     shards.flatMap(({ id, known, series }) => {
@@ -202,7 +199,13 @@ const api: Omit<WorkerApi, 'partial'> = {
       return census === null ? [] : [{ id, ...census }];
     }),
   beginScratch(cluster) {
-    scratch = new ScratchReplica(settings, directory, cluster, (inner) => timedFiles(inner, []), scratchEmitter());
+    scratch = new ScratchReplica(
+      settings,
+      directory,
+      cluster,
+      (inner) => timedFiles(inner, new Timings()),
+      scratchResults(),
+    );
   },
   endScratch(flushed) {
     let hasMore = false;
@@ -237,9 +240,9 @@ function progressOf(id: ShardId): { isOwner: boolean; liveThroughMs: number } {
 }
 
 /** Of what a scratch replica has to tell only what became of writes concerns anybody. */
-function scratchEmitter(): (effect: HostEffect) => void {
+function scratchResults(): TurnResults {
   const nothing = () => {};
-  const ofScratch = new TurnResults({
+  return new TurnResults({
     isScratch: true,
     heldShards: () => null,
     heldChanged: nothing,
@@ -247,7 +250,6 @@ function scratchEmitter(): (effect: HostEffect) => void {
     isStopped: () => stopped,
     post: postTurn,
   });
-  return (effect) => ofScratch.take(effect);
 }
 
 const READS: ReadonlySet<keyof typeof api> = new Set(['schemas', 'census', 'describeShard']);
@@ -280,7 +282,7 @@ function postAnswer(id: number, value: unknown, moved: ArrayBuffer[]): void {
   post({ kind: 'answer', id, value }, moved);
 }
 
-function timedFiles(inner: Files, seconds: number[]): Files {
+function timedFiles(inner: Files, timings: Timings): Files {
   return {
     ...inner,
     open(path) {
@@ -289,17 +291,13 @@ function timedFiles(inner: Files, seconds: number[]): Files {
       file.sync = (done) => {
         const began = performance.now();
         sync((error) => {
-          keepTiming(seconds, (performance.now() - began) / 1000);
+          timings.keep((performance.now() - began) / 1000);
           done(error);
         });
       };
       return file;
     },
   };
-}
-
-function keepTiming(list: number[], seconds: number): void {
-  if (list.length < TIMINGS_MAX) list.push(seconds);
 }
 
 port.on('message', (message: ToWorker) => {

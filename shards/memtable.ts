@@ -134,15 +134,16 @@ export class Memtable {
   #addShape(frame: number, words: number): void {
     const { shape, number } = shapeOf(frame, words);
     const group = this.#groupOf(shape.measurement);
-    const pairs = shape.columns.map(({ field, type }, position) => {
+    const pairs: (readonly [number, number])[] = [];
+    for (const [position, { field, type }] of shape.columns.entries()) {
       const name = `${type}${field}`;
       let column = group.columns.get(name);
       if (column === undefined) {
         column = { field, type, number: group.columns.size };
         group.columns.set(name, column);
       }
-      return [column.number, position] as const;
-    });
+      pairs.push([column.number, position]);
+    }
     pairs.sort((a, b) => a[0] - b[0]);
     const bytes = 4 + pairs.length * 8;
     const kernel = storageKernel();

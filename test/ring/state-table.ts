@@ -4,7 +4,7 @@
  * cell; repair/PROTOCOL.md has the same in words.
  */
 
-import type { CommitResult } from '../../repair/commit.ts';
+import type { CommitResult } from '../../repair/commit-entry.ts';
 import type { ReplicaState } from '../../repair/records.ts';
 import type { Message, MessageOf, PullStatus } from '../../repair/replica-messages.ts';
 

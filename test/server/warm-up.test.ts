@@ -11,6 +11,7 @@ import { loadConfig } from '../../server/config.ts';
 import { usualTierUp } from '../../server/eager-compiler.ts';
 import { ScratchReplica } from '../../server/scratch-replica.ts';
 import type { PostedWrite, WorkerPool, WriteOnTheWay } from '../../server/threads.ts';
+import { TurnResults } from '../../server/turn-results.ts';
 import { WarmUp } from '../../server/warm-up.ts';
 import { workerSettings } from '../../server/worker-settings.ts';
 import type { Files } from '../../shards/files.ts';
@@ -90,10 +91,21 @@ class Workers {
     for (let worker = 0; worker < WORKERS; worker++) {
       const own = join(directory, `worker-${worker}`);
       const around = (files: Files) => files;
-      this.#replicas[worker] = new ScratchReplica(this.#settings[worker]!, own, snapshot, around, (effect) => {
-        if (effect.kind === 'written')
-          this.warmUp.coordinator?.settle([{ request: effect.request, outcome: effect.outcome }]);
+      const results = new TurnResults({
+        isScratch: true,
+        heldShards: () => null,
+        heldChanged: () => {},
+        sent: () => {},
+        isStopped: () => false,
+        post: (message) => {
+          const { coordinator } = this.warmUp;
+          if (message.kind === 'acknowledged') coordinator?.acknowledge(message.requests);
+          if (message.kind !== 'turn') return;
+          coordinator?.acknowledge(message.acknowledged);
+          coordinator?.settle(message.failed);
+        },
       });
+      this.#replicas[worker] = new ScratchReplica(this.#settings[worker]!, own, snapshot, around, results);
     }
   }
 

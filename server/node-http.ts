@@ -23,13 +23,14 @@ export interface NodeParts {
   clusterId(): string | null;
   /** null while the node stops. */
   peers(): Peers | null;
-  metrics(): RequestMetrics;
+  readonly metrics: RequestMetrics;
   receiveCall(address: string, message: Uint8Array): Uint8Array | null;
 }
 
 export function createHttpPorts(parts: NodeParts): HttpPorts {
   const nowNs = () => BigInt(Date.now()) * 1_000_000n;
-  const { bodyBytesMax, maxRowLimit } = parts.config;
+  const { config, metrics } = parts;
+  const { bodyBytesMax, maxRowLimit } = config;
   return {
     version: parts.version,
     log: parts.log,
@@ -76,6 +77,6 @@ export function createHttpPorts(parts: NodeParts): HttpPorts {
       if (peers === null) socket.destroy();
       else peers.accept(request, socket, head);
     },
-    observe: (route, seconds, status) => parts.metrics().observeRequest(route, seconds, status),
+    observe: (route, seconds, status) => metrics.observeRequest(route, seconds, status),
   };
 }

@@ -381,7 +381,7 @@ export class Node implements RunningNode {
       nodeApi: () => this.#nodeApi,
       clusterId: () => this.#file.clusterId,
       peers: () => (this.#stopping === null ? this.#peers : null),
-      metrics: () => this.#metrics.requests,
+      metrics: this.#metrics.requests,
       receiveCall: (address, message) => {
         let answer: Uint8Array | null = null;
         this.#guard(() => {

@@ -2,6 +2,8 @@
 import { Counter, type Registry } from 'prom-client';
 import { type ObservedSeconds, SecondsHistogram } from './seconds-histogram.ts';
 
+type Route = 'write' | 'query';
+
 /** Requests of one kind since the start. */
 export interface RequestTotals {
   readonly requests: number;
@@ -24,10 +26,10 @@ export interface WriteEvent {
 export class RequestMetrics {
   #requests: SecondsHistogram;
   /** By status. */
-  readonly #requestsOf = {
-    write: new Map<number, ObservedSeconds>(),
-    query: new Map<number, ObservedSeconds>(),
-  };
+  readonly #requestsOf: ReadonlyMap<Route, Map<number, ObservedSeconds>> = new Map([
+    ['write', new Map()],
+    ['query', new Map()],
+  ]);
   #ingestion: ObservedSeconds;
   /** Since somebody asked last. */
   #fresh = { rows: 0, failedRows: 0, bytes: 0 };
@@ -54,11 +56,12 @@ export class RequestMetrics {
     this.#bodyBytes = counter('starling_ingested_bytes_total', 'bytes of line protocol taken in');
   }
 
-  observeRequest(route: 'write' | 'query', seconds: number, status: number): void {
-    let observed = this.#requestsOf[route].get(status);
+  observeRequest(route: Route, seconds: number, status: number): void {
+    const byStatus = this.#requestsOf.get(route)!;
+    let observed = byStatus.get(status);
     if (observed === undefined) {
       observed = this.#requests.series({ route, status: String(status) });
-      this.#requestsOf[route].set(status, observed);
+      byStatus.set(status, observed);
     }
     observed.observe(seconds);
   }
@@ -74,9 +77,9 @@ export class RequestMetrics {
     this.refusedRows += failedRows;
   }
 
-  totals(route: 'write' | 'query'): RequestTotals {
+  totals(route: Route): RequestTotals {
     const total = { requests: 0, seconds: 0, clientErrors: 0, serverErrors: 0 };
-    for (const [status, observed] of this.#requestsOf[route]) {
+    for (const [status, observed] of this.#requestsOf.get(route)!) {
       total.requests += observed.count;
       total.seconds += observed.sum;
       if (status >= 500) total.serverErrors += observed.count;

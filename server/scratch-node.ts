@@ -67,20 +67,20 @@ export function makeScratchNode({ config, self, pool, log }: ScratchParts, life:
   const owners = core.owners.bind(core);
   const places = new ShardPlaces({ self, snapshot: () => core.snapshot(), owners, nowMs: Date.now });
   const plain = {
-    metrics: () => metrics,
     notReady: () => problemOf(core),
     coordinator: () => writer.coordinator,
     isReady: () => problemOf(core) === null,
     shareCluster: () => {},
     guard: (work: () => void) => work(),
+    accepted: () => {},
   };
-  const { isReady, shareCluster, guard, ...ofDoor } = life % 2 === 0 ? plain : wrapped(plain);
+  const { isReady, shareCluster, guard, accepted, ...ofDoor } = life % 2 === 0 ? plain : wrapped(plain);
   const writer: Writer = createWriter({
     seed: seed!,
     clusterId: clusterId!,
     config,
     core,
-    accepted: () => {},
+    accepted,
     pool,
     places,
     metrics,
@@ -95,6 +95,7 @@ export function makeScratchNode({ config, self, pool, log }: ScratchParts, life:
     config,
     log,
     ...ofDoor,
+    metrics,
     queryService: (): QueryService => {
       throw new Error('a query at a door for writes');
     },

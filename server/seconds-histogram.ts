@@ -22,7 +22,8 @@ export class ObservedSeconds {
   readonly #bounds: readonly number[];
   /** By the first bound that is not below; those above all bounds come last. */
   readonly #counts: Float64Array;
-  #sum = 0;
+  /** Of one: a property gets another shape with its first fraction, and code that has seen the former is thrown away. */
+  readonly #sum = new Float64Array(1);
 
   constructor(labels: Labels, bounds: readonly number[]) {
     this.labels = labels;
@@ -35,7 +36,7 @@ export class ObservedSeconds {
     let at = 0;
     while (at < bounds.length && seconds > bounds[at]!) at++;
     this.#counts[at]!++;
-    this.#sum += seconds;
+    this.#sum[0]! += seconds;
   }
 
   get count(): number {
@@ -43,7 +44,7 @@ export class ObservedSeconds {
   }
 
   get sum(): number {
-    return this.#sum;
+    return this.#sum[0]!;
   }
 
   samples(name: string): Sample[] {
@@ -53,7 +54,7 @@ export class ObservedSeconds {
       count += observed;
       return { metricName: `${name}_bucket`, labels: { le: this.#bounds[i] ?? '+Inf' }, sharedLabels, value: count };
     });
-    const sum = { metricName: `${name}_sum`, labels: {}, sharedLabels, value: this.#sum };
+    const sum = { metricName: `${name}_sum`, labels: {}, sharedLabels, value: this.sum };
     return [...buckets, sum, { metricName: `${name}_count`, labels: {}, sharedLabels, value: count }];
   }
 }

@@ -6,7 +6,7 @@ import type { ShardId } from '../shards/shard-key.ts';
 
 export class SeriesCount {
   readonly #byShard = new Map<ShardId, number>();
-  #stored = 0;
+  #atMost = 0;
   /** Keys in batches, ever, and those of them whose batches are settled: now, and when the holders were asked last. */
   #sealed = 0;
   #settled = 0;
@@ -16,7 +16,7 @@ export class SeriesCount {
   isHeld = false;
 
   get atMost(): number {
-    return this.#stored + this.#sealed - this.#settledWhenAsked;
+    return this.#atMost;
   }
 
   storedOf(id: ShardId): number {
@@ -31,15 +31,17 @@ export class SeriesCount {
   /** Shards that nobody answers for have as many as before. */
   answered(mark: number, counts: Iterable<readonly [ShardId, number]>): void {
     if (mark < this.#settledWhenAsked) return;
+    this.#atMost -= mark - this.#settledWhenAsked;
     this.#settledWhenAsked = mark;
     for (const [id, count] of counts) {
-      this.#stored += count - this.storedOf(id);
+      this.#atMost += count - this.storedOf(id);
       this.#byShard.set(id, count);
     }
   }
 
   sealed(keys: number): void {
     this.#sealed += keys;
+    this.#atMost += keys;
   }
 
   settled(keys: number): void {

@@ -12,10 +12,11 @@ export class WarmUpRequest {
   readonly #bytes: Buffer;
   readonly #stamps: readonly number[];
 
-  private constructor(lines: readonly string[]) {
+  /** `rest`: what follows them as it is. */
+  private constructor(lines: readonly string[], rest = '') {
     // Milliseconds, as digits that are replaced.
     const body = lines.map((line) => `${line} ${'0'.repeat(STAMP_DIGITS)}000000\n`);
-    const length = body.reduce((sum, line) => sum + line.length, 0);
+    const length = body.reduce((sum, line) => sum + line.length, rest.length);
     const head = `POST /write?db=${SCRATCH_DATABASE} HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${length}\r\n\r\n`;
     const stamps: number[] = [];
     let at = head.length;
@@ -23,7 +24,7 @@ export class WarmUpRequest {
       at += line.length;
       stamps.push(at - STAMP_DIGITS - 7);
     }
-    this.#bytes = Buffer.from(head + body.join(''), 'latin1');
+    this.#bytes = Buffer.from(head + body.join('') + rest, 'latin1');
     this.#stamps = stamps;
   }
 
@@ -39,14 +40,17 @@ export class WarmUpRequest {
     return new WarmUpRequest(lines);
   }
 
-  /** What exporters send: one value of each series, many measurements, and now and then another type. */
+  /**
+   * What exporters send: one value of each series, many measurements, and now and then another type, a comment, and a point of
+   * another shard group.
+   */
   static ofMetrics(first: number, series: number): WarmUpRequest {
     const lines: string[] = [];
     for (let i = 0; i < series; i++) {
       const value = i % 50 === 0 ? `${i}i` : ((i * 37) % 10_000) / 8;
       lines.push(`metric_${i % 50},job=node,instance=host_${first},part=p${i} value=${value}`);
     }
-    return new WarmUpRequest(lines);
+    return new WarmUpRequest(lines, `# late\n${lines[0]} 0\n`);
   }
 
   /** The same bytes each time: nothing is to be sent again before the answer is there. */
@@ -81,6 +85,15 @@ export class WarmUpClient {
       this.#settle = (problem) => (problem === null ? resolve() : reject(problem));
       if (this.#problem === null) this.#socket.write(request);
       else this.#end(this.#problem);
+    });
+  }
+
+  /** Resolves when the connection is closed: the other side ends it as that of any client that leaves. */
+  leave(): Promise<void> {
+    this.#socket.end();
+    return new Promise((resolve) => {
+      if (this.#socket.closed) resolve();
+      else this.#socket.once('close', resolve);
     });
   }
 

@@ -176,6 +176,7 @@ export class WarmUp {
     if (kind !== 'compile') await smallRounds(SMALL.rounds);
     await largeRounds(LARGE.rounds);
     if (kind === 'look') await each(few, METRICS.rounds, (i) => WarmUpRequest.ofMetrics(i, series));
+    await Promise.all(this.#clients.map((client) => client.leave()));
   }
 
   /** Until the process does next to nothing, V8's own threads included. */

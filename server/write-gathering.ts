@@ -92,9 +92,9 @@ export class WriteGathering {
     this.#ports.later(() => {
       this.#isScheduled = false;
       if (this.#waiting === 0) return;
-      if (this.#waitingBytes >= GATHERED_BYTES_MAX) this.#ports.leave();
-      else if (this.#ports.inFlight() > 0) this.#gather();
-      else if (this.#isWholeCompany()) this.#ports.leave();
+      const isBehind = this.#ports.inFlight() > 0;
+      if (this.#waitingBytes >= GATHERED_BYTES_MAX || (!isBehind && this.#isWholeCompany())) this.#ports.leave();
+      else if (isBehind) this.#gather();
       else this.#linger();
     });
   }

@@ -20,6 +20,8 @@ interface Lesson {
   readonly schema: GroupSchema;
 }
 
+const NO_FIELDS: ReadonlySet<number> = new Set();
+
 export class StageTypes {
   /** By the kernel's number. */
   readonly #fields: FieldName[] = [];
@@ -50,13 +52,15 @@ export class StageTypes {
     const count = kernel.freshFieldCount();
     if (count === 0) return null;
     const pairs = new Uint32Array(kernel.memory.buffer, kernel.freshFields(), count * 2);
-    const schemas = Array.from({ length: windows }, (_, window) => schemaOf(window));
-    const agreed = schemas.map((schema) => (schema === null ? new Set<number>() : this.#agreedWith(schema)));
-    for (let i = 0; i < count; i++) {
-      const [number, window] = [pairs[i * 2]!, pairs[i * 2 + 1]!];
-      // None of them: where rows were expected and none are, or only lines that were taken back.
-      if (!agreed[window]!.has(number) && kernel.hasCells(number, window) !== 0)
-        return this.#judge(kernel, pairs.slice(), schemas, agreed);
+    let last = -1;
+    let agreed: ReadonlySet<number> = NO_FIELDS;
+    for (let i = 0; i < pairs.length; i += 2) {
+      const [number, window] = [pairs[i]!, pairs[i + 1]!];
+      if (window !== last) agreed = this.#agreedWith(schemaOf(window));
+      last = window;
+      // No cells: where rows were expected and none are, or only lines that were taken back.
+      if (!agreed.has(number) && kernel.hasCells(number, window) !== 0)
+        return this.#judge(kernel, pairs.slice(), windows, schemaOf);
     }
     return null;
   }
@@ -65,9 +69,11 @@ export class StageTypes {
   #judge(
     kernel: IngestKernel,
     pairs: Uint32Array,
-    schemas: readonly (GroupSchema | null)[],
-    agreed: readonly Set<number>[],
+    windows: number,
+    schemaOf: (window: number) => GroupSchema | null,
   ): 'conflict' | Set<number> | null {
+    const schemas = Array.from({ length: windows }, (_, window) => schemaOf(window));
+    const agreed = schemas.map((schema) => this.#agreedWith(schema));
     const unknown = new Set<number>();
     const lessons = new Map<string, Lesson>();
     for (let i = 0; i * 2 < pairs.length; i++) {
@@ -99,7 +105,8 @@ export class StageTypes {
   }
 
   /** By number, the fields that the schema has with the same type: they need not be looked up by name each time. */
-  #agreedWith(schema: GroupSchema): Set<number> {
+  #agreedWith(schema: GroupSchema | null): Set<number> {
+    if (schema === null) return new Set();
     const known = this.#agreed.get(schema);
     if (known !== undefined && known.revision === schema.revision) return known.fields;
     const fields = new Set<number>();

@@ -39,6 +39,10 @@ export class HeldFrame {
   readonly bytes: number;
   /** The table whose ids are filled in, for those series that it had. */
   lookedUpIn: object | null = null;
+  /** Made by this process, which takes the measurement of a row from the key of its series. */
+  isOwn = false;
+  /** Its keys are given in the order of its series, and no id is filled in. */
+  isNamed = false;
   /** The table whose ids are filled in for all series. */
   resolvedIn: object | null = null;
   /** The index in the kernel's memory; 0 when it has none or no longer. */

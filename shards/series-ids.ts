@@ -15,6 +15,8 @@ import { parseSeriesKey, SERIES_HASH_BYTES, type SeriesHash, type Tag } from './
 const MALFORMED = -1;
 const FOREIGN = -2;
 
+/** Copies of what records have of their own read so much further. */
+const READ_FURTHER_BYTES = 16;
 /** Texts of a dictionary that are kept as strings: those with the lowest codes. */
 const TEXTS_CACHED = 8192;
 
@@ -80,11 +82,19 @@ export class SeriesIds {
   }
 
   /**
+   * Whether `records` are the keys of the `count` series whose hashes lie there, in their order. Then `ids` are set as if a table
+   * had none of them.
+   */
+  static areNamed(hashes: number, count: number, ids: number, records: Uint8Array): boolean {
+    return withRecords(records, (at) => storageKernel().seriesNamed(hashes, count, ids, at, records.byteLength)) === 1;
+  }
+
+  /**
    * Adds the series that `findMany` did not know: `records` holds their keys (series-keys.ts), and others are
    * left out. Returns how many have no key there; unless that is 0, nothing was added.
    */
   addMissing(hashes: number, count: number, ids: number, records: Uint8Array): number {
-    return this.#withRecords(records, (at) =>
+    return withRecords(records, (at) =>
       this.#kernel.seriesResolve(this.#table, hashes, count, ids, at, records.byteLength),
     );
   }
@@ -94,9 +104,7 @@ export class SeriesIds {
    * null: a key is of another measurement than that of the group that uses it. To be asked right after `frameBelongs`.
    */
   missing(index: number, records: Uint8Array): number[] | null {
-    const count = this.#withRecords(records, (at) =>
-      this.#kernel.seriesMissing(this.#table, index, at, records.byteLength),
-    );
+    const count = withRecords(records, (at) => this.#kernel.seriesMissing(this.#table, index, at, records.byteLength));
     if (count === FOREIGN) return null;
     return [...new Uint32Array(storageBytes().buffer, this.#kernel.scratchAt(SCRATCH.missing), count)];
   }
@@ -107,23 +115,14 @@ export class SeriesIds {
     // Mostly none is known or all are: the first one tells without copying the others.
     storageBytes().set(records.subarray(0, SERIES_HASH_BYTES), probe);
     if (this.#kernel.hashIdsFind(this.#kernel.seriesHashes(this.#table), probe) < 0) return true;
-    return this.#withRecords(records, (at) => this.#kernel.seriesHasNew(this.#table, at, records.byteLength)) === 1;
+    return withRecords(records, (at) => this.#kernel.seriesHasNew(this.#table, at, records.byteLength)) === 1;
   }
 
   /** Bytes by which the table may grow when the keys of the records are added; `areNew`: as if it had none of them. */
   growthBy(records: Uint8Array, areNew = false): number {
     if (records.byteLength === 0) return 0;
     const bytes = records.byteLength;
-    return this.#withRecords(records, (at) => this.#kernel.seriesGrowth(this.#table, at, bytes, areNew ? 1 : 0));
-  }
-
-  #withRecords(records: Uint8Array, ask: (at: number) => number): number {
-    const at = this.#kernel.alloc(records.byteLength);
-    copyInto(storageBytes(), at, records);
-    const count = ask(at);
-    this.#kernel.free(at);
-    if (count === MALFORMED) throw new Error(`${records.byteLength} bytes of keys were not checked`);
-    return count;
+    return withRecords(records, (at) => this.#kernel.seriesGrowth(this.#table, at, bytes, areNew ? 1 : 0));
   }
 
   /** Adds a series that is not there yet. */
@@ -215,6 +214,16 @@ export class SeriesIds {
     const at = this.#kernel.seriesText(this.#table, dictionary, code);
     return storageBuffer().toString('utf8', at, at + this.#kernel.seriesTextLength(this.#table, dictionary, code));
   }
+}
+
+function withRecords(records: Uint8Array, ask: (at: number) => number): number {
+  const kernel = storageKernel();
+  const at = kernel.alloc(records.byteLength + READ_FURTHER_BYTES);
+  copyInto(storageBytes(), at, records);
+  const count = ask(at);
+  kernel.free(at);
+  if (count === MALFORMED) throw new Error(`${records.byteLength} bytes of keys were not checked`);
+  return count;
 }
 
 function writeHash(hash: SeriesHash, address: number): void {

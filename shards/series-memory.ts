@@ -22,11 +22,11 @@ const EASE_UNUSED_MS = 10_000;
 const EASE_EVERY_MS = 1_000;
 
 /**
- * What keys may add at most, whatever they are: a tag that is new to its measurement has three bytes at least, and its column has
- * room for the series that there are. While there is room for that, keys are not looked into, which takes half as long as to add them.
+ * What keys may add at most, whatever they are: all their tags are new to their measurements, and a new column has room for
+ * the series that there are. While there is room for that, keys are not looked into, which takes half as long as to add them.
  */
-export function growthAtMost(keyBytes: number, seriesCount: number): number {
-  return keyBytes * (1_600 + seriesCount / 250);
+export function growthAtMost({ length, spelledBytes, tagsMost }: SeriesKeys, seriesCount: number): number {
+  return length * 1_000 + spelledBytes * 3 + tagsMost * (4_800 + seriesCount / 80);
 }
 
 export class SeriesMemory {
@@ -63,8 +63,9 @@ export class SeriesMemory {
   /** Why the batch with these keys is not to be logged; null: there is room for its series. */
   admit(shard: Shard, keys: GivenKeys): StorageError | null {
     if (keys.length === 0) return null;
-    const { body } = SeriesKeys.of(keys);
-    const most = growthAtMost(body.byteLength, shard.table.count);
+    const given = SeriesKeys.of(keys);
+    const { body } = given;
+    const most = growthAtMost(given, shard.table.count);
     if (this.#isStale) this.#count();
     this.#isStale = false;
     if (!this.#isBeyond(most)) {

@@ -93,6 +93,10 @@ export interface IngestKernel extends KernelMemory {
   readonly freshKeys: Variable;
   readonly freshKeyBytes: Variable;
   readonly allKeyBytes: Variable;
+  readonly freshSpelledBytes: Variable;
+  readonly freshCommas: Variable;
+  readonly allSpelledBytes: Variable;
+  readonly allCommas: Variable;
 }
 
 export function newIngestKernel(

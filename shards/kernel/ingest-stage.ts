@@ -262,14 +262,15 @@ export class IngestStage {
     const allBytes = kernel.allKeyBytes.value;
     const series = kernel.sealedSeries.value;
     const at = kernel.outputBlock();
-    const output = new Uint8Array(kernel.memory.buffer, at, bodyBytes + keyBytes + allBytes);
+    const keysEnd = bodyBytes + keyBytes;
+    const output = new Uint8Array(kernel.memory.buffer, at, keysEnd + allBytes);
+    const fresh = { spelledBytes: kernel.freshSpelledBytes.value, commas: kernel.freshCommas.value };
+    const all = { spelledBytes: kernel.allSpelledBytes.value, commas: kernel.allCommas.value };
     return {
       frame: frameOf(target.shard, version, output.subarray(0, bodyBytes)),
       keys:
-        keyBytes === 0
-          ? NO_KEYS_ENCODED
-          : keysOf(kernel.freshKeys.value, output.subarray(bodyBytes, bodyBytes + keyBytes)),
-      allKeys: allBytes === 0 ? null : keysOf(series, output.subarray(bodyBytes + keyBytes)),
+        keyBytes === 0 ? NO_KEYS_ENCODED : keysOf(kernel.freshKeys.value, fresh, output.subarray(bodyBytes, keysEnd)),
+      allKeys: allBytes === 0 ? null : keysOf(series, all, output.subarray(keysEnd)),
       series,
       fresh: kernel.freshKeys.value,
     };

@@ -19,6 +19,7 @@ export interface SeriesKernel {
   seriesHashes(table: number): number;
   seriesAdd(table: number, hash: number, key: number, length: number): number;
   seriesResolve(table: number, hashes: number, count: number, ids: number, records: number, bytes: number): number;
+  seriesNamed(hashes: number, count: number, ids: number, records: number, bytes: number): number;
   seriesMissing(table: number, index: number, records: number, bytes: number): number;
   seriesHasNew(table: number, records: number, bytes: number): number;
   /** Bytes by which the table may grow when these keys are added; `areNew` = 1: as if it had none of them. */

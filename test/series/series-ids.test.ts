@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import type { SeriesKeyRecord } from '../../shards/batch.ts';
 import { UNKNOWN_ID } from '../../shards/kernel/series-kernel.ts';
 import { storageBytes, storageKernel } from '../../shards/kernel/storage-kernel.ts';
 import { LineParser } from '../../shards/line-protocol.ts';
@@ -7,6 +8,7 @@ import { LINE_LIMITS } from '../../shards/line-protocol-errors.ts';
 import { SeriesCache } from '../../shards/series-cache.ts';
 import { SeriesIds } from '../../shards/series-ids.ts';
 import { formatSeriesKey, hashSeriesKey, parseSeriesKey } from '../../shards/series-key.ts';
+import { encodeKeys, SeriesKeys } from '../../shards/series-keys.ts';
 import { SeriesTable } from '../../shards/series-table.ts';
 import { anyKey, followingSeries, hashOf, hostKey } from './keys.ts';
 
@@ -24,16 +26,8 @@ function findMany(ids: SeriesIds, hashes: readonly string[]): { found: number[];
   return { found, unknown };
 }
 
-/** Records as behind the head of a KEYS record. */
-function recordsOf(keys: readonly string[]): Uint8Array {
-  return Buffer.concat(
-    keys.flatMap((key) => {
-      const length = Buffer.alloc(4);
-      length.writeUInt32LE(Buffer.byteLength(key));
-      return [Buffer.from(hashOf(key), 'hex'), length, Buffer.from(key)];
-    }),
-  );
-}
+const recordsOf = (keys: readonly string[]): Uint8Array =>
+  SeriesKeys.own(encodeKeys(keys.map((key) => ({ hash: hashOf(key), key })))).body;
 
 function addMissing(
   ids: SeriesIds,
@@ -180,7 +174,7 @@ test('records that end too early are refused', () => {
   const ids = new SeriesIds();
   const records = recordsOf(['m,a=1', 'm,a=2']);
   for (let length = 1; length < records.length; length++) {
-    if (length === records.length / 2) continue;
+    if (length === 24 + 'm,a=1'.length) continue;
     expect(() => addMissing(ids, [hashOf('m,a=1')], records.slice(0, length))).toThrow('not checked');
   }
   expect(ids.count).toBe(0);
@@ -236,22 +230,18 @@ test('a million series of ten tags take less than 80 bytes each, and are found b
   const into = kernel.alloc(size * 4);
   let state = 1;
   for (let first = 0; first < total; first += size) {
-    const parts: Buffer[] = [];
+    const keys: SeriesKeyRecord[] = [];
     const hashes = Buffer.alloc(size * 16);
     for (let i = 0; i < size; i++) {
       for (let word = 0; word < 16; word += 4) {
         state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
         hashes.writeUInt32BE((state ^ (state >>> 13)) >>> 0, i * 16 + word);
       }
-      const key = Buffer.from(hostKey(first + i), 'latin1');
-      const head = Buffer.alloc(20);
-      hashes.copy(head, 0, i * 16, i * 16 + 16);
-      head.writeUInt32LE(key.length, 16);
-      parts.push(head, key);
+      keys.push({ hash: hashes.toString('hex', i * 16, i * 16 + 16), key: hostKey(first + i) });
     }
     storageBytes().set(hashes, from);
     table.findMany(from, size, into);
-    expect(table.ids.addMissing(from, size, into, Buffer.concat(parts))).toBe(0);
+    expect(table.ids.addMissing(from, size, into, SeriesKeys.own(encodeKeys(keys)).body)).toBe(0);
   }
   expect(table.count).toBe(total);
   expect(table.ids.bytes / total).toBeLessThan(80);

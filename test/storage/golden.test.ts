@@ -19,19 +19,19 @@ test('a delete', () => {
   expect(decodeBatch(golden('v1-delete'))).toEqual(GOLDEN_DELETE);
 });
 
-test('keys', () => {
-  expect(decodeKeys(golden('v1-keys'))).toEqual(GOLDEN_KEYS);
+test.each(['v1', 'v2'])('keys of format %s', (version) => {
+  expect(decodeKeys(golden(`${version}-keys`))).toEqual(GOLDEN_KEYS);
 });
 
-test('a segment of the log: keys, a write and a delete', () => {
-  const bytes = golden('v1-segment');
+test.each(['v1', 'v2'])('a segment of the log: keys of format %s, a write and a delete', (version) => {
+  const bytes = golden(`${version}-segment`);
   expect(isSegmentHeader(bytes, 7)).toBe(true);
   const records: LogRecord[] = [];
   expect(scanSegment(bytes, (record) => records.push({ ...record, payload: new Uint8Array(record.payload) }))).toEqual(
     [],
   );
   expect(records.map(({ kind, shard, payload }) => ({ kind, shard, payload }))).toEqual([
-    { kind: KEYS_RECORD, shard: GOLDEN_SHARD, payload: golden('v1-keys') },
+    { kind: KEYS_RECORD, shard: GOLDEN_SHARD, payload: golden(`${version}-keys`) },
     { kind: BATCH_RECORD, shard: GOLDEN_SHARD, payload: golden('v1-write') },
     { kind: BATCH_RECORD, shard: GOLDEN_SHARD, payload: golden('v1-delete') },
   ]);

@@ -1,15 +1,17 @@
 /** What the kernel takes and refuses, against `decodeBatch` and the definition of content sums. */
 import { crc32 } from 'node:zlib';
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { WriteBatch } from '../../shards/batch.ts';
 import { BatchError, decodeBatch, encodeBatch } from '../../shards/batch-codec.ts';
-import { unknownSeries } from '../../shards/frame-series.ts';
+import { addSeries, unknownSeries } from '../../shards/frame-series.ts';
 import { type HeldFrame, holdFrame } from '../../shards/held-frame.ts';
 import { COLUMN, GROUP, INDEX } from '../../shards/kernel/memtable-kernel.ts';
 import { storageWords } from '../../shards/kernel/storage-kernel.ts';
-import { hashSeriesKey } from '../../shards/series-key.ts';
+import { hashSeriesKey, parseSeriesKey } from '../../shards/series-key.ts';
 import { SeriesTable } from '../../shards/series-table.ts';
 import { type Shape, shapeOf } from '../../shards/shapes.ts';
+import { anyKey } from '../series/keys.ts';
 import { contentSum } from '../support/content-sum.ts';
 import { deleteBatch, KEY, versionAt } from './helpers.ts';
 import { type Random, randomBatch, randomOf } from './random-batches.ts';
@@ -189,5 +191,59 @@ describe('rows of one measurement with a series of another one', () => {
     expect(unknownSeries(series, frameOf(['c'], ['c']), [[key('c')]])).toEqual([]);
     expect(unknownSeries(series, frameOf(['c'], ['c']), [[], [key('x')], [key('c')]])).toEqual([]);
     expect(unknownSeries(series, frameOf(['c'], ['c']), [])).toEqual([key('c').hash]);
+  });
+});
+
+describe('frames that this process has made', () => {
+  const ofSeed = (text: string) => ({ hash: hashSeriesKey('seed', text), key: text });
+  const frameOf = (keys: readonly string[]): HeldFrame => {
+    const groups = keys.map((key, i) => ({
+      measurement: parseSeriesKey(key).measurement,
+      rowSeries: Uint32Array.of(i),
+      times: Float64Array.of(1),
+      columns: [],
+    }));
+    const series = keys.map((key) => hashSeriesKey('seed', key));
+    const frame = holdFrame(encodeBatch({ kind: 'write', shard: KEY, version: versionAt(1), series, groups }));
+    frame.isOwn = true;
+    return frame;
+  };
+
+  test('get the ids of their series, whichever of them are known, and with whichever keys, in any order', () => {
+    const someKeys = fc.uniqueArray(
+      fc.oneof(
+        anyKey,
+        fc.nat(30).map((n) => `m,host=${n},os=linux`),
+      ),
+      { minLength: 1, maxLength: 30 },
+    );
+    fc.assert(
+      fc.property(someKeys, fc.array(fc.boolean(), { minLength: 30, maxLength: 30 }), fc.nat(5), (keys, known, way) => {
+        const series = new SeriesTable();
+        const isKnown = (_: string, i: number) => known[i]!;
+        for (const key of keys.filter(isKnown)) series.add(hashSeriesKey('seed', key), key);
+        const unknown = keys.filter((_, i) => !known[i]);
+        const given = [keys, [...keys].reverse(), unknown, ['z,not=there', ...keys], keys.slice(1), []][way]!;
+        const earlier = way === 4 ? [ofSeed(keys[0]!)] : way === 5 ? unknown.map(ofSeed) : [];
+        const frame = frameOf(keys);
+        expect(unknownSeries(series, frame, [given.map(ofSeed), earlier])).toEqual([]);
+        if (earlier.length > 0) for (const { hash, key } of earlier) if (series.find(hash) < 0) series.add(hash, key);
+        addSeries(series, frame, given.map(ofSeed));
+        const ids = [...new Uint32Array(storageWords().buffer, frame.ids, keys.length)];
+        expect(ids.map((id) => series.ids.keyOf(id))).toEqual(keys);
+        expect(series.count).toBe(keys.length);
+        frame.release();
+        series.close();
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test('lack what nobody has given', () => {
+    const series = new SeriesTable();
+    expect(unknownSeries(series, frameOf(['a,x=1', 'a,x=2']), [[ofSeed('a,x=1')]])).toEqual([ofSeed('a,x=2').hash]);
+    expect(unknownSeries(series, frameOf(['a,x=1', 'a,x=2']), [[ofSeed('a,x=1'), ofSeed('a,x=3')]])).toEqual([
+      ofSeed('a,x=2').hash,
+    ]);
   });
 });

@@ -37,10 +37,14 @@ export {
 } from './ingest/stage';
 export { outputBlock, outputRoom } from './ingest/output';
 export {
+  allCommas,
   allKeyBytes,
+  allSpelledBytes,
   countUnsent,
+  freshCommas,
   freshKeyBytes,
   freshKeys,
+  freshSpelledBytes,
   hasDuplicates,
   seal,
   sealedBodyBytes,

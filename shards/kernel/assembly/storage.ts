@@ -10,7 +10,7 @@ export {
   seriesKeyWrite,
   seriesTags,
 } from './series/keys';
-export { seriesHasNew, seriesMissing, seriesResolve } from './series/records';
+export { seriesHasNew, seriesMissing, seriesNamed, seriesResolve } from './series/records';
 export { measurementMembers, orderBegin, orderEnd, orderRanks, orderStep, orderUpdate } from './series/order';
 export {
   codesOf,

@@ -64,6 +64,16 @@ export function commonEnd(a: usize, b: usize, most: usize): usize {
   return most;
 }
 
+/** How often the byte is there. */
+export function countByte(at: usize, length: usize, byte: u8): usize {
+  const wanted = i8x16.splat(byte);
+  let count: u32 = 0;
+  let i: usize = 0;
+  for (; i + 16 <= length; i += 16) count += popcnt(i8x16.bitmask(i8x16.eq(v128.load(at + i), wanted)));
+  const inside: u32 = (1 << <u32>(length - i)) - 1;
+  return <usize>(count + popcnt(<u32>i8x16.bitmask(i8x16.eq(v128.load(at + i), wanted)) & inside));
+}
+
 /** Whole vectors: a call to copy a hundred bytes costs more than copying them. Writes up to 15 bytes more. */
 @inline
 export function copyVectors(to: usize, from: usize, length: usize): void {

@@ -3,8 +3,9 @@
  * (shards/batch-codec.ts has the layout) and the key records that go with it.
  *
  * The series of a batch are numbered by order of appearance; each entry notes its number and the batch that it is of. The
- * records are the bytes of `encodeKeys` without its head and CRC.
+ * records are the bytes of `encodeKeys` without its head and CRC: what a key shares with the one before is left out.
  */
+import { commonEnd, commonLength, copyVectors, countByte } from './bytes';
 import { encodeColumn, encodeTimes, tableMask, tableOf } from './encode';
 import { E_BATCH, E_HASH, E_INDEX, E_LENGTH, E_NEWEST, E_SENT } from './entries';
 import {
@@ -36,8 +37,13 @@ import { nextBatch, putCanonicalKey } from './series';
 import { partAt, partCount } from './stage';
 
 const HASH_BYTES: usize = 16;
-/** Hash and length of a key. */
-const RECORD_HEAD_BYTES: usize = 20;
+/** Hash of a key, what it shares with the one before, and the length of the rest. */
+const RECORD_HEAD_BYTES: usize = 24;
+/** Of a key: what is longer shares no more. */
+const SHARED_BYTES_MAX: usize = 0xffff;
+/** Comparing and copying go so much further, on either side. */
+const PAD_BYTES: usize = 16;
+const COMMA: u8 = 44;
 
 /** Of the batch: its entries by number, the number of each row's, and those whose keys go along. */
 let series: usize = 0;
@@ -50,6 +56,19 @@ export let sealedBodyBytes: usize = 0;
 export let freshKeys: u32 = 0;
 export let freshKeyBytes: usize = 0;
 export let allKeyBytes: usize = 0;
+/** Of the keys as they are spelled. */
+export let freshSpelledBytes: usize = 0;
+export let allSpelledBytes: usize = 0;
+export let freshCommas: usize = 0;
+export let allCommas: usize = 0;
+
+/** The key that was put last, and its length; the next one goes where the one before it stood. */
+let lastKey: usize = 0;
+let otherKey: usize = 0;
+let keyRoom: usize = 0;
+let lastLength: usize = 0;
+let spelledBytes: usize = 0;
+let commas: usize = 0;
 
 /**
  * True when two rows of the stage have the same series and time. Where times ascend in each series, which is how agents send
@@ -121,10 +140,14 @@ export function seal(target: u32, token: u32, destinations: u32, everyKey: u32, 
     first += rows;
   }
   sealedBodyBytes = written;
-  for (let i: u32 = 0; i < freshKeys; i++) putKey(entryAt(fresh, i));
+  putKeys(fresh, freshKeys);
   freshKeyBytes = written - sealedBodyBytes;
-  if (allKeys != 0 && freshKeys < sealedSeries) for (let i: u32 = 0; i < sealedSeries; i++) putKey(entryAt(series, i));
+  freshSpelledBytes = spelledBytes;
+  freshCommas = commas;
+  putKeys(series, allKeys != 0 && freshKeys < sealedSeries ? sealedSeries : 0);
   allKeyBytes = written - sealedBodyBytes - freshKeyBytes;
+  allSpelledBytes = spelledBytes;
+  allCommas = commas;
 }
 
 /** Series of the target's rows whose keys nobody is noted to have had for the shard of the token. */
@@ -151,13 +174,47 @@ function entryAt(list: usize, index: u32): usize {
   return <usize>load<u32>(list + (<usize>index << 2));
 }
 
+function putKeys(list: usize, count: u32): void {
+  lastLength = 0;
+  spelledBytes = 0;
+  commas = 0;
+  for (let i: u32 = 0; i < count; i++) putKey(entryAt(list, i));
+}
+
 function putKey(entry: usize): void {
   const length = <usize>load<u32>(entry, E_LENGTH);
-  const to = need(RECORD_HEAD_BYTES + length + 15);
+  makeKeyRoom(length);
+  const key = otherKey;
+  putCanonicalKey(entry, key);
+  const most = min(min(length, lastLength), SHARED_BYTES_MAX);
+  const first = commonLength(lastKey, key, most);
+  const last = commonEnd(lastKey + lastLength, key + length, most - first);
+  const own = length - first - last;
+  const to = need(RECORD_HEAD_BYTES + own + PAD_BYTES);
   v128.store(to, v128.load(entry + E_HASH));
-  store<u32>(to, <u32>length, HASH_BYTES);
-  putCanonicalKey(entry, to + RECORD_HEAD_BYTES);
-  advance(RECORD_HEAD_BYTES + length);
+  store<u16>(to, <u16>first, HASH_BYTES);
+  store<u16>(to, <u16>last, HASH_BYTES + 2);
+  store<u32>(to, <u32>own, HASH_BYTES + 4);
+  copyVectors(to + RECORD_HEAD_BYTES, key + first, own);
+  advance(RECORD_HEAD_BYTES + own);
+  otherKey = lastKey;
+  lastKey = key;
+  lastLength = length;
+  spelledBytes += length;
+  commas += countByte(key, length, COMMA);
+}
+
+function makeKeyRoom(length: usize): void {
+  if (length <= keyRoom) return;
+  keyRoom = length * 2;
+  lastKey = roomier(lastKey);
+  otherKey = roomier(otherKey);
+}
+
+/** A larger block of what stands at `key`, with room on either side. */
+function roomier(key: usize): usize {
+  const bytes = keyRoom + 2 * PAD_BYTES;
+  return PAD_BYTES + (key == 0 ? heap.alloc(bytes) : heap.realloc(key - PAD_BYTES, bytes));
 }
 
 /**

@@ -20,7 +20,7 @@ import {
   rememberKey,
   sharedParts,
 } from './keys';
-import { RECORD_HEAD_BYTES } from './records';
+import { beginPacked, keyAt, keyLength, nextPacked, PACKED_HEAD_BYTES, packedHash, unfoldKey } from './packed-keys';
 import { columnOf, measurementAt } from './table';
 import { hashText } from './text';
 
@@ -56,37 +56,38 @@ let measurement: usize = 0;
 export function seriesGrowth(table: usize, records: usize, bytes: u32, areNew: bool): f64 {
   forgetSeen();
   forgetKey();
-  seed = bytes < RECORD_HEAD_BYTES ? 0 : load<u64>(records);
+  seed = bytes < PACKED_HEAD_BYTES ? 0 : load<u64>(records);
   let growth: f64 = 0;
   let added: u32 = 0;
-  for (let at: u32 = 0; at < bytes; ) {
-    if (bytes - at < RECORD_HEAD_BYTES) return -1;
-    const length = load<u32>(records + at, 16);
-    if (length > bytes - at - RECORD_HEAD_BYTES) return -1;
-    if (areNew || hashIdsFind(load<u32>(table), records + at) == UNKNOWN_ID) {
-      // Tags of the key before have no block yet for this one.
-      if ((added & (BLOCK_MEMBERS - 1)) == 0) forgetKey();
-      growth += keyGrowth(table, records + at + RECORD_HEAD_BYTES, length, added >> BLOCK_MEMBER_SHIFT);
-      added++;
+  beginPacked(records, bytes);
+  let code = nextPacked();
+  for (; code > 0; code = nextPacked()) {
+    unfoldKey();
+    if (!areNew && hashIdsFind(load<u32>(table), packedHash) != UNKNOWN_ID) {
+      forgetKey();
+      continue;
     }
-    at += RECORD_HEAD_BYTES + length;
+    // Tags of the key before have no block yet for this one.
+    if ((added & (BLOCK_MEMBERS - 1)) == 0) forgetKey();
+    growth += keyGrowth(table, added >> BLOCK_MEMBER_SHIFT);
+    added++;
   }
   forgetKey();
-  return growth;
+  return code < 0 ? -1 : growth;
 }
 
 /** What the key before has had as well is not asked for again. */
-function keyGrowth(table: usize, key: usize, length: u32, block: u32): f64 {
-  const count = openKey(key, length);
-  if (count == NOT_FLAT) return oddKeyGrowth(table, key, length, block);
-  let growth = seriesBytes(length) + VALUE_BYTES * <f64>count;
-  if (sharedParts == 0) growth += measurementGrowth(table, key, partLength(0));
+function keyGrowth(table: usize, block: u32): f64 {
+  const count = openKey();
+  if (count == NOT_FLAT) return oddKeyGrowth(table, keyAt, keyLength, block);
+  let growth = seriesBytes(keyLength) + VALUE_BYTES * <f64>count;
+  if (sharedParts == 0) growth += measurementGrowth(table, partAddress(0), partLength(0));
   const isSame = sharedParts > 0;
   for (let part: u32 = sharedParts | 1, end = <u32>count * 2; part < end; part += 2) {
     if (isSame && isFormer(part)) continue;
     growth += tagGrowth(table, partAddress(part), partLength(part), block);
   }
-  rememberKey(key, length, <u32>count);
+  rememberKey(<u32>count);
   return growth;
 }
 

@@ -6,6 +6,7 @@
  */
 import { codeAt, repeatCode, setCode } from './columns';
 import { dictionaryIntern, isText, textAddress, textLength } from './dictionary';
+import { keyAt, keyAtBefore, keyFirst, keyLast, keyLength, setKey } from './packed-keys';
 import {
   columnAt,
   columnFor,
@@ -41,19 +42,18 @@ let scratch: usize = 0;
 let scratchCapacity: u32 = 0;
 
 /**
- * The key that was added before, while it still stands where it was read: series come to a shard in the order in which an
- * agent names them, so most of a key is what stood in the one before. What both begin with is neither split nor looked
- * up again. 0: there is none, or it was not as most are.
+ * Whether the key before the open one (packed-keys.ts) was open, too, and as most are: series come to a shard in the order
+ * in which an agent names them, so most of a key is what stood in the one before. What both begin and end with is neither
+ * split nor looked up again.
  */
-let before: usize = 0;
-let beforeLength: u32 = 0;
-let beforeParts: u32 = 0;
-/** So many parts of the open key are those of the one before. */
+let hasBefore: bool = false;
+let lengthBefore: u32 = 0;
+let partsBefore: u32 = 0;
+/** So many parts of the open key are those of the one before; and those from there on, at the same places. */
 export let sharedParts: u32 = 0;
-/** The others of the one before, at their places, up to `formerEnd`; they lie behind `formerBase`. */
+export let sharedFrom: u32 = 0;
+/** Those of the one before that are between them, at their places, up to `sharedFrom`. */
 let former: usize = 0;
-let formerBase: usize = 0;
-let formerEnd: u32 = 0;
 
 @inline
 function setPart(index: u32, offset: u32, length: u32): void {
@@ -76,11 +76,12 @@ export function partLength(index: u32): u32 {
   return load<u32>(parts + (index << 3), 4);
 }
 
-/** The key before has the same part there, which is none of the shared ones. */
+/** The key before has the same part there, which is none of those that are shared anyway. */
 @inline
 export function isFormer(index: u32): bool {
   const part = former + (index << 3);
-  return index < formerEnd && equalText(formerBase + load<u32>(part), load<u32>(part, 4), partAddress(index), partLength(index));
+  if (index >= sharedFrom) return index < partsBefore;
+  return equalText(keyAtBefore + load<u32>(part), load<u32>(part, 4), partAddress(index), partLength(index));
 }
 
 @inline
@@ -109,7 +110,7 @@ function reserveScratch(length: u32): void {
     former = heap.alloc(partsCapacity * 8);
     if (places != 0) heap.free(places);
     places = heap.alloc(partsCapacity * 4);
-    before = 0;
+    forgetKey();
   }
   if (length * 2 + 16 > scratchCapacity) {
     scratchCapacity = length * 4 + 16;
@@ -119,109 +120,110 @@ function reserveScratch(length: u32): void {
 }
 
 /** The id of a series, which is added when it is new. */
-export function seriesAdd(table: usize, hash: usize, key: usize, length: u32): u32 {
+export function seriesAdd(table: usize, hash: usize, text: usize, length: u32): u32 {
+  setKey(text, length);
   forgetKey();
-  return addKey(table, hash, key, length);
-}
-
-/** The next key has none before it. */
-export function forgetKey(): void {
-  before = 0;
-}
-
-/** As `seriesAdd`, of keys that stay where they are until the last of them was added, all to one table. */
-export function addKey(table: usize, hash: usize, key: usize, length: u32): u32 {
-  const known = seriesCount(table);
-  const id = internSeries(table, hash);
-  if (id < known) return id;
-  let count = openKey(key, length);
-  const flat = count != NOT_FLAT;
-  if (!flat) count = splitEscaped(key, length);
-  placeSeries(table, id, partAddress(0), partLength(0), sharedParts > 0);
-  const regular = addTags(table, id, <u32>count);
-  if (!regular || (!flat && !isFormatted(table, id, key, length))) keepKey(table, id, key, length);
-  if (regular && flat) rememberKey(key, length, <u32>count);
+  const id = addKey(table, hash);
+  forgetKey();
   return id;
 }
 
-/** Splits a key as most are, and returns how many tags it has, or NOT_FLAT: it has escapes or unusual bytes. */
-export function openKey(key: usize, length: u32): i32 {
-  reserveScratch(length);
-  sharedParts = 0;
-  formerEnd = 0;
-  if (before != 0) {
-    sharedParts = partsWithin(commonLength(before, beforeLength, key, length));
-    formerEnd = beforeParts;
-    formerBase = before;
-    for (let i = sharedParts; i < formerEnd; i++) store<u64>(former + (i << 3), load<u64>(parts + (i << 3)));
-    before = 0;
+/** The next key is taken as if there were none before it: it was not open, or not in this table. */
+export function forgetKey(): void {
+  hasBefore = false;
+}
+
+/** The id of the series of that hash, which is added with the key that was put together last when it is new. */
+export function addKey(table: usize, hash: usize): u32 {
+  const known = seriesCount(table);
+  const id = internSeries(table, hash);
+  if (id < known) {
+    forgetKey();
+    return id;
   }
-  base = key;
-  const count = splitFlat(key, length);
-  if (count == NOT_FLAT) sharedParts = 0;
+  let count = openKey();
+  const flat = count != NOT_FLAT;
+  if (!flat) count = splitEscaped(keyAt, keyLength);
+  placeSeries(table, id, partAddress(0), partLength(0), sharedParts > 0);
+  const regular = addTags(table, id, <u32>count);
+  if (!regular || (!flat && !isFormatted(table, id, keyAt, keyLength))) keepKey(table, id, keyAt, keyLength);
+  if (regular && flat) rememberKey(<u32>count);
+  return id;
+}
+
+/**
+ * Splits the key that was put together last, when it is as most are, and returns how many tags it has, or NOT_FLAT: it has
+ * escapes or unusual bytes.
+ */
+export function openKey(): i32 {
+  reserveScratch(keyLength);
+  base = keyAt;
+  sharedParts = 0;
+  sharedFrom = 0;
+  if (!hasBefore) return splitFlat(0, 0);
+  hasBefore = false;
+  // Parts of the key before that end, with the separators behind them, within what both begin with; behind the first of the
+  // others those that begin, with the separators before them, within what both end with.
+  let head = partsBefore - 1;
+  while (partOffset(head) > keyFirst) head--;
+  let rest = partsBefore;
+  while (rest > head + 1 && partOffset(rest - 1) > lengthBefore - keyLast) rest--;
+  for (let i = head; i < partsBefore; i++) store<u64>(former + (i << 3), load<u64>(parts + (i << 3)));
+  const start = partOffset(head);
+  let count = NOT_FLAT;
+  if (rest < partsBefore) {
+    const moved = keyLength - lengthBefore;
+    if (splitRange(head, start, partOffset(rest) + moved - 1) == <i32>rest) {
+      if (moved != 0) for (let i = rest; i < partsBefore; i++) store<u32>(parts + (i << 3), partOffset(i) + moved);
+      count = <i32>(partsBefore >> 1);
+    } else rest = partsBefore;
+  }
+  if (count == NOT_FLAT) count = splitFlat(head, start);
+  if (count == NOT_FLAT) return NOT_FLAT;
+  sharedParts = head;
+  sharedFrom = rest;
   return count;
 }
 
-/** The open key, of so many tags, is the one before the next: it stays where it is. */
+/** The open key, of so many tags, is the one before the next that is put together. */
 @inline
-export function rememberKey(key: usize, length: u32, tags: u32): void {
-  before = key;
-  beforeLength = length;
-  beforeParts = 1 + tags * 2;
+export function rememberKey(tags: u32): void {
+  hasBefore = true;
+  lengthBefore = keyLength;
+  partsBefore = 1 + tags * 2;
 }
 
-/** How many bytes both begin with, or a few less. */
-function commonLength(a: usize, aLength: u32, b: usize, bLength: u32): u32 {
-  const whole = min(aLength, bLength) & ~15;
-  for (let at: u32 = 0; at < whole; at += 16) {
-    const differ = ~i8x16.bitmask(i8x16.eq(v128.load(a + at), v128.load(b + at))) & 0xffff;
-    if (differ != 0) return at + ctz(differ);
-  }
-  return whole;
+/** Splits the key from the part on that begins at `start`; how many tags it has, or NOT_FLAT. */
+function splitFlat(part: u32, start: u32): i32 {
+  const count = splitRange(part, start, keyLength);
+  return (count & 1) == 1 && count > 0 ? count >> 1 : NOT_FLAT;
 }
 
-/** Parts of the key before whose separators behind them, too, are within its first `common` bytes. */
-function partsWithin(common: u32): u32 {
-  let part = beforeParts - 1;
-  while (partOffset(part) > common) part--;
-  return part;
-}
-
-/** The shared parts are there. */
-function splitFlat(key: usize, length: u32): i32 {
-  let part = sharedParts;
-  let start: u32 = part == 0 ? 0 : partOffset(part);
-  for (let at = start; at < length; at += 16) {
-    const left = length - at;
-    let bytes: v128;
-    // Of the last bytes of a key, where the vector that ends there begins.
-    let from = at;
-    if (left >= 16) bytes = v128.load(key + at);
-    else if (length >= 16) {
-      from = length - 16;
-      bytes = v128.load(key + from);
-    } else {
-      v128.store(scratch, i64x2.splat(0));
-      for (let i: u32 = 0; i < left; i++) store<u8>(scratch + i, load<u8>(key + at + i));
-      bytes = v128.load(scratch);
-    }
-    const commas = i8x16.eq(bytes, i8x16.splat(COMMA));
-    const equals = i8x16.eq(bytes, i8x16.splat(EQUALS));
+/**
+ * Splits the bytes of the key from `start` to `stop` into parts from that one on; returns the number of parts up to there, or
+ * NOT_FLAT. Reads up to 15 bytes further.
+ */
+function splitRange(first: u32, start: u32, stop: u32): i32 {
+  let part = first;
+  let begin = start;
+  for (let at = start; at < stop; at += 16) {
+    const inside: u32 = stop - at >= 16 ? 0xffff : (1 << (stop - at)) - 1;
+    const bytes = v128.load(keyAt + at);
     const odd = v128.or(i8x16.eq(bytes, i8x16.splat(BACKSLASH)), i8x16.eq(bytes, i8x16.splat(SPACE)));
-    if (v128.any_true(odd)) return NOT_FLAT;
-    let found = (<u32>i8x16.bitmask(v128.or(commas, equals)) >> (at - from)) << (at - from);
+    if ((<u32>i8x16.bitmask(odd) & inside) != 0) return NOT_FLAT;
+    const signs = v128.or(i8x16.eq(bytes, i8x16.splat(COMMA)), i8x16.eq(bytes, i8x16.splat(EQUALS)));
+    let found = <u32>i8x16.bitmask(signs) & inside;
     while (found != 0) {
-      const end = from + ctz(found);
+      const separator = at + ctz(found);
       found &= found - 1;
-      const byte = load<u8>(key + end);
       // Part 0 (measurement) and values end at a comma, tag keys at an equals sign.
-      if (byte != ((part & 1) == 1 ? EQUALS : COMMA)) return NOT_FLAT;
-      setPart(part++, start, end - start);
-      start = end + 1;
+      if (load<u8>(keyAt + separator) != ((part & 1) == 1 ? EQUALS : COMMA)) return NOT_FLAT;
+      setPart(part++, begin, separator - begin);
+      begin = separator + 1;
     }
   }
-  setPart(part, start, length - start);
-  return (part & 1) == 1 ? NOT_FLAT : <i32>(part >> 1);
+  setPart(part, begin, stop - begin);
+  return <i32>part + 1;
 }
 
 /** The same with escapes. */
@@ -431,11 +433,11 @@ export function seriesIsKept(table: usize, id: u32): u32 {
   return keptKey(table, id) == 0 ? 0 : 1;
 }
 
-/** Whether a key is of the measurement of that name. */
-export function isKeyOf(key: usize, length: u32, text: usize, textLength: u32): bool {
-  reserveScratch(length);
+/** Whether the key that was put together last is of the measurement of that name. */
+export function isKeyOf(text: usize, textLength: u32): bool {
+  reserveScratch(keyLength);
   forgetKey();
   base = scratch;
-  unescapePart(0, key, 0, endOfToken(key, length, 0, COMMA), 0, false);
+  unescapePart(0, keyAt, 0, endOfToken(keyAt, keyLength, 0, COMMA), 0, false);
   return equalText(partAddress(0), partLength(0), text, textLength);
 }

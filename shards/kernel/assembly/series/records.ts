@@ -1,183 +1,252 @@
 /**
- * Keys as they come with a batch: records of 16 bytes of hash, u32 length and the key, of those series that the table may
- * not have, mostly in the order of the batch.
+ * The keys that come with a batch (packed-keys.ts) and its series: those that the table does not have, mostly in the order of
+ * the batch, and perhaps others.
  */
 import { GROUPS, MISSING, scratch, scratchAt, USERS } from '../memtable/scratch';
 import { hashIdsCount, hashIdsFetch, hashIdsFind, hashIdsFree, hashIdsIntern, hashIdsNew, UNKNOWN_ID } from './hash-ids';
 import { addKey, forgetKey, isKeyOf } from './keys';
+import { beginPacked, keyAt, keyFirst, keyLength, nextPacked, packedHash, unfoldKey } from './packed-keys';
 import { equalText } from './text';
 
 const HASH_BYTES: u32 = 16;
-/** Hash and length of a key. */
-export const RECORD_HEAD_BYTES: u32 = 20;
 const COMMA: u8 = 44;
 const BACKSLASH: u8 = 92;
+const NONE: u32 = 0xffffffff;
 
-/**
- * Ids of a batch's `n` hashes, where some are new: their keys are in `records` (each 16 bytes of hash, u32 length, key).
- * Adds nothing unless each has its key. Returns how many have none; then `ids` holds what is known. -1: the records do
- * not fit their bytes.
- */
-export function seriesResolve(table: usize, hashes: usize, n: u32, ids: usize, records: usize, bytes: u32): i32 {
-  const wanted = heap.alloc(max<u32>(n, 1) * 4);
-  const missing = matchRecords(table, hashes, n, ids, records, bytes, wanted);
-  if (missing == 0) {
-    let fetched: u32 = 0;
-    forgetKey();
-    for (let i: u32 = 0; i < n; i++) {
-      if (load<u32>(ids + (i << 2)) != UNKNOWN_ID) continue;
-      if (i >= fetched) fetched = hashIdsFetch(load<u32>(table), hashes, i, n);
-      const hash = hashes + i * HASH_BYTES;
-      // The same series may be named twice, or have come since it was looked up.
-      const record = records + load<u32>(wanted + (i << 2));
-      store<u32>(ids + (i << 2), addKey(table, hash, record + RECORD_HEAD_BYTES, load<u32>(record, 16)));
+/** Of the batch: its hashes, the ids of those that are known, and a byte for each that has met its key. */
+let hashes: usize = 0;
+let ids: usize = 0;
+let count: u32 = 0;
+let met: usize = 0;
+/** The place of the unknown one that is expected next. */
+let next: u32 = 0;
+/** Numbers of the unknown ones by their hashes, and their places: made when a record is another one than was expected. */
+let index: usize = 0;
+let places: usize = 0;
+
+function beginMeeting(batchHashes: usize, n: u32, batchIds: usize): void {
+  hashes = batchHashes;
+  ids = batchIds;
+  count = n;
+  met = heap.alloc(max<u32>(n, 1));
+  memory.fill(met, 0, n);
+  next = unknownFrom(0);
+}
+
+function endMeeting(): void {
+  heap.free(met);
+  if (index == 0) return;
+  hashIdsFree(index);
+  heap.free(places);
+  index = 0;
+}
+
+@inline
+function isUnknown(place: u32): bool {
+  return load<u32>(ids + (place << 2)) == UNKNOWN_ID;
+}
+
+@inline
+function unknownFrom(place: u32): u32 {
+  let at = place;
+  while (at < count && !isUnknown(at)) at++;
+  return at;
+}
+
+/** The place of the unknown series whose record this is, or NONE. */
+@inline
+function placeOf(record: usize): u32 {
+  if (next < count && !differ(hashes + next * HASH_BYTES, record)) {
+    const place = next;
+    next = unknownFrom(next + 1);
+    return place;
+  }
+  return firstOf(record);
+}
+
+/** The first unknown one of that hash, or NONE. */
+function firstOf(hash: usize): u32 {
+  if (index == 0) {
+    index = hashIdsNew();
+    places = heap.alloc(max<u32>(count, 1) * 4);
+    for (let at = unknownFrom(0); at < count; at = unknownFrom(at + 1)) {
+      const known = hashIdsCount(index);
+      if (hashIdsIntern(index, hashes + at * HASH_BYTES) == known) store<u32>(places + (known << 2), at);
     }
   }
-  heap.free(wanted);
+  const number = hashIdsFind(index, hash);
+  return number == UNKNOWN_ID ? NONE : load<u32>(places + (number << 2));
+}
+
+/** Whether the unknown one has met its key; the same series may be named twice. */
+@inline
+function hasMet(place: u32): bool {
+  if (load<u8>(met + place) != 0) return true;
+  return index != 0 && load<u8>(met + firstOf(hashes + place * HASH_BYTES)) != 0;
+}
+
+/** Leaves the places of those that have not met their keys behind (MISSING, u32 each); returns how many they are. */
+function listMissing(): u32 {
+  const out = scratch(MISSING, count << 2);
+  let missing: u32 = 0;
+  for (let at = unknownFrom(0); at < count; at = unknownFrom(at + 1)) {
+    if (!hasMet(at)) store<u32>(out + (missing++ << 2), at);
+  }
   return missing;
 }
 
 /**
- * How many of a frame's unknown series have no key in `records`; their places are left behind (MISSING, u32 each). -1: the
+ * Ids of a batch's `n` hashes, of which `known` has those that the table had. Adds nothing unless each has its key. Returns
+ * how many have none. -1: the records do not fit their bytes.
+ */
+export function seriesResolve(table: usize, batch: usize, n: u32, known: usize, records: usize, bytes: u32): i32 {
+  beginMeeting(batch, n, known);
+  let missing: i32 = -1;
+  if (meetAll(records, bytes)) {
+    missing = <i32>listMissing();
+    if (missing == 0) addMet(table, records, bytes);
+  }
+  endMeeting();
+  return missing;
+}
+
+/**
+ * 1 when the records are those of `n` hashes, in their order: then all `known` ids are set to UNKNOWN_ID. Else 0; -1: they do
+ * not fit their bytes.
+ */
+export function seriesNamed(batch: usize, n: u32, known: usize, records: usize, bytes: u32): i32 {
+  let place: u32 = 0;
+  beginPacked(records, bytes);
+  let code = nextPacked();
+  for (; code > 0; code = nextPacked()) {
+    if (place == n || differ(batch + place * HASH_BYTES, packedHash)) return 0;
+    place++;
+  }
+  if (code < 0 || place < n) return code;
+  memory.fill(known, 0xff, n << 2);
+  return 1;
+}
+
+/** False: the records do not fit their bytes. */
+function meetAll(records: usize, bytes: u32): bool {
+  beginPacked(records, bytes);
+  let code = nextPacked();
+  for (; code > 0; code = nextPacked()) {
+    const place = placeOf(packedHash);
+    if (place != NONE) store<u8>(met + place, 1);
+  }
+  return code == 0;
+}
+
+function addMet(table: usize, records: usize, bytes: u32): void {
+  let fetched: u32 = 0;
+  next = unknownFrom(0);
+  beginPacked(records, bytes);
+  forgetKey();
+  while (nextPacked() > 0) {
+    unfoldKey();
+    const place = placeOf(packedHash);
+    if (place == NONE) {
+      forgetKey();
+      continue;
+    }
+    if (place >= fetched) fetched = hashIdsFetch(load<u32>(table), hashes, place, count);
+    store<u32>(ids + (place << 2), addKey(table, packedHash));
+  }
+  forgetKey();
+  for (let at = unknownFrom(0); at < count; at = unknownFrom(at + 1)) {
+    store<u32>(ids + (at << 2), hashIdsFind(load<u32>(table), hashes + at * HASH_BYTES));
+  }
+}
+
+/**
+ * How many of a frame's unknown series have no key in the records; their places are left behind (MISSING, u32 each). -1: the
  * records do not fit their bytes. -2: a key is of another measurement than that of the group which uses its series.
  * To be called right after `frameBelongs`.
  */
-export function seriesMissing(table: usize, index: usize, records: usize, bytes: u32): i32 {
-  const frame = <usize>load<u32>(index);
-  const n = load<u32>(index, 8);
-  const ids = <usize>load<u32>(index, 28);
+export function seriesMissing(table: usize, frameIndex: usize, records: usize, bytes: u32): i32 {
+  const frame = <usize>load<u32>(frameIndex);
+  beginMeeting(frame + load<u32>(frameIndex, 12), load<u32>(frameIndex, 8), load<u32>(frameIndex, 28));
   const users = scratchAt(USERS);
   const groups = scratchAt(GROUPS);
-  const wanted = heap.alloc(max<u32>(n, 1) * 4);
-  memory.fill(wanted, 0xff, n * 4);
-  const out = scratch(MISSING, n << 2);
-  let missing = matchRecords(table, frame + load<u32>(index, 12), n, ids, records, bytes, wanted);
-  let written: u32 = 0;
+  let isForeign = false;
   let group: usize = 0;
+  let name: usize = 0;
+  let nameLength: u32 = 0;
   let isPlain = false;
-  for (let i: u32 = 0; i < n && missing >= 0; i++) {
-    if (load<u32>(ids + (i << 2)) != UNKNOWN_ID) continue;
-    const at = load<u32>(wanted + (i << 2));
-    const user = load<u32>(users + (i << 2));
-    if (at == NO_RECORD) {
-      store<u32>(out + (written++ << 2), i);
+  // The key before began with that name.
+  let begins = false;
+  beginPacked(records, bytes);
+  let code = nextPacked();
+  for (; code > 0; code = nextPacked()) {
+    unfoldKey();
+    const place = placeOf(packedHash);
+    const user: u32 = place == NONE ? 0 : load<u32>(users + (place << 2));
+    if (place != NONE) store<u8>(met + place, 1);
+    if (user == 0) {
+      begins = false;
       continue;
     }
-    if (user == 0) continue;
     const own = <usize>load<u32>(groups + ((user - 1) << 3), 4);
     if (own != group) {
       group = own;
-      isPlain = !hasBackslash(frame + load<u32>(group), load<u32>(group, 4));
+      name = frame + load<u32>(group);
+      nameLength = load<u32>(group, 4);
+      isPlain = !hasSigns(name, nameLength);
+      begins = false;
     }
-    if (!isOf(records + at, frame + load<u32>(group), load<u32>(group, 4), isPlain)) missing = -2;
+    begins = begins && keyFirst > nameLength;
+    begins = begins || (isPlain && beginsWith(name, nameLength));
+    if (!begins && !isKeyOf(name, nameLength)) isForeign = true;
   }
-  heap.free(wanted);
+  let missing: i32 = code;
+  if (code == 0) missing = isForeign || !sameMeasurements(users, groups) ? -2 : <i32>listMissing();
+  endMeeting();
   return missing;
 }
 
-const NO_RECORD: u32 = 0xffffffff;
+/** False when an unknown series is named twice and groups of two measurements use it: its key is of one. */
+function sameMeasurements(users: usize, groups: usize): bool {
+  if (index == 0) return true;
+  for (let at = unknownFrom(0); at < count; at = unknownFrom(at + 1)) {
+    const first = firstOf(hashes + at * HASH_BYTES);
+    if (measurementFor(users, groups, at) != measurementFor(users, groups, first)) return false;
+  }
+  return true;
+}
 
-function hasBackslash(text: usize, length: u32): bool {
-  for (let i: u32 = 0; i < length; i++) if (load<u8>(text + i) == BACKSLASH) return true;
+@inline
+function measurementFor(users: usize, groups: usize, place: u32): u32 {
+  const user = load<u32>(users + (place << 2));
+  return user == 0 ? NONE : load<u32>(groups + ((user - 1) << 3));
+}
+
+/** A name with these stands in a key as another one. */
+function hasSigns(name: usize, length: u32): bool {
+  for (let i: u32 = 0; i < length; i++) {
+    const byte = load<u8>(name + i);
+    if (byte == BACKSLASH || byte == COMMA) return true;
+  }
   return false;
 }
 
-/** Whether the key of a record is of the measurement of that name. `isPlain`: the name has no backslash. */
-function isOf(record: usize, text: usize, textLength: u32, isPlain: bool): bool {
-  const key = record + RECORD_HEAD_BYTES;
-  const length = load<u32>(record, 16);
-  // Mostly the name stands there as it is; with a backslash in it, it would mean another one.
-  if (isPlain && textLength < length && load<u8>(key + textLength) == COMMA) {
-    if (equalText(key, textLength, text, textLength)) return true;
-  }
-  return isKeyOf(key, length, text, textLength);
+/** Whether the key that was put together last begins with the name and a comma. */
+@inline
+function beginsWith(name: usize, length: u32): bool {
+  return length < keyLength && load<u8>(keyAt + length) == COMMA && equalText(keyAt, length, name, length);
 }
 
 /** 1 when a record names a series that the table does not have, else 0; -1: the records do not fit their bytes. */
 export function seriesHasNew(table: usize, records: usize, bytes: u32): i32 {
-  for (let at: u32 = 0; at < bytes; at += recordBytes(records + at)) {
-    if (!fits(records, at, bytes)) return -1;
-    if (hashIdsFind(load<u32>(table), records + at) == UNKNOWN_ID) return 1;
+  beginPacked(records, bytes);
+  let code = nextPacked();
+  for (; code > 0; code = nextPacked()) {
+    if (hashIdsFind(load<u32>(table), packedHash) == UNKNOWN_ID) return 1;
   }
-  return 0;
-}
-
-/**
- * For each unknown hash the offset of its record, into `wanted`. Records mostly come in the order of the batch, so the
- * next one is tried first; when that fails they are put into a table.
- */
-function matchRecords(
-  table: usize,
-  hashes: usize,
-  n: u32,
-  ids: usize,
-  records: usize,
-  bytes: u32,
-  wanted: usize,
-): i32 {
-  let missing: i32 = 0;
-  let next: u32 = 0;
-  let index: usize = 0;
-  let offsets: usize = 0;
-  for (let i: u32 = 0; i < n; i++) {
-    if (load<u32>(ids + (i << 2)) != UNKNOWN_ID) continue;
-    const hash = hashes + i * HASH_BYTES;
-    let at = next;
-    if (at >= bytes || !fits(records, at, bytes) || differ(records + at, hash)) {
-      if (index == 0) {
-        const count = countRecords(records, 0, bytes);
-        if (count < 0) return -1;
-        index = hashIdsNew();
-        offsets = heap.alloc(max<u32>(count, 1) * 4);
-        indexRecords(records, bytes, index, offsets);
-      }
-      const record = hashIdsFind(index, hash);
-      if (record == UNKNOWN_ID) {
-        missing++;
-        continue;
-      }
-      at = load<u32>(offsets + (record << 2));
-    }
-    store<u32>(wanted + (i << 2), at);
-    next = at + recordBytes(records + at);
-  }
-  if (index == 0) return countRecords(records, next, bytes) < 0 ? -1 : missing;
-  hashIdsFree(index);
-  heap.free(offsets);
-  return missing;
-}
-
-/** How many there are from the one at `from` on; -1: they do not fit their bytes. */
-function countRecords(records: usize, from: u32, bytes: u32): i32 {
-  let count = 0;
-  for (let at = from; at < bytes; count++) {
-    if (!fits(records, at, bytes)) return -1;
-    at += recordBytes(records + at);
-  }
-  return count;
-}
-
-function indexRecords(records: usize, bytes: u32, index: usize, offsets: usize): void {
-  for (let at: u32 = 0; at < bytes; at += recordBytes(records + at)) {
-    const known = hashIdsCount(index);
-    const record = hashIdsIntern(index, records + at);
-    if (record == known) store<u32>(offsets + (record << 2), at);
-  }
-}
-
-/** The record at `at`, which is below `bytes`, ends within them. */
-@inline
-function fits(records: usize, at: u32, bytes: u32): bool {
-  const left = bytes - at;
-  return left >= RECORD_HEAD_BYTES && load<u32>(records + at, 16) <= left - RECORD_HEAD_BYTES;
+  return code;
 }
 
 @inline
 function differ(a: usize, b: usize): bool {
   return v128.any_true(v128.xor(v128.load(a), v128.load(b)));
-}
-
-@inline
-function recordBytes(record: usize): u32 {
-  return RECORD_HEAD_BYTES + load<u32>(record, 16);
 }

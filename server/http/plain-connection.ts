@@ -5,7 +5,8 @@
  *
  *   waiting  data: a plain head -> body, or busy when its body is there; else -> node:http
  *            end: closed. Nothing for so long as node:http would wait: closed (before the first request with 408)
- *   body     data: until all of it is there -> busy. end: 400, closed. Too late: 408, closed
+ *   body     data: until all of it is there -> busy. end: 400, closed. Too late: 408, closed. From the first long body of a
+ *            connection on it comes without events (direct-reads.ts)
  *   busy     the request is with the coordinator or the query service. data: left in the socket, which is paused, so
  *            requests of one connection are served one after the other, in order. end: a write is answered, then closed; a
  *            query ends and is closed, as at node:http: who left does not want to know
@@ -16,20 +17,21 @@
 import type { Socket } from 'node:net';
 import { Ending } from '../query/ending.ts';
 import { QueryError } from '../query/query-error.ts';
-import { BodyError, freePieces, unpackBody } from './body.ts';
+import { BodyError, unpackBody } from './body.ts';
+import { type BodyReader, DirectReads } from './direct-reads.ts';
 import { type Refusal, type WriteApi, type WriteParameters, type WriteResult, writeBody } from './influx-write.ts';
+import { PlainBody } from './plain-body.ts';
 import type { PlainDoor, PlainDoorTimeouts } from './plain-door.ts';
 import type { PlainHead, QueryHead, WriteHead } from './plain-head.ts';
 import { PlainSink } from './plain-sink.ts';
 import { beginAnswer } from './query-answer.ts';
 import { fieldsOfBody } from './query-parameters.ts';
+import type { Segment } from './segments.ts';
 
-/** Pieces of a body are joined above this: a body that comes byte by byte must not cost an object for each. */
-const PIECES_MAX = 256;
 const TIMED_OUT = 'HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n\r\n';
 const CUT_OFF = 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
 
-export class PlainConnection {
+export class PlainConnection implements BodyReader {
   readonly socket: Socket;
   readonly #door: PlainDoor;
   #state: 'waiting' | 'body' | 'busy' | 'unread' | 'closing' = 'waiting';
@@ -39,16 +41,17 @@ export class PlainConnection {
   #hasEnded = false;
   #head: PlainHead | null = null;
   #missing = 0;
-  #pieces: Buffer[] = [];
-  /** What came from the socket for this request alone. */
-  #chunks: Buffer[] = [];
-  /** The same of the write that is served, until it is answered. */
-  #served: Buffer[] | null = null;
+  #body: PlainBody;
+  /** Of the write that is served, until it is answered. */
+  #served: PlainBody | null = null;
+  /** null before the first long body. */
+  #direct: DirectReads | null = null;
   /** Of the query that is served. */
   #leaving: Ending | null = null;
 
   constructor(door: PlainDoor, socket: Socket) {
     this.#door = door;
+    this.#body = new PlainBody(door.segments);
     this.socket = socket;
     socket.on('data', this.#onData);
     socket.on('end', this.#onEnd);
@@ -95,11 +98,11 @@ export class PlainConnection {
       this.#state = 'body';
     }
     const end = Math.min(chunk.length, at + this.#missing);
-    if (end > at) this.#pieces.push(at === 0 && end === chunk.length ? chunk : chunk.subarray(at, end));
+    if (end === chunk.length) this.#body.own(chunk);
+    if (end > at) this.#body.add(at === 0 && end === chunk.length ? chunk : chunk.subarray(at, end));
     this.#missing -= end - at;
-    if (end === chunk.length) this.#chunks.push(chunk);
     if (this.#missing > 0) {
-      if (this.#pieces.length > PIECES_MAX) this.#join();
+      this.#readDirectly();
       return;
     }
     this.#state = 'busy';
@@ -107,31 +110,42 @@ export class PlainConnection {
     this.#serve();
   };
 
+  #readDirectly(): void {
+    const { segments } = this.#door;
+    if (this.#direct !== null || this.missingBytes() === 0 || !DirectReads.isLong(this.#missing, segments)) return;
+    this.#direct = DirectReads.of(this.socket, this, segments);
+  }
+
+  /** What comes next from the socket belongs to the body of a write, as far as so many bytes. */
+  missingBytes(): number {
+    if (this.#state !== 'body' || this.#head!.kind !== 'write' || this.socket.readableLength > 0) return 0;
+    return this.#missing;
+  }
+
+  onPiece(piece: Buffer, segment: Segment): void {
+    this.#body.addSegment(piece, segment);
+    this.#missing -= piece.length;
+    if (this.#missing > 0) return;
+    this.#state = 'busy';
+    this.#serve();
+  }
+
   /** What of the next request is there already waits in the socket. */
   #putBack(bytes: Buffer): void {
     this.socket.pause();
     this.socket.unshift(bytes);
   }
 
-  #join(): void {
-    const whole = Buffer.concat(this.#pieces);
-    freePieces(this.#chunks);
-    this.#pieces = [whole];
-    this.#chunks = [whole];
-  }
-
   #serve(): void {
-    const chunks = this.#chunks;
-    const pieces = this.#pieces;
+    const body = this.#body;
     const head = this.#head!;
-    this.#chunks = [];
-    this.#pieces = [];
+    this.#body = new PlainBody(this.#door.segments);
     if (head.kind === 'query') {
-      this.#query(head, pieces);
+      this.#query(head, body.pieces);
       return;
     }
-    this.#served = chunks;
-    this.#write(head, pieces);
+    this.#served = body;
+    this.#write(head, body.pieces);
   }
 
   #query({ method, fields, bodyBytes, contentType, csv }: QueryHead, pieces: readonly Buffer[]): void {
@@ -167,7 +181,7 @@ export class PlainConnection {
     }
     unpackBody(pieces, this.#door.ports.writeLimits.bodyBytesMax).then(
       (body) => {
-        this.#served?.push(body);
+        this.#served?.own(body);
         this.#handIn(parameters, [body]);
       },
       (error: Error) => {
@@ -205,8 +219,8 @@ export class PlainConnection {
     }
   };
 
-  #giveAnswer(result: WriteResult, served: readonly Buffer[]): void {
-    freePieces(served);
+  #giveAnswer(result: WriteResult, served: PlainBody): void {
+    served.free();
     const { answers, isClosing } = this.#door;
     const refusal = 'error' in result ? this.#refusalOf(result) : null;
     this.#observe('write', refusal === null ? result.status : refusal.status);
@@ -274,14 +288,14 @@ export class PlainConnection {
   readonly #onClose = (): void => {
     this.#leave();
     this.#dropBody();
+    this.#direct?.close();
     this.#door.forget(this);
   };
 
   /** A body that was cut off counts as the request with an error that it is. */
   #dropBody(): void {
     if (this.#state === 'body') this.#observe(this.#head!.kind, 400);
-    this.#pieces = [];
-    this.#chunks = [];
+    this.#body.free();
   }
 
   #cutOff(answer: string): void {

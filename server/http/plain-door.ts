@@ -18,6 +18,7 @@ import { PlainAnswers } from './plain-answers.ts';
 import { PlainConnection } from './plain-connection.ts';
 import { HEAD_BYTES_MAX, type PlainHead, PlainHeads } from './plain-head.ts';
 import type { QueryDoorLimits } from './query-answer.ts';
+import { Segments } from './segments.ts';
 
 const HEAD_END = Buffer.from('\r\n\r\n');
 /** What requests begin with: others cost no search. */
@@ -49,6 +50,7 @@ export interface PlainDoorPorts {
 export class PlainDoor {
   readonly ports: PlainDoorPorts;
   readonly answers: PlainAnswers;
+  readonly segments: Segments;
   readonly #heads: PlainHeads;
   readonly #timeouts: PlainDoorTimeouts;
   readonly #handOver: (socket: Socket, firstBytes: Buffer) => void;
@@ -60,8 +62,10 @@ export class PlainDoor {
     ports: PlainDoorPorts,
     timeouts: PlainDoorTimeouts,
     handOver: (socket: Socket, firstBytes: Buffer) => void,
+    segments = new Segments(),
   ) {
     this.ports = ports;
+    this.segments = segments;
     this.answers = new PlainAnswers(ports.version, timeouts.keepAliveMs);
     this.#heads = new PlainHeads({ write: ports.writeLimits, queryBodyBytesMax: ports.queryLimits.bodyBytesMax });
     this.#timeouts = timeouts;
@@ -103,6 +107,7 @@ export class PlainDoor {
   /** Closes what has been silent for too long; to be called every few seconds. */
   sweep(nowMs: number): void {
     for (const connection of this.#connections) connection.sweep(nowMs, this.#timeouts);
+    this.segments.sweep();
   }
 
   /** No more requests: idle connections are closed, the others when they are answered. */

@@ -17,6 +17,7 @@ import { handlePing, setInfluxHeaders } from './influx-ping.ts';
 import { handleQuery } from './influx-query.ts';
 import { handleWrite, WRITE_V1, type WriteApi } from './influx-write.ts';
 import { PlainDoor, type PlainDoorPorts } from './plain-door.ts';
+import { Segments } from './segments.ts';
 import { WRITE_V2 } from './v2-write.ts';
 
 /** Keep-alive of agents that push every few seconds. */
@@ -113,6 +114,7 @@ export function openPlainDoor(
   server: Server,
   ports: PlainDoorPorts,
   choose: (firstBytes: Buffer) => Server = () => server,
+  segments = new Segments(),
 ): PlainDoor {
   const serve = server.listeners('connection') as ((this: Server, socket: Socket) => void)[];
   server.removeAllListeners('connection');
@@ -121,11 +123,12 @@ export function openPlainDoor(
     requestMs: server.requestTimeout,
     keepAliveMs: server.keepAliveTimeout,
   };
-  const door = new PlainDoor(ports, timeouts, (socket, firstBytes) => {
+  const handOver = (socket: Socket, firstBytes: Buffer): void => {
     const chosen = choose(firstBytes);
     if (chosen !== server) chosen.emit('connection', socket);
     else for (const listener of serve) listener.call(server, socket);
-  });
+  };
+  const door = new PlainDoor(ports, timeouts, handOver, segments);
   server.on('connection', (socket: Socket) => door.take(socket));
   return door;
 }

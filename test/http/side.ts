@@ -7,10 +7,12 @@ import {
   handleWrite,
   WRITE_V1,
   type WriteCoordinator,
+  type WriteLimits,
   type WriteRequest,
   type WriteResult,
 } from '../../server/http/influx-write.ts';
 import type { PlainDoor } from '../../server/http/plain-door.ts';
+import type { Segments } from '../../server/http/segments.ts';
 import { openPlainDoor } from '../../server/http/server.ts';
 import { WRITE_V2 } from '../../server/http/v2-write.ts';
 import {
@@ -56,7 +58,8 @@ export class Side {
     },
   };
 
-  constructor(hasDoor: boolean) {
+  /** `segments`: what the door reads long bodies into. */
+  constructor(hasDoor: boolean, segments?: Segments, limits: WriteLimits = LIMITS) {
     const coordinator = {
       write: ({ database, precision, body }: WriteRequest, answered: (result: WriteResult) => void) => {
         const text = Buffer.concat(body).toString('latin1');
@@ -66,7 +69,7 @@ export class Side {
     };
     this.server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS }, (request, response) => {
       this.slow++;
-      this.#serve(request, response, coordinator);
+      this.#serve(request, response, coordinator, limits);
     });
     this.server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
       if (error.code === 'ECONNRESET' || !socket.writable) return;
@@ -74,7 +77,7 @@ export class Side {
     });
     const ports = {
       version: VERSION,
-      writeLimits: LIMITS,
+      writeLimits: limits,
       queryLimits: QUERY_LIMITS,
       queryService: () => this.#service,
       notReady: () => this.problem,
@@ -82,15 +85,15 @@ export class Side {
       observe: (_route: string, _seconds: number, status: number) => this.observed.push(status),
       log: { error: () => {} },
     };
-    this.door = hasDoor ? openPlainDoor(this.server, ports) : null;
+    this.door = hasDoor ? openPlainDoor(this.server, ports, undefined, segments) : null;
   }
 
-  #serve(request: IncomingMessage, response: ServerResponse, coordinator: WriteCoordinator): void {
+  #serve(request: IncomingMessage, response: ServerResponse, coordinator: WriteCoordinator, limits: WriteLimits): void {
     setInfluxHeaders(request, response, VERSION);
     const url = new URL(request.url ?? '/', 'http://x');
     if (url.pathname === '/write' || url.pathname === '/api/v2/write') {
       const api = url.pathname === '/write' ? WRITE_V1 : WRITE_V2;
-      void handleWrite(request, response, url, coordinator, LIMITS, api).catch(() => {});
+      void handleWrite(request, response, url, coordinator, limits, api).catch(() => {});
       return;
     }
     if (url.pathname === '/query') {

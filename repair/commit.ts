@@ -225,7 +225,7 @@ export class CommitQueue {
       const { frame, head, isOwn } = entry;
       const held = head === null ? holdFrame(frame, isOwn) : holdFrameOf(head, frame, isOwn);
       entry.held = held;
-      held.isOwn = isOwn === true;
+      held.isOwn = isOwn;
       if (held.version !== entry.version || held.id !== entry.id) {
         return {
           kind: 'refused',

@@ -191,7 +191,9 @@ export class OutboxSender {
       return;
     }
     peer.lastError = status === 'refused' ? `${code}: ${reason}` : status;
-    if (status === 'refused' && !retry && code !== 'corrupt-batch') {
+    // A node of an earlier build will be of this one some time.
+    const isFinal = status === 'refused' && !retry && code !== 'corrupt-batch' && code !== 'future-batch';
+    if (isFinal) {
       // Dropped: nobody wants it any more, and every owner will come to say so.
       this.around.count('outbox_refused_for_good');
       this.outbox.remove(name);

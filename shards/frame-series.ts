@@ -20,7 +20,6 @@ export function unknownSeries(table: SeriesTable, frame: HeldFrame, keys: readon
   // Then mostly all are new: they are looked up when they are added.
   if (frame.isOwn && isNamed(frame, SeriesKeys.of(keys[0] ?? []))) return [];
   const unknown = lookUp(table, frame);
-  if (frame.isOwn && unknown === 0) return [];
   if (storageKernel().frameBelongs(frame.index, table.ids.address) === 0) throw foreignSeries(frame);
   if (unknown === 0) return [];
   const given = keys.filter(({ length }) => length > 0).map((some) => SeriesKeys.of(some).body);
@@ -47,14 +46,26 @@ export function addSeries(table: SeriesTable, frame: HeldFrame, keys: GivenKeys)
   if (frame.resolvedIn === table) return;
   const { body } = SeriesKeys.of(keys);
   const add = () => table.ids.addMissing(frame.hashes, frame.seriesCount, frame.ids, body);
+  if (frame.isNamed) addNamed(table, frame, add);
   // What was unknown when the frame was judged mostly still is; else a batch in between has brought it.
-  if ((!frame.isNamed && frame.lookedUpIn !== table) || add() > 0) {
+  else if (frame.lookedUpIn !== table || add() > 0) {
     const missing = lookUp(table, frame) === 0 ? 0 : add();
     if (missing > 0) {
       throw new StorageError('unknown-series', `${missing} series of batch ${frame.version} have no key here`);
     }
   }
   frame.resolvedIn = table;
+}
+
+/** All are found or added by their own keys. One that is here already may have come with another key, from a faulty node. */
+function addNamed(table: SeriesTable, frame: HeldFrame, add: () => number): void {
+  const { count } = table;
+  add();
+  frame.isNamed = false;
+  if (table.count - count === frame.seriesCount) return;
+  if (storageKernel().frameBelongs(frame.index, table.ids.address) === 0) {
+    throw new StorageError('unknown-series', `batch ${frame.version} names series that have other keys here`);
+  }
 }
 
 /** How many series have no id. */

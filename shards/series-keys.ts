@@ -16,6 +16,7 @@ import type { SeriesKeyRecord } from './batch.ts';
 import { FrameError, FrameReader, FrameWriter } from './frame.ts';
 import { BatchError, guarded } from './frame-head.ts';
 import { copyInto } from './kernel/copy.ts';
+import { KEY_BYTES_MAX } from './line-protocol-errors.ts';
 import { SERIES_HASH_BYTES } from './series-key.ts';
 
 const KEYS_FORMAT_VERSION = 2;
@@ -25,8 +26,13 @@ const RECORD_HEAD_BYTES = SERIES_HASH_BYTES + 8;
 const CRC_BYTES = 4;
 /** A key shares at most so much on either side. */
 const SHARED_BYTES_MAX = 0xffff;
-/** Of all keys of one batch: a few bytes of a faulty peer must not unfold to more than there is memory. */
+/**
+ * Of all keys of one batch, which are no longer than the largest body that brings them: a few bytes of a faulty peer must not
+ * unfold to more than there is memory.
+ */
 const SPELLED_BYTES_MAX = 2 ** 28;
+/** Of one: no client's is longer, with a backslash before each of its bytes. */
+const SPELLED_KEY_BYTES_MAX = 2 * (KEY_BYTES_MAX + 1);
 
 export type GivenKeys = SeriesKeys | readonly SeriesKeyRecord[];
 
@@ -156,6 +162,7 @@ export function keysOf(
 function openKeys(bytes: Uint8Array): FrameReader {
   const reader = new FrameReader(bytes, 0, bytes.length - CRC_BYTES);
   const format = reader.u8();
+  if (format === 0) throw new FrameError('keys of no format');
   if (format > KEYS_FORMAT_VERSION) throw new BatchError('future-batch', `keys of format ${format}`);
   const crc = new FrameReader(bytes, bytes.length - CRC_BYTES, bytes.length).u32();
   if (crc !== crc32(bytes.subarray(0, bytes.length - CRC_BYTES))) throw new FrameError('CRC of keys');
@@ -165,7 +172,12 @@ function openKeys(bytes: Uint8Array): FrameReader {
 function plainRecords(reader: FrameReader): SeriesKeyRecord[] {
   const count = reader.count(SERIES_HASH_BYTES + 4);
   const records: SeriesKeyRecord[] = [];
-  for (let i = 0; i < count; i++) records.push({ hash: reader.hex(SERIES_HASH_BYTES), key: reader.text() });
+  for (let i = 0; i < count; i++) {
+    const hash = reader.hex(SERIES_HASH_BYTES);
+    const at = reader.at;
+    records.push({ hash, key: reader.text() });
+    expectKey(reader.at - at - 4);
+  }
   expectEnd(reader);
   return records;
 }
@@ -190,12 +202,17 @@ function readPacked(reader: FrameReader, visit: (at: number, first: number, last
     if (first + last > before) throw new FrameError(`${first} and ${last} bytes shared with a key of ${before}`);
     reader.take(own);
     before = first + own + last;
+    expectKey(before);
     bytes += before;
     if (bytes > spelledBytes) break;
     visit(at, first, last, own);
   }
   if (bytes !== spelledBytes) throw new FrameError(`${bytes} bytes of keys, not ${spelledBytes}`);
   expectEnd(reader);
+}
+
+function expectKey(bytes: number): void {
+  if (bytes > SPELLED_KEY_BYTES_MAX) throw new FrameError(`a key of ${bytes} bytes`);
 }
 
 function expectEnd(reader: FrameReader): void {

@@ -108,6 +108,17 @@ describe('what waits for an answer', () => {
     expect(outbox.entries.size).toBe(0);
   });
 
+  test('stays when the peer does not know its format: it is of an earlier build', () => {
+    const version = put(1);
+    for (let tries = 0; tries < 10; tries++) {
+      sender.answered(OTHER, ID + version, [ID, version, 'refused', 'future-batch', false, 'keys of format 2']);
+      after(60_000);
+    }
+    expect(sent.length).toBeGreaterThan(9);
+    answer(version);
+    expect(outbox.entries.size).toBe(0);
+  });
+
   test('is sent again when the peer has been silent for the time-out', () => {
     const [first, second] = [1, 2].map((n) => put(n)) as [Version, Version];
     after(T - 100);

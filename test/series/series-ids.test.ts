@@ -150,6 +150,31 @@ test('new series of a batch are added from records in any order; without all of 
   );
 });
 
+test('a series that is named twice has its key once, wherever it stands', () => {
+  const [a, b] = ['m,a=1', 'm,a=2'];
+  for (const [batch, given] of [
+    [[a, a], [a]],
+    [
+      [a, b, a],
+      [a, b],
+    ],
+    [
+      [a, b, a],
+      [b, a],
+    ],
+    [
+      [b, a, a, b],
+      [a, b],
+    ],
+  ] as const) {
+    const ids = new SeriesIds();
+    const { found, missing } = addMissing(ids, batch.map(hashOf), recordsOf(given));
+    expect(missing).toBe(0);
+    expect(found.map((id) => ids.keyOf(id))).toEqual(batch);
+    ids.close();
+  }
+});
+
 test('keys that follow one another come back with their own tags, whatever they share with those before', () => {
   fc.assert(
     fc.property(followingSeries, fc.array(anyKey, { maxLength: 8 }), fc.nat(60), (series, odd, at) => {

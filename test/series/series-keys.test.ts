@@ -53,7 +53,8 @@ test('keys of any kind come back in their order, of both formats', () => {
 
 test('a key longer than what is shared at most', () => {
   const long = 'x'.repeat(70_000);
-  const records = recordsOf([`m,a=${long},b=1,c=${long}`, `m,a=${long},b=2,c=${long}`, `m,a=${long}`]);
+  const short = 'x'.repeat(50_000);
+  const records = recordsOf([`m,a=${long},b=1,c=${short}`, `m,a=${long},b=2,c=${short}`, `m,a=${long}`]);
   expect(SeriesKeys.read(encodeKeys(records)).records()).toEqual(records);
 });
 
@@ -90,6 +91,13 @@ describe('bytes of others', () => {
     for (let i = 1; i < 5_000; i++)
       bytes.writeUInt16LE(key.length, HEAD_BYTES + i * RECORD_HEAD_BYTES + key.length + 16);
     expect(() => SeriesKeys.read(closed(bytes))).toThrow('300000000 bytes of keys');
+  });
+
+  test('with a key that is longer than any client can name', () => {
+    const bytes = encodeKeys(recordsOf(['m', 'x'.repeat(131_073)]));
+    expect(() => SeriesKeys.read(bytes)).toThrow('a key of 131073 bytes');
+    expect(() => SeriesKeys.read(encodePlain(recordsOf(['x'.repeat(131_073)])))).toThrow('a key of 131073 bytes');
+    expect(SeriesKeys.read(encodeKeys(recordsOf(['m', 'x'.repeat(131_072)]))).length).toBe(2);
   });
 
   test('what they say of commas is not relied on', () => {

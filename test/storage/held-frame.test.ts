@@ -239,6 +239,33 @@ describe('frames that this process has made', () => {
     );
   });
 
+  test('are refused where a series has another key here, which a faulty node has given', () => {
+    const series = new SeriesTable();
+    series.add(hashSeriesKey('seed', 'm,x=1'), 'other,x=1');
+    const known = frameOf(['m,x=1']);
+    expect(() => unknownSeries(series, known, [])).toThrow(expect.objectContaining({ code: 'corrupt-batch' }));
+    const named = frameOf(['m,x=1', 'm,x=2']);
+    const keys = ['m,x=1', 'm,x=2'].map(ofSeed);
+    expect(unknownSeries(series, named, [keys])).toEqual([]);
+    expect(() => addSeries(series, named, keys)).toThrow(expect.objectContaining({ code: 'unknown-series' }));
+  });
+
+  test('that are judged together get their ids one after the other, with what those before have brought', () => {
+    const series = new SeriesTable();
+    const given = [['a,x=1', 'a,x=2'], ['a,x=2', 'a,x=3'], ['a,x=1', 'a,x=2'], ['a,x=3']];
+    const names = [['a,x=1', 'a,x=2'], ['a,x=1', 'a,x=2', 'a,x=3'], ['a,x=1', 'a,x=2'], ['a,x=3']];
+    const frames = names.map(frameOf);
+    const keys = given.map((some) => some.map(ofSeed));
+    for (const [i, frame] of frames.entries())
+      expect(unknownSeries(series, frame, [keys[i]!, ...keys.slice(0, i)])).toEqual([]);
+    frames.forEach((frame, i) => {
+      addSeries(series, frame, keys[i]!);
+      const ids = [...new Uint32Array(storageWords().buffer, frame.ids, names[i]!.length)];
+      expect(ids.map((id) => series.ids.keyOf(id))).toEqual(names[i]);
+    });
+    expect(series.count).toBe(3);
+  });
+
   test('lack what nobody has given', () => {
     const series = new SeriesTable();
     expect(unknownSeries(series, frameOf(['a,x=1', 'a,x=2']), [[ofSeed('a,x=1')]])).toEqual([ofSeed('a,x=2').hash]);

@@ -8,7 +8,6 @@
  */
 import { copyVectors } from '../ingest/bytes';
 
-export const PACKED_HASH_BYTES: u32 = 16;
 export const PACKED_HEAD_BYTES: u32 = 24;
 /** Copies go up to 15 bytes further, and who reads a key 16 at a time as well. */
 const PAD_BYTES: u32 = 32;
@@ -18,7 +17,7 @@ let end: usize = 0;
 let own: u32 = 0;
 let lengthBefore: u32 = 0;
 
-/** Of the record that was gone to last: where its hash stands, the length of its keyAt, and what that shares. */
+/** Of the record that was gone to last: where its hash stands, the length of its key, and what that shares. */
 export let packedHash: usize = 0;
 export let keyLength: u32 = 0;
 export let keyFirst: u32 = 0;

@@ -81,8 +81,7 @@ function firstOf(hash: usize): u32 {
 /** Whether the unknown one has met its key; the same series may be named twice. */
 @inline
 function hasMet(place: u32): bool {
-  if (load<u8>(met + place) != 0) return true;
-  return index != 0 && load<u8>(met + firstOf(hashes + place * HASH_BYTES)) != 0;
+  return load<u8>(met + place) != 0 || load<u8>(met + firstOf(hashes + place * HASH_BYTES)) != 0;
 }
 
 /** Leaves the places of those that have not met their keys behind (MISSING, u32 each); returns how many they are. */
@@ -207,7 +206,8 @@ export function seriesMissing(table: usize, frameIndex: usize, records: usize, b
 
 /** False when an unknown series is named twice and groups of two measurements use it: its key is of one. */
 function sameMeasurements(users: usize, groups: usize): bool {
-  if (index == 0) return true;
+  // All were met in their order, each by a record of its own.
+  if (next == count && index == 0) return true;
   for (let at = unknownFrom(0); at < count; at = unknownFrom(at + 1)) {
     const first = firstOf(hashes + at * HASH_BYTES);
     if (measurementFor(users, groups, at) != measurementFor(users, groups, first)) return false;

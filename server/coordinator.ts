@@ -63,7 +63,7 @@ export class Coordinator implements WriteCoordinator {
   readonly #policies: NamedPolicies;
   #stage: IngestStage;
   #general: GeneralRoute<Waiting> | null = null;
-  readonly #queue: Waiting[] = [];
+  readonly #queue = new Set<Waiting>();
   readonly #gathering: WriteGathering;
   readonly #series: SeriesLimit;
   #inFlightBytes = 0;
@@ -182,7 +182,7 @@ export class Coordinator implements WriteCoordinator {
   }
 
   #enqueue(waiting: Waiting): void {
-    this.#queue.push(waiting);
+    this.#queue.add(waiting);
     this.#gathering.joined(waiting.bytes);
   }
 

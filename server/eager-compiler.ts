@@ -6,16 +6,30 @@
  */
 import { setFlagsFromString } from 'node:v8';
 
-const FLAGS = ['interrupt-budget', 'ticks-before-optimization', 'max-bytecode-size-for-early-opt'] as const;
-/** In order: bytes that a function runs between two looks at it; looks that found nothing new, at least; small ones need one. */
+const FLAGS = [
+  'interrupt-budget',
+  'ticks-before-optimization',
+  'max-bytecode-size-for-early-opt',
+  'invocation-count-for-osr',
+] as const;
+/**
+ * In order: bytes that a function runs between two looks at it; looks that found nothing new, at least; small ones need one;
+ * calls until V8 looks again at a function whose compilation it has asked for, which may have been forgotten (QUEUE_FLAG).
+ */
 type TierUp = Readonly<Record<(typeof FLAGS)[number], number>>;
 /** What V8 takes by itself, by its version: it does not tell a program. */
 const USUAL: Readonly<Record<string, TierUp>> = {
-  '11.3': { 'interrupt-budget': 67_584, 'ticks-before-optimization': 3, 'max-bytecode-size-for-early-opt': 81 },
+  '11.3': {
+    'interrupt-budget': 67_584,
+    'ticks-before-optimization': 3,
+    'max-bytecode-size-for-early-opt': 81,
+    'invocation-count-for-osr': 500,
+  },
 };
 const LOOK_DIVISOR = 30;
 const COMPILE_DIVISOR = 100;
 const NEVER = 1_000_000;
+const REPEATED_CALLS = 10;
 /** V8 holds eight, and forgets what else is asked for meanwhile: the function has to become hot once more. */
 const QUEUE_FLAG = 'concurrent-recompilation-queue-length';
 const QUEUE_LENGTH = 1_000;
@@ -45,7 +59,7 @@ export class EagerCompiler {
   }
 
   compile(): void {
-    this.#set(COMPILE_DIVISOR, {});
+    this.#set(COMPILE_DIVISOR, { 'invocation-count-for-osr': REPEATED_CALLS });
   }
 
   /**

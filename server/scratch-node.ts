@@ -22,6 +22,12 @@ export const SCRATCH_DATABASE = 'warm-up';
 /** Of a door that is there for seconds. */
 const TIMEOUTS = { headersMs: 60_000, requestMs: 60_000, keepAliveMs: 60_000 };
 
+const NO_QUERIES: QueryService = {
+  execute() {
+    throw new Error('a query at a door for writes');
+  },
+};
+
 export interface ScratchParts {
   readonly config: Config;
   readonly self: NodeNumber;
@@ -96,9 +102,7 @@ export function makeScratchNode({ config, self, pool, log }: ScratchParts, life:
     log,
     ...ofDoor,
     metrics,
-    queryService: (): QueryService => {
-      throw new Error('a query at a door for writes');
-    },
+    queryService: () => NO_QUERIES,
     nodeApi: () => null,
     clusterId: () => clusterId,
     peers: () => null,

@@ -71,7 +71,7 @@ type Absent = ReadonlyMap<ShardId, Set<SeriesHash>>;
 export class SeriesLimit {
   readonly #max: number;
   readonly #ports: SeriesLimitPorts;
-  readonly #held: Held[] = [];
+  readonly #held = new Set<Held>();
   /** Of the round: requests that are not answered. */
   readonly #judged = new Set<Waiting>();
   #round: readonly Held[] | null = null;
@@ -125,7 +125,7 @@ export class SeriesLimit {
       group.series.isHeld = true;
       groups.push({ startNs, group });
     }
-    this.#held.push({ waiting, groups, read });
+    this.#held.add({ waiting, groups, read });
     this.#begin();
   }
 
@@ -139,7 +139,7 @@ export class SeriesLimit {
   }
 
   #begin(): void {
-    if (this.#round !== null || this.#held.length === 0) return;
+    if (this.#round !== null || this.#held.size === 0) return;
     const round = takeUpTo(this.#held, ROUND_BYTES_MAX, ({ waiting }) => waiting.bytes);
     this.#round = round;
     for (const { waiting } of round) this.#judged.add(waiting);
@@ -188,8 +188,8 @@ export class SeriesLimit {
   }
 }
 
-function groupsOf<T>(round: readonly { readonly groups: readonly T[] }[]): T[] {
-  return round.flatMap(({ groups }) => groups);
+function groupsOf<T>(round: Iterable<{ readonly groups: readonly T[] }>): T[] {
+  return [...round].flatMap(({ groups }) => groups);
 }
 
 function judgedOf({ waiting, groups, read }: Held): Judged {

@@ -6,6 +6,9 @@ const TAGS = ',region=r1,datacenter=r1a,rack=7,os=linux,arch=x64,team=a,service=
 const FLOATS = 10;
 const STAMP_DIGITS = 13;
 const WRITTEN = 'HTTP/1.1 204';
+/** Without a statement. */
+const QUERY = Buffer.from('GET /query? HTTP/1.1\r\nHost: localhost\r\n\r\n');
+const REFUSED = 'HTTP/1.1 400';
 
 /** A request whose time stamps move on with each time that it is sent. */
 export class WarmUpRequest {
@@ -66,13 +69,16 @@ export class WarmUpClient {
   readonly #socket: Socket;
   #settle: ((problem: Error | null) => void) | null = null;
   #problem: Error | null = null;
+  #expected = WRITTEN;
 
   constructor(port: number, host: string) {
     this.#socket = connect({ port, host, noDelay: true });
     this.#socket.on('data', (bytes: Buffer) => {
       const text = bytes.toString('latin1');
       this.#end(
-        text.startsWith(WRITTEN) ? null : new Error(`a made-up write was answered ${text.split('\r\n', 1)[0]}`),
+        text.startsWith(this.#expected)
+          ? null
+          : new Error(`a made-up request was answered ${text.split('\r\n', 1)[0]}`),
       );
     });
     this.#socket.on('error', (error) => this.#break(error));
@@ -81,6 +87,16 @@ export class WarmUpClient {
 
   /** Resolves when it is written; rejects when it is not. */
   send(request: Buffer): Promise<void> {
+    return this.#ask(request, WRITTEN);
+  }
+
+  /** Resolves when a query is refused: who reads requests sees both kinds. */
+  query(): Promise<void> {
+    return this.#ask(QUERY, REFUSED);
+  }
+
+  #ask(request: Buffer, expected: string): Promise<void> {
+    this.#expected = expected;
     return new Promise((resolve, reject) => {
       this.#settle = (problem) => (problem === null ? resolve() : reject(problem));
       if (this.#problem === null) this.#socket.write(request);

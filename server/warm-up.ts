@@ -36,7 +36,7 @@ const END_MS_MAX = 5_000;
 /** Many at a time write a few rows again and again, and two then many, as servers of many agents and as relays do. */
 const CLIENTS = 8;
 const SMALL = { rounds: 20, roundsOfTurn: 2, hosts: 4 };
-const TURNS = 30;
+const TURNS = 24;
 const LARGE = { clients: 2, rounds: 2, hosts: 2_000 };
 const METRICS = { rounds: 1, series: 2_000 };
 /** All threads together take less of a core: there is nothing left to compile. */
@@ -146,14 +146,20 @@ export class WarmUp {
   }
 
   async #write(port: number, until: number, kind: (typeof LIVES)[number]): Promise<void> {
-    for (let i = 0; i < CLIENTS; i++) this.#clients.push(new WarmUpClient(port, LOOPBACK));
+    const [asking, ...writing] = Array.from({ length: 1 + CLIENTS }, () => new WarmUpClient(port, LOOPBACK));
+    this.#clients = [asking!, ...writing];
+    await Promise.all([asking!.query(), this.#rounds(writing, until, kind)]);
+    await Promise.all(this.#clients.map((client) => client.leave()));
+  }
+
+  async #rounds(clients: readonly WarmUpClient[], until: number, kind: (typeof LIVES)[number]): Promise<void> {
     const fromMs = Date.now();
     let stamps = 0;
-    const each = async (clients: readonly WarmUpClient[], rounds: number, make: (i: number) => WarmUpRequest) => {
+    const each = async (writing: readonly WarmUpClient[], rounds: number, make: (i: number) => WarmUpRequest) => {
       const firstMs = fromMs + stamps;
       stamps += rounds;
       await Promise.all(
-        clients.map(async (client, i) => {
+        writing.map(async (client, i) => {
           const request = make(i);
           for (let round = 0; round < rounds && !this.#isOver; round++) {
             if (performance.now() > until) return;
@@ -162,11 +168,11 @@ export class WarmUp {
         }),
       );
     };
-    const few = this.#clients.slice(0, LARGE.clients);
+    const few = clients.slice(0, LARGE.clients);
     const most = Math.floor(this.#parts.config.bodyBytesMax / LINE_BYTES);
     const [small, large] = [Math.min(SMALL.hosts, most), Math.min(LARGE.hosts, most)];
     const series = Math.min(METRICS.series, most);
-    const smallRounds = (rounds: number) => each(this.#clients, rounds, (i) => WarmUpRequest.ofHosts(i * small, small));
+    const smallRounds = (rounds: number) => each(clients, rounds, (i) => WarmUpRequest.ofHosts(i * small, small));
     const largeRounds = (rounds: number) => each(few, rounds, (i) => WarmUpRequest.ofHosts(i * large, large));
     // What is asked for while V8's queue is full it forgets: it gets time for what a few rounds have made hot.
     for (let turn = 0; kind === 'compile' && turn < TURNS; turn++) {
@@ -176,7 +182,6 @@ export class WarmUp {
     if (kind !== 'compile') await smallRounds(SMALL.rounds);
     await largeRounds(LARGE.rounds);
     if (kind === 'look') await each(few, METRICS.rounds, (i) => WarmUpRequest.ofMetrics(i, series));
-    await Promise.all(this.#clients.map((client) => client.leave()));
   }
 
   /** Until the process does next to nothing, V8's own threads included. */

@@ -18,15 +18,20 @@ const LINGER_MS_MAX = 1;
 /** Parsing this much takes one or two milliseconds. */
 const GATHERED_BYTES_MAX = 1024 * 1024;
 
-/** Takes from the front of the list as many as are not larger together, but one at least. */
-export function takeUpTo<T>(list: T[], bytesMax: number, bytesOf: (each: T) => number): T[] {
+/**
+ * Takes those that came first, as many as are not larger together, but one at least. A set, since V8 throws code away that has
+ * seen an empty list filled where the next list is.
+ */
+export function takeUpTo<T>(queue: Set<T>, bytesMax: number, bytesOf: (each: T) => number): T[] {
+  const taken: T[] = [];
   let bytes = 0;
-  let count = 0;
-  for (; count < list.length; count++) {
-    bytes += bytesOf(list[count]!);
-    if (count > 0 && bytes > bytesMax) break;
+  for (const each of queue) {
+    bytes += bytesOf(each);
+    if (taken.length > 0 && bytes > bytesMax) break;
+    taken.push(each);
+    queue.delete(each);
   }
-  return list.splice(0, count);
+  return taken;
 }
 
 export interface GatheringPorts {

@@ -92,7 +92,7 @@ export class PlainConnection implements BodyReader {
       }
       at = found.length;
       this.#head = found.head;
-      this.#missing = found.head.bodyBytes;
+      this.#missing = found.bodyBytes;
       this.#sinceMs = performance.now();
       this.#isUsed = true;
       this.#state = 'body';
@@ -148,9 +148,9 @@ export class PlainConnection implements BodyReader {
     this.#write(head, body.pieces);
   }
 
-  #query({ method, fields, bodyBytes, contentType, csv }: QueryHead, pieces: readonly Buffer[]): void {
+  #query({ method, fields, contentType, csv }: QueryHead, pieces: readonly Buffer[]): void {
     const { ports, answers } = this.#door;
-    if (bodyBytes > 0)
+    if (pieces.length > 0)
       for (const [name, value] of fieldsOfBody(contentType, Buffer.concat(pieces))) fields.set(name, value);
     const leaving = new Ending();
     this.#leaving = leaving;

@@ -16,7 +16,7 @@ import type { QueryService } from '../query/result.ts';
 import type { WriteCoordinator, WriteLimits } from './influx-write.ts';
 import { PlainAnswers } from './plain-answers.ts';
 import { PlainConnection } from './plain-connection.ts';
-import { HEAD_BYTES_MAX, type PlainHead, PlainHeads } from './plain-head.ts';
+import { HEAD_BYTES_MAX, PlainHeads, type ReadHead } from './plain-head.ts';
 import type { QueryDoorLimits } from './query-answer.ts';
 import { Segments } from './segments.ts';
 
@@ -86,13 +86,14 @@ export class PlainDoor {
   }
 
   /** The head at the beginning of the bytes and its length, if it is one that this door serves now. */
-  headOf(bytes: Buffer): { readonly head: PlainHead; readonly length: number } | null {
+  headOf(bytes: Buffer): (ReadHead & { readonly length: number }) | null {
     const first = bytes[0];
     if ((first !== GET && first !== POST) || this.#isClosing || this.ports.notReady() !== null) return null;
     const end = bytes.indexOf(HEAD_END);
     if (end < 0 || end > HEAD_BYTES_MAX) return null;
-    const head = this.#heads.read(bytes.toString('latin1', 0, end));
-    return head === null ? null : { head, length: end + HEAD_END.length };
+    const found = this.#heads.read(bytes.toString('latin1', 0, end));
+    if (found === null) return null;
+    return { head: found.head, bodyBytes: found.bodyBytes, length: end + HEAD_END.length };
   }
 
   forget(connection: PlainConnection): void {

@@ -20,8 +20,7 @@ export interface WriteHead {
   readonly kind: 'write';
   readonly api: WriteApi;
   readonly parameters: WriteParameters;
-  /** Of the body as it is sent. */
-  readonly bodyBytes: number;
+  readonly bodyBytesMax: number;
   /** The body is gzip. */
   readonly isPacked: boolean;
 }
@@ -31,26 +30,34 @@ export interface QueryHead {
   readonly method: string;
   /** Of the URL. */
   readonly fields: Map<string, string>;
-  /** A form of a POST, as it is sent. */
-  readonly bodyBytes: number;
+  /** Of its form. */
+  readonly bodyBytesMax: number;
   readonly contentType: string;
   readonly csv: boolean;
 }
 
 export type PlainHead = WriteHead | QueryHead;
 
+/** A head apart from the length that it says. */
+export interface ReadHead {
+  readonly head: PlainHead;
+  /** Of the body as it is sent. */
+  readonly bodyBytes: number;
+}
+
 export interface HeadLimits {
   readonly write: WriteLimits;
   readonly queryBodyBytesMax: number;
 }
 
-/** Clients repeat their heads, but for lengths and queries: what was read before is found by its text. */
+/** Clients repeat their heads, but for lengths and queries: what was read before is found by its text without them. */
 const KEPT_MAX = 2048;
 const KEPT_BYTES_MAX = 1024;
 
 const REQUEST_LINE = /^(POST|GET) (\/(?:write|query|api\/v2\/write)\?[A-Za-z0-9\-._~!$&'()*+,;=:@%/?]*) HTTP\/1\.1$/;
 const HEADER_LINE = /^([A-Za-z-]+): ([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)$/;
 const LENGTH = /^\d{1,15}$/;
+const LENGTH_LINE = /(\r\nContent-Length: )(\d{1,15})(?=\r\n|$)/i;
 const PACKED: ReadonlySet<string> = new Set(['gzip', 'x-gzip']);
 const QUERY_PATH = '/query?';
 const WRITE_V1_PATH = '/write?';
@@ -82,9 +89,21 @@ export class PlainHeads {
   }
 
   /** `text`: the head without the line ends at its end. null: not plain. */
-  read(text: string): PlainHead | null {
-    const known = this.#writes.get(text);
-    if (known !== undefined) return known;
+  read(text: string): ReadHead | null {
+    const line = LENGTH_LINE.exec(text);
+    if (line === null) return this.#readWith(text, 0);
+    const before = text.slice(0, line.index + line[1]!.length);
+    const behind = text.slice(line.index + line[0].length);
+    return this.#readWith(`${before}0${behind}`, Number(line[2]));
+  }
+
+  /** `text`: as if the body were empty, so that bodies of any length have the same. */
+  #readWith(text: string, bodyBytes: number): ReadHead | null {
+    const head = this.#writes.get(text) ?? this.#look(text);
+    return head === null || bodyBytes > head.bodyBytesMax ? null : { head, bodyBytes };
+  }
+
+  #look(text: string): PlainHead | null {
     const lineEnd = text.indexOf('\r\n');
     const [, method, target] = REQUEST_LINE.exec(lineEnd < 0 ? text : text.slice(0, lineEnd)) ?? [];
     if (method === undefined || target === undefined || lineEnd < 0) return null;
@@ -133,27 +152,27 @@ function headersIn(lines: string): Headers | null {
 }
 
 function writeHead(target: string, headers: Headers, limits: WriteLimits): WriteHead | null {
-  const length = headers.get('content-length');
-  if (length === undefined || !URL.canParse(target, 'http://node')) return null;
-  const bodyBytes = Number(length);
+  if (!headers.has('content-length') || !URL.canParse(target, 'http://node')) return null;
   const api = target.startsWith(WRITE_V1_PATH) ? WRITE_V1 : WRITE_V2;
   const parameters = api.parametersOf(new URL(target, 'http://node'), limits);
   // A receipt is an answer of another form.
-  if (bodyBytes > limits.bodyBytesMax || typeof parameters === 'string' || parameters.receipt) return null;
-  return { kind: 'write', api, parameters, bodyBytes, isPacked: PACKED.has(headers.get('content-encoding') ?? '') };
+  if (typeof parameters === 'string' || parameters.receipt) return null;
+  const { bodyBytesMax } = limits;
+  return { kind: 'write', api, parameters, bodyBytesMax, isPacked: isPacked(headers) };
+}
+
+function isPacked(headers: Headers): boolean {
+  return PACKED.has(headers.get('content-encoding') ?? '');
 }
 
 /** The characters of a plain target are those that no URL parser changes, so its query is read as it is. */
-function queryHead(method: string, target: string, headers: Headers, bodyBytesMax: number): QueryHead | null {
-  const bodyBytes = Number(headers.get('content-length') ?? 0);
-  // Only a form that comes with a POST is looked at, and node:http unpacks it.
-  if (bodyBytes > (method === 'POST' ? bodyBytesMax : 0)) return null;
-  if (bodyBytes > 0 && PACKED.has(headers.get('content-encoding') ?? '')) return null;
+function queryHead(method: string, target: string, headers: Headers, formBytesMax: number): QueryHead {
   return {
     kind: 'query',
     method,
     fields: fieldsOfQuery(target.slice(QUERY_PATH.length)),
-    bodyBytes,
+    // Only a form that comes with a POST is looked at, and node:http unpacks it.
+    bodyBytesMax: method === 'POST' && !isPacked(headers) ? formBytesMax : 0,
     contentType: headers.get('content-type') ?? '',
     csv: wantsCsv(headers.get('accept') ?? ''),
   };

@@ -171,6 +171,6 @@ describe('a warm-up', () => {
     const byItself = (flag: string) => Number(new RegExp(`default: --${flag}=(\\d+)`).exec(stdout)![1]);
     const usual = usualTierUp() ?? {};
     for (const [flag, value] of Object.entries(usual)) expect([flag, value]).toEqual([flag, byItself(flag)]);
-    expect(process.versions.v8.startsWith('11.3.') ? Object.keys(usual).length : 3).toBe(3);
+    expect(process.versions.v8.startsWith('11.3.') ? Object.keys(usual).length : 4).toBe(4);
   });
 });
